@@ -1,0 +1,47 @@
+//! `geogate check`: everything that `run` would refuse, without running.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use structopt::StructOpt;
+
+use crate::config::{self, Overrides};
+use crate::gateway::error_page::ErrorPages;
+use crate::server;
+
+#[derive(StructOpt, Debug)]
+pub(super) struct Check {
+    /// Configuration file [default: the built-in configuration]
+    #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
+    config: Option<PathBuf>,
+}
+
+impl Check {
+    pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+        let config = match config::load(self.config.as_deref(), &Overrides::default()) {
+            Ok(config) => config,
+            Err(error) => {
+                // Every problem stands on a line of its own, which begins with the file.
+                eprintln!("{error}");
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        let mut problems = Vec::new();
+        if let Err(error) = server::load_database(&config.database) {
+            problems.push(error.to_string());
+        }
+        if let Err(error) = ErrorPages::load(config.error_page.as_deref()) {
+            let file = config.error_page.unwrap_or_default();
+            problems.push(format!("error page {}: {error}", file.display()));
+        }
+        for problem in &problems {
+            eprintln!("geogate: {problem}");
+        }
+        if !problems.is_empty() {
+            return Ok(ExitCode::FAILURE);
+        }
+        let name = self.config.map(|file| file.display().to_string());
+        println!("{}: ok", name.as_deref().unwrap_or("built-in configuration"));
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,112 @@
+//! `geogate run`: the gateway itself.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use structopt::StructOpt;
+
+use super::Command;
+use crate::config::{self, Config, Overrides};
+use crate::server::{self, Server, Stop};
+
+#[derive(StructOpt, Debug, Default)]
+pub(super) struct Run {
+    /// Configuration file [default: the built-in configuration]
+    #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
+    config: Option<PathBuf>,
+    /// Listen here instead, e.g. 127.0.0.1:9000; may be repeated
+    #[structopt(long, value_name = "ADDR", number_of_values = 1)]
+    listen: Vec<SocketAddr>,
+    /// Balance over these peers instead, e.g. 127.0.0.1:8080; may be repeated
+    #[structopt(long, value_name = "ADDR", number_of_values = 1)]
+    upstream: Vec<String>,
+    /// Use this database instead
+    #[structopt(long, value_name = "FILE", parse(from_os_str))]
+    db: Option<PathBuf>,
+    /// Take over the listeners of the process that runs now, which leaves on SIGQUIT
+    #[structopt(long)]
+    upgrade: bool,
+    /// Run in the background
+    #[structopt(long)]
+    daemon: bool,
+}
+
+/// `geogate` alone is `geogate run`.
+pub(super) fn by_default() -> Command {
+    Command::Run(Run::default())
+}
+
+impl Run {
+    pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+        let start = Instant::now();
+        let config = self.load()?;
+        if self.daemon {
+            self.check_before_leaving(&config)?;
+            leave_the_terminal(&config)?;
+        }
+        server::start_error_log(&config.error_log).context("error log")?;
+        let (listen, upstream) = (config.server.listen.clone(), config.upstream.clone());
+        let workers = config.server.workers;
+        let server = match Server::prepare(config, self.upgrade) {
+            Ok(server) => server,
+            Err(error) => {
+                // In the background the log is the only place where anyone could read it.
+                if self.daemon {
+                    log::error!("{error}");
+                }
+                return Err(error.into());
+            }
+        };
+        if self.upgrade {
+            log::info!("waiting for the running process to hand over its listeners (SIGQUIT)");
+        }
+        server.run(Stop::Signals, || {
+            let addresses: Vec<_> = listen.iter().map(SocketAddr::to_string).collect();
+            log::info!(
+                "listening on {} with {workers} workers after {} ms",
+                addresses.join(", "),
+                start.elapsed().as_millis()
+            );
+            match upstream {
+                Some(upstream) => {
+                    let peers = upstream.peers.iter().map(|peer| peer.address.to_string());
+                    let peers = peers.collect::<Vec<_>>().join(", ");
+                    log::info!("upstream {:?}: {peers}", upstream.name);
+                }
+                None => log::info!("no upstream: everything but IP queries is answered with 404"),
+            }
+        })?;
+        log::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn load(&self) -> anyhow::Result<Config> {
+        let overrides = Overrides {
+            listen: self.listen.clone(),
+            upstream: self.upstream.clone(),
+            database: self.db.clone(),
+        };
+        Ok(config::load(self.config.as_deref(), &overrides)?)
+    }
+
+    /// Everything that can be wrong is said while the terminal is still there.
+    fn check_before_leaving(&self, config: &Config) -> anyhow::Result<()> {
+        Server::prepare(config.clone(), self.upgrade)?;
+        Ok(())
+    }
+}
+
+/// Goes into the background. It comes before any thread is started: a fork takes only one along.
+fn leave_the_terminal(config: &Config) -> anyhow::Result<()> {
+    let pid_file = &config.server.pid_file;
+    if let Some(folder) = pid_file.parent() {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let daemon = daemonize::Daemonize::new()
+        .pid_file(pid_file)
+        .working_directory(std::env::current_dir()?);
+    daemon.start().with_context(|| format!("pid file {}", pid_file.display()))
+}

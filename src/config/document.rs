@@ -1,0 +1,417 @@
+//! The file as a tree of values that know their key path and line.
+//!
+//! Readers ask for keys by name and type. What is missing takes its default, what is wrong is
+//! noted and takes its default too, so one pass reports everything; what nobody asked for is
+//! unknown, and noted as well.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Something wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Counted from 1; 0 if the command line is to blame.
+    pub line: usize,
+    /// Such as `upstream[2].peers[0]`; empty for an error of syntax.
+    pub key: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.reason)?;
+        if self.line > 0 {
+            write!(f, " (line {})", self.line)?;
+        }
+        Ok(())
+    }
+}
+
+/// A parsed file.
+pub struct Document<'t> {
+    text: &'t str,
+    root: Spanned<DeTable<'t>>,
+}
+
+impl<'t> Document<'t> {
+    /// Parses the syntax.
+    ///
+    /// # Errors
+    /// With every error of syntax that the parser finds.
+    pub fn parse(text: &'t str) -> Result<Self, Vec<Problem>> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        if errors.is_empty() {
+            return Ok(Document { text, root });
+        }
+        let problems = errors.iter().map(|error| Problem {
+            line: line_of(text, error.span().map_or(0, |span| span.start)),
+            key: String::new(),
+            reason: error.message().to_owned(),
+        });
+        Err(problems.collect())
+    }
+
+    /// The root table, with a place to note problems.
+    pub(super) fn root<'d>(&'d self, problems: &'d Problems) -> Section<'d> {
+        Section {
+            text: self.text,
+            path: String::new(),
+            line: 1,
+            table: Some(self.root.get_ref()),
+            asked: Rc::default(),
+            problems,
+        }
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.as_bytes()[..offset.min(text.len())]
+        .iter()
+        .filter(|&&byte| byte == b'\n')
+        .count()
+}
+
+/// Where problems are collected.
+#[derive(Default)]
+pub(super) struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    pub(super) fn note(&self, line: usize, key: impl Into<String>, reason: impl Into<String>) {
+        self.0.borrow_mut().push(Problem {
+            line,
+            key: key.into(),
+            reason: reason.into(),
+        });
+    }
+
+    /// All problems, by line.
+    pub(super) fn into_sorted(self) -> Vec<Problem> {
+        let mut problems = self.0.into_inner();
+        problems.sort();
+        problems.dedup();
+        problems
+    }
+}
+
+/// A table of the file, or one that is absent and has only defaults.
+pub(super) struct Section<'d> {
+    text: &'d str,
+    path: String,
+    line: usize,
+    table: Option<&'d DeTable<'d>>,
+    asked: Rc<RefCell<BTreeSet<&'static str>>>,
+    problems: &'d Problems,
+}
+
+/// One value with its place.
+pub(super) struct Item<'d> {
+    text: &'d str,
+    path: String,
+    value: &'d Spanned<DeValue<'d>>,
+    problems: &'d Problems,
+}
+
+impl<'d> Section<'d> {
+    fn path_to(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    /// The value of a key, if it is there.
+    pub(super) fn item(&self, key: &'static str) -> Option<Item<'d>> {
+        self.asked.borrow_mut().insert(key);
+        let value = self.table?.get(key)?;
+        Some(Item {
+            text: self.text,
+            path: self.path_to(key),
+            value,
+            problems: self.problems,
+        })
+    }
+
+    /// The value of a key as `read` understands it, or `default`.
+    pub(super) fn value<T>(
+        &self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&Item<'d>) -> Result<T, String>,
+    ) -> T {
+        match self.item(key) {
+            Some(item) => item.read(read).unwrap_or(default),
+            None => default,
+        }
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Item<'d>) -> Result<T, String>,
+    ) -> Option<T> {
+        let Some(item) = self.item(key) else {
+            self.problems.note(self.line, self.path_to(key), "is missing");
+            return None;
+        };
+        item.read(read)
+    }
+
+    /// The table of a key; one with defaults only where there is none.
+    pub(super) fn section(&self, key: &'static str) -> Section<'d> {
+        match self.item(key) {
+            Some(item) => item.section(),
+            None => self.absent(key),
+        }
+    }
+
+    /// A section with defaults only.
+    pub(super) fn absent(&self, key: &str) -> Section<'d> {
+        Section {
+            text: self.text,
+            path: self.path_to(key),
+            line: self.line,
+            table: None,
+            asked: Rc::default(),
+            problems: self.problems,
+        }
+    }
+
+    /// The tables of `[[key]]`.
+    pub(super) fn sections(&self, key: &'static str) -> Vec<Section<'d>> {
+        let items = self.item(key).map(|item| item.items()).unwrap_or_default();
+        items.iter().map(Item::section).collect()
+    }
+
+    /// Notes a problem with the section itself or with one of its keys.
+    pub(super) fn note(&self, key: &str, reason: impl Into<String>) {
+        let path = if key.is_empty() { self.path.clone() } else { self.path_to(key) };
+        let value = self.table.and_then(|table| table.get(key));
+        let line = value.map_or(self.line, |value| line_of(self.text, value.span().start));
+        self.problems.note(line, path, reason);
+    }
+
+    /// Notes every key that was never asked for. Call it when all keys were.
+    pub(super) fn refuse_unknown(&self) {
+        let asked = self.asked.borrow();
+        for key in self.table.into_iter().flat_map(DeTable::keys) {
+            let name: &str = key.get_ref();
+            if !asked.contains(name) {
+                let known: Vec<_> = asked.iter().copied().collect();
+                let reason = format!("unknown key; known here: {}", known.join(", "));
+                let line = line_of(self.text, key.span().start);
+                self.problems.note(line, self.path_to(name), reason);
+            }
+        }
+    }
+}
+
+impl<'d> Item<'d> {
+    fn line(&self) -> usize {
+        line_of(self.text, self.value.span().start)
+    }
+
+    /// Reads the value, or notes why it cannot be read.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Item<'d>) -> Result<T, String>) -> Option<T> {
+        match read(self) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.problems.note(self.line(), self.path.clone(), reason);
+                None
+            }
+        }
+    }
+
+    /// As a table. Anything else is noted and read as an empty one.
+    pub(super) fn section(&self) -> Section<'d> {
+        let table = self.value.get_ref().as_table();
+        if table.is_none() {
+            let reason = format!("a table is expected, not {}", self.kind());
+            self.problems.note(self.line(), self.path.clone(), reason);
+        }
+        Section {
+            text: self.text,
+            path: self.path.clone(),
+            line: self.line(),
+            table,
+            asked: Rc::default(),
+            problems: self.problems,
+        }
+    }
+
+    /// The elements of an array. Anything else is noted and read as an empty one.
+    pub(super) fn items(&self) -> Vec<Item<'d>> {
+        let Some(array) = self.value.get_ref().as_array() else {
+            let reason = format!("an array is expected, not {}", self.kind());
+            self.problems.note(self.line(), self.path.clone(), reason);
+            return Vec::new();
+        };
+        let elements = array.iter().enumerate().map(|(index, value)| Item {
+            text: self.text,
+            path: format!("{}[{index}]", self.path),
+            value,
+            problems: self.problems,
+        });
+        elements.collect()
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.value.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a decimal number",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        }
+    }
+
+    pub(super) fn string(&self) -> Result<&'d str, String> {
+        let text = self.value.get_ref().as_str();
+        text.ok_or_else(|| format!("a string is expected, not {}", self.kind()))
+    }
+
+    pub(super) fn boolean(&self) -> Result<bool, String> {
+        let value = self.value.get_ref().as_bool();
+        value.ok_or_else(|| format!("true or false is expected, not {}", self.kind()))
+    }
+
+    /// An integer from `minimum` to `maximum`.
+    pub(super) fn integer(&self, minimum: u64, maximum: u64) -> Result<u64, String> {
+        let value = self.value.get_ref().as_integer();
+        let value = value.ok_or_else(|| format!("an integer is expected, not {}", self.kind()))?;
+        let number = i128::from_str_radix(value.as_str(), value.radix());
+        match number.ok().and_then(|number| u64::try_from(number).ok()) {
+            Some(number) if (minimum..=maximum).contains(&number) => Ok(number),
+            _ => Err(format!("{} is not within {minimum} and {maximum}", value.as_str())),
+        }
+    }
+
+    /// A duration: `"500ms"`, `"5s"`, `"2m"`, `"1h"`.
+    pub(super) fn duration(&self) -> Result<Duration, String> {
+        let text = self.string()?;
+        let (number, unit) = split_unit(text);
+        let millis = match unit {
+            "ms" => Some(1),
+            "s" => Some(1000),
+            "m" => Some(60_000),
+            "h" => Some(3_600_000),
+            _ => None,
+        };
+        let value: Option<u64> = number.parse().ok();
+        value
+            .zip(millis)
+            .and_then(|(value, millis)| value.checked_mul(millis))
+            .filter(|&millis| millis > 0)
+            .map(Duration::from_millis)
+            .ok_or_else(|| format!("{text:?} is not a duration such as \"500ms\", \"5s\" or \"2m\""))
+    }
+
+    /// A size in bytes, as nginx writes it: `512`, `"128k"`, `"10m"`, `"1g"`.
+    pub(super) fn size(&self) -> Result<u64, String> {
+        if self.value.get_ref().is_integer() {
+            return self.integer(0, u64::MAX >> 1);
+        }
+        let text = self.string()?;
+        let (number, unit) = split_unit(text);
+        let bytes = match unit {
+            "" => Some(1),
+            "k" | "K" => Some(1 << 10),
+            "m" | "M" => Some(1 << 20),
+            "g" | "G" => Some(1_u64 << 30),
+            _ => None,
+        };
+        let value: Option<u64> = number.parse().ok();
+        value
+            .zip(bytes)
+            .and_then(|(value, bytes)| value.checked_mul(bytes))
+            .ok_or_else(|| format!("{text:?} is not a size such as \"128k\" or \"10m\""))
+    }
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    text.split_at(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, read: impl FnOnce(&Section), expected: &[&str]) {
+        let problems = Problems::default();
+        match Document::parse(text) {
+            Ok(document) => read(&document.root(&problems)),
+            Err(errors) => errors.into_iter().for_each(|e| problems.note(e.line, e.key, e.reason)),
+        }
+        let found: Vec<_> = problems.into_sorted().iter().map(Problem::to_string).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn every_problem_is_reported_with_key_and_line() {
+        let text = "[a]\nb = 1\nc = 'x'\n\n[[d]]\ne = true\n[[d]]\nf = 2\n";
+        let read = |root: &Section| {
+            let a = root.section("a");
+            a.value("b", false, Item::boolean);
+            a.value("c", Duration::ZERO, Item::duration);
+            a.refuse_unknown();
+            for d in root.sections("d") {
+                d.required("e", Item::string);
+                d.refuse_unknown();
+            }
+            root.refuse_unknown();
+        };
+        check(
+            text,
+            read,
+            &[
+                "a.b: true or false is expected, not an integer (line 2)",
+                "a.c: \"x\" is not a duration such as \"500ms\", \"5s\" or \"2m\" (line 3)",
+                "d[0].e: a string is expected, not true or false (line 6)",
+                "d[1].e: is missing (line 7)",
+                "d[1].f: unknown key; known here: e (line 8)",
+            ],
+        );
+    }
+
+    #[test]
+    fn errors_of_syntax_have_their_line() {
+        check("a = 1\nb = \n", |_| {}, &["string values must be quoted, expected literal string (line 2)"]);
+    }
+
+    #[test]
+    fn sizes_and_durations() {
+        let text = "a = '10m'\nb = 77\nc = '128k'\nd = '2h'\ne = '250ms'\nf = '0s'\ng = '1t'\n";
+        let read = |root: &Section| {
+            assert_eq!(root.value("a", 0, Item::size), 10 << 20);
+            assert_eq!(root.value("b", 0, Item::size), 77);
+            assert_eq!(root.value("c", 0, Item::size), 128 << 10);
+            assert_eq!(root.value("d", Duration::ZERO, Item::duration).as_secs(), 7200);
+            assert_eq!(root.value("e", Duration::ZERO, Item::duration).as_millis(), 250);
+            root.value("f", Duration::ZERO, Item::duration);
+            root.value("g", 0, Item::size);
+        };
+        check(
+            text,
+            read,
+            &[
+                "f: \"0s\" is not a duration such as \"500ms\", \"5s\" or \"2m\" (line 6)",
+                "g: \"1t\" is not a size such as \"128k\" or \"10m\" (line 7)",
+            ],
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! The configuration as the program uses it. A value of these types is valid by construction.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::geo::Names;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Listeners, threads, process.
+    pub server: Server,
+    /// How a client may connect and what it may send.
+    pub client: Client,
+    /// Who is believed about a client's address.
+    pub client_ip: ClientIp,
+    /// Where the location of an address comes from.
+    pub database: Database,
+    /// What is added to proxied requests.
+    pub geo_headers: GeoHeaders,
+    /// Where requests go that geogate does not answer itself. At most one for now.
+    pub upstream: Option<Upstream>,
+    /// What is logged of each request.
+    pub access_log: AccessLog,
+    /// What is logged of the server itself.
+    pub error_log: ErrorLog,
+    /// The user's own page for 500, 502, 503 and 504.
+    pub error_page: Option<PathBuf>,
+}
+
+/// Listeners, threads, process.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// At least one.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Limit of open files to ask the system for.
+    pub max_open_files: u64,
+    /// How long requests under way may take after a stop was asked for.
+    pub grace_period: Duration,
+    /// Written when running as a daemon.
+    pub pid_file: PathBuf,
+    /// Where a new process takes over the listeners of the old one.
+    pub upgrade_socket: PathBuf,
+}
+
+/// How a client may connect and what it may send.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// How long an idle connection is kept open. Whole seconds.
+    pub keepalive_timeout: Duration,
+    /// How many requests a connection may carry.
+    pub keepalive_requests: u32,
+    /// How long a single read of a request may take.
+    pub read_timeout: Duration,
+    /// How long a single write of a response may take.
+    pub write_timeout: Duration,
+    /// Largest request body in bytes.
+    pub max_body_size: u64,
+}
+
+/// Who is believed about a client's address.
+#[derive(Debug, Clone)]
+pub struct ClientIp {
+    /// Networks whose hosts may speak for others.
+    pub trusted_proxies: TrustedProxies,
+    /// The one header that they use.
+    pub header: ForwardedHeader,
+}
+
+/// The networks whose word on a client's address is taken. Empty means nobody's.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Trusts the hosts of these networks.
+    #[must_use]
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        TrustedProxies(networks)
+    }
+
+    /// Whether the host is one of them. The address must be canonical (no IPv4-mapped one).
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The header in which trusted proxies name the addresses before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: a list of addresses.
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239: a list of pairs.
+    Forwarded,
+}
+
+/// Where the location of an address comes from.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// The file; the embedded database if there is none.
+    pub file: Option<PathBuf>,
+    /// Folder with the user's own code tables.
+    pub codes: Option<PathBuf>,
+    /// Whether names are made uniform.
+    pub names: Names,
+}
+
+/// What is added to proxied requests.
+#[derive(Debug, Clone, Copy)]
+pub struct GeoHeaders {
+    /// Whether the location is added. The client's own are deleted in any case.
+    pub enabled: bool,
+    /// How text that is not ASCII is written.
+    pub encoding: HeaderEncoding,
+}
+
+/// How text that is not ASCII is written into a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderEncoding {
+    /// Percent-encoded UTF-8: safe for every server.
+    Percent,
+    /// UTF-8 as it is.
+    Utf8,
+}
+
+/// A group of peers that serve the same.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Name in the log.
+    pub name: String,
+    /// At least one.
+    pub peers: Vec<Peer>,
+    /// How long connecting to a peer may take.
+    pub connect_timeout: Duration,
+    /// How long a single read from a peer may take.
+    pub read_timeout: Duration,
+    /// How long a single write to a peer may take.
+    pub write_timeout: Duration,
+    /// How long an idle connection to a peer is kept.
+    pub idle_timeout: Duration,
+    /// How many idle connections to all peers together are kept.
+    pub keepalive: usize,
+    /// How many peers a request may be tried on.
+    pub tries: usize,
+    /// How long a peer that failed is passed over while another one is there.
+    pub fail_timeout: Duration,
+}
+
+/// One server of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share of the requests, relative to the other peers' weights. 1 to 1,000.
+    pub weight: usize,
+}
+
+/// What is logged of each request.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub target: LogTarget,
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// How long a line may wait in memory.
+    pub flush: Duration,
+}
+
+/// Where a log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output; standard error for the error log.
+    Standard,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// What a line of the access log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// nginx's `main` with upstream, times and country behind it.
+    Main,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged of the server itself.
+#[derive(Debug, Clone)]
+pub struct ErrorLog {
+    /// Where lines go.
+    pub target: LogTarget,
+    /// The least important level that is logged.
+    pub level: log::LevelFilter,
+}

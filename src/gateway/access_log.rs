@@ -1,0 +1,235 @@
+//! One line a request.
+//!
+//! A worker formats its line into a buffer of its own and goes on; a thread of the log's own
+//! writes full buffers, and every buffer once a `flush` interval. If the disk cannot follow, lines
+//! are dropped and counted: a slow disk must not slow down clients.
+
+mod line;
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use line::Entry;
+
+use crate::config::model::{self, LogFormat, LogTarget};
+
+/// A buffer that holds this much is handed to the writer.
+const BUFFER: usize = 64 << 10;
+
+/// How many full buffers may wait for the writer: 64 MiB.
+const QUEUE: usize = 1024;
+
+/// Buffers that workers share by their thread's number. More than there are cores of any host
+/// that this runs on, or threads wait for each other at times.
+const SHARDS: usize = 64;
+
+/// The access log.
+pub struct AccessLog {
+    format: LogFormat,
+    /// `None` if nothing is logged.
+    buffers: Option<Arc<Buffers>>,
+    writer: Mutex<Option<Writer>>,
+}
+
+struct Buffers {
+    shards: [Mutex<Vec<u8>>; SHARDS],
+    full: SyncSender<Message>,
+    dropped: AtomicU64,
+}
+
+enum Message {
+    Lines(Vec<u8>),
+    End,
+}
+
+struct Writer {
+    thread: JoinHandle<()>,
+}
+
+impl AccessLog {
+    /// Opens the target and starts the writer.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn open(config: &model::AccessLog) -> io::Result<Self> {
+        let target: Box<dyn Write + Send> = match &config.target {
+            LogTarget::Off => {
+                return Ok(AccessLog {
+                    format: config.format,
+                    buffers: None,
+                    writer: Mutex::new(None),
+                });
+            }
+            LogTarget::Standard => Box::new(io::stdout()),
+            LogTarget::File(path) => {
+                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
+            }
+        };
+        let (full, queue) = sync_channel(QUEUE);
+        let buffers = Arc::new(Buffers {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            full,
+            dropped: AtomicU64::new(0),
+        });
+        let (for_thread, flush) = (Arc::clone(&buffers), config.flush);
+        let thread = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_all(&for_thread, &queue, target, flush))?;
+        Ok(AccessLog {
+            format: config.format,
+            buffers: Some(buffers),
+            writer: Mutex::new(Some(Writer { thread })),
+        })
+    }
+
+    /// Logs a request.
+    pub fn log(&self, entry: &Entry) {
+        let Some(buffers) = &self.buffers else { return };
+        let mut buffer = lock(&buffers.shards[shard()]);
+        entry.write(self.format, &mut buffer);
+        if buffer.len() < BUFFER {
+            return;
+        }
+        let lines = std::mem::take(&mut *buffer);
+        drop(buffer);
+        if let Err(lost) = buffers.full.try_send(Message::Lines(lines)) {
+            let (std::sync::mpsc::TrySendError::Full(message)
+            | std::sync::mpsc::TrySendError::Disconnected(message)) = lost;
+            if let Message::Lines(lines) = message {
+                buffers.dropped.fetch_add(count_lines(&lines), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Writes everything that was logged so far and ends the writer.
+    pub fn close(&self) {
+        let writer = lock(&self.writer).take();
+        if let (Some(writer), Some(buffers)) = (writer, &self.buffers) {
+            // The writer is there until it reads this, so sending waits but does not fail.
+            let _ = buffers.full.send(Message::End);
+            let _ = writer.thread.join();
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A worker that panicked while it wrote a line leaves a line cut short, no more.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number for each thread, so that no two workers share a buffer.
+fn shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    }
+    SHARD.with(|shard| *shard)
+}
+
+fn count_lines(lines: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', lines).count() as u64
+}
+
+fn write_all(
+    buffers: &Buffers,
+    queue: &Receiver<Message>,
+    mut target: Box<dyn Write + Send>,
+    flush: Duration,
+) {
+    let mut last_flush = std::time::Instant::now();
+    loop {
+        let wait = flush.saturating_sub(last_flush.elapsed());
+        let end = match queue.recv_timeout(wait) {
+            Ok(Message::Lines(lines)) => {
+                write(buffers, &mut target, &lines);
+                false
+            }
+            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+        };
+        if end || last_flush.elapsed() >= flush {
+            for shard in &buffers.shards {
+                let lines = std::mem::take(&mut *lock(shard));
+                if !lines.is_empty() {
+                    write(buffers, &mut target, &lines);
+                }
+            }
+            let dropped = buffers.dropped.swap(0, Ordering::Relaxed);
+            if dropped > 0 {
+                log::error!("access log: {dropped} lines dropped, the target cannot follow");
+            }
+            last_flush = std::time::Instant::now();
+        }
+        if end {
+            return;
+        }
+    }
+}
+
+fn write(buffers: &Buffers, target: &mut Box<dyn Write + Send>, lines: &[u8]) {
+    let result = target.write_all(lines).and_then(|()| target.flush());
+    if let Err(error) = result {
+        log::error!("access log: {error}");
+        buffers.dropped.fetch_add(count_lines(lines), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(target: LogTarget) -> AccessLog {
+        AccessLog::open(&model::AccessLog {
+            target,
+            format: LogFormat::Main,
+            flush: Duration::from_secs(3600),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn every_line_of_every_thread_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("access.log");
+        std::fs::write(&file, "before\n").unwrap();
+        let log = open(LogTarget::File(file.clone()));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..2000).for_each(|_| log.log(&line::tests::entry())));
+            }
+        });
+        log.close();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text.lines().count(), 8001);
+        assert!(text.starts_with("before\n"));
+    }
+
+    #[test]
+    fn a_log_may_be_off() {
+        let log = open(LogTarget::Off);
+        log.log(&line::tests::entry());
+        log.close();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_an_error() {
+        let target = LogTarget::File("/nonexistent/access.log".into());
+        let config = model::AccessLog {
+            target,
+            format: LogFormat::Json,
+            flush: Duration::from_secs(1),
+        };
+        assert!(AccessLog::open(&config).is_err());
+    }
+}

@@ -1,0 +1,322 @@
+//! What an upstream is told about the client: its address and its location.
+//!
+//! Upstreams trust these headers, so a client must have no way to set them. Every managed name, in
+//! any case and with `_` for `-` (CGI and WSGI servers make no difference), is deleted from the
+//! request before ours are set, whether we have something to set or not.
+
+use http::HeaderValue;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use pingora::http::RequestHeader;
+
+use super::client_ip::Origin;
+use crate::config::model::{GeoHeaders, HeaderEncoding};
+use crate::geo::{Field, Place};
+
+/// The headers with the client's location. All names that start with `X-Geo-` are managed.
+const LOCATION: [(&str, Field); 8] = [
+    ("X-Geo-Country", Field::CountryCode),
+    ("X-Geo-Country-Name", Field::Country),
+    ("X-Geo-Region", Field::Province),
+    ("X-Geo-Region-Code", Field::ProvinceCode),
+    ("X-Geo-City", Field::City),
+    ("X-Geo-City-Code", Field::CityCode),
+    ("X-Geo-Org", Field::Organization),
+    ("X-Geo-ISP", Field::Isp),
+];
+
+/// Headers that name a client, a scheme or a host in somebody's place. Some we set; the others
+/// would let a client lie to an upstream that reads them.
+const FORWARDING: [&str; 17] = [
+    "client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "forwarded-for",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-forwarded-by",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-original-forwarded-for",
+    "x-real-ip",
+];
+
+const LOCATION_PREFIX: &str = "x-geo-";
+
+/// Printable ASCII stays, except `%` itself.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// How the request reached us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In clear text.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// Replaces all managed headers of a request by what we know.
+pub fn replace(
+    request: &mut RequestHeader,
+    origin: &Origin,
+    scheme: Scheme,
+    place: Option<&Place>,
+    config: GeoHeaders,
+) {
+    let proto = proto(request, origin, scheme);
+    let host = host(request, origin);
+    strip(request);
+    set(request, "X-Real-IP", value(&origin.client.to_string()));
+    set(request, "X-Forwarded-For", value(&forwarded_for(origin)));
+    set(request, "X-Forwarded-Proto", Some(HeaderValue::from_static(proto)));
+    set(request, "X-Forwarded-Host", host);
+    if let (true, Some(place)) = (config.enabled, place) {
+        for (name, field) in LOCATION {
+            set(request, name, text(place.text(field), config.encoding));
+        }
+    }
+}
+
+fn set(request: &mut RequestHeader, name: &'static str, value: Option<HeaderValue>) {
+    if let Some(value) = value {
+        request.insert_header(name, value).expect("a valid name and value");
+    }
+}
+
+/// Deletes every managed header in every spelling.
+fn strip(request: &mut RequestHeader) {
+    let managed: Vec<_> = request
+        .headers
+        .keys()
+        .filter(|name| is_managed(name.as_str()))
+        .cloned()
+        .collect();
+    for name in managed {
+        request.remove_header(&name);
+    }
+}
+
+/// `name` is in lower case, as the header map keeps it.
+fn is_managed(name: &str) -> bool {
+    let spelled = |known: &str| {
+        let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+        name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
+    };
+    let prefix = name.get(..LOCATION_PREFIX.len());
+    prefix.is_some_and(|prefix| prefix.replace('_', "-") == LOCATION_PREFIX)
+        || FORWARDING.into_iter().any(spelled)
+}
+
+/// The scheme that a trusted proxy saw, otherwise our own.
+fn proto(request: &RequestHeader, origin: &Origin, scheme: Scheme) -> &'static str {
+    let claim = request.headers.get("x-forwarded-proto").filter(|_| origin.peer_is_trusted);
+    match claim.map(HeaderValue::as_bytes) {
+        Some(b"http") => "http",
+        Some(b"https") => "https",
+        _ => scheme.as_str(),
+    }
+}
+
+/// The host that a trusted proxy was asked for, otherwise the one that we were asked for.
+fn host(request: &RequestHeader, origin: &Origin) -> Option<HeaderValue> {
+    let claim = request.headers.get("x-forwarded-host").filter(|_| origin.peer_is_trusted);
+    let authority = || request.uri.authority().and_then(|authority| value(authority.as_str()));
+    claim.or_else(|| request.headers.get("host")).cloned().or_else(authority)
+}
+
+/// The verified hops and the peer, as nginx's `$proxy_add_x_forwarded_for` lists them, without
+/// what the client itself put in front.
+fn forwarded_for(origin: &Origin) -> String {
+    let mut list = String::new();
+    for hop in &origin.hops {
+        list.push_str(&hop.to_string());
+        list.push_str(", ");
+    }
+    list.push_str(&origin.peer.ip().to_string());
+    list
+}
+
+fn value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok()
+}
+
+/// A database's text as a header's value; none if it is empty.
+fn text(text: &str, encoding: HeaderEncoding) -> Option<HeaderValue> {
+    if text.is_empty() {
+        return None;
+    }
+    match encoding {
+        HeaderEncoding::Percent => value(&utf8_percent_encode(text, ESCAPED).to_string()),
+        HeaderEncoding::Utf8 if text.chars().any(char::is_control) => None,
+        HeaderEncoding::Utf8 => HeaderValue::from_bytes(text.as_bytes()).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client_ip::{PeerAddr, resolve};
+    use super::*;
+    use crate::config::model::{ClientIp, ForwardedHeader, TrustedProxies};
+    use crate::geo::{Codes, Database, Names, Table};
+    use crate::tree::Range;
+
+    const CONFIG: GeoHeaders = GeoHeaders {
+        enabled: true,
+        encoding: HeaderEncoding::Percent,
+    };
+
+    fn database(isp: &str) -> Database {
+        let mut table = Table::default();
+        let fields = [(Field::Country, "中国"), (Field::Province, "福建"), (Field::Isp, isp)];
+        let value = table.records.intern(fields);
+        table.v4 = vec![Range { first: 0x0100_0000, last: 0x0100_00ff, value }];
+        Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
+    }
+
+    /// The headers that reach the upstream, for a request from 1.0.0.1 or, trusted, from 10.0.0.1.
+    fn replaced(peer: &str, lines: &[(&str, &str)], isp: &str, config: GeoHeaders) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in lines {
+            request.append_header((*name).to_owned(), *value).unwrap();
+        }
+        let client_ip = ClientIp {
+            trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]),
+            header: ForwardedHeader::XForwardedFor,
+        };
+        let peer = PeerAddr::new(peer.parse().unwrap());
+        let origin = resolve(peer, &request.headers, &client_ip);
+        let database = database(isp);
+        let place = database.lookup(origin.client.ip());
+        replace(&mut request, &origin, Scheme::Http, place.as_ref(), config);
+        request
+    }
+
+    fn get<'r>(request: &'r RequestHeader, name: &str) -> Vec<&'r [u8]> {
+        request.headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect()
+    }
+
+    #[track_caller]
+    fn check(request: &RequestHeader, expected: &[(&str, &str)]) {
+        for (name, value) in expected {
+            let found: Vec<_> = get(request, name);
+            assert_eq!(found, [value.as_bytes()], "{name}");
+        }
+    }
+
+    #[test]
+    fn location_and_address_are_set() {
+        let request = replaced("1.0.0.1:80", &[("Host", "example.com")], "电信", CONFIG);
+        check(
+            &request,
+            &[
+                ("x-real-ip", "1.0.0.1"),
+                ("x-forwarded-for", "1.0.0.1"),
+                ("x-forwarded-proto", "http"),
+                ("x-forwarded-host", "example.com"),
+                ("host", "example.com"),
+                ("x-geo-country", "CN"),
+                ("x-geo-country-name", "%E4%B8%AD%E5%9B%BD"),
+                ("x-geo-region", "%E7%A6%8F%E5%BB%BA"),
+                ("x-geo-region-code", "350000"),
+                ("x-geo-isp", "%E7%94%B5%E4%BF%A1"),
+            ],
+        );
+        assert!(get(&request, "x-geo-city").is_empty());
+    }
+
+    #[test]
+    fn spoofed_headers_are_deleted_in_every_spelling_hit_or_miss() {
+        let spoofed = [
+            ("X-Geo-Country", "XX"),
+            ("x-geo-country", "XX"),
+            ("X_Geo_Country", "XX"),
+            ("X-GEO_CITY", "XX"),
+            ("X-Geo-Anything", "XX"),
+            ("X-Real-IP", "6.6.6.6"),
+            ("x_real_ip", "6.6.6.6"),
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("X_FORWARDED_FOR", "6.6.6.6"),
+            ("Forwarded", "for=6.6.6.6"),
+            ("True-Client-IP", "6.6.6.6"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "evil"),
+        ];
+        for peer in ["1.0.0.1:80", "2.0.0.1:80"] {
+            let request = replaced(peer, &spoofed, "电信", CONFIG);
+            for (name, value) in &request.headers {
+                let value = value.to_str().unwrap();
+                assert!(!value.contains("XX") && !value.contains("6.6.6.6"), "{name}: {value}");
+                assert!(!name.as_str().contains('_'), "{name}");
+            }
+            check(&request, &[("x-forwarded-proto", "http")]);
+            assert!(get(&request, "x-forwarded-host").is_empty());
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed() {
+        let lines = [
+            ("Host", "inner"),
+            ("X-Forwarded-For", "6.6.6.6, 1.0.0.1"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "outer"),
+            ("X-Geo-Country", "XX"),
+        ];
+        let request = replaced("10.0.0.1:80", &lines, "电信", CONFIG);
+        check(
+            &request,
+            &[
+                ("x-real-ip", "1.0.0.1"),
+                ("x-forwarded-for", "1.0.0.1, 10.0.0.1"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "outer"),
+                ("x-geo-country", "CN"),
+            ],
+        );
+    }
+
+    #[test]
+    fn other_headers_stay() {
+        let lines = [("Accept", "a"), ("X-Geography", "b"), ("X-Forward", "c"), ("user_name", "d")];
+        let request = replaced("1.0.0.1:80", &lines, "电信", CONFIG);
+        check(&request, &lines.map(|(name, value)| (name, value)));
+    }
+
+    #[test]
+    fn control_characters_of_a_database_never_reach_a_header() {
+        let hostile = "a\r\nX-Evil: 1\u{7f}\u{85}";
+        let request = replaced("1.0.0.1:80", &[], hostile, CONFIG);
+        check(&request, &[("x-geo-isp", "a%0D%0AX-Evil: 1%7F%C2%85")]);
+        let utf8 = GeoHeaders {
+            encoding: HeaderEncoding::Utf8,
+            ..CONFIG
+        };
+        assert!(get(&replaced("1.0.0.1:80", &[], hostile, utf8), "x-geo-isp").is_empty());
+        check(&replaced("1.0.0.1:80", &[], "电信", utf8), &[("x-geo-isp", "电信")]);
+    }
+
+    #[test]
+    fn location_can_be_turned_off() {
+        let off = GeoHeaders {
+            enabled: false,
+            ..CONFIG
+        };
+        let request = replaced("1.0.0.1:80", &[("X-Geo-Country", "XX")], "电信", off);
+        assert!(get(&request, "x-geo-country").is_empty());
+        check(&request, &[("x-real-ip", "1.0.0.1")]);
+    }
+}

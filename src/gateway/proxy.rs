@@ -1,0 +1,472 @@
+//! The door through pingora's proxy: `impl ProxyHttp`.
+//!
+//! Each phase is a few named calls; what they decide stands in the modules beside this one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use async_trait::async_trait;
+use base64::Engine;
+use bytes::Bytes;
+use http::header;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use super::access_log::{AccessLog, Entry};
+use super::client_ip::{self, Origin, PeerAddr};
+use super::drain::{Drain, UnderWay};
+use super::error_page::{self, ErrorPages};
+use super::geo_headers::{self, Scheme};
+use super::upstream::Pool;
+use crate::config::Config;
+use crate::config::model::{Client, ClientIp, GeoHeaders};
+use crate::geo::{Database, Field, Live, Place};
+use crate::query::{self, Answer, QueryError};
+
+/// Status of a request whose client left before there was an answer, as nginx logs it.
+const CLIENT_LEFT: u16 = 499;
+
+/// Everything that a request needs. One for all connections.
+pub struct Gateway {
+    client: Client,
+    client_ip: ClientIp,
+    geo_headers: GeoHeaders,
+    upstream: Option<Pool>,
+    error_pages: ErrorPages,
+    access_log: Arc<AccessLog>,
+    database: Arc<Live>,
+    drain: Arc<Drain>,
+}
+
+impl Gateway {
+    /// A gateway for `config` that answers from `database`.
+    ///
+    /// # Errors
+    /// If the user's error page cannot be read.
+    pub fn new(
+        config: &Config,
+        database: Arc<Live>,
+        access_log: Arc<AccessLog>,
+        drain: Arc<Drain>,
+    ) -> std::io::Result<Self> {
+        Ok(Gateway {
+            client: config.client.clone(),
+            client_ip: config.client_ip.clone(),
+            geo_headers: config.geo_headers,
+            upstream: config.upstream.as_ref().map(Pool::new),
+            error_pages: ErrorPages::load(config.error_page.as_deref())?,
+            access_log,
+            database,
+            drain,
+        })
+    }
+}
+
+/// What is known of one request, from its head to its line in the log.
+pub struct Context {
+    start: Instant,
+    /// `None` until the head was looked at.
+    origin: Option<Origin>,
+    /// The database of this request: one for its whole life, whatever is swapped in meanwhile.
+    database: Arc<Database>,
+    /// The client's place in it.
+    place: Option<u32>,
+    /// The peers that were tried; the last one is the current one.
+    tried: Vec<SocketAddr>,
+    upstream_start: Option<Instant>,
+    /// Bytes of the request's body that passed.
+    body_bytes: u64,
+    _under_way: UnderWay,
+}
+
+impl Context {
+    fn place(&self) -> Option<Place<'_>> {
+        self.place.map(|number| self.database.place(number))
+    }
+
+    fn failed_peer(&self) -> Option<SocketAddr> {
+        self.tried.last().copied()
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            start: Instant::now(),
+            origin: None,
+            database: self.database.current(),
+            place: None,
+            tried: Vec::new(),
+            upstream_start: None,
+            body_bytes: 0,
+            _under_way: self.drain.enter(),
+        }
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        self.set_connection_limits(session);
+        self.locate(session, ctx)
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        if query::is_query(session.req_header().uri.path().as_bytes()) {
+            self.answer_query(session, ctx).await?;
+            return Ok(true);
+        }
+        if self.upstream.is_none() {
+            self.send_page(session, 404).await?;
+            return Ok(true);
+        }
+        if self.declares_too_large_a_body(session) {
+            return Err(too_large());
+        }
+        Ok(false)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
+        if ctx.body_bytes > self.client.max_body_size {
+            return Err(too_large());
+        }
+        Ok(())
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        let pool = self.upstream.as_ref();
+        let peer = pool.and_then(|pool| Some((pool, pool.select(&ctx.tried)?)));
+        let (pool, address) = peer.ok_or_else(|| status_error(502, "no peer is left to try"))?;
+        ctx.tried.push(address);
+        ctx.upstream_start.get_or_insert_with(Instant::now);
+        // A retry sends the body again from its beginning.
+        ctx.body_bytes = 0;
+        Ok(Box::new(pool.http_peer(address)))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if let Some(origin) = &ctx.origin {
+            let (scheme, place) = (scheme(session), ctx.place());
+            geo_headers::replace(upstream_request, origin, scheme, place.as_ref(), self.geo_headers);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        _upstream_response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if let (Some(pool), Some(peer)) = (&self.upstream, ctx.tried.last()) {
+            pool.succeeded(*peer);
+        }
+        if self.drain.is_draining() {
+            session.set_keepalive(None);
+        }
+        Ok(())
+    }
+
+    /// Nothing was sent yet, so any request may go to another peer.
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        error.set_retry(self.give_up_peer(ctx));
+        error
+    }
+
+    /// The request may have reached the peer: only one that may be repeated goes to another, and
+    /// only while the client has seen nothing of an answer.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Context,
+        _client_reused: bool,
+    ) -> Box<Error> {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        let mut retry = false;
+        if *error.esource() == ErrorSource::Upstream {
+            let another = self.give_up_peer(ctx);
+            let session = session.as_downstream();
+            retry = another
+                && session.req_header().method.is_idempotent()
+                && session.response_written().is_none()
+                && !session.retry_buffer_truncated();
+        }
+        error.set_retry(retry);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        _ctx: &mut Context,
+    ) -> FailToProxy {
+        let status = status_of(error);
+        if status != CLIENT_LEFT && session.response_written().is_none() {
+            // What is left of the request is not worth reading.
+            session.set_keepalive(None);
+            if let Err(error) = self.send_page(session, status).await {
+                log::debug!("the client left before its error page: {error}");
+            }
+        }
+        FailToProxy {
+            error_code: status,
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        self.log_access(session, error, ctx);
+    }
+}
+
+impl Gateway {
+    /// pingora keeps idle connections for ever unless it is told otherwise on every request.
+    fn set_connection_limits(&self, session: &mut Session) {
+        let keepalive = self.client.keepalive_timeout.as_secs();
+        session.set_pipelining_enabled(true);
+        session.set_read_timeout(Some(self.client.read_timeout));
+        session.set_write_timeout(Some(self.client.write_timeout));
+        session.set_total_drain_timeout(Some(self.client.read_timeout));
+        session.set_keepalive((!self.drain.is_draining()).then_some(keepalive));
+    }
+
+    /// Who is the client, and where.
+    fn locate(&self, session: &Session, ctx: &mut Context) -> Result<()> {
+        let peer = session.client_addr().and_then(|address| address.as_inet());
+        let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
+        let headers = &session.req_header().headers;
+        let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &self.client_ip);
+        ctx.place = ctx.database.lookup(origin.client.ip()).map(|place| place.number());
+        ctx.origin = Some(origin);
+        Ok(())
+    }
+
+    /// Answers an IP query through the same code as every other door.
+    async fn answer_query(&self, session: &mut Session, ctx: &Context) -> Result<()> {
+        let request = session.req_header();
+        let method = request.method.clone();
+        let query = request.uri.query().unwrap_or_default().to_owned();
+        let body = match method {
+            http::Method::POST => read_body(session, query::BODY_LIMIT).await?,
+            _ => Some(Vec::new()),
+        };
+        let answer = match &body {
+            Some(body) => query::answer(
+                &query::Request {
+                    method: method.as_str(),
+                    query: query.as_bytes(),
+                    body,
+                },
+                &ctx.database,
+            ),
+            None => QueryError::BodyTooLarge.into(),
+        };
+        if body.is_none() {
+            session.set_keepalive(None);
+        }
+        let header = answer_header(&answer)?;
+        send(session, header, Bytes::copy_from_slice(&answer.body)).await
+    }
+
+    async fn send_page(&self, session: &mut Session, status: u16) -> Result<()> {
+        let page = self.error_pages.page(status);
+        let mut header = ResponseHeader::build(status, Some(4))?;
+        header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
+        header.insert_header(header::CONTENT_LENGTH, page.len())?;
+        send(session, header, page).await
+    }
+
+    fn declares_too_large_a_body(&self, session: &Session) -> bool {
+        let length = session.get_header(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        length.is_some_and(|length| length > self.client.max_body_size)
+    }
+
+    /// Notes that the current peer failed; whether there is another one to try.
+    fn give_up_peer(&self, ctx: &Context) -> bool {
+        let (Some(pool), Some(peer)) = (&self.upstream, ctx.failed_peer()) else {
+            return false;
+        };
+        pool.failed(peer);
+        pool.has_another(&ctx.tried)
+    }
+
+    fn log_access(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+        // A connection without an address has nothing that could be logged of it.
+        let Some(origin) = &ctx.origin else { return };
+        let request = session.req_header();
+        let written = session.response_written();
+        let status = written.map(|response| response.status.as_u16());
+        let header = |name| request.headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+        let user = user(header(header::AUTHORIZATION));
+        self.access_log.log(&Entry {
+            time: SystemTime::now(),
+            client: origin.client.ip(),
+            country: ctx.place().map_or("", |place| place.text(Field::CountryCode)),
+            user: &user,
+            method: request.method.as_str().as_bytes(),
+            target: request.raw_path(),
+            protocol: protocol(request.version),
+            status: status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of)),
+            body_bytes: session.body_bytes_sent(),
+            referer: header(header::REFERER),
+            user_agent: header(header::USER_AGENT),
+            forwarded_for: header(http::HeaderName::from_static("x-forwarded-for")),
+            upstream: &ctx.tried,
+            request_time: ctx.start.elapsed(),
+            upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
+        });
+    }
+}
+
+/// The whole body; `None` if it is longer than `limit`.
+async fn read_body(session: &mut Session, limit: usize) -> Result<Option<Vec<u8>>> {
+    let expect = session.get_header_bytes(header::EXPECT);
+    if expect.eq_ignore_ascii_case(b"100-continue") {
+        session.as_downstream_mut().write_continue_response().await?;
+    }
+    let mut body = Vec::new();
+    while let Some(part) = session.as_downstream_mut().read_request_body().await? {
+        if body.len() + part.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(Some(body))
+}
+
+fn answer_header(answer: &Answer) -> Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(answer.status, Some(4))?;
+    if answer.names_methods() {
+        header.insert_header(header::ALLOW, query::METHODS)?;
+    }
+    if answer.status != 204 {
+        header.insert_header(header::CONTENT_TYPE, query::CONTENT_TYPE)?;
+        header.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+    }
+    Ok(header)
+}
+
+/// Sends a whole response; the body of one to `HEAD` stays here.
+async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+    let empty = body.is_empty() || session.req_header().method == http::Method::HEAD;
+    session.write_response_header(Box::new(header), empty).await?;
+    if !empty {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+fn scheme(session: &Session) -> Scheme {
+    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    if tls { Scheme::Https } else { Scheme::Http }
+}
+
+fn too_large() -> Box<Error> {
+    status_error(413, "the request body is too large")
+}
+
+fn status_error(status: u16, reason: &'static str) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::HTTPStatus(status), reason);
+    error.as_in();
+    error
+}
+
+/// The status that tells a client what went wrong.
+fn status_of(error: &Error) -> u16 {
+    match (error.etype(), error.esource()) {
+        (ErrorType::HTTPStatus(status), _) => *status,
+        (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, ErrorSource::Upstream) => 504,
+        (_, ErrorSource::Upstream) => 502,
+        (ErrorType::ReadTimedout, ErrorSource::Downstream) => 408,
+        (
+            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
+            ErrorSource::Downstream,
+        ) => CLIENT_LEFT,
+        (_, ErrorSource::Downstream) => 400,
+        _ => 500,
+    }
+}
+
+/// The name in `Authorization: Basic`, which the log shows as nginx does; empty otherwise.
+fn user(authorization: &[u8]) -> Vec<u8> {
+    let scheme = authorization.get(..6);
+    if !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic ")) {
+        return Vec::new();
+    }
+    let encoded = authorization[6..].trim_ascii();
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default();
+    decoded.split(|&byte| byte == b':').next().unwrap_or_default().to_vec()
+}
+
+fn protocol(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_09 => "HTTP/0.9",
+        http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_11 => "HTTP/1.1",
+        http::Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/3.0",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_the_status_that_tells_them() {
+        use ErrorSource::{Downstream, Internal, Upstream};
+        for (kind, source, status) in [
+            (ErrorType::ConnectRefused, Upstream, 502),
+            (ErrorType::ConnectTimedout, Upstream, 504),
+            (ErrorType::ReadTimedout, Upstream, 504),
+            (ErrorType::ConnectionClosed, Upstream, 502),
+            (ErrorType::ReadTimedout, Downstream, 408),
+            (ErrorType::ConnectionClosed, Downstream, CLIENT_LEFT),
+            (ErrorType::InvalidHTTPHeader, Downstream, 400),
+            (ErrorType::InternalError, Internal, 500),
+            (ErrorType::HTTPStatus(413), Internal, 413),
+        ] {
+            let mut error = Error::new(kind);
+            error.esource = source.clone();
+            assert_eq!(status_of(&error), status, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_user_is_the_name_of_basic_authentication() {
+        assert_eq!(user(b"Basic am9lOnNlY3JldA=="), b"joe");
+        assert_eq!(user(b"basic am9l"), b"joe");
+        for other in [&b""[..], b"Bearer abc", b"Basic", b"Basic !!"] {
+            assert_eq!(user(other), b"", "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Which code a place has: ISO 3166-1 for countries, GB/T 2260 for China's provinces and cities.
+//!
+//! Sources write one place in many ways (`广西`, `广西壮族自治区`), so every known spelling leads to
+//! one entry, and the entry holds the name that we show. A city is looked up under its province:
+//! `朝阳` alone is a district, a city and a county.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+const COUNTRIES: &str = include_str!("../../data/codes/countries.tsv");
+const PROVINCES: &str = include_str!("../../data/codes/provinces.tsv");
+const CITIES: &str = include_str!("../../data/codes/cities.tsv");
+const ALIASES: &str = include_str!("../../data/codes/aliases.tsv");
+
+/// The files of a user's own tables, by the names that they have always had.
+const COUNTRY_FILE: &str = "country_list.txt";
+const PROVINCE_FILE: &str = "china_province_code.txt";
+const CITY_FILE: &str = "china_city_code.txt";
+
+/// The one country whose provinces and cities have codes here.
+const CHINA: &str = "CN";
+
+/// A place's shown name and its code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name as the code table writes it.
+    pub name: String,
+    /// ISO 3166-1 alpha-2, or six digits of GB/T 2260.
+    pub code: String,
+}
+
+/// The country, province and city tables, with every spelling that leads to an entry.
+#[derive(Debug, Clone, Default)]
+pub struct Codes {
+    countries: HashMap<String, Entry>,
+    country_names: HashMap<String, String>,
+    provinces: HashMap<String, Entry>,
+    /// Keyed by the province's code and the city's spelling.
+    cities: HashMap<(String, String), Entry>,
+    /// Spellings of a country that is a province of China in the tables, to the province's name.
+    regions: HashMap<String, String>,
+}
+
+/// Why a code table could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CodesError {
+    /// The file cannot be read.
+    #[error("{file}: {error}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A line is not in the documented layout.
+    #[error("{file}: line {line}: {reason}")]
+    Line {
+        /// The file.
+        file: String,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The folder holds none of the three tables.
+    #[error(
+        "{folder}: none of {COUNTRY_FILE}, {PROVINCE_FILE} and {CITY_FILE} is here, \
+         so there is nothing to read"
+    )]
+    NoTable {
+        /// The folder.
+        folder: String,
+    },
+}
+
+impl Codes {
+    /// The tables that are built in.
+    ///
+    /// # Panics
+    /// Never: a test reads the same tables.
+    #[must_use]
+    pub fn built_in() -> Codes {
+        Codes::from_tables(&Tables::default()).expect("the built-in tables are well formed")
+    }
+
+    /// The user's own tables from `folder`; what is not there is as built in.
+    ///
+    /// # Errors
+    /// If `folder` has none of the three files, or one cannot be read or has a bad line.
+    pub fn from_folder(folder: &Path) -> Result<Codes, CodesError> {
+        let mut tables = Tables::default();
+        let own = [
+            (COUNTRY_FILE, &mut tables.countries),
+            (PROVINCE_FILE, &mut tables.provinces),
+            (CITY_FILE, &mut tables.cities),
+        ];
+        let mut found = false;
+        for (name, table) in own {
+            let path = folder.join(name);
+            match std::fs::read(&path) {
+                Ok(bytes) => {
+                    *table = NamedTable::own(path.display().to_string(), bytes)?;
+                    found = true;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let file = path.display().to_string();
+                    return Err(CodesError::Io { file, error });
+                }
+            }
+        }
+        if !found {
+            let folder = folder.display().to_string();
+            return Err(CodesError::NoTable { folder });
+        }
+        Codes::from_tables(&tables)
+    }
+
+    fn from_tables(tables: &Tables) -> Result<Codes, CodesError> {
+        let mut codes = Codes::default();
+        for (line, row) in tables.countries.rows() {
+            let [name, code, ..] = row[..] else {
+                return Err(tables.countries.error(line, "a name and a code are needed"));
+            };
+            if code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                let reason = format!("{code:?} is not two capital letters");
+                return Err(tables.countries.error(line, reason));
+            }
+            codes.countries.insert(key(name), entry(name, code));
+            let names = &mut codes.country_names;
+            names.entry(code.to_owned()).or_insert_with(|| name.to_owned());
+        }
+        for (line, row) in tables.provinces.rows() {
+            let [code, _country, name] = row[..] else {
+                return Err(tables.provinces.error(line, "code, country and province are needed"));
+            };
+            let code = tables.provinces.division(line, code)?;
+            codes.provinces.insert(key(name), entry(name, code));
+        }
+        let aliases = Aliases::built_in();
+        aliases.spell(&mut codes.countries, "country");
+        aliases.spell(&mut codes.provinces, "province");
+        for (line, row) in tables.cities.rows() {
+            let [code, _country, province, name] = row[..] else {
+                let reason = "code, country, province and city are needed";
+                return Err(tables.cities.error(line, reason));
+            };
+            let code = tables.cities.division(line, code)?;
+            let Some(province) = codes.provinces.get(&key(province)) else {
+                if tables.cities.built_in {
+                    // The user's own province table is shorter than ours.
+                    continue;
+                }
+                let reason = format!("no province is called {province:?}");
+                return Err(tables.cities.error(line, reason));
+            };
+            codes.cities.insert((province.code.clone(), key(name)), entry(name, code));
+        }
+        aliases.spell_cities(&mut codes);
+        let regions = aliases.of_kind("region");
+        codes.regions = regions.map(|(_, spelling, name)| (key(spelling), name.to_owned())).collect();
+        Ok(codes)
+    }
+
+    /// A country by any spelling of its name.
+    #[must_use]
+    pub fn country(&self, name: &str) -> Option<&Entry> {
+        self.countries.get(&key(name))
+    }
+
+    /// A country's name by its ISO 3166-1 alpha-2 code.
+    #[must_use]
+    pub fn country_name(&self, code: &str) -> Option<&str> {
+        self.country_names.get(code).map(String::as_str)
+    }
+
+    /// The province of China that a source calls a country: Hong Kong, Macau, Taiwan.
+    #[must_use]
+    pub fn region(&self, country: &str) -> Option<&str> {
+        self.regions.get(&key(country)).map(String::as_str)
+    }
+
+    /// A province of China by any spelling of its name; none in any other country.
+    #[must_use]
+    pub fn province(&self, country_code: &str, name: &str) -> Option<&Entry> {
+        self.provinces.get(&key(name)).filter(|_| country_code == CHINA)
+    }
+
+    /// A city by any spelling of its name, under the province with this code.
+    #[must_use]
+    pub fn city(&self, province_code: &str, name: &str) -> Option<&Entry> {
+        self.cities.get(&(province_code.to_owned(), key(name)))
+    }
+
+    /// The code and the name of the country that Hong Kong, Macau and Taiwan stand under here.
+    #[must_use]
+    pub fn china(&self) -> Option<Entry> {
+        self.country_name(CHINA).map(|name| entry(name, CHINA))
+    }
+}
+
+/// Spellings differ in case and in white space around them, without another meaning.
+fn key(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+fn entry(name: &str, code: &str) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        code: code.to_owned(),
+    }
+}
+
+struct Tables {
+    countries: NamedTable,
+    provinces: NamedTable,
+    cities: NamedTable,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        let table = |file: &str, text: &str| NamedTable {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            built_in: true,
+        };
+        Tables {
+            countries: table("countries.tsv", COUNTRIES),
+            provinces: table("provinces.tsv", PROVINCES),
+            cities: table("cities.tsv", CITIES),
+        }
+    }
+}
+
+/// Tab-separated text, with the name of its file for the errors.
+struct NamedTable {
+    file: String,
+    text: String,
+    built_in: bool,
+}
+
+impl NamedTable {
+    fn own(file: String, bytes: Vec<u8>) -> Result<Self, CodesError> {
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(NamedTable {
+                file,
+                text,
+                built_in: false,
+            }),
+            Err(error) => {
+                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+                let reason = "not UTF-8".to_owned();
+                Err(CodesError::Line { file, line, reason })
+            }
+        }
+    }
+
+    /// Line numbers from 1 with their fields; a BOM, CR and empty lines are passed over.
+    fn rows(&self) -> impl Iterator<Item = (usize, Vec<&str>)> {
+        let text = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        lines.map(|(index, line)| (index + 1, line.split('\t').map(str::trim).collect()))
+    }
+
+    fn division<'c>(&self, line: usize, code: &'c str) -> Result<&'c str, CodesError> {
+        if code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(code);
+        }
+        Err(self.error(line, format!("{code:?} is not a code of six digits")))
+    }
+
+    fn error(&self, line: usize, reason: impl Into<String>) -> CodesError {
+        CodesError::Line {
+            file: self.file.clone(),
+            line,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Rows of kind, scope, spelling and name. They join spellings rather than define names, because a
+/// user's own table may hold either of the two.
+struct Aliases {
+    rows: Vec<[&'static str; 4]>,
+}
+
+impl Aliases {
+    fn built_in() -> Self {
+        let row = |line: &'static str| {
+            let mut fields = line.split('\t');
+            std::array::from_fn(|_| fields.next().unwrap_or_default())
+        };
+        Aliases {
+            rows: ALIASES.lines().map(row).collect(),
+        }
+    }
+
+    /// Scope, spelling and name of each row of one kind.
+    fn of_kind(&self, kind: &str) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        let rows = self.rows.iter().filter(move |row| row[0] == kind);
+        rows.map(|&[_, scope, spelling, name]| (scope, spelling, name))
+    }
+
+    fn spell(&self, table: &mut HashMap<String, Entry>, kind: &str) {
+        let rows = self.of_kind(kind).map(|(_, spelling, name)| (key(spelling), key(name)));
+        join(table, rows.collect());
+    }
+
+    fn spell_cities(&self, codes: &mut Codes) {
+        let rows = self.of_kind("city").filter_map(|(scope, spelling, name)| {
+            let province = &codes.provinces.get(&key(scope))?.code;
+            Some(((province.clone(), key(spelling)), (province.clone(), key(name))))
+        });
+        let rows = rows.collect();
+        join(&mut codes.cities, rows);
+    }
+}
+
+/// Gives every spelling of a name that is in the table, by any of its spellings, the same entry.
+fn join<K: Clone + Eq + std::hash::Hash>(table: &mut HashMap<K, Entry>, rows: Vec<(K, K)>) {
+    // A user's own table may have the spelling where ours has the name: the name joins first, and
+    // the second pass then reaches the other spellings of it.
+    for (spelling, name) in &rows {
+        if let (Some(entry), None) = (table.get(spelling).cloned(), table.get(name)) {
+            table.insert(name.clone(), entry);
+        }
+    }
+    for (spelling, name) in rows {
+        if let (None, Some(entry)) = (table.get(&spelling), table.get(&name).cloned()) {
+            table.insert(spelling, entry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn countries_are_known_by_every_spelling() {
+        let codes = Codes::built_in();
+        for (name, code) in [
+            ("中国", "CN"),
+            ("美国", "US"),
+            ("韩国", "KR"),
+            ("俄罗斯", "RU"),
+            ("俄罗斯联邦", "RU"),
+            ("United States", "US"),
+        ] {
+            assert_eq!(codes.country(name).unwrap().code, code, "{name}");
+        }
+        assert_eq!(codes.country("保留地址"), None);
+        assert_eq!(codes.country("APNIC"), None);
+        assert_eq!(codes.country_name("JP"), Some("日本"));
+        assert_eq!(codes.region("香港"), Some("香港"));
+        assert_eq!(codes.region("Hong Kong"), Some("香港"));
+        assert_eq!(codes.region("日本"), None);
+    }
+
+    #[test]
+    fn provinces_and_cities_are_known_by_short_and_full_names() {
+        let codes = Codes::built_in();
+        for (province, code) in [
+            ("北京", "110000"),
+            ("北京市", "110000"),
+            ("内蒙古", "150000"),
+            ("内蒙古自治区", "150000"),
+            ("香港", "810000"),
+        ] {
+            assert_eq!(codes.province("CN", province).unwrap().code, code, "{province}");
+        }
+        assert_eq!(codes.city("350000", "福州").unwrap().code, "350100");
+        assert_eq!(codes.city("350000", "福州市").unwrap().name, "福州");
+        assert_eq!(codes.city("220000", "延边朝鲜族自治州").unwrap().code, "222400");
+        assert_eq!(codes.city("110000", "北京").unwrap().code, "110000");
+        assert_eq!(codes.city("420000", "仙桃").unwrap().code, "429004");
+    }
+
+    #[test]
+    fn a_city_belongs_to_its_province_and_both_to_china() {
+        let codes = Codes::built_in();
+        assert_eq!(codes.city("440000", "福州"), None);
+        assert_eq!(codes.province("US", "北京"), None);
+    }
+
+    fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn own_tables_replace_the_built_in_ones_one_by_one() {
+        let provinces = "\u{feff}100000\t中国\t中国\r\n350000\t中国\t福建省\r\n";
+        let folder = folder(&[
+            (COUNTRY_FILE, "中华\tCN\tAP\t86\n".as_bytes()),
+            (PROVINCE_FILE, provinces.as_bytes()),
+            (CITY_FILE, "359999\t中国\t福建\t福州\n".as_bytes()),
+        ]);
+        let codes = Codes::from_folder(folder.path()).unwrap();
+        assert_eq!(codes.country_name("CN"), Some("中华"));
+        assert_eq!(codes.country("日本"), None);
+        assert_eq!(codes.province("CN", "中国").unwrap().code, "100000");
+        let fujian = codes.province("CN", "福建").unwrap();
+        assert_eq!((fujian.name.as_str(), fujian.code.as_str()), ("福建省", "350000"));
+        assert_eq!(codes.city("350000", "福州市").unwrap().code, "359999");
+    }
+
+    #[test]
+    fn one_own_table_leaves_the_others_built_in() {
+        let folder = folder(&[(COUNTRY_FILE, "日本\tJP\n".as_bytes())]);
+        let codes = Codes::from_folder(folder.path()).unwrap();
+        assert_eq!(codes.city("350000", "福州").unwrap().code, "350100");
+    }
+
+    #[track_caller]
+    fn check_error(files: &[(&str, &[u8])], expected: &str) {
+        let error = Codes::from_folder(folder(files).path()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn bad_tables_are_named_with_their_line() {
+        check_error(&[], "nothing to read");
+        check_error(&[(COUNTRY_FILE, b"a\tXX\nb\txx\n")], "country_list.txt: line 2: \"xx\"");
+        check_error(&[(COUNTRY_FILE, b"a\tXX\n\xff\tYY\n")], "line 2: not UTF-8");
+        check_error(&[(PROVINCE_FILE, b"1\tx\ty\n")], "china_province_code.txt: line 1: \"1\"");
+        check_error(
+            &[(CITY_FILE, "350100\t中国\t福健\t福州\n".as_bytes())],
+            "china_city_code.txt: line 1: no province is called \"福健\"",
+        );
+    }
+}

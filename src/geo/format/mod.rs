@@ -1,0 +1,100 @@
+//! The files that users have, one format a file.
+//!
+//! A reader takes the whole file as bytes and gives a [`Table`] or an error that names the offset.
+//! It trusts nothing: every index, length and offset of the file is checked before it is used, so
+//! a file that is cut, damaged or hostile is an error, never a panic and never a wrong place.
+
+pub mod csv;
+pub mod dat;
+pub mod pack;
+mod reader;
+pub mod xdb;
+
+use std::path::Path;
+
+use super::table::Table;
+
+/// Why bytes are not a database.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FormatError {
+    /// The bytes at `offset` break the format's rules.
+    #[error("{format}: offset {offset}: {reason}")]
+    Corrupt {
+        /// Format that was being read.
+        format: &'static str,
+        /// Bytes from the start of the file.
+        offset: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A line of a text format breaks its rules.
+    #[error("{format}: line {line}: {reason}")]
+    Line {
+        /// Format that was being read.
+        format: &'static str,
+        /// Counted from 1.
+        line: u64,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// No reader knows the bytes.
+    #[error("not a database that geogate knows (it reads pack, dat, xdb and csv)")]
+    Unknown,
+}
+
+/// Why a database file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be opened or read.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The file's content is not a database.
+    #[error("{path}: {error}")]
+    Format {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        error: FormatError,
+    },
+}
+
+/// Reads a database file of any known format, which is told by its content and not by its name.
+///
+/// # Errors
+/// If the file cannot be read, is of no known format, or is damaged.
+pub fn read_file(path: &Path) -> Result<Table, ReadError> {
+    let name = || path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| ReadError::Io {
+        path: name(),
+        error,
+    })?;
+    read(&bytes).map_err(|error| ReadError::Format {
+        path: name(),
+        error,
+    })
+}
+
+/// Reads a database of any known format from memory.
+///
+/// # Errors
+/// If the bytes are of no known format, or are damaged.
+pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
+    if pack::looks_like(bytes) {
+        pack::read(bytes)
+    } else if csv::looks_like(bytes) {
+        csv::read(bytes)
+    } else if xdb::looks_like(bytes) {
+        xdb::read(bytes)
+    } else if dat::looks_like(bytes) {
+        dat::read(bytes)
+    } else {
+        Err(FormatError::Unknown)
+    }
+}

@@ -1,0 +1,23 @@
+//! What an address means: sources read, codes looked up, a database built and swapped.
+//!
+//! [`format`](mod@format) reads a file into a [`Table`]; [`place`] gives its records codes and uniform names;
+//! [`Database`] arranges the result for lookup; [`Live`] is how a running gateway holds it.
+
+pub mod answer;
+pub mod codes;
+pub mod database;
+pub mod format;
+pub mod live;
+pub mod place;
+pub mod record;
+pub mod table;
+
+pub use codes::Codes;
+pub use database::{Database, Place};
+pub use live::Live;
+pub use place::Names;
+pub use record::{Field, Records};
+pub use table::Table;
+
+/// The database that is built into the binary, see `data/README.md`.
+pub const EMBEDDED: &[u8] = include_bytes!("../../data/default.pack");

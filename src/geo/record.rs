@@ -1,0 +1,224 @@
+//! One location as a source wrote it.
+//!
+//! A source repeats itself: a million ranges share some ten thousand locations, and those share a
+//! few thousand words. So text is interned once, a record is an array of text ids, and a range
+//! carries nothing but the number of its record.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// What a column of a source can mean. The order is the order of columns in our own files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// Country name, in the source's language.
+    Country,
+    /// First-level division: province, state, region.
+    Province,
+    /// City or prefecture.
+    City,
+    /// Organization that uses the addresses.
+    Organization,
+    /// Internet service provider or carrier.
+    Isp,
+    /// ISO 3166-1 alpha-2.
+    CountryCode,
+    /// GB/T 2260 code of a province of China.
+    ProvinceCode,
+    /// GB/T 2260 code of a city of China.
+    CityCode,
+    /// Two letters: `AF`, `AN`, `AS`, `EU`, `NA`, `OC`, `SA`, or the source's own (`AP`).
+    Continent,
+    /// Degrees north, decimal.
+    Latitude,
+    /// Degrees east, decimal.
+    Longitude,
+    /// IANA zone name.
+    TimeZone,
+    /// `UTC+8` and the like.
+    UtcOffset,
+    /// GB/T 2260 code of the smallest division that the source knows.
+    AdminCode,
+    /// International calling code.
+    DialCode,
+}
+
+impl Field {
+    /// Every field, in the order of the discriminants.
+    pub const ALL: [Field; 15] = [
+        Field::Country,
+        Field::Province,
+        Field::City,
+        Field::Organization,
+        Field::Isp,
+        Field::CountryCode,
+        Field::ProvinceCode,
+        Field::CityCode,
+        Field::Continent,
+        Field::Latitude,
+        Field::Longitude,
+        Field::TimeZone,
+        Field::UtcOffset,
+        Field::AdminCode,
+        Field::DialCode,
+    ];
+
+    /// How many fields there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The name used in CSV headers, in packs and in `format=object`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Field::Country => "country",
+            Field::Province => "province",
+            Field::City => "city",
+            Field::Organization => "organization",
+            Field::Isp => "isp",
+            Field::CountryCode => "country_code",
+            Field::ProvinceCode => "province_code",
+            Field::CityCode => "city_code",
+            Field::Continent => "continent",
+            Field::Latitude => "latitude",
+            Field::Longitude => "longitude",
+            Field::TimeZone => "time_zone",
+            Field::UtcOffset => "utc_offset",
+            Field::AdminCode => "admin_code",
+            Field::DialCode => "dial_code",
+        }
+    }
+
+    /// The field that [`Field::name`] calls so.
+    pub fn from_name(name: &str) -> Option<Field> {
+        Self::ALL.into_iter().find(|field| field.name() == name)
+    }
+}
+
+/// Values numbered in the order of their first appearance, each kept once.
+#[derive(Debug, Clone)]
+pub struct Interner<T> {
+    values: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T> Default for Interner<T> {
+    fn default() -> Self {
+        Interner {
+            values: Vec::new(),
+            numbers: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Eq + Hash + Clone> Interner<T> {
+    /// The number of `value`, new or known.
+    pub fn intern<Q>(&mut self, value: &Q) -> u32
+    where
+        T: std::borrow::Borrow<Q>,
+        Q: Eq + Hash + ?Sized + ToOwned<Owned = T>,
+    {
+        if let Some(&number) = self.numbers.get(value) {
+            return number;
+        }
+        let number = u32::try_from(self.values.len()).expect("fewer than 2^32 distinct values");
+        self.values.push(value.to_owned());
+        self.numbers.insert(value.to_owned(), number);
+        number
+    }
+
+    /// All values, in the order of their numbers.
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+
+    /// The values alone, when no more are to come.
+    pub fn into_values(self) -> Vec<T> {
+        self.values
+    }
+}
+
+/// A record's text ids, indexed by [`Field`]. Id 0 is the empty text.
+pub type Row = [u32; Field::COUNT];
+
+/// The distinct records of a source.
+#[derive(Debug, Clone)]
+pub struct Records {
+    texts: Interner<String>,
+    rows: Interner<Row>,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        let mut texts = Interner::default();
+        texts.intern("");
+        Records {
+            texts,
+            rows: Interner::default(),
+        }
+    }
+}
+
+impl Records {
+    /// The number of the record with these fields; a field that is not named is empty.
+    pub fn intern<'t>(&mut self, fields: impl IntoIterator<Item = (Field, &'t str)>) -> u32 {
+        let mut row = [0; Field::COUNT];
+        for (field, text) in fields {
+            row[field as usize] = self.texts.intern(text);
+        }
+        self.rows.intern(&row)
+    }
+
+    /// How many distinct records there are.
+    pub fn len(&self) -> usize {
+        self.rows.values().len()
+    }
+
+    /// Whether there is no record at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One field of one record; empty where the source had nothing.
+    ///
+    /// # Panics
+    /// If `record` was not given by [`Records::intern`].
+    pub fn text(&self, record: u32, field: Field) -> &str {
+        let id = self.rows.values()[record as usize][field as usize];
+        &self.texts.values()[id as usize]
+    }
+
+    /// Every distinct text, in the order of its id.
+    pub fn texts(&self) -> &[String] {
+        self.texts.values()
+    }
+
+    /// Every record, in the order of its number.
+    pub fn rows(&self) -> &[Row] {
+        self.rows.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_records_are_one_record() {
+        let mut records = Records::default();
+        let a = records.intern([(Field::Country, "中国"), (Field::City, "上海")]);
+        let b = records.intern([(Field::City, "上海"), (Field::Country, "中国")]);
+        let c = records.intern([(Field::Country, "中国")]);
+        assert_eq!(a, b);
+        assert_ne!(a, c);
+        assert_eq!(records.len(), 2);
+        assert_eq!(records.text(c, Field::City), "");
+        assert_eq!(records.text(a, Field::City), "上海");
+    }
+
+    #[test]
+    fn field_names_lead_back_to_their_fields() {
+        for (index, field) in Field::ALL.into_iter().enumerate() {
+            assert_eq!(Field::from_name(field.name()), Some(field));
+            assert_eq!(field as usize, index);
+        }
+        assert_eq!(Field::from_name("planet"), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! geogate: an edge gateway that knows where its clients are.
+//!
+//! One process terminates client connections, balances them over upstream peers, answers
+//! `/api/ip_query` from an IP database in memory, and tells upstreams where each client is.
+//!
+//! # The house
+//!
+//! A folder is a layer, and arrows only point down; `tests/architecture.rs` holds them.
+//!
+//! ```text
+//! main      flags -> command -> exit code
+//! cli       one file a subcommand: run, check, lookup, db, completions
+//! server    composition root: database, logs, listeners, stop
+//! gateway   what happens to a connection
+//! query     the IP query API, free of any transport
+//! config    a file with positions -> types that cannot be invalid
+//! geo       what an address means: formats, codes, database
+//! tree      address -> number; the only hot loop
+//!
+//! main -> cli -> server -> gateway -> query -> geo -> tree      server, gateway -> config -> geo
+//! ```
+//!
+//! pingora is named in `server` and `gateway` only; `geo` and `tree` know no HTTP.
+//!
+//! # One request
+//!
+//! pingora reads the head and calls [`gateway::proxy`]. [`gateway::client_ip`] finds the client
+//! behind trusted hops, one lookup in [`geo::Database`] finds its place, and both stay in the
+//! request's context. An IP query, in whatever spelling of its path, is answered by [`query`]; what
+//! else comes goes to a peer that [`gateway::upstream`] selects, after [`gateway::geo_headers`] has
+//! replaced what the client said of itself by what we know. A failure is tried on another peer
+//! where that is safe, or ends in [`gateway::error_page`]. Every request leaves one line in
+//! [`gateway::access_log`].
+
+pub mod cli;
+pub mod config;
+pub mod gateway;
+pub mod geo;
+pub mod query;
+pub mod server;
+pub mod tree;

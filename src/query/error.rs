@@ -1,0 +1,86 @@
+//! What can be wrong with a query. Codes and messages are a contract: clients match on them.
+
+use super::METHODS;
+
+/// How much of a client's own text an error repeats, in characters.
+const ECHO_LIMIT: usize = 128;
+
+/// Why a query has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// `GET` without `ip=`.
+    #[error("bad request: no param ip in your request")]
+    NoParameter,
+    /// A JSON body without the key `ip`.
+    #[error("bad request: no key ip in your request json body")]
+    NoKey,
+    /// A body that is not JSON.
+    #[error("bad request: your request body is not json")]
+    NotJson,
+    /// A text that is not an address.
+    #[error("{} is not a ip", echo(.0))]
+    NotAnIp(String),
+    /// A value of `format` that is not known.
+    #[error("bad request: format is neither array nor object: {}", echo(.0))]
+    UnknownFormat(String),
+    /// An address that the database does not have.
+    #[error("no ip info in ip db for ip: {0}")]
+    NoRecord(String),
+    /// A method that the API does not take.
+    #[error("method not allowed: use {METHODS}")]
+    MethodNotAllowed,
+    /// A body longer than [`BODY_LIMIT`](super::BODY_LIMIT).
+    #[error("request body too large: at most {} bytes", super::BODY_LIMIT)]
+    BodyTooLarge,
+    /// Something that should not happen.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl QueryError {
+    /// The HTTP status that tells it.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            QueryError::NoParameter
+            | QueryError::NoKey
+            | QueryError::NotJson
+            | QueryError::NotAnIp(_)
+            | QueryError::UnknownFormat(_) => 400,
+            QueryError::MethodNotAllowed => 405,
+            QueryError::BodyTooLarge => 413,
+            QueryError::Internal(_) => 500,
+            QueryError::NoRecord(_) => 501,
+        }
+    }
+
+    /// The stable code for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            QueryError::NoParameter => "missing_parameter",
+            QueryError::NoKey => "missing_key",
+            QueryError::NotJson => "invalid_json",
+            QueryError::NotAnIp(_) => "invalid_ip",
+            QueryError::UnknownFormat(_) => "unknown_format",
+            QueryError::NoRecord(_) => "no_record",
+            QueryError::MethodNotAllowed => "method_not_allowed",
+            QueryError::BodyTooLarge => "body_too_large",
+            QueryError::Internal(_) => "internal",
+        }
+    }
+
+    /// The body that tells it: `{"error":{"code":"...","message":"..."}}`.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let message = serde_json::Value::String(self.to_string());
+        format!(r#"{{"error":{{"code":"{}","message":{message}}}}}"#, self.code()).into_bytes()
+    }
+}
+
+fn echo(text: &str) -> String {
+    match text.char_indices().nth(ECHO_LIMIT) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

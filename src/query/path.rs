@@ -1,0 +1,83 @@
+//! One spelling for every path, so that nothing reaches a resource by writing it in another way.
+
+use std::borrow::Cow;
+
+/// The path with percent-escapes decoded once, empty and `.` segments left out and `..` resolved
+/// (RFC 3986, 5.2.4 and 6.2.2). It starts with `/`; `..` never leads above the root. An escape that
+/// is none stays as it is.
+#[must_use]
+pub fn normalize(path: &[u8]) -> Cow<'_, [u8]> {
+    if is_normal(path) {
+        return Cow::Borrowed(path);
+    }
+    let decoded: Vec<u8> = percent_encoding::percent_decode(path).collect();
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut ends_in_slash = true;
+    for segment in decoded.split(|&byte| byte == b'/') {
+        ends_in_slash = matches!(segment, b"" | b"." | b"..");
+        match segment {
+            b"" | b"." => {}
+            b".." => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    let mut normal = Vec::with_capacity(decoded.len() + 1);
+    for segment in &segments {
+        normal.push(b'/');
+        normal.extend_from_slice(segment);
+    }
+    if ends_in_slash {
+        normal.push(b'/');
+    }
+    Cow::Owned(normal)
+}
+
+fn is_normal(path: &[u8]) -> bool {
+    let decoded = !path.contains(&b'%');
+    let segments = path.windows(2).all(|pair| pair != b"//" && pair != b"/.");
+    decoded && segments && path.first() == Some(&b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: &str) {
+        let normal = normalize(path.as_bytes());
+        assert_eq!(std::str::from_utf8(&normal).unwrap(), expected, "{path}");
+    }
+
+    #[test]
+    fn every_spelling_becomes_one() {
+        for spelling in [
+            "/api/ip_query",
+            "//api//ip_query",
+            "/./api/./ip_query",
+            "/a/../api/ip_query",
+            "/../../api/ip_query",
+            "/api/ip%5Fquery",
+            "/%61pi/ip%5fquery",
+            "/api%2Fip_query",
+            "/a/%2e%2E/api/ip_query",
+            "/api/x/..%2fip_query",
+        ] {
+            check(spelling, "/api/ip_query");
+        }
+    }
+
+    #[test]
+    fn other_paths_stay_other() {
+        check("/", "/");
+        check("", "/");
+        check("/..", "/");
+        check("/a/b/", "/a/b/");
+        check("/a/b/..", "/a/");
+        check("/a.b/.c", "/a.b/.c");
+        check("/100%", "/100%");
+        check("/%zz", "/%zz");
+        check("/%2561", "/%61");
+    }
+}

@@ -1,0 +1,31 @@
+//! Where the program's own messages go.
+
+use std::fs::OpenOptions;
+use std::io;
+
+use crate::config::model::{ErrorLog, LogTarget};
+
+/// Sends `log` messages to the configured target, from the configured level up. `RUST_LOG` goes
+/// above it.
+///
+/// # Errors
+/// If the file cannot be opened.
+pub fn start(config: &ErrorLog) -> io::Result<()> {
+    let mut logger = env_logger::Builder::new();
+    // pingora reports every failed try of every request as an error of its own; ours say it.
+    logger.filter_level(config.level);
+    logger.parse_default_env();
+    match &config.target {
+        LogTarget::Off => {
+            logger.filter_level(log::LevelFilter::Off);
+        }
+        LogTarget::Standard => {}
+        LogTarget::File(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            logger.target(env_logger::Target::Pipe(Box::new(file)));
+        }
+    }
+    // A logger that is there already stays: tests start more than one server.
+    let _ = logger.try_init();
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! The composition root: everything is made here, handed down, started and stopped.
+//!
+//! [`Server::prepare`] does all that can fail while there is still somebody to tell;
+//! [`Server::run`] serves until a stop is asked for.
+
+mod database;
+mod error_log;
+mod listen;
+mod stop;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pingora::apps::HttpServerOptions;
+use pingora::server::RunArgs;
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora_proxy::ProxyServiceBuilder;
+
+pub use database::{DatabaseError, load_database};
+pub use error_log::start as start_error_log;
+pub use stop::{Stop, StopHandle};
+
+use crate::config::Config;
+use crate::gateway::access_log::AccessLog;
+use crate::gateway::{Drain, Gateway};
+use crate::geo::Live;
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A listener cannot be had.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// From `server.listen`.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A file cannot be used.
+    #[error("{what} {path}: {error}")]
+    File {
+        /// What it is for.
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The system refuses a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+    /// The gateway ended before it listened.
+    #[error("the gateway did not start to listen; its log says why")]
+    NotListening,
+}
+
+/// A gateway that is ready to run.
+pub struct Server {
+    config: Config,
+    database: Arc<Live>,
+    access_log: Arc<AccessLog>,
+    drain: Arc<Drain>,
+    gateway: Gateway,
+    upgrade: bool,
+}
+
+impl Server {
+    /// Loads the database, opens the logs and makes sure that the listeners can be had.
+    ///
+    /// With `upgrade` the listeners come from the process that runs now.
+    ///
+    /// # Errors
+    /// With the first of these that fails.
+    pub fn prepare(config: Config, upgrade: bool) -> Result<Self, ServerError> {
+        let database = Arc::new(Live::new(load_database(&config.database)?));
+        if !upgrade {
+            listen::check(&config.server.listen)?;
+        }
+        raise_open_files(config.server.max_open_files);
+        let access_log = AccessLog::open(&config.access_log);
+        let access_log = access_log.map_err(|error| ServerError::File {
+            what: "access log",
+            path: format!("{:?}", config.access_log.target),
+            error,
+        })?;
+        let access_log = Arc::new(access_log);
+        let drain = Arc::new(Drain::default());
+        let gateway = Gateway::new(
+            &config,
+            Arc::clone(&database),
+            Arc::clone(&access_log),
+            Arc::clone(&drain),
+        );
+        let gateway = gateway.map_err(|error| ServerError::File {
+            what: "error page",
+            path: config.error_page.clone().unwrap_or_default().display().to_string(),
+            error,
+        })?;
+        Ok(Server {
+            config,
+            database,
+            access_log,
+            drain,
+            gateway,
+            upgrade,
+        })
+    }
+
+    /// The database that is served, for whoever wants to replace it.
+    #[must_use]
+    pub fn database(&self) -> Arc<Live> {
+        Arc::clone(&self.database)
+    }
+
+    /// Serves until `stop` says so and the requests under way are done, or the grace period is over.
+    /// `listening` is called once, when every listener accepts connections.
+    ///
+    /// # Errors
+    /// If the listeners do not come up.
+    pub fn run(self, stop: Stop, listening: impl FnOnce()) -> Result<(), ServerError> {
+        let Server {
+            config,
+            access_log,
+            drain,
+            gateway,
+            upgrade,
+            ..
+        } = self;
+        let stopping = stop.watch(Arc::clone(&drain));
+        let pingora = pingora_server(&config, gateway, upgrade);
+        let signal = stopping.signal;
+        let serving = std::thread::Builder::new()
+            .name("pingora".to_owned())
+            .spawn(move || {
+                pingora.run(RunArgs {
+                    shutdown_signal: Box::new(signal),
+                });
+            })
+            .map_err(ServerError::Thread)?;
+        if !listen::wait(&config.server.listen, &serving) {
+            return Err(ServerError::NotListening);
+        }
+        listening();
+        // pingora sleeps through the whole grace period; we leave as soon as nobody is left.
+        let deadline = stopping.asked.wait(|| serving.is_finished());
+        wait_for_requests(&drain, deadline.map(|stop| stop + config.server.grace_period));
+        access_log.close();
+        Ok(())
+    }
+}
+
+fn wait_for_requests(drain: &Drain, deadline: Option<Instant>) {
+    let Some(deadline) = deadline else { return };
+    while drain.under_way() > 0 {
+        if Instant::now() >= deadline {
+            log::warn!("{} requests are cut off: the grace period is over", drain.under_way());
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn raise_open_files(wanted: u64) {
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => {
+            log::warn!("{limit} files may be open, max_open_files asks for {wanted}");
+        }
+        Ok(_) => {}
+        Err(error) => log::warn!("cannot raise the limit of open files: {error}"),
+    }
+}
+
+fn pingora_server(config: &Config, gateway: Gateway, upgrade: bool) -> pingora::server::Server {
+    let mut options = Opt::default();
+    options.upgrade = upgrade;
+    let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
+    server.bootstrap();
+    let mut http = HttpServerOptions::default();
+    http.keepalive_request_limit = Some(config.client.keepalive_requests);
+    let mut service = ProxyServiceBuilder::new(&server.configuration, gateway)
+        .name("gateway")
+        .server_options(http)
+        .build();
+    for address in &config.server.listen {
+        service.add_tcp(&address.to_string());
+    }
+    server.add_service(service);
+    server
+}
+
+fn pingora_conf(config: &Config) -> ServerConf {
+    let text = |path: &PathBuf| path.display().to_string();
+    ServerConf {
+        threads: config.server.workers,
+        work_stealing: config.server.workers > 1,
+        pid_file: text(&config.server.pid_file),
+        upgrade_sock: text(&config.server.upgrade_socket),
+        grace_period_seconds: Some(config.server.grace_period.as_secs()),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upstream_keepalive_pool_size: config.upstream.as_ref().map_or(1, |u| u.keepalive),
+        max_retries: config.upstream.as_ref().map_or(1, |u| u.tries),
+        ..ServerConf::default()
+    }
+}

@@ -1,0 +1,135 @@
+//! Being asked to stop: by a signal, or by whoever holds the handle.
+//!
+//! TERM finishes what is under way, QUIT hands the listeners to a new process first, INT leaves at
+//! once. Before pingora is told of the first two, connections get a moment to be closed by their
+//! own responses: it drops idle ones the instant it knows, with the request that may be on its way.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::gateway::Drain;
+
+/// How long open connections are told to close before listeners are.
+const LAME_DUCK: Duration = Duration::from_secs(1);
+
+/// What makes a server stop.
+pub enum Stop {
+    /// Signals to the process: TERM, QUIT, INT.
+    Signals,
+    /// [`StopHandle::stop`].
+    Handle(StopReceiver),
+}
+
+/// Stops a server that runs within this process.
+pub struct StopHandle(watch::Sender<bool>);
+
+/// The other end of a [`StopHandle`].
+pub struct StopReceiver(watch::Receiver<bool>);
+
+impl Stop {
+    /// A server that runs until the handle says stop, or is dropped.
+    #[must_use]
+    pub fn handle() -> (StopHandle, Stop) {
+        let (sender, receiver) = watch::channel(false);
+        (StopHandle(sender), Stop::Handle(StopReceiver(receiver)))
+    }
+
+    /// Splits into the part that pingora waits for and the part that the caller waits for.
+    pub(super) fn watch(self, drain: Arc<Drain>) -> Stopping {
+        let (told, asked) = channel();
+        Stopping {
+            signal: Watch {
+                stop: self,
+                drain,
+                told: Mutex::new(told),
+            },
+            asked: Asked(asked),
+        }
+    }
+}
+
+impl StopHandle {
+    /// Finishes the requests under way, then stops.
+    pub fn stop(&self) {
+        // The server may have ended by itself.
+        let _ = self.0.send(true);
+    }
+}
+
+/// The two ends of a stop to come.
+pub(super) struct Stopping {
+    /// For pingora.
+    pub signal: Watch,
+    /// For whoever started the server.
+    pub asked: Asked,
+}
+
+/// Hears when the stop comes.
+pub(super) struct Asked(Receiver<Option<Instant>>);
+
+impl Asked {
+    /// Waits for the stop; gives its time if requests may finish, `None` if not or if the server
+    /// has `ended` by itself.
+    pub fn wait(&self, ended: impl Fn() -> bool) -> Option<Instant> {
+        loop {
+            match self.0.recv_timeout(Duration::from_millis(200)) {
+                Ok(time) => return time,
+                Err(RecvTimeoutError::Timeout) if !ended() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// Waits for the stop on pingora's side.
+pub(super) struct Watch {
+    stop: Stop,
+    drain: Arc<Drain>,
+    told: Mutex<Sender<Option<Instant>>>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Watch {
+    async fn recv(&self) -> ShutdownSignal {
+        let signal = match &self.stop {
+            Stop::Signals => signals().await,
+            Stop::Handle(receiver) => {
+                let mut receiver = receiver.0.clone();
+                // An error means that the handle was dropped.
+                let _ = receiver.wait_for(|stop| *stop).await;
+                ShutdownSignal::FastShutdown
+            }
+        };
+        self.drain.begin();
+        let time = match signal {
+            ShutdownSignal::FastShutdown => None,
+            ShutdownSignal::GracefulUpgrade | ShutdownSignal::GracefulTerminate => {
+                log::info!("stopping: requests under way are finished first");
+                tokio::time::sleep(LAME_DUCK).await;
+                Some(Instant::now())
+            }
+        };
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody waits any more if the server failed to start.
+        let _ = told.send(time);
+        signal
+    }
+}
+
+async fn signals() -> ShutdownSignal {
+    let listen = |kind| signal(kind).expect("the runtime listens to signals");
+    let mut terminate = listen(SignalKind::terminate());
+    let mut quit = listen(SignalKind::quit());
+    let mut interrupt = listen(SignalKind::interrupt());
+    tokio::select! {
+        _ = terminate.recv() => ShutdownSignal::GracefulTerminate,
+        _ = quit.recv() => ShutdownSignal::GracefulUpgrade,
+        _ = interrupt.recv() => ShutdownSignal::FastShutdown,
+    }
+}

@@ -1,0 +1,160 @@
+//! Overlapping ranges to the disjoint runs that a trie is built from.
+//!
+//! "Most specific wins" is decided here, once, by size: files that mix nested prefixes with ranges that
+//! overlap in part have no nesting to go by. What leaves this file is a list of run starts that covers the
+//! whole address space, gaps included, so that nothing after it needs the address after the last one.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use super::address::Address;
+use super::build::BuildError;
+use super::{MAX_VALUE, Range};
+
+/// One value from `start` up to the next run's start, or to the end of the space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run<A> {
+    pub(super) start: A,
+    pub(super) value: Option<u32>,
+}
+
+/// The runs that `ranges` make of the whole address space.
+///
+/// For each address the smallest range that covers it gives the value; among ranges of one size, the one
+/// later in the input. The answer is never empty, starts at the lowest address, and no two neighbours
+/// have the same value. O(n) if the ranges are sorted and disjoint, O(n log n) if not.
+///
+/// # Errors
+/// The first range, in input order, that ends before it starts or whose value is above [`MAX_VALUE`].
+pub(super) fn flatten<A: Address>(ranges: Vec<Range<A>>) -> Result<Vec<Run<A>>, BuildError> {
+    for (index, range) in ranges.iter().enumerate() {
+        check(index, range)?;
+    }
+    let mut runs = Runs::with_capacity(ranges.len());
+    if ranges.is_sorted_by(|a, b| a.last < b.first) {
+        for range in &ranges {
+            runs.push(range.first, range.last, range.value);
+        }
+    } else {
+        sweep(ranges, &mut runs);
+    }
+    Ok(runs.finish())
+}
+
+fn check<A: Address>(index: usize, range: &Range<A>) -> Result<(), BuildError> {
+    if range.first > range.last {
+        return Err(BuildError::Inverted { index });
+    }
+    if range.value > MAX_VALUE {
+        return Err(BuildError::ValueTooLarge {
+            index,
+            value: range.value,
+        });
+    }
+    Ok(())
+}
+
+/// Walks the address space from start to start, with the ranges that cover the place in a heap, the winner
+/// on top. A range that has ended leaves the heap when it comes to the top, not before.
+fn sweep<A: Address>(ranges: Vec<Range<A>>, runs: &mut Runs<A>) {
+    let mut waiting: Vec<Candidate<A>> = ranges
+        .into_iter()
+        .enumerate()
+        .map(|(index, range)| Candidate { index, range })
+        .collect();
+    waiting.sort_unstable_by_key(|candidate| Reverse(candidate.range.first));
+
+    let mut covering = BinaryHeap::new();
+    let mut place = A::MIN;
+    loop {
+        while covering
+            .peek()
+            .is_some_and(|top: &Candidate<A>| top.range.last < place)
+        {
+            covering.pop();
+        }
+        if covering.is_empty() {
+            let Some(next) = waiting.last() else { return };
+            place = next.range.first;
+        }
+        while let Some(next) = waiting.pop_if(|next| next.range.first == place) {
+            covering.push(next);
+        }
+        let Some(winner) = covering.peek() else {
+            return;
+        };
+        let until = match waiting.last() {
+            Some(next) => winner.range.last.min(next.range.first.previous()),
+            None => winner.range.last,
+        };
+        runs.push(place, until, winner.range.value);
+        let Some(after) = until.next() else { return };
+        place = after;
+    }
+}
+
+/// A range in the sweep. The greatest is the one that wins: the smallest in size, then the latest in the input.
+struct Candidate<A> {
+    index: usize,
+    range: Range<A>,
+}
+
+impl<A: Address> Ord for Candidate<A> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let size = |range: &Range<A>| range.first.distance_to(range.last);
+        size(&other.range)
+            .cmp(&size(&self.range))
+            .then(self.index.cmp(&other.index))
+    }
+}
+
+impl<A: Address> PartialOrd for Candidate<A> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<A: Address> PartialEq for Candidate<A> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<A: Address> Eq for Candidate<A> {}
+
+/// Joins disjoint stretches, given in address order, into runs.
+struct Runs<A> {
+    runs: Vec<Run<A>>,
+    /// The first address that no stretch has reached, or `None` past the end of the space.
+    next: Option<A>,
+}
+
+impl<A: Address> Runs<A> {
+    fn with_capacity(ranges: usize) -> Self {
+        Self {
+            runs: Vec::with_capacity(ranges + 1),
+            next: Some(A::MIN),
+        }
+    }
+
+    fn push(&mut self, first: A, last: A, value: u32) {
+        if let Some(gap) = self.next.filter(|&gap| gap < first) {
+            self.start(gap, None);
+        }
+        self.start(first, Some(value));
+        self.next = last.next();
+    }
+
+    fn start(&mut self, start: A, value: Option<u32>) {
+        if self.runs.last().is_none_or(|run| run.value != value) {
+            self.runs.push(Run { start, value });
+        }
+    }
+
+    fn finish(mut self) -> Vec<Run<A>> {
+        if let Some(gap) = self.next {
+            self.start(gap, None);
+        }
+        self.runs
+    }
+}
