@@ -41,7 +41,10 @@ impl Check {
             return Ok(ExitCode::FAILURE);
         }
         let name = self.config.map(|file| file.display().to_string());
-        println!("{}: ok", name.as_deref().unwrap_or("built-in configuration"));
+        println!(
+            "{}: ok",
+            name.as_deref().unwrap_or("built-in configuration")
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -53,7 +53,13 @@ fn info(flags: &DatabaseFlags) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let name = flags.file.as_ref().map(|file| file.display().to_string());
     let provenance = database.provenance();
-    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let or_dash = |text: &str| {
+        if text.is_empty() {
+            "-".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     let memory = database.memory();
     let (v4, v6) = (Coverage::of_v4(&database), Coverage::of_v6(&database));
     let rows = [
@@ -86,12 +92,16 @@ struct Coverage {
 
 impl Coverage {
     fn of_v4(database: &Database) -> Self {
-        let sizes = database.v4_ranges().map(|r| f64::from(r.last - r.first) + 1.0);
+        let sizes = database
+            .v4_ranges()
+            .map(|r| f64::from(r.last - r.first) + 1.0);
         Self::of(sizes, 32)
     }
 
     fn of_v6(database: &Database) -> Self {
-        let sizes = database.v6_ranges().map(|r| (r.last - r.first) as f64 + 1.0);
+        let sizes = database
+            .v6_ranges()
+            .map(|r| (r.last - r.first) as f64 + 1.0);
         Self::of(sizes, 128)
     }
 
@@ -110,8 +120,15 @@ impl Coverage {
 }
 
 fn countries(database: &Database) -> usize {
-    let codes = database.places().rows().iter().map(|row| row[Field::CountryCode as usize]);
-    codes.filter(|&text| text != 0).collect::<std::collections::HashSet<_>>().len()
+    let codes = database
+        .places()
+        .rows()
+        .iter()
+        .map(|row| row[Field::CountryCode as usize]);
+    codes
+        .filter(|&text| text != 0)
+        .collect::<std::collections::HashSet<_>>()
+        .len()
 }
 
 fn mebibytes(bytes: usize) -> String {

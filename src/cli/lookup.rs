@@ -111,13 +111,18 @@ impl<W: Write> Printer<'_, W> {
             eprintln!("geogate: {place}{text:?} is not an IP address");
         }
         let place = address.and_then(|address| self.database.lookup(address));
-        self.rows.print(&mut self.out, text, address, place.as_ref())
+        self.rows
+            .print(&mut self.out, text, address, place.as_ref())
     }
 
     fn finish(mut self) -> anyhow::Result<ExitCode> {
         self.rows.flush(&mut self.out)?;
         self.out.flush()?;
-        Ok(if self.wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if self.wrong {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 }
 
@@ -206,7 +211,9 @@ fn write_tsv(out: &mut impl Write, columns: [&str; 9]) -> std::io::Result<()> {
 }
 
 fn write_csv(out: &mut impl Write, columns: [&str; 9]) -> anyhow::Result<()> {
-    let mut row = csv::Writer::from_writer(out);
+    let mut row = csv::WriterBuilder::new()
+        .buffer_capacity(512)
+        .from_writer(out);
     row.write_record(columns)?;
     row.flush()?;
     Ok(())
@@ -228,7 +235,11 @@ impl TableRows {
             *width = (*width).max(column.width());
         }
         self.page.push(columns.map(str::to_owned));
-        if self.page.len() < PAGE { Ok(()) } else { self.flush(out) }
+        if self.page.len() < PAGE {
+            Ok(())
+        } else {
+            self.flush(out)
+        }
     }
 
     fn flush(&mut self, out: &mut impl Write) -> std::io::Result<()> {

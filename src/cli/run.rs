@@ -108,5 +108,7 @@ fn leave_the_terminal(config: &Config) -> anyhow::Result<()> {
     let daemon = daemonize::Daemonize::new()
         .pid_file(pid_file)
         .working_directory(std::env::current_dir()?);
-    daemon.start().with_context(|| format!("pid file {}", pid_file.display()))
+    daemon
+        .start()
+        .with_context(|| format!("pid file {}", pid_file.display()))
 }

@@ -162,7 +162,8 @@ impl<'d> Section<'d> {
         read: impl FnOnce(&Item<'d>) -> Result<T, String>,
     ) -> Option<T> {
         let Some(item) = self.item(key) else {
-            self.problems.note(self.line, self.path_to(key), "is missing");
+            self.problems
+                .note(self.line, self.path_to(key), "is missing");
             return None;
         };
         item.read(read)
@@ -196,7 +197,11 @@ impl<'d> Section<'d> {
 
     /// Notes a problem with the section itself or with one of its keys.
     pub(super) fn note(&self, key: &str, reason: impl Into<String>) {
-        let path = if key.is_empty() { self.path.clone() } else { self.path_to(key) };
+        let path = if key.is_empty() {
+            self.path.clone()
+        } else {
+            self.path_to(key)
+        };
         let value = self.table.and_then(|table| table.get(key));
         let line = value.map_or(self.line, |value| line_of(self.text, value.span().start));
         self.problems.note(line, path, reason);
@@ -295,7 +300,10 @@ impl<'d> Item<'d> {
         let number = i128::from_str_radix(value.as_str(), value.radix());
         match number.ok().and_then(|number| u64::try_from(number).ok()) {
             Some(number) if (minimum..=maximum).contains(&number) => Ok(number),
-            _ => Err(format!("{} is not within {minimum} and {maximum}", value.as_str())),
+            _ => Err(format!(
+                "{} is not within {minimum} and {maximum}",
+                value.as_str()
+            )),
         }
     }
 
@@ -316,7 +324,9 @@ impl<'d> Item<'d> {
             .and_then(|(value, millis)| value.checked_mul(millis))
             .filter(|&millis| millis > 0)
             .map(Duration::from_millis)
-            .ok_or_else(|| format!("{text:?} is not a duration such as \"500ms\", \"5s\" or \"2m\""))
+            .ok_or_else(|| {
+                format!("{text:?} is not a duration such as \"500ms\", \"5s\" or \"2m\"")
+            })
     }
 
     /// A size in bytes, as nginx writes it: `512`, `"128k"`, `"10m"`, `"1g"`.
@@ -355,9 +365,15 @@ mod tests {
         let problems = Problems::default();
         match Document::parse(text) {
             Ok(document) => read(&document.root(&problems)),
-            Err(errors) => errors.into_iter().for_each(|e| problems.note(e.line, e.key, e.reason)),
+            Err(errors) => errors
+                .into_iter()
+                .for_each(|e| problems.note(e.line, e.key, e.reason)),
         }
-        let found: Vec<_> = problems.into_sorted().iter().map(Problem::to_string).collect();
+        let found: Vec<_> = problems
+            .into_sorted()
+            .iter()
+            .map(Problem::to_string)
+            .collect();
         assert_eq!(found, expected);
     }
 
@@ -390,7 +406,11 @@ mod tests {
 
     #[test]
     fn errors_of_syntax_have_their_line() {
-        check("a = 1\nb = \n", |_| {}, &["string values must be quoted, expected literal string (line 2)"]);
+        check(
+            "a = 1\nb = \n",
+            |_| {},
+            &["string values must be quoted, expected literal string (line 2)"],
+        );
     }
 
     #[test]
@@ -400,8 +420,14 @@ mod tests {
             assert_eq!(root.value("a", 0, Item::size), 10 << 20);
             assert_eq!(root.value("b", 0, Item::size), 77);
             assert_eq!(root.value("c", 0, Item::size), 128 << 10);
-            assert_eq!(root.value("d", Duration::ZERO, Item::duration).as_secs(), 7200);
-            assert_eq!(root.value("e", Duration::ZERO, Item::duration).as_millis(), 250);
+            assert_eq!(
+                root.value("d", Duration::ZERO, Item::duration).as_secs(),
+                7200
+            );
+            assert_eq!(
+                root.value("e", Duration::ZERO, Item::duration).as_millis(),
+                250
+            );
             root.value("f", Duration::ZERO, Item::duration);
             root.value("g", 0, Item::size);
         };

@@ -32,7 +32,11 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
     };
     root.refuse_unknown();
     let problems = problems.into_sorted();
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems)
+    }
 }
 
 fn server(section: &Section, overrides: &Overrides) -> Server {
@@ -47,7 +51,9 @@ fn server(section: &Section, overrides: &Overrides) -> Server {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = section.value("workers", cores, |item| match item.string() {
         Ok("auto") => Ok(cores),
-        Ok(text) => Err(format!("{text:?} is neither \"auto\" nor a number of threads")),
+        Ok(text) => Err(format!(
+            "{text:?} is neither \"auto\" nor a number of threads"
+        )),
         Err(_) => item.integer(1, 1024).map(|workers| workers as usize),
     });
     let server = Server {
@@ -68,7 +74,10 @@ fn addresses(item: &Item) -> Vec<SocketAddr> {
         let address = text.parse();
         address.map_err(|_| format!("{text:?} is not an address with a port, as \"0.0.0.0:9000\""))
     };
-    item.items().iter().filter_map(|item| item.read(read)).collect()
+    item.items()
+        .iter()
+        .filter_map(|item| item.read(read))
+        .collect()
 }
 
 fn client(section: &Section) -> Client {
@@ -82,7 +91,8 @@ fn client(section: &Section) -> Client {
             Ok(duration)
         }),
         keepalive_requests: section.value("keepalive_requests", 1000, |item| {
-            item.integer(1, u64::from(u32::MAX)).map(|requests| requests as u32)
+            item.integer(1, u64::from(u32::MAX))
+                .map(|requests| requests as u32)
         }),
         read_timeout: section.value("read_timeout", minute, Item::duration),
         write_timeout: section.value("write_timeout", minute, Item::duration),
@@ -95,11 +105,18 @@ fn client(section: &Section) -> Client {
 fn client_ip(section: &Section) -> ClientIp {
     let network = |item: &Item| {
         let text = item.string()?;
-        let address = || text.parse().ok().map(|address: IpAddr| IpNet::from(address));
+        let address = || {
+            text.parse()
+                .ok()
+                .map(|address: IpAddr| IpNet::from(address))
+        };
         let network = text.parse::<IpNet>().ok().or_else(address);
         network.ok_or_else(|| format!("{text:?} is neither an address nor a network"))
     };
-    let items = section.item("trusted_proxies").map(|item| item.items()).unwrap_or_default();
+    let items = section
+        .item("trusted_proxies")
+        .map(|item| item.items())
+        .unwrap_or_default();
     let networks = items.iter().filter_map(|item| item.read(network)).collect();
     let header = section.value("header", ForwardedHeader::XForwardedFor, |item| {
         one_of(
@@ -123,7 +140,11 @@ fn database(section: &Section, overrides: &Overrides) -> Database {
     let database = Database {
         file: overrides.database.clone().or(file),
         codes: section.value("codes", None, |item| path(item).map(Some)),
-        names: if canonical { Names::Canonical } else { Names::Raw },
+        names: if canonical {
+            Names::Canonical
+        } else {
+            Names::Raw
+        },
     };
     section.refuse_unknown();
     database
@@ -148,14 +169,18 @@ fn upstreams(root: &Section, overrides: &Overrides, problems: &Problems) -> Opti
     let sections = root.sections("upstream");
     let mut upstreams: Vec<_> = sections.iter().map(upstream).collect();
     for section in sections.iter().skip(1) {
-        section.note("", "one upstream is all there can be, as long as there are no routes");
+        section.note(
+            "",
+            "one upstream is all there can be, as long as there are no routes",
+        );
     }
     if overrides.upstream.is_empty() {
         return upstreams.into_iter().next();
     }
     let resolve = |name: &String| {
         let peer = resolve(name).map(|address| Peer { address, weight: 1 });
-        peer.map_err(|reason| problems.note(0, "--upstream", reason)).ok()
+        peer.map_err(|reason| problems.note(0, "--upstream", reason))
+            .ok()
     };
     let peers = overrides.upstream.iter().filter_map(resolve).collect();
     let first = upstreams.drain(..).next();
@@ -165,13 +190,17 @@ fn upstreams(root: &Section, overrides: &Overrides, problems: &Problems) -> Opti
 
 fn upstream(section: &Section) -> Upstream {
     let mut upstream = upstream_settings(section);
-    let peers = section.required("peers", |item| Ok(item.items())).unwrap_or_default();
+    let peers = section
+        .required("peers", |item| Ok(item.items()))
+        .unwrap_or_default();
     upstream.peers = peers.iter().filter_map(peer).collect();
     if peers.is_empty() && section.item("peers").is_some() {
         section.note("peers", "at least one peer is needed");
     }
     let twice = upstream.peers.iter().enumerate().find(|(index, peer)| {
-        upstream.peers[..*index].iter().any(|other| other.address == peer.address)
+        upstream.peers[..*index]
+            .iter()
+            .any(|other| other.address == peer.address)
     });
     if let Some((index, peer)) = twice {
         let reason = format!("{} stands twice; give it a weight instead", peer.address);
@@ -217,15 +246,22 @@ fn peer_address(item: &Item) -> Result<SocketAddr, String> {
 /// The first address of `host:port`. A name is resolved once, at the start.
 fn resolve(name: &str) -> Result<SocketAddr, String> {
     let not_found = |reason: &str| format!("{name:?} is not host:port: {reason}");
-    let mut addresses = name.to_socket_addrs().map_err(|error| not_found(&error.to_string()))?;
-    addresses.next().ok_or_else(|| not_found("the name has no address"))
+    let mut addresses = name
+        .to_socket_addrs()
+        .map_err(|error| not_found(&error.to_string()))?;
+    addresses
+        .next()
+        .ok_or_else(|| not_found("the name has no address"))
 }
 
 fn access_log(section: &Section) -> AccessLog {
     let log = AccessLog {
         target: section.value("target", LogTarget::Standard, log_target),
         format: section.value("format", LogFormat::Main, |item| {
-            one_of(item, &[("main", LogFormat::Main), ("json", LogFormat::Json)])
+            one_of(
+                item,
+                &[("main", LogFormat::Main), ("json", LogFormat::Json)],
+            )
         }),
         flush: section.value("flush", Duration::from_secs(1), Item::duration),
     };
@@ -270,7 +306,9 @@ fn path(item: &Item) -> Result<PathBuf, String> {
 
 fn one_of<T: Copy>(item: &Item, known: &[(&str, T)]) -> Result<T, String> {
     let text = item.string()?;
-    let found = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    let found = known
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text));
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
         format!("{text:?} is not {}", names.join(" or "))
@@ -296,7 +334,9 @@ mod tests {
     /// The examples in the comments of the built-in file are right, too.
     #[test]
     fn the_commented_lines_of_the_built_in_file_are_valid() {
-        let uncommented = BUILT_IN.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line));
+        let uncommented = BUILT_IN
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line));
         let text = uncommented.collect::<Vec<_>>().join("\n");
         let config = read(&text).unwrap();
         assert!(config.upstream.is_some() && config.error_page.is_some());
@@ -353,6 +393,9 @@ mod tests {
             ..Overrides::default()
         };
         let error = parse("", "file", &overrides).unwrap_err().to_string();
-        assert!(error.contains("--upstream: \"127.0.0.1\" is not host:port"), "{error}");
+        assert!(
+            error.contains("--upstream: \"127.0.0.1\" is not host:port"),
+            "{error}"
+        );
     }
 }

@@ -101,7 +101,9 @@ impl AccessLog {
             let (std::sync::mpsc::TrySendError::Full(message)
             | std::sync::mpsc::TrySendError::Disconnected(message)) = lost;
             if let Message::Lines(lines) = message {
-                buffers.dropped.fetch_add(count_lines(&lines), Ordering::Relaxed);
+                buffers
+                    .dropped
+                    .fetch_add(count_lines(&lines), Ordering::Relaxed);
             }
         }
     }
@@ -181,7 +183,9 @@ fn write(buffers: &Buffers, target: &mut Box<dyn Write + Send>, lines: &[u8]) {
     let result = target.write_all(lines).and_then(|()| target.flush());
     if let Err(error) = result {
         log::error!("access log: {error}");
-        buffers.dropped.fetch_add(count_lines(lines), Ordering::Relaxed);
+        buffers
+            .dropped
+            .fetch_add(count_lines(lines), Ordering::Relaxed);
     }
 }
 

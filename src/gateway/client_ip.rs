@@ -217,7 +217,10 @@ mod tests {
         };
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(name, http::HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            headers.append(
+                name,
+                http::HeaderValue::from_bytes(line.as_bytes()).unwrap(),
+            );
         }
         resolve(PeerAddr::new(peer.parse().unwrap()), &headers, &config)
     }
@@ -246,9 +249,26 @@ mod tests {
     #[test]
     fn garbage_stops_the_walk_at_the_last_trusted_hop() {
         for garbage in [
-            "unknown", "_hidden", "", " ", "0.0.0.0", "::", "010.1.1.1", "0x1.1.1.1", "1.2.3",
-            "1.2.3.4:99999", "1.2.3.4:", "1.2.3.4:+80", "[1.2.3.4]", "[::1", "::1]", "1.2.3.4%eth0",
-            "1.2.3.4 5", "fe80::1%", "\u{ff11}.2.3.4", "localhost",
+            "unknown",
+            "_hidden",
+            "",
+            " ",
+            "0.0.0.0",
+            "::",
+            "010.1.1.1",
+            "0x1.1.1.1",
+            "1.2.3",
+            "1.2.3.4:99999",
+            "1.2.3.4:",
+            "1.2.3.4:+80",
+            "[1.2.3.4]",
+            "[::1",
+            "::1]",
+            "1.2.3.4%eth0",
+            "1.2.3.4 5",
+            "fe80::1%",
+            "\u{ff11}.2.3.4",
+            "localhost",
         ] {
             check(&[&format!("6.6.6.6, {garbage}, 10.0.0.9")], "10.0.0.9");
             check(&[&format!("6.6.6.6, {garbage}")], "10.0.0.1");
@@ -300,7 +320,10 @@ mod tests {
     fn forwarded_is_read_with_its_quoted_strings() {
         check_forwarded(&["for=1.2.3.4"], "1.2.3.4");
         check_forwarded(&["For=\"[2001:db8::1]:80\";proto=https"], "2001:db8::1");
-        check_forwarded(&["for=6.6.6.6, proto=http; for=1.2.3.4;by=10.0.0.3"], "1.2.3.4");
+        check_forwarded(
+            &["for=6.6.6.6, proto=http; for=1.2.3.4;by=10.0.0.3"],
+            "1.2.3.4",
+        );
         check_forwarded(&["for=6.6.6.6", "for=1.2.3.4, for=10.0.0.2"], "1.2.3.4");
         check_forwarded(&["for=1.2.3.4;host=\"a,for=6.6.6.6\\\",\""], "1.2.3.4");
         check_forwarded(&["for=\"\\1.2.3.4\""], "1.2.3.4");
@@ -309,11 +332,20 @@ mod tests {
     #[test]
     fn forwarded_garbage_stops_the_walk() {
         for garbage in [
-            "for=unknown", "for=_x", "proto=http", "for=\"1.2.3.4", "for", "",
-            "for=1.2.3.4;for=1.2.3.5", "for=1.2.3.4;x", "for=1.2.3.4;host=\"",
+            "for=unknown",
+            "for=_x",
+            "proto=http",
+            "for=\"1.2.3.4",
+            "for",
+            "",
+            "for=1.2.3.4;for=1.2.3.5",
+            "for=1.2.3.4;x",
+            "for=1.2.3.4;host=\"",
         ] {
             let line = format!("for=6.6.6.6, {garbage}");
-            let client = origin(PEER, ForwardedHeader::Forwarded, &[&line]).client.to_string();
+            let client = origin(PEER, ForwardedHeader::Forwarded, &[&line])
+                .client
+                .to_string();
             assert!(client != "6.6.6.6", "{line}: {client}");
         }
     }

@@ -36,12 +36,16 @@ impl ErrorPages {
 
 fn built_in(status: u16) -> String {
     let code = http::StatusCode::from_u16(status).ok();
-    let reason = code.and_then(|code| code.canonical_reason()).unwrap_or("Error");
+    let reason = code
+        .and_then(|code| code.canonical_reason())
+        .unwrap_or("Error");
     let advice = match status {
         404 => "There is nothing at this address.",
         408 => "The request took too long to arrive.",
         413 => "The request is larger than this server accepts.",
-        500..=599 => "The page you are looking for is currently unavailable. Please try again later.",
+        500..=599 => {
+            "The page you are looking for is currently unavailable. Please try again later."
+        }
         _ => "This server cannot answer the request.",
     };
     format!(

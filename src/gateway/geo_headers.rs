@@ -82,7 +82,11 @@ pub fn replace(
     strip(request);
     set(request, "X-Real-IP", value(&origin.client.to_string()));
     set(request, "X-Forwarded-For", value(&forwarded_for(origin)));
-    set(request, "X-Forwarded-Proto", Some(HeaderValue::from_static(proto)));
+    set(
+        request,
+        "X-Forwarded-Proto",
+        Some(HeaderValue::from_static(proto)),
+    );
     set(request, "X-Forwarded-Host", host);
     if let (true, Some(place)) = (config.enabled, place) {
         for (name, field) in LOCATION {
@@ -93,7 +97,9 @@ pub fn replace(
 
 fn set(request: &mut RequestHeader, name: &'static str, value: Option<HeaderValue>) {
     if let Some(value) = value {
-        request.insert_header(name, value).expect("a valid name and value");
+        request
+            .insert_header(name, value)
+            .expect("a valid name and value");
     }
 }
 
@@ -121,9 +127,16 @@ fn is_managed(name: &str) -> bool {
         || FORWARDING.into_iter().any(spelled)
 }
 
+/// What a trusted proxy says in a header; nothing if it says two things.
+fn claim<'r>(request: &'r RequestHeader, origin: &Origin, name: &str) -> Option<&'r HeaderValue> {
+    let mut lines = request.headers.get_all(name).into_iter();
+    let claim = lines.next().filter(|_| lines.next().is_none());
+    claim.filter(|_| origin.peer_is_trusted)
+}
+
 /// The scheme that a trusted proxy saw, otherwise our own.
 fn proto(request: &RequestHeader, origin: &Origin, scheme: Scheme) -> &'static str {
-    let claim = request.headers.get("x-forwarded-proto").filter(|_| origin.peer_is_trusted);
+    let claim = claim(request, origin, "x-forwarded-proto");
     match claim.map(HeaderValue::as_bytes) {
         Some(b"http") => "http",
         Some(b"https") => "https",
@@ -133,9 +146,17 @@ fn proto(request: &RequestHeader, origin: &Origin, scheme: Scheme) -> &'static s
 
 /// The host that a trusted proxy was asked for, otherwise the one that we were asked for.
 fn host(request: &RequestHeader, origin: &Origin) -> Option<HeaderValue> {
-    let claim = request.headers.get("x-forwarded-host").filter(|_| origin.peer_is_trusted);
-    let authority = || request.uri.authority().and_then(|authority| value(authority.as_str()));
-    claim.or_else(|| request.headers.get("host")).cloned().or_else(authority)
+    let claim = claim(request, origin, "x-forwarded-host");
+    let authority = || {
+        request
+            .uri
+            .authority()
+            .and_then(|authority| value(authority.as_str()))
+    };
+    claim
+        .or_else(|| request.headers.get("host"))
+        .cloned()
+        .or_else(authority)
 }
 
 /// The verified hops and the peer, as nginx's `$proxy_add_x_forwarded_for` lists them, without
@@ -181,14 +202,27 @@ mod tests {
 
     fn database(isp: &str) -> Database {
         let mut table = Table::default();
-        let fields = [(Field::Country, "中国"), (Field::Province, "福建"), (Field::Isp, isp)];
+        let fields = [
+            (Field::Country, "中国"),
+            (Field::Province, "福建"),
+            (Field::Isp, isp),
+        ];
         let value = table.records.intern(fields);
-        table.v4 = vec![Range { first: 0x0100_0000, last: 0x0100_00ff, value }];
+        table.v4 = vec![Range {
+            first: 0x0100_0000,
+            last: 0x0100_00ff,
+            value,
+        }];
         Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
     }
 
     /// The headers that reach the upstream, for a request from 1.0.0.1 or, trusted, from 10.0.0.1.
-    fn replaced(peer: &str, lines: &[(&str, &str)], isp: &str, config: GeoHeaders) -> RequestHeader {
+    fn replaced(
+        peer: &str,
+        lines: &[(&str, &str)],
+        isp: &str,
+        config: GeoHeaders,
+    ) -> RequestHeader {
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
         for (name, value) in lines {
             request.append_header((*name).to_owned(), *value).unwrap();
@@ -206,7 +240,12 @@ mod tests {
     }
 
     fn get<'r>(request: &'r RequestHeader, name: &str) -> Vec<&'r [u8]> {
-        request.headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect()
+        request
+            .headers
+            .get_all(name)
+            .into_iter()
+            .map(HeaderValue::as_bytes)
+            .collect()
     }
 
     #[track_caller]
@@ -259,7 +298,10 @@ mod tests {
             let request = replaced(peer, &spoofed, "电信", CONFIG);
             for (name, value) in &request.headers {
                 let value = value.to_str().unwrap();
-                assert!(!value.contains("XX") && !value.contains("6.6.6.6"), "{name}: {value}");
+                assert!(
+                    !value.contains("XX") && !value.contains("6.6.6.6"),
+                    "{name}: {value}"
+                );
                 assert!(!name.as_str().contains('_'), "{name}");
             }
             check(&request, &[("x-forwarded-proto", "http")]);
@@ -291,7 +333,12 @@ mod tests {
 
     #[test]
     fn other_headers_stay() {
-        let lines = [("Accept", "a"), ("X-Geography", "b"), ("X-Forward", "c"), ("user_name", "d")];
+        let lines = [
+            ("Accept", "a"),
+            ("X-Geography", "b"),
+            ("X-Forward", "c"),
+            ("user_name", "d"),
+        ];
         let request = replaced("1.0.0.1:80", &lines, "电信", CONFIG);
         check(&request, &lines.map(|(name, value)| (name, value)));
     }
@@ -306,7 +353,10 @@ mod tests {
             ..CONFIG
         };
         assert!(get(&replaced("1.0.0.1:80", &[], hostile, utf8), "x-geo-isp").is_empty());
-        check(&replaced("1.0.0.1:80", &[], "电信", utf8), &[("x-geo-isp", "电信")]);
+        check(
+            &replaced("1.0.0.1:80", &[], "电信", utf8),
+            &[("x-geo-isp", "电信")],
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -28,6 +28,10 @@ use crate::query::{self, Answer, QueryError};
 
 /// Status of a request whose client left before there was an answer, as nginx logs it.
 const CLIENT_LEFT: u16 = 499;
+
+/// How much of a request, and for how long, is read after an answer that refuses it.
+const LINGER_BYTES: usize = 16 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// Everything that a request needs. One for all connections.
 pub struct Gateway {
@@ -119,12 +123,13 @@ impl ProxyHttp for Gateway {
             self.answer_query(session, ctx).await?;
             return Ok(true);
         }
-        if self.upstream.is_none() {
-            self.send_page(session, 404).await?;
-            return Ok(true);
-        }
         if self.declares_too_large_a_body(session) {
             return Err(too_large());
+        }
+        if self.upstream.is_none() {
+            read_body(session, self.client.max_body_size, &mut Discard).await?;
+            self.send_page(session, 404).await?;
+            return Ok(true);
         }
         Ok(false)
     }
@@ -166,7 +171,13 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         if let Some(origin) = &ctx.origin {
             let (scheme, place) = (scheme(session), ctx.place());
-            geo_headers::replace(upstream_request, origin, scheme, place.as_ref(), self.geo_headers);
+            geo_headers::replace(
+                upstream_request,
+                origin,
+                scheme,
+                place.as_ref(),
+                self.geo_headers,
+            );
         }
         Ok(())
     }
@@ -230,16 +241,21 @@ impl ProxyHttp for Gateway {
     ) -> FailToProxy {
         let status = status_of(error);
         if status != CLIENT_LEFT && session.response_written().is_none() {
-            // What is left of the request is not worth reading.
             session.set_keepalive(None);
             if let Err(error) = self.send_page(session, status).await {
                 log::debug!("the client left before its error page: {error}");
             }
+            linger(session).await;
         }
         FailToProxy {
             error_code: status,
             can_reuse_downstream: false,
         }
+    }
+
+    /// What clients do wrong is in the access log; the error log is for what we or upstreams do.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, error: &Error) -> bool {
+        status_of(error) < 500
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
@@ -264,7 +280,10 @@ impl Gateway {
         let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
         let headers = &session.req_header().headers;
         let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &self.client_ip);
-        ctx.place = ctx.database.lookup(origin.client.ip()).map(|place| place.number());
+        ctx.place = ctx
+            .database
+            .lookup(origin.client.ip())
+            .map(|place| place.number());
         ctx.origin = Some(origin);
         Ok(())
     }
@@ -274,26 +293,29 @@ impl Gateway {
         let request = session.req_header();
         let method = request.method.clone();
         let query = request.uri.query().unwrap_or_default().to_owned();
-        let body = match method {
-            http::Method::POST => read_body(session, query::BODY_LIMIT).await?,
-            _ => Some(Vec::new()),
+        let mut body = Vec::new();
+        let whole = match method {
+            http::Method::POST => read_body(session, query::BODY_LIMIT as u64, &mut body).await?,
+            // No other method's body means anything here.
+            _ => read_body(session, query::BODY_LIMIT as u64, &mut Discard).await?,
         };
-        let answer = match &body {
-            Some(body) => query::answer(
-                &query::Request {
-                    method: method.as_str(),
-                    query: query.as_bytes(),
-                    body,
-                },
-                &ctx.database,
-            ),
-            None => QueryError::BodyTooLarge.into(),
-        };
-        if body.is_none() {
+        let answer = if whole {
+            let request = query::Request {
+                method: method.as_str(),
+                query: query.as_bytes(),
+                body: &body,
+            };
+            query::answer(&request, &ctx.database)
+        } else {
             session.set_keepalive(None);
-        }
+            QueryError::BodyTooLarge.into()
+        };
         let header = answer_header(&answer)?;
-        send(session, header, Bytes::copy_from_slice(&answer.body)).await
+        send(session, header, Bytes::copy_from_slice(&answer.body)).await?;
+        if !whole {
+            linger(session).await;
+        }
+        Ok(())
     }
 
     async fn send_page(&self, session: &mut Session, status: u16) -> Result<()> {
@@ -325,12 +347,19 @@ impl Gateway {
         let request = session.req_header();
         let written = session.response_written();
         let status = written.map(|response| response.status.as_u16());
-        let header = |name| request.headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+        let header = |name| {
+            request
+                .headers
+                .get(name)
+                .map_or(&b""[..], |value| value.as_bytes())
+        };
         let user = user(header(header::AUTHORIZATION));
         self.access_log.log(&Entry {
             time: SystemTime::now(),
             client: origin.client.ip(),
-            country: ctx.place().map_or("", |place| place.text(Field::CountryCode)),
+            country: ctx
+                .place()
+                .map_or("", |place| place.text(Field::CountryCode)),
             user: &user,
             method: request.method.as_str().as_bytes(),
             target: request.raw_path(),
@@ -347,26 +376,58 @@ impl Gateway {
     }
 }
 
-/// The whole body; `None` if it is longer than `limit`.
-async fn read_body(session: &mut Session, limit: usize) -> Result<Option<Vec<u8>>> {
+/// Where a body that nobody asked for goes.
+struct Discard;
+
+impl Extend<u8> for Discard {
+    fn extend<T: IntoIterator<Item = u8>>(&mut self, _: T) {}
+}
+
+/// Reads a body to its end, so that the connection can carry another request after the answer;
+/// `false` if it is longer than `limit` bytes, and then part of it is still to come.
+async fn read_body(
+    session: &mut Session,
+    limit: u64,
+    body: &mut (impl Extend<u8> + Send),
+) -> Result<bool> {
     let expect = session.get_header_bytes(header::EXPECT);
     if expect.eq_ignore_ascii_case(b"100-continue") {
-        session.as_downstream_mut().write_continue_response().await?;
+        session
+            .as_downstream_mut()
+            .write_continue_response()
+            .await?;
     }
-    let mut body = Vec::new();
+    let mut length = 0;
     while let Some(part) = session.as_downstream_mut().read_request_body().await? {
-        if body.len() + part.len() > limit {
-            return Ok(None);
+        length += part.len() as u64;
+        if length > limit {
+            return Ok(false);
         }
-        body.extend_from_slice(&part);
+        body.extend(part);
     }
-    Ok(Some(body))
+    Ok(true)
+}
+
+/// Reads on for a while after an answer that came before the request's end. Closing with unread
+/// data makes the system reset the connection, and the client would lose the answer.
+async fn linger(session: &mut Session) {
+    let read = async {
+        let mut length = 0;
+        while let Ok(Some(part)) = session.as_downstream_mut().read_request_body().await {
+            length += part.len();
+            if length > LINGER_BYTES {
+                break;
+            }
+        }
+    };
+    // Out of time or not, the connection is closed next.
+    let _ = tokio::time::timeout(LINGER_TIME, read).await;
 }
 
 fn answer_header(answer: &Answer) -> Result<ResponseHeader> {
     let mut header = ResponseHeader::build(answer.status, Some(4))?;
     if answer.names_methods() {
-        header.insert_header(header::ALLOW, query::METHODS)?;
+        header.insert_header("Allow", query::METHODS)?;
     }
     if answer.status != 204 {
         header.insert_header(header::CONTENT_TYPE, query::CONTENT_TYPE)?;
@@ -378,7 +439,9 @@ fn answer_header(answer: &Answer) -> Result<ResponseHeader> {
 /// Sends a whole response; the body of one to `HEAD` stays here.
 async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
     let empty = body.is_empty() || session.req_header().method == http::Method::HEAD;
-    session.write_response_header(Box::new(header), empty).await?;
+    session
+        .write_response_header(Box::new(header), empty)
+        .await?;
     if !empty {
         session.write_response_body(Some(body), true).await?;
     }
@@ -386,7 +449,9 @@ async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Res
 }
 
 fn scheme(session: &Session) -> Scheme {
-    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let tls = session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some());
     if tls { Scheme::Https } else { Scheme::Http }
 }
 
@@ -423,8 +488,14 @@ fn user(authorization: &[u8]) -> Vec<u8> {
         return Vec::new();
     }
     let encoded = authorization[6..].trim_ascii();
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default();
-    decoded.split(|&byte| byte == b':').next().unwrap_or_default().to_vec()
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .unwrap_or_default();
+    decoded
+        .split(|&byte| byte == b':')
+        .next()
+        .unwrap_or_default()
+        .to_vec()
 }
 
 fn protocol(version: http::Version) -> &'static str {

@@ -54,10 +54,11 @@ impl Pool {
             .iter()
             .map(|peer| backend(peer.address, peer.weight))
             .collect();
-        let balancer =
-            LoadBalancer::from_backends(Backends::new(discovery::Static::new(backends)));
+        let balancer = LoadBalancer::from_backends(Backends::new(discovery::Static::new(backends)));
         let ready = futures_util::FutureExt::now_or_never(balancer.update());
-        ready.expect("static peers need no waiting").expect("static peers are always found");
+        ready
+            .expect("static peers need no waiting")
+            .expect("static peers are always found");
         let peers = upstream.peers.iter().map(|peer| PeerState {
             address: peer.address,
             template: template(peer.address, upstream),
@@ -81,7 +82,10 @@ impl Pool {
         }
         let now = self.now();
         let untried = |backend: &Backend| {
-            let address = backend.addr.as_inet().filter(|address| !tried.contains(address));
+            let address = backend
+                .addr
+                .as_inet()
+                .filter(|address| !tried.contains(address));
             address.and_then(|address| self.peer(*address))
         };
         let select = |accept: &dyn Fn(&PeerState) -> bool| {
@@ -106,7 +110,10 @@ impl Pool {
     /// If it did not.
     #[must_use]
     pub fn http_peer(&self, address: SocketAddr) -> HttpPeer {
-        self.peer(address).expect("a peer of this pool").template.clone()
+        self.peer(address)
+            .expect("a peer of this pool")
+            .template
+            .clone()
     }
 
     /// The peer did not answer: pass it over for a while.
@@ -114,7 +121,10 @@ impl Pool {
         if let Some(peer) = self.peer(address) {
             let until = self.now() + self.fail_timeout.as_millis() as u64;
             if peer.avoid_until.swap(until, Ordering::Relaxed) == 0 {
-                log::warn!("upstream peer {address} failed, avoided for {:?}", self.fail_timeout);
+                log::warn!(
+                    "upstream peer {address} failed, avoided for {:?}",
+                    self.fail_timeout
+                );
             }
         }
     }

@@ -64,8 +64,15 @@ impl Answers {
 }
 
 fn text_or_none(field: Field, text: &str) -> &str {
-    let is_code = matches!(field, Field::CountryCode | Field::ProvinceCode | Field::CityCode);
-    if is_code && text.is_empty() { NO_CODE } else { text }
+    let is_code = matches!(
+        field,
+        Field::CountryCode | Field::ProvinceCode | Field::CityCode
+    );
+    if is_code && text.is_empty() {
+        NO_CODE
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]

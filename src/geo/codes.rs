@@ -129,11 +129,15 @@ impl Codes {
             }
             codes.countries.insert(key(name), entry(name, code));
             let names = &mut codes.country_names;
-            names.entry(code.to_owned()).or_insert_with(|| name.to_owned());
+            names
+                .entry(code.to_owned())
+                .or_insert_with(|| name.to_owned());
         }
         for (line, row) in tables.provinces.rows() {
             let [code, _country, name] = row[..] else {
-                return Err(tables.provinces.error(line, "code, country and province are needed"));
+                return Err(tables
+                    .provinces
+                    .error(line, "code, country and province are needed"));
             };
             let code = tables.provinces.division(line, code)?;
             codes.provinces.insert(key(name), entry(name, code));
@@ -155,11 +159,15 @@ impl Codes {
                 let reason = format!("no province is called {province:?}");
                 return Err(tables.cities.error(line, reason));
             };
-            codes.cities.insert((province.code.clone(), key(name)), entry(name, code));
+            codes
+                .cities
+                .insert((province.code.clone(), key(name)), entry(name, code));
         }
         aliases.spell_cities(&mut codes);
         let regions = aliases.of_kind("region");
-        codes.regions = regions.map(|(_, spelling, name)| (key(spelling), name.to_owned())).collect();
+        codes.regions = regions
+            .map(|(_, spelling, name)| (key(spelling), name.to_owned()))
+            .collect();
         Ok(codes)
     }
 
@@ -184,7 +192,9 @@ impl Codes {
     /// A province of China by any spelling of its name; none in any other country.
     #[must_use]
     pub fn province(&self, country_code: &str, name: &str) -> Option<&Entry> {
-        self.provinces.get(&key(name)).filter(|_| country_code == CHINA)
+        self.provinces
+            .get(&key(name))
+            .filter(|_| country_code == CHINA)
     }
 
     /// A city by any spelling of its name, under the province with this code.
@@ -260,7 +270,10 @@ impl NamedTable {
     /// Line numbers from 1 with their fields; a BOM, CR and empty lines are passed over.
     fn rows(&self) -> impl Iterator<Item = (usize, Vec<&str>)> {
         let text = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let lines = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty());
         lines.map(|(index, line)| (index + 1, line.split('\t').map(str::trim).collect()))
     }
 
@@ -298,20 +311,28 @@ impl Aliases {
     }
 
     /// Scope, spelling and name of each row of one kind.
-    fn of_kind(&self, kind: &str) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    fn of_kind(
+        &self,
+        kind: &str,
+    ) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
         let rows = self.rows.iter().filter(move |row| row[0] == kind);
         rows.map(|&[_, scope, spelling, name]| (scope, spelling, name))
     }
 
     fn spell(&self, table: &mut HashMap<String, Entry>, kind: &str) {
-        let rows = self.of_kind(kind).map(|(_, spelling, name)| (key(spelling), key(name)));
+        let rows = self
+            .of_kind(kind)
+            .map(|(_, spelling, name)| (key(spelling), key(name)));
         join(table, rows.collect());
     }
 
     fn spell_cities(&self, codes: &mut Codes) {
         let rows = self.of_kind("city").filter_map(|(scope, spelling, name)| {
             let province = &codes.provinces.get(&key(scope))?.code;
-            Some(((province.clone(), key(spelling)), (province.clone(), key(name))))
+            Some((
+                (province.clone(), key(spelling)),
+                (province.clone(), key(name)),
+            ))
         });
         let rows = rows.collect();
         join(&mut codes.cities, rows);
@@ -369,11 +390,18 @@ mod tests {
             ("内蒙古自治区", "150000"),
             ("香港", "810000"),
         ] {
-            assert_eq!(codes.province("CN", province).unwrap().code, code, "{province}");
+            assert_eq!(
+                codes.province("CN", province).unwrap().code,
+                code,
+                "{province}"
+            );
         }
         assert_eq!(codes.city("350000", "福州").unwrap().code, "350100");
         assert_eq!(codes.city("350000", "福州市").unwrap().name, "福州");
-        assert_eq!(codes.city("220000", "延边朝鲜族自治州").unwrap().code, "222400");
+        assert_eq!(
+            codes.city("220000", "延边朝鲜族自治州").unwrap().code,
+            "222400"
+        );
         assert_eq!(codes.city("110000", "北京").unwrap().code, "110000");
         assert_eq!(codes.city("420000", "仙桃").unwrap().code, "429004");
     }
@@ -406,7 +434,10 @@ mod tests {
         assert_eq!(codes.country("日本"), None);
         assert_eq!(codes.province("CN", "中国").unwrap().code, "100000");
         let fujian = codes.province("CN", "福建").unwrap();
-        assert_eq!((fujian.name.as_str(), fujian.code.as_str()), ("福建省", "350000"));
+        assert_eq!(
+            (fujian.name.as_str(), fujian.code.as_str()),
+            ("福建省", "350000")
+        );
         assert_eq!(codes.city("350000", "福州市").unwrap().code, "359999");
     }
 
@@ -419,16 +450,24 @@ mod tests {
 
     #[track_caller]
     fn check_error(files: &[(&str, &[u8])], expected: &str) {
-        let error = Codes::from_folder(folder(files).path()).unwrap_err().to_string();
+        let error = Codes::from_folder(folder(files).path())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
 
     #[test]
     fn bad_tables_are_named_with_their_line() {
         check_error(&[], "nothing to read");
-        check_error(&[(COUNTRY_FILE, b"a\tXX\nb\txx\n")], "country_list.txt: line 2: \"xx\"");
+        check_error(
+            &[(COUNTRY_FILE, b"a\tXX\nb\txx\n")],
+            "country_list.txt: line 2: \"xx\"",
+        );
         check_error(&[(COUNTRY_FILE, b"a\tXX\n\xff\tYY\n")], "line 2: not UTF-8");
-        check_error(&[(PROVINCE_FILE, b"1\tx\ty\n")], "china_province_code.txt: line 1: \"1\"");
+        check_error(
+            &[(PROVINCE_FILE, b"1\tx\ty\n")],
+            "china_province_code.txt: line 1: \"1\"",
+        );
         check_error(
             &[(CITY_FILE, "350100\t中国\t福健\t福州\n".as_bytes())],
             "china_city_code.txt: line 1: no province is called \"福健\"",

@@ -77,13 +77,17 @@ impl Place {
     }
 
     fn fields(&self) -> impl Iterator<Item = (Field, &str)> {
-        Field::ALL.into_iter().zip(self.texts.iter().map(String::as_str))
+        Field::ALL
+            .into_iter()
+            .zip(self.texts.iter().map(String::as_str))
     }
 
     /// Fills in the codes; the names stay.
     fn look_up(&mut self, codes: &Codes) {
         let country = [Field::Country, Field::CountryCode];
-        let region = country.into_iter().find_map(|field| codes.region(self.get(field)));
+        let region = country
+            .into_iter()
+            .find_map(|field| codes.region(self.get(field)));
         self.region = region.map(str::to_owned);
         if self.region.is_some() {
             let china = codes.china().map(|china| china.code).unwrap_or_default();
@@ -185,12 +189,27 @@ mod tests {
     #[test]
     fn raw_names_keep_the_source_and_have_the_codes() {
         let raw = place(["中国", "福建省", "福州市", "", "电信", ""], Names::Raw);
-        assert_eq!(raw, ["中国", "CN", "福建省", "350000", "福州市", "350100", "", "电信"]);
+        assert_eq!(
+            raw,
+            [
+                "中国",
+                "CN",
+                "福建省",
+                "350000",
+                "福州市",
+                "350100",
+                "",
+                "电信"
+            ]
+        );
     }
 
     #[test]
     fn a_code_alone_gives_the_name() {
-        check(["", "", "", "", "", "JP"], ["日本", "JP", "", "", "", "", "", ""]);
+        check(
+            ["", "", "", "", "", "JP"],
+            ["日本", "JP", "", "", "", "", "", ""],
+        );
     }
 
     #[test]
@@ -220,8 +239,14 @@ mod tests {
 
     #[test]
     fn pseudo_countries_have_no_code() {
-        check(["局域网", "局域网", "", "", "", ""], ["局域网", "", "局域网", "", "", "", "", ""]);
-        check(["", "", "内网IP", "", "内网IP", ""], ["内网IP", "", "", "", "", "", "", ""]);
+        check(
+            ["局域网", "局域网", "", "", "", ""],
+            ["局域网", "", "局域网", "", "", "", "", ""],
+        );
+        check(
+            ["", "", "内网IP", "", "内网IP", ""],
+            ["内网IP", "", "", "", "", "", "", ""],
+        );
     }
 
     #[test]

@@ -86,8 +86,14 @@ mod tests {
     fn table(country: &str, v4: &[(u32, u32)], v6: &[(u128, u128)]) -> Table {
         let mut table = Table::default();
         let value = table.records.intern([(Field::Country, country)]);
-        table.v4 = v4.iter().map(|&(first, last)| Range { first, last, value }).collect();
-        table.v6 = v6.iter().map(|&(first, last)| Range { first, last, value }).collect();
+        table.v4 = v4
+            .iter()
+            .map(|&(first, last)| Range { first, last, value })
+            .collect();
+        table.v6 = v6
+            .iter()
+            .map(|&(first, last)| Range { first, last, value })
+            .collect();
         table
     }
 
@@ -107,7 +113,11 @@ mod tests {
         let b = table.records.intern([(Field::Country, "b")]);
         table.v4[2].value = b;
         table.flatten().unwrap();
-        let ranges: Vec<_> = table.v4.iter().map(|r| (r.first, r.last, r.value)).collect();
+        let ranges: Vec<_> = table
+            .v4
+            .iter()
+            .map(|r| (r.first, r.last, r.value))
+            .collect();
         assert_eq!(ranges, [(0, 11, 0), (12, 13, b), (14, 20, 0)]);
     }
 }

@@ -74,7 +74,11 @@ impl QueryError {
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
         let message = serde_json::Value::String(self.to_string());
-        format!(r#"{{"error":{{"code":"{}","message":{message}}}}}"#, self.code()).into_bytes()
+        format!(
+            r#"{{"error":{{"code":"{}","message":{message}}}}}"#,
+            self.code()
+        )
+        .into_bytes()
     }
 }
 

@@ -154,7 +154,9 @@ fn look_up<'d>(
 pub fn object(address: IpAddr, place: &Place) -> Vec<u8> {
     let mut json = Vec::from(b"{\"ip\":");
     write_json(&mut json, &address.to_canonical().to_string());
-    let more = Field::ALL.into_iter().filter(|field| !answer::FIELDS.contains(field));
+    let more = Field::ALL
+        .into_iter()
+        .filter(|field| !answer::FIELDS.contains(field));
     for field in answer::FIELDS.into_iter().chain(more) {
         let text = place.text(field);
         if text.is_empty() && !answer::FIELDS.contains(&field) {
@@ -205,9 +207,17 @@ mod tests {
             (Field::Latitude, "26.07"),
             (Field::Longitude, "unknown"),
         ]);
-        table.v4 = vec![Range { first: 0x0100_0000, last: 0x0100_00ff, value }];
+        table.v4 = vec![Range {
+            first: 0x0100_0000,
+            last: 0x0100_00ff,
+            value,
+        }];
         let other = table.records.intern([(Field::Country, "局域网")]);
-        table.v6 = vec![Range { first: 1, last: 1, value: other }];
+        table.v6 = vec![Range {
+            first: 1,
+            last: 1,
+            value: other,
+        }];
         Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
     }
 
@@ -215,7 +225,14 @@ mod tests {
     fn check(method: &str, query: &str, body: &str, status: u16, expected: &str) {
         let (query, body) = (query.as_bytes(), body.as_bytes());
         let database = database();
-        let answer = answer(&Request { method, query, body }, &database);
+        let answer = answer(
+            &Request {
+                method,
+                query,
+                body,
+            },
+            &database,
+        );
         assert_eq!(
             (answer.status, std::str::from_utf8(&answer.body).unwrap()),
             (status, expected)
@@ -229,14 +246,26 @@ mod tests {
         check("GET", "ip=1.0.0.0", "", 200, FUZHOU);
         check("HEAD", "ip=1.0.0.255", "", 200, FUZHOU);
         check("POST", "", r#"{"ip":"1.0.0.7"}"#, 200, FUZHOU);
-        check("POST", "", "\n{ \"x\": [1], \"ip\" : \"1.0.0.\\u0037\" }", 200, FUZHOU);
+        check(
+            "POST",
+            "",
+            "\n{ \"x\": [1], \"ip\" : \"1.0.0.\\u0037\" }",
+            200,
+            FUZHOU,
+        );
     }
 
     #[test]
     fn an_address_may_be_of_either_family() {
         check("GET", "ip=::ffff:1.0.0.9", "", 200, FUZHOU);
         check("GET", "ip=%3A%3Affff%3A1.0.0.9", "", 200, FUZHOU);
-        check("GET", "ip=::1", "", 200, r#"["局域网","None","","None","","None","",""]"#);
+        check(
+            "GET",
+            "ip=::1",
+            "",
+            200,
+            r#"["局域网","None","","None","","None","",""]"#,
+        );
     }
 
     #[test]
@@ -281,36 +310,97 @@ mod tests {
         let not_json = "bad request: your request body is not json";
         check_error("POST", "", "", 400, "invalid_json", not_json);
         check_error("POST", "", "ip=1.0.0.1", 400, "invalid_json", not_json);
-        check_error("POST", "", "{\"ip\":\"1.0.0.1\"} x", 400, "invalid_json", not_json);
+        check_error(
+            "POST",
+            "",
+            "{\"ip\":\"1.0.0.1\"} x",
+            400,
+            "invalid_json",
+            not_json,
+        );
         let no_format = "bad request: format is neither array nor object: xml";
-        check_error("GET", "ip=1.0.0.1&format=xml", "", 400, "unknown_format", no_format);
+        check_error(
+            "GET",
+            "ip=1.0.0.1&format=xml",
+            "",
+            400,
+            "unknown_format",
+            no_format,
+        );
         let no_record = "no ip info in ip db for ip: 9.9.9.9";
         check_error("GET", "ip=9.9.9.9", "", 501, "no_record", no_record);
         let no_method = "method not allowed: use GET, HEAD, POST, OPTIONS";
-        check_error("DELETE", "ip=1.0.0.1", "", 405, "method_not_allowed", no_method);
-        check_error("get", "ip=1.0.0.1", "", 405, "method_not_allowed", no_method);
+        check_error(
+            "DELETE",
+            "ip=1.0.0.1",
+            "",
+            405,
+            "method_not_allowed",
+            no_method,
+        );
+        check_error(
+            "get",
+            "ip=1.0.0.1",
+            "",
+            405,
+            "method_not_allowed",
+            no_method,
+        );
     }
 
     #[test]
     fn what_is_no_strict_address_is_refused() {
         for text in [
-            "", "1", "1.1.1", "1.1.1.1.1", "256.1.1.1", "010.1.1.1", "1.1.1.01", "0x1.1.1.1",
-            "1.1.1.1 ", " 1.1.1.1", "1.1.1.1/32", "1.1.1.1:80", "fe80::1%eth0", "[::1]", ":::",
-            "１.1.1.1", "\"", "\u{1}",
+            "",
+            "1",
+            "1.1.1",
+            "1.1.1.1.1",
+            "256.1.1.1",
+            "010.1.1.1",
+            "1.1.1.01",
+            "0x1.1.1.1",
+            "1.1.1.1 ",
+            " 1.1.1.1",
+            "1.1.1.1/32",
+            "1.1.1.1:80",
+            "fe80::1%eth0",
+            "[::1]",
+            ":::",
+            "１.1.1.1",
+            "\"",
+            "\u{1}",
         ] {
             let query: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
             let message = format!("{text} is not a ip");
-            check_error("GET", &format!("ip={query}"), "", 400, "invalid_ip", &message);
+            check_error(
+                "GET",
+                &format!("ip={query}"),
+                "",
+                400,
+                "invalid_ip",
+                &message,
+            );
         }
         check_error("POST", "", "{\"ip\":5}", 400, "invalid_ip", "5 is not a ip");
-        check_error("POST", "", "{\"ip\":null}", 400, "invalid_ip", "null is not a ip");
+        check_error(
+            "POST",
+            "",
+            "{\"ip\":null}",
+            400,
+            "invalid_ip",
+            "null is not a ip",
+        );
     }
 
     #[test]
     fn a_long_text_is_not_echoed_whole() {
         let database = database();
         let query = format!("ip={}", "中".repeat(10_000));
-        let request = Request { method: "GET", query: query.as_bytes(), body: b"" };
+        let request = Request {
+            method: "GET",
+            query: query.as_bytes(),
+            body: b"",
+        };
         assert!(answer(&request, &database).body.len() < 600);
     }
 
@@ -318,16 +408,31 @@ mod tests {
     fn options_names_the_methods() {
         check("OPTIONS", "", "", 204, "");
         let database = database();
-        let request = Request { method: "OPTIONS", query: b"", body: b"" };
+        let request = Request {
+            method: "OPTIONS",
+            query: b"",
+            body: b"",
+        };
         assert!(answer(&request, &database).names_methods());
     }
 
     #[test]
     fn the_path_is_known_in_every_spelling() {
-        for path in ["/api/ip_query", "/api/ip_query/", "/api/ip%5Fquery", "//api/./x/../ip_query"] {
+        for path in [
+            "/api/ip_query",
+            "/api/ip_query/",
+            "/api/ip%5Fquery",
+            "//api/./x/../ip_query",
+        ] {
             assert!(is_query(path.as_bytes()), "{path}");
         }
-        for path in ["/", "/api/ip_query2", "/x/api/ip_query", "/api/ip_query/x", "/API/ip_query"] {
+        for path in [
+            "/",
+            "/api/ip_query2",
+            "/x/api/ip_query",
+            "/api/ip_query/x",
+            "/API/ip_query",
+        ] {
             assert!(!is_query(path.as_bytes()), "{path}");
         }
     }

@@ -3,6 +3,8 @@
 use std::fs::OpenOptions;
 use std::io;
 
+use log::LevelFilter;
+
 use crate::config::model::{ErrorLog, LogTarget};
 
 /// Sends `log` messages to the configured target, from the configured level up. `RUST_LOG` goes
@@ -12,12 +14,15 @@ use crate::config::model::{ErrorLog, LogTarget};
 /// If the file cannot be opened.
 pub fn start(config: &ErrorLog) -> io::Result<()> {
     let mut logger = env_logger::Builder::new();
-    // pingora reports every failed try of every request as an error of its own; ours say it.
     logger.filter_level(config.level);
+    if config.level == LevelFilter::Info {
+        // At this level pingora tells how it works inside.
+        logger.filter_module("pingora", LevelFilter::Warn);
+    }
     logger.parse_default_env();
     match &config.target {
         LogTarget::Off => {
-            logger.filter_level(log::LevelFilter::Off);
+            logger.filter_level(LevelFilter::Off);
         }
         LogTarget::Standard => {}
         LogTarget::File(path) => {

@@ -100,7 +100,12 @@ impl Server {
         );
         let gateway = gateway.map_err(|error| ServerError::File {
             what: "error page",
-            path: config.error_page.clone().unwrap_or_default().display().to_string(),
+            path: config
+                .error_page
+                .clone()
+                .unwrap_or_default()
+                .display()
+                .to_string(),
             error,
         })?;
         Ok(Server {
@@ -150,7 +155,10 @@ impl Server {
         listening();
         // pingora sleeps through the whole grace period; we leave as soon as nobody is left.
         let deadline = stopping.asked.wait(|| serving.is_finished());
-        wait_for_requests(&drain, deadline.map(|stop| stop + config.server.grace_period));
+        wait_for_requests(
+            &drain,
+            deadline.map(|stop| stop + config.server.grace_period),
+        );
         access_log.close();
         Ok(())
     }
@@ -160,7 +168,10 @@ fn wait_for_requests(drain: &Drain, deadline: Option<Instant>) {
     let Some(deadline) = deadline else { return };
     while drain.under_way() > 0 {
         if Instant::now() >= deadline {
-            log::warn!("{} requests are cut off: the grace period is over", drain.under_way());
+            log::warn!(
+                "{} requests are cut off: the grace period is over",
+                drain.under_way()
+            );
             return;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -199,7 +210,6 @@ fn pingora_conf(config: &Config) -> ServerConf {
     let text = |path: &PathBuf| path.display().to_string();
     ServerConf {
         threads: config.server.workers,
-        work_stealing: config.server.workers > 1,
         pid_file: text(&config.server.pid_file),
         upgrade_sock: text(&config.server.upgrade_socket),
         grace_period_seconds: Some(config.server.grace_period.as_secs()),

@@ -59,12 +59,18 @@ impl Entry<'_> {
         let _ = write!(out, "{} - ", self.client);
         escape_or_dash(self.user, out);
         out.extend_from_slice(b" [");
-        with_times(self.time, |times| out.extend_from_slice(times.local.as_bytes()));
+        with_times(self.time, |times| {
+            out.extend_from_slice(times.local.as_bytes())
+        });
         out.extend_from_slice(b"] \"");
         escape(self.method, out);
         out.push(b' ');
         escape(self.target, out);
-        let _ = write!(out, " {}\" {} {} \"", self.protocol, self.status, self.body_bytes);
+        let _ = write!(
+            out,
+            " {}\" {} {} \"",
+            self.protocol, self.status, self.body_bytes
+        );
         escape_or_dash(self.referer, out);
         out.extend_from_slice(b"\" \"");
         escape_or_dash(self.user_agent, out);
@@ -155,7 +161,9 @@ fn with_times<T>(time: SystemTime, read: impl FnOnce(&Times) -> T) -> T {
     thread_local! {
         static LAST: RefCell<Option<Times>> = const { RefCell::new(None) };
     }
-    let second = time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let second = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
     LAST.with_borrow_mut(|last| match last {
         Some(times) if times.second == second => read(times),
         _ => read(last.insert(format_times(second))),
@@ -163,7 +171,9 @@ fn with_times<T>(time: SystemTime, read: impl FnOnce(&Times) -> T) -> T {
 }
 
 fn format_times(second: u64) -> Times {
-    let timestamp = i64::try_from(second).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+    let timestamp = i64::try_from(second)
+        .ok()
+        .and_then(|second| jiff::Timestamp::from_second(second).ok());
     let zoned = jiff::Zoned::new(timestamp.unwrap_or_default(), jiff::tz::TimeZone::system());
     Times {
         second,
@@ -219,7 +229,10 @@ pub(super) mod tests {
             "1.2.3.4 - -",
             "\"GET /a?b=c HTTP/1.1\" 200 612 \"-\" \"curl/8\" \"-\" \"-\" 1.234 - CN\n",
         );
-        let peers = ["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()];
+        let peers = [
+            "127.0.0.1:1".parse().unwrap(),
+            "127.0.0.1:2".parse().unwrap(),
+        ];
         let proxied = Entry {
             user: b"joe",
             forwarded_for: b"6.6.6.6",
@@ -271,6 +284,9 @@ pub(super) mod tests {
         assert_eq!(value["upstream_addr"], serde_json::json!(["127.0.0.1:1"]));
         assert_eq!(value["country"], "CN");
         let time = value["time"].as_str().unwrap();
-        assert_eq!(time.parse::<jiff::Timestamp>().unwrap().as_second(), 1_700_000_000);
+        assert_eq!(
+            time.parse::<jiff::Timestamp>().unwrap().as_second(),
+            1_700_000_000
+        );
     }
 }

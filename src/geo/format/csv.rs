@@ -12,11 +12,17 @@ use crate::tree::Range;
 
 /// Whether the first line names a range's columns.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
-    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = bytes
+        .split(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default();
     let Ok(line) = std::str::from_utf8(line) else {
         return false;
     };
-    let mut names = line.trim_start_matches('\u{feff}').split(',').map(str::trim);
+    let mut names = line
+        .trim_start_matches('\u{feff}')
+        .split(',')
+        .map(str::trim);
     matches!(names.next(), Some("start" | "cidr"))
 }
 
@@ -27,7 +33,9 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
 /// address that is none, or a range that ends before it starts.
 pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
+    let mut rows = csv::ReaderBuilder::new()
+        .trim(csv::Trim::Headers)
+        .from_reader(bytes);
     let columns = rows
         .headers()
         .map_err(|error| bad_line(&error))?
@@ -42,7 +50,10 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
         ..Table::default()
     };
     let mut row = csv::StringRecord::new();
-    while rows.read_record(&mut row).map_err(|error| bad_line(&error))? {
+    while rows
+        .read_record(&mut row)
+        .map_err(|error| bad_line(&error))?
+    {
         let line = row.position().map_or(0, csv::Position::line);
         add(&columns, &row, &mut table).map_err(|reason| FormatError::Line {
             format: "csv",
@@ -104,14 +115,20 @@ fn add(columns: &[Column], row: &csv::StringRecord, table: &mut Table) -> Result
         return Err("neither cidr nor both of start and end".to_owned());
     };
     if end < start {
-        return Err(format!("the range ends at {end}, before it starts at {start}"));
+        return Err(format!(
+            "the range ends at {end}, before it starts at {start}"
+        ));
     }
-    let value = table.records.intern(columns.iter().zip(row).filter_map(
-        |(column, text)| match column {
-            Column::Data(field) => Some((*field, text)),
-            _ => None,
-        },
-    ));
+    let value =
+        table.records.intern(
+            columns
+                .iter()
+                .zip(row)
+                .filter_map(|(column, text)| match column {
+                    Column::Data(field) => Some((*field, text)),
+                    _ => None,
+                }),
+        );
     match (start, end) {
         (IpAddr::V4(first), IpAddr::V4(last)) => table.v4.push(Range {
             first: u32::from(first),
@@ -145,7 +162,11 @@ pub fn write(table: &Table, out: impl std::io::Write) -> Result<(), csv::Error> 
         .filter(|&field| records.rows().iter().any(|row| row[field as usize] != 0))
         .collect();
     let mut out = csv::Writer::from_writer(out);
-    out.write_record(["start", "end"].into_iter().chain(fields.iter().map(|f| f.name())))?;
+    out.write_record(
+        ["start", "end"]
+            .into_iter()
+            .chain(fields.iter().map(|f| f.name())),
+    )?;
     let v4 = table.v4.iter().map(|range| {
         let ends = [Ipv4Addr::from(range.first), Ipv4Addr::from(range.last)];
         (ends.map(|end| end.to_string()), range.value)
@@ -170,7 +191,10 @@ mod tests {
     fn ranges_networks_and_both_families_are_read() {
         let ranges = read(b"start,end,country_code\n1.0.0.0,1.0.0.255,AU\n2001::,2001::ff,US\n");
         let ranges = ranges.unwrap();
-        assert_eq!((ranges.v4[0].first, ranges.v4[0].last), (0x0100_0000, 0x0100_00ff));
+        assert_eq!(
+            (ranges.v4[0].first, ranges.v4[0].last),
+            (0x0100_0000, 0x0100_00ff)
+        );
         assert_eq!(ranges.v6[0].last, 0x2001 << 112 | 0xff);
         assert_eq!(ranges.records.text(1, Field::CountryCode), "US");
 
@@ -181,7 +205,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let text = "start,end,country,isp\n1.0.0.0,1.0.0.255,\"a, \"\"b\"\"\",\n::1,::2,中国,电信\n";
+        let text =
+            "start,end,country,isp\n1.0.0.0,1.0.0.255,\"a, \"\"b\"\"\",\n::1,::2,中国,电信\n";
         let mut out = Vec::new();
         write(&read(text.as_bytes()).unwrap(), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), text);
@@ -194,14 +219,29 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named() {
-        check_error("start,end,land\n", "csv: line 1: no column is called \"land\"");
-        check_error("start,end\n1.1.1.1,x\n", "csv: line 2: \"x\" is not an address");
+        check_error(
+            "start,end,land\n",
+            "csv: line 1: no column is called \"land\"",
+        );
+        check_error(
+            "start,end\n1.1.1.1,x\n",
+            "csv: line 2: \"x\" is not an address",
+        );
         check_error(
             "start,end\n1.1.1.1,1.1.1.0\n",
             "csv: line 2: the range ends at 1.1.1.0, before it starts at 1.1.1.1",
         );
-        check_error("start,end\n1.1.1.1,::\n", "csv: line 2: 1.1.1.1 and :: are of two families");
-        check_error("cidr\n1.1.1.0/33\n", "csv: line 2: \"1.1.1.0/33\" is not a network in CIDR form");
-        check_error("start\n1.1.1.1\n", "csv: line 2: neither cidr nor both of start and end");
+        check_error(
+            "start,end\n1.1.1.1,::\n",
+            "csv: line 2: 1.1.1.1 and :: are of two families",
+        );
+        check_error(
+            "cidr\n1.1.1.0/33\n",
+            "csv: line 2: \"1.1.1.0/33\" is not a network in CIDR form",
+        );
+        check_error(
+            "start\n1.1.1.1\n",
+            "csv: line 2: neither cidr nor both of start and end",
+        );
     }
 }

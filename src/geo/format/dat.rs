@@ -146,18 +146,18 @@ fn decode(text: &[u8]) -> Cow<'_, str> {
     }
 }
 
-fn record(
-    file: &Reader,
-    offset: usize,
-    text: &str,
-    table: &mut Table,
-) -> Result<u32, FormatError> {
+fn record(file: &Reader, offset: usize, text: &str, table: &mut Table) -> Result<u32, FormatError> {
     let fields = text.split('\t').count();
     if fields > COLUMNS.len() {
         let limit = COLUMNS.len();
-        return Err(file.corrupt(offset, format!("{fields} fields, at most {limit} are known")));
+        return Err(file.corrupt(
+            offset,
+            format!("{fields} fields, at most {limit} are known"),
+        ));
     }
-    Ok(table.records.intern(COLUMNS.into_iter().zip(text.split('\t'))))
+    Ok(table
+        .records
+        .intern(COLUMNS.into_iter().zip(text.split('\t'))))
 }
 
 /// Maker and date from a text such as `IPIP.NET\t2017010105` (date and hour).
@@ -255,7 +255,8 @@ mod tests {
 
     #[test]
     fn every_number_of_fields_is_read() {
-        let paid = "中国\t广东\t深圳\t腾讯\t电信\t22.5\t114.0\tAsia/Shanghai\tUTC+8\t440300\t86\tCN\tAP";
+        let paid =
+            "中国\t广东\t深圳\t腾讯\t电信\t22.5\t114.0\tAsia/Shanghai\tUTC+8\t440300\t86\tCN\tAP";
         for (text, field, expected) in [
             ("中国", Field::Country, "中国"),
             ("中国\t广东\t深圳", Field::City, "深圳"),
@@ -304,8 +305,14 @@ mod tests {
     fn damage_is_named_with_its_offset() {
         check_damage(|b| b[0] = 0xff, "offset 0: offset");
         check_damage(|b| b[3] ^= 1, "offset 0: offset 2077 leaves a part");
-        check_damage(|b| b[ENTRIES] = 2, "offset 1036: entry 1 ends before it starts");
-        check_damage(|b| b[ENTRIES + 6] = 0xff, "bytes expected, but the file ends");
+        check_damage(
+            |b| b[ENTRIES] = 2,
+            "offset 1036: entry 1 ends before it starts",
+        );
+        check_damage(
+            |b| b[ENTRIES + 6] = 0xff,
+            "bytes expected, but the file ends",
+        );
         check_damage(|b| b[INDEX + 4] = 7, "offset 8: index of octet 1 is 7");
         check_damage(
             |b| b[ENTRIES + 8..ENTRIES + 12].fill(0xff),

@@ -161,16 +161,19 @@ impl<'a> Payload<'a> {
     }
 
     /// Ranges of addresses of any width: reckoned in 128 bits, refused where they don't fit `A`.
+    ///
+    /// The three columns are read side by side, so that nothing but the ranges takes memory.
     fn ranges<A>(&mut self, records: usize) -> Result<Vec<Range<A>>, FormatError>
     where
         A: TryFrom<u128>,
     {
         let count = self.count()?;
-        let gaps = self.column(count)?;
-        let sizes = self.column(count)?;
+        let mut gaps = self.column(count)?;
+        let mut sizes = self.column(count)?;
         let mut ranges = Vec::with_capacity(count);
         let mut next = Some(0_u128);
-        for (gap, size) in gaps.into_iter().zip(sizes) {
+        for _ in 0..count {
+            let (gap, size) = (gaps.integer()?, sizes.integer()?);
             let value = u32::try_from(self.index(records)?).expect("records are numbered by u32");
             let range = next.and_then(|next| {
                 let first = next.checked_add(gap)?;
@@ -189,8 +192,25 @@ impl<'a> Payload<'a> {
         Ok(ranges)
     }
 
-    fn column(&mut self, count: usize) -> Result<Vec<u128>, FormatError> {
-        (0..count).map(|_| self.integer()).collect()
+    /// A cursor at the start of a column of `count` integers, which this one steps over.
+    fn column(&mut self, count: usize) -> Result<Payload<'a>, FormatError> {
+        let column = Payload {
+            reader: self.reader,
+            at: self.at,
+        };
+        let rest = self.reader.slice(self.at, self.reader.len() - self.at)?;
+        let ends = rest
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte & 0x80 == 0);
+        self.at += match count.checked_sub(1) {
+            None => 0,
+            Some(last) => match ends.map(|(index, _)| index + 1).nth(last) {
+                Some(length) => length,
+                None => return Err(self.corrupt(format!("fewer than {count} integers follow"))),
+            },
+        };
+        Ok(column)
     }
 
     /// How many things follow. Each takes a byte at least, so a count beyond the payload's end is
@@ -206,11 +226,18 @@ impl<'a> Payload<'a> {
         let value = self.integer()?;
         match usize::try_from(value) {
             Ok(value) if value < limit => Ok(value),
-            _ => Err(self.reader.corrupt(at, format!("{value} is not below {limit}"))),
+            _ => Err(self
+                .reader
+                .corrupt(at, format!("{value} is not below {limit}"))),
         }
     }
 
     fn integer(&mut self) -> Result<u128, FormatError> {
+        let first = self.reader.u8(self.at)?;
+        if first & 0x80 == 0 {
+            self.at += 1;
+            return Ok(u128::from(first));
+        }
         let mut value = 0_u128;
         for shift in (0..128).step_by(7) {
             let byte = self.reader.u8(self.at)?;
@@ -266,7 +293,12 @@ fn payload(table: &Table) -> Vec<u8> {
     let mut out = Vec::new();
     // The columns' names come after the records' texts, whose ids therefore stay as they are.
     let names = columns.iter().map(|field| field.name());
-    let texts: Vec<&str> = records.texts().iter().map(String::as_str).chain(names).collect();
+    let texts: Vec<&str> = records
+        .texts()
+        .iter()
+        .map(String::as_str)
+        .chain(names)
+        .collect();
     put(&mut out, texts.len());
     for text in &texts {
         put(&mut out, text.len());
@@ -294,7 +326,9 @@ fn put_ranges<A: Copy + Into<u128>>(out: &mut Vec<u8>, ranges: &[Range<A>]) {
     let mut next = Some(0);
     for range in ranges {
         let (first, last) = (range.first.into(), range.last.into());
-        let gap = next.filter(|_| first <= last).and_then(|next| first.checked_sub(next));
+        let gap = next
+            .filter(|_| first <= last)
+            .and_then(|next| first.checked_sub(next));
         put_integer(out, gap.expect("ranges in order, without overlap"));
         next = last.checked_add(1);
     }
@@ -335,10 +369,22 @@ mod tests {
         let a = table.records.intern(fields);
         let b = table.records.intern([(Field::Country, "美国")]);
         let range = |first, last, value| Range { first, last, value };
-        table.v4 = vec![range(0, 255, a), range(256, 511, b), range(70_000, u32::MAX, a)];
+        table.v4 = vec![
+            range(0, 255, a),
+            range(256, 511, b),
+            range(70_000, u32::MAX, a),
+        ];
         table.v6 = vec![
-            Range { first: 1 << 125, last: (1 << 125) + 5, value: b },
-            Range { first: u128::MAX - 1, last: u128::MAX, value: a },
+            Range {
+                first: 1 << 125,
+                last: (1 << 125) + 5,
+                value: b,
+            },
+            Range {
+                first: u128::MAX - 1,
+                last: u128::MAX,
+                value: a,
+            },
         ];
         table
     }
@@ -379,7 +425,9 @@ mod tests {
     fn a_hostile_payload_never_panics() {
         let whole = payload(&table());
         for at in 0..whole.len() {
-            let _ = Payload::new(&whole[..at]).table(Provenance::default()).unwrap_err();
+            let _ = Payload::new(&whole[..at])
+                .table(Provenance::default())
+                .unwrap_err();
             for bit in 0..8 {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 1 << bit;
@@ -389,7 +437,9 @@ mod tests {
         }
         let mut huge = Vec::new();
         put_integer(&mut huge, u128::from(u64::MAX));
-        let error = Payload::new(&huge).table(Provenance::default()).unwrap_err();
+        let error = Payload::new(&huge)
+            .table(Provenance::default())
+            .unwrap_err();
         assert!(error.to_string().contains("is not below"), "{error}");
     }
 }

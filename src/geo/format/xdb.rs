@@ -155,7 +155,10 @@ mod tests {
     fn damage_is_named_with_its_offset() {
         check_damage(|b, _| b[0] = 3, "offset 0: version 3");
         check_damage(|b, _| b[12] ^= 1, "offset 8: segments from");
-        check_damage(|b, s| b[s + 14..s + 18].fill(0), "segments are not in order");
+        check_damage(
+            |b, s| b[s + 14..s + 18].fill(0),
+            "segments are not in order",
+        );
         check_damage(|b, s| b[s + 13] = 0xff, "bytes expected, but the file ends");
         check_damage(|b, s| b[s + 8] = 4, "text is not UTF-8");
         check_damage(|b, s| b[s + 8] = 6, "text has 1 parts");

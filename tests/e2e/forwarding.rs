@@ -1,0 +1,184 @@
+//! What upstreams are told of a client, and what a client cannot make them believe.
+
+use crate::harness::{Gateway, Origin};
+
+const TRUST_LOOPBACK: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8', '10.0.0.0/8']\n";
+
+/// Sends header lines through a gateway; what the origin gets under `name`.
+#[track_caller]
+fn check(more: &str, headers: &str, expected: &[(&str, &[&str])]) {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", more);
+    assert_eq!(gateway.client().get("/", headers).status, 200);
+    let request = origin.last();
+    for (name, values) in expected {
+        assert_eq!(request.values(name), *values, "{name} of {headers:?}");
+    }
+}
+
+#[test]
+fn the_socket_counts_if_nobody_is_trusted() {
+    check(
+        "",
+        "X-Forwarded-For: 1.0.0.1\r\nX-Real-IP: 1.0.0.1\r\nX-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: evil\r\nForwarded: for=1.0.0.1\r\n",
+        &[
+            ("x-real-ip", &["127.0.0.1"]),
+            ("x-forwarded-for", &["127.0.0.1"]),
+            ("x-forwarded-proto", &["http"]),
+            ("x-forwarded-host", &["test"]),
+            ("forwarded", &[]),
+            ("host", &["test"]),
+            ("x-geo-country", &[]),
+            (
+                "x-geo-country-name",
+                &["%E6%9C%AC%E6%9C%BA%E5%9C%B0%E5%9D%80"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_trusted_proxy_names_the_client_and_the_client_has_a_place() {
+    check(
+        TRUST_LOOPBACK,
+        "X-Forwarded-For: 6.6.6.6, 1.0.0.1\r\nX-Forwarded-For: 10.0.0.2\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: outer\r\n",
+        &[
+            ("x-real-ip", &["1.0.0.1"]),
+            ("x-forwarded-for", &["1.0.0.1, 10.0.0.2, 127.0.0.1"]),
+            ("x-forwarded-proto", &["https"]),
+            ("x-forwarded-host", &["outer"]),
+            ("x-geo-country", &["CN"]),
+            ("x-geo-country-name", &["%E4%B8%AD%E5%9B%BD"]),
+            ("x-geo-region", &["%E7%A6%8F%E5%BB%BA"]),
+            ("x-geo-region-code", &["350000"]),
+            ("x-geo-city", &["%E7%A6%8F%E5%B7%9E"]),
+            ("x-geo-city-code", &["350100"]),
+            ("x-geo-org", &["%E6%9F%90%E5%A4%A7%E5%AD%A6"]),
+            ("x-geo-isp", &["%E7%94%B5%E4%BF%A1"]),
+        ],
+    );
+}
+
+/// Trusted lines of X-Forwarded-For, and the client that they lead to.
+#[test]
+fn the_walk_ends_at_the_first_hop_that_is_not_trusted() {
+    for (line, client) in [
+        ("1.0.0.1", "1.0.0.1"),
+        ("6.6.6.6, 1.0.0.1", "1.0.0.1"),
+        ("1.0.0.1, 10.9.9.9", "1.0.0.1"),
+        ("6.6.6.6, unknown, 10.9.9.9", "10.9.9.9"),
+        ("6.6.6.6, 010.0.0.1", "127.0.0.1"),
+        ("6.6.6.6,", "127.0.0.1"),
+        ("10.0.0.3, 10.0.0.4", "10.0.0.3"),
+        ("1.0.0.1:4711", "1.0.0.1"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("::ffff:1.0.0.1", "1.0.0.1"),
+    ] {
+        let header = format!("X-Forwarded-For: {line}\r\n");
+        check(TRUST_LOOPBACK, &header, &[("x-real-ip", &[client])]);
+    }
+}
+
+#[test]
+fn forwarded_can_be_the_header_instead() {
+    check(
+        &format!("{TRUST_LOOPBACK}header = 'Forwarded'\n"),
+        "X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6, for=\"1.0.0.1:80\";proto=https\r\n",
+        &[
+            ("x-real-ip", &["1.0.0.1"]),
+            ("x-forwarded-for", &["1.0.0.1, 127.0.0.1"]),
+            ("forwarded", &[]),
+        ],
+    );
+}
+
+/// Every spelling of a managed header that a client may try; none may reach the origin, whether the
+/// client's address has a place or not.
+#[test]
+fn no_spelling_of_a_managed_header_gets_through() {
+    let mut lines = String::new();
+    for name in [
+        "X-Geo-Country",
+        "X-Geo-Country-Name",
+        "X-Geo-Region",
+        "X-Geo-Region-Code",
+        "X-Geo-City",
+        "X-Geo-City-Code",
+        "X-Geo-Org",
+        "X-Geo-ISP",
+        "X-Real-IP",
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "Forwarded",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+    ] {
+        for spelling in [
+            name.to_owned(),
+            name.to_lowercase(),
+            name.to_uppercase(),
+            name.replace('-', "_"),
+            name.to_lowercase().replacen('-', "_", 1),
+        ] {
+            lines.push_str(&format!("{spelling}: SPOOFED\r\n{spelling}: SPOOFED\r\n"));
+        }
+    }
+    for more in ["", "[geo_headers]\nenabled = false\n", TRUST_LOOPBACK] {
+        let origin = Origin::start();
+        let gateway = Gateway::with_peers(&[origin.address], "", more);
+        assert_eq!(gateway.client().get("/", &lines).status, 200);
+        let request = origin.last();
+        for (name, value) in &request.headers {
+            assert!(!value.contains("SPOOFED"), "{name}: {value} ({more:?})");
+            assert!(!name.contains('_'), "{name}");
+        }
+        assert_eq!(request.values("x-real-ip"), ["127.0.0.1"]);
+    }
+}
+
+/// A client may ask a proxy to drop headers on the way; not ours.
+#[test]
+fn connection_cannot_nominate_our_headers() {
+    check(
+        TRUST_LOOPBACK,
+        "Connection: keep-alive, X-Geo-Country, x-geo-city, X-Hop\r\n\
+         X-Forwarded-For: 1.0.0.1\r\nX-Hop: 1\r\n",
+        &[
+            ("x-real-ip", &["1.0.0.1"]),
+            ("x-geo-country", &["CN"]),
+            ("x-geo-city", &["%E7%A6%8F%E5%B7%9E"]),
+            ("x-hop", &[]),
+        ],
+    );
+}
+
+#[test]
+fn a_request_that_nominates_its_forwarding_headers_is_refused() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    for name in ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Host"] {
+        let header = format!("Connection: {name}\r\n");
+        let response = gateway.client().get("/", &header);
+        let reached = origin
+            .requests()
+            .into_iter()
+            .map(|request| request.values("x-real-ip").len());
+        assert!(
+            response.status == 400 || reached.last() == Some(1),
+            "{name}: {}",
+            response.status
+        );
+    }
+}
+
+#[test]
+fn location_can_be_sent_as_it_is() {
+    check(
+        &format!("{TRUST_LOOPBACK}[geo_headers]\nencoding = 'utf-8'\n"),
+        "X-Forwarded-For: 1.0.0.1\r\n",
+        &[("x-geo-country-name", &["中国"]), ("x-geo-city", &["福州"])],
+    );
+}

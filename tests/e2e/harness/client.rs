@@ -1,0 +1,145 @@
+//! A client that sends the bytes it is given and reads one response after the other.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        // Not a measure of anything: a test that hangs fails instead.
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        Client {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// `GET target`, with header lines such as `X: 1\r\n`.
+    pub fn get(&mut self, target: &str, headers: &str) -> Response {
+        self.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: test\r\n{headers}\r\n"
+        ));
+        self.response()
+    }
+
+    pub fn request(&mut self, method: &str, target: &str, headers: &str, body: &[u8]) -> Response {
+        let length = body.len();
+        self.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n"
+        ));
+        self.send(body);
+        if method == "HEAD" {
+            self.response_without_body()
+        } else {
+            self.response()
+        }
+    }
+
+    pub fn response(&mut self) -> Response {
+        let mut response = self.response_without_body();
+        if matches!(response.status, 100..=199 | 204 | 304) {
+            return response;
+        }
+        response.body = if response.header("transfer-encoding") == Some("chunked") {
+            self.chunks()
+        } else if let Some(length) = response.header("content-length") {
+            let mut body = vec![0; length.parse().unwrap()];
+            self.stream.read_exact(&mut body).unwrap();
+            body
+        } else {
+            let mut body = Vec::new();
+            self.stream.read_to_end(&mut body).unwrap();
+            body
+        };
+        response
+    }
+
+    /// The head alone: all there is of a response to `HEAD`.
+    pub fn response_without_body(&mut self) -> Response {
+        let status = self.line();
+        let mut parts = status.split(' ');
+        assert_eq!(parts.next(), Some("HTTP/1.1"), "{status:?}");
+        let status = parts.next().unwrap().parse().unwrap();
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(": ").unwrap();
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        Response {
+            status,
+            headers,
+            body: Vec::new(),
+        }
+    }
+
+    pub fn read_exact(&mut self, buffer: &mut [u8]) {
+        self.stream.read_exact(buffer).unwrap();
+    }
+
+    /// Whether the other end closed the connection and sent nothing more.
+    pub fn is_closed(&mut self) -> bool {
+        match self.stream.read(&mut [0]) {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let size = usize::from_str_radix(&self.line(), 16).unwrap();
+            let start = body.len();
+            body.resize(start + size, 0);
+            self.stream.read_exact(&mut body[start..]).unwrap();
+            assert_eq!(self.line(), "");
+            if size == 0 {
+                return body;
+            }
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        assert!(
+            line.ends_with("\r\n"),
+            "the connection ends within {line:?}"
+        );
+        line.truncate(line.len() - 2);
+        line
+    }
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}

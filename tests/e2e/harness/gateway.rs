@@ -1,0 +1,127 @@
+//! A gateway that runs in this process until it is dropped.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+
+use geogate::config::{self, Overrides};
+use geogate::geo::format::dat;
+use geogate::server::{Server, Stop, StopHandle};
+use tempfile::TempDir;
+
+use super::{Client, Port};
+
+/// Inclusive ends with their texts, as a .dat file has them.
+const PLACES: [([u8; 4], &str); 7] = [
+    ([0, 255, 255, 255], "保留地址\t保留地址\t\t"),
+    ([1, 0, 255, 255], "中国\t福建\t福州\t某大学\t电信"),
+    ([1, 2, 255, 255], "韩国\t韩国\t\t"),
+    (
+        [126, 255, 255, 255],
+        "美国\t加利福尼亚\t\"Quoted\" City\t\tComcast",
+    ),
+    ([127, 255, 255, 255], "本机地址\t本机地址\t\t"),
+    ([255, 255, 254, 255], ""),
+    ([255, 255, 255, 255], "TEST\t2026010203\t\t"),
+];
+
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub folder: TempDir,
+    stop: Option<StopHandle>,
+    thread: Option<JoinHandle<()>>,
+    _port: Port,
+}
+
+impl Gateway {
+    /// Starts a gateway with this configuration, in which `{folder}` is its own folder. The
+    /// listener, the database and the access log are set.
+    pub fn start(configuration: &str) -> Gateway {
+        let (port, folder) = (Port::reserve(), tempfile::tempdir().unwrap());
+        let (database, log) = (
+            folder.path().join("places.dat"),
+            folder.path().join("access.log"),
+        );
+        std::fs::write(&database, database_file()).unwrap();
+        let sections = [
+            ("[database]", format!("file = {database:?}")),
+            ("[access_log]", format!("target = {log:?}")),
+            ("[server]", "workers = 1".to_owned()),
+        ];
+        let mut text = configuration.replace("{folder}", &folder.path().display().to_string());
+        for (section, setting) in sections {
+            if !text.contains(section) {
+                text.push_str(&format!("\n{section}\n"));
+            }
+            text = text.replacen(section, &format!("{section}\n{setting}\n"), 1);
+        }
+        let overrides = Overrides {
+            listen: vec![port.address],
+            ..Overrides::default()
+        };
+        let config = config::parse(&text, "test", &overrides).unwrap();
+        let server = Server::prepare(config, false).unwrap();
+        let (stop, stopped) = Stop::handle();
+        let (listening, is_listening) = channel();
+        let thread = std::thread::spawn(move || {
+            server.run(stopped, || listening.send(()).unwrap()).unwrap();
+        });
+        is_listening.recv().expect("the gateway listens");
+        Gateway {
+            address: port.address,
+            folder,
+            stop: Some(stop),
+            thread: Some(thread),
+            _port: port,
+        }
+    }
+
+    /// A gateway with these peers and more configuration.
+    pub fn with_peers(peers: &[SocketAddr], upstream: &str, more: &str) -> Gateway {
+        let peers: Vec<_> = peers
+            .iter()
+            .map(|peer| format!("{:?}", peer.to_string()))
+            .collect();
+        let peers = peers.join(", ");
+        Gateway::start(&format!(
+            "{more}\n[[upstream]]\npeers = [{peers}]\n{upstream}\n"
+        ))
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Stops the gateway; the lines of its access log.
+    pub fn stop(mut self) -> Vec<String> {
+        self.end();
+        let log = std::fs::read_to_string(self.file("access.log")).unwrap();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    fn end(&mut self) {
+        if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
+            stop.stop();
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("the gateway ends well");
+            }
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn database_file() -> Vec<u8> {
+    let entry = |(last, text): ([u8; 4], &str)| (u32::from_be_bytes(last), text.into());
+    dat::write(&PLACES.map(entry))
+}

@@ -1,0 +1,188 @@
+//! What passes through to upstreams, and what happens when they fail.
+
+use std::sync::mpsc::channel;
+
+use crate::harness::{Gateway, Origin};
+
+#[test]
+fn bodies_pass_both_ways_on_one_connection() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let mut client = gateway.client();
+    for round in 0..3 {
+        let body = format!("body {round}");
+        let response = client.request("POST", "/echo?x=1", "X-Custom: kept\r\n", body.as_bytes());
+        assert_eq!((response.status, response.text()), (200, body.as_str()));
+        assert_eq!(response.header("x-origin"), Some("yes"));
+        let request = origin.last();
+        assert_eq!(request.line, "POST /echo?x=1 HTTP/1.1");
+        assert_eq!(request.values("x-custom"), ["kept"]);
+        assert_eq!(request.values("host"), ["test"]);
+    }
+}
+
+#[test]
+fn large_bodies_pass_whole() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let mut client = gateway.client();
+    let body: Vec<u8> = (0..5_000_000_u32).map(|byte| (byte % 251) as u8).collect();
+    let response = client.request("PUT", "/echo", "", &body);
+    assert!(
+        response.body == body,
+        "{} bytes came back",
+        response.body.len()
+    );
+    assert_eq!(client.get("/large/3000000", "").body.len(), 3_000_000);
+}
+
+#[test]
+fn chunked_bodies_pass_both_ways() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let mut client = gateway.client();
+    client.send(
+        "POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n",
+    );
+    assert_eq!(client.response().text(), "hello world");
+    assert_eq!(client.get("/chunked", "").text(), "one two three");
+}
+
+#[test]
+fn head_passes_without_a_body() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let mut client = gateway.client();
+    client.send("HEAD /large/77 HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(
+        client.response_without_body().header("content-length"),
+        Some("77")
+    );
+    assert_eq!(client.get("/large/3", "").text(), "xxx");
+}
+
+#[test]
+fn peers_take_turns() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let gateway = Gateway::with_peers(&[a.address, b.address], "", "");
+    let mut client = gateway.client();
+    for _ in 0..10 {
+        assert_eq!(client.get("/", "").status, 200);
+    }
+    assert_eq!((a.requests().len(), b.requests().len()), (5, 5));
+}
+
+#[test]
+fn peers_take_turns_by_weight() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let gateway = Gateway::start(&format!(
+        "[[upstream]]\npeers = [{{ address = '{}', weight = 3 }}, '{}']\n",
+        a.address, b.address
+    ));
+    let mut client = gateway.client();
+    for _ in 0..12 {
+        assert_eq!(client.get("/", "").status, 200);
+    }
+    assert_eq!((a.requests().len(), b.requests().len()), (9, 3));
+}
+
+/// The promise of the service that this replaces: when one node dies, the other serves on.
+#[test]
+fn a_peer_that_dies_in_use_costs_no_request_and_serves_again_when_it_is_back() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let peers = [a.address, b.address];
+    let gateway = Gateway::with_peers(&peers, "fail_timeout = '1ms'", "");
+    let address = gateway.address;
+    let (report, reports) = channel();
+    let (stop, stopped) = channel::<()>();
+    // A client that never stops asking, on a connection of its own.
+    let client = std::thread::spawn(move || {
+        let mut client = crate::harness::Client::connect(address);
+        let mut failed = 0;
+        while stopped.try_recv().is_err() {
+            let response = client.get("/", "");
+            failed += usize::from(response.status != 200);
+            let _ = report.send(());
+        }
+        failed
+    });
+    let wait_for = |requests| (0..requests).for_each(|_| reports.recv().unwrap());
+    wait_for(50);
+    let port = b.kill();
+    wait_for(200);
+    let b = Origin::restart(port);
+    while b.requests().is_empty() {
+        wait_for(1);
+    }
+    wait_for(50);
+    stop.send(()).unwrap();
+    assert_eq!(client.join().unwrap(), 0, "requests failed");
+}
+
+#[test]
+fn a_request_that_may_be_repeated_is_tried_on_another_peer() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let gateway = Gateway::with_peers(&[a.address, b.address], "fail_timeout = '1ms'", "");
+    let mut client = gateway.client();
+    // Every peer closes instead of answering: both were tried, then the client hears of it.
+    assert_eq!(client.get("/close", "").status, 502);
+    assert_eq!((a.requests().len(), b.requests().len()), (1, 1));
+}
+
+#[test]
+fn a_request_that_must_not_be_repeated_is_not() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let gateway = Gateway::with_peers(&[a.address, b.address], "", "");
+    assert_eq!(
+        gateway
+            .client()
+            .request("POST", "/close", "", b"once")
+            .status,
+        502
+    );
+    assert_eq!(a.requests().len() + b.requests().len(), 1);
+}
+
+/// As long as nothing was sent, any request may go elsewhere.
+#[test]
+fn a_post_goes_to_another_peer_if_the_first_refuses_the_connection() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let gateway = Gateway::with_peers(&[a.address, b.address], "fail_timeout = '1ms'", "");
+    let _port = b.kill();
+    let mut client = gateway.client();
+    for _ in 0..10 {
+        let response = client.request("POST", "/echo", "", b"body");
+        assert_eq!((response.status, response.text()), (200, "body"));
+    }
+    assert_eq!(a.requests().len(), 10);
+}
+
+#[test]
+fn a_repeated_request_carries_its_body_again() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let gateway = Gateway::with_peers(&[a.address, b.address], "", "");
+    assert_eq!(
+        gateway
+            .client()
+            .request("PUT", "/close", "", b"the body")
+            .status,
+        502
+    );
+    for origin in [a, b] {
+        assert_eq!(origin.last().body, b"the body");
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_not_made_whole() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let mut client = gateway.client();
+    client.send("GET /half HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(client.response_without_body().status, 200);
+    let mut rest = [0; 4];
+    client.read_exact(&mut rest);
+    assert_eq!(&rest, b"half");
+    assert!(client.is_closed());
+}
