@@ -17,13 +17,13 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn execute(self) -> ExitCode {
         let config = match config::load(self.config.as_deref(), &Overrides::default()) {
             Ok(config) => config,
             Err(error) => {
                 // Every problem stands on a line of its own, which begins with the file.
                 eprintln!("{error}");
-                return Ok(ExitCode::FAILURE);
+                return ExitCode::FAILURE;
             }
         };
         let mut problems = Vec::new();
@@ -38,13 +38,13 @@ impl Check {
             eprintln!("geogate: {problem}");
         }
         if !problems.is_empty() {
-            return Ok(ExitCode::FAILURE);
+            return ExitCode::FAILURE;
         }
         let name = self.config.map(|file| file.display().to_string());
         println!(
             "{}: ok",
             name.as_deref().unwrap_or("built-in configuration")
         );
-        Ok(ExitCode::SUCCESS)
+        ExitCode::SUCCESS
     }
 }

@@ -58,7 +58,7 @@ impl Lookup {
         let mut printer = Printer {
             database: &database,
             out: std::io::BufWriter::with_capacity(size, out.lock()),
-            rows: Rows::new(self.format)?,
+            rows: Rows::new(self.format),
             wrong: false,
         };
         printer.start()?;
@@ -147,13 +147,13 @@ enum Rows {
 }
 
 impl Rows {
-    fn new(format: Format) -> anyhow::Result<Self> {
-        Ok(match format {
+    fn new(format: Format) -> Self {
+        match format {
             Format::Table => Rows::Table(TableRows::default()),
             Format::Json => Rows::Json,
             Format::Tsv => Rows::Tsv,
             Format::Csv => Rows::Csv,
-        })
+        }
     }
 
     fn header(&mut self, out: &mut impl Write) -> anyhow::Result<()> {

@@ -44,7 +44,7 @@ struct DatabaseFlags {
     /// Database file of any known format [default: the embedded database]
     #[structopt(long = "db", value_name = "FILE", parse(from_os_str))]
     file: Option<PathBuf>,
-    /// Folder with your own country_list.txt, china_province_code.txt, china_city_code.txt
+    /// Folder with your own `country_list.txt`, `china_province_code.txt`, `china_city_code.txt`
     #[structopt(long, value_name = "DIR", parse(from_os_str))]
     codes: Option<PathBuf>,
     /// Show names as the database writes them
@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let result = match arguments.command.unwrap_or_else(run::by_default) {
         Command::Run(command) => command.execute(),
-        Command::Check(command) => command.execute(),
+        Command::Check(command) => Ok(command.execute()),
         Command::Lookup(command) => command.execute(),
         Command::Db(command) => command.execute(),
         Command::Completions(command) => {

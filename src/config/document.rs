@@ -75,10 +75,7 @@ impl<'t> Document<'t> {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes()[..offset.min(text.len())]
-        .iter()
-        .filter(|&&byte| byte == b'\n')
-        .count()
+    1 + memchr::memchr_iter(b'\n', &text.as_bytes()[..offset.min(text.len())]).count()
 }
 
 /// Where problems are collected.
@@ -269,6 +266,11 @@ impl<'d> Item<'d> {
             problems: self.problems,
         });
         elements.collect()
+    }
+
+    pub(super) fn is_empty_array(&self) -> bool {
+        let array = self.value.get_ref().as_array();
+        array.is_some_and(|array| array.is_empty())
     }
 
     fn kind(&self) -> &'static str {

@@ -40,9 +40,14 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
 }
 
 fn server(section: &Section, overrides: &Overrides) -> Server {
-    let listen = section.item("listen").map(|item| addresses(&item));
-    let mut listen = listen.unwrap_or_else(|| vec![SocketAddr::from(([0, 0, 0, 0], 9000))]);
-    if listen.is_empty() {
+    let mut listen = match section.item("listen").map(|item| item.items()) {
+        None => vec![SocketAddr::from(([0, 0, 0, 0], 9000))],
+        Some(items) => addresses(&items),
+    };
+    if section
+        .item("listen")
+        .is_some_and(|item| item.is_empty_array())
+    {
         section.note("listen", "at least one address is needed");
     }
     if !overrides.listen.is_empty() {
@@ -68,16 +73,13 @@ fn server(section: &Section, overrides: &Overrides) -> Server {
     server
 }
 
-fn addresses(item: &Item) -> Vec<SocketAddr> {
+fn addresses(items: &[Item]) -> Vec<SocketAddr> {
     let read = |item: &Item| {
         let text = item.string()?;
         let address = text.parse();
         address.map_err(|_| format!("{text:?} is not an address with a port, as \"0.0.0.0:9000\""))
     };
-    item.items()
-        .iter()
-        .filter_map(|item| item.read(read))
-        .collect()
+    items.iter().filter_map(|item| item.read(read)).collect()
 }
 
 fn client(section: &Section) -> Client {
@@ -194,7 +196,10 @@ fn upstream(section: &Section) -> Upstream {
         .required("peers", |item| Ok(item.items()))
         .unwrap_or_default();
     upstream.peers = peers.iter().filter_map(peer).collect();
-    if peers.is_empty() && section.item("peers").is_some() {
+    if section
+        .item("peers")
+        .is_some_and(|item| item.is_empty_array())
+    {
         section.note("peers", "at least one peer is needed");
     }
     let twice = upstream.peers.iter().enumerate().find(|(index, peer)| {
@@ -360,7 +365,6 @@ mod tests {
         };
         let found: Vec<_> = problems.iter().map(|p| (p.line, p.key.as_str())).collect();
         let expected = [
-            (3, "server.listen"),
             (3, "server.listen[0]"),
             (4, "server.workers"),
             (6, "client_ip.trusted_proxies[1]"),

@@ -103,7 +103,7 @@ fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> 
 fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let lines = headers.get_all("forwarded").into_iter();
     let elements = lines.flat_map(|line| split_unquoted(line.as_bytes(), b','));
-    let mut hops: Vec<_> = elements.map(|element| forwarded_for(element)).collect();
+    let mut hops: Vec<_> = elements.map(forwarded_for).collect();
     hops.reverse();
     hops
 }

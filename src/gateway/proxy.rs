@@ -13,7 +13,7 @@ use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::access_log::{AccessLog, Entry};
 use super::client_ip::{self, Origin, PeerAddr};
@@ -256,6 +256,18 @@ impl ProxyHttp for Gateway {
     /// What clients do wrong is in the access log; the error log is for what we or upstreams do.
     fn suppress_error_log(&self, _session: &Session, _ctx: &Context, error: &Error) -> bool {
         status_of(error) < 500
+    }
+
+    /// The access log names every peer that a request was tried on, and the pool says once that a
+    /// peer failed; a line for every retry would bury both.
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {

@@ -260,7 +260,7 @@ impl NamedTable {
             }),
             Err(error) => {
                 let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+                let line = 1 + memchr::memchr_iter(b'\n', valid).count();
                 let reason = "not UTF-8".to_owned();
                 Err(CodesError::Line { file, line, reason })
             }

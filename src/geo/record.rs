@@ -66,6 +66,7 @@ impl Field {
     pub const COUNT: usize = Self::ALL.len();
 
     /// The name used in CSV headers, in packs and in `format=object`.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Field::Country => "country",
@@ -87,6 +88,7 @@ impl Field {
     }
 
     /// The field that [`Field::name`] calls so.
+    #[must_use]
     pub fn from_name(name: &str) -> Option<Field> {
         Self::ALL.into_iter().find(|field| field.name() == name)
     }
@@ -110,6 +112,9 @@ impl<T> Default for Interner<T> {
 
 impl<T: Eq + Hash + Clone> Interner<T> {
     /// The number of `value`, new or known.
+    ///
+    /// # Panics
+    /// At the 2^32nd distinct value.
     pub fn intern<Q>(&mut self, value: &Q) -> u32
     where
         T: std::borrow::Borrow<Q>,
@@ -125,11 +130,13 @@ impl<T: Eq + Hash + Clone> Interner<T> {
     }
 
     /// All values, in the order of their numbers.
+    #[must_use]
     pub fn values(&self) -> &[T] {
         &self.values
     }
 
     /// The values alone, when no more are to come.
+    #[must_use]
     pub fn into_values(self) -> Vec<T> {
         self.values
     }
@@ -167,11 +174,13 @@ impl Records {
     }
 
     /// How many distinct records there are.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.rows.values().len()
     }
 
     /// Whether there is no record at all.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -180,17 +189,20 @@ impl Records {
     ///
     /// # Panics
     /// If `record` was not given by [`Records::intern`].
+    #[must_use]
     pub fn text(&self, record: u32, field: Field) -> &str {
         let id = self.rows.values()[record as usize][field as usize];
         &self.texts.values()[id as usize]
     }
 
     /// Every distinct text, in the order of its id.
+    #[must_use]
     pub fn texts(&self) -> &[String] {
         self.texts.values()
     }
 
     /// Every record, in the order of its number.
+    #[must_use]
     pub fn rows(&self) -> &[Row] {
         self.rows.values()
     }

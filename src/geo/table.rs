@@ -37,6 +37,9 @@ impl Table {
     ///
     /// # Errors
     /// If both have ranges of one family.
+    ///
+    /// # Panics
+    /// If there are more than 2^32 records.
     pub fn join(&mut self, other: &Table) -> Result<(), SameFamily> {
         if !self.v4.is_empty() && !other.v4.is_empty() {
             return Err(SameFamily("IPv4"));

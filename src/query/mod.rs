@@ -1,6 +1,6 @@
 //! The IP query API, free of any transport: the parts of a request in, status and body out.
 //!
-//! Both doors of the gateway answer through [`answer`], so they cannot differ.
+//! Both doors of the gateway answer through [`answer()`], so they cannot differ.
 
 mod error;
 mod path;

@@ -3,6 +3,7 @@
 //! [`Server::prepare`] does all that can fail while there is still somebody to tell;
 //! [`Server::run`] serves until a stop is asked for.
 
+mod allocator;
 mod database;
 mod error_log;
 mod listen;
@@ -80,6 +81,7 @@ impl Server {
     /// With the first of these that fails.
     pub fn prepare(config: Config, upgrade: bool) -> Result<Self, ServerError> {
         let database = Arc::new(Live::new(load_database(&config.database)?));
+        allocator::give_back();
         if !upgrade {
             listen::check(&config.server.listen)?;
         }
@@ -189,8 +191,10 @@ fn raise_open_files(wanted: u64) {
 }
 
 fn pingora_server(config: &Config, gateway: Gateway, upgrade: bool) -> pingora::server::Server {
-    let mut options = Opt::default();
-    options.upgrade = upgrade;
+    let options = Opt {
+        upgrade,
+        ..Opt::default()
+    };
     let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
     server.bootstrap();
     let mut http = HttpServerOptions::default();

@@ -18,6 +18,9 @@ use crate::gateway::Drain;
 /// How long open connections are told to close before listeners are.
 const LAME_DUCK: Duration = Duration::from_secs(1);
 
+/// How long [`StopHandle::stop`] lets requests finish.
+const HANDLE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What makes a server stop.
 pub enum Stop {
     /// Signals to the process: TERM, QUIT, INT.
@@ -94,6 +97,15 @@ pub(super) struct Watch {
     told: Mutex<Sender<Option<Instant>>>,
 }
 
+impl Watch {
+    async fn wait_for_requests(&self) {
+        let start = Instant::now();
+        while self.drain.under_way() > 0 && start.elapsed() < HANDLE_PATIENCE {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
 #[async_trait]
 impl ShutdownSignalWatch for Watch {
     async fn recv(&self) -> ShutdownSignal {
@@ -108,7 +120,12 @@ impl ShutdownSignalWatch for Watch {
         };
         self.drain.begin();
         let time = match signal {
-            ShutdownSignal::FastShutdown => None,
+            ShutdownSignal::FastShutdown => {
+                if let Stop::Handle(_) = self.stop {
+                    self.wait_for_requests().await;
+                }
+                None
+            }
             ShutdownSignal::GracefulUpgrade | ShutdownSignal::GracefulTerminate => {
                 log::info!("stopping: requests under way are finished first");
                 tokio::time::sleep(LAME_DUCK).await;

@@ -50,7 +50,7 @@ fn scan_all<A: Address>(ranges: &[Range<A>]) -> Vec<Range<A>> {
         };
         match all.last_mut() {
             Some(before) if before.last.next() == Some(first) && before.value == value => {
-                before.last = last
+                before.last = last;
             }
             _ => all.push(Range { first, last, value }),
         }

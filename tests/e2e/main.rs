@@ -1,9 +1,11 @@
-//! The gateway as its clients and its upstreams see it: real sockets, real processes' worth of
-//! threads, everything on loopback. Each test has a gateway, a database and origins of its own.
+//! The program as its users see it: clients and upstreams on real sockets of loopback, and the
+//! command line. Each test has a gateway, a database and origins of its own.
 
 mod access_log;
+mod commands;
 mod errors;
 mod forwarding;
 mod harness;
+mod processes;
 mod proxying;
 mod query;

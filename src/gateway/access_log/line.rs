@@ -60,7 +60,7 @@ impl Entry<'_> {
         escape_or_dash(self.user, out);
         out.extend_from_slice(b" [");
         with_times(self.time, |times| {
-            out.extend_from_slice(times.local.as_bytes())
+            out.extend_from_slice(times.local.as_bytes());
         });
         out.extend_from_slice(b"] \"");
         escape(self.method, out);

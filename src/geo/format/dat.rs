@@ -76,20 +76,20 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
         let pointer = (file.u24_le(at + 4)?, file.u8(at + 7)?);
         let text_at = text_base + pointer.0 as usize;
         let text = || file.slice(text_at, usize::from(pointer.1)).map(decode);
-        if first == VERSION_FIRST && last == u32::MAX {
-            if let Some((source, date)) = version(&text()?) {
-                table.provenance.source = source;
-                table.provenance.date = date;
-                break;
-            }
+        if first == VERSION_FIRST
+            && last == u32::MAX
+            && let Some((source, date)) = version(&text()?)
+        {
+            table.provenance.source = source;
+            table.provenance.date = date;
+            break;
         }
-        let value = match record_of_text.get(&pointer) {
-            Some(&value) => value,
-            None => {
-                let value = record(&file, text_at, &text()?, &mut table)?;
-                record_of_text.insert(pointer, value);
-                value
-            }
+        let value = if let Some(&value) = record_of_text.get(&pointer) {
+            value
+        } else {
+            let value = record(&file, text_at, &text()?, &mut table)?;
+            record_of_text.insert(pointer, value);
+            value
         };
         table.v4.push(Range { first, last, value });
         match last.checked_add(1) {
@@ -112,7 +112,7 @@ fn entry_count(file: &Reader) -> Result<usize, FormatError> {
         return Err(file.corrupt(0, format!("offset {offset} lies outside the file")));
     }
     let entries = offset - 1024 - ENTRIES;
-    if entries % ENTRY != 0 {
+    if !entries.is_multiple_of(ENTRY) {
         return Err(file.corrupt(0, format!("offset {offset} leaves a part of an entry")));
     }
     Ok(entries / ENTRY)
@@ -175,6 +175,7 @@ fn version(text: &str) -> Option<(String, String)> {
 ///
 /// `entries` are inclusive ends with their tab-separated text, in order.
 #[doc(hidden)]
+#[must_use]
 pub fn write(entries: &[(u32, Vec<u8>)]) -> Vec<u8> {
     let mut texts: Vec<u8> = Vec::new();
     let mut places: HashMap<&[u8], usize> = HashMap::new();

@@ -47,13 +47,12 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
         }
         previous = Some(last);
         let pointer = (file.u32_le(at + 10)?, file.u16_le(at + 8)?);
-        let value = match record_of_text.get(&pointer) {
-            Some(&value) => value,
-            None => {
-                let value = record(&file, pointer, &mut table)?;
-                record_of_text.insert(pointer, value);
-                value
-            }
+        let value = if let Some(&value) = record_of_text.get(&pointer) {
+            value
+        } else {
+            let value = record(&file, pointer, &mut table)?;
+            record_of_text.insert(pointer, value);
+            value
         };
         table.v4.push(Range { first, last, value });
     }

@@ -45,14 +45,14 @@ impl Gateway {
         );
         std::fs::write(&database, database_file()).unwrap();
         let sections = [
-            ("[database]", format!("file = {database:?}")),
-            ("[access_log]", format!("target = {log:?}")),
+            ("[database]", format!("file = '{}'", database.display())),
+            ("[access_log]", format!("target = '{}'", log.display())),
             ("[server]", "workers = 1".to_owned()),
         ];
         let mut text = configuration.replace("{folder}", &folder.path().display().to_string());
         for (section, setting) in sections {
             if !text.contains(section) {
-                text.push_str(&format!("\n{section}\n"));
+                text = format!("{text}\n{section}\n");
             }
             text = text.replacen(section, &format!("{section}\n{setting}\n"), 1);
         }

