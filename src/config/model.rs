@@ -38,6 +38,8 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Worker threads, at least 1.
     pub workers: usize,
+    /// Whether idle workers take over connections of busy ones.
+    pub work_stealing: bool,
     /// Limit of open files to ask the system for.
     pub max_open_files: u64,
     /// How long requests under way may take after a stop was asked for.
@@ -55,6 +57,8 @@ pub struct Client {
     pub keepalive_timeout: Duration,
     /// How many requests a connection may carry.
     pub keepalive_requests: u32,
+    /// How long the head of a request may take, from its first byte to its last.
+    pub header_timeout: Duration,
     /// How long a single read of a request may take.
     pub read_timeout: Duration,
     /// How long a single write of a response may take.

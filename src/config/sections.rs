@@ -64,6 +64,7 @@ fn server(section: &Section, overrides: &Overrides) -> Server {
     let server = Server {
         listen,
         workers,
+        work_stealing: section.value("work_stealing", false, Item::boolean),
         max_open_files: section.value("max_open_files", 65_535, |i| i.integer(64, 1 << 30)),
         grace_period: section.value("grace_period", Duration::from_secs(30), Item::duration),
         pid_file: section.value("pid_file", "/run/geogate/geogate.pid".into(), path),
@@ -96,6 +97,7 @@ fn client(section: &Section) -> Client {
             item.integer(1, u64::from(u32::MAX))
                 .map(|requests| requests as u32)
         }),
+        header_timeout: section.value("header_timeout", minute, Item::duration),
         read_timeout: section.value("read_timeout", minute, Item::duration),
         write_timeout: section.value("write_timeout", minute, Item::duration),
         max_body_size: section.value("max_body_size", 10 << 20, Item::size),

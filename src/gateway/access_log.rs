@@ -87,6 +87,11 @@ impl AccessLog {
         })
     }
 
+    /// Whether anything is logged, so that nobody collects what nobody reads.
+    pub fn is_on(&self) -> bool {
+        self.buffers.is_some()
+    }
+
     /// Logs a request.
     pub fn log(&self, entry: &Entry) {
         let Some(buffers) = &self.buffers else { return };

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::config::model::{ClientIp, ForwardedHeader};
 
@@ -61,9 +61,21 @@ pub struct Origin {
     pub hops: Vec<IpAddr>,
 }
 
+/// The header lines of a request, from whichever parser.
+pub trait HeaderLines {
+    /// The values of all lines with a name, which is in lower case, in their order.
+    fn lines<'s>(&'s self, name: &'static str) -> impl DoubleEndedIterator<Item = &'s [u8]>;
+}
+
+impl HeaderLines for HeaderMap {
+    fn lines<'s>(&'s self, name: &'static str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
+        self.get_all(name).into_iter().map(HeaderValue::as_bytes)
+    }
+}
+
 /// Finds the client behind `peer`.
 #[must_use]
-pub fn resolve(peer: PeerAddr, headers: &HeaderMap, config: &ClientIp) -> Origin {
+pub fn resolve(peer: PeerAddr, headers: &impl HeaderLines, config: &ClientIp) -> Origin {
     let trusted = &config.trusted_proxies;
     let mut origin = Origin {
         client: ClientAddr(peer.ip()),
@@ -93,16 +105,17 @@ pub fn resolve(peer: PeerAddr, headers: &HeaderMap, config: &ClientIp) -> Origin
 }
 
 /// The addresses of all `X-Forwarded-For` lines, right to left; `None` for what is none.
-fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    let lines = headers.get_all("x-forwarded-for").into_iter().rev();
-    lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b',').map(hop))
+fn x_forwarded_for(headers: &impl HeaderLines) -> impl Iterator<Item = Option<IpAddr>> {
+    let lines = headers.lines("x-forwarded-for").rev();
+    lines.flat_map(|line| line.rsplit(|&byte| byte == b',').map(hop))
 }
 
 /// The `for` addresses of all `Forwarded` lines (RFC 7239), right to left; `None` for an element
 /// without an address.
-fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let lines = headers.get_all("forwarded").into_iter();
-    let elements = lines.flat_map(|line| split_unquoted(line.as_bytes(), b','));
+fn forwarded(headers: &impl HeaderLines) -> Vec<Option<IpAddr>> {
+    let elements = headers
+        .lines("forwarded")
+        .flat_map(|line| split_unquoted(line, b','));
     let mut hops: Vec<_> = elements.map(forwarded_for).collect();
     hops.reverse();
     hops

@@ -1,15 +1,63 @@
 //! What happens to a connection.
 //!
-//! [`proxy`] is where pingora calls in; each of its phases is a few calls to the modules beside it,
-//! which decide with values and pure functions and know no session.
+//! There are two doors: the [`lane`] takes a connection and answers plain IP queries at once; all
+//! else it hands to the [`proxy`], where pingora calls in. Both are a few calls to the modules beside
+//! them, which decide with values and pure functions and know no session, so the doors cannot differ.
 
 pub mod access_log;
 pub mod client_ip;
 pub mod drain;
 pub mod error_page;
 pub mod geo_headers;
+pub mod lane;
 pub mod proxy;
 pub mod upstream;
 
+use std::sync::Arc;
+
 pub use drain::Drain;
-pub use proxy::Gateway;
+pub use lane::Lane;
+pub use proxy::Proxy;
+
+use crate::config::Config;
+use crate::config::model::{Client, ClientIp, GeoHeaders};
+use crate::geo::Live;
+use access_log::AccessLog;
+use error_page::ErrorPages;
+use upstream::Pool;
+
+/// Everything that a request needs. One for all connections and both doors.
+pub struct Gateway {
+    client: Client,
+    client_ip: ClientIp,
+    geo_headers: GeoHeaders,
+    upstream: Option<Pool>,
+    error_pages: ErrorPages,
+    access_log: Arc<AccessLog>,
+    database: Arc<Live>,
+    drain: Arc<Drain>,
+}
+
+impl Gateway {
+    /// A gateway for `config` that answers from `database`.
+    ///
+    /// # Errors
+    /// If the user's error page cannot be read.
+    pub fn new(
+        config: &Config,
+        database: Arc<Live>,
+        access_log: Arc<AccessLog>,
+        drain: Arc<Drain>,
+    ) -> std::io::Result<Self> {
+        Ok(Gateway {
+            client: config.client.clone(),
+            client_ip: config.client_ip.clone(),
+            geo_headers: config.geo_headers,
+            upstream: config.upstream.as_ref().map(Pool::new),
+            error_pages: ErrorPages::load(config.error_page.as_deref())?,
+            access_log,
+            database,
+            drain,
+        })
+    }
+}

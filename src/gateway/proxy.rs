@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use base64::Engine;
 use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -15,15 +14,13 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::access_log::{AccessLog, Entry};
+use super::Gateway;
+use super::access_log::Entry;
 use super::client_ip::{self, Origin, PeerAddr};
-use super::drain::{Drain, UnderWay};
-use super::error_page::{self, ErrorPages};
+use super::drain::UnderWay;
+use super::error_page;
 use super::geo_headers::{self, Scheme};
-use super::upstream::Pool;
-use crate::config::Config;
-use crate::config::model::{Client, ClientIp, GeoHeaders};
-use crate::geo::{Database, Field, Live, Place};
+use crate::geo::{Database, Field, Place};
 use crate::query::{self, Answer, QueryError};
 
 /// Status of a request whose client left before there was an answer, as nginx logs it.
@@ -33,39 +30,23 @@ const CLIENT_LEFT: u16 = 499;
 const LINGER_BYTES: usize = 16 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(5);
 
-/// Everything that a request needs. One for all connections.
-pub struct Gateway {
-    client: Client,
-    client_ip: ClientIp,
-    geo_headers: GeoHeaders,
-    upstream: Option<Pool>,
-    error_pages: ErrorPages,
-    access_log: Arc<AccessLog>,
-    database: Arc<Live>,
-    drain: Arc<Drain>,
+/// The proxy's side of the gateway.
+pub struct Proxy(Arc<Gateway>);
+
+impl Proxy {
+    /// A door to `gateway`.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Proxy(gateway)
+    }
 }
 
-impl Gateway {
-    /// A gateway for `config` that answers from `database`.
-    ///
-    /// # Errors
-    /// If the user's error page cannot be read.
-    pub fn new(
-        config: &Config,
-        database: Arc<Live>,
-        access_log: Arc<AccessLog>,
-        drain: Arc<Drain>,
-    ) -> std::io::Result<Self> {
-        Ok(Gateway {
-            client: config.client.clone(),
-            client_ip: config.client_ip.clone(),
-            geo_headers: config.geo_headers,
-            upstream: config.upstream.as_ref().map(Pool::new),
-            error_pages: ErrorPages::load(config.error_page.as_deref())?,
-            access_log,
-            database,
-            drain,
-        })
+/// So that the door's own code reads as the gateway's.
+impl std::ops::Deref for Proxy {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.0
     }
 }
 
@@ -97,7 +78,7 @@ impl Context {
 }
 
 #[async_trait]
-impl ProxyHttp for Gateway {
+impl ProxyHttp for Proxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
@@ -275,7 +256,7 @@ impl ProxyHttp for Gateway {
     }
 }
 
-impl Gateway {
+impl Proxy {
     /// pingora keeps idle connections for ever unless it is told otherwise on every request.
     fn set_connection_limits(&self, session: &mut Session) {
         let keepalive = self.client.keepalive_timeout.as_secs();
@@ -365,14 +346,13 @@ impl Gateway {
                 .get(name)
                 .map_or(&b""[..], |value| value.as_bytes())
         };
-        let user = user(header(header::AUTHORIZATION));
         self.access_log.log(&Entry {
             time: SystemTime::now(),
             client: origin.client.ip(),
             country: ctx
                 .place()
                 .map_or("", |place| place.text(Field::CountryCode)),
-            user: &user,
+            authorization: header(header::AUTHORIZATION),
             method: request.method.as_str().as_bytes(),
             target: request.raw_path(),
             protocol: protocol(request.version),
@@ -493,23 +473,6 @@ fn status_of(error: &Error) -> u16 {
     }
 }
 
-/// The name in `Authorization: Basic`, which the log shows as nginx does; empty otherwise.
-fn user(authorization: &[u8]) -> Vec<u8> {
-    let scheme = authorization.get(..6);
-    if !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic ")) {
-        return Vec::new();
-    }
-    let encoded = authorization[6..].trim_ascii();
-    let decoded = base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .unwrap_or_default();
-    decoded
-        .split(|&byte| byte == b':')
-        .next()
-        .unwrap_or_default()
-        .to_vec()
-}
-
 fn protocol(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_09 => "HTTP/0.9",
@@ -541,15 +504,6 @@ mod tests {
             let mut error = Error::new(kind);
             error.esource = source.clone();
             assert_eq!(status_of(&error), status, "{error}");
-        }
-    }
-
-    #[test]
-    fn the_user_is_the_name_of_basic_authentication() {
-        assert_eq!(user(b"Basic am9lOnNlY3JldA=="), b"joe");
-        assert_eq!(user(b"basic am9l"), b"joe");
-        for other in [&b""[..], b"Bearer abc", b"Basic", b"Basic !!"] {
-            assert_eq!(user(other), b"", "{other:?}");
         }
     }
 }

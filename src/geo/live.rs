@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use super::database::Database;
 
@@ -21,6 +21,12 @@ impl Live {
         Live {
             current: ArcSwap::from_pointee(database),
         }
+    }
+
+    /// The current database for a moment: quicker than [`Live::current`], but to be let go of soon.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<Database>> {
+        self.current.load()
     }
 
     /// The current database. It stays as it is for whoever holds it, so hold it for one request.

@@ -28,6 +28,9 @@ pub const BODY_LIMIT: usize = 64 << 10;
 /// Whether a request's path, as it was sent, is the API's in any spelling.
 #[must_use]
 pub fn is_query(path: &[u8]) -> bool {
+    if path == PATH {
+        return true;
+    }
     let path = normalize(path);
     path.strip_suffix(b"/").unwrap_or(&path) == PATH
 }

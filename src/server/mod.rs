@@ -14,10 +14,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pingora::apps::HttpServerOptions;
+use pingora::listeners::ListenerConfig;
+use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::RunArgs;
 use pingora::server::configuration::{Opt, ServerConf};
-use pingora_proxy::ProxyServiceBuilder;
+use pingora::services::listening::Service;
+use pingora_proxy::HttpProxy;
 
 pub use database::{DatabaseError, load_database};
 pub use error_log::start as start_error_log;
@@ -25,7 +27,7 @@ pub use stop::{Stop, StopHandle};
 
 use crate::config::Config;
 use crate::gateway::access_log::AccessLog;
-use crate::gateway::{Drain, Gateway};
+use crate::gateway::{Drain, Gateway, Lane, Proxy};
 use crate::geo::Live;
 
 /// Why there is no server.
@@ -68,7 +70,7 @@ pub struct Server {
     database: Arc<Live>,
     access_log: Arc<AccessLog>,
     drain: Arc<Drain>,
-    gateway: Gateway,
+    gateway: Arc<Gateway>,
     upgrade: bool,
 }
 
@@ -115,7 +117,7 @@ impl Server {
             database,
             access_log,
             drain,
-            gateway,
+            gateway: Arc::new(gateway),
             upgrade,
         })
     }
@@ -190,21 +192,26 @@ fn raise_open_files(wanted: u64) {
     }
 }
 
-fn pingora_server(config: &Config, gateway: Gateway, upgrade: bool) -> pingora::server::Server {
+fn pingora_server(
+    config: &Config,
+    gateway: Arc<Gateway>,
+    upgrade: bool,
+) -> pingora::server::Server {
     let options = Opt {
         upgrade,
         ..Opt::default()
     };
     let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
     server.bootstrap();
-    let mut http = HttpServerOptions::default();
-    http.keepalive_request_limit = Some(config.client.keepalive_requests);
-    let mut service = ProxyServiceBuilder::new(&server.configuration, gateway)
-        .name("gateway")
-        .server_options(http)
-        .build();
+    let proxy = Proxy::new(Arc::clone(&gateway));
+    let mut proxy = HttpProxy::new(proxy, Arc::clone(&server.configuration));
+    proxy.handle_init_modules();
+    let mut service = Service::new("gateway".to_owned(), Lane::new(gateway, proxy));
     for address in &config.server.listen {
-        service.add_tcp(&address.to_string());
+        // The lane reads and writes whole messages, and pingora's proxy has buffers of its own:
+        // another pair on each connection would only take memory.
+        let listener = ListenerConfig::tcp(address.to_string());
+        service.add_listener(listener.l4_buffer(L4BufferSettings::unbuffered()));
     }
     server.add_service(service);
     server
@@ -214,6 +221,7 @@ fn pingora_conf(config: &Config) -> ServerConf {
     let text = |path: &PathBuf| path.display().to_string();
     ServerConf {
         threads: config.server.workers,
+        work_stealing: config.server.work_stealing,
         pid_file: text(&config.server.pid_file),
         upgrade_sock: text(&config.server.upgrade_socket),
         grace_period_seconds: Some(config.server.grace_period.as_secs()),

@@ -357,7 +357,7 @@ fn check_reports_everything_with_line_and_key() {
     let expected = format!(
         "{file}: server.listen[0]: \"x\" is not an address with a port, as \"0.0.0.0:9000\" (line 2)\n\
          {file}: server.worker: unknown key; known here: grace_period, listen, max_open_files, \
-         pid_file, upgrade_socket, workers (line 3)\n"
+         pid_file, upgrade_socket, work_stealing, workers (line 3)\n"
     );
     check(&["check", "-c", &file], "", 1, "", &expected);
     std::fs::write(&file, "[database]\nfile = '/nonexistent'\n").unwrap();

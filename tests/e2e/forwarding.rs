@@ -94,48 +94,51 @@ fn forwarded_can_be_the_header_instead() {
     );
 }
 
+const MANAGED: [&str; 15] = [
+    "X-Geo-Country",
+    "X-Geo-Country-Name",
+    "X-Geo-Region",
+    "X-Geo-Region-Code",
+    "X-Geo-City",
+    "X-Geo-City-Code",
+    "X-Geo-Org",
+    "X-Geo-ISP",
+    "X-Real-IP",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "Forwarded",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+];
+
 /// Every spelling of a managed header that a client may try; none may reach the origin, whether the
 /// client's address has a place or not.
 #[test]
 fn no_spelling_of_a_managed_header_gets_through() {
-    let mut lines = String::new();
-    for name in [
-        "X-Geo-Country",
-        "X-Geo-Country-Name",
-        "X-Geo-Region",
-        "X-Geo-Region-Code",
-        "X-Geo-City",
-        "X-Geo-City-Code",
-        "X-Geo-Org",
-        "X-Geo-ISP",
-        "X-Real-IP",
-        "X-Forwarded-For",
-        "X-Forwarded-Proto",
-        "X-Forwarded-Host",
-        "Forwarded",
-        "True-Client-IP",
-        "CF-Connecting-IP",
-    ] {
-        for spelling in [
-            name.to_owned(),
-            name.to_lowercase(),
-            name.to_uppercase(),
-            name.replace('-', "_"),
-            name.to_lowercase().replacen('-', "_", 1),
-        ] {
-            lines += &format!("{spelling}: SPOOFED\r\n").repeat(2);
-        }
-    }
     for more in ["", "[geo_headers]\nenabled = false\n", TRUST_LOOPBACK] {
         let origin = Origin::start();
         let gateway = Gateway::with_peers(&[origin.address], "", more);
-        assert_eq!(gateway.client().get("/", &lines).status, 200);
-        let request = origin.last();
-        for (name, value) in &request.headers {
-            assert!(!value.contains("SPOOFED"), "{name}: {value} ({more:?})");
-            assert!(!name.contains('_'), "{name}");
+        let mut client = gateway.client();
+        for name in MANAGED {
+            let mut lines = String::new();
+            for spelling in [
+                name.to_owned(),
+                name.to_lowercase(),
+                name.to_uppercase(),
+                name.replace('-', "_"),
+                name.to_lowercase().replacen('-', "_", 1),
+            ] {
+                lines += &format!("{spelling}: SPOOFED\r\n").repeat(2);
+            }
+            assert_eq!(client.get("/", &lines).status, 200);
+            let request = origin.last();
+            for (name, value) in &request.headers {
+                assert!(!value.contains("SPOOFED"), "{name}: {value} ({more:?})");
+                assert!(!name.contains('_'), "{name}");
+            }
+            assert_eq!(request.values("x-real-ip"), ["127.0.0.1"]);
         }
-        assert_eq!(request.values("x-real-ip"), ["127.0.0.1"]);
     }
 }
 

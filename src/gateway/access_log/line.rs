@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
 use serde_json::json;
 
 use crate::config::model::LogFormat;
@@ -18,13 +19,13 @@ pub struct Entry<'r> {
     pub client: IpAddr,
     /// ISO 3166-1 alpha-2; empty if not known.
     pub country: &'r str,
-    /// From basic authentication; empty if there is none.
-    pub user: &'r [u8],
-    /// As sent.
+    /// The header `Authorization`; only the name in basic authentication is shown.
+    pub authorization: &'r [u8],
+    /// As sent; empty if nothing was.
     pub method: &'r [u8],
     /// As sent, with the query.
     pub target: &'r [u8],
-    /// `HTTP/1.1` and the like.
+    /// `HTTP/1.1` and the like; empty for a request that was not understood.
     pub protocol: &'r str,
     /// 499 if the client left before there was one.
     pub status: u16,
@@ -57,20 +58,20 @@ impl Entry<'_> {
     fn write_main(&self, out: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
         let _ = write!(out, "{} - ", self.client);
-        escape_or_dash(self.user, out);
+        escape_or_dash(&user(self.authorization), out);
         out.extend_from_slice(b" [");
         with_times(self.time, |times| {
             out.extend_from_slice(times.local.as_bytes());
         });
         out.extend_from_slice(b"] \"");
-        escape(self.method, out);
-        out.push(b' ');
-        escape(self.target, out);
-        let _ = write!(
-            out,
-            " {}\" {} {} \"",
-            self.protocol, self.status, self.body_bytes
-        );
+        escape_or_dash(self.method, out);
+        for part in [self.target, self.protocol.as_bytes()] {
+            if !part.is_empty() {
+                out.push(b' ');
+                escape(part, out);
+            }
+        }
+        let _ = write!(out, "\" {} {} \"", self.status, self.body_bytes);
         escape_or_dash(self.referer, out);
         out.extend_from_slice(b"\" \"");
         escape_or_dash(self.user_agent, out);
@@ -99,10 +100,11 @@ impl Entry<'_> {
         let text = |bytes| String::from_utf8_lossy(bytes);
         let seconds = |time: Duration| time.as_millis() as f64 / 1000.0;
         let upstream: Vec<_> = self.upstream.iter().map(SocketAddr::to_string).collect();
+        let user = user(self.authorization);
         let line = json!({
             "time": with_times(self.time, |times| times.iso.clone()),
             "remote_addr": self.client.to_string(),
-            "remote_user": text(self.user),
+            "remote_user": text(&user),
             "country": self.country,
             "method": text(self.method),
             "uri": text(self.target),
@@ -118,6 +120,23 @@ impl Entry<'_> {
         });
         serde_json::to_writer(out, &line).expect("a line is always JSON");
     }
+}
+
+/// The name in `Authorization: Basic`, which the log shows as nginx does; empty otherwise.
+fn user(authorization: &[u8]) -> Vec<u8> {
+    let scheme = authorization.get(..6);
+    if !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic ")) {
+        return Vec::new();
+    }
+    let encoded = authorization[6..].trim_ascii();
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .unwrap_or_default();
+    decoded
+        .split(|&byte| byte == b':')
+        .next()
+        .unwrap_or_default()
+        .to_vec()
 }
 
 /// Seconds with three decimals.
@@ -191,7 +210,7 @@ pub(super) mod tests {
             time: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             client: IpAddr::from([1, 2, 3, 4]),
             country: "CN",
-            user: b"",
+            authorization: b"",
             method: b"GET",
             target: b"/a?b=c",
             protocol: "HTTP/1.1",
@@ -234,7 +253,7 @@ pub(super) mod tests {
             "127.0.0.1:2".parse().unwrap(),
         ];
         let proxied = Entry {
-            user: b"joe",
+            authorization: b"Basic am9lOng=",
             forwarded_for: b"6.6.6.6",
             upstream: &peers,
             upstream_time: Some(Duration::from_millis(7)),
@@ -288,5 +307,14 @@ pub(super) mod tests {
             time.parse::<jiff::Timestamp>().unwrap().as_second(),
             1_700_000_000
         );
+    }
+
+    #[test]
+    fn the_user_is_the_name_of_basic_authentication() {
+        assert_eq!(user(b"Basic am9lOnNlY3JldA=="), b"joe");
+        assert_eq!(user(b"basic am9l"), b"joe");
+        for other in [&b""[..], b"Bearer abc", b"Basic", b"Basic !!"] {
+            assert_eq!(user(other), b"", "{other:?}");
+        }
     }
 }

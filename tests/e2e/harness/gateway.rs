@@ -47,7 +47,7 @@ impl Gateway {
         let sections = [
             ("[database]", format!("file = '{}'", database.display())),
             ("[access_log]", format!("target = '{}'", log.display())),
-            ("[server]", "workers = 1".to_owned()),
+            ("[server]", "workers = 1\nwork_stealing = true".to_owned()),
         ];
         let mut text = configuration.replace("{folder}", &folder.path().display().to_string());
         for (section, setting) in sections {

@@ -1,0 +1,90 @@
+//! An answer as the bytes of a response, head and body in one buffer.
+//!
+//! The head is the one that pingora would write, in the same order, so that a client sees no
+//! difference between the doors.
+
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::query::{self, Answer};
+
+/// Appends a response. Without a body it is the answer to `HEAD`.
+pub fn write(out: &mut Vec<u8>, answer: &Answer, with_body: bool, keep: bool, now: SystemTime) {
+    start(out, answer.status);
+    if answer.names_methods() {
+        line(out, b"Allow", query::METHODS.as_bytes());
+    }
+    if answer.status != 204 {
+        line(out, b"Content-Type", query::CONTENT_TYPE.as_bytes());
+        out.extend_from_slice(b"Content-Length: ");
+        out.extend_from_slice(itoa::Buffer::new().format(answer.body.len()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    end(out, keep, now);
+    if with_body {
+        out.extend_from_slice(&answer.body);
+    }
+}
+
+/// Appends a page for a request that was refused; the connection ends after it.
+pub fn write_refusal(out: &mut Vec<u8>, status: u16, media_type: &str, page: &[u8]) {
+    start(out, status);
+    line(out, b"Content-Type", media_type.as_bytes());
+    line(
+        out,
+        b"Content-Length",
+        itoa::Buffer::new().format(page.len()).as_bytes(),
+    );
+    end(out, false, SystemTime::now());
+    out.extend_from_slice(page);
+}
+
+fn start(out: &mut Vec<u8>, status: u16) {
+    if status == 200 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    let known = http::StatusCode::from_u16(status).ok();
+    let reason = known
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or_default();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn end(out: &mut Vec<u8>, keep: bool, now: SystemTime) {
+    out.extend_from_slice(b"Date: ");
+    with_date(now, |date| out.extend_from_slice(date.as_bytes()));
+    out.extend_from_slice(if keep {
+        b"\r\nConnection: keep-alive\r\n\r\n"
+    } else {
+        b"\r\nConnection: close\r\n\r\n"
+    });
+}
+
+/// The date as HTTP writes it (RFC 9110, 5.6.7), formatted once a second and thread.
+fn with_date(now: SystemTime, read: impl FnOnce(&str)) {
+    thread_local! {
+        static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    }
+    let second = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
+    LAST.with_borrow_mut(|(known, date)| {
+        if *known != second {
+            *known = second;
+            *date = httpdate::fmt_http_date(now);
+        }
+        read(date);
+    });
+}
