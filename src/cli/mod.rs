@@ -85,8 +85,20 @@ pub fn main() -> ExitCode {
             // `geogate lookup | head` is no error.
             return ExitCode::SUCCESS;
         }
-        eprintln!("geogate: {error:#}");
+        eprintln!("geogate: {}", message(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// An error with its causes, except those that it has told itself.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |message, cause| {
+        let cause = cause.to_string();
+        match message.as_str() {
+            "" => cause,
+            told if told.contains(&cause) => message,
+            _ => format!("{message}: {cause}"),
+        }
     })
 }
 

@@ -259,12 +259,12 @@ impl ProxyHttp for Proxy {
 impl Proxy {
     /// pingora keeps idle connections for ever unless it is told otherwise on every request.
     fn set_connection_limits(&self, session: &mut Session) {
-        let keepalive = self.client.keepalive_timeout.as_secs();
         session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(self.client.read_timeout));
         session.set_write_timeout(Some(self.client.write_timeout));
         session.set_total_drain_timeout(Some(self.client.read_timeout));
-        session.set_keepalive((!self.drain.is_draining()).then_some(keepalive));
+        let keep = !self.drain.is_draining() && may_keep(session.req_header());
+        session.set_keepalive(keep.then_some(self.client.keepalive_timeout.as_secs()));
     }
 
     /// Who is the client, and where.
@@ -414,6 +414,14 @@ async fn linger(session: &mut Session) {
     };
     // Out of time or not, the connection is closed next.
     let _ = tokio::time::timeout(LINGER_TIME, read).await;
+}
+
+/// Whether a request leaves it to us to keep the connection. An HTTP/1.0 client has to ask for it,
+/// which pingora forgets once it is told a time. `Connection: close` it remembers.
+fn may_keep(request: &RequestHeader) -> bool {
+    let asks = request.headers.get(header::CONNECTION);
+    let asks = asks.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
+    request.version != http::Version::HTTP_10 || asks
 }
 
 fn answer_header(answer: &Answer) -> Result<ResponseHeader> {

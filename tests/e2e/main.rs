@@ -6,6 +6,7 @@ mod commands;
 mod errors;
 mod forwarding;
 mod harness;
+mod lane;
 mod processes;
 mod proxying;
 mod query;

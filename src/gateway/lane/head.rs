@@ -51,12 +51,20 @@ pub struct Head<'h, 'b> {
     pub framing: Framing,
     /// Whether `Connection` says close.
     pub close: bool,
-    /// Whether something is asked of the connection that only the proxy can do: an upgrade, a
-    /// `100 Continue`, options of `Connection` other than close and keep-alive.
-    pub is_special: bool,
-    /// Whether the connection becomes something else after this request.
-    pub is_upgrade: bool,
+    /// What is asked of the connection beyond the request.
+    pub demand: Demand,
     lines: &'h [Header<'b>],
+}
+
+/// What a head asks of the connection beyond its request. The greater includes the smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Demand {
+    /// Nothing, or to be kept or closed.
+    Nothing,
+    /// What only the proxy can do: a `100 Continue`, other options of `Connection`.
+    Special,
+    /// To become something else after this request.
+    Upgrade,
 }
 
 /// Where a body ends.
@@ -97,8 +105,7 @@ pub fn read<'h, 'b>(bytes: &'b [u8], slots: &'h mut Slots<'b>) -> Reading<'h, 'b
         length,
         framing: Framing::None,
         close: false,
-        is_special: false,
-        is_upgrade: false,
+        demand: Demand::Nothing,
         lines: request.headers,
     };
     match head.checked(&bytes[..length]) {
@@ -116,7 +123,7 @@ fn partial<'h, 'b>(bytes: &[u8]) -> Reading<'h, 'b> {
     }
 }
 
-impl<'h, 'b> Head<'h, 'b> {
+impl<'b> Head<'_, 'b> {
     fn checked(mut self, bytes: &[u8]) -> Option<Self> {
         if has_bare_line_ends(bytes) || bytes.starts_with(b"\r") {
             return None;
@@ -139,11 +146,8 @@ impl<'h, 'b> Head<'h, 'b> {
                     encodings += 1;
                 }
                 10 if is("connection") => self.read_connection(line.value),
-                6 if is("expect") => self.is_special = true,
-                7 if is("upgrade") => {
-                    self.is_special = true;
-                    self.is_upgrade = true;
-                }
+                6 if is("expect") => self.demand = self.demand.max(Demand::Special),
+                7 if is("upgrade") => self.demand = Demand::Upgrade,
                 _ => {}
             }
         }
@@ -162,7 +166,7 @@ impl<'h, 'b> Head<'h, 'b> {
             if option.eq_ignore_ascii_case(b"close") {
                 self.close = true;
             } else if !option.eq_ignore_ascii_case(b"keep-alive") {
-                self.is_special = true;
+                self.demand = self.demand.max(Demand::Special);
             }
         }
     }
@@ -317,21 +321,25 @@ mod tests {
 
     #[test]
     fn what_only_the_proxy_can_do_is_special() {
-        for (line, special, close) in [
-            ("", false, false),
-            ("Connection: keep-alive\r\n", false, false),
-            ("Connection: Close\r\n", false, true),
-            ("Connection: close, X-Geo-Country\r\n", true, true),
-            ("Expect: 100-continue\r\n", true, false),
-            ("Upgrade: websocket\r\n", true, false),
-            ("Connection: \r\n", true, false),
+        for (line, demand, close) in [
+            ("", Demand::Nothing, false),
+            ("Connection: keep-alive\r\n", Demand::Nothing, false),
+            ("Connection: Close\r\n", Demand::Nothing, true),
+            (
+                "Connection: close, X-Geo-Country\r\n",
+                Demand::Special,
+                true,
+            ),
+            ("Expect: 100-continue\r\n", Demand::Special, false),
+            ("Upgrade: websocket\r\n", Demand::Upgrade, false),
+            ("Connection: \r\n", Demand::Special, false),
         ] {
             let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n");
             let mut slots = slots();
             let Reading::Complete(head) = read(bytes.as_bytes(), &mut slots) else {
                 panic!("{line:?}")
             };
-            assert_eq!((head.is_special, head.close), (special, close), "{line:?}");
+            assert_eq!((head.demand, head.close), (demand, close), "{line:?}");
         }
     }
 

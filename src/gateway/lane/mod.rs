@@ -28,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use self::boundary::Boundary;
-use self::head::{Framing, HEAD_LIMIT, Head, Reading};
+use self::head::{Demand, Framing, HEAD_LIMIT, Head, Reading};
 use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
 use super::{Gateway, Proxy, error_page};
@@ -66,7 +66,9 @@ impl ServerApp for Lane {
         let mut connection = Connection::new(&self.gateway, stream, peer?);
         let mut timer = std::pin::pin!(tokio::time::sleep(self.gateway.client.header_timeout));
         while let Next::Proxy(request) = connection.next(timer.as_mut()).await {
-            connection = self.hand_over(connection, request, shutdown).await?;
+            // In a box of its own, or every idle connection would keep room for a proxied request.
+            let proxied = Box::pin(self.hand_over(connection, request, shutdown));
+            connection = proxied.await?;
         }
         None
     }
@@ -151,7 +153,7 @@ impl ForProxy {
             Framing::Length(length) => Some(length),
             Framing::Chunked => None,
         };
-        let body = body.filter(|_| !head.is_upgrade);
+        let body = body.filter(|_| head.demand != Demand::Upgrade);
         ForProxy {
             length: body.map(|body| head.length as u64 + body),
         }
@@ -459,7 +461,7 @@ impl<'g> Connection<'g> {
 
 /// The query that a request is, if it is one in its plain form and its body is all there.
 fn plain_query<'r>(head: &Head<'_, 'r>, rest: &'r [u8]) -> Option<query::Request<'r>> {
-    if !head.is_1_1 || head.is_special {
+    if !head.is_1_1 || head.demand != Demand::Nothing {
         return None;
     }
     let (path, query) = head.path_and_query()?;

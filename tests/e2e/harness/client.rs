@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// Not a measure of anything: a test that hangs fails instead.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub struct Client {
     stream: BufReader<TcpStream>,
 }
@@ -20,12 +23,16 @@ impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        // Not a measure of anything: a test that hangs fails instead.
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {
             stream: BufReader::new(stream),
+        }
+    }
+
+    /// Another handle of the same connection.
+    pub fn try_clone(&self) -> Client {
+        Client {
+            stream: BufReader::new(self.stream.get_ref().try_clone().unwrap()),
         }
     }
 
@@ -97,6 +104,26 @@ impl Client {
 
     pub fn read_exact(&mut self, buffer: &mut [u8]) {
         self.stream.read_exact(buffer).unwrap();
+    }
+
+    /// Everything until the other end closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => panic!("{error}"),
+            _ => rest,
+        }
+    }
+
+    /// Waits for a byte; whether one came in this time or the other end closed.
+    pub fn hears_within(&mut self, time: Duration) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(time)).unwrap();
+        let heard = self.stream.fill_buf().is_ok();
+        self.stream
+            .get_ref()
+            .set_read_timeout(Some(PATIENCE))
+            .unwrap();
+        heard
     }
 
     /// Whether the other end closed the connection and sent nothing more.
