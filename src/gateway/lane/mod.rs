@@ -63,13 +63,9 @@ impl ServerApp for Lane {
             let address = digest.peer_addr()?.as_inet()?;
             Some(PeerAddr::new(*address))
         });
-        let mut connection = Connection::new(&self.gateway, stream, peer?);
-        let mut timer = std::pin::pin!(tokio::time::sleep(self.gateway.client.header_timeout));
-        while let Next::Proxy(request) = connection.next(timer.as_mut()).await {
-            // In a box of its own, or every idle connection would keep room for a proxied request.
-            let proxied = Box::pin(self.hand_over(connection, request, shutdown));
-            connection = proxied.await?;
-        }
+        // A task of its own: the one that we are called in keeps room for a TLS handshake, 9 KiB,
+        // for as long as it lives.
+        tokio::spawn(Arc::clone(self).serve(stream, peer?, shutdown.clone()));
         None
     }
 
@@ -79,6 +75,19 @@ impl ServerApp for Lane {
 }
 
 impl Lane {
+    /// Serves a connection to its end.
+    async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr, shutdown: ShutdownWatch) {
+        let mut connection = Connection::new(&self.gateway, stream, peer);
+        let mut timer = std::pin::pin!(tokio::time::sleep(self.gateway.client.header_timeout));
+        while let Next::Proxy(request) = connection.next(timer.as_mut()).await {
+            // In a box of its own, or every idle connection would keep room for a proxied request.
+            match Box::pin(self.hand_over(connection, request, &shutdown)).await {
+                Some(back) => connection = back,
+                None => return,
+            }
+        }
+    }
+
     /// Lets the proxy serve one request; the connection afterwards, if it can carry another.
     async fn hand_over<'g>(
         &self,
