@@ -1,7 +1,7 @@
 //! `geogate run`: the gateway itself.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use anyhow::Context;
 use structopt::StructOpt;
 
 use super::Command;
+use crate::config::model::LogTarget;
 use crate::config::{self, Config, Overrides};
 use crate::server::{self, Server, Stop};
 
@@ -49,7 +50,7 @@ impl Run {
         }
         server::start_error_log(&config.error_log).context("error log")?;
         let (listen, upstream) = (config.server.listen.clone(), config.upstream.clone());
-        let workers = config.server.workers;
+        let (workers, pid_file) = (config.server.workers, config.server.pid_file.clone());
         let server = match Server::prepare(config, self.upgrade) {
             Ok(server) => server,
             Err(error) => {
@@ -63,7 +64,11 @@ impl Run {
         if self.upgrade {
             log::info!("waiting for the running process to hand over its listeners (SIGQUIT)");
         }
+        let pid_file = self.daemon.then_some(pid_file);
         server.run(Stop::Signals, || {
+            if let Some(Err(error)) = pid_file.as_deref().map(write_pid) {
+                log::error!("pid file: {error}");
+            }
             let addresses: Vec<_> = listen.iter().map(SocketAddr::to_string).collect();
             log::info!(
                 "listening on {} with {workers} workers after {} ms",
@@ -105,10 +110,21 @@ fn leave_the_terminal(config: &Config) -> anyhow::Result<()> {
     if let Some(folder) = pid_file.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    let daemon = daemonize::Daemonize::new()
-        .pid_file(pid_file)
-        .working_directory(std::env::current_dir()?);
-    daemon
-        .start()
-        .with_context(|| format!("pid file {}", pid_file.display()))
+    for (log, target) in [
+        ("access_log", &config.access_log.target),
+        ("error_log", &config.error_log.target),
+    ] {
+        if *target == LogTarget::Standard {
+            eprintln!("geogate: {log}.target is \"standard\": in the background nobody sees it");
+        }
+    }
+    let daemon = daemonize::Daemonize::new().working_directory(std::env::current_dir()?);
+    daemon.start().context("cannot go into the background")
+}
+
+/// Replaces the pid file: in an upgrade there is the one of the process before.
+fn write_pid(file: &Path) -> std::io::Result<()> {
+    let new = file.with_extension("new");
+    std::fs::write(&new, format!("{}\n", std::process::id()))?;
+    std::fs::rename(&new, file)
 }

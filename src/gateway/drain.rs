@@ -1,8 +1,9 @@
 //! Leaving without cutting anybody off.
 //!
 //! Once a stop was asked for, every response says `Connection: close`, so clients with open
-//! connections move on by themselves instead of losing the request that they were about to send;
-//! and the requests under way are counted, so the process can go when the last one is done.
+//! connections move on by themselves instead of losing the request that they were about to send.
+//! Requests under way are counted, and so are connections that were accepted and have not sent
+//! their first request; the process can go when there is neither.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 #[derive(Debug, Default)]
 pub struct Drain {
     draining: AtomicBool,
-    under_way: AtomicUsize,
+    listeners_closed: AtomicBool,
+    under_way: Arc<AtomicUsize>,
+    fresh: Arc<AtomicUsize>,
 }
 
 impl Drain {
@@ -25,25 +28,52 @@ impl Drain {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// From now on there are no new connections.
+    pub fn close_listeners(&self) {
+        self.listeners_closed.store(true, Ordering::Release);
+    }
+
+    /// Whether there are no new connections any more.
+    pub fn are_listeners_closed(&self) -> bool {
+        self.listeners_closed.load(Ordering::Acquire)
+    }
+
     /// How many requests are under way.
     pub fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Acquire)
     }
 
+    /// How many connections have not sent their first request.
+    pub fn fresh(&self) -> usize {
+        self.fresh.load(Ordering::Acquire)
+    }
+
     /// Counts a request for as long as the guard lives.
     #[must_use]
-    pub fn enter(self: &Arc<Self>) -> UnderWay {
-        self.under_way.fetch_add(1, Ordering::AcqRel);
-        UnderWay(Arc::clone(self))
+    pub fn enter(&self) -> Counted {
+        Counted::new(&self.under_way)
+    }
+
+    /// Counts a connection without a request for as long as the guard lives.
+    #[must_use]
+    pub fn accept(&self) -> Counted {
+        Counted::new(&self.fresh)
     }
 }
 
-/// A request that is under way.
+/// Something that is counted while this lives.
 #[derive(Debug)]
-pub struct UnderWay(Arc<Drain>);
+pub struct Counted(Arc<AtomicUsize>);
 
-impl Drop for UnderWay {
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Counted(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

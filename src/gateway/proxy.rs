@@ -17,9 +17,10 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::Gateway;
 use super::access_log::Entry;
 use super::client_ip::{self, Origin, PeerAddr};
-use super::drain::UnderWay;
+use super::drain::Counted;
 use super::error_page;
 use super::geo_headers::{self, Scheme};
+use super::upstream::ConnectionKind;
 use crate::geo::{Database, Field, Place};
 use crate::query::{self, Answer, QueryError};
 
@@ -61,10 +62,13 @@ pub struct Context {
     place: Option<u32>,
     /// The peers that were tried; the last one is the current one.
     tried: Vec<SocketAddr>,
+    /// The peer whose kept connection turned out to be dead, to be tried on a new one.
+    stale: Option<SocketAddr>,
+    stale_tries: u32,
     upstream_start: Option<Instant>,
     /// Bytes of the request's body that passed.
     body_bytes: u64,
-    _under_way: UnderWay,
+    _under_way: Counted,
 }
 
 impl Context {
@@ -88,6 +92,8 @@ impl ProxyHttp for Proxy {
             database: self.database.current(),
             place: None,
             tried: Vec::new(),
+            stale: None,
+            stale_tries: 0,
             upstream_start: None,
             body_bytes: 0,
             _under_way: self.drain.enter(),
@@ -117,11 +123,15 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<()> {
+        if session.was_upgraded() {
+            // What comes after an upgrade is no body, and has no end.
+            return Ok(());
+        }
         ctx.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
         if ctx.body_bytes > self.client.max_body_size {
             return Err(too_large());
@@ -134,14 +144,23 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        let pool = self.upstream.as_ref();
-        let peer = pool.and_then(|pool| Some((pool, pool.select(&ctx.tried)?)));
-        let (pool, address) = peer.ok_or_else(|| status_error(502, "no peer is left to try"))?;
-        ctx.tried.push(address);
+        let pool = self
+            .upstream
+            .as_ref()
+            .ok_or_else(|| status_error(502, "no upstream"))?;
+        let (address, connection) = match ctx.stale.take() {
+            Some(address) => (address, ConnectionKind::Fresh),
+            None => {
+                let next = pool.select(&ctx.tried);
+                let next = next.ok_or_else(|| status_error(502, "no peer is left to try"))?;
+                ctx.tried.push(next);
+                (next, ConnectionKind::Any)
+            }
+        };
         ctx.upstream_start.get_or_insert_with(Instant::now);
         // A retry sends the body again from its beginning.
         ctx.body_bytes = 0;
-        Ok(Box::new(pool.http_peer(address)))
+        Ok(Box::new(pool.http_peer(address, connection)))
     }
 
     async fn upstream_request_filter(
@@ -150,6 +169,10 @@ impl ProxyHttp for Proxy {
         upstream_request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        if let (None, Some(peer)) = (upstream_request.headers.get(header::HOST), ctx.tried.last()) {
+            // HTTP/1.0 needs no host; HTTP/1.1, which upstreams are spoken to in, does.
+            upstream_request.insert_header("Host", peer.to_string())?;
+        }
         if let Some(origin) = &ctx.origin {
             let (scheme, place) = (scheme(session), ctx.place());
             geo_headers::replace(
@@ -198,18 +221,24 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         error: Box<Error>,
         ctx: &mut Context,
-        _client_reused: bool,
+        client_reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
-        let mut retry = false;
-        if *error.esource() == ErrorSource::Upstream {
-            let another = self.give_up_peer(ctx);
-            let session = session.as_downstream();
-            retry = another
-                && session.req_header().method.is_idempotent()
-                && session.response_written().is_none()
-                && !session.retry_buffer_truncated();
-        }
+        let downstream = session.as_downstream();
+        let may_repeat = downstream.req_header().method.is_idempotent()
+            && downstream.response_written().is_none()
+            && !downstream.retry_buffer_truncated();
+        let retry = match (error.esource(), client_reused) {
+            (ErrorSource::Upstream, true) if may_repeat && ctx.stale_tries == 0 => {
+                // A kept connection that ends is no sign that the peer is down: it may have been
+                // closing it just then. The same peer gets another try, on a new connection.
+                ctx.stale_tries += 1;
+                ctx.stale = ctx.failed_peer();
+                true
+            }
+            (ErrorSource::Upstream, _) => self.give_up_peer(ctx) && may_repeat,
+            _ => false,
+        };
         error.set_retry(retry);
         error
     }

@@ -20,6 +20,15 @@ use crate::config::model::Upstream;
 /// at the same time, so it can meet one twice.
 const SELECTION_STEPS: usize = 256;
 
+/// Which connection to a peer a request may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionKind {
+    /// A kept one if there is one.
+    Any,
+    /// A new one.
+    Fresh,
+}
+
 /// The peers of one upstream, their order and their state.
 pub struct Pool {
     balancer: LoadBalancer<RoundRobin>,
@@ -27,6 +36,8 @@ pub struct Pool {
     tries: usize,
     fail_timeout: Duration,
     start: Instant,
+    /// How many connection groups were made for one request each.
+    fresh_groups: AtomicU64,
 }
 
 struct PeerState {
@@ -70,6 +81,7 @@ impl Pool {
             tries: upstream.tries,
             fail_timeout: upstream.fail_timeout,
             start: Instant::now(),
+            fresh_groups: AtomicU64::new(0),
         }
     }
 
@@ -109,11 +121,14 @@ impl Pool {
     /// # Panics
     /// If it did not.
     #[must_use]
-    pub fn http_peer(&self, address: SocketAddr) -> HttpPeer {
-        self.peer(address)
-            .expect("a peer of this pool")
-            .template
-            .clone()
+    pub fn http_peer(&self, address: SocketAddr, connection: ConnectionKind) -> HttpPeer {
+        let state = self.peer(address).expect("a peer of this pool");
+        let mut peer = state.template.clone();
+        if connection == ConnectionKind::Fresh {
+            // pingora keeps connections by group: in a group of its own there is none yet.
+            peer.group_key = self.fresh_groups.fetch_add(1, Ordering::Relaxed) + 1;
+        }
+        peer
     }
 
     /// The peer did not answer: pass it over for a while.

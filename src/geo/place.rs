@@ -6,6 +6,10 @@
 use super::codes::Codes;
 use super::record::{Field, Records};
 
+/// What ip2region writes as the city, and mostly as the provider too, of a network that is none of
+/// the internet's. It is a label, which other sources put where the country stands.
+const PRIVATE_NETWORK: &str = "内网IP";
+
 /// How a place's names are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
@@ -139,12 +143,12 @@ impl Place {
     fn name_country(&mut self, codes: &Codes) {
         if let Some(name) = codes.country_name(self.get(Field::CountryCode)) {
             self.set(Field::Country, name);
-        } else if self.get(Field::City) == self.get(Field::Isp) {
-            // ip2region marks private networks so (`0|0|0|内网IP|内网IP`): no city, but a label that
-            // other sources put where the country stands.
-            let label = std::mem::take(&mut self.texts[Field::City as usize]);
-            self.set(Field::Country, &label);
-            self.set(Field::Isp, "");
+        } else if self.get(Field::City) == PRIVATE_NETWORK {
+            self.set(Field::Country, PRIVATE_NETWORK);
+            self.set(Field::City, "");
+            if self.get(Field::Isp) == PRIVATE_NETWORK {
+                self.set(Field::Isp, "");
+            }
         }
     }
 }
@@ -246,6 +250,10 @@ mod tests {
         check(
             ["", "", "内网IP", "", "内网IP", ""],
             ["内网IP", "", "", "", "", "", "", ""],
+        );
+        check(
+            ["", "", "内网IP", "", "Hurricane-Electric", ""],
+            ["内网IP", "", "", "", "", "", "", "Hurricane-Electric"],
         );
     }
 

@@ -1,7 +1,8 @@
 //! Where the program's own messages go.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::path::Path;
 
 use log::LevelFilter;
 
@@ -26,11 +27,19 @@ pub fn start(config: &ErrorLog) -> io::Result<()> {
         }
         LogTarget::Standard => {}
         LogTarget::File(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            let file = open(path)?;
             logger.target(env_logger::Target::Pipe(Box::new(file)));
         }
     }
     // A logger that is there already stays: tests start more than one server.
     let _ = logger.try_init();
     Ok(())
+}
+
+/// Opens a log file, at its end; a new one if there is none.
+///
+/// # Errors
+/// If the system refuses.
+pub fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
 }

@@ -3,22 +3,46 @@
 //! pingora retries a busy port for half a minute and then panics in a task while the process lives
 //! on. So ports are tried before it is started, and looked at after.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use pingora::listeners::TcpSocketOptions;
+use socket2::{Domain, Socket, Type};
 
 use super::ServerError;
 
 /// How long listeners may take to come up. They take milliseconds, or, in an upgrade, as long as
 /// the process before waits until it is told to hand them over.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Binds every address once and lets go of it again.
+/// Binds every address, all at a time, and lets go of them again.
 pub(super) fn check(addresses: &[SocketAddr]) -> Result<(), ServerError> {
-    for &address in addresses {
-        TcpListener::bind(address).map_err(|error| ServerError::Listen { address, error })?;
+    let bind = |&address: &SocketAddr| {
+        bind(address).map_err(|error| ServerError::Listen { address, error })
+    };
+    let sockets: Result<Vec<Socket>, _> = addresses.iter().map(bind).collect();
+    sockets.map(drop)
+}
+
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
     }
-    Ok(())
+    socket.bind(&address.into())?;
+    socket.listen(1)?;
+    Ok(socket)
+}
+
+/// How a listener differs from the system's default: one for IPv6 takes IPv6 only, as nginx's do,
+/// so that it can stand beside one for IPv4 on the same port.
+pub(super) fn socket_options(address: &SocketAddr) -> TcpSocketOptions {
+    let mut options = TcpSocketOptions::default();
+    options.ipv6_only = address.is_ipv6().then_some(true);
+    options
 }
 
 /// Waits until every address accepts connections; `false` if `server` ended or it takes too long.
@@ -44,4 +68,22 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         _ => {}
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_may_have_one_port() {
+        let v4 = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let port = v4.local_addr().unwrap().as_socket().unwrap().port();
+        drop(v4);
+        let both = [
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+        ];
+        check(&both).unwrap();
+        assert!(check(&[both[0], both[0]]).is_err());
+    }
 }

@@ -10,7 +10,7 @@ mod listen;
 mod stop;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,17 @@ use pingora::services::listening::Service;
 use pingora_proxy::HttpProxy;
 
 pub use database::{DatabaseError, load_database};
-pub use error_log::start as start_error_log;
+pub use error_log::{open as open_error_log, start as start_error_log};
+use stop::Stopped;
 pub use stop::{Stop, StopHandle};
 
 use crate::config::Config;
 use crate::gateway::access_log::AccessLog;
 use crate::gateway::{Drain, Gateway, Lane, Proxy};
 use crate::geo::Live;
+
+/// How long a connection that was accepted last may take to send its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,9 @@ pub enum ServerError {
     /// The gateway ended before it listened.
     #[error("the gateway did not start to listen; its log says why")]
     NotListening,
+    /// The gateway ended though nobody asked it to.
+    #[error("the gateway ended by itself; its log says why")]
+    Ended,
 }
 
 /// A gateway that is ready to run.
@@ -84,7 +91,9 @@ impl Server {
     pub fn prepare(config: Config, upgrade: bool) -> Result<Self, ServerError> {
         let database = Arc::new(Live::new(load_database(&config.database)?));
         allocator::give_back();
-        if !upgrade {
+        if upgrade {
+            make_folder_of(&config.server.upgrade_socket)?;
+        } else {
             listen::check(&config.server.listen)?;
         }
         raise_open_files(config.server.max_open_files);
@@ -158,28 +167,52 @@ impl Server {
         }
         listening();
         // pingora sleeps through the whole grace period; we leave as soon as nobody is left.
-        let deadline = stopping.asked.wait(|| serving.is_finished());
-        wait_for_requests(
-            &drain,
-            deadline.map(|stop| stop + config.server.grace_period),
-        );
+        match stopping.asked.wait(|| serving.is_finished()) {
+            Stopped::AtOnce => {}
+            Stopped::Gracefully(since) => {
+                wait_for_requests(&drain, since + config.server.grace_period);
+            }
+            Stopped::ByItself => {
+                access_log.close();
+                return Err(ServerError::Ended);
+            }
+        }
         access_log.close();
         Ok(())
     }
 }
 
-fn wait_for_requests(drain: &Drain, deadline: Option<Instant>) {
-    let Some(deadline) = deadline else { return };
-    while drain.under_way() > 0 {
+/// Waits until the listeners are closed and the requests under way are done. Connections that were
+/// accepted and have sent nothing yet get a moment: their request may be on its way.
+fn wait_for_requests(drain: &Drain, deadline: Instant) {
+    let mut closed = None;
+    loop {
+        if drain.are_listeners_closed() {
+            let closed = *closed.get_or_insert_with(Instant::now);
+            let nobody_to_come = drain.fresh() == 0 || closed.elapsed() > FIRST_REQUEST;
+            if drain.under_way() == 0 && nobody_to_come {
+                return;
+            }
+        }
         if Instant::now() >= deadline {
             log::warn!(
-                "{} requests are cut off: the grace period is over",
+                "the grace period is over, {} requests are cut off",
                 drain.under_way()
             );
             return;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// pingora ends the process with a panic if it is not there.
+fn make_folder_of(socket: &Path) -> Result<(), ServerError> {
+    let folder = socket.parent().unwrap_or(socket);
+    std::fs::create_dir_all(folder).map_err(|error| ServerError::File {
+        what: "folder of the upgrade socket",
+        path: folder.display().to_string(),
+        error,
+    })
 }
 
 fn raise_open_files(wanted: u64) {
@@ -210,8 +243,10 @@ fn pingora_server(
     for address in &config.server.listen {
         // The lane reads and writes whole messages, and pingora's proxy has buffers of its own:
         // another pair on each connection would only take memory.
-        let listener = ListenerConfig::tcp(address.to_string());
-        service.add_listener(listener.l4_buffer(L4BufferSettings::unbuffered()));
+        let listener = ListenerConfig::tcp(address.to_string())
+            .l4_buffer(L4BufferSettings::unbuffered())
+            .tcp_socket_options(listen::socket_options(address));
+        service.add_listener(listener);
     }
     server.add_service(service);
     server
@@ -226,6 +261,7 @@ fn pingora_conf(config: &Config) -> ServerConf {
         upgrade_sock: text(&config.server.upgrade_socket),
         grace_period_seconds: Some(config.server.grace_period.as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
+        upgrade_sock_connect_accept_max_retries: Some(listen::PATIENCE.as_secs() as usize),
         upstream_keepalive_pool_size: config.upstream.as_ref().map_or(1, |u| u.keepalive),
         max_retries: config.upstream.as_ref().map_or(1, |u| u.tries),
         ..ServerConf::default()

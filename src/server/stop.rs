@@ -1,8 +1,9 @@
 //! Being asked to stop: by a signal, or by whoever holds the handle.
 //!
 //! TERM finishes what is under way, QUIT hands the listeners to a new process first, INT leaves at
-//! once. Before pingora is told of the first two, connections get a moment to be closed by their
-//! own responses: it drops idle ones the instant it knows, with the request that may be on its way.
+//! once. Before listeners are closed, connections get a moment to be closed by their own responses:
+//! pingora drops idle ones when it closes listeners, with the request that may be on its way. In a
+//! hand-over it waits five seconds itself.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,18 +74,28 @@ pub(super) struct Stopping {
     pub asked: Asked,
 }
 
+/// How a server came to stop.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stopped {
+    /// It was asked to leave at once.
+    AtOnce,
+    /// It was asked at this time to finish what is under way.
+    Gracefully(Instant),
+    /// Nobody asked.
+    ByItself,
+}
+
 /// Hears when the stop comes.
-pub(super) struct Asked(Receiver<Option<Instant>>);
+pub(super) struct Asked(Receiver<Stopped>);
 
 impl Asked {
-    /// Waits for the stop; gives its time if requests may finish, `None` if not or if the server
-    /// has `ended` by itself.
-    pub fn wait(&self, ended: impl Fn() -> bool) -> Option<Instant> {
+    /// Waits until the server is asked to stop, or has `ended`.
+    pub fn wait(&self, ended: impl Fn() -> bool) -> Stopped {
         loop {
             match self.0.recv_timeout(Duration::from_millis(200)) {
-                Ok(time) => return time,
+                Ok(stopped) => return stopped,
                 Err(RecvTimeoutError::Timeout) if !ended() => {}
-                Err(_) => return None,
+                Err(_) => return Stopped::ByItself,
             }
         }
     }
@@ -94,7 +105,7 @@ impl Asked {
 pub(super) struct Watch {
     stop: Stop,
     drain: Arc<Drain>,
-    told: Mutex<Sender<Option<Instant>>>,
+    told: Mutex<Sender<Stopped>>,
 }
 
 impl Watch {
@@ -119,22 +130,26 @@ impl ShutdownSignalWatch for Watch {
             }
         };
         self.drain.begin();
-        let time = match signal {
+        let stopped = match signal {
             ShutdownSignal::FastShutdown => {
                 if let Stop::Handle(_) = self.stop {
                     self.wait_for_requests().await;
                 }
-                None
+                Stopped::AtOnce
             }
-            ShutdownSignal::GracefulUpgrade | ShutdownSignal::GracefulTerminate => {
+            ShutdownSignal::GracefulTerminate => {
                 log::info!("stopping: requests under way are finished first");
                 tokio::time::sleep(LAME_DUCK).await;
-                Some(Instant::now())
+                Stopped::Gracefully(Instant::now())
+            }
+            ShutdownSignal::GracefulUpgrade => {
+                log::info!("handing the listeners over; requests under way are finished first");
+                Stopped::Gracefully(Instant::now())
             }
         };
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody waits any more if the server failed to start.
-        let _ = told.send(time);
+        let _ = told.send(stopped);
         signal
     }
 }
@@ -144,9 +159,18 @@ async fn signals() -> ShutdownSignal {
     let mut terminate = listen(SignalKind::terminate());
     let mut quit = listen(SignalKind::quit());
     let mut interrupt = listen(SignalKind::interrupt());
-    tokio::select! {
-        _ = terminate.recv() => ShutdownSignal::GracefulTerminate,
-        _ = quit.recv() => ShutdownSignal::GracefulUpgrade,
-        _ = interrupt.recv() => ShutdownSignal::FastShutdown,
+    // Left to themselves these two end a process, and operators of nginx send them every day.
+    let mut hangup = listen(SignalKind::hangup());
+    let mut user = listen(SignalKind::user_defined1());
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return ShutdownSignal::GracefulTerminate,
+            _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
+            _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
+            _ = hangup.recv() => {
+                log::warn!("HUP: the configuration is not read again; use --upgrade and QUIT");
+            }
+            _ = user.recv() => log::warn!("USR1: log files are not opened again"),
+        }
     }
 }

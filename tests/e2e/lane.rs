@@ -182,6 +182,13 @@ fn what_can_be_read_in_two_ways_is_refused_and_ends_the_connection() {
 }
 
 #[test]
+fn tunnels_and_other_hosts_are_refused() {
+    check_refused("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405);
+    check_refused("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", 400);
+    check_refused("GET http://a@b/ HTTP/1.1\r\nHost: b\r\n\r\n", 400);
+}
+
+#[test]
 fn heads_that_are_too_large_are_refused() {
     let many = "X: 1\r\n".repeat(100);
     check_refused(&format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 431);

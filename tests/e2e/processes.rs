@@ -4,20 +4,26 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
 
 use crate::commands::{geogate, run, stderr};
-use crate::harness::Port;
+use crate::harness::{Client, Port};
 
 /// A gateway in a process of its own, which ends with the test.
 struct Process {
     child: Child,
     address: SocketAddr,
     messages: BufReader<std::process::ChildStderr>,
+    _configs: TempDir,
 }
 
 impl Process {
     fn start(folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
-        let config = folder.join("geogate.toml");
+        // The configuration's folder is there; those that it names are the gateway's to make.
+        let configs = tempfile::tempdir().unwrap();
+        let config = configs.path().join("geogate.toml");
         let text = format!(
             "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\ngrace_period = '20s'\n",
             folder.display()
@@ -41,6 +47,7 @@ impl Process {
             child,
             address,
             messages,
+            _configs: configs,
         }
     }
 
@@ -127,23 +134,72 @@ fn term_finishes_the_request_under_way() {
     assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
 }
 
+/// Asks until it is told to stop, on a connection that it opens anew when it is told to; any
+/// request that is not answered is a panic.
+fn ask_until(stopped: &AtomicBool, address: SocketAddr) -> usize {
+    let mut asked = 0;
+    while !stopped.load(Ordering::Relaxed) {
+        let mut client = Client::connect(address);
+        loop {
+            let response = client.get("/api/ip_query?ip=1.1.1.1", "");
+            assert_eq!(response.status, 200);
+            asked += 1;
+            if response.header("connection") == Some("close") || stopped.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
+    asked
+}
+
 #[test]
-fn a_new_process_takes_over_the_listeners() {
+fn a_new_process_takes_over_the_listeners_and_no_request_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let port = Port::reserve();
     let address = port.address;
-    let mut old = Process::start(folder.path(), address, &[]);
+    let mut old = Process::start(&folder.path().join("not/there/yet"), address, &[]);
     old.wait_for("listening on");
-    let mut new = Process::start(folder.path(), address, &["--upgrade"]);
-    new.wait_for("waiting for the running process");
-    old.signal("-QUIT");
-    new.wait_for("listening on");
-    old.wait_for("stopped");
-    assert_eq!(old.child.wait().unwrap().code(), Some(0));
-    assert!(
-        new.get("/api/ip_query?ip=1.1.1.1")
-            .starts_with("HTTP/1.1 200")
-    );
+    let stopped = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| ask_until(&stopped, address)))
+            .collect();
+        let mut new = Process::start(
+            &folder.path().join("not/there/yet"),
+            address,
+            &["--upgrade"],
+        );
+        new.wait_for("waiting for the running process");
+        old.signal("-QUIT");
+        new.wait_for("listening on");
+        old.wait_for("stopped");
+        assert_eq!(old.child.wait().unwrap().code(), Some(0));
+        assert!(
+            new.get("/api/ip_query?ip=1.1.1.1")
+                .starts_with("HTTP/1.1 200")
+        );
+        stopped.store(true, Ordering::Relaxed);
+        for client in clients {
+            assert!(client.join().expect("no request was lost") > 0);
+        }
+    });
+}
+
+#[test]
+fn hup_and_usr1_end_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = Port::reserve();
+    let mut gateway = Process::start(folder.path(), port.address, &[]);
+    gateway.wait_for("listening on");
+    for signal in ["-HUP", "-USR1"] {
+        gateway.signal(signal);
+        gateway.wait_for(&signal[1..]);
+        assert!(
+            gateway
+                .get("/api/ip_query?ip=1.1.1.1")
+                .starts_with("HTTP/1.1 200")
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What passes through to upstreams, and what happens when they fail.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::mpsc::channel;
 
 use crate::harness::{Gateway, Origin};
@@ -185,4 +187,95 @@ fn an_answer_that_breaks_off_is_not_made_whole() {
     client.read_exact(&mut rest);
     assert_eq!(&rest, b"half");
     assert!(client.is_closed());
+}
+
+/// A peer may close a kept connection at any time; that is no failure of the peer.
+#[test]
+fn a_kept_connection_that_is_dead_costs_no_request() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let mut client = gateway.client();
+    for _ in 0..6 {
+        assert_eq!(client.get("/once", "").status, 200);
+    }
+}
+
+/// Reads a head from a peer's side of a connection.
+fn read_head(stream: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend_from_slice(&byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[test]
+fn the_first_bytes_of_an_answer_do_not_wait_for_the_last() {
+    for framing in ["Content-Length: 8", "Transfer-Encoding: chunked"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gateway = Gateway::with_peers(&[listener.local_addr().unwrap()], "", "");
+        let mut client = gateway.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        let (mut peer, _) = listener.accept().unwrap();
+        read_head(&mut peer);
+        let chunked = framing.starts_with('T');
+        let part = |text: &str| {
+            if chunked {
+                format!("4\r\n{text}\r\n")
+            } else {
+                text.to_owned()
+            }
+        };
+        write!(peer, "HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{}", part("head")).unwrap();
+        assert_eq!(client.response_without_body().status, 200);
+        let mut first = vec![0; part("head").len()];
+        client.read_exact(&mut first);
+        assert_eq!(first, part("head").as_bytes());
+        peer.write_all(part("tail").as_bytes()).unwrap();
+        let mut last = vec![0; part("tail").len()];
+        client.read_exact(&mut last);
+        assert_eq!(last, part("tail").as_bytes());
+    }
+}
+
+#[test]
+fn a_web_socket_has_no_body_to_be_limited() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peers = [listener.local_addr().unwrap()];
+    let gateway = Gateway::with_peers(&peers, "", "[client]\nmax_body_size = 100\n");
+    let mut client = gateway.client();
+    client.send(
+        "GET /socket HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    let (mut peer, _) = listener.accept().unwrap();
+    assert!(
+        read_head(&mut peer)
+            .to_lowercase()
+            .contains("upgrade: websocket")
+    );
+    peer.write_all(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    )
+    .unwrap();
+    assert_eq!(client.response().status, 101);
+    for _ in 0..10 {
+        client.send([b'x'; 50]);
+        let mut frame = [0; 50];
+        peer.read_exact(&mut frame).unwrap();
+        peer.write_all(&frame).unwrap();
+        client.read_exact(&mut frame);
+        assert_eq!(frame, [b'x'; 50]);
+    }
+}
+
+#[test]
+fn a_request_without_a_host_gets_the_peers() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let mut client = gateway.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(origin.last().values("host"), [origin.address.to_string()]);
 }

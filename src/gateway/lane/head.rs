@@ -171,6 +171,23 @@ impl<'b> Head<'_, 'b> {
         }
     }
 
+    /// The status that refuses a request which is well formed and still not served: a tunnel, or
+    /// a target that names another host than `Host` does (RFC 9112, 3.2.2).
+    pub fn refusal(&self) -> Option<u16> {
+        if self.method == "CONNECT" {
+            return Some(405);
+        }
+        if self.target.starts_with('/') || self.target == "*" {
+            return None;
+        }
+        let authority = self.target.split_once("://").map(|(_, rest)| rest)?;
+        let authority = authority.split(['/', '?']).next().unwrap_or_default();
+        let same = authority
+            .as_bytes()
+            .eq_ignore_ascii_case(self.value("host"));
+        (!same).then_some(400)
+    }
+
     /// The path and the query of an origin-form target; `None` for any other form.
     pub fn path_and_query(&self) -> Option<(&'b str, &'b str)> {
         let plain =

@@ -31,6 +31,7 @@ use self::boundary::Boundary;
 use self::head::{Demand, Framing, HEAD_LIMIT, Head, Reading};
 use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
+use super::drain::Counted;
 use super::{Gateway, Proxy, error_page};
 use crate::geo::Field;
 use crate::query;
@@ -70,6 +71,7 @@ impl ServerApp for Lane {
     }
 
     async fn cleanup(&self) {
+        self.gateway.drain.close_listeners();
         self.proxy.http_cleanup().await;
     }
 }
@@ -96,6 +98,8 @@ impl Lane {
         shutdown: &ShutdownWatch,
     ) -> Option<Connection<'g>> {
         let left = connection.requests_left();
+        // From here on the proxy counts the request.
+        connection.fresh = None;
         let Some(length) = request.length else {
             let session = session(connection.stream, connection.carry, left);
             self.stay_with_proxy(session, shutdown).await;
@@ -182,6 +186,8 @@ struct Connection<'g> {
     unsent: BytesMut,
     /// How many requests were served.
     served: u32,
+    /// Until the first request is served.
+    fresh: Option<Counted>,
     /// When the connection began to wait for what it is waiting for.
     since: Instant,
     state: State,
@@ -218,6 +224,7 @@ impl<'g> Connection<'g> {
             unread: false,
             unsent: BytesMut::new(),
             served: 0,
+            fresh: Some(gateway.drain.accept()),
             since: Instant::now(),
             state: State::Open,
         }
@@ -338,6 +345,10 @@ impl<'g> Connection<'g> {
                     return bytes.len();
                 }
                 Reading::Complete(head) => {
+                    if let Some(status) = head.refusal() {
+                        self.refuse(status, rest, start, out);
+                        return bytes.len();
+                    }
                     let Some(query) = plain_query(&head, &rest[head.length..]) else {
                         self.state = State::ForProxy(ForProxy::new(&head));
                         return at;
@@ -364,6 +375,7 @@ impl<'g> Connection<'g> {
         let gateway = self.gateway;
         let keep = !head.close && !gateway.drain.is_draining() && self.requests_left() > 0;
         self.served += 1;
+        self.fresh = None;
         let database = gateway.database.load();
         let answer = query::answer(query, &database);
         let now = SystemTime::now();

@@ -1,6 +1,6 @@
 //! An origin server: it notes what it is sent and answers by the path.
 //!
-//! `/large/N` is N bytes, `/chunked` three chunks, `/stall` never answers, `/close` closes instead of
+//! `/once` is answered only on a new connection, which a later request closes; `/large/N` is N bytes, `/chunked` three chunks, `/stall` never answers, `/close` closes instead of
 //! answering, `/half` closes within the body; everything else is 200 with the request's body.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -129,8 +129,10 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
 fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
     let mut out = stream.try_clone()?;
     let mut input = BufReader::new(stream);
+    let mut served = 0;
     while let Some(request) = read(&mut input)? {
         state.requests.lock().unwrap().push(request.clone());
+        served += 1;
         let target = request
             .line
             .split(' ')
@@ -143,6 +145,7 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
                 // Until the other end gives up.
                 input.read_exact(&mut [0])?;
             }
+            "/once" if served > 1 => return out.shutdown(Shutdown::Both),
             "/close" => {
                 out.shutdown(Shutdown::Both)?;
                 return Ok(());
