@@ -148,14 +148,13 @@ impl ProxyHttp for Proxy {
             .upstream
             .as_ref()
             .ok_or_else(|| status_error(502, "no upstream"))?;
-        let (address, connection) = match ctx.stale.take() {
-            Some(address) => (address, ConnectionKind::Fresh),
-            None => {
-                let next = pool.select(&ctx.tried);
-                let next = next.ok_or_else(|| status_error(502, "no peer is left to try"))?;
-                ctx.tried.push(next);
-                (next, ConnectionKind::Any)
-            }
+        let (address, connection) = if let Some(address) = ctx.stale.take() {
+            (address, ConnectionKind::Fresh)
+        } else {
+            let next = pool.select(&ctx.tried);
+            let next = next.ok_or_else(|| status_error(502, "no peer is left to try"))?;
+            ctx.tried.push(next);
+            (next, ConnectionKind::Any)
         };
         ctx.upstream_start.get_or_insert_with(Instant::now);
         // A retry sends the body again from its beginning.

@@ -19,7 +19,6 @@ use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::RunArgs;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::services::listening::Service;
-use pingora_proxy::HttpProxy;
 
 pub use database::{DatabaseError, load_database};
 pub use error_log::{open as open_error_log, start as start_error_log};
@@ -28,7 +27,7 @@ pub use stop::{Stop, StopHandle};
 
 use crate::config::Config;
 use crate::gateway::access_log::AccessLog;
-use crate::gateway::{Drain, Gateway, Lane, Proxy};
+use crate::gateway::{Drain, Gateway, Lane};
 use crate::geo::Live;
 
 /// How long a connection that was accepted last may take to send its first request.
@@ -236,10 +235,8 @@ fn pingora_server(
     };
     let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
     server.bootstrap();
-    let proxy = Proxy::new(Arc::clone(&gateway));
-    let mut proxy = HttpProxy::new(proxy, Arc::clone(&server.configuration));
-    proxy.handle_init_modules();
-    let mut service = Service::new("gateway".to_owned(), Lane::new(gateway, proxy));
+    let lane = Lane::new(gateway, &server.configuration);
+    let mut service = Service::new("gateway".to_owned(), lane);
     for address in &config.server.listen {
         // The lane reads and writes whole messages, and pingora's proxy has buffers of its own:
         // another pair on each connection would only take memory.

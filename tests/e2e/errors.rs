@@ -3,7 +3,7 @@
 use geogate::config::{self, Overrides};
 use geogate::server::Server;
 
-use crate::harness::{Gateway, Origin, Port};
+use crate::harness::{DOORS, Gateway, Origin, Port};
 
 #[test]
 fn without_an_upstream_everything_else_is_not_found() {
@@ -29,6 +29,7 @@ fn peers_that_are_all_down_are_a_bad_gateway() {
     let gateway = Gateway::with_peers(&[port.address], "", "");
     let response = gateway.client().get("/", "");
     assert_eq!(response.status, 502);
+    assert_eq!(gateway.client().get("/", DOORS[1]).status, 502);
     assert!(
         response.text().contains("currently unavailable"),
         "{}",
@@ -45,7 +46,9 @@ fn peers_that_are_all_down_are_a_bad_gateway() {
 fn a_peer_that_never_answers_is_a_gateway_timeout() {
     let origin = Origin::start();
     let gateway = Gateway::with_peers(&[origin.address], "read_timeout = '50ms'", "");
-    assert_eq!(gateway.client().get("/stall", "").status, 504);
+    for door in DOORS {
+        assert_eq!(gateway.client().get("/stall", door).status, 504);
+    }
 }
 
 #[test]

@@ -1,18 +1,43 @@
 //! What upstreams are told of a client, and what a client cannot make them believe.
 
-use crate::harness::{Gateway, Origin};
+use crate::harness::{DOORS, Gateway, Origin};
 
 const TRUST_LOOPBACK: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8', '10.0.0.0/8']\n";
 
-/// Sends header lines through a gateway; what the origin gets under `name`.
+/// Sends header lines through each door of a gateway; what the origin gets under `name`.
 #[track_caller]
 fn check(more: &str, headers: &str, expected: &[(&str, &[&str])]) {
     let origin = Origin::start();
     let gateway = Gateway::with_peers(&[origin.address], "", more);
-    assert_eq!(gateway.client().get("/", headers).status, 200);
-    let request = origin.last();
-    for (name, values) in expected {
-        assert_eq!(request.values(name), *values, "{name} of {headers:?}");
+    for door in DOORS {
+        assert_eq!(
+            gateway
+                .client()
+                .get("/", &format!("{headers}{door}"))
+                .status,
+            200
+        );
+        let request = origin.last();
+        for (name, values) in expected {
+            assert_eq!(
+                request.values(name),
+                *values,
+                "{name} of {headers:?}{door:?}"
+            );
+        }
+        for name in [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "x-nothing",
+        ] {
+            assert_eq!(
+                request.values(name),
+                [""; 0],
+                "{name} of {headers:?}{door:?}"
+            );
+        }
     }
 }
 
@@ -120,8 +145,11 @@ fn no_spelling_of_a_managed_header_gets_through() {
         let origin = Origin::start();
         let gateway = Gateway::with_peers(&[origin.address], "", more);
         let mut client = gateway.client();
-        for name in MANAGED {
-            let mut lines = String::new();
+        for (name, door) in MANAGED
+            .into_iter()
+            .flat_map(|name| DOORS.map(|door| (name, door)))
+        {
+            let mut lines = door.to_owned();
             for spelling in [
                 name.to_owned(),
                 name.to_lowercase(),
@@ -175,6 +203,20 @@ fn a_request_that_nominates_its_forwarding_headers_is_refused() {
             response.status
         );
     }
+}
+
+#[test]
+fn headers_of_one_hop_stay_there() {
+    check(
+        "",
+        "Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\n\
+         Trailer: X\r\nProxy-Authorization: Basic x\r\nAuthorization: Basic y\r\n",
+        &[
+            ("trailer", &[]),
+            ("proxy-authorization", &[]),
+            ("authorization", &["Basic y"]),
+        ],
+    );
 }
 
 #[test]

@@ -3,14 +3,11 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, Gateway, Origin};
+use crate::harness::{Client, DOORS, Gateway, Origin};
 
 const QUERY: &str = "GET /api/ip_query?ip=1.0.0.1 HTTP/1.1\r\nHost: test\r\n\r\n";
 const PROXIED: &str = "GET /page HTTP/1.1\r\nHost: test\r\n\r\n";
 const FUZHOU: &str = r#"["中国","CN","福建","350000","福州","350100","某大学","电信"]"#;
-
-/// A header that has no meaning and that only the proxy's door takes.
-const OTHER_DOOR: &str = "Connection: keep-alive, X-Nothing\r\n";
 
 /// The response's bytes without its date.
 fn raw_response(gateway: &Gateway, request: &str) -> String {
@@ -60,7 +57,7 @@ fn both_doors_give_the_same_bytes() {
         post("{\"ip\":\"\u{4e2d}\"}"),
     ] {
         let lane = raw_response(&gateway, &request);
-        let other = request.replacen("Host: test\r\n", &format!("Host: test\r\n{OTHER_DOOR}"), 1);
+        let other = request.replacen("Host: test\r\n", &format!("Host: test\r\n{}", DOORS[1]), 1);
         assert_eq!(lane, raw_response(&gateway, &other), "{request:?}");
     }
 }

@@ -8,10 +8,11 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
@@ -32,6 +33,10 @@ pub struct Boundary {
     ahead: BytesMut,
     /// Whether the other end has sent all that it will.
     ended: bool,
+    /// Whether the next write waits for the one after it.
+    hold: AtomicBool,
+    /// What waits.
+    held: BytesMut,
 }
 
 impl Boundary {
@@ -42,7 +47,14 @@ impl Boundary {
             left,
             ahead,
             ended: false,
+            hold: AtomicBool::new(false),
+            held: BytesMut::new(),
         }
+    }
+
+    /// Keeps what is written next until something else is written, and sends both at once.
+    pub fn hold_next_write(&self) {
+        self.hold.store(true, Ordering::Relaxed);
     }
 
     /// The stream and what was read from behind the request. `None` if part of the request was
@@ -66,6 +78,25 @@ impl Boundary {
             }
         }
         Poll::Pending
+    }
+}
+
+impl Boundary {
+    /// Sends what is held, and `bytes` with it; how many of `bytes` went along.
+    fn poll_held(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        while !self.held.is_empty() {
+            let parts = [io::IoSlice::new(&self.held), io::IoSlice::new(bytes)];
+            let sent = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, &parts))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            if let Some(beyond) = sent.checked_sub(self.held.len()) {
+                self.held.clear();
+                return Poll::Ready(Ok(beyond));
+            }
+            self.held.advance(sent);
+        }
+        Poll::Ready(Ok(0))
     }
 }
 
@@ -95,27 +126,24 @@ impl AsyncWrite for Boundary {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.hold.swap(false, Ordering::Relaxed) {
+            self.held.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let beyond = ready!(self.poll_held(cx, bytes))?;
+        if beyond > 0 {
+            return Poll::Ready(Ok(beyond));
+        }
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_held(cx, b""))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 }
 

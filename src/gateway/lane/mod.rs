@@ -8,6 +8,7 @@
 mod boundary;
 mod head;
 mod response;
+mod straight;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -23,12 +24,14 @@ use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use self::boundary::Boundary;
 use self::head::{Demand, Framing, HEAD_LIMIT, Head, Reading};
+use self::straight::Straight;
 use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
 use super::drain::Counted;
@@ -40,15 +43,19 @@ use crate::query;
 pub struct Lane {
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Proxy>>,
+    straight: Straight,
 }
 
 impl Lane {
-    /// A lane in front of `proxy`.
+    /// A lane in front of pingora's proxy.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, proxy: HttpProxy<Proxy>) -> Self {
+    pub fn new(gateway: Arc<Gateway>, conf: &Arc<ServerConf>) -> Self {
+        let mut proxy = HttpProxy::new(Proxy::new(Arc::clone(&gateway)), Arc::clone(conf));
+        proxy.handle_init_modules();
         Lane {
-            gateway,
+            straight: Straight::new(Proxy::new(Arc::clone(&gateway)), conf),
             proxy: Arc::new(proxy),
+            gateway,
         }
     }
 }
@@ -110,12 +117,13 @@ impl Lane {
             .min(connection.carry.len());
         let read = connection.carry.split_to(here);
         let boundary = Boundary::new(connection.stream, length - here as u64, connection.carry);
-        let session = session(Box::new(boundary), read, left);
-        let (stream, _) = self
-            .proxy
-            .process_new_http(session, shutdown)
-            .await?
-            .consume();
+        let stream = if request.straight {
+            self.straight.serve(boundary, read, left).await?
+        } else {
+            let session = session(Box::new(boundary), read, left);
+            let back = self.proxy.process_new_http(session, shutdown).await?;
+            back.consume().0
+        };
         let boundary = stream.into_any().downcast::<Boundary>().ok()?;
         (connection.stream, connection.carry) = boundary.into_parts()?;
         connection.begin_next();
@@ -157,6 +165,8 @@ enum Next {
 struct ForProxy {
     /// Length of head and body in bytes; `None` if only its end tells.
     length: Option<u64>,
+    /// Whether it can take the straight path.
+    straight: bool,
 }
 
 impl ForProxy {
@@ -169,6 +179,10 @@ impl ForProxy {
         let body = body.filter(|_| head.demand != Demand::Upgrade);
         ForProxy {
             length: body.map(|body| head.length as u64 + body),
+            straight: head.is_1_1
+                && head.framing == Framing::None
+                && head.demand == Demand::Nothing
+                && head.target.starts_with('/'),
         }
     }
 }

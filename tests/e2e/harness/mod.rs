@@ -9,6 +9,11 @@ pub use client::{Client, Response};
 pub use gateway::Gateway;
 pub use origin::Origin;
 
+/// Header lines that have no meaning and lead a request through one or the other door of the
+/// gateway: the straight path, and pingora's proxy, which alone knows what to do with options of
+/// `Connection`.
+pub const DOORS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
+
 use std::net::SocketAddr;
 
 use socket2::{Domain, Socket, Type};

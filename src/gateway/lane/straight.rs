@@ -1,0 +1,239 @@
+//! The straight path: a request without a body, to an upstream and back, in one task.
+//!
+//! pingora's proxy moves every message through channels between two loops, because a request's and
+//! a response's body may flow at a time. Where there is no body to flow up, one loop does: read
+//! from the peer, write to the client. Parsing and framing are pingora's on both sides, and every
+//! decision is made by the same phases of [`Proxy`], in the same order, so this door differs from the
+//! other in nothing but time.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use http::header;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::v1::Connector;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::v1::client::HttpSession as Upstream;
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::{ProxyHttp, Session};
+
+use super::boundary::Boundary;
+use crate::gateway::Proxy;
+use crate::gateway::proxy::Context;
+
+/// How many messages of a response are sent in one go: what a peer has sent already, without
+/// holding more of it than this.
+const BATCH: usize = 4;
+
+/// What a request must not carry to the next hop (RFC 9110, 7.6.1). What `Connection` names besides
+/// is not for this door.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "http2-settings",
+];
+
+/// The straight path and its connections to upstreams.
+pub struct Straight {
+    proxy: Proxy,
+    connector: Connector,
+}
+
+impl Straight {
+    /// A path on which `proxy` decides.
+    pub fn new(proxy: Proxy, conf: &ServerConf) -> Self {
+        Straight {
+            proxy,
+            connector: Connector::new(Some(ConnectorOptions::from_server_conf(conf))),
+        }
+    }
+
+    /// Serves the request that begins with `read`; the stream afterwards, if it can carry another.
+    pub async fn serve(
+        &self,
+        boundary: Boundary,
+        read: BytesMut,
+        requests_left: u32,
+    ) -> Option<Stream> {
+        let mut session = Session::new_h1(Box::new(boundary));
+        session.set_pipelined_prefix(read);
+        session.set_keepalive_reuses_remaining(Some(requests_left));
+        if !matches!(session.read_request().await, Ok(true)) {
+            // The lane has read the same head with the same parser, so this is beyond reading.
+            return None;
+        }
+        let mut ctx = self.proxy.new_ctx();
+        let result = self.answer(&mut session, &mut ctx).await;
+        if let Err(error) = &result {
+            self.proxy
+                .fail_to_proxy(&mut session, error, &mut ctx)
+                .await;
+        }
+        self.proxy
+            .logging(
+                &mut session,
+                result.as_ref().err().map(AsRef::as_ref),
+                &mut ctx,
+            )
+            .await;
+        result.ok()?;
+        let (stream, _) = session
+            .downstream_session
+            .finish()
+            .await
+            .ok()??
+            .into_parts();
+        Some(stream)
+    }
+
+    async fn answer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        self.proxy.early_request_filter(session, ctx).await?;
+        if self.proxy.request_filter(session, ctx).await? {
+            return Ok(());
+        }
+        loop {
+            let peer = self.proxy.upstream_peer(session, ctx).await?;
+            let Err(error) = self.try_peer(session, &peer, ctx).await else {
+                return Ok(());
+            };
+            if !error.retry() {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn try_peer(
+        &self,
+        session: &mut Session,
+        peer: &HttpPeer,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let connection = self.connector.get_http_session(peer).await;
+        let (mut upstream, reused) = connection.map_err(|mut error| {
+            error.as_up();
+            self.proxy.fail_to_connect(session, peer, ctx, error)
+        })?;
+        upstream.read_timeout = peer.options.read_timeout;
+        upstream.write_timeout = peer.options.write_timeout;
+        match self.exchange(session, &mut upstream, ctx).await {
+            Ok(()) => {
+                let idle: Option<Duration> = peer.idle_timeout();
+                self.connector
+                    .release_http_session(upstream, peer, idle)
+                    .await;
+                Ok(())
+            }
+            Err(error) => Err(self
+                .proxy
+                .error_while_proxy(peer, session, error, ctx, reused)),
+        }
+    }
+
+    /// Sends the request and passes the response on.
+    async fn exchange(
+        &self,
+        session: &mut Session,
+        upstream: &mut Upstream,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let mut request = session.req_header().clone();
+        strip_hop_by_hop(&mut request);
+        self.proxy
+            .upstream_request_filter(session, &mut request, ctx)
+            .await?;
+        let sent = upstream.write_request_header(Box::new(request)).await;
+        sent.map_err(Error::into_up)?;
+        loop {
+            let mut batch = self.next_batch(session, upstream).await?;
+            for task in &mut batch {
+                if let HttpTask::Header(header, end) = task {
+                    frame(session, header, *end)?;
+                    self.proxy.response_filter(session, header, ctx).await?;
+                }
+            }
+            if let [HttpTask::Header(..), HttpTask::Body(..), ..] = &batch[..] {
+                hold_head(session);
+            }
+            if session
+                .as_downstream_mut()
+                .response_duplex_vec(batch)
+                .await?
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next message of the peer, and those behind it that are here already.
+    async fn next_batch(
+        &self,
+        session: &mut Session,
+        upstream: &mut Upstream,
+    ) -> Result<Vec<HttpTask>> {
+        let first = tokio::select! {
+            biased;
+            task = upstream.read_response_task() => task.map_err(Error::into_up)?,
+            gone = session.as_downstream_mut().read_body_or_idle(true) => {
+                let gone = gone.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed));
+                return Err(gone.into_down());
+            }
+        };
+        let mut last = is_last(&first);
+        let mut batch = vec![first];
+        while !last && batch.len() < BATCH {
+            let Some(next) = upstream.read_response_task().now_or_never() else {
+                break;
+            };
+            let next = next.map_err(Error::into_up)?;
+            last = is_last(&next);
+            batch.push(next);
+        }
+        Ok(batch)
+    }
+}
+
+fn is_last(task: &HttpTask) -> bool {
+    match task {
+        HttpTask::Header(_, end) | HttpTask::Body(_, end) | HttpTask::UpgradedBody(_, end) => *end,
+        HttpTask::Trailer(_) | HttpTask::Done | HttpTask::Failed(_) => true,
+    }
+}
+
+fn strip_hop_by_hop(request: &mut RequestHeader) {
+    for name in HOP_BY_HOP {
+        request.remove_header(name);
+    }
+}
+
+/// A response that ends with its connection becomes a chunked one, so that the client's connection
+/// need not end as well.
+fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<()> {
+    let has_none = session.req_header().method == http::Method::HEAD
+        || response.status.is_informational()
+        || matches!(response.status.as_u16(), 204 | 304);
+    let is_framed = response.headers.contains_key(header::CONTENT_LENGTH)
+        || response.headers.contains_key(header::TRANSFER_ENCODING);
+    if !has_none && !is_framed && !end {
+        response.set_version(http::Version::HTTP_11);
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
+}
+
+/// The head of a response goes out with the first part of its body, in one write.
+fn hold_head(session: &Session) {
+    let stream = session.as_downstream().stream();
+    if let Some(boundary) = stream.and_then(|stream| stream.as_any().downcast_ref::<Boundary>()) {
+        boundary.hold_next_write();
+    }
+}
