@@ -8,7 +8,7 @@ mod line;
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 pub use line::Entry;
 
+use super::shard::{SHARDS, shard};
 use crate::config::model::{self, LogFormat, LogTarget};
 
 /// A buffer that holds this much is handed to the writer.
@@ -23,10 +24,6 @@ const BUFFER: usize = 64 << 10;
 
 /// How many full buffers may wait for the writer: 64 MiB.
 const QUEUE: usize = 1024;
-
-/// Buffers that workers share by their thread's number. More than there are cores of any host
-/// that this runs on, or threads wait for each other at times.
-const SHARDS: usize = 64;
 
 /// The access log.
 pub struct AccessLog {
@@ -133,15 +130,6 @@ impl Drop for AccessLog {
 /// A worker that panicked while it wrote a line leaves a line cut short, no more.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A number for each thread, so that no two workers share a buffer.
-fn shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-    }
-    SHARD.with(|shard| *shard)
 }
 
 fn count_lines(lines: &[u8]) -> u64 {

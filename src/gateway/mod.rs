@@ -11,6 +11,7 @@ pub mod error_page;
 pub mod geo_headers;
 pub mod lane;
 pub mod proxy;
+mod shard;
 pub mod upstream;
 
 use std::sync::Arc;

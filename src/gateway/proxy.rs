@@ -20,7 +20,7 @@ use super::client_ip::{self, Origin, PeerAddr};
 use super::drain::Counted;
 use super::error_page;
 use super::geo_headers::{self, Scheme};
-use super::upstream::ConnectionKind;
+use super::upstream::{ConnectionKind, Pool};
 use crate::geo::{Database, Field, Place};
 use crate::query::{self, Answer, QueryError};
 
@@ -144,21 +144,7 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        let pool = self
-            .upstream
-            .as_ref()
-            .ok_or_else(|| status_error(502, "no upstream"))?;
-        let (address, connection) = if let Some(address) = ctx.stale.take() {
-            (address, ConnectionKind::Fresh)
-        } else {
-            let next = pool.select(&ctx.tried);
-            let next = next.ok_or_else(|| status_error(502, "no peer is left to try"))?;
-            ctx.tried.push(next);
-            (next, ConnectionKind::Any)
-        };
-        ctx.upstream_start.get_or_insert_with(Instant::now);
-        // A retry sends the body again from its beginning.
-        ctx.body_bytes = 0;
+        let (pool, address, connection) = self.choose_peer(ctx)?;
         Ok(Box::new(pool.http_peer(address, connection)))
     }
 
@@ -293,6 +279,27 @@ impl Proxy {
         session.set_total_drain_timeout(Some(self.client.read_timeout));
         let keep = !self.drain.is_draining() && may_keep(session.req_header());
         session.set_keepalive(keep.then_some(self.client.keepalive_timeout.as_secs()));
+    }
+
+    /// The peer for the next try of a request, and whether a kept connection to it will do.
+    pub(super) fn choose_peer(
+        &self,
+        ctx: &mut Context,
+    ) -> Result<(&Pool, SocketAddr, ConnectionKind)> {
+        let pool = self
+            .upstream
+            .as_ref()
+            .ok_or_else(|| status_error(502, "no upstream"))?;
+        ctx.upstream_start.get_or_insert_with(Instant::now);
+        // A retry sends the body again from its beginning.
+        ctx.body_bytes = 0;
+        if let Some(address) = ctx.stale.take() {
+            return Ok((pool, address, ConnectionKind::Fresh));
+        }
+        let next = pool.select(&ctx.tried);
+        let next = next.ok_or_else(|| status_error(502, "no peer is left to try"))?;
+        ctx.tried.push(next);
+        Ok((pool, next, ConnectionKind::Any))
     }
 
     /// Who is the client, and where.

@@ -121,9 +121,17 @@ impl Pool {
     /// # Panics
     /// If it did not.
     #[must_use]
+    pub fn template(&self, address: SocketAddr) -> &HttpPeer {
+        &self.peer(address).expect("a peer of this pool").template
+    }
+
+    /// As [`Pool::template`], for pingora's proxy, which wants one of its own.
+    ///
+    /// # Panics
+    /// If [`Pool::select`] did not give the peer.
+    #[must_use]
     pub fn http_peer(&self, address: SocketAddr, connection: ConnectionKind) -> HttpPeer {
-        let state = self.peer(address).expect("a peer of this pool");
-        let mut peer = state.template.clone();
+        let mut peer = self.template(address).clone();
         if connection == ConnectionKind::Fresh {
             // pingora keeps connections by group: in a group of its own there is none yet.
             peer.group_key = self.fresh_groups.fetch_add(1, Ordering::Relaxed) + 1;

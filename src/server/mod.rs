@@ -235,7 +235,11 @@ fn pingora_server(
     };
     let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
     server.bootstrap();
-    let lane = Lane::new(gateway, &server.configuration);
+    let idle_timeout = config
+        .upstream
+        .as_ref()
+        .map_or(Duration::ZERO, |u| u.idle_timeout);
+    let lane = Lane::new(gateway, &server.configuration, idle_timeout);
     let mut service = Service::new("gateway".to_owned(), lane);
     for address in &config.server.listen {
         // The lane reads and writes whole messages, and pingora's proxy has buffers of its own:

@@ -7,6 +7,7 @@
 
 mod boundary;
 mod head;
+mod kept;
 mod response;
 mod straight;
 
@@ -47,13 +48,19 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane in front of pingora's proxy.
+    /// A lane in front of pingora's proxy. Idle connections to upstreams are kept for
+    /// `idle_timeout`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, conf: &Arc<ServerConf>) -> Self {
+    pub fn new(gateway: Arc<Gateway>, conf: &Arc<ServerConf>, idle_timeout: Duration) -> Self {
         let mut proxy = HttpProxy::new(Proxy::new(Arc::clone(&gateway)), Arc::clone(conf));
         proxy.handle_init_modules();
         Lane {
-            straight: Straight::new(Proxy::new(Arc::clone(&gateway)), conf),
+            straight: Straight::new(
+                Proxy::new(Arc::clone(&gateway)),
+                conf,
+                conf.upstream_keepalive_pool_size,
+                idle_timeout,
+            ),
             proxy: Arc::new(proxy),
             gateway,
         }

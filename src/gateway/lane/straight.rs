@@ -6,6 +6,7 @@
 //! decision is made by the same phases of [`Proxy`], in the same order, so this door differs from the
 //! other in nothing but time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -18,13 +19,14 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession as Upstream;
 use pingora::server::configuration::ServerConf;
-use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
+use super::kept::Kept;
 use crate::gateway::Proxy;
 use crate::gateway::proxy::Context;
+use crate::gateway::upstream::ConnectionKind;
 
 /// How many messages of a response are sent in one go: what a peer has sent already, without
 /// holding more of it than this.
@@ -46,13 +48,16 @@ const HOP_BY_HOP: [&str; 8] = [
 /// The straight path and its connections to upstreams.
 pub struct Straight {
     proxy: Proxy,
+    /// Connects. What it would keep itself stays empty: nothing is ever given back to it.
     connector: Connector,
+    kept: Arc<Kept>,
 }
 
 impl Straight {
-    /// A path on which `proxy` decides.
-    pub fn new(proxy: Proxy, conf: &ServerConf) -> Self {
+    /// A path on which `proxy` decides, that keeps so many connections for so long.
+    pub fn new(proxy: Proxy, conf: &ServerConf, keep: usize, idle_timeout: Duration) -> Self {
         Straight {
+            kept: Arc::new(Kept::new(keep, idle_timeout)),
             proxy,
             connector: Connector::new(Some(ConnectorOptions::from_server_conf(conf))),
         }
@@ -101,42 +106,44 @@ impl Straight {
         if self.proxy.request_filter(session, ctx).await? {
             return Ok(());
         }
-        loop {
-            let peer = self.proxy.upstream_peer(session, ctx).await?;
-            let Err(error) = self.try_peer(session, &peer, ctx).await else {
-                return Ok(());
-            };
+        while let Err(error) = self.try_peer(session, ctx).await {
             if !error.retry() {
                 return Err(error);
             }
         }
+        Ok(())
     }
 
-    async fn try_peer(
-        &self,
-        session: &mut Session,
-        peer: &HttpPeer,
-        ctx: &mut Context,
-    ) -> Result<()> {
-        let connection = self.connector.get_http_session(peer).await;
-        let (mut upstream, reused) = connection.map_err(|mut error| {
-            error.as_up();
-            self.proxy.fail_to_connect(session, peer, ctx, error)
-        })?;
+    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let (pool, address, connection) = self.proxy.choose_peer(ctx)?;
+        let peer = pool.template(address);
+        let kept = match connection {
+            ConnectionKind::Any => self.kept.take(address),
+            ConnectionKind::Fresh => None,
+        };
+        let reused = kept.is_some();
+        let mut upstream = match kept {
+            Some(stream) => Upstream::new_with_options(stream, peer),
+            None => match self.connector.get_http_session(peer).await {
+                Ok((upstream, _)) => upstream,
+                Err(mut error) => {
+                    error.as_up();
+                    return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
+                }
+            },
+        };
         upstream.read_timeout = peer.options.read_timeout;
         upstream.write_timeout = peer.options.write_timeout;
-        match self.exchange(session, &mut upstream, ctx).await {
-            Ok(()) => {
-                let idle: Option<Duration> = peer.idle_timeout();
-                self.connector
-                    .release_http_session(upstream, peer, idle)
-                    .await;
-                Ok(())
-            }
-            Err(error) => Err(self
+        if let Err(error) = self.exchange(session, &mut upstream, ctx).await {
+            return Err(self
                 .proxy
-                .error_while_proxy(peer, session, error, ctx, reused)),
+                .error_while_proxy(peer, session, error, ctx, reused));
         }
+        upstream.respect_keepalive();
+        if let Some(stream) = upstream.reuse().await {
+            self.kept.put(address, stream);
+        }
+        Ok(())
     }
 
     /// Sends the request and passes the response on.
@@ -210,8 +217,11 @@ fn is_last(task: &HttpTask) -> bool {
 }
 
 fn strip_hop_by_hop(request: &mut RequestHeader) {
-    for name in HOP_BY_HOP {
-        request.remove_header(name);
+    // Few requests have any, and looking costs less than removing what is not there.
+    let is_one = |name: &&http::HeaderName| HOP_BY_HOP.contains(&name.as_str());
+    let found: Vec<_> = request.headers.keys().filter(is_one).cloned().collect();
+    for name in found {
+        request.remove_header(&name);
     }
 }
 
