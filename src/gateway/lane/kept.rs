@@ -93,7 +93,9 @@ fn is_silent(stream: &mut Stream) -> bool {
     let mut byte = [0];
     let mut buffer = ReadBuf::new(&mut byte);
     let mut context = Context::from_waker(Waker::noop());
-    Pin::new(stream).poll_read(&mut context, &mut buffer).is_pending()
+    Pin::new(stream)
+        .poll_read(&mut context, &mut buffer)
+        .is_pending()
 }
 
 /// Closes what is closed or old, until the pool itself is gone.
