@@ -24,12 +24,16 @@
 //!
 //! # One request
 //!
-//! pingora reads the head and calls [`gateway::proxy`]. [`gateway::client_ip`] finds the client
-//! behind trusted hops, one lookup in [`geo::Database`] finds its place, and both stay in the
-//! request's context. An IP query, in whatever spelling of its path, is answered by [`query`]; what
-//! else comes goes to a peer that [`gateway::upstream`] selects, after [`gateway::geo_headers`] has
-//! replaced what the client said of itself by what we know. A failure is tried on another peer
-//! where that is safe, or ends in [`gateway::error_page`]. Every request leaves one line in
+//! pingora accepts a connection and gives it to [`gateway::lane`], which reads the head of each
+//! request, strictly. A plain IP query is answered there and then by [`query`]. Anything else goes
+//! through the phases of [`gateway::proxy`]: driven by the lane's own straight path if the request
+//! has no body, by pingora's proxy otherwise, with the same decisions either way.
+//! [`gateway::client_ip`] finds the client behind trusted hops, one lookup in [`geo::Database`] finds
+//! its place, and both stay in the request's context. A query in whatever spelling of its path is
+//! answered by the same code as in the lane; what else comes goes to a peer that
+//! [`gateway::upstream`] selects, after [`gateway::geo_headers`] has replaced what the client said of
+//! itself by what we know. A failure is tried on another peer where that is safe, or ends in
+//! [`gateway::error_page`]. Every request, through whichever door, leaves one line in
 //! [`gateway::access_log`].
 
 pub mod cli;

@@ -1,8 +1,8 @@
 //! What happens to a connection.
 //!
-//! There are two doors: the [`lane`] takes a connection and answers plain IP queries at once; all
-//! else it hands to the [`proxy`], where pingora calls in. Both are a few calls to the modules beside
-//! them, which decide with values and pure functions and know no session, so the doors cannot differ.
+//! The [`lane`] takes every connection and answers plain IP queries at once; all else goes through
+//! the phases of the [`proxy`]. Both are a few calls to the modules beside them, which decide with
+//! values and pure functions and know no session, so that the doors cannot differ.
 
 pub mod access_log;
 pub mod client_ip;

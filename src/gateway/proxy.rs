@@ -1,6 +1,7 @@
-//! The door through pingora's proxy: `impl ProxyHttp`.
+//! What happens to a request that is proxied, phase by phase: `impl ProxyHttp`.
 //!
-//! Each phase is a few named calls; what they decide stands in the modules beside this one.
+//! Each phase is a few named calls; what they decide stands in the modules beside this one. pingora
+//! calls the phases, or the lane's straight path does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -63,7 +63,7 @@ impl Entry<'_> {
         escape_or_dash(&user(self.authorization), out);
         out.extend_from_slice(b" [");
         with_times(self.time, |times| {
-            out.extend_from_slice(times.local.as_bytes())
+            out.extend_from_slice(times.local.as_bytes());
         });
         out.extend_from_slice(b"] \"");
         escape_or_dash(self.method, out);
