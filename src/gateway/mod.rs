@@ -10,6 +10,7 @@ pub mod drain;
 pub mod error_page;
 pub mod geo_headers;
 pub mod lane;
+mod message;
 pub mod proxy;
 mod shard;
 pub mod upstream;

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,16 +21,13 @@ use super::client_ip::{self, Origin, PeerAddr};
 use super::drain::Counted;
 use super::error_page;
 use super::geo_headers::{self, Scheme};
+use super::message::{Discard, linger, read_body, send};
 use super::upstream::{ConnectionKind, Pool};
 use crate::geo::{Database, Field, Place};
 use crate::query::{self, Answer, QueryError};
 
 /// Status of a request whose client left before there was an answer, as nginx logs it.
 const CLIENT_LEFT: u16 = 499;
-
-/// How much of a request, and for how long, is read after an answer that refuses it.
-const LINGER_BYTES: usize = 16 << 20;
-const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// The proxy's side of the gateway.
 pub struct Proxy(Arc<Gateway>);
@@ -404,54 +401,6 @@ impl Proxy {
     }
 }
 
-/// Where a body that nobody asked for goes.
-struct Discard;
-
-impl Extend<u8> for Discard {
-    fn extend<T: IntoIterator<Item = u8>>(&mut self, _: T) {}
-}
-
-/// Reads a body to its end, so that the connection can carry another request after the answer;
-/// `false` if it is longer than `limit` bytes, and then part of it is still to come.
-async fn read_body(
-    session: &mut Session,
-    limit: u64,
-    body: &mut (impl Extend<u8> + Send),
-) -> Result<bool> {
-    let expect = session.get_header_bytes(header::EXPECT);
-    if expect.eq_ignore_ascii_case(b"100-continue") {
-        session
-            .as_downstream_mut()
-            .write_continue_response()
-            .await?;
-    }
-    let mut length = 0;
-    while let Some(part) = session.as_downstream_mut().read_request_body().await? {
-        length += part.len() as u64;
-        if length > limit {
-            return Ok(false);
-        }
-        body.extend(part);
-    }
-    Ok(true)
-}
-
-/// Reads on for a while after an answer that came before the request's end. Closing with unread
-/// data makes the system reset the connection, and the client would lose the answer.
-async fn linger(session: &mut Session) {
-    let read = async {
-        let mut length = 0;
-        while let Ok(Some(part)) = session.as_downstream_mut().read_request_body().await {
-            length += part.len();
-            if length > LINGER_BYTES {
-                break;
-            }
-        }
-    };
-    // Out of time or not, the connection is closed next.
-    let _ = tokio::time::timeout(LINGER_TIME, read).await;
-}
-
 /// Whether a request leaves it to us to keep the connection. An HTTP/1.0 client has to ask for it,
 /// which pingora forgets once it is told a time. `Connection: close` it remembers.
 fn may_keep(request: &RequestHeader) -> bool {
@@ -470,18 +419,6 @@ fn answer_header(answer: &Answer) -> Result<ResponseHeader> {
         header.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
     }
     Ok(header)
-}
-
-/// Sends a whole response; the body of one to `HEAD` stays here.
-async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
-    let empty = body.is_empty() || session.req_header().method == http::Method::HEAD;
-    session
-        .write_response_header(Box::new(header), empty)
-        .await?;
-    if !empty {
-        session.write_response_body(Some(body), true).await?;
-    }
-    Ok(())
 }
 
 fn scheme(session: &Session) -> Scheme {

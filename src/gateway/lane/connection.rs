@@ -1,0 +1,390 @@
+//! One client's connection, between two requests for the proxy: read, answer, send, wait.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Buf, BytesMut};
+use pingora::protocols::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::head::{self, Demand, Framing, HEAD_LIMIT, Head, Reading};
+use super::response;
+use crate::gateway::access_log::Entry;
+use crate::gateway::client_ip::{self, PeerAddr};
+use crate::gateway::drain::Counted;
+use crate::gateway::{Gateway, error_page};
+use crate::geo::Field;
+use crate::query;
+
+/// What comes next on a connection that the lane cannot serve itself any further.
+pub enum Next {
+    /// Nothing: it ended.
+    End,
+    /// A request for the proxy, which begins with what was read.
+    Proxy(ForProxy),
+}
+
+/// A request that is not a plain query.
+#[derive(Clone, Copy)]
+pub struct ForProxy {
+    /// Length of head and body in bytes; `None` if only its end tells.
+    pub length: Option<u64>,
+    /// Whether it can take the straight path.
+    pub straight: bool,
+}
+
+impl ForProxy {
+    fn new(head: &Head) -> Self {
+        let body = match head.framing {
+            Framing::None => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked => None,
+        };
+        let body = body.filter(|_| head.demand != Demand::Upgrade);
+        ForProxy {
+            length: body.map(|body| head.length as u64 + body),
+            straight: head.is_1_1
+                && head.framing == Framing::None
+                && head.demand == Demand::Nothing
+                && head.target.starts_with('/'),
+        }
+    }
+}
+
+/// One client's connection between two requests for the proxy.
+pub struct Connection<'g> {
+    gateway: &'g Gateway,
+    pub stream: Stream,
+    peer: PeerAddr,
+    /// What was read and not served: the start of a head, or a request for the proxy.
+    pub carry: BytesMut,
+    /// Whether `carry` was not looked at yet.
+    unread: bool,
+    /// What was answered and not sent: the client is slower than its answers.
+    unsent: BytesMut,
+    /// How many requests were served.
+    served: u32,
+    /// Until the first request is served.
+    fresh: Option<Counted>,
+    /// When the connection began to wait for what it is waiting for.
+    since: Instant,
+    state: State,
+}
+
+/// Whether a connection goes on after what is unsent.
+#[derive(Clone, Copy)]
+enum State {
+    Open,
+    Ending,
+    ForProxy(ForProxy),
+}
+
+/// Buffers that a thread's connections share: one is only ever used within one poll.
+struct Scratch {
+    input: Box<[u8]>,
+    output: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        input: vec![0; HEAD_LIMIT].into_boxed_slice(),
+        output: Vec::new(),
+    });
+}
+
+impl<'g> Connection<'g> {
+    /// A connection that was just accepted.
+    pub fn new(gateway: &'g Gateway, stream: Stream, peer: PeerAddr) -> Self {
+        Connection {
+            gateway,
+            stream,
+            peer,
+            carry: BytesMut::new(),
+            unread: false,
+            unsent: BytesMut::new(),
+            served: 0,
+            fresh: Some(gateway.drain.accept()),
+            since: Instant::now(),
+            state: State::Open,
+        }
+    }
+
+    /// The proxy has the request: it counts it from here on.
+    pub fn begin_proxied(&mut self) {
+        self.fresh = None;
+    }
+
+    /// The proxy served the request.
+    pub fn begin_next(&mut self) {
+        self.served += 1;
+        self.since = Instant::now();
+        self.unread = !self.carry.is_empty();
+    }
+
+    /// How many requests may follow the one that comes now.
+    pub fn requests_left(&self) -> u32 {
+        self.gateway
+            .client
+            .keepalive_requests
+            .saturating_sub(self.served + 1)
+    }
+
+    /// Answers queries until there is something else.
+    pub async fn next(&mut self, mut timer: Pin<&mut Sleep>) -> Next {
+        poll_fn(|cx| {
+            let next = self.poll_next(cx);
+            if next.is_pending() && self.poll_patience(cx, timer.as_mut()).is_ready() {
+                return Poll::Ready(Next::End);
+            }
+            next
+        })
+        .await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            if !self.unsent.is_empty() && ready!(self.poll_send(cx)).is_err() {
+                return Poll::Ready(Next::End);
+            }
+            match self.state {
+                State::Open => {}
+                State::Ending => return Poll::Ready(Next::End),
+                State::ForProxy(request) => {
+                    self.state = State::Open;
+                    return Poll::Ready(Next::Proxy(request));
+                }
+            }
+            let turn = SCRATCH.with_borrow_mut(|scratch| self.poll_turn(cx, scratch));
+            if ready!(turn).is_err() {
+                return Poll::Ready(Next::End);
+            }
+        }
+    }
+
+    /// Reads once, answers what came, and sends what the socket takes.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<io::Result<()>> {
+        let Scratch { input, output } = scratch;
+        let mut read = 0;
+        if !std::mem::take(&mut self.unread) {
+            let mut buffer = ReadBuf::new(input);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            read = buffer.filled().len();
+            if read == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        let now = Instant::now();
+        if self.carry.is_empty() {
+            self.since = now;
+        }
+        output.clear();
+        if self.carry.is_empty() {
+            let served = self.serve(&input[..read], now, output);
+            self.carry.extend_from_slice(&input[served..read]);
+        } else {
+            let mut bytes = std::mem::take(&mut self.carry);
+            bytes.extend_from_slice(&input[..read]);
+            let served = self.serve(&bytes, now, output);
+            bytes.advance(served);
+            if !bytes.is_empty() {
+                self.carry = bytes;
+            }
+        }
+        if output.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.since = now;
+        let sent = match Pin::new(&mut self.stream).poll_write(cx, output) {
+            Poll::Ready(sent) => sent?,
+            Poll::Pending => 0,
+        };
+        self.unsent.extend_from_slice(&output[sent..]);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.advance(sent);
+            self.since = Instant::now();
+        }
+        // The memory goes with the last byte.
+        self.unsent = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Answers the queries at the start of `bytes`; how many bytes need not be kept.
+    fn serve(&mut self, bytes: &[u8], start: Instant, out: &mut Vec<u8>) -> usize {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let mut slots = head::slots();
+            match head::read(rest, &mut slots) {
+                Reading::Partial => return at,
+                Reading::Refused(status) => {
+                    self.refuse(status, rest, start, out);
+                    return bytes.len();
+                }
+                Reading::Complete(head) => {
+                    if let Some(status) = head.refusal() {
+                        self.refuse(status, rest, start, out);
+                        return bytes.len();
+                    }
+                    let Some(query) = plain_query(&head, &rest[head.length..]) else {
+                        self.state = State::ForProxy(ForProxy::new(&head));
+                        return at;
+                    };
+                    at += head.length + query.body.len();
+                    if !self.answer(&head, &query, start, out) {
+                        self.state = State::Ending;
+                        return bytes.len();
+                    }
+                }
+            }
+        }
+        at
+    }
+
+    /// Whether the connection is kept.
+    fn answer(
+        &mut self,
+        head: &Head,
+        query: &query::Request,
+        start: Instant,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let gateway = self.gateway;
+        let keep = !head.close && !gateway.drain.is_draining() && self.requests_left() > 0;
+        self.served += 1;
+        self.fresh = None;
+        let database = gateway.database.load();
+        let answer = query::answer(query, &database);
+        let now = SystemTime::now();
+        let with_body = query.method != "HEAD";
+        response::write(out, &answer, with_body, keep, now);
+        if gateway.access_log.is_on() {
+            let origin = client_ip::resolve(self.peer, head, &gateway.client_ip);
+            let client = origin.client.ip();
+            let place = database.lookup(client);
+            gateway.access_log.log(&Entry {
+                time: now,
+                client,
+                country: place.map_or("", |place| place.text(Field::CountryCode)),
+                authorization: head.value("authorization"),
+                method: head.method.as_bytes(),
+                target: head.target.as_bytes(),
+                protocol: "HTTP/1.1",
+                status: answer.status,
+                body_bytes: if with_body { answer.body.len() } else { 0 },
+                referer: head.value("referer"),
+                user_agent: head.value("user-agent"),
+                forwarded_for: head.value("x-forwarded-for"),
+                upstream: &[],
+                request_time: start.elapsed(),
+                upstream_time: None,
+            });
+        }
+        keep
+    }
+
+    /// Answers a head that nobody should read in one of two ways, and ends the connection.
+    fn refuse(&mut self, status: u16, bytes: &[u8], start: Instant, out: &mut Vec<u8>) {
+        let gateway = self.gateway;
+        let page = gateway.error_pages.page(status);
+        response::write_refusal(out, status, error_page::CONTENT_TYPE, &page);
+        self.state = State::Ending;
+        let line = bytes
+            .split(|byte| matches!(byte, b'\r' | b'\n'))
+            .next()
+            .unwrap_or_default();
+        let mut words = line.splitn(2, |&byte| byte == b' ');
+        let client = self.peer.ip();
+        let database = gateway.database.load();
+        gateway.access_log.log(&Entry {
+            time: SystemTime::now(),
+            client,
+            country: database
+                .lookup(client)
+                .map_or("", |place| place.text(Field::CountryCode)),
+            authorization: b"",
+            method: words.next().unwrap_or_default(),
+            target: words.next().unwrap_or_default(),
+            protocol: "",
+            status,
+            body_bytes: page.len(),
+            referer: b"",
+            user_agent: b"",
+            forwarded_for: b"",
+            upstream: &[],
+            request_time: start.elapsed(),
+            upstream_time: None,
+        });
+    }
+
+    /// Ready when the connection waited too long for what it is waiting for.
+    ///
+    /// The timer is moved only when it has to be: a connection that is busy never touches it.
+    fn poll_patience(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+        let deadline = tokio::time::Instant::from_std(self.since + self.patience());
+        if deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if tokio::time::Instant::now() >= deadline {
+                self.give_up(cx);
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    fn patience(&self) -> Duration {
+        let client = &self.gateway.client;
+        if !self.unsent.is_empty() {
+            client.write_timeout
+        } else if self.served == 0 || !self.carry.is_empty() {
+            client.header_timeout
+        } else {
+            client.keepalive_timeout
+        }
+    }
+
+    /// Tells a client that is too slow with its head, if it has begun one and can hear.
+    fn give_up(&mut self, cx: &mut Context<'_>) {
+        if self.unsent.is_empty() && !self.carry.is_empty() {
+            let (carry, mut out) = (std::mem::take(&mut self.carry), Vec::new());
+            self.refuse(408, &carry, self.since, &mut out);
+            // It fits the socket's empty buffer, or the client is past hearing.
+            let _ = Pin::new(&mut self.stream).poll_write(cx, &out);
+        }
+    }
+}
+
+/// The query that a request is, if it is one in its plain form and its body is all there.
+fn plain_query<'r>(head: &Head<'_, 'r>, rest: &'r [u8]) -> Option<query::Request<'r>> {
+    if !head.is_1_1 || head.demand != Demand::Nothing {
+        return None;
+    }
+    let (path, query) = head.path_and_query()?;
+    let body = match (head.method, head.framing) {
+        ("GET" | "HEAD", Framing::None | Framing::Length(0)) => &b""[..],
+        ("POST", Framing::Length(length)) if length <= query::BODY_LIMIT as u64 => {
+            rest.get(..length as usize)?
+        }
+        _ => return None,
+    };
+    query::is_query(path.as_bytes()).then_some(query::Request {
+        method: head.method,
+        query: query.as_bytes(),
+        body,
+    })
+}

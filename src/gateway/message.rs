@@ -1,0 +1,73 @@
+//! Whole messages of a session: a request's body read, a response sent.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+
+/// How much of a request, and for how long, is read after an answer that refuses it.
+const LINGER_BYTES: usize = 16 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(5);
+
+/// Where a body that nobody asked for goes.
+pub struct Discard;
+
+impl Extend<u8> for Discard {
+    fn extend<T: IntoIterator<Item = u8>>(&mut self, _: T) {}
+}
+
+/// Reads a body to its end, so that the connection can carry another request after the answer;
+/// `false` if it is longer than `limit` bytes, and then part of it is still to come.
+pub async fn read_body(
+    session: &mut Session,
+    limit: u64,
+    body: &mut (impl Extend<u8> + Send),
+) -> Result<bool> {
+    let expect = session.get_header_bytes(header::EXPECT);
+    if expect.eq_ignore_ascii_case(b"100-continue") {
+        session
+            .as_downstream_mut()
+            .write_continue_response()
+            .await?;
+    }
+    let mut length = 0;
+    while let Some(part) = session.as_downstream_mut().read_request_body().await? {
+        length += part.len() as u64;
+        if length > limit {
+            return Ok(false);
+        }
+        body.extend(part);
+    }
+    Ok(true)
+}
+
+/// Reads on for a while after an answer that came before the request's end. Closing with unread
+/// data makes the system reset the connection, and the client would lose the answer.
+pub async fn linger(session: &mut Session) {
+    let read = async {
+        let mut length = 0;
+        while let Ok(Some(part)) = session.as_downstream_mut().read_request_body().await {
+            length += part.len();
+            if length > LINGER_BYTES {
+                break;
+            }
+        }
+    };
+    // Out of time or not, the connection is closed next.
+    let _ = tokio::time::timeout(LINGER_TIME, read).await;
+}
+
+/// Sends a whole response; the body of one to `HEAD` stays here.
+pub async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+    let empty = body.is_empty() || session.req_header().method == http::Method::HEAD;
+    session
+        .write_response_header(Box::new(header), empty)
+        .await?;
+    if !empty {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
