@@ -1,9 +1,10 @@
-//! The query lane: IP queries are answered before the proxy machinery is entered.
+//! The query lane: IP queries are answered before any proxy machinery is entered.
 //!
 //! A plain query costs one read, one lookup and one write. There is no task, no channel, no header
 //! map and no allocation for it, and a connection that waits holds no buffer: reading, answering and
 //! writing happen in one poll, in buffers that belong to the thread. What is not a plain query goes
-//! to pingora's proxy, bytes untouched, and the connection comes back from there.
+//! on, bytes untouched: without a body along the straight path, otherwise to pingora's proxy. The
+//! connection comes back from either.
 
 mod boundary;
 mod connection;
