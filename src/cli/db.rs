@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use structopt::StructOpt;
 
 use super::DatabaseFlags;
-use crate::geo::format::{csv, pack, read_file};
+use crate::geo::format::{Languages, csv, pack, read_file};
 use crate::geo::{Database, Field, Table};
 use crate::server::load_database;
 
@@ -165,7 +165,7 @@ impl Convert {
         let mut sources = Vec::new();
         let mut first_of: HashMap<bool, &Path> = HashMap::new();
         for input in &self.input {
-            let table = read_file(input)?;
+            let table = read_file(input, &Languages::default())?;
             if table.v4.is_empty() && table.v6.is_empty() {
                 bail!("{}: not one range", input.display());
             }

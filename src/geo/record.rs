@@ -40,11 +40,21 @@ pub enum Field {
     AdminCode,
     /// International calling code.
     DialCode,
+    /// ISO 3166-2 code of the first-level division, without the country: `CA`, `ENG`.
+    SubdivisionCode,
+    /// Postal code.
+    PostalCode,
+    /// How far the true position may lie from the coordinates, in kilometres.
+    AccuracyRadius,
+    /// Number of the autonomous system that announces the addresses, in decimal, without `AS`.
+    Asn,
+    /// Who runs that autonomous system.
+    AsOrganization,
 }
 
 impl Field {
     /// Every field, in the order of the discriminants.
-    pub const ALL: [Field; 15] = [
+    pub const ALL: [Field; 20] = [
         Field::Country,
         Field::Province,
         Field::City,
@@ -60,6 +70,11 @@ impl Field {
         Field::UtcOffset,
         Field::AdminCode,
         Field::DialCode,
+        Field::SubdivisionCode,
+        Field::PostalCode,
+        Field::AccuracyRadius,
+        Field::Asn,
+        Field::AsOrganization,
     ];
 
     /// How many fields there are.
@@ -84,6 +99,11 @@ impl Field {
             Field::UtcOffset => "utc_offset",
             Field::AdminCode => "admin_code",
             Field::DialCode => "dial_code",
+            Field::SubdivisionCode => "subdivision_code",
+            Field::PostalCode => "postal_code",
+            Field::AccuracyRadius => "accuracy_radius",
+            Field::Asn => "asn",
+            Field::AsOrganization => "as_organization",
         }
     }
 

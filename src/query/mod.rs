@@ -172,7 +172,9 @@ pub fn object(address: IpAddr, place: &Place) -> Vec<u8> {
             Field::CountryCode | Field::ProvinceCode | Field::CityCode if text.is_empty() => {
                 json.extend_from_slice(b"null");
             }
-            Field::Latitude | Field::Longitude => write_number(&mut json, text),
+            Field::Latitude | Field::Longitude | Field::AccuracyRadius | Field::Asn => {
+                write_number(&mut json, text);
+            }
             _ => write_json(&mut json, text),
         }
     }
@@ -186,6 +188,10 @@ fn write_json(out: &mut Vec<u8>, text: &str) {
 
 /// A number as one, and what the source wrote instead of a number as text.
 fn write_number(out: &mut Vec<u8>, text: &str) {
+    if let Ok(number) = text.parse::<u64>() {
+        serde_json::to_writer(out, &number).expect("an integer is always JSON");
+        return;
+    }
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => {
             serde_json::to_writer(out, &number).expect("a finite number is always JSON");

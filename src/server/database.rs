@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::model;
 use crate::geo::codes::CodesError;
-use crate::geo::format::{self, ReadError};
+use crate::geo::format::{self, Languages, ReadError};
 use crate::geo::{Codes, Database, EMBEDDED, Table};
 use crate::tree::BuildError;
 
@@ -47,9 +47,11 @@ pub fn load_database(config: &model::Database) -> Result<Database, DatabaseError
 /// Never: a test reads the embedded database.
 pub fn read_table(file: Option<&Path>) -> Result<Table, DatabaseError> {
     let Some(file) = file else {
-        return Ok(format::read(EMBEDDED).expect("the embedded database is whole"));
+        return Ok(
+            format::read(EMBEDDED, &Languages::default()).expect("the embedded database is whole")
+        );
     };
-    let table = format::read_file(file)?;
+    let table = format::read_file(file, &Languages::default())?;
     if table.v4.is_empty() && table.v6.is_empty() {
         return Err(DatabaseError::Empty(file.display().to_string()));
     }

@@ -59,7 +59,8 @@ fn main() {
 }
 
 fn load() -> Database {
-    let table = format::read(EMBEDDED).expect("the embedded pack is whole");
+    let table =
+        format::read(EMBEDDED, &format::Languages::default()).expect("the embedded pack is whole");
     Database::build(table, &Codes::built_in(), Names::Canonical).expect("its ranges are in order")
 }
 

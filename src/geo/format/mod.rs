@@ -65,17 +65,44 @@ pub enum ReadError {
     },
 }
 
+/// The languages that names are read in from a source that has several, best first.
+///
+/// Tags as the sources write them, compared without regard to case: `zh-CN`, `en`. A source's own
+/// short form (`CN` in `.ipdb`) stands for the tag whose language or region it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Languages(Vec<String>);
+
+impl Languages {
+    /// These languages, best first.
+    #[must_use]
+    pub fn new(tags: Vec<String>) -> Self {
+        Languages(tags)
+    }
+
+    /// The tags, best first.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl Default for Languages {
+    /// Chinese as mainland China writes it, then English.
+    fn default() -> Self {
+        Languages(vec!["zh-CN".to_owned(), "en".to_owned()])
+    }
+}
+
 /// Reads a database file of any known format, which is told by its content and not by its name.
 ///
 /// # Errors
 /// If the file cannot be read, is of no known format, or is damaged.
-pub fn read_file(path: &Path) -> Result<Table, ReadError> {
+pub fn read_file(path: &Path, languages: &Languages) -> Result<Table, ReadError> {
     let name = || path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| ReadError::Io {
         path: name(),
         error,
     })?;
-    read(&bytes).map_err(|error| ReadError::Format {
+    read(&bytes, languages).map_err(|error| ReadError::Format {
         path: name(),
         error,
     })
@@ -85,7 +112,7 @@ pub fn read_file(path: &Path) -> Result<Table, ReadError> {
 ///
 /// # Errors
 /// If the bytes are of no known format, or are damaged.
-pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
+pub fn read(bytes: &[u8], _languages: &Languages) -> Result<Table, FormatError> {
     if pack::looks_like(bytes) {
         pack::read(bytes)
     } else if csv::looks_like(bytes) {
