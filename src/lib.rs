@@ -11,16 +11,17 @@
 //! main      flags -> command -> exit code
 //! cli       one file a subcommand: run, check, lookup, db, completions
 //! server    composition root: database, logs, listeners, stop
+//! admin     metrics and health, on a listener of their own
 //! gateway   what happens to a connection
 //! query     the IP query API, free of any transport
 //! config    a file with positions -> types that cannot be invalid
 //! geo       what an address means: formats, codes, database
 //! tree      address -> number; the only hot loop
 //!
-//! main -> cli -> server -> gateway -> query -> geo -> tree      server, gateway -> config -> geo
+//! main -> cli -> server -> admin -> gateway -> query -> geo -> tree      server, gateway -> config -> geo
 //! ```
 //!
-//! pingora is named in `server` and `gateway` only; `geo` and `tree` know no HTTP.
+//! pingora is named in `server`, `admin` and `gateway` only; `geo` and `tree` know no HTTP.
 //!
 //! # One request
 //!
@@ -33,9 +34,10 @@
 //! answered by the same code as in the lane; what else comes goes to a peer that
 //! [`gateway::upstream`] selects, after [`gateway::geo_headers`] has replaced what the client said of
 //! itself by what we know. A failure is tried on another peer where that is safe, or ends in
-//! [`gateway::error_page`]. Every request, through whichever door, leaves one line in
-//! [`gateway::access_log`].
+//! [`gateway::error_page`]. Every request, through whichever door, is counted in
+//! [`gateway::metrics`] and leaves one line in [`gateway::access_log`].
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod gateway;

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 /// From the top down. A layer may name those after it.
-const LAYERS: [&str; 7] = ["cli", "server", "gateway", "query", "config", "geo", "tree"];
+const LAYERS: [&str; 8] = [
+    "cli", "server", "admin", "gateway", "query", "config", "geo", "tree",
+];
 
 /// A layer that stands beside another and not above it, though the list has an order.
 const NOT_BELOW: [(&str, &str); 1] = [("query", "config")];
 
 /// The layers that know pingora.
-const PINGORA: [&str; 2] = ["server", "gateway"];
+const PINGORA: [&str; 3] = ["server", "admin", "gateway"];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder)

@@ -23,6 +23,8 @@ pub struct Config {
     pub geo_headers: GeoHeaders,
     /// Where requests go that geogate does not answer itself. At most one for now.
     pub upstream: Option<Upstream>,
+    /// Where operators and their monitoring ask.
+    pub admin: Admin,
     /// What is logged of each request.
     pub access_log: AccessLog,
     /// What is logged of the server itself.
@@ -162,6 +164,13 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Its share of the requests, relative to the other peers' weights. 1 to 1,000.
     pub weight: usize,
+}
+
+/// Where operators and their monitoring ask.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// None by default.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// What is logged of each request.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::Overrides;
 use super::document::{Document, Item, Problem, Problems, Section};
 use super::model::{
-    AccessLog, Client, ClientIp, Config, Database, ErrorLog, ForwardedHeader, GeoHeaders,
+    AccessLog, Admin, Client, ClientIp, Config, Database, ErrorLog, ForwardedHeader, GeoHeaders,
     HeaderEncoding, LogFormat, LogTarget, Peer, Server, TrustedProxies, Upstream,
 };
 use crate::geo::Names;
@@ -26,6 +26,7 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         database: database(&root.section("database"), overrides),
         geo_headers: geo_headers(&root.section("geo_headers")),
         upstream: upstreams(&root, overrides, &problems),
+        admin: admin(&root.section("admin")),
         access_log: access_log(&root.section("access_log")),
         error_log: error_log(&root.section("error_log")),
         error_page: error_page(&root.section("error_page")),
@@ -72,6 +73,15 @@ fn server(section: &Section, overrides: &Overrides) -> Server {
     };
     section.refuse_unknown();
     server
+}
+
+fn admin(section: &Section) -> Admin {
+    let items = section.item("listen").map(|item| item.items());
+    let admin = Admin {
+        listen: addresses(&items.unwrap_or_default()),
+    };
+    section.refuse_unknown();
+    admin
 }
 
 fn addresses(items: &[Item]) -> Vec<SocketAddr> {

@@ -36,7 +36,10 @@ pub struct AccessLog {
 struct Buffers {
     shards: [Mutex<Vec<u8>>; SHARDS],
     full: SyncSender<Message>,
+    /// Since the last time that it was told.
     dropped: AtomicU64,
+    /// Before that.
+    told: AtomicU64,
 }
 
 enum Message {
@@ -72,6 +75,7 @@ impl AccessLog {
             shards: std::array::from_fn(|_| Mutex::default()),
             full,
             dropped: AtomicU64::new(0),
+            told: AtomicU64::new(0),
         });
         let (for_thread, flush) = (Arc::clone(&buffers), config.flush);
         let thread = std::thread::Builder::new()
@@ -108,6 +112,13 @@ impl AccessLog {
                     .fetch_add(count_lines(&lines), Ordering::Relaxed);
             }
         }
+    }
+
+    /// How many lines were lost, because the target could not follow or failed.
+    pub fn dropped(&self) -> u64 {
+        let sum =
+            |b: &Arc<Buffers>| b.dropped.load(Ordering::Relaxed) + b.told.load(Ordering::Relaxed);
+        self.buffers.as_ref().map_or(0, sum)
     }
 
     /// Writes everything that was logged so far and ends the writer.
@@ -162,6 +173,7 @@ fn write_all(
             }
             let dropped = buffers.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
+                buffers.told.fetch_add(dropped, Ordering::Relaxed);
                 log::error!("access log: {dropped} lines dropped, the target cannot follow");
             }
             last_flush = std::time::Instant::now();

@@ -22,6 +22,7 @@ use super::drain::Counted;
 use super::error_page;
 use super::geo_headers::{self, Scheme};
 use super::message::{Discard, linger, read_body, send};
+use super::metrics::Kind;
 use super::upstream::{ConnectionKind, Pool};
 use crate::geo::{Database, Field, Place};
 use crate::query::{self, Answer, QueryError};
@@ -60,22 +61,25 @@ pub struct Context {
     place: Option<u32>,
     /// The peers that were tried; the last one is the current one.
     tried: Vec<SocketAddr>,
-    /// The peer whose kept connection turned out to be dead, to be tried on a new one.
-    stale: Option<SocketAddr>,
-    stale_tries: u32,
+    refresh: Refresh,
     upstream_start: Option<Instant>,
     /// Bytes of the request's body that passed.
     body_bytes: u64,
     _under_way: Counted,
 }
 
+/// A kept connection that ends is no sign that the peer is down: it may have been closing it just
+/// then. So the same peer gets another try on a new connection, once in a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refresh {
+    Unused,
+    Due(SocketAddr),
+    Used,
+}
+
 impl Context {
     fn place(&self) -> Option<Place<'_>> {
         self.place.map(|number| self.database.place(number))
-    }
-
-    fn failed_peer(&self) -> Option<SocketAddr> {
-        self.tried.last().copied()
     }
 }
 
@@ -90,8 +94,7 @@ impl ProxyHttp for Proxy {
             database: self.database.current(),
             place: None,
             tried: Vec::new(),
-            stale: None,
-            stale_tries: 0,
+            refresh: Refresh::Unused,
             upstream_start: None,
             body_bytes: 0,
             _under_way: self.drain.enter(),
@@ -208,16 +211,15 @@ impl ProxyHttp for Proxy {
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
         let downstream = session.as_downstream();
-        let may_repeat = downstream.req_header().method.is_idempotent()
-            && downstream.response_written().is_none()
+        let unanswered = downstream.response_written().is_none();
+        let may_repeat = unanswered
+            && downstream.req_header().method.is_idempotent()
             && !downstream.retry_buffer_truncated();
-        let retry = match (error.esource(), client_reused) {
-            (ErrorSource::Upstream, true) if may_repeat && ctx.stale_tries == 0 => {
-                // A kept connection that ends is no sign that the peer is down: it may have been
-                // closing it just then. The same peer gets another try, on a new connection.
-                ctx.stale_tries += 1;
-                ctx.stale = ctx.failed_peer();
-                true
+        let is_stale = client_reused && unanswered && !is_timeout(&error);
+        let retry = match (error.esource(), ctx.tried.last()) {
+            (ErrorSource::Upstream, Some(&peer)) if is_stale && ctx.refresh == Refresh::Unused => {
+                ctx.refresh = Refresh::Due(peer);
+                may_repeat
             }
             (ErrorSource::Upstream, _) => self.give_up_peer(ctx) && may_repeat,
             _ => false,
@@ -291,7 +293,8 @@ impl Proxy {
         ctx.upstream_start.get_or_insert_with(Instant::now);
         // A retry sends the body again from its beginning.
         ctx.body_bytes = 0;
-        if let Some(address) = ctx.stale.take() {
+        if let Refresh::Due(address) = ctx.refresh {
+            ctx.refresh = Refresh::Used;
             return Ok((pool, address, ConnectionKind::Fresh));
         }
         let next = pool.select(&ctx.tried);
@@ -360,10 +363,10 @@ impl Proxy {
 
     /// Notes that the current peer failed; whether there is another one to try.
     fn give_up_peer(&self, ctx: &Context) -> bool {
-        let (Some(pool), Some(peer)) = (&self.upstream, ctx.failed_peer()) else {
+        let (Some(pool), Some(peer)) = (&self.upstream, ctx.tried.last()) else {
             return false;
         };
-        pool.failed(peer);
+        pool.failed(*peer);
         pool.has_another(&ctx.tried)
     }
 
@@ -379,7 +382,7 @@ impl Proxy {
                 .get(name)
                 .map_or(&b""[..], |value| value.as_bytes())
         };
-        self.access_log.log(&Entry {
+        let entry = Entry {
             time: SystemTime::now(),
             client: origin.client.ip(),
             country: ctx
@@ -397,7 +400,15 @@ impl Proxy {
             upstream: &ctx.tried,
             request_time: ctx.start.elapsed(),
             upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
-        });
+        };
+        let kind = if !ctx.tried.is_empty() {
+            Kind::Upstream
+        } else if query::is_query(request.uri.path().as_bytes()) {
+            Kind::Query
+        } else {
+            Kind::Own
+        };
+        self.finish(kind, &entry);
     }
 }
 
@@ -426,6 +437,13 @@ fn scheme(session: &Session) -> Scheme {
         .digest()
         .is_some_and(|digest| digest.ssl_digest.is_some());
     if tls { Scheme::Https } else { Scheme::Http }
+}
+
+fn is_timeout(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout
+    )
 }
 
 fn too_large() -> Box<Error> {

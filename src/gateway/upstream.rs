@@ -31,6 +31,7 @@ pub enum ConnectionKind {
 
 /// The peers of one upstream, their order and their state.
 pub struct Pool {
+    name: String,
     balancer: LoadBalancer<RoundRobin>,
     peers: Vec<PeerState>,
     tries: usize,
@@ -46,6 +47,27 @@ struct PeerState {
     template: HttpPeer,
     /// Milliseconds since the pool's start until which the peer is passed over; 0 if it is well.
     avoid_until: AtomicU64,
+    tries: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// What is known of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it is not passed over.
+    pub is_well: bool,
+    /// How often a request was tried on it.
+    pub tries: u64,
+    /// How often it did not answer one.
+    pub failures: u64,
+}
+
+impl PeerState {
+    fn is_well(&self, now: u64) -> bool {
+        self.avoid_until.load(Ordering::Relaxed) <= now
+    }
 }
 
 impl Pool {
@@ -74,8 +96,11 @@ impl Pool {
             address: peer.address,
             template: template(peer.address, upstream),
             avoid_until: AtomicU64::new(0),
+            tries: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
         });
         Pool {
+            name: upstream.name.clone(),
             balancer,
             peers: peers.collect(),
             tries: upstream.tries,
@@ -104,9 +129,28 @@ impl Pool {
             let accept = |backend: &Backend, _| untried(backend).is_some_and(accept);
             self.balancer.select_with(b"", SELECTION_STEPS, accept)
         };
-        let well = |peer: &PeerState| peer.avoid_until.load(Ordering::Relaxed) <= now;
+        let well = |peer: &PeerState| peer.is_well(now);
         let backend = select(&well).or_else(|| select(&|_| true))?;
-        backend.addr.as_inet().copied()
+        let address = *backend.addr.as_inet()?;
+        self.peer(address)?.tries.fetch_add(1, Ordering::Relaxed);
+        Some(address)
+    }
+
+    /// What is known of every peer, in the order of the configuration.
+    pub fn status(&self) -> impl Iterator<Item = PeerStatus> {
+        let now = self.now();
+        self.peers.iter().map(move |peer| PeerStatus {
+            address: peer.address,
+            is_well: peer.is_well(now),
+            tries: peer.tries.load(Ordering::Relaxed),
+            failures: peer.failures.load(Ordering::Relaxed),
+        })
+    }
+
+    /// The upstream's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether a request that failed on the last of `tried` can be tried on another peer.
@@ -142,6 +186,7 @@ impl Pool {
     /// The peer did not answer: pass it over for a while.
     pub fn failed(&self, address: SocketAddr) {
         if let Some(peer) = self.peer(address) {
+            peer.failures.fetch_add(1, Ordering::Relaxed);
             let until = self.now() + self.fail_timeout.as_millis() as u64;
             if peer.avoid_until.swap(until, Ordering::Relaxed) == 0 {
                 log::warn!(

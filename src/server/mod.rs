@@ -25,6 +25,7 @@ pub use error_log::{open as open_error_log, start as start_error_log};
 use stop::Stopped;
 pub use stop::{Stop, StopHandle};
 
+use crate::admin::Admin;
 use crate::config::Config;
 use crate::gateway::access_log::AccessLog;
 use crate::gateway::{Drain, Gateway, Lane};
@@ -93,7 +94,7 @@ impl Server {
         if upgrade {
             make_folder_of(&config.server.upgrade_socket)?;
         } else {
-            listen::check(&config.server.listen)?;
+            listen::check(&listeners(&config))?;
         }
         raise_open_files(config.server.max_open_files);
         let access_log = AccessLog::open(&config.access_log);
@@ -161,7 +162,7 @@ impl Server {
                 });
             })
             .map_err(ServerError::Thread)?;
-        if !listen::wait(&config.server.listen, &serving) {
+        if !listen::wait(&listeners(&config), &serving) {
             return Err(ServerError::NotListening);
         }
         listening();
@@ -179,6 +180,12 @@ impl Server {
         access_log.close();
         Ok(())
     }
+}
+
+/// Every address that is listened on.
+fn listeners(config: &Config) -> Vec<SocketAddr> {
+    let admin = config.admin.listen.iter();
+    config.server.listen.iter().chain(admin).copied().collect()
 }
 
 /// Waits until the listeners are closed and the requests under way are done. Connections that were
@@ -239,6 +246,7 @@ fn pingora_server(
         .upstream
         .as_ref()
         .map_or(Duration::ZERO, |u| u.idle_timeout);
+    let admin = Admin::new(Arc::clone(&gateway));
     let lane = Lane::new(gateway, &server.configuration, idle_timeout);
     let mut service = Service::new("gateway".to_owned(), lane);
     for address in &config.server.listen {
@@ -250,6 +258,16 @@ fn pingora_server(
         service.add_listener(listener);
     }
     server.add_service(service);
+    if !config.admin.listen.is_empty() {
+        let mut service = Service::new("admin".to_owned(), admin);
+        service.threads = Some(1);
+        for address in &config.admin.listen {
+            let listener = ListenerConfig::tcp(address.to_string());
+            let options = listen::socket_options(address);
+            service.add_listener(listener.tcp_socket_options(options));
+        }
+        server.add_service(service);
+    }
     server
 }
 

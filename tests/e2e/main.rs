@@ -2,6 +2,7 @@
 //! command line. Each test has a gateway, a database and origins of its own.
 
 mod access_log;
+mod admin;
 mod commands;
 mod errors;
 mod forwarding;

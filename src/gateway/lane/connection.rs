@@ -17,6 +17,7 @@ use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
+use crate::gateway::metrics::{Kind, Open};
 use crate::gateway::{Gateway, error_page};
 use crate::geo::Field;
 use crate::query;
@@ -69,6 +70,7 @@ pub struct Connection<'g> {
     unsent: BytesMut,
     /// How many requests were served.
     served: u32,
+    _open: Open<'g>,
     /// Until the first request is served.
     fresh: Option<Counted>,
     /// When the connection began to wait for what it is waiting for.
@@ -108,6 +110,7 @@ impl<'g> Connection<'g> {
             unread: false,
             unsent: BytesMut::new(),
             served: 0,
+            _open: gateway.metrics.connection(),
             fresh: Some(gateway.drain.accept()),
             since: Instant::now(),
             state: State::Open,
@@ -270,11 +273,12 @@ impl<'g> Connection<'g> {
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";
         response::write(out, &answer, with_body, keep, now);
+        let body_bytes = if with_body { answer.body.len() } else { 0 };
         if gateway.access_log.is_on() {
             let origin = client_ip::resolve(self.peer, head, &gateway.client_ip);
             let client = origin.client.ip();
             let place = database.lookup(client);
-            gateway.access_log.log(&Entry {
+            let entry = Entry {
                 time: now,
                 client,
                 country: place.map_or("", |place| place.text(Field::CountryCode)),
@@ -283,14 +287,20 @@ impl<'g> Connection<'g> {
                 target: head.target.as_bytes(),
                 protocol: "HTTP/1.1",
                 status: answer.status,
-                body_bytes: if with_body { answer.body.len() } else { 0 },
+                body_bytes,
                 referer: head.value("referer"),
                 user_agent: head.value("user-agent"),
                 forwarded_for: head.value("x-forwarded-for"),
                 upstream: &[],
                 request_time: start.elapsed(),
                 upstream_time: None,
-            });
+            };
+            gateway.finish(Kind::Query, &entry);
+        } else {
+            let time = start.elapsed();
+            gateway
+                .metrics
+                .request(Kind::Query, answer.status, body_bytes, time);
         }
         keep
     }
@@ -308,7 +318,7 @@ impl<'g> Connection<'g> {
         let mut words = line.splitn(2, |&byte| byte == b' ');
         let client = self.peer.ip();
         let database = gateway.database.load();
-        gateway.access_log.log(&Entry {
+        let entry = Entry {
             time: SystemTime::now(),
             client,
             country: database
@@ -326,7 +336,8 @@ impl<'g> Connection<'g> {
             upstream: &[],
             request_time: start.elapsed(),
             upstream_time: None,
-        });
+        };
+        gateway.finish(Kind::Own, &entry);
     }
 
     /// Ready when the connection waited too long for what it is waiting for.

@@ -36,7 +36,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts a gateway with this configuration, in which `{folder}` is its own folder. The
-    /// listener, the database and the access log are set.
+    /// listener, the database and the access log are set, unless it says otherwise.
     pub fn start(configuration: &str) -> Gateway {
         let (port, folder) = (Port::reserve(), tempfile::tempdir().unwrap());
         let (database, log) = (
@@ -51,6 +51,10 @@ impl Gateway {
         ];
         let mut text = configuration.replace("{folder}", &folder.path().display().to_string());
         for (section, setting) in sections {
+            let key = setting.split(' ').next().unwrap_or_default();
+            if configuration.contains(&format!("{section}\n{key} =")) {
+                continue;
+            }
             if !text.contains(section) {
                 text = format!("{text}\n{section}\n");
             }

@@ -1,0 +1,257 @@
+//! `/metrics`: the gateway's counts under the names that Prometheus scrapes.
+//!
+//! The counts are kept where they arise, in the form that is quickest to count in; here they are
+//! looked up and named at every scrape, so nothing is counted twice.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::gateway::Gateway;
+use crate::gateway::metrics::{BOUNDS, Kind, Sums};
+
+/// `OpenMetrics` text, which Prometheus and its like ask for and read.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics of a gateway.
+pub struct Exposition(Registry);
+
+impl Exposition {
+    /// The metrics of `gateway`.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        let mut registry = Registry::with_prefix("geogate");
+        registry.register_collector(Box::new(Metrics(gateway)));
+        Exposition(registry)
+    }
+
+    /// What a scrape gets now.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let encoded = prometheus_client::encoding::text::encode(&mut text, &self.0);
+        encoded.expect("text can always grow");
+        text
+    }
+}
+
+struct Metrics(Arc<Gateway>);
+
+impl Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut out = Encoder(encoder);
+        self.build(&mut out)?;
+        self.requests(&mut out)?;
+        self.connections(&mut out)?;
+        self.upstream(&mut out)?;
+        self.database(&mut out)
+    }
+}
+
+impl Metrics {
+    fn build(&self, out: &mut Encoder) -> fmt::Result {
+        let version = env!("CARGO_PKG_VERSION");
+        out.info("build", "The program that runs", &[("version", version)])?;
+        let draining = u64::from(self.0.drain().is_draining());
+        out.gauge("draining", "1 once a stop was asked for", draining)
+    }
+
+    fn requests(&self, out: &mut Encoder) -> fmt::Result {
+        let kinds = Kind::ALL.map(|kind| (label(kind), self.0.metrics().sums(kind)));
+        let statuses = kinds.iter().flat_map(|(kind, sums)| {
+            let labels =
+                |status: u16| [("kind", (*kind).to_owned()), ("status", status.to_string())];
+            sums.statuses
+                .iter()
+                .map(move |&(status, count)| (labels(status), count))
+        });
+        let help = "Requests that ended: IP queries, proxied ones, and those that geogate \
+                    answered with a page of its own";
+        out.counters("requests", help, statuses)?;
+        let bytes = kinds
+            .iter()
+            .map(|(kind, sums)| ([("kind", (*kind).to_owned())], sums.body_bytes));
+        out.counters("response_body_bytes", "Bytes of response bodies", bytes)?;
+        out.durations(&kinds)?;
+        let under_way = self.0.drain().under_way() as u64;
+        out.gauge(
+            "requests_under_way",
+            "Requests that are being proxied",
+            under_way,
+        )?;
+        let dropped = self.0.access_log().dropped();
+        let help = "Lines that the access log's target could not take";
+        out.counter("access_log_dropped_lines", help, dropped)
+    }
+
+    fn connections(&self, out: &mut Encoder) -> fmt::Result {
+        let metrics = self.0.metrics();
+        out.counter(
+            "connections",
+            "Connections that were accepted",
+            metrics.accepted(),
+        )?;
+        let open = metrics.open() as u64;
+        out.gauge(
+            "connections_open",
+            "Connections of clients that are open",
+            open,
+        )
+    }
+
+    fn upstream(&self, out: &mut Encoder) -> fmt::Result {
+        let Some(pool) = self.0.upstream() else {
+            return Ok(());
+        };
+        let peers = || {
+            pool.status().map(|peer| {
+                let address = peer.address.to_string();
+                let labels = [("upstream", pool.name().to_owned()), ("peer", address)];
+                (labels, peer)
+            })
+        };
+        let well = peers().map(|(labels, peer)| (labels, u64::from(peer.is_well)));
+        out.gauges(
+            "upstream_peer_well",
+            "0 while the peer is passed over because it failed",
+            well,
+        )?;
+        let tries = peers().map(|(labels, peer)| (labels, peer.tries));
+        out.counters(
+            "upstream_tries",
+            "Requests that were tried on the peer",
+            tries,
+        )?;
+        let failures = peers().map(|(labels, peer)| (labels, peer.failures));
+        out.counters(
+            "upstream_failures",
+            "Requests that the peer did not answer",
+            failures,
+        )
+    }
+
+    fn database(&self, out: &mut Encoder) -> fmt::Result {
+        let database = self.0.database().current();
+        let provenance = database.provenance();
+        let labels = [
+            ("format", provenance.format),
+            ("source", &provenance.source),
+            ("date", &provenance.date),
+        ];
+        out.info("database", "The database that answers", &labels)?;
+        let places = database.places().len() as u64;
+        out.gauge("database_places", "Distinct places in the database", places)?;
+        let memory = database.memory();
+        let parts = [
+            ("ipv4", memory.v4),
+            ("ipv6", memory.v6),
+            ("answers", memory.answers),
+        ];
+        let parts = parts.map(|(part, bytes)| ([("part", part.to_owned())], bytes as u64));
+        let help = "Memory of the database's trees and ready-made answers";
+        out.gauges("database_memory_bytes", help, parts.into_iter())
+    }
+}
+
+fn label(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Query => "query",
+        Kind::Upstream => "upstream",
+        Kind::Own => "own",
+    }
+}
+
+/// The labels of one metric of a family.
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// One call a family of metrics.
+struct Encoder<'e>(DescriptorEncoder<'e>);
+
+impl Encoder<'_> {
+    fn info<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str); N],
+    ) -> fmt::Result {
+        let mut out = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Info)?;
+        out.encode_info(labels)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let out = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(out)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let out = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(out)
+    }
+
+    fn gauges<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (Labels<N>, u64)>,
+    ) -> fmt::Result {
+        let mut out = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            ConstGauge::new(value).encode(out.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (Labels<N>, u64)>,
+    ) -> fmt::Result {
+        let mut out = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            ConstCounter::new(value).encode(out.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn durations(&mut self, kinds: &[(&'static str, Sums)]) -> fmt::Result {
+        let (name, help) = ("request_duration", "From a request's head to its end");
+        let unit = Some(&Unit::Seconds);
+        let mut out = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        let bounds = BOUNDS.map(seconds).into_iter().chain([f64::INFINITY]);
+        for (kind, sums) in kinds {
+            let buckets: Vec<_> = bounds.clone().zip(sums.buckets).collect();
+            let labels = [("kind", *kind)];
+            let mut out = out.encode_family(&labels)?;
+            let count = sums.buckets.iter().sum();
+            out.encode_histogram::<NoLabelSet>(seconds(sums.microseconds), count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+fn seconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1e6
+}

@@ -1,0 +1,221 @@
+//! What is counted of every request and connection, for whoever asks.
+//!
+//! Each thread counts in a part of its own, so that counting never makes two cores wait for each
+//! other; a reader adds the parts up. Nothing is rendered here: `admin` gives the sums their names.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::shard::{SHARDS, shard};
+
+/// What a request was, as far as its cost is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An IP query, through whichever door.
+    Query,
+    /// One that at least one upstream peer was tried for.
+    Upstream,
+    /// All else: refused, or answered with a page of our own.
+    Own,
+}
+
+impl Kind {
+    /// Every kind, in the order of the discriminants.
+    pub const ALL: [Kind; 3] = [Kind::Query, Kind::Upstream, Kind::Own];
+}
+
+/// Upper bounds of the histogram of durations, in microseconds; what is longer has a bucket too.
+pub const BOUNDS: [u64; 16] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000,
+];
+
+const BUCKETS: usize = BOUNDS.len() + 1;
+
+/// Statuses are counted one by one from here on.
+const FIRST_STATUS: usize = 100;
+const STATUSES: usize = 500;
+
+/// All counts.
+pub struct Metrics {
+    parts: [OnceLock<Box<Part>>; SHARDS],
+    accepted: AtomicU64,
+    open: AtomicUsize,
+}
+
+struct Part {
+    kinds: [Counts; Kind::ALL.len()],
+}
+
+struct Counts {
+    statuses: [AtomicU64; STATUSES],
+    buckets: [AtomicU64; BUCKETS],
+    microseconds: AtomicU64,
+    body_bytes: AtomicU64,
+}
+
+/// The sums of one kind of request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Statuses that were answered, with how often, in their order.
+    pub statuses: Vec<(u16, u64)>,
+    /// How many requests took at most [`BOUNDS`] and no less than the bound before; the last is
+    /// the rest.
+    pub buckets: [u64; BUCKETS],
+    /// What they took together.
+    pub microseconds: u64,
+    /// Bytes of all response bodies.
+    pub body_bytes: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            parts: [const { OnceLock::new() }; SHARDS],
+            accepted: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a request that ended.
+    pub fn request(&self, kind: Kind, status: u16, body_bytes: usize, time: Duration) {
+        let part = self.parts[shard()].get_or_init(Box::default);
+        let counts = &part.kinds[kind as usize];
+        let status = usize::from(status).saturating_sub(FIRST_STATUS);
+        add(&counts.statuses[status.min(STATUSES - 1)], 1);
+        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.iter().position(|&bound| microseconds <= bound);
+        add(&counts.buckets[bucket.unwrap_or(BUCKETS - 1)], 1);
+        add(&counts.microseconds, microseconds);
+        add(&counts.body_bytes, body_bytes as u64);
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    #[must_use]
+    pub fn connection(&self) -> Open<'_> {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(&self.open)
+    }
+
+    /// How many connections were accepted.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// What all threads counted.
+    #[must_use]
+    pub fn sums(&self, kind: Kind) -> Sums {
+        let mut sums = Sums::default();
+        let mut statuses = [0; STATUSES];
+        for part in self.parts.iter().filter_map(OnceLock::get) {
+            let counts = &part.kinds[kind as usize];
+            add_all(&mut statuses, &counts.statuses);
+            add_all(&mut sums.buckets, &counts.buckets);
+            sums.microseconds += counts.microseconds.load(Ordering::Relaxed);
+            sums.body_bytes += counts.body_bytes.load(Ordering::Relaxed);
+        }
+        let statuses = (FIRST_STATUS as u16..).zip(statuses);
+        sums.statuses = statuses.filter(|&(_, count)| count > 0).collect();
+        sums
+    }
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Part {
+            kinds: std::array::from_fn(|_| Counts {
+                statuses: [const { AtomicU64::new(0) }; STATUSES],
+                buckets: [const { AtomicU64::new(0) }; BUCKETS],
+                microseconds: AtomicU64::new(0),
+                body_bytes: AtomicU64::new(0),
+            }),
+        }
+    }
+}
+
+/// Threads may share a part, so this has to be one step.
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}
+
+fn add_all(sums: &mut [u64], counters: &[AtomicU64]) {
+    for (sum, counter) in sums.iter_mut().zip(counters) {
+        *sum += counter.load(Ordering::Relaxed);
+    }
+}
+
+/// A connection that is counted as open while this lives.
+pub struct Open<'m>(&'m AtomicUsize);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_summed_up() {
+        let metrics = Metrics::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        metrics.request(Kind::Query, 200, 10, Duration::from_micros(100));
+                    }
+                    metrics.request(Kind::Query, 501, 1, Duration::from_secs(60));
+                });
+            }
+        });
+        let sums = metrics.sums(Kind::Query);
+        assert_eq!(sums.statuses, [(200, 4000), (501, 4)]);
+        assert_eq!((sums.buckets[0], sums.buckets[16]), (4000, 4));
+        assert_eq!(sums.body_bytes, 40_004);
+        assert_eq!(sums.microseconds, 400_000 + 240_000_000);
+        assert_eq!(metrics.sums(Kind::Own), Sums::default());
+    }
+
+    #[test]
+    fn a_duration_counts_below_the_first_bound_that_it_does_not_pass() {
+        let metrics = Metrics::default();
+        for (microseconds, bucket) in [
+            (0, 0),
+            (100, 0),
+            (101, 1),
+            (10_000_000, 15),
+            (10_000_001, 16),
+        ] {
+            let before = metrics.sums(Kind::Own).buckets[bucket];
+            metrics.request(Kind::Own, 404, 0, Duration::from_micros(microseconds));
+            assert_eq!(
+                metrics.sums(Kind::Own).buckets[bucket],
+                before + 1,
+                "{microseconds}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_connection_is_open_until_its_guard_goes() {
+        let metrics = Metrics::default();
+        let first = metrics.connection();
+        drop(metrics.connection());
+        assert_eq!((metrics.accepted(), metrics.open()), (2, 1));
+        drop(first);
+        assert_eq!(metrics.open(), 0);
+    }
+}
