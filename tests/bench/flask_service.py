@@ -1,36 +1,65 @@
-"""The service that geogate replaces, as small as it can be and still do what that one did.
+"""The service that geogate replaces, as small as it can be and still work as that one did.
 
-A Flask application that keeps ranges and answers in memory and looks an address up by bisection.
-Run by gunicorn with gevent workers, as documented. PLACES names a CSV file as `geogate db convert`
-writes it.
+A Flask application that keeps, for every first octet, a balanced tree of tuples in memory, and walks
+it by recursion. Run by gunicorn with gevent workers behind nginx, as documented. PLACES names a CSV
+file as `geogate db convert` writes it. Unlike the original it knows every range.
 """
 
-import bisect
 import csv
 import ipaddress
 import os
+import re
+from socket import inet_aton
 
 from flask import Flask, jsonify, request
 
-app = Flask(__name__)
-firsts, places = [], []
+IP = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
 
-with open(os.environ["PLACES"], encoding="utf-8", newline="") as file:
-    known = {}
-    for row in csv.DictReader(file):
-        if ":" in row["start"]:
-            continue
-        fields = (row["country"], "None", row["province"], "None", row["city"], "None", "", row["isp"])
-        firsts.append(int(ipaddress.IPv4Address(row["start"])))
-        places.append(known.setdefault(fields, fields))
+
+def tree(ranges):
+    """(first address, place, left, right): what starts before the address is in the left tree."""
+    if not ranges:
+        return None
+    middle = len(ranges) // 2
+    first, place = ranges[middle]
+    return first, place, tree(ranges[:middle]), tree(ranges[middle + 1 :])
+
+
+def load(path):
+    octets, known = {}, {}
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if ":" in row["start"]:
+                continue
+            fields = (row["country"], "None", row["province"], "None", row["city"], "None", "", row["isp"])
+            place = known.setdefault(fields, fields)
+            start, end = (int(ipaddress.IPv4Address(row[key])) for key in ("start", "end"))
+            for octet in range(start >> 24, (end >> 24) + 1):
+                first = max(start, octet << 24)
+                octets.setdefault(octet, []).append((first.to_bytes(4, "big"), place))
+    return {octet: tree(ranges) for octet, ranges in octets.items()}
+
+
+def walk(address, node, found=None):
+    if node is None:
+        return found
+    first, place, left, right = node
+    if address < first:
+        return walk(address, left, found)
+    return walk(address, right, place)
+
+
+app = Flask(__name__)
+trees = load(os.environ["PLACES"])
 
 
 def answer(ip):
-    try:
-        address = int(ipaddress.IPv4Address(ip))
-    except ValueError:
+    if not ip or not IP.fullmatch(ip):
         return jsonify(error=f"{ip} is not a ip"), 400
-    return jsonify(places[bisect.bisect_right(firsts, address) - 1])
+    place = walk(inet_aton(ip), trees.get(int(ip.split(".")[0])))
+    if place is None:
+        return jsonify(error=f"no ip info in ip db for ip: {ip}"), 501
+    return jsonify(place)
 
 
 @app.get("/api/ip_query")

@@ -32,7 +32,9 @@ use peers::{BinarySearch, Location, MaxMind, TreeBitmap};
 const CHECKED: usize = 100_000;
 
 /// Range counts of the group `size`.
-const SIZES: [usize; 4] = [10_000, 100_000, 1_000_000, 5_000_000];
+const SIZES: [usize; 7] = [
+    10_000, 30_000, 100_000, 300_000, 1_000_000, 2_000_000, 5_000_000,
+];
 
 fn main() {
     // A sample is a million lookups or more, so ten of them are enough: what is left of noise comes from
@@ -212,14 +214,18 @@ fn ipv6(criterion: &mut Criterion, database: &Database) {
     });
 }
 
+/// How the cost grows with the number of ranges; `chart_sizes` draws it.
 fn size(criterion: &mut Criterion, addresses: &[u32]) {
-    let group = &mut criterion.benchmark_group("size");
     for count in SIZES {
         let tree = addresses::random_tree(count);
-        let name = format!("{count} ranges");
-        print_memory(&name, tree.memory());
-        measure(group, &name, addresses, |&address| {
+        let binary_search = BinarySearch::new(&tree.ranges().collect::<Vec<_>>());
+        print_memory(&format!("tree of {count} ranges"), tree.memory());
+        let group = &mut criterion.benchmark_group(format!("size {count}"));
+        measure(group, "tree", addresses, |&address| {
             tree.lookup(address).unwrap_or(0)
+        });
+        measure(group, "binary search", addresses, |&address| {
+            binary_search.lookup(address).unwrap_or(0)
         });
     }
 }
