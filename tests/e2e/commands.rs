@@ -360,7 +360,7 @@ fn check_reports_everything_with_line_and_key() {
          pid_file, upgrade_socket, work_stealing, workers (line 3)\n"
     );
     check(&["check", "-c", &file], "", 1, "", &expected);
-    std::fs::write(&file, "[database]\nfile = '/nonexistent'\n").unwrap();
+    std::fs::write(&file, "[[database]]\nfile = '/nonexistent'\n").unwrap();
     let output = run(&["check", "-c", &file], "");
     assert_eq!(output.status.code(), Some(1));
     assert!(
