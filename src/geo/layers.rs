@@ -24,7 +24,8 @@
 //!
 //! Places are compared by code where both have one in the tables and by name where not, after names
 //! were made uniform: 美国, `United States` and `US` are one country, and Hong Kong, Macau and Taiwan
-//! stand under China. A name and its code are from one layer, as are the two coordinates.
+//! stand under China. A country's name in place of the province is no province: a lower layer's goes in
+//! its place. A name and its code are from one layer, as are the two coordinates.
 //! Who uses and who announces the addresses (organization, provider, autonomous system) contradicts
 //! no place; those fields are taken one by one.
 
@@ -226,7 +227,12 @@ fn merged_row((upper, above): (Row, Seat), (lower, below): (Row, Seat)) -> Row {
             (None, _) | (_, None) => true,
             (Some(level), Some(conflict)) => level < conflict && above.says(level),
         };
-        if counts && fields.iter().all(|&field| row[field as usize] == 0) {
+        let empty = fields.iter().all(|&field| row[field as usize] == 0);
+        // What repeats the country is no province, and makes way for one.
+        let repeated = level == Some(Level::Province)
+            && !above.says(Level::Province)
+            && below.says(Level::Province);
+        if counts && (empty || repeated) {
             for &field in fields {
                 row[field as usize] = lower[field as usize];
             }
@@ -389,6 +395,16 @@ mod tests {
                 },
             );
         }
+    }
+
+    #[test]
+    fn a_country_in_place_of_the_province_makes_way_for_one() {
+        let china = [(Country, "中国"), (Province, "中国")];
+        let fujian = [(Country, "中国"), (Province, "福建"), (City, "福州")];
+        check(&china, &fujian, &fujian);
+        check(&fujian, &china, &fujian);
+        check(&china, &[(Country, "中国")], &china);
+        check(&china, &[(Country, "日本"), (Province, "东京")], &china);
     }
 
     #[test]

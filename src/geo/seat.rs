@@ -6,6 +6,17 @@
 
 use super::record::{Field, Interner};
 
+/// What sources put where the country stands for networks that are none of the internet's. One word or
+/// the other, it is not a change.
+const UNROUTED: [&str; 6] = [
+    "保留地址",
+    "局域网",
+    "共享地址",
+    "本地链路",
+    "本机地址",
+    "内网IP",
+];
+
 /// How closely something says where an address is, from coarse to fine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -100,7 +111,16 @@ impl Default for Seats {
 impl Seats {
     /// The seat of a place whose fields `text` gives: with codes looked up and names made uniform, or
     /// different spellings are different places.
+    ///
+    /// Some sources repeat the country where they know no province. That says nothing.
     pub fn seat<'t>(&mut self, text: impl Fn(Field) -> &'t str) -> Seat {
+        let country = text(Field::Country);
+        let repeated = !country.is_empty() && text(Field::Province) == country;
+        let text = |field| match field {
+            Field::Country if UNROUTED.contains(&country) => UNROUTED[0],
+            Field::Province | Field::ProvinceCode | Field::SubdivisionCode if repeated => "",
+            _ => text(field),
+        };
         let mut step = |codes: [Option<Field>; 2], name: Field| Step {
             codes: codes.map(|code| code.map_or(0, |code| self.texts.intern(text(code)))),
             name: self.name(text(name)),
@@ -188,6 +208,32 @@ mod tests {
             None,
         );
         check(["", "", "", "", ""], ["中国", "CN", "福建", "", ""], None);
+    }
+
+    #[test]
+    fn a_province_that_repeats_the_country_says_nothing() {
+        let mut seats = Seats::default();
+        let seat = seat(&mut seats, ["中国", "CN", "中国", "100000", ""]);
+        assert!(seat.says(Level::Country) && !seat.says(Level::Province));
+        check(
+            ["美国", "US", "美国", "", ""],
+            ["美国", "US", "Ohio", "", ""],
+            None,
+        );
+    }
+
+    #[test]
+    fn networks_that_are_not_routed_have_many_names() {
+        check(
+            ["保留地址", "", "保留地址", "", ""],
+            ["内网IP", "", "", "", ""],
+            None,
+        );
+        check(
+            ["内网IP", "", "", "", ""],
+            ["日本", "JP", "", "", ""],
+            Some(Level::Country),
+        );
     }
 
     #[test]

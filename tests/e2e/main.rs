@@ -3,6 +3,7 @@
 
 mod access_log;
 mod commands;
+mod databases;
 mod errors;
 mod forwarding;
 mod harness;

@@ -104,7 +104,8 @@ fn totals(family: &Difference) -> Vec<Vec<String>> {
         "only B says",
         "only A says",
     ])];
-    for level in &family.levels {
+    // Of what only one has, there is nothing to compare.
+    for level in family.levels.iter().filter(|_| family.both > 0) {
         let both = level.same.saturating_add(level.changed);
         rows.push(vec![
             level.level.name().to_owned(),

@@ -58,6 +58,9 @@ fn section(page: &mut String, family: &Difference) {
         amount(family.family, family.only_second),
     );
     push(page, format_args!("<h2>{name}</h2>\n<p>{in_words}</p>\n"));
+    if family.both == 0 {
+        return;
+    }
     levels(page, family);
     moves(page, family);
     largest(page, family);
