@@ -29,7 +29,7 @@ impl Check {
             }
         };
         let mut problems = Vec::new();
-        if let Err(error) = server::load_database(&config.database) {
+        if let Err(error) = server::load_database(&config.databases, &config.geo) {
             problems.push(error.to_string());
         }
         if let Err(error) = ErrorPages::load(config.error_page.as_deref()) {

@@ -8,7 +8,7 @@ use structopt::StructOpt;
 use structopt::clap::arg_enum;
 use unicode_width::UnicodeWidthStr;
 
-use super::DatabaseFlags;
+use super::{DatabaseFlags, columns};
 use crate::geo::{Database, Place, answer};
 use crate::query;
 use crate::server::load_database;
@@ -50,7 +50,8 @@ const COLUMNS: [&str; 9] = [
 
 impl Lookup {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let database = load_database(&self.database.config())?;
+        let flags = &self.database;
+        let database = load_database(&flags.databases(), &flags.geo())?;
         let stdin = std::io::stdin();
         let out = std::io::stdout();
         // A person at a terminal sees each answer; a pipe gets them in large pieces.
@@ -127,7 +128,7 @@ impl<W: Write> Printer<'_, W> {
 }
 
 /// The nine columns of an address; all but the first are empty where there is no record.
-fn columns<'t>(text: &'t str, place: Option<&Place<'t>>) -> [&'t str; 9] {
+fn fields<'t>(text: &'t str, place: Option<&Place<'t>>) -> [&'t str; 9] {
     let mut columns = [""; 9];
     columns[0] = text;
     if let Some(place) = place {
@@ -173,9 +174,9 @@ impl Rows {
         place: Option<&Place>,
     ) -> anyhow::Result<()> {
         match self {
-            Rows::Table(table) => table.push(columns(text, place), out)?,
-            Rows::Tsv => write_tsv(out, columns(text, place))?,
-            Rows::Csv => write_csv(out, columns(text, place))?,
+            Rows::Table(table) => table.push(fields(text, place), out)?,
+            Rows::Tsv => write_tsv(out, fields(text, place))?,
+            Rows::Csv => write_csv(out, fields(text, place))?,
             Rows::Json => {
                 match address.zip(place) {
                     Some((address, place)) => out.write_all(&query::object(address, place))?,
@@ -246,12 +247,8 @@ impl TableRows {
         let mut line = String::new();
         for row in self.page.drain(..) {
             line.clear();
-            for (column, width) in row.iter().zip(self.widths) {
-                line.push_str(column);
-                // Chinese characters take two cells, which `{:width$}` does not know.
-                line.extend(std::iter::repeat_n(' ', width + 2 - column.width()));
-            }
-            writeln!(out, "{}", line.trim_end())?;
+            columns::push_row(&mut line, &row, &self.widths);
+            writeln!(out, "{line}")?;
         }
         Ok(())
     }

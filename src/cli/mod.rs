@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod check;
+mod columns;
 mod completions;
 mod db;
 mod lookup;
@@ -11,6 +12,10 @@ use std::process::ExitCode;
 
 use structopt::StructOpt;
 use structopt::clap::AppSettings;
+
+use crate::config::model::{Database, Geo};
+use crate::geo::Names;
+use crate::geo::format::Languages;
 
 /// An edge gateway that knows where its clients are: reverse proxy, load balancer and IP location
 /// service in one binary. Without a command it runs.
@@ -38,31 +43,68 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Which database a command works on.
+/// Which databases a command works on, as one.
 #[derive(StructOpt, Debug)]
 struct DatabaseFlags {
-    /// Database file of any known format [default: the embedded database]
-    #[structopt(long = "db", value_name = "FILE", parse(from_os_str))]
-    file: Option<PathBuf>,
-    /// Folder with your own `country_list.txt`, `china_province_code.txt`, `china_city_code.txt`
-    #[structopt(long, value_name = "DIR", parse(from_os_str))]
-    codes: Option<PathBuf>,
+    /// Database file of any known format, or "embedded"; may be repeated, highest layer first [default:
+    /// embedded]
+    #[structopt(long = "db", value_name = "FILE", number_of_values = 1, parse(from_os_str = database))]
+    databases: Vec<Database>,
+    #[structopt(flatten)]
+    reading: ReadingFlags,
     /// Show names as the database writes them
     #[structopt(long)]
     raw_names: bool,
 }
 
+/// How a command reads databases.
+#[derive(StructOpt, Debug)]
+struct ReadingFlags {
+    /// Folder with your own `country_list.txt`, `china_province_code.txt`, `china_city_code.txt`
+    #[structopt(long, value_name = "DIR", parse(from_os_str))]
+    codes: Option<PathBuf>,
+    /// Languages of names in databases that have several, best first [default: zh-CN,en]
+    #[structopt(long, value_name = "LIST", use_delimiter = true, number_of_values = 1)]
+    languages: Vec<String>,
+}
+
 impl DatabaseFlags {
-    fn config(&self) -> crate::config::model::Database {
-        crate::config::model::Database {
-            file: self.file.clone(),
+    fn databases(&self) -> Vec<Database> {
+        if self.databases.is_empty() {
+            return vec![Database::Embedded];
+        }
+        self.databases.clone()
+    }
+
+    fn geo(&self) -> Geo {
+        self.reading.geo(if self.raw_names {
+            Names::Raw
+        } else {
+            Names::Canonical
+        })
+    }
+}
+
+impl ReadingFlags {
+    fn geo(&self, names: Names) -> Geo {
+        Geo {
             codes: self.codes.clone(),
-            names: if self.raw_names {
-                crate::geo::Names::Raw
+            names,
+            languages: if self.languages.is_empty() {
+                Languages::default()
             } else {
-                crate::geo::Names::Canonical
+                Languages::new(self.languages.clone())
             },
         }
+    }
+}
+
+/// A database as the command line names it. A file of that name is `./embedded`.
+fn database(name: &std::ffi::OsStr) -> Database {
+    if name == "embedded" {
+        Database::Embedded
+    } else {
+        Database::File(name.into())
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context;
 use structopt::StructOpt;
 
 use super::Command;
-use crate::config::model::LogTarget;
+use crate::config::model::{Database, LogTarget};
 use crate::config::{self, Config, Overrides};
 use crate::server::{self, Server, Stop};
 
@@ -24,9 +24,9 @@ pub(super) struct Run {
     /// Balance over these peers instead, e.g. 127.0.0.1:8080; may be repeated
     #[structopt(long, value_name = "ADDR", number_of_values = 1)]
     upstream: Vec<String>,
-    /// Use this database instead
-    #[structopt(long, value_name = "FILE", parse(from_os_str))]
-    db: Option<PathBuf>,
+    /// Use this database instead, or "embedded"; may be repeated, highest layer first
+    #[structopt(long, value_name = "FILE", number_of_values = 1, parse(from_os_str = super::database))]
+    db: Vec<Database>,
     /// Take over the listeners of the process that runs now, which leaves on SIGQUIT
     #[structopt(long)]
     upgrade: bool,
@@ -92,7 +92,7 @@ impl Run {
         let overrides = Overrides {
             listen: self.listen.clone(),
             upstream: self.upstream.clone(),
-            database: self.db.clone(),
+            databases: self.db.clone(),
         };
         Ok(config::load(self.config.as_deref(), &overrides)?)
     }

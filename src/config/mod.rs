@@ -9,7 +9,7 @@ pub mod model;
 mod sections;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use document::Problem;
 pub use model::Config;
@@ -24,8 +24,8 @@ pub struct Overrides {
     pub listen: Vec<SocketAddr>,
     /// Replaces all upstreams by one of these peers, `host:port`.
     pub upstream: Vec<String>,
-    /// Replaces `database.file`.
-    pub database: Option<PathBuf>,
+    /// Replaces all databases, highest first.
+    pub databases: Vec<model::Database>,
 }
 
 /// Why there is no configuration.

@@ -1,5 +1,6 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::geo::Names;
+use crate::geo::format::Languages;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -17,8 +19,10 @@ pub struct Config {
     pub client: Client,
     /// Who is believed about a client's address.
     pub client_ip: ClientIp,
-    /// Where the location of an address comes from.
-    pub database: Database,
+    /// Where the location of an address comes from, highest first. At least one.
+    pub databases: Vec<Database>,
+    /// How databases are read.
+    pub geo: Geo,
     /// What is added to proxied requests.
     pub geo_headers: GeoHeaders,
     /// Where requests go that geogate does not answer itself. At most one for now.
@@ -105,15 +109,34 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// Where the location of an address comes from.
+/// A database: one layer of what is known about addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// The one that is built into the binary.
+    Embedded,
+    /// A file of any known format.
+    File(PathBuf),
+}
+
+/// The name in errors and reports.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Database::Embedded => f.write_str("embedded"),
+            Database::File(file) => write!(f, "{}", file.display()),
+        }
+    }
+}
+
+/// How databases are read.
 #[derive(Debug, Clone)]
-pub struct Database {
-    /// The file; the embedded database if there is none.
-    pub file: Option<PathBuf>,
+pub struct Geo {
     /// Folder with the user's own code tables.
     pub codes: Option<PathBuf>,
     /// Whether names are made uniform.
     pub names: Names,
+    /// The languages of names in databases that have several.
+    pub languages: Languages,
 }
 
 /// What is added to proxied requests.

@@ -10,10 +10,11 @@ use ipnet::IpNet;
 use super::Overrides;
 use super::document::{Document, Item, Problem, Problems, Section};
 use super::model::{
-    AccessLog, Admin, Client, ClientIp, Config, Database, ErrorLog, ForwardedHeader, GeoHeaders,
-    HeaderEncoding, LogFormat, LogTarget, Peer, Server, TrustedProxies, Upstream,
+    AccessLog, Admin, Client, ClientIp, Config, Database, ErrorLog, ForwardedHeader, Geo,
+    GeoHeaders, HeaderEncoding, LogFormat, LogTarget, Peer, Server, TrustedProxies, Upstream,
 };
 use crate::geo::Names;
+use crate::geo::format::Languages;
 
 /// Reads all sections, or says everything that is wrong.
 pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
@@ -23,7 +24,8 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         server: server(&root.section("server"), overrides),
         client: client(&root.section("client")),
         client_ip: client_ip(&root.section("client_ip")),
-        database: database(&root.section("database"), overrides),
+        databases: databases(&root, overrides),
+        geo: geo(&root.section("geo")),
         geo_headers: geo_headers(&root.section("geo_headers")),
         upstream: upstreams(&root, overrides, &problems),
         admin: admin(&root.section("admin")),
@@ -148,20 +150,71 @@ fn client_ip(section: &Section) -> ClientIp {
     }
 }
 
-fn database(section: &Section, overrides: &Overrides) -> Database {
-    let file = section.value("file", None, |item| path(item).map(Some));
+/// The layers, highest first; the embedded database alone if there are none.
+fn databases(root: &Section, overrides: &Overrides) -> Vec<Database> {
+    let sections = root.sections("database");
+    let databases: Vec<_> = sections.iter().filter_map(database).collect();
+    if !overrides.databases.is_empty() {
+        return overrides.databases.clone();
+    }
+    if databases.is_empty() {
+        return vec![Database::Embedded];
+    }
+    databases
+}
+
+fn database(section: &Section) -> Option<Database> {
+    let given = ["file", "embedded"].map(|key| section.item(key).is_some());
+    let database = match given {
+        [true, false] => section.required("file", path).map(Database::File),
+        [false, true] => section.required("embedded", |item| {
+            let embedded = item.boolean()?.then_some(Database::Embedded);
+            embedded.ok_or_else(|| "true is all that can be said; leave the section out".to_owned())
+        }),
+        [true, true] => {
+            section.note(
+                "",
+                "has both file and embedded; each is a [[database]] of its own",
+            );
+            None
+        }
+        [false, false] => {
+            section.note("", "has neither file nor embedded");
+            None
+        }
+    };
+    section.refuse_unknown();
+    database
+}
+
+fn geo(section: &Section) -> Geo {
     let canonical = section.value("canonical_names", true, Item::boolean);
-    let database = Database {
-        file: overrides.database.clone().or(file),
+    let geo = Geo {
         codes: section.value("codes", None, |item| path(item).map(Some)),
         names: if canonical {
             Names::Canonical
         } else {
             Names::Raw
         },
+        languages: languages(section),
     };
     section.refuse_unknown();
-    database
+    geo
+}
+
+fn languages(section: &Section) -> Languages {
+    let Some(item) = section.item("languages") else {
+        return Languages::default();
+    };
+    if item.is_empty_array() {
+        section.note("languages", "at least one language is needed");
+    }
+    let tag = |item: &Item| match item.string()? {
+        "" => Err("a language such as \"zh-CN\" is expected".to_owned()),
+        tag => Ok(tag.to_owned()),
+    };
+    let items = item.items();
+    Languages::new(items.iter().filter_map(|item| item.read(tag)).collect())
 }
 
 fn geo_headers(section: &Section) -> GeoHeaders {
@@ -357,6 +410,7 @@ mod tests {
         let text = uncommented.collect::<Vec<_>>().join("\n");
         let config = read(&text).unwrap();
         assert!(config.upstream.is_some() && config.error_page.is_some());
+        assert!(config.databases.len() > 1 && config.geo.codes.is_some());
     }
 
     #[test]
@@ -387,17 +441,68 @@ mod tests {
         assert_eq!(found, expected);
     }
 
+    #[track_caller]
+    fn check_databases(text: &str, expected: &[Database]) {
+        assert_eq!(read(text).unwrap().databases, expected);
+    }
+
+    #[track_caller]
+    fn check_problem(text: &str, expected: &str) {
+        assert_eq!(read(text).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn databases_are_layers_highest_first() {
+        let file = |name: &str| Database::File(name.into());
+        check_databases("", &[Database::Embedded]);
+        check_databases(
+            "[[database]]\nfile = 'a'\n[[database]]\nfile = 'b'\n[[database]]\nembedded = true\n",
+            &[file("a"), file("b"), Database::Embedded],
+        );
+    }
+
+    #[test]
+    fn a_database_is_one_thing() {
+        check_problem(
+            "[[database]]\nfile = 'a'\nembedded = true\n",
+            "file: database[0]: has both file and embedded; each is a [[database]] of its own (line 1)",
+        );
+        check_problem(
+            "[[database]]\n",
+            "file: database[0]: has neither file nor embedded (line 1)",
+        );
+        check_problem(
+            "[[database]]\nembedded = false\n",
+            "file: database[0].embedded: true is all that can be said; leave the section out (line 2)",
+        );
+        check_problem(
+            "[database]\nfile = 'a'\n",
+            "file: database: an array is expected, not a table (line 1)",
+        );
+    }
+
+    #[test]
+    fn languages_are_a_list_best_first() {
+        let config = read("[geo]\nlanguages = ['en', 'de']\n").unwrap();
+        let languages: Vec<_> = config.geo.languages.iter().collect();
+        assert_eq!(languages, ["en", "de"]);
+        check_problem(
+            "[geo]\nlanguages = []\n",
+            "file: geo.languages: at least one language is needed (line 2)",
+        );
+    }
+
     #[test]
     fn the_command_line_goes_above_the_file() {
         let overrides = Overrides {
             listen: vec!["127.0.0.1:80".parse().unwrap()],
             upstream: vec!["127.0.0.1:8080".to_owned(), "127.0.0.1:8081".to_owned()],
-            database: Some("x.dat".into()),
+            databases: vec![Database::File("x.csv".into()), Database::Embedded],
         };
-        let text = "[[upstream]]\npeers = ['127.0.0.1:1']\ntries = 2\n[database]\nfile = 'y'\n";
+        let text = "[[upstream]]\npeers = ['127.0.0.1:1']\ntries = 2\n[[database]]\nfile = 'y'\n";
         let config = parse(text, "file", &overrides).unwrap();
         assert_eq!(config.server.listen, overrides.listen);
-        assert_eq!(config.database.file, overrides.database);
+        assert_eq!(config.databases, overrides.databases);
         let upstream = config.upstream.unwrap();
         assert_eq!((upstream.peers.len(), upstream.tries), (2, 2));
     }

@@ -47,6 +47,26 @@ pub(super) fn resolve(records: &Records, codes: &Codes, names: Names) -> Resolve
     }
 }
 
+/// One record as it compares with those of other sources.
+pub(super) struct Settled {
+    /// Codes and uniform names.
+    pub place: [String; Field::COUNT],
+    /// Whether the names stand in other columns than the source has them in: Hong Kong, Macau and
+    /// Taiwan under China, a label where the country belongs.
+    pub moved: bool,
+}
+
+/// Resolves one record, to compare it.
+pub(super) fn settle(records: &Records, record: u32, codes: &Codes) -> Settled {
+    let mut place = Place::of(records, record);
+    place.look_up(codes);
+    place.rename(codes);
+    Settled {
+        moved: place.region.is_some() || place.get(Field::Country) == PRIVATE_NETWORK,
+        place: place.texts,
+    }
+}
+
 /// One record while it is being resolved.
 struct Place {
     texts: [String; Field::COUNT],

@@ -193,6 +193,16 @@ impl Records {
         self.rows.intern(&row)
     }
 
+    /// The id of a text, for rows that are put together from ids.
+    pub(super) fn intern_text(&mut self, text: &str) -> u32 {
+        self.texts.intern(text)
+    }
+
+    /// The number of the record with these text ids, which [`Records::intern_text`] gave.
+    pub(super) fn intern_row(&mut self, row: &Row) -> u32 {
+        self.rows.intern(row)
+    }
+
     /// How many distinct records there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,11 +1,9 @@
-//! From the configuration's words on the database to the database.
+//! From the configuration's words on databases to the database.
 
-use std::path::Path;
-
-use crate::config::model;
+use crate::config::model::{Database as Source, Geo};
 use crate::geo::codes::CodesError;
 use crate::geo::format::{self, Languages, ReadError};
-use crate::geo::{Codes, Database, EMBEDDED, Table};
+use crate::geo::{Codes, Database, EMBEDDED, Table, layers};
 use crate::tree::BuildError;
 
 /// Why there is no database.
@@ -18,42 +16,88 @@ pub enum DatabaseError {
     #[error("code tables: {0}")]
     Codes(#[from] CodesError),
     /// The ranges cannot be arranged.
-    #[error("database: {0}")]
-    Build(#[from] BuildError),
+    #[error("database {database}: {error}")]
+    Build {
+        /// The file; all of them if they cannot be arranged together.
+        database: String,
+        /// What is wrong.
+        #[source]
+        error: BuildError,
+    },
     /// The file is well formed and has nothing in it.
     #[error("database {0}: not one range")]
     Empty(String),
 }
 
-/// Reads and arranges the database that the configuration asks for.
+/// Reads and arranges the databases that the configuration asks for, highest first.
 ///
 /// # Errors
 /// If a file cannot be read, is damaged, or has no range.
-pub fn load_database(config: &model::Database) -> Result<Database, DatabaseError> {
-    let table = read_table(config.file.as_deref())?;
-    let codes = match &config.codes {
-        Some(folder) => Codes::from_folder(folder)?,
-        None => Codes::built_in(),
-    };
-    Ok(Database::build(table, &codes, config.names)?)
+pub fn load_database(databases: &[Source], geo: &Geo) -> Result<Database, DatabaseError> {
+    let codes = load_codes(geo)?;
+    let table = merge_tables(databases, &codes, &geo.languages)?;
+    build_database(table, databases, &codes, geo)
 }
 
-/// Reads a source, the embedded one if there is no file.
+/// The code tables that the configuration asks for.
+///
+/// # Errors
+/// If a table of the user's own cannot be used.
+pub fn load_codes(geo: &Geo) -> Result<Codes, CodesError> {
+    match &geo.codes {
+        Some(folder) => Codes::from_folder(folder),
+        None => Ok(Codes::built_in()),
+    }
+}
+
+/// Reads databases and merges them, highest first, into one table.
+///
+/// # Errors
+/// If a file cannot be read, is damaged, or has no range.
+pub fn merge_tables(
+    databases: &[Source],
+    codes: &Codes,
+    languages: &Languages,
+) -> Result<Table, DatabaseError> {
+    let tables = databases.iter().map(|source| read_table(source, languages));
+    let tables = tables.collect::<Result<Vec<_>, _>>()?;
+    layers::merge(tables, codes).map_err(|error| DatabaseError::Build {
+        database: databases[error.layer].to_string(),
+        error: error.error,
+    })
+}
+
+/// Reads one database.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or has no range.
 ///
 /// # Panics
 /// Never: a test reads the embedded database.
-pub fn read_table(file: Option<&Path>) -> Result<Table, DatabaseError> {
-    let Some(file) = file else {
-        return Ok(
-            format::read(EMBEDDED, &Languages::default()).expect("the embedded database is whole")
-        );
+pub fn read_table(source: &Source, languages: &Languages) -> Result<Table, DatabaseError> {
+    let table = match source {
+        Source::Embedded => format::read(EMBEDDED, languages).expect("the embedded one is whole"),
+        Source::File(file) => format::read_file(file, languages)?,
     };
-    let table = format::read_file(file, &Languages::default())?;
-    if table.v4.is_empty() && table.v6.is_empty() {
-        return Err(DatabaseError::Empty(file.display().to_string()));
+    if table.is_empty() {
+        return Err(DatabaseError::Empty(source.to_string()));
     }
     Ok(table)
+}
+
+/// Arranges a table for lookup; `databases` name it in an error.
+///
+/// # Errors
+/// If a range ends before it starts, or there are more than 2^31 places.
+pub fn build_database(
+    table: Table,
+    databases: &[Source],
+    codes: &Codes,
+    geo: &Geo,
+) -> Result<Database, DatabaseError> {
+    Database::build(table, codes, geo.names).map_err(|error| {
+        let names: Vec<_> = databases.iter().map(Source::to_string).collect();
+        let database = names.join(", ");
+        DatabaseError::Build { database, error }
+    })
 }

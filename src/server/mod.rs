@@ -20,7 +20,9 @@ use pingora::server::RunArgs;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::services::listening::Service;
 
-pub use database::{DatabaseError, load_database};
+pub use database::{
+    DatabaseError, build_database, load_codes, load_database, merge_tables, read_table,
+};
 pub use error_log::{open as open_error_log, start as start_error_log};
 use stop::Stopped;
 pub use stop::{Stop, StopHandle};
@@ -89,7 +91,7 @@ impl Server {
     /// # Errors
     /// With the first of these that fails.
     pub fn prepare(config: Config, upgrade: bool) -> Result<Self, ServerError> {
-        let database = Arc::new(Live::new(load_database(&config.database)?));
+        let database = Arc::new(Live::new(load_database(&config.databases, &config.geo)?));
         allocator::give_back();
         if upgrade {
             make_folder_of(&config.server.upgrade_socket)?;

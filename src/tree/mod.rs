@@ -13,7 +13,8 @@
 //! - `flatten`: overlapping ranges -> disjoint runs, where most specific wins;
 //! - `build`: runs -> trie, from the leaves up, equal subtrees shared;
 //! - `node`: the layout of a node, and the step through it;
-//! - `ranges`: the trie read back.
+//! - `ranges`: the trie read back;
+//! - `overlay`: two lists of ranges, walked at once.
 //!
 //! Only the standard library, and nothing of what a value means. A lookup counts bits: on x86-64 a build
 //! with `-C target-feature=+popcnt` (every processor since 2008) is about a third faster.
@@ -22,6 +23,7 @@ mod address;
 mod build;
 mod flatten;
 mod node;
+mod overlay;
 mod ranges;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ use std::marker::PhantomData;
 pub use address::Address;
 pub use build::BuildError;
 use node::Entry;
+pub use overlay::{Overlay, Piece, overlay};
 pub use ranges::Ranges;
 
 /// The greatest value that a tree can hold: 2^31 - 2.
@@ -52,6 +55,22 @@ pub struct Range<A> {
     pub last: A,
     /// The value, at most [`MAX_VALUE`].
     pub value: u32,
+}
+
+/// `ranges` in address order, without overlaps, as long as they can be. The most specific wins, as in
+/// [`RangeTree::from_ranges`], and the tree of the result is the tree of `ranges`.
+///
+/// # Errors
+/// The first range that ends before it starts or whose value is above [`MAX_VALUE`].
+pub fn disjoint<A: Address>(ranges: Vec<Range<A>>) -> Result<Vec<Range<A>>, BuildError> {
+    let runs = flatten::flatten(ranges)?;
+    let ends = runs[1..].iter().map(|next| next.start.previous());
+    let ends = ends.chain(std::iter::once(A::MAX));
+    let ranges = runs.iter().zip(ends).filter_map(|(run, last)| {
+        let first = run.start;
+        run.value.map(|value| Range { first, last, value })
+    });
+    Ok(ranges.collect())
 }
 
 /// A frozen index from addresses to values. `A` is `u32` for IPv4 and `u128` for IPv6.

@@ -119,11 +119,11 @@ fn a_configuration_that_cannot_work_does_not_start() {
     );
     check_refused("[sever]\n", "sever: unknown key");
     check_refused(
-        "[database]\nfile = '/nonexistent'\n",
+        "[[database]]\nfile = '/nonexistent'\n",
         "database /nonexistent: ",
     );
     check_refused(
-        "[database]\ncodes = '/nonexistent'\n",
+        "[geo]\ncodes = '/nonexistent'\n",
         "code tables: /nonexistent: ",
     );
     check_refused(
@@ -145,7 +145,7 @@ fn a_configuration_that_cannot_work_does_not_start() {
 fn a_file_that_is_no_database_does_not_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "hello").unwrap();
-    let configuration = format!("[database]\nfile = {:?}\n", file.path());
+    let configuration = format!("[[database]]\nfile = {:?}\n", file.path());
     check_refused(&configuration, "not a database that geogate knows");
 }
 

@@ -45,7 +45,7 @@ impl Gateway {
         );
         std::fs::write(&database, database_file()).unwrap();
         let sections = [
-            ("[database]", format!("file = '{}'", database.display())),
+            ("[[database]]", format!("file = '{}'", database.display())),
             ("[access_log]", format!("target = '{}'", log.display())),
             ("[server]", "workers = 1\nwork_stealing = true".to_owned()),
         ];

@@ -1,0 +1,88 @@
+//! `geogate db convert`: several databases as one file.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use structopt::StructOpt;
+
+use super::progress::Progress;
+use super::replace_file;
+use crate::cli::{ReadingFlags, database};
+use crate::config::model::Database as Source;
+use crate::geo::format::{csv, pack};
+use crate::geo::{Names, Table};
+use crate::server::{load_codes, merge_tables};
+
+#[derive(StructOpt, Debug)]
+pub(in crate::cli) struct Convert {
+    /// Databases of any known format, or "embedded"; the highest layer first
+    #[structopt(required = true, value_name = "FILE", parse(from_os_str = database))]
+    input: Vec<Source>,
+    /// The file to write, .csv or .pack
+    #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
+    output: PathBuf,
+    #[structopt(flatten)]
+    reading: ReadingFlags,
+    /// Who made the data [default: what the inputs say]
+    #[structopt(long, value_name = "NAME")]
+    source: Option<String>,
+    /// When, as YYYY-MM-DD [default: the newest that the inputs say]
+    #[structopt(long)]
+    date: Option<String>,
+}
+
+impl Convert {
+    pub(super) fn execute(self) -> anyhow::Result<()> {
+        let extension = self.output.extension().unwrap_or_default();
+        if extension == "mmdb" {
+            bail!(
+                "{}: MaxMind's format is read and not written; write a .pack or a .csv",
+                self.output.display()
+            );
+        }
+        let as_csv = extension == "csv";
+        let progress = Progress::of(2);
+        let table = progress.step("reading", || self.table())?;
+        let whole = progress.step("writing", || {
+            if as_csv {
+                let mut bytes = Vec::new();
+                csv::write(&table, &mut bytes)?;
+                return anyhow::Ok(bytes);
+            }
+            Ok(pack::write(&table))
+        })?;
+        drop(progress);
+        replace_file(&self.output, &whole)
+            .with_context(|| format!("cannot write {}", self.output.display()))?;
+        eprintln!(
+            "{}: {} IPv4 and {} IPv6 ranges, {} records, {} bytes",
+            self.output.display(),
+            table.v4.len(),
+            table.v6.len(),
+            table.records.len(),
+            whole.len()
+        );
+        Ok(())
+    }
+
+    /// The merge, with the texts that the inputs have: what is uniform and what is a code is found
+    /// when a database is loaded.
+    fn table(&self) -> anyhow::Result<Table> {
+        let geo = self.reading.geo(Names::Raw);
+        let codes = load_codes(&geo)?;
+        let mut table = merge_tables(&self.input, &codes, &geo.languages)?;
+        let provenance = &mut table.provenance;
+        if let Some(source) = &self.source {
+            provenance.source.clone_from(source);
+        }
+        if let Some(date) = &self.date {
+            provenance.date.clone_from(date);
+        }
+        for text in [&provenance.source, &provenance.date] {
+            if u16::try_from(text.len()).is_err() {
+                bail!("a name of {} bytes is too long", text.len());
+            }
+        }
+        Ok(table)
+    }
+}

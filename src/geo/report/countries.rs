@@ -1,0 +1,40 @@
+//! Countries as reports list them: one line each, under all their spellings.
+
+use crate::geo::record::{Field, Interner, Records};
+
+/// The countries of one or more databases, numbered.
+#[derive(Default)]
+pub(super) struct Countries {
+    keys: Interner<String>,
+    names: Vec<(String, String)>,
+}
+
+impl Countries {
+    /// The number of each place's country.
+    pub(super) fn of(&mut self, places: &Records) -> Vec<u32> {
+        let numbers = 0..places.len() as u32;
+        numbers
+            .map(|place| self.number(country(places, place)))
+            .collect()
+    }
+
+    /// Two spellings of a country that has a code are one country.
+    fn number(&mut self, (code, name): (&str, &str)) -> u32 {
+        let number = self.keys.intern(if code.is_empty() { name } else { code });
+        if self.names.len() == number as usize {
+            self.names.push((code.to_owned(), name.to_owned()));
+        }
+        number
+    }
+
+    /// Code and name of every country, in the order of their numbers. Either may be empty.
+    pub(super) fn names(&self) -> &[(String, String)] {
+        &self.names
+    }
+}
+
+/// Code and name of a place's country.
+pub(super) fn country(places: &Records, place: u32) -> (&str, &str) {
+    let code = places.text(place, Field::CountryCode);
+    (code, places.text(place, Field::Country))
+}

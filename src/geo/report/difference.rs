@@ -1,0 +1,389 @@
+//! What changes for whom if one database takes the place of another.
+
+use std::collections::HashMap;
+
+use super::countries::country;
+use super::seats;
+use super::span::{Family, Span};
+use crate::geo::Database;
+use crate::geo::record::{Field, Interner};
+use crate::geo::seat::{Level, Seat, Seats};
+use crate::tree::{Address, Range, overlay};
+
+/// How two databases differ on one family.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// The family.
+    pub family: Family,
+    /// Addresses that both have.
+    pub both: u128,
+    /// Addresses that only the first has.
+    pub only_first: u128,
+    /// Addresses that only the second has.
+    pub only_second: u128,
+    /// Country, province, city.
+    pub levels: [LevelChange; 3],
+    /// How many stretches of addresses moved to another country, province or city.
+    pub changes: usize,
+    /// The largest of them, the largest first.
+    pub largest: Vec<Change>,
+    /// From which country to which, the largest first.
+    pub moves: Vec<Move>,
+}
+
+/// What became of one level, in addresses that both databases have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LevelChange {
+    /// Country, province or city.
+    pub level: Level,
+    /// Both say the same.
+    pub same: u128,
+    /// Both say something, not the same; or the same within something that is not the same.
+    pub changed: u128,
+    /// Only the second says something.
+    pub gained: u128,
+    /// Only the first says something.
+    pub lost: u128,
+}
+
+/// Addresses that moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub span: Span,
+    /// The coarsest level that changed.
+    pub level: Level,
+    /// Country, province and city in the first database.
+    pub from: [String; 3],
+    /// Country, province and city in the second.
+    pub to: [String; 3],
+}
+
+/// Addresses that moved from a country to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The country's name in the first database.
+    pub from: String,
+    /// The country's name in the second.
+    pub to: String,
+    /// How many.
+    pub addresses: u128,
+}
+
+/// How `second` differs from `first`, of IPv4 and of IPv6, with at most `most` of the largest changes and
+/// moves each. Names must have been made uniform in both, or spellings count as changes.
+#[must_use]
+pub fn difference(first: &Database, second: &Database, most: usize) -> [Difference; 2] {
+    let mut numbers = Seats::default();
+    let mut labels = Interner::default();
+    let sides = [first, second].map(|database| Side {
+        database,
+        seats: seats(database, &mut numbers),
+        labels: labels_of(database, &mut labels),
+    });
+    [
+        compare(
+            Family::V4,
+            &sides,
+            most,
+            first.v4_ranges(),
+            second.v4_ranges(),
+        ),
+        compare(
+            Family::V6,
+            &sides,
+            most,
+            first.v6_ranges(),
+            second.v6_ranges(),
+        ),
+    ]
+}
+
+struct Side<'d> {
+    database: &'d Database,
+    seats: Vec<Seat>,
+    /// A number for the country, province and city of each place, as they are shown.
+    labels: Vec<u32>,
+}
+
+const LABEL: [Field; 3] = [Field::Country, Field::Province, Field::City];
+
+fn labels_of(database: &Database, labels: &mut Interner<[String; 3]>) -> Vec<u32> {
+    let places = database.places();
+    let numbers = 0..places.len() as u32;
+    let label = |place| LABEL.map(|field| places.text(place, field).to_owned());
+    numbers.map(|place| labels.intern(&label(place))).collect()
+}
+
+impl Difference {
+    /// Whether neither database has any address of the family.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        [self.both, self.only_first, self.only_second] == [0; 3]
+    }
+}
+
+impl Side<'_> {
+    fn label(&self, place: u32) -> [String; 3] {
+        LABEL.map(|field| self.database.places().text(place, field).to_owned())
+    }
+
+    fn country(&self, place: u32) -> String {
+        let (code, name) = country(self.database.places(), place);
+        if name.is_empty() { code } else { name }.to_owned()
+    }
+}
+
+/// A change while it may still grow: the places stand for their labels.
+struct Moved {
+    span: Span,
+    level: Level,
+    places: [u32; 2],
+}
+
+fn compare<A: Address + Into<u128>>(
+    family: Family,
+    sides: &[Side; 2],
+    most: usize,
+    first: impl Iterator<Item = Range<A>>,
+    second: impl Iterator<Item = Range<A>>,
+) -> Difference {
+    let mut difference = Difference {
+        family,
+        both: 0,
+        only_first: 0,
+        only_second: 0,
+        levels: Level::NAMED.map(LevelChange::none),
+        changes: 0,
+        largest: Vec::new(),
+        moves: Vec::new(),
+    };
+    let mut moved: Vec<Moved> = Vec::new();
+    let mut between: HashMap<[u32; 2], (u128, [u32; 2])> = HashMap::new();
+    for piece in overlay(first, second) {
+        let span = Span {
+            family,
+            first: piece.first.into(),
+            last: piece.last.into(),
+        };
+        let size = span.addresses();
+        let (one, other) = match (piece.upper, piece.lower) {
+            (Some(one), Some(other)) => (one, other),
+            (Some(_), None) => {
+                add(&mut difference.only_first, size);
+                continue;
+            }
+            _ => {
+                add(&mut difference.only_second, size);
+                continue;
+            }
+        };
+        add(&mut difference.both, size);
+        let seats = [
+            &sides[0].seats[one as usize],
+            &sides[1].seats[other as usize],
+        ];
+        let conflict = seats[0].conflict(seats[1]);
+        for change in &mut difference.levels {
+            change.add(seats, conflict, size);
+        }
+        let Some(level) = conflict else { continue };
+        let labels = [
+            sides[0].labels[one as usize],
+            sides[1].labels[other as usize],
+        ];
+        if level == Level::Country {
+            let entry = between.entry(labels).or_insert((0, [one, other]));
+            add(&mut entry.0, size);
+        }
+        push(
+            &mut moved,
+            sides,
+            labels,
+            Moved {
+                span,
+                level,
+                places: [one, other],
+            },
+        );
+    }
+    difference.changes = moved.len();
+    moved.sort_by_key(|moved| std::cmp::Reverse(moved.span.addresses()));
+    let largest = moved.into_iter().take(most).map(|moved| Change {
+        span: moved.span,
+        level: moved.level,
+        from: sides[0].label(moved.places[0]),
+        to: sides[1].label(moved.places[1]),
+    });
+    difference.largest = largest.collect();
+    difference.moves = by_country(between.into_values(), sides, most);
+    difference
+}
+
+fn push(moved: &mut Vec<Moved>, sides: &[Side; 2], labels: [u32; 2], next: Moved) {
+    if let Some(last) = moved.last_mut() {
+        let labels_of_last = [0, 1].map(|side| sides[side].labels[last.places[side] as usize]);
+        if labels_of_last == labels && last.span.last.checked_add(1) == Some(next.span.first) {
+            last.span.last = next.span.last;
+            return;
+        }
+    }
+    moved.push(next);
+}
+
+fn by_country(
+    moves: impl Iterator<Item = (u128, [u32; 2])>,
+    sides: &[Side; 2],
+    most: usize,
+) -> Vec<Move> {
+    let mut sums: HashMap<[String; 2], u128> = HashMap::new();
+    for (addresses, [one, other]) in moves {
+        let names = [sides[0].country(one), sides[1].country(other)];
+        add(sums.entry(names).or_default(), addresses);
+    }
+    let moves = sums.into_iter().map(|([from, to], addresses)| Move {
+        from,
+        to,
+        addresses,
+    });
+    let mut moves: Vec<_> = moves.collect();
+    moves.sort_by(|a, b| {
+        let by_name = || (&a.from, &a.to).cmp(&(&b.from, &b.to));
+        b.addresses.cmp(&a.addresses).then_with(by_name)
+    });
+    moves.truncate(most);
+    moves
+}
+
+impl LevelChange {
+    fn none(level: Level) -> Self {
+        LevelChange {
+            level,
+            same: 0,
+            changed: 0,
+            gained: 0,
+            lost: 0,
+        }
+    }
+
+    fn add(&mut self, [one, other]: [&Seat; 2], conflict: Option<Level>, size: u128) {
+        let sum = match (one.says(self.level), other.says(self.level)) {
+            (true, true) if conflict.is_some_and(|conflict| conflict <= self.level) => {
+                &mut self.changed
+            }
+            (true, true) => &mut self.same,
+            (false, true) => &mut self.gained,
+            (true, false) => &mut self.lost,
+            (false, false) => return,
+        };
+        add(sum, size);
+    }
+}
+
+fn add(sum: &mut u128, size: u128) {
+    *sum = sum.saturating_add(size);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geo::format::csv;
+    use crate::geo::{Codes, Names};
+
+    fn database(rows: &str) -> Database {
+        let text = format!("start,end,country,province,city,isp\n{rows}");
+        let table = csv::read(text.as_bytes()).unwrap();
+        Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
+    }
+
+    #[track_caller]
+    fn check_levels(first: &str, second: &str, expected: [[u128; 4]; 3]) {
+        let [v4, _] = difference(&database(first), &database(second), 9);
+        let levels = v4.levels.map(|l| [l.same, l.changed, l.gained, l.lost]);
+        assert_eq!(levels, expected);
+    }
+
+    #[test]
+    fn spellings_are_no_change() {
+        check_levels(
+            "1.0.0.0,1.0.0.9,美国,,,a\n1.0.1.0,1.0.1.9,中国,福建,福州,\n",
+            "1.0.0.0,1.0.0.9,United States,,,b\n1.0.1.0,1.0.1.9,中国,福建省,福州市,\n",
+            [[20, 0, 0, 0], [10, 0, 0, 0], [10, 0, 0, 0]],
+        );
+    }
+
+    #[test]
+    fn each_level_is_counted_by_itself() {
+        check_levels(
+            "1.0.0.0,1.0.0.99,中国,福建,福州,\n",
+            "1.0.0.0,1.0.0.9,日本,东京,,\n1.0.0.10,1.0.0.29,中国,广东,广州,\n\
+             1.0.0.30,1.0.0.39,中国,福建,厦门,\n1.0.0.40,1.0.0.99,中国,,,\n",
+            [[90, 10, 0, 0], [10, 30, 0, 60], [0, 30, 0, 70]],
+        );
+        check_levels(
+            "1.0.0.0,1.0.0.9,中国,,,\n",
+            "1.0.0.0,1.0.0.9,中国,福建,,\n",
+            [[10, 0, 0, 0], [0, 0, 10, 0], [0, 0, 0, 0]],
+        );
+    }
+
+    #[test]
+    fn addresses_of_one_alone_are_no_change_of_place() {
+        let first = database("1.0.0.0,1.0.0.9,中国,,,\n::,::9,中国,,,\n");
+        let second = database("1.0.0.5,1.0.0.19,中国,,,\n");
+        let [v4, v6] = difference(&first, &second, 9);
+        assert_eq!((v4.both, v4.only_first, v4.only_second), (5, 5, 10));
+        assert_eq!((v6.both, v6.only_first, v6.only_second), (0, 10, 0));
+        assert_eq!((v4.changes, v4.moves.len()), (0, 0));
+    }
+
+    #[test]
+    fn the_largest_changes_are_whole_stretches() {
+        let first = database("1.0.0.0,1.0.0.255,中国,福建,,a\n1.0.1.0,1.0.1.9,中国,福建,,\n");
+        // The provider changes in the middle, the place does not.
+        let second = database(
+            "1.0.0.0,1.0.0.127,日本,,,a\n1.0.0.128,1.0.0.255,日本,,,b\n1.0.1.0,1.0.1.9,中国,广东,,\n",
+        );
+        let [v4, _] = difference(&first, &second, 9);
+        let shown: Vec<_> = v4
+            .largest
+            .iter()
+            .map(|c| {
+                (
+                    c.span.to_string(),
+                    c.level,
+                    c.from.join("/"),
+                    c.to.join("/"),
+                )
+            })
+            .collect();
+        let text = str::to_owned;
+        assert_eq!(
+            shown,
+            [
+                (
+                    text("1.0.0.0/24"),
+                    Level::Country,
+                    text("中国/福建/"),
+                    text("日本//")
+                ),
+                (
+                    text("1.0.1.0-1.0.1.9"),
+                    Level::Province,
+                    text("中国/福建/"),
+                    text("中国/广东/")
+                ),
+            ]
+        );
+        assert_eq!(
+            v4.moves,
+            [Move {
+                from: text("中国"),
+                to: text("日本"),
+                addresses: 256
+            }]
+        );
+        let [v4, _] = difference(&first, &second, 1);
+        assert_eq!((v4.changes, v4.largest.len()), (2, 1));
+    }
+}
