@@ -159,7 +159,18 @@ impl Metrics {
         ];
         let parts = parts.map(|(part, bytes)| ([("part", part.to_owned())], bytes as u64));
         let help = "Memory of the database's trees and ready-made answers";
-        out.gauges("database_memory_bytes", help, parts.into_iter())
+        out.gauges("database_memory_bytes", help, parts.into_iter())?;
+        let history = self.0.database().history();
+        let help = "When the database came, in seconds since 1970";
+        out.gauge("database_since_seconds", help, history.since)?;
+        let loads = [
+            ([("result", "replaced".to_owned())], history.replaced),
+            ([("result", "refused".to_owned())], history.refused),
+        ];
+        let help = "Databases that were read while the gateway ran, and what became of them";
+        out.counters("database_reloads", help, loads.into_iter())?;
+        let help = "Databases that could not be fetched from where they are published";
+        out.counter("database_fetch_failures", help, history.missed)
     }
 }
 

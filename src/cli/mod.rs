@@ -95,6 +95,9 @@ impl ReadingFlags {
             } else {
                 Languages::new(self.languages.clone())
             },
+            watch: false,
+            max_shrinkage: 1.0,
+            probes: Vec::new(),
         }
     }
 }

@@ -309,7 +309,19 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// A duration: `"500ms"`, `"5s"`, `"2m"`, `"1h"`.
+    /// A share from 0 to 1, written as `"30%"`.
+    pub(super) fn share(&self) -> Result<f64, String> {
+        let text = self.string()?;
+        let percent = text
+            .strip_suffix('%')
+            .and_then(|number| number.parse().ok());
+        let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+        percent
+            .map(|percent: f64| percent / 100.0)
+            .ok_or_else(|| format!("{text:?} is not a share from \"0%\" to \"100%\""))
+    }
+
+    /// A duration: `"500ms"`, `"5s"`, `"2m"`, `"1h"`, `"1d"`.
     pub(super) fn duration(&self) -> Result<Duration, String> {
         let text = self.string()?;
         let (number, unit) = split_unit(text);
@@ -318,6 +330,7 @@ impl<'d> Item<'d> {
             "s" => Some(1000),
             "m" => Some(60_000),
             "h" => Some(3_600_000),
+            "d" => Some(86_400_000),
             _ => None,
         };
         let value: Option<u64> = number.parse().ok();

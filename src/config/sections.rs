@@ -11,10 +11,11 @@ use super::Overrides;
 use super::document::{Document, Item, Problem, Problems, Section};
 use super::model::{
     AccessLog, Admin, Client, ClientIp, Config, Database, ErrorLog, ForwardedHeader, Geo,
-    GeoHeaders, HeaderEncoding, LogFormat, LogTarget, Peer, Server, TrustedProxies, Upstream,
+    GeoHeaders, HeaderEncoding, LogFormat, LogTarget, Peer, Probe, Published, Server,
+    TrustedProxies, Upstream,
 };
-use crate::geo::Names;
 use crate::geo::format::Languages;
+use crate::geo::{Field, Names};
 
 /// Reads all sections, or says everything that is wrong.
 pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
@@ -164,27 +165,47 @@ fn databases(root: &Section, overrides: &Overrides) -> Vec<Database> {
 }
 
 fn database(section: &Section) -> Option<Database> {
-    let given = ["file", "embedded"].map(|key| section.item(key).is_some());
+    let given = ["file", "embedded", "url"].map(|key| section.item(key).is_some());
     let database = match given {
-        [true, false] => section.required("file", path).map(Database::File),
-        [false, true] => section.required("embedded", |item| {
+        [true, false, false] => section.required("file", path).map(Database::File),
+        [_, false, true] => published(section).map(Database::Published),
+        [false, true, false] => section.required("embedded", |item| {
             let embedded = item.boolean()?.then_some(Database::Embedded);
             embedded.ok_or_else(|| "true is all that can be said; leave the section out".to_owned())
         }),
-        [true, true] => {
-            section.note(
-                "",
-                "has both file and embedded; each is a [[database]] of its own",
-            );
+        [false, false, false] => {
+            section.note("", "has neither file nor embedded");
             None
         }
-        [false, false] => {
-            section.note("", "has neither file nor embedded");
+        [_, true, _] => {
+            let reason = "has embedded and more; each is a [[database]] of its own";
+            section.note("", reason);
             None
         }
     };
     section.refuse_unknown();
     database
+}
+
+fn published(section: &Section) -> Option<Published> {
+    let url = section.required("url", url_of);
+    let file = section.required("file", path);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let published = Published {
+        checksum_url: section.value("checksum_url", None, |item| url_of(item).map(Some)),
+        interval: section.value("interval", day, |item| {
+            let interval = item.duration()?;
+            if interval < Duration::from_secs(1) {
+                return Err("at least a second is expected".to_owned());
+            }
+            Ok(interval)
+        }),
+        timeout: section.value("timeout", Duration::from_secs(600), Item::duration),
+        ca_file: section.value("ca_file", None, |item| path(item).map(Some)),
+        url: url?,
+        file: file?,
+    };
+    Some(published)
 }
 
 fn geo(section: &Section) -> Geo {
@@ -197,9 +218,34 @@ fn geo(section: &Section) -> Geo {
             Names::Raw
         },
         languages: languages(section),
+        watch: section.value("watch", true, Item::boolean),
+        max_shrinkage: section.value("max_shrinkage", 0.3, Item::share),
+        probes: section.sections("probe").iter().filter_map(probe).collect(),
     };
     section.refuse_unknown();
     geo
+}
+
+fn probe(section: &Section) -> Option<Probe> {
+    let ip = section.required("ip", |item| {
+        let text = item.string()?;
+        let ip = text
+            .parse()
+            .map_err(|_| format!("{text:?} is not an address"));
+        ip.map(|ip: IpAddr| ip.to_canonical())
+    });
+    let expected: Vec<_> = Field::ALL
+        .into_iter()
+        .filter_map(|field| {
+            let text = section.item(field.name())?.read(Item::string)?;
+            Some((field, text.to_owned()))
+        })
+        .collect();
+    section.refuse_unknown();
+    if expected.is_empty() {
+        section.note("", "expects nothing, such as country_code = \"CN\"");
+    }
+    Some(Probe { ip: ip?, expected })
 }
 
 fn languages(section: &Section) -> Languages {
@@ -367,6 +413,21 @@ fn log_target(item: &Item) -> Result<LogTarget, String> {
     })
 }
 
+fn url_of(item: &Item) -> Result<String, String> {
+    let text = item.string()?;
+    let uri: Option<http::Uri> = text.parse().ok();
+    let known = |uri: &http::Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    };
+    if uri.is_some_and(|uri| known(&uri)) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not a URL such as \"https://example.com/places.pack\""
+        ))
+    }
+}
+
 fn path(item: &Item) -> Result<PathBuf, String> {
     match item.string()? {
         "" => Err("a path is expected".to_owned()),
@@ -465,7 +526,7 @@ mod tests {
     fn a_database_is_one_thing() {
         check_problem(
             "[[database]]\nfile = 'a'\nembedded = true\n",
-            "file: database[0]: has both file and embedded; each is a [[database]] of its own (line 1)",
+            "file: database[0]: has embedded and more; each is a [[database]] of its own (line 1)",
         );
         check_problem(
             "[[database]]\n",

@@ -13,6 +13,7 @@ const CITIES: &str = include_str!("../../data/codes/cities.tsv");
 const ALIASES: &str = include_str!("../../data/codes/aliases.tsv");
 
 /// The files of a user's own tables, by the names that they have always had.
+pub const FILES: [&str; 3] = [COUNTRY_FILE, PROVINCE_FILE, CITY_FILE];
 const COUNTRY_FILE: &str = "country_list.txt";
 const PROVINCE_FILE: &str = "china_province_code.txt";
 const CITY_FILE: &str = "china_city_code.txt";

@@ -23,6 +23,7 @@ use pingora::services::listening::Service;
 pub use database::{
     DatabaseError, build_database, load_codes, load_database, merge_tables, read_table,
 };
+use database::{Reloader, fetch_and_load};
 pub use error_log::{open as open_error_log, start as start_error_log};
 use stop::Stopped;
 pub use stop::{Stop, StopHandle};
@@ -91,7 +92,7 @@ impl Server {
     /// # Errors
     /// With the first of these that fails.
     pub fn prepare(config: Config, upgrade: bool) -> Result<Self, ServerError> {
-        let database = Arc::new(Live::new(load_database(&config.databases, &config.geo)?));
+        let database = Arc::new(Live::new(fetch_and_load(&config.databases, &config.geo)?));
         allocator::give_back();
         if upgrade {
             make_folder_of(&config.server.upgrade_socket)?;
@@ -133,12 +134,6 @@ impl Server {
         })
     }
 
-    /// The database that is served, for whoever wants to replace it.
-    #[must_use]
-    pub fn database(&self) -> Arc<Live> {
-        Arc::clone(&self.database)
-    }
-
     /// Serves until `stop` says so and the requests under way are done, or the grace period is over.
     /// `listening` is called once, when every listener accepts connections.
     ///
@@ -147,13 +142,15 @@ impl Server {
     pub fn run(self, stop: Stop, listening: impl FnOnce()) -> Result<(), ServerError> {
         let Server {
             config,
+            database,
             access_log,
             drain,
             gateway,
             upgrade,
-            ..
         } = self;
-        let stopping = stop.watch(Arc::clone(&drain));
+        let (databases, geo) = (config.databases.clone(), config.geo.clone());
+        let reloader = Reloader::start(databases, geo, database).map_err(ServerError::Thread)?;
+        let stopping = stop.watch(Arc::clone(&drain), reloader.handle());
         let pingora = pingora_server(&config, gateway, upgrade);
         let signal = stopping.signal;
         let serving = std::thread::Builder::new()

@@ -1,7 +1,7 @@
 //! Being asked to stop: by a signal, or by whoever holds the handle.
 //!
 //! TERM finishes what is under way, QUIT hands the listeners to a new process first, INT leaves at
-//! once. Before listeners are closed, connections get a moment to be closed by their own responses:
+//! once. (HUP is heard here too, and passed on.) Before listeners are closed, connections get a moment to be closed by their own responses:
 //! pingora drops idle ones when it closes listeners, with the request that may be on its way. In a
 //! hand-over it waits five seconds itself.
 
@@ -14,6 +14,7 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::database::ReloadHandle;
 use crate::gateway::Drain;
 
 /// How long open connections are told to close before listeners are.
@@ -45,12 +46,13 @@ impl Stop {
     }
 
     /// Splits into the part that pingora waits for and the part that the caller waits for.
-    pub(super) fn watch(self, drain: Arc<Drain>) -> Stopping {
+    pub(super) fn watch(self, drain: Arc<Drain>, reload: ReloadHandle) -> Stopping {
         let (told, asked) = channel();
         Stopping {
             signal: Watch {
                 stop: self,
                 drain,
+                reload,
                 told: Mutex::new(told),
             },
             asked: Asked(asked),
@@ -105,6 +107,7 @@ impl Asked {
 pub(super) struct Watch {
     stop: Stop,
     drain: Arc<Drain>,
+    reload: ReloadHandle,
     told: Mutex<Sender<Stopped>>,
 }
 
@@ -121,7 +124,7 @@ impl Watch {
 impl ShutdownSignalWatch for Watch {
     async fn recv(&self) -> ShutdownSignal {
         let signal = match &self.stop {
-            Stop::Signals => signals().await,
+            Stop::Signals => signals(&self.reload).await,
             Stop::Handle(receiver) => {
                 let mut receiver = receiver.0.clone();
                 // An error means that the handle was dropped.
@@ -154,13 +157,13 @@ impl ShutdownSignalWatch for Watch {
     }
 }
 
-async fn signals() -> ShutdownSignal {
+async fn signals(reload: &ReloadHandle) -> ShutdownSignal {
     let listen = |kind| signal(kind).expect("the runtime listens to signals");
     let mut terminate = listen(SignalKind::terminate());
     let mut quit = listen(SignalKind::quit());
     let mut interrupt = listen(SignalKind::interrupt());
-    // Left to themselves these two end a process, and operators of nginx send them every day.
     let mut hangup = listen(SignalKind::hangup());
+    // Left to itself it ends a process, and operators of nginx send it every day.
     let mut user = listen(SignalKind::user_defined1());
     loop {
         tokio::select! {
@@ -168,7 +171,8 @@ async fn signals() -> ShutdownSignal {
             _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
             _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
             _ = hangup.recv() => {
-                log::warn!("HUP: the configuration is not read again; use --upgrade and QUIT");
+                log::info!("HUP: reading the database again; a new configuration needs --upgrade");
+                reload.reload();
             }
             _ = user.recv() => log::warn!("USR1: log files are not opened again"),
         }

@@ -12,3 +12,4 @@ mod lane;
 mod processes;
 mod proxying;
 mod query;
+mod reloading;

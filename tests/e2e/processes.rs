@@ -186,14 +186,14 @@ fn a_new_process_takes_over_the_listeners_and_no_request_is_lost() {
 }
 
 #[test]
-fn hup_and_usr1_end_nothing() {
+fn hup_reads_the_database_again_and_usr1_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let port = Port::reserve();
     let mut gateway = Process::start(folder.path(), port.address, &[]);
     gateway.wait_for("listening on");
-    for signal in ["-HUP", "-USR1"] {
+    for (signal, said) in [("-HUP", "database replaced"), ("-USR1", "USR1")] {
         gateway.signal(signal);
-        gateway.wait_for(&signal[1..]);
+        gateway.wait_for(said);
         assert!(
             gateway
                 .get("/api/ip_query?ip=1.1.1.1")

@@ -13,7 +13,7 @@ pub mod soundness;
 pub mod span;
 
 pub use agreement::agreement;
-pub use coverage::coverage;
+pub use coverage::{Coverage, coverage};
 pub use difference::difference;
 pub use soundness::soundness;
 pub use span::{Family, Span};

@@ -1,7 +1,7 @@
 //! A gateway that runs in this process until it is dropped.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
@@ -38,12 +38,18 @@ impl Gateway {
     /// Starts a gateway with this configuration, in which `{folder}` is its own folder. The
     /// listener, the database and the access log are set, unless it says otherwise.
     pub fn start(configuration: &str) -> Gateway {
+        Gateway::start_in(configuration, |_| ())
+    }
+
+    /// As [`Gateway::start`], with more files in the folder.
+    pub fn start_in(configuration: &str, prepare: impl FnOnce(&Path)) -> Gateway {
         let (port, folder) = (Port::reserve(), tempfile::tempdir().unwrap());
         let (database, log) = (
             folder.path().join("places.dat"),
             folder.path().join("access.log"),
         );
         std::fs::write(&database, database_file()).unwrap();
+        prepare(folder.path());
         let sections = [
             ("[[database]]", format!("file = '{}'", database.display())),
             ("[access_log]", format!("target = '{}'", log.display())),
@@ -52,7 +58,8 @@ impl Gateway {
         let mut text = configuration.replace("{folder}", &folder.path().display().to_string());
         for (section, setting) in sections {
             let key = setting.split(' ').next().unwrap_or_default();
-            if configuration.contains(&format!("{section}\n{key} =")) {
+            let has_key = configuration.contains(&format!("{section}\n{key} ="));
+            if has_key || configuration.contains("[[database]]\n") && section == "[[database]]" {
                 continue;
             }
             if !text.contains(section) {

@@ -1,10 +1,20 @@
-//! From the configuration's words on databases to the database.
+//! From the configuration's words on databases to the database, at the start and whenever there is
+//! a newer one.
 
-use crate::config::model::{Database as Source, Geo};
+mod acceptance;
+mod fetch;
+mod reload;
+mod watch;
+
+use crate::config::model::{Database as Source, Geo, Published};
 use crate::geo::codes::CodesError;
 use crate::geo::format::{self, Languages, ReadError};
 use crate::geo::{Codes, Database, EMBEDDED, Table, layers};
 use crate::tree::BuildError;
+pub use acceptance::Refusal;
+pub use fetch::FetchError;
+use fetch::{Download, Fetcher};
+pub use reload::{ReloadHandle, Reloader};
 
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]
@@ -27,16 +37,63 @@ pub enum DatabaseError {
     /// The file is well formed and has nothing in it.
     #[error("database {0}: not one range")]
     Empty(String),
+    /// It says something else than what is known.
+    #[error("database: {0}")]
+    Refused(#[from] Refusal),
+    /// A published file cannot be had.
+    #[error("database {0}")]
+    Fetch(#[from] FetchError),
 }
 
 /// Reads and arranges the databases that the configuration asks for, highest first.
 ///
 /// # Errors
-/// If a file cannot be read, is damaged, or has no range.
+/// If a file cannot be read, is damaged, or has no range, or if a probe fails.
 pub fn load_database(databases: &[Source], geo: &Geo) -> Result<Database, DatabaseError> {
     let codes = load_codes(geo)?;
     let table = merge_tables(databases, &codes, &geo.languages)?;
-    build_database(table, databases, &codes, geo)
+    let database = build_database(table, databases, &codes, geo)?;
+    acceptance::probe(&database, &geo.probes)?;
+    Ok(database)
+}
+
+/// As [`load_database`], after fetching the published files that are not here yet.
+///
+/// # Errors
+/// As [`load_database`], or if a file cannot be fetched.
+pub fn fetch_and_load(databases: &[Source], geo: &Geo) -> Result<Database, DatabaseError> {
+    let mut downloads = Vec::new();
+    for (number, source) in databases.iter().enumerate() {
+        if let Source::Published(published) = source
+            && !published.file.exists()
+        {
+            log::info!("fetching {}", published.url);
+            if let Some(download) = Fetcher::new(published)?.fetch()? {
+                downloads.push((number, download));
+            }
+        }
+    }
+    load_downloaded(databases, geo, downloads, |_| Ok(()))
+}
+
+/// Loads with downloads in the place of the files of the sources with these numbers, and keeps them
+/// if the result is accepted.
+fn load_downloaded(
+    databases: &[Source],
+    geo: &Geo,
+    downloads: Vec<(usize, Download)>,
+    accept: impl FnOnce(&Database) -> Result<(), Refusal>,
+) -> Result<Database, DatabaseError> {
+    let mut sources = databases.to_vec();
+    for (number, download) in &downloads {
+        sources[*number] = Source::File(download.path().to_owned());
+    }
+    let database = load_database(&sources, geo)?;
+    accept(&database)?;
+    for (_, download) in downloads {
+        download.keep()?;
+    }
+    Ok(database)
 }
 
 /// The code tables that the configuration asks for.
@@ -77,7 +134,9 @@ pub fn merge_tables(
 pub fn read_table(source: &Source, languages: &Languages) -> Result<Table, DatabaseError> {
     let table = match source {
         Source::Embedded => format::read(EMBEDDED, languages).expect("the embedded one is whole"),
-        Source::File(file) => format::read_file(file, languages)?,
+        Source::File(file) | Source::Published(Published { file, .. }) => {
+            format::read_file(file, languages)?
+        }
     };
     if table.is_empty() {
         return Err(DatabaseError::Empty(source.to_string()));

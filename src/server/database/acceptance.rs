@@ -1,0 +1,145 @@
+//! Whether a database is good enough to be served.
+//!
+//! A reader takes every file that is well formed, also one that is half as long as it should be, or
+//! of another planet. What it should know is the operator's to say, by probes; that it should not
+//! lose much is presumed.
+
+use std::net::IpAddr;
+
+use crate::config::model::Probe;
+use crate::geo::Database;
+use crate::geo::report::{Coverage, coverage};
+
+/// Why a database is not served.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum Refusal {
+    /// An address that the operator knows has another place.
+    #[error("probe {ip}: {field} is {found:?}, not {expected:?}")]
+    Probe {
+        /// The address.
+        ip: IpAddr,
+        /// Name of the field.
+        field: &'static str,
+        /// What the database says; empty if it says nothing.
+        found: String,
+        /// What the operator says.
+        expected: String,
+    },
+    /// There is much less in it than in the one that is served.
+    #[error(
+        "{family} {what} went from {before} to {after}, a loss of {lost:.1} %, and {limit:.1} % is allowed"
+    )]
+    Shrunk {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// `ranges` or `addresses`.
+        what: &'static str,
+        /// In the one that is served.
+        before: u128,
+        /// In the new one.
+        after: u128,
+        /// In percent.
+        lost: f64,
+        /// In percent.
+        limit: f64,
+    },
+}
+
+/// Looks the probes up.
+pub fn probe(database: &Database, probes: &[Probe]) -> Result<(), Refusal> {
+    for Probe { ip, expected } in probes {
+        let place = database.lookup(*ip);
+        for (field, expected) in expected {
+            let found = place.as_ref().map_or("", |place| place.text(*field));
+            if found != expected {
+                return Err(Refusal::Probe {
+                    ip: *ip,
+                    field: field.name(),
+                    found: found.to_owned(),
+                    expected: expected.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that no more than a share of ranges and addresses is lost, in either family.
+pub fn compare(before: &Database, after: &Database, max_shrinkage: f64) -> Result<(), Refusal> {
+    let families = coverage(before).into_iter().zip(coverage(after));
+    for (family, (before, after)) in ["IPv4", "IPv6"].into_iter().zip(families) {
+        let counts: [(_, fn(&Coverage) -> u128); 2] = [
+            ("ranges", |coverage| u128::from(coverage.ranges)),
+            ("addresses", |coverage| coverage.addresses),
+        ];
+        for (what, count) in counts {
+            let (before, after) = (count(&before), count(&after));
+            let lost = 1.0 - after as f64 / before.max(1) as f64;
+            if after < before && lost > max_shrinkage {
+                return Err(Refusal::Shrunk {
+                    family,
+                    what,
+                    before,
+                    after,
+                    lost: 100.0 * lost,
+                    limit: 100.0 * max_shrinkage,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geo::format::csv;
+    use crate::geo::{Codes, Field, Names};
+
+    fn database(lines: &str) -> Database {
+        let text = format!("start,end,country\n{lines}");
+        let table = csv::read(text.as_bytes()).unwrap();
+        Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
+    }
+
+    #[test]
+    fn a_probe_that_finds_something_else_is_a_refusal() {
+        let database = database("1.0.0.0,1.0.0.255,中国\n");
+        let expect = |ip: &str, text: &str| Probe {
+            ip: ip.parse().unwrap(),
+            expected: vec![(Field::CountryCode, text.to_owned())],
+        };
+        assert_eq!(probe(&database, &[expect("1.0.0.1", "CN")]), Ok(()));
+        for (ip, said) in [
+            (
+                "1.0.0.1",
+                "probe 1.0.0.1: country_code is \"CN\", not \"KR\"",
+            ),
+            ("2.0.0.1", "probe 2.0.0.1: country_code is \"\", not \"KR\""),
+        ] {
+            let refusal = probe(&database, &[expect("1.0.0.1", "CN"), expect(ip, "KR")]);
+            assert_eq!(refusal.unwrap_err().to_string(), said);
+        }
+    }
+
+    #[test]
+    fn a_loss_beyond_the_limit_is_a_refusal() {
+        let whole = database("1.0.0.0,1.0.0.9,中国\n1.0.0.20,1.0.0.29,韩国\n::1,::4,日本\n");
+        let fewer_addresses =
+            database("1.0.0.0,1.0.0.9,中国\n1.0.0.20,1.0.0.20,韩国\n::1,::4,日本\n");
+        let no_v6 = database("1.0.0.0,1.0.0.9,中国\n1.0.0.20,1.0.0.29,韩国\n");
+        assert_eq!(compare(&whole, &whole, 0.0), Ok(()));
+        assert_eq!(compare(&fewer_addresses, &whole, 0.0), Ok(()));
+        assert_eq!(compare(&whole, &fewer_addresses, 0.45), Ok(()));
+        let refusal = |after, limit| compare(&whole, after, limit).unwrap_err().to_string();
+        assert_eq!(
+            refusal(&fewer_addresses, 0.44),
+            "IPv4 addresses went from 20 to 11, a loss of 45.0 %, and 44.0 % is allowed"
+        );
+        assert_eq!(
+            refusal(&no_v6, 0.9),
+            "IPv6 ranges went from 1 to 0, a loss of 100.0 %, and 90.0 % is allowed"
+        );
+        assert_eq!(compare(&whole, &no_v6, 1.0), Ok(()));
+    }
+}

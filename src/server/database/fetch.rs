@@ -1,0 +1,664 @@
+//! Fetching a file that somebody publishes.
+//!
+//! A request says which version is here already (`ETag`, `Last-Modified`), so that nothing is sent
+//! twice. What comes goes into a file beside the one that it may replace: whoever judges it keeps it
+//! or drops it, and the old one is there until then.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::config::model::Published;
+
+/// A file may not be larger: none that is known has a fifth of it.
+const SIZE_LIMIT: u64 = 4 << 30;
+
+/// How large a published checksum may be: a line of sha256sum, or a few.
+const CHECKSUM_LIMIT: u64 = 64 << 10;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a file could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// There is no answer, or none that can be used.
+    #[error("{url}: {error}")]
+    Http {
+        /// What was asked for.
+        url: String,
+        /// What happened.
+        #[source]
+        error: Box<ureq::Error>,
+    },
+    /// The answer is something else than a file.
+    #[error("{url}: status {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// Of HTTP.
+        status: u16,
+    },
+    /// The file broke off, or cannot be written.
+    #[error("{url}: {error}")]
+    Body {
+        /// What was asked for.
+        url: String,
+        /// What happened.
+        #[source]
+        error: io::Error,
+    },
+    /// The published checksum is of something else.
+    #[error("{url}: the SHA-256 is {found}, and {checksum_url} says {expected}")]
+    Checksum {
+        /// What was asked for.
+        url: String,
+        /// Where the checksum stands.
+        checksum_url: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// The published checksum is none.
+    #[error("{url}: does not begin with a SHA-256 in hexadecimal")]
+    NoChecksum {
+        /// Where it should stand.
+        url: String,
+    },
+    /// A file on this machine cannot be used.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+impl FetchError {
+    fn file(path: &Path, error: &dyn std::fmt::Display) -> Self {
+        FetchError::File {
+            path: path.display().to_string(),
+            error: error.to_string(),
+        }
+    }
+}
+
+/// Which version of a file is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Version {
+    etag: String,
+    last_modified: String,
+}
+
+/// Fetches one file.
+pub struct Fetcher {
+    published: Published,
+    agent: Agent,
+    /// The version that came last, used or refused.
+    last: Version,
+    /// And its checksum, for servers that know no versions.
+    last_sum: String,
+}
+
+/// A file that was fetched and is not used yet. Dropped, it is gone.
+pub struct Download {
+    content: NamedTempFile,
+    version: Version,
+    target: PathBuf,
+}
+
+impl Fetcher {
+    /// Fetches this file.
+    ///
+    /// # Errors
+    /// If the certificates cannot be read.
+    pub fn new(published: &Published) -> Result<Self, FetchError> {
+        let roots = match &published.ca_file {
+            Some(file) => RootCerts::new_with_certs(&certificates(file)?),
+            None => RootCerts::PlatformVerifier,
+        };
+        let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .timeout_global(Some(published.timeout))
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(published.timeout)))
+            .max_redirects(5)
+            // What is asked for safely is not to come by another way.
+            .https_only(published.url.starts_with("https:"))
+            .user_agent(concat!("geogate/", env!("CARGO_PKG_VERSION")))
+            .http_status_as_error(false)
+            .build();
+        let last = if published.file.exists() {
+            Version::read(&version_file(&published.file))
+        } else {
+            Version::default()
+        };
+        Ok(Fetcher {
+            published: published.clone(),
+            agent: config.into(),
+            last,
+            last_sum: String::new(),
+        })
+    }
+
+    /// What is published, unless it came before.
+    ///
+    /// # Errors
+    /// If it cannot be had whole, or is not what its checksum says.
+    pub fn fetch(&mut self) -> Result<Option<Download>, FetchError> {
+        let url = &self.published.url;
+        let mut request = self.agent.get(url);
+        if !self.last.etag.is_empty() {
+            request = request.header(IF_NONE_MATCH, &self.last.etag);
+        }
+        if !self.last.last_modified.is_empty() {
+            request = request.header(IF_MODIFIED_SINCE, &self.last.last_modified);
+        }
+        let mut response = request.call().map_err(|error| http_error(url, error))?;
+        match response.status().as_u16() {
+            200 => {}
+            304 => return Ok(None),
+            status => return Err(status_error(url, status)),
+        }
+        let header = |name| {
+            let value: Option<&http::HeaderValue> = response.headers().get(name);
+            value
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let version = Version {
+            etag: header(ETAG),
+            last_modified: header(LAST_MODIFIED),
+        };
+        let body = response.body_mut().with_config().limit(SIZE_LIMIT).reader();
+        let (content, sum) =
+            store(body, &self.published.file).map_err(|error| FetchError::Body {
+                url: url.clone(),
+                error,
+            })?;
+        if let Some(checksum_url) = &self.published.checksum_url {
+            let expected = self.checksum(checksum_url)?;
+            if expected != sum {
+                return Err(FetchError::Checksum {
+                    url: url.clone(),
+                    checksum_url: checksum_url.clone(),
+                    expected,
+                    found: sum,
+                });
+            }
+        }
+        self.last = version.clone();
+        if self.last_sum == sum {
+            return Ok(None);
+        }
+        self.last_sum = sum;
+        Ok(Some(Download {
+            content,
+            version,
+            target: self.published.file.clone(),
+        }))
+    }
+
+    fn checksum(&self, url: &str) -> Result<String, FetchError> {
+        let response = self.agent.get(url).call();
+        let mut response = response.map_err(|error| http_error(url, error))?;
+        if response.status() != 200 {
+            return Err(status_error(url, response.status().as_u16()));
+        }
+        let body = response.body_mut().with_config().limit(CHECKSUM_LIMIT);
+        let text = body
+            .read_to_string()
+            .map_err(|error| http_error(url, error))?;
+        let word = text.split_whitespace().next().unwrap_or_default();
+        if word.len() != 64 || !word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(FetchError::NoChecksum {
+                url: url.to_owned(),
+            });
+        }
+        Ok(word.to_ascii_lowercase())
+    }
+}
+
+impl Download {
+    /// Where the content is for now.
+    pub fn path(&self) -> &Path {
+        self.content.path()
+    }
+
+    /// Puts the content in the place of the file before, in one step.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn keep(self) -> Result<(), FetchError> {
+        let Download {
+            content,
+            version,
+            target,
+        } = self;
+        let kept = content
+            .as_file()
+            .sync_all()
+            .map_err(|error| FetchError::file(&target, &error));
+        // Without its version the file is fetched once more than it would have to be; the version
+        // of another file would keep it from being fetched at all.
+        let version_file = version_file(&target);
+        let _ = std::fs::remove_file(&version_file);
+        kept?;
+        content
+            .persist(&target)
+            .map_err(|error| FetchError::file(&target, &error.error))?;
+        version
+            .write(&version_file)
+            .map_err(|error| FetchError::file(&version_file, &error))
+    }
+}
+
+impl Version {
+    /// What is not there or cannot be read is no version.
+    fn read(file: &Path) -> Self {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let mut lines = text.lines().map(str::to_owned);
+        Version {
+            etag: lines.next().unwrap_or_default(),
+            last_modified: lines.next().unwrap_or_default(),
+        }
+    }
+
+    fn write(&self, file: &Path) -> io::Result<()> {
+        std::fs::write(file, format!("{}\n{}\n", self.etag, self.last_modified))
+    }
+}
+
+/// Where the version of a fetched file is noted: its `ETag` on the first line, its `Last-Modified`
+/// on the second.
+fn version_file(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".version");
+    name.into()
+}
+
+/// Writes a body beside `file`; the content and its SHA-256 in hexadecimal.
+fn store(mut body: impl Read, file: &Path) -> io::Result<(NamedTempFile, String)> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut content = tempfile::Builder::new()
+        .prefix(".geogate-")
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let length = match body.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hash.update(&buffer[..length]);
+        content.write_all(&buffer[..length])?;
+    }
+    let mut sum = String::new();
+    for byte in hash.finalize() {
+        write!(sum, "{byte:02x}").expect("a string takes what is written");
+    }
+    Ok((content, sum))
+}
+
+fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, FetchError> {
+    let text = std::fs::read(file).map_err(|error| FetchError::file(file, &error))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&text) {
+        let item = item.map_err(|error| FetchError::file(file, &error))?;
+        if let PemItem::Certificate(certificate) = item {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(FetchError::file(file, &"there is no certificate in it"));
+    }
+    Ok(certificates)
+}
+
+fn http_error(url: &str, error: ureq::Error) -> FetchError {
+    FetchError::Http {
+        url: url.to_owned(),
+        error: Box::new(error),
+    }
+}
+
+fn status_error(url: &str, status: u16) -> FetchError {
+    FetchError::Status {
+        url: url.to_owned(),
+        status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::sync::{Arc, Mutex};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const PLACES: &str = "start,end,country\n1.0.0.0,1.0.0.255,中国\n";
+
+    /// A server that gives one prepared response after the other, each on a connection of its own,
+    /// and notes the requests' heads.
+    struct Publisher {
+        address: String,
+        heads: Arc<Mutex<Vec<String>>>,
+        folder: TempDir,
+    }
+
+    trait Stream: Read + Write + Send {}
+    impl<S: Read + Write + Send> Stream for S {}
+
+    impl Publisher {
+        fn new(responses: &[String]) -> Publisher {
+            Publisher::with(responses, |stream| Box::new(stream))
+        }
+
+        fn with(
+            responses: &[String],
+            wrap: impl Fn(std::net::TcpStream) -> Box<dyn Stream> + Send + 'static,
+        ) -> Publisher {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let mut responses: VecDeque<_> = responses
+                .iter()
+                .map(|response| response.replace("{address}", &address))
+                .collect();
+            let heads = Arc::<Mutex<Vec<String>>>::default();
+            let noted = Arc::clone(&heads);
+            std::thread::spawn(move || {
+                while let Some(response) = responses.pop_front() {
+                    let mut stream = BufReader::new(wrap(listener.accept().unwrap().0));
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") {
+                        // A client that does not trust us leaves here.
+                        if stream.read_line(&mut head).unwrap_or(0) == 0 {
+                            break;
+                        }
+                    }
+                    noted.lock().unwrap().push(head.to_lowercase());
+                    let _ = stream.get_mut().write_all(response.as_bytes());
+                    if response.is_empty() {
+                        // Silent until the client gives up.
+                        let _ = stream.read(&mut [0]);
+                    }
+                }
+            });
+            let folder = tempfile::tempdir().unwrap();
+            Publisher {
+                address,
+                heads,
+                folder,
+            }
+        }
+
+        fn published(&self) -> Published {
+            Published {
+                url: format!("http://{}/places.csv", self.address),
+                file: self.file(),
+                checksum_url: None,
+                interval: Duration::from_secs(1),
+                timeout: Duration::from_secs(30),
+                ca_file: None,
+            }
+        }
+
+        fn file(&self) -> PathBuf {
+            self.folder.path().join("places.csv")
+        }
+
+        fn fetcher(&self) -> Fetcher {
+            Fetcher::new(&self.published()).unwrap()
+        }
+
+        /// Names of all files in the folder.
+        fn files(&self) -> Vec<String> {
+            let entries = std::fs::read_dir(self.folder.path()).unwrap();
+            let name = |entry: io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+            let mut names: Vec<_> = entries.map(|e| name(e).into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn ok(headers: &str, body: &str) -> String {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        )
+    }
+
+    fn status(line: &str) -> String {
+        format!("HTTP/1.1 {line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    }
+
+    fn sum(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        store(text.as_bytes(), &folder.path().join("x")).unwrap().1
+    }
+
+    #[test]
+    fn the_sum_is_sha_256() {
+        let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sum("abc"), known);
+    }
+
+    #[test]
+    fn a_file_is_kept_with_its_version_and_not_fetched_twice() {
+        let versions = "ETag: \"a1\"\r\nLast-Modified: Mon, 23 Nov 2026 10:00:00 GMT\r\n";
+        let unchanged = status("304 Not Modified");
+        let publisher = Publisher::new(&[ok(versions, PLACES), unchanged.clone(), unchanged]);
+        let mut fetcher = publisher.fetcher();
+        let download = fetcher.fetch().unwrap().expect("a first file");
+        assert!(!publisher.file().exists());
+        download.keep().unwrap();
+        assert_eq!(std::fs::read_to_string(publisher.file()).unwrap(), PLACES);
+        let mode = std::fs::metadata(publisher.file())
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o644);
+        assert_eq!(publisher.files(), ["places.csv", "places.csv.version"]);
+        assert!(fetcher.fetch().unwrap().is_none());
+        // Another process, or this one after a restart.
+        assert!(publisher.fetcher().fetch().unwrap().is_none());
+        let heads = publisher.heads.lock().unwrap();
+        assert!(!heads[0].contains("if-"), "{}", heads[0]);
+        for head in &heads[1..] {
+            assert!(head.contains("if-none-match: \"a1\"\r\n"), "{head}");
+            assert!(
+                head.contains("if-modified-since: mon, 23 nov 2026 10:00:00 gmt\r\n"),
+                "{head}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_version_without_its_file_does_not_count() {
+        let publisher = Publisher::new(&[ok("", PLACES)]);
+        std::fs::write(version_file(&publisher.file()), "\"a1\"\n\n").unwrap();
+        assert!(publisher.fetcher().fetch().unwrap().is_some());
+        assert!(!publisher.heads.lock().unwrap()[0].contains("if-none-match"));
+    }
+
+    #[test]
+    fn a_server_that_knows_no_versions_is_asked_in_vain_and_nothing_changes() {
+        let publisher = Publisher::new(&[ok("", PLACES), ok("", PLACES), ok("", "start,end\n")]);
+        let mut fetcher = publisher.fetcher();
+        assert!(fetcher.fetch().unwrap().is_some());
+        assert!(fetcher.fetch().unwrap().is_none());
+        assert!(fetcher.fetch().unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_not_kept_leaves_nothing_behind() {
+        let publisher = Publisher::new(&[ok("", PLACES)]);
+        std::fs::write(publisher.file(), "before").unwrap();
+        drop(publisher.fetcher().fetch().unwrap());
+        assert_eq!(publisher.files(), ["places.csv"]);
+        assert_eq!(std::fs::read_to_string(publisher.file()).unwrap(), "before");
+    }
+
+    /// Fetches in vain; the file that was there stays.
+    #[track_caller]
+    fn check_failure(responses: &[String], change: impl FnOnce(&mut Published), expected: &[&str]) {
+        let publisher = Publisher::new(responses);
+        std::fs::write(publisher.file(), "before").unwrap();
+        let mut published = publisher.published();
+        change(&mut published);
+        let fetched = Fetcher::new(&published).and_then(|mut fetcher| fetcher.fetch());
+        let error = fetched.err().expect("it fails").to_string();
+        for part in expected {
+            let part = part.replace("{address}", &publisher.address);
+            assert!(error.contains(&part), "{part:?} in {error:?}");
+        }
+        assert_eq!(publisher.files(), ["places.csv"]);
+        assert_eq!(std::fs::read_to_string(publisher.file()).unwrap(), "before");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_file_is_an_error() {
+        for line in [
+            "404 Not Found",
+            "500 Internal Server Error",
+            "204 No Content",
+        ] {
+            check_failure(
+                &[status(line)],
+                |_| {},
+                &["http://{address}/places.csv: status ", &line[..3]],
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_is_an_error() {
+        let whole = ok("", PLACES);
+        check_failure(
+            &[whole[..whole.len() - 1].to_owned()],
+            |_| {},
+            &["/places.csv: "],
+        );
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nstart\r\n";
+        check_failure(&[chunked.to_owned()], |_| {}, &["/places.csv: "]);
+    }
+
+    #[test]
+    fn a_server_that_is_slow_is_left() {
+        let short = |published: &mut Published| published.timeout = Duration::from_millis(50);
+        check_failure(&[String::new()], short, &["timeout"]);
+    }
+
+    #[test]
+    fn redirects_are_followed_and_not_for_ever() {
+        let redirect = "HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\n\
+                        Location: http://{address}/places.csv\r\n\r\n";
+        let redirect = redirect.to_owned();
+        let publisher = Publisher::new(&[redirect.clone(), ok("", PLACES)]);
+        assert!(publisher.fetcher().fetch().unwrap().is_some());
+        check_failure(&vec![redirect; 10], |_| {}, &["redirect"]);
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_an_error() {
+        let nobody = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let elsewhere = |published: &mut Published| published.url = format!("http://{nobody}/");
+        check_failure(&[], elsewhere, &[&format!("http://{nobody}/: ")]);
+    }
+
+    #[test]
+    fn a_file_has_the_checksum_that_is_published() {
+        let line = format!("{}  places.csv\n", sum(PLACES).to_uppercase());
+        let publisher = Publisher::new(&[ok("", PLACES), ok("", &line)]);
+        let mut published = publisher.published();
+        published.checksum_url = Some(format!("{}.sha256", published.url));
+        let download = Fetcher::new(&published).unwrap().fetch().unwrap();
+        assert_eq!(
+            std::fs::read_to_string(download.unwrap().path()).unwrap(),
+            PLACES
+        );
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_an_error_and_so_is_none() {
+        let with_sum = |published: &mut Published| {
+            published.checksum_url = Some(format!("{}.sha256", published.url));
+        };
+        check_failure(
+            &[ok("", PLACES), ok("", &sum("other"))],
+            with_sum,
+            &[
+                "the SHA-256 is",
+                &sum(PLACES),
+                "/places.csv.sha256 says",
+                &sum("other"),
+            ],
+        );
+        check_failure(
+            &[ok("", PLACES), ok("", "<html>")],
+            with_sum,
+            &["/places.csv.sha256: does not begin with a SHA-256"],
+        );
+        check_failure(
+            &[ok("", PLACES), status("404 Not Found")],
+            with_sum,
+            &["/places.csv.sha256: status 404"],
+        );
+    }
+
+    #[test]
+    fn https_is_for_those_that_are_trusted() {
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::ring::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![key.cert.der().clone()],
+            rustls::pki_types::PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into()),
+        )
+        .unwrap();
+        let config = Arc::new(config);
+        let publisher = Publisher::with(&vec![ok("", PLACES); 2], move |stream| {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            Box::new(rustls::StreamOwned::new(session, stream))
+        });
+        let mut published = publisher.published();
+        let port = publisher.address.rsplit(':').next().unwrap();
+        published.url = format!("https://localhost:{port}/places.csv");
+        assert!(Fetcher::new(&published).unwrap().fetch().is_err());
+        let ca_file = publisher.folder.path().join("ca.pem");
+        std::fs::write(&ca_file, key.cert.pem()).unwrap();
+        published.ca_file = Some(ca_file.clone());
+        assert!(Fetcher::new(&published).unwrap().fetch().unwrap().is_some());
+        std::fs::write(&ca_file, "nothing").unwrap();
+        let error = Fetcher::new(&published).err().unwrap().to_string();
+        assert!(
+            error.ends_with("ca.pem: there is no certificate in it"),
+            "{error}"
+        );
+    }
+}

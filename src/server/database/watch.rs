@@ -1,0 +1,73 @@
+//! Noticing that files have changed.
+//!
+//! The folders are watched and not the files, because a file is best replaced by renaming another
+//! one to its name, and a watch would stay with the old one. What happens in a folder is only a
+//! reason to look: whether a file is another one is told by its fingerprint, so that symbolic links
+//! that are switched count, and a neighbour that changes does not.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+use crate::config::model::{Database, Geo};
+
+/// What tells one content of a file from another without reading it: device, inode, size, and when
+/// it was modified (seconds and nanoseconds). `None` for a file that is not there.
+pub type Fingerprint = Option<(u64, u64, u64, i64, i64)>;
+
+/// The files that a database is read from.
+pub struct Files(Vec<PathBuf>);
+
+impl Files {
+    /// All files of the configuration.
+    pub fn new(databases: &[Database], geo: &Geo) -> Self {
+        let mut files: Vec<_> = databases
+            .iter()
+            .filter_map(|database| database.file().map(Path::to_owned))
+            .collect();
+        let codes = geo.codes.iter();
+        files.extend(
+            codes.flat_map(|folder| crate::geo::codes::FILES.map(|file| folder.join(file))),
+        );
+        Files(files)
+    }
+
+    /// What they are now.
+    pub fn fingerprints(&self) -> Vec<Fingerprint> {
+        let fingerprint = |file: &PathBuf| {
+            let data = std::fs::metadata(file).ok()?;
+            Some((
+                data.dev(),
+                data.ino(),
+                data.size(),
+                data.mtime(),
+                data.mtime_nsec(),
+            ))
+        };
+        self.0.iter().map(fingerprint).collect()
+    }
+
+    /// Calls `changed` whenever something happens in their folders, until what is returned is
+    /// dropped.
+    pub fn watch(&self, changed: impl Fn() + Send + 'static) -> notify::Result<RecommendedWatcher> {
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                // Reading the files is an event as well.
+                if !matches!(event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+                    changed();
+                }
+            })?;
+        let folders: BTreeSet<_> = self.0.iter().filter_map(|file| file.parent()).collect();
+        for folder in folders {
+            let folder = if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            };
+            watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        }
+        Ok(watcher)
+    }
+}

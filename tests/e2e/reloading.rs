@@ -1,0 +1,263 @@
+//! The database changes while the gateway serves.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::harness::{Client, Gateway, Port};
+
+const IP: &str = "/api/ip_query?ip=1.0.0.1";
+
+fn country(client: &mut Client) -> String {
+    let response = client.get(IP, "");
+    assert_eq!(response.status, 200, "{}", response.text());
+    let fields: Vec<String> = serde_json::from_slice(&response.body).unwrap();
+    fields[0].clone()
+}
+
+/// A CSV of so many ranges of one country.
+fn csv(country: &str, ranges: usize) -> String {
+    let line = |n: usize| format!("1.0.{n}.0,1.0.{n}.9,{country}\n");
+    (0..ranges).fold("start,end,country\n".to_owned(), |text, n| text + &line(n))
+}
+
+/// Replaces a file as one should.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(&new, file).unwrap();
+}
+
+struct Reloading {
+    gateway: Gateway,
+    admin: Port,
+    client: Client,
+}
+
+impl Reloading {
+    /// A gateway on `places.csv` in its folder.
+    fn start(text: &str, more: &str) -> Reloading {
+        Reloading::on("file = '{folder}/places.csv'", more, |folder| {
+            std::fs::write(folder.join("places.csv"), text).unwrap();
+        })
+    }
+
+    fn on(database: &str, more: &str, prepare: impl FnOnce(&Path)) -> Reloading {
+        let admin = Port::reserve();
+        let configuration = format!(
+            "[client]\nkeepalive_requests = 1000000000\n[[database]]\n{database}\n{more}\n[admin]\nlisten = ['{}']\n",
+            admin.address
+        );
+        let gateway = Gateway::start_in(&configuration, prepare);
+        let client = gateway.client();
+        Reloading {
+            gateway,
+            admin,
+            client,
+        }
+    }
+
+    fn replace(&self, text: &str) {
+        replace(&self.gateway.file("places.csv"), text);
+    }
+
+    /// Asks until the country is this one; it may only be `before` until then.
+    #[track_caller]
+    fn wait_for_country(&mut self, before: &str, after: &str) {
+        loop {
+            match country(&mut self.client) {
+                found if found == after => return,
+                found => assert_eq!(found, before),
+            }
+        }
+    }
+
+    /// Asks the admin listener until a metric has this value.
+    fn wait_for_metric(&self, line: &str) {
+        let mut client = Client::connect(self.admin.address);
+        while !client
+            .get("/metrics", "")
+            .text()
+            .lines()
+            .any(|found| found == line)
+        {}
+    }
+}
+
+#[test]
+fn a_file_that_changes_is_read_again() {
+    let mut it = Reloading::start(&csv("中国", 3), "");
+    assert_eq!(country(&mut it.client), "中国");
+    it.replace(&csv("韩国", 3));
+    it.wait_for_country("中国", "韩国");
+    // In place, in two steps.
+    let (file, text) = (it.gateway.file("places.csv"), csv("日本", 3));
+    std::fs::write(&file, &text[..text.len() / 2]).unwrap();
+    std::fs::write(&file, &text).unwrap();
+    it.wait_for_country("韩国", "日本");
+    it.wait_for_metric("geogate_database_info{format=\"csv\",source=\"\",date=\"\"} 1");
+}
+
+#[test]
+fn a_symbolic_link_may_be_switched() {
+    let mut it = Reloading::on("file = '{folder}/places.csv'", "", |folder| {
+        std::fs::write(folder.join("a.csv"), csv("中国", 1)).unwrap();
+        std::fs::write(folder.join("b.csv"), csv("韩国", 1)).unwrap();
+        std::os::unix::fs::symlink("a.csv", folder.join("places.csv")).unwrap();
+    });
+    let link = it.gateway.file("link");
+    std::os::unix::fs::symlink("b.csv", &link).unwrap();
+    std::fs::rename(&link, it.gateway.file("places.csv")).unwrap();
+    it.wait_for_country("中国", "韩国");
+}
+
+#[test]
+fn a_bad_database_is_refused_and_the_one_before_serves_on() {
+    let probe =
+        "[geo]\nmax_shrinkage = '50%'\n[[geo.probe]]\nip = '1.0.1.1'\ncountry_code = 'CN'\n";
+    let mut it = Reloading::start(&csv("中国", 4), probe);
+    for (count, bad) in [
+        "start,end,country\n1.0.0.0,1.0.0.9\n".to_owned(),
+        "start,end,country\n".to_owned(),
+        "no database at all".to_owned(),
+        csv("中国", 1),
+        csv("韩国", 4),
+    ]
+    .iter()
+    .enumerate()
+    {
+        it.replace(bad);
+        let refused = count + 1;
+        it.wait_for_metric(&format!(
+            "geogate_database_reloads_total{{result=\"refused\"}} {refused}"
+        ));
+        assert_eq!(country(&mut it.client), "中国");
+    }
+    it.wait_for_metric("geogate_database_reloads_total{result=\"replaced\"} 0");
+    // Not a word of it was held against the next good one.
+    it.replace(&csv("中国", 5));
+    it.wait_for_metric("geogate_database_reloads_total{result=\"replaced\"} 1");
+}
+
+#[test]
+fn a_database_that_fails_a_probe_is_no_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("geogate.toml");
+    std::fs::write(
+        &config,
+        "[[geo.probe]]\nip = '114.114.114.114'\ncountry_code = 'KR'\n",
+    )
+    .unwrap();
+    let output = crate::commands::geogate()
+        .args(["check", "-c", &config.display().to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "geogate: database: probe 114.114.114.114: country_code is \"CN\", not \"KR\"\n"
+    );
+}
+
+#[test]
+fn no_query_fails_while_databases_come_and_go() {
+    let it = Reloading::start(&csv("中国", 200), "");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let querying: Vec<_> = (0..3)
+            .map(|_| {
+                let mut client = it.gateway.client();
+                let done = &done;
+                scope.spawn(move || {
+                    let mut asked = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        let found = country(&mut client);
+                        assert!(found == "中国" || found == "韩国", "{found}");
+                        asked += 1;
+                    }
+                    asked
+                })
+            })
+            .collect();
+        for turn in 1..=10 {
+            let country = if turn % 2 == 0 { "中国" } else { "韩国" };
+            it.replace(&csv(country, 200));
+            it.wait_for_metric(&format!(
+                "geogate_database_reloads_total{{result=\"replaced\"}} {turn}"
+            ));
+        }
+        done.store(true, Ordering::Relaxed);
+        for thread in querying {
+            assert!(thread.join().unwrap() > 0);
+        }
+    });
+}
+
+/// Answers every request with the current text, on a connection of its own.
+struct Publisher {
+    port: Port,
+    text: Arc<Mutex<String>>,
+}
+
+impl Publisher {
+    fn start(text: &str) -> Publisher {
+        let port = Port::reserve();
+        let listener = std::net::TcpListener::bind(port.address).unwrap();
+        let text = Arc::new(Mutex::new(text.to_owned()));
+        let published = Arc::clone(&text);
+        std::thread::spawn(move || {
+            use std::io::{BufRead, BufReader, Write};
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let mut line = String::new();
+                while line != "\r\n" {
+                    line.clear();
+                    if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                        break;
+                    }
+                }
+                let text = published.lock().unwrap().clone();
+                let status = if text.is_empty() {
+                    "404 Not Found"
+                } else {
+                    "200 OK"
+                };
+                let length = text.len();
+                let _ = write!(
+                    stream.get_mut(),
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{text}"
+                );
+            }
+        });
+        Publisher { port, text }
+    }
+
+    fn publish(&self, text: &str) {
+        text.clone_into(&mut self.text.lock().unwrap());
+    }
+}
+
+#[test]
+fn a_published_database_is_followed() {
+    let publisher = Publisher::start(&csv("中国", 3));
+    let database = format!(
+        "url = 'http://{}/places.csv'\nfile = '{{folder}}/places.csv'\ninterval = '1s'",
+        publisher.port.address
+    );
+    let mut it = Reloading::on(&database, "", |_| ());
+    assert_eq!(country(&mut it.client), "中国");
+    let file = it.gateway.file("places.csv");
+    let kept = || std::fs::read_to_string(&file).unwrap();
+    assert_eq!(kept(), csv("中国", 3));
+
+    publisher.publish(&csv("韩国", 3));
+    it.wait_for_country("中国", "韩国");
+    assert_eq!(kept(), csv("韩国", 3));
+
+    publisher.publish("no database at all");
+    it.wait_for_metric("geogate_database_reloads_total{result=\"refused\"} 1");
+    publisher.publish("");
+    it.wait_for_metric("geogate_database_fetch_failures_total 1");
+    assert_eq!(country(&mut it.client), "韩国");
+    assert_eq!(kept(), csv("韩国", 3));
+}
