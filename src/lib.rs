@@ -15,7 +15,7 @@
 //! gateway   what happens to a connection
 //! query     the IP query API, free of any transport
 //! config    a file with positions -> types that cannot be invalid
-//! geo       what an address means: formats, codes, database
+//! geo       what an address means: formats, layers, codes, database, reports
 //! tree      address -> number; the only hot loop
 //!
 //! main -> cli -> server -> admin -> gateway -> query -> geo -> tree      server, gateway -> config -> geo

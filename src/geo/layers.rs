@@ -30,6 +30,7 @@
 //! no place; those fields are taken one by one.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::codes::Codes;
 use super::place::settle;
@@ -140,6 +141,19 @@ fn stack(upper: &Table, lower: &Table, codes: &Codes) -> Table {
 struct Side {
     rows: Vec<Row>,
     seats: Vec<Seat>,
+    /// Texts of the records whose columns do not mean what they mean elsewhere, put right.
+    moved: HashMap<u32, [String; Field::COUNT]>,
+}
+
+impl Side {
+    /// A record as it merges with one of the other layer.
+    fn placed(&self, record: u32, merged: &mut Records) -> (Row, Seat) {
+        let row = match self.moved.get(&record) {
+            Some(texts) => texts.each_ref().map(|text| merged.intern_text(text)),
+            None => self.rows[record as usize],
+        };
+        (row, self.seats[record as usize])
+    }
 }
 
 /// Two layers becoming one. A pair of records is merged once, whatever the number of ranges that share it.
@@ -147,7 +161,37 @@ struct Merge {
     upper: Side,
     lower: Side,
     records: Records,
-    known: HashMap<(Option<u32>, Option<u32>), u32>,
+    /// The record of each pair that has come up; see [`pair`].
+    known: HashMap<u64, u32, BuildHasherDefault<PairHasher>>,
+}
+
+/// A pair of records as one number.
+fn pair(upper: Option<u32>, lower: Option<u32>) -> u64 {
+    let half = |record: Option<u32>| record.map_or(0, |record| u64::from(record) + 1);
+    half(upper) << 32 | half(lower)
+}
+
+/// One multiplication: there may be millions of pairs, and nobody chooses them to collide but whoever
+/// makes the database, who could as well make it larger.
+#[derive(Default)]
+struct PairHasher(u64);
+
+impl Hasher for PairHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(self.0.rotate_left(8) ^ u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The golden ratio spreads neighbours; the map takes its bits from both ends of the product.
+        let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ product >> 32;
+    }
 }
 
 impl Merge {
@@ -157,7 +201,7 @@ impl Merge {
             upper: side(upper, codes, &mut records, &mut seats),
             lower: side(lower, codes, &mut records, &mut seats),
             records,
-            known: HashMap::new(),
+            known: HashMap::default(),
         }
     }
 
@@ -180,41 +224,51 @@ impl Merge {
     }
 
     fn record(&mut self, upper: Option<u32>, lower: Option<u32>) -> u32 {
-        let Merge {
-            upper: uppers,
-            lower: lowers,
-            records,
-            known,
-        } = self;
-        *known.entry((upper, lower)).or_insert_with(|| {
-            let of = |side: &Side, record: Option<u32>| {
-                record.map_or_else(Default::default, |record| {
-                    (side.rows[record as usize], side.seats[record as usize])
-                })
-            };
-            let row = merged_row(of(uppers, upper), of(lowers, lower));
-            records.intern_row(&row)
-        })
+        let pair = pair(upper, lower);
+        if let Some(&record) = self.known.get(&pair) {
+            return record;
+        }
+        let record = match (upper, lower) {
+            (Some(upper), Some(lower)) => self.both(upper, lower),
+            // Where there is nothing to merge, a layer keeps its texts as they are.
+            (Some(alone), None) => self.records.intern_row(&self.upper.rows[alone as usize]),
+            (_, alone) => {
+                let row = alone.map_or_else(Row::default, |alone| self.lower.rows[alone as usize]);
+                self.records.intern_row(&row)
+            }
+        };
+        self.known.insert(pair, record);
+        record
+    }
+
+    fn both(&mut self, upper: u32, lower: u32) -> u32 {
+        let above = self.upper.placed(upper, &mut self.records);
+        let below = self.lower.placed(lower, &mut self.records);
+        let row = merged_row(above, below);
+        if row == above.0 {
+            // Often the lower layer adds nothing, and then there is a record already.
+            return self.record(Some(upper), None);
+        }
+        self.records.intern_row(&row)
     }
 }
 
 fn side(records: &Records, codes: &Codes, merged: &mut Records, seats: &mut Seats) -> Side {
     let texts = records.texts().iter();
     let ids: Vec<u32> = texts.map(|text| merged.intern_text(text)).collect();
+    let rows = records.rows().iter();
     let mut side = Side {
-        rows: Vec::with_capacity(records.len()),
+        rows: rows.map(|row| row.map(|id| ids[id as usize])).collect(),
         seats: Vec::with_capacity(records.len()),
+        moved: HashMap::new(),
     };
-    for (record, row) in (0..).zip(records.rows()) {
+    for record in 0..records.len() as u32 {
         let settled = settle(records, record, codes);
-        let mut row = row.map(|id| ids[id as usize]);
-        if settled.moved {
-            // The columns of the two layers must mean the same.
-            row = Field::ALL.map(|field| merged.intern_text(&settled.place[field as usize]));
-        }
-        side.rows.push(row);
         let seat = seats.seat(|field| settled.place[field as usize].as_str());
         side.seats.push(seat);
+        if settled.moved {
+            side.moved.insert(record, settled.place);
+        }
     }
     side
 }

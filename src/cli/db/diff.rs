@@ -65,13 +65,14 @@ fn title(source: &Source, date: &str) -> String {
     }
 }
 
-/// A place in one line.
+/// A place in one line. What repeats the coarser name says nothing more.
 pub(super) fn place(label: &[String; 3]) -> String {
-    let parts: Vec<_> = label
+    let mut parts: Vec<_> = label
         .iter()
         .filter(|part| !part.is_empty())
         .cloned()
         .collect();
+    parts.dedup();
     parts.join(" ")
 }
 

@@ -25,7 +25,7 @@ svg{display:block;width:100%;font-size:14px}svg text{fill:var(--text)}\
 .same{fill:var(--same);background:var(--same)}.changed{fill:var(--changed);background:var(--changed)}\
 .gained{fill:var(--gained);background:var(--gained)}.lost{fill:var(--lost);background:var(--lost)}\
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}\
-th,td{padding:.3rem .6rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}\
+th,td{padding:.3rem .4rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}\
 th{color:var(--soft);font-weight:600}.number{text-align:right;white-space:nowrap}";
 
 /// Height of a bar with the line of text above it, in pixels.
@@ -83,8 +83,8 @@ fn levels(page: &mut String, family: &Difference) {
     for (class, label) in [
         ("same", "same"),
         ("changed", "changed"),
-        ("gained", "only B says"),
-        ("lost", "only A says"),
+        ("gained", "only B names one"),
+        ("lost", "only A names one"),
     ] {
         push(
             page,
@@ -107,10 +107,10 @@ fn level_bar(page: &mut String, family: &Difference, level: &LevelChange, top: u
         .fold(0_u128, |sum, part| sum.saturating_add(part.1));
     let both = level.same.saturating_add(level.changed);
     let label = format!(
-        "{}: {} changed, {} of those that both name",
+        "{}: {} changed ({})",
         level.level.name(),
-        amount(family.family, level.changed),
         percent(level.changed, both),
+        amount(family.family, level.changed),
     );
     push(
         page,
