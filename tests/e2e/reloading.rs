@@ -3,8 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::harness::{Client, Gateway, Port};
+
+/// Between two looks. Without it the looking itself would keep the cores from those who are to do
+/// something.
+const PAUSE: Duration = Duration::from_millis(5);
 
 const IP: &str = "/api/ip_query?ip=1.0.0.1";
 
@@ -69,6 +74,7 @@ impl Reloading {
                 found if found == after => return,
                 found => assert_eq!(found, before),
             }
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -80,7 +86,9 @@ impl Reloading {
             .text()
             .lines()
             .any(|found| found == line)
-        {}
+        {
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 

@@ -147,10 +147,10 @@ impl Work {
         while let Some(event) = next.take().or_else(|| events.recv().ok()) {
             let download = match event {
                 Event::Changed => {
-                    next = wait_for_quiet(events);
                     if self.files.fingerprints() == self.known {
                         continue;
                     }
+                    next = self.wait_for_quiet(events);
                     None
                 }
                 Event::Asked => None,
@@ -158,6 +158,26 @@ impl Work {
             };
             self.reload(download);
         }
+    }
+
+    /// Waits until the files have been left alone for a while; what else was heard meanwhile. Their
+    /// neighbours, a log perhaps, may go on changing.
+    fn wait_for_quiet(&self, events: &Receiver<Event>) -> Option<Event> {
+        let start = Instant::now();
+        let (mut since, mut last) = (start, self.files.fingerprints());
+        while since.elapsed() < QUIET && start.elapsed() < PATIENCE {
+            match events.recv_timeout(QUIET.saturating_sub(since.elapsed())) {
+                Ok(Event::Changed) => {
+                    let now = self.files.fingerprints();
+                    if now != last {
+                        (since, last) = (Instant::now(), now);
+                    }
+                }
+                Ok(event) => return Some(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        None
     }
 
     fn reload(&mut self, download: Option<(usize, Download)>) {
@@ -202,19 +222,6 @@ impl Work {
         self.known = self.files.fingerprints();
         Ok(database)
     }
-}
-
-/// Waits until nothing has happened for a while; what else was heard in the meantime.
-fn wait_for_quiet(events: &Receiver<Event>) -> Option<Event> {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        match events.recv_timeout(QUIET) {
-            Ok(Event::Changed) => {}
-            Ok(event) => return Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
-        }
-    }
-    None
 }
 
 /// Lets go of a database when the last request has, so that no worker has to free it.
