@@ -6,8 +6,13 @@
 
 pub mod csv;
 pub mod dat;
+pub mod datx;
+mod ends;
+pub mod ipdb;
 pub mod pack;
 mod reader;
+mod rows;
+mod texts;
 pub mod xdb;
 
 use std::path::Path;
@@ -112,13 +117,17 @@ pub fn read_file(path: &Path, languages: &Languages) -> Result<Table, ReadError>
 ///
 /// # Errors
 /// If the bytes are of no known format, or are damaged.
-pub fn read(bytes: &[u8], _languages: &Languages) -> Result<Table, FormatError> {
+pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     if pack::looks_like(bytes) {
         pack::read(bytes)
     } else if csv::looks_like(bytes) {
         csv::read(bytes)
     } else if xdb::looks_like(bytes) {
         xdb::read(bytes)
+    } else if ipdb::looks_like(bytes) {
+        ipdb::read(bytes, languages)
+    } else if datx::looks_like(bytes) {
+        datx::read(bytes)
     } else if dat::looks_like(bytes) {
         dat::read(bytes)
     } else {
