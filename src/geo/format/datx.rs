@@ -17,6 +17,11 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
     LAYOUT.looks_like(bytes)
 }
 
+/// Whether the index is the entries' own, which no file of the other size has.
+pub(super) fn has_index(bytes: &[u8]) -> bool {
+    LAYOUT.has_index(bytes)
+}
+
 /// Reads a whole file.
 ///
 /// # Errors

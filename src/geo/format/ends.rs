@@ -50,6 +50,13 @@ impl Layout {
         self.entry_count(&Reader::new(self.format, bytes)).is_ok()
     }
 
+    /// Whether the index agrees with the entries.
+    pub(super) fn has_index(&self, bytes: &[u8]) -> bool {
+        let file = Reader::new(self.format, bytes);
+        self.entry_count(&file)
+            .is_ok_and(|count| self.check_index(&file, count).is_ok())
+    }
+
     /// Reads a whole file.
     ///
     /// # Errors
@@ -130,19 +137,20 @@ impl Layout {
     /// to it or behind it.
     fn check_index(&self, file: &Reader, count: usize) -> Result<(), FormatError> {
         let mut expected = 0;
-        for slot in 0..self.slots() {
+        let index = file.slice(INDEX, self.slots() * 4)?;
+        let (index, _) = index.as_chunks::<4>();
+        for (slot, found) in index.iter().enumerate() {
             let start = slot << (u32::BITS - self.index_bits);
             while expected < count
                 && (file.u32_be(self.entries() + expected * self.entry())? as usize) < start
             {
                 expected += 1;
             }
-            let at = INDEX + slot * 4;
-            let found = file.u32_le(at)? as usize;
+            let found = u32::from_le_bytes(*found) as usize;
             let past_the_end = expected == count && found + 1 == count;
             if found != expected && !past_the_end {
                 let reason = format!("index {slot} is {found}, the entries say {expected}");
-                return Err(file.corrupt(at, reason));
+                return Err(file.corrupt(INDEX + slot * 4, reason));
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use super::super::{FormatError, Languages};
 use crate::geo::record::Field;
 
 /// Real ones have some hundreds of bytes.
-const LENGTH_LIMIT: usize = 1 << 20;
+const LENGTH_LIMIT: usize = 1 << 16;
 
 /// Offsets of languages are numbers of fields, of which a text of 64 KiB has not more.
 const LANGUAGE_LIMIT: u64 = 1 << 16;
