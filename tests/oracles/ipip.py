@@ -155,25 +155,33 @@ def datx(folder):
 
 
 def ipdb_blocks(file):
-    """The trie's leaves as (version, first, last), by a walk of our own."""
+    """Runs of leaves with one text, as (version, first, last), by a walk of our own."""
     data = file.read_bytes()
     (length,) = struct.unpack_from(">I", data)
     meta = json.loads(data[4 : 4 + length])
     count, body = meta["node_count"], 4 + length
     halves = struct.unpack_from(f">{2 * count}I", data, body)
-    mapped = 0xFFFF << 32
-    stack = [(0, 0, 128)]
+    run, stack = None, [(0, 0, 128)]
     while stack:
         node, first, bits = stack.pop()
         if node < count:
             stack.append((halves[2 * node + 1], first | 1 << (bits - 1), bits - 1))
             stack.append((halves[2 * node], first, bits - 1))
-        elif node > count:
+        elif node > count and (meta["ip_version"] & 2 or first >> 32 == 0xFFFF):
             last = first + (1 << bits) - 1
-            if first >> 32 == 0xFFFF:
-                yield 4, first - mapped, last - mapped
-            elif meta["ip_version"] & 2:
-                yield 6, first, last
+            kind = node, first >> 32 == 0xFFFF
+            if run and run[0] == kind and run[2] + 1 == first:
+                first = run[1]
+            elif run:
+                yield as_block(*run)
+            run = kind, first, last
+    if run:
+        yield as_block(*run)
+
+
+def as_block(kind, first, last):
+    mapped = 0xFFFF << 32
+    return (4, first - mapped, last - mapped) if kind[1] else (6, first, last)
 
 
 def ipdb(name, file):

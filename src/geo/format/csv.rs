@@ -93,7 +93,7 @@ fn add(columns: &[Column], row: &csv::StringRecord, table: &mut Table) -> Result
             Column::Data(Field::Asn) => {
                 let digits = columns::autonomous_system(text);
                 texts[Field::Asn as usize] =
-                    digits.ok_or(format!("{text:?} is not the number of a network"))?;
+                    digits.ok_or_else(|| format!("{text:?} is not the number of a network"))?;
             }
             Column::Data(field) => texts[field as usize] = text,
         }
@@ -130,9 +130,10 @@ fn is_range_or_end(text: &str) -> bool {
 /// An address, or the number of an IPv4 one. An IPv4-mapped IPv6 address is the IPv4 one.
 fn address(text: &str) -> Result<IpAddr, String> {
     let text = text.trim();
-    let number = || match text.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => text.parse::<u32>().ok().map(Ipv4Addr::from).map(IpAddr::V4),
-        false => None,
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = || {
+        let number = text.parse::<u32>().ok().filter(|_| is_number);
+        number.map(|number| IpAddr::V4(Ipv4Addr::from(number)))
     };
     let address = text.parse().ok().or_else(number);
     let address = address.ok_or_else(|| format!("{text:?} is not an address"))?;

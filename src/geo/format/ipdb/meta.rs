@@ -142,7 +142,7 @@ fn languages(json: &Map<String, Value>) -> Result<Vec<(String, usize)>, String> 
     let object = object.ok_or("languages is not an object")?;
     let offset = |value: &Value| value.as_u64().filter(|&offset| offset < LANGUAGE_LIMIT);
     let languages = object.iter().map(|(name, value)| {
-        let offset = offset(value).ok_or(format!("language {name:?} starts at {value}"))?;
+        let offset = offset(value).ok_or_else(|| format!("language {name:?} starts at {value}"))?;
         Ok((name.clone(), offset as usize))
     });
     let languages = languages.collect::<Result<Vec<_>, String>>()?;
