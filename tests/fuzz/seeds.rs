@@ -4,6 +4,7 @@
 use std::net::Ipv6Addr;
 
 use geogate::geo::format::{compressed, csv, dat, datx, ipdb, pack};
+use geogate::geo::table::Provenance;
 use geogate::geo::{Field, Table};
 use geogate::tree::Range;
 
@@ -32,9 +33,14 @@ pub fn all() -> Vec<Seed> {
 }
 
 fn table() -> Table {
-    let mut table = Table::default();
-    table.provenance.source = "a test".to_owned();
-    table.provenance.date = "2026-01-02".to_owned();
+    let mut table = Table {
+        provenance: Provenance {
+            format: "pack",
+            source: "a test".to_owned(),
+            date: "2026-01-02".to_owned(),
+        },
+        ..Table::default()
+    };
     let fuzhou = [
         (Field::Country, "中国"),
         (Field::Province, "福建"),
