@@ -60,7 +60,7 @@ fn places(name: &str, length: usize) -> Vec<usize> {
         "xdb" => 64..seeds::XDB_TEXTS - 16,
         _ => 0..0,
     };
-    let samples = table.clone().step_by(8191);
+    let samples = table.clone().step_by(16_381);
     let whole = (0..length).filter(|at| !table.contains(at));
     whole.chain(samples).collect()
 }

@@ -1,7 +1,7 @@
 //! CSV: ranges as `start,end` or `cidr`, then whatever the header names.
 //!
 //! `start` and `end` are both inclusive and of one family; an address is written as one, or is the
-//! decimal number of an IPv4 one. [`columns`] has the names. A file without a header is read if
+//! decimal number of an IPv4 one. `columns` has the names. A file without a header is read if
 //! its lines are those of ip-location-db: `start,end,country_code` or
 //! `start,end,asn,as_organization`.
 

@@ -1,5 +1,5 @@
 //! `.dat`, the 17mon / IPIP format of old: 256 index values, for each first octet, and entries of 8
-//! bytes with u8 text lengths. [`ends`](super::ends) has the structure, [`rows`](super::rows) the
+//! bytes with u8 text lengths. `ends` has the structure, `rows` the
 //! text.
 
 use super::FormatError;

@@ -1,5 +1,5 @@
 //! `.datx`, IPIP's larger `.dat`: 65,536 index values, for each first two octets, and entries of 9
-//! bytes with u16 BE text lengths. [`ends`](super::ends) has the structure, [`rows`](super::rows)
+//! bytes with u16 BE text lengths. `ends` has the structure, `rows`
 //! the text.
 
 use super::FormatError;

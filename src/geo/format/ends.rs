@@ -136,15 +136,22 @@ impl Layout {
     /// two is damaged, or that the file is of the other size. Blocks past the last entry may point
     /// to it or behind it.
     fn check_index(&self, file: &Reader, count: usize) -> Result<(), FormatError> {
+        let end_of = |entry: usize| {
+            if entry < count {
+                file.u32_be(self.entries() + entry * self.entry())
+            } else {
+                Ok(u32::MAX)
+            }
+        };
         let mut expected = 0;
+        let mut end = end_of(expected)?;
         let index = file.slice(INDEX, self.slots() * 4)?;
         let (index, _) = index.as_chunks::<4>();
         for (slot, found) in index.iter().enumerate() {
-            let start = slot << (u32::BITS - self.index_bits);
-            while expected < count
-                && (file.u32_be(self.entries() + expected * self.entry())? as usize) < start
-            {
+            let start = (slot as u32) << (u32::BITS - self.index_bits);
+            while end < start {
                 expected += 1;
+                end = end_of(expected)?;
             }
             let found = u32::from_le_bytes(*found) as usize;
             let past_the_end = expected == count && found + 1 == count;
