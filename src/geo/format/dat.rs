@@ -1,6 +1,5 @@
 //! `.dat`, the 17mon / IPIP format of old: 256 index values, for each first octet, and entries of 8
-//! bytes with u8 text lengths. `ends` has the structure, `rows` the
-//! text.
+//! bytes with u8 text lengths. `ends` has the structure, `rows` the text.
 
 use super::FormatError;
 use super::ends::Layout;

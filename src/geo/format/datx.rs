@@ -1,6 +1,5 @@
 //! `.datx`, IPIP's larger `.dat`: 65,536 index values, for each first two octets, and entries of 9
-//! bytes with u16 BE text lengths. `ends` has the structure, `rows`
-//! the text.
+//! bytes with u16 BE text lengths. `ends` has the structure, `rows` the text.
 
 use super::FormatError;
 use super::ends::Layout;
