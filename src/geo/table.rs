@@ -6,7 +6,7 @@ use crate::tree::{BuildError, Range, disjoint};
 /// Where a database comes from, as its file or its maker says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Provenance {
-    /// Name of the format that it was read from: `dat`, `pack`, `xdb`, `csv`; `layers` if from several.
+    /// Name of the format that it was read from, such as `dat` or `mmdb`; `layers` if from several.
     pub format: &'static str,
     /// Who made the data.
     pub source: String,

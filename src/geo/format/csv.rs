@@ -1,29 +1,37 @@
-//! CSV with a header row: `start,end,...` or `cidr,...`, then columns named as [`Field::name`] is.
+//! CSV: ranges as `start,end` or `cidr`, then whatever the header names.
 //!
-//! `start` and `end` are both inclusive and of one family. A column with another name is refused,
-//! because a misspelt one would silently lose its data.
+//! `start` and `end` are both inclusive and of one family; an address is written as one, or is the
+//! decimal number of an IPv4 one. `columns` has the names. A file without a header is read if
+//! its lines are those of ip-location-db: `start,end,country_code` or
+//! `start,end,asn,as_organization`.
+
+mod columns;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use self::columns::Column;
 use super::FormatError;
 use crate::geo::record::Field;
 use crate::geo::table::{Provenance, Table};
 use crate::tree::Range;
 
-/// Whether the first line names a range's columns.
+/// A first line is not longer, whatever it names.
+const FIRST_LINE_LIMIT: usize = 1 << 16;
+
+/// Whether the first line names a range's columns, or has a range.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
-    let line = bytes
-        .split(|&byte| byte == b'\n')
-        .next()
-        .unwrap_or_default();
+    let start = &bytes[..bytes.len().min(FIRST_LINE_LIMIT)];
+    let line = start.split(|byte| matches!(byte, b'\n' | b'\r')).next();
+    let line = line.unwrap_or_default();
+    if line.iter().any(|&byte| byte < b' ' && byte != b'\t') {
+        return false;
+    }
     let Ok(line) = std::str::from_utf8(line) else {
         return false;
     };
-    let mut names = line
-        .trim_start_matches('\u{feff}')
-        .split(',')
-        .map(str::trim);
-    matches!(names.next(), Some("start" | "cidr"))
+    let line = line.trim_start_matches('\u{feff}');
+    let fields = || line.split(',').map(|name| name.trim().trim_matches('"'));
+    columns::name_a_range(fields()) || fields().next().is_some_and(is_range_or_end)
 }
 
 /// Reads a whole file.
@@ -34,14 +42,8 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
 pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let mut rows = csv::ReaderBuilder::new()
-        .trim(csv::Trim::Headers)
+        .has_headers(false)
         .from_reader(bytes);
-    let columns = rows
-        .headers()
-        .map_err(|error| bad_line(&error))?
-        .iter()
-        .map(column)
-        .collect::<Result<Vec<_>, _>>()?;
     let mut table = Table {
         provenance: Provenance {
             format: "csv",
@@ -50,41 +52,26 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
         ..Table::default()
     };
     let mut row = csv::StringRecord::new();
+    let mut columns = Vec::new();
     while rows
         .read_record(&mut row)
         .map_err(|error| bad_line(&error))?
     {
-        let line = row.position().map_or(0, csv::Position::line);
-        add(&columns, &row, &mut table).map_err(|reason| FormatError::Line {
+        let at_line = |reason| FormatError::Line {
             format: "csv",
-            line,
+            line: row.position().map_or(0, csv::Position::line),
             reason,
-        })?;
+        };
+        if columns.is_empty() {
+            if !row.get(0).is_some_and(is_range_or_end) {
+                columns = columns::of_header(&row).map_err(at_line)?;
+                continue;
+            }
+            columns = columns::of_first_line(&row).map_err(at_line)?;
+        }
+        add(&columns, &row, &mut table).map_err(at_line)?;
     }
     Ok(table)
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Column {
-    Start,
-    End,
-    Cidr,
-    Data(Field),
-}
-
-fn column(name: &str) -> Result<Column, FormatError> {
-    match name {
-        "start" => Ok(Column::Start),
-        "end" => Ok(Column::End),
-        "cidr" => Ok(Column::Cidr),
-        _ => Field::from_name(name)
-            .map(Column::Data)
-            .ok_or_else(|| FormatError::Line {
-                format: "csv",
-                line: 1,
-                reason: format!("no column is called {name:?}"),
-            }),
-    }
 }
 
 fn bad_line(error: &csv::Error) -> FormatError {
@@ -97,18 +84,18 @@ fn bad_line(error: &csv::Error) -> FormatError {
 
 fn add(columns: &[Column], row: &csv::StringRecord, table: &mut Table) -> Result<(), String> {
     let (mut start, mut end) = (None, None);
+    let mut texts = [""; Field::COUNT];
     for (&column, text) in columns.iter().zip(row) {
         match column {
             Column::Start => start = Some(address(text)?),
             Column::End => end = Some(address(text)?),
-            Column::Cidr => {
-                let network: ipnet::IpNet = text
-                    .parse()
-                    .map_err(|_| format!("{text:?} is not a network in CIDR form"))?;
-                start = Some(network.network());
-                end = Some(network.broadcast());
+            Column::Cidr => (start, end) = network(text)?,
+            Column::Data(Field::Asn) => {
+                let digits = columns::autonomous_system(text);
+                texts[Field::Asn as usize] =
+                    digits.ok_or_else(|| format!("{text:?} is not the number of a network"))?;
             }
-            Column::Data(_) => {}
+            Column::Data(field) => texts[field as usize] = text,
         }
     }
     let (Some(start), Some(end)) = (start, end) else {
@@ -119,16 +106,7 @@ fn add(columns: &[Column], row: &csv::StringRecord, table: &mut Table) -> Result
             "the range ends at {end}, before it starts at {start}"
         ));
     }
-    let value =
-        table.records.intern(
-            columns
-                .iter()
-                .zip(row)
-                .filter_map(|(column, text)| match column {
-                    Column::Data(field) => Some((*field, text)),
-                    _ => None,
-                }),
-        );
+    let value = table.records.intern(Field::ALL.into_iter().zip(texts));
     match (start, end) {
         (IpAddr::V4(first), IpAddr::V4(last)) => table.v4.push(Range {
             first: u32::from(first),
@@ -145,10 +123,33 @@ fn add(columns: &[Column], row: &csv::StringRecord, table: &mut Table) -> Result
     Ok(())
 }
 
+fn is_range_or_end(text: &str) -> bool {
+    address(text).is_ok() || network(text).is_ok()
+}
+
+/// An address, or the number of an IPv4 one. An IPv4-mapped IPv6 address is the IPv4 one.
 fn address(text: &str) -> Result<IpAddr, String> {
-    text.trim()
+    let text = text.trim();
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = || {
+        let number = text.parse::<u32>().ok().filter(|_| is_number);
+        number.map(|number| IpAddr::V4(Ipv4Addr::from(number)))
+    };
+    let address = text.parse().ok().or_else(number);
+    let address = address.ok_or_else(|| format!("{text:?} is not an address"))?;
+    Ok(address.to_canonical())
+}
+
+/// Both ends of a network in CIDR form; an address alone is a network of one.
+fn network(text: &str) -> Result<(Option<IpAddr>, Option<IpAddr>), String> {
+    let text = text.trim();
+    let network: ipnet::IpNet = text
         .parse()
-        .map_err(|_| format!("{text:?} is not an address"))
+        .or_else(|_| text.parse::<IpAddr>().map(ipnet::IpNet::from))
+        .map_err(|_| format!("{text:?} is not a network in CIDR form"))?;
+    let ends = [network.network(), network.broadcast()];
+    let [start, end] = ends.map(|end| Some(end.to_canonical()));
+    Ok((start, end))
 }
 
 /// Writes `table` as CSV, one line a range, with the columns that have any data.
@@ -221,7 +222,10 @@ mod tests {
     fn a_bad_line_is_named() {
         check_error(
             "start,end,land\n",
-            "csv: line 1: no column is called \"land\"",
+            "csv: line 1: no column is called \"land\"; there are cidr, start, end, country, \
+             province, city, organization, isp, country_code, province_code, city_code, \
+             continent, latitude, longitude, time_zone, utc_offset, admin_code, dial_code, \
+             subdivision_code, postal_code, accuracy_radius, asn, as_organization",
         );
         check_error(
             "start,end\n1.1.1.1,x\n",
@@ -241,7 +245,99 @@ mod tests {
         );
         check_error(
             "start\n1.1.1.1\n",
-            "csv: line 2: neither cidr nor both of start and end",
+            "csv: line 1: neither cidr nor both of start and end",
         );
+        check_error(
+            "start,end,cidr\n",
+            "csv: line 1: both cidr and start or end",
+        );
+        check_error(
+            "start,end,Country,country_name\n",
+            "csv: line 1: columns \"Country\" and \"country_name\" both are country",
+        );
+        check_error(
+            "cidr,asn\n1.1.1.0/24,AS\n",
+            "csv: line 2: \"AS\" is not the number of a network",
+        );
+        check_error(
+            "start,end\n4294967295,4294967296\n",
+            "csv: line 2: \"4294967296\" is not an address",
+        );
+        check_error(
+            "cidr,isp\n1.1.1.0/24\n",
+            "csv: line 2: CSV error: record 1 (line: 2, byte: 9): found record with 1 fields, \
+             but the previous record has 2 fields",
+        );
+    }
+
+    #[test]
+    fn common_names_of_columns_are_known() {
+        for (header, field) in [
+            ("start_ip,end_ip,country_name", Field::Country),
+            ("IP-Start,IP-End,Region Name", Field::Province),
+            ("ip_from,ip_to,org", Field::Organization),
+            ("range_start,range_end,zip_code", Field::PostalCode),
+            ("ip_range_start,ip_range_end,lng", Field::Longitude),
+            ("\"start\",\"end\",\"as_name\"", Field::AsOrganization),
+        ] {
+            let text = format!("{header}\n1.0.0.0,1.0.0.255,x\n");
+            assert!(looks_like(text.as_bytes()), "{header}");
+            let table = read(text.as_bytes()).unwrap();
+            assert_eq!(table.records.text(0, field), "x", "{header}");
+        }
+        for header in ["network,lat", "prefix,lat", "lat,cidr"] {
+            assert!(looks_like(header.as_bytes()), "{header}");
+            assert!(read(header.as_bytes()).is_ok(), "{header}");
+        }
+        for text in ["", "country,city\n", "hello\n", "x,1.2.3.4\n", "\0,start\n"] {
+            assert!(!looks_like(text.as_bytes()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_networks_lose_their_prefix() {
+        let text = "cidr,as_number\n1.1.1.0/24,AS13335\n2.2.2.2,as1\n::/8,7\n::/9,\n";
+        let table = read(text.as_bytes()).unwrap();
+        let numbers = (0..4).map(|record| table.records.text(record, Field::Asn));
+        assert_eq!(numbers.collect::<Vec<_>>(), ["13335", "1", "7", ""]);
+        assert_eq!(
+            (table.v4[1].first, table.v4[1].last),
+            (0x0202_0202, 0x0202_0202)
+        );
+    }
+
+    #[test]
+    fn numbers_and_mapped_addresses_are_ipv4() {
+        let text = "start,end\n16777216,16777471\n::ffff:1.0.1.0,::ffff:1.0.1.1\n";
+        let table = read(text.as_bytes()).unwrap();
+        let ranges: Vec<_> = table.v4.iter().map(|r| (r.first, r.last)).collect();
+        assert_eq!(
+            ranges,
+            [(0x0100_0000, 0x0100_00ff), (0x0100_0100, 0x0100_0101)]
+        );
+        let table = read(b"cidr\n::ffff:1.0.0.0/120\n").unwrap();
+        assert_eq!(
+            (table.v4[0].first, table.v4[0].last),
+            (0x0100_0000, 0x0100_00ff)
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_told_by_its_first_line() {
+        let countries = read(b"1.0.0.0,1.0.0.255,AU\n2001::,2001::ff,\n").unwrap();
+        assert_eq!(countries.records.text(0, Field::CountryCode), "AU");
+        assert_eq!((countries.v4.len(), countries.v6.len()), (1, 1));
+        let networks = read(b"16777216,16777471,13335,\"Cloudflare, Inc.\"\n").unwrap();
+        assert_eq!(networks.records.text(0, Field::Asn), "13335");
+        let name = networks.records.text(0, Field::AsOrganization);
+        assert_eq!(name, "Cloudflare, Inc.");
+
+        let neither = "csv: line 1: there is no header, and the line is neither \
+                       start,end,country_code nor start,end,asn,as_organization";
+        check_error("1.0.0.0,1.0.0.255,Australia\n", neither);
+        check_error("1.0.0.0,1.0.0.255,AU,x\n", neither);
+        check_error("1.0.0.0/24,AU\n", neither);
+        check_error("1.0.0.0,1.0.0.255\n", neither);
+        check_error("1.0.0.0,1.0.0.255,\n", neither);
     }
 }

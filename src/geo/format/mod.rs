@@ -4,10 +4,16 @@
 //! It trusts nothing: every index, length and offset of the file is checked before it is used, so
 //! a file that is cut, damaged or hostile is an error, never a panic and never a wrong place.
 
+pub mod compressed;
 pub mod csv;
 pub mod dat;
+pub mod datx;
+mod ends;
+pub mod ipdb;
 pub mod pack;
 mod reader;
+mod rows;
+mod texts;
 pub mod xdb;
 
 use std::path::Path;
@@ -38,7 +44,9 @@ pub enum FormatError {
         reason: String,
     },
     /// No reader knows the bytes.
-    #[error("not a database that geogate knows (it reads pack, dat, xdb and csv)")]
+    #[error(
+        "not a database that geogate knows (it reads pack, dat, datx, ipdb, xdb and csv, in gzip or zstd or not)"
+    )]
     Unknown,
 }
 
@@ -108,20 +116,87 @@ pub fn read_file(path: &Path, languages: &Languages) -> Result<Table, ReadError>
     })
 }
 
-/// Reads a database of any known format from memory.
+/// Reads a database of any known format from memory, gzip or zstd around it or not.
 ///
 /// # Errors
 /// If the bytes are of no known format, or are damaged.
-pub fn read(bytes: &[u8], _languages: &Languages) -> Result<Table, FormatError> {
+pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
+    match compressed::unpack(bytes)? {
+        Some(unpacked) => read_plain(&unpacked, languages),
+        None => read_plain(bytes, languages),
+    }
+}
+
+/// What makes a format sure comes first: a magic number, then JSON or a line of text at the start,
+/// then headers that must agree with the file's size. No file passes two of these, but for `.dat`
+/// and `.datx`: one header may do for both, and then the index tells.
+fn read_plain(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     if pack::looks_like(bytes) {
         pack::read(bytes)
+    } else if ipdb::looks_like(bytes) {
+        ipdb::read(bytes, languages)
     } else if csv::looks_like(bytes) {
         csv::read(bytes)
     } else if xdb::looks_like(bytes) {
         xdb::read(bytes)
-    } else if dat::looks_like(bytes) {
-        dat::read(bytes)
     } else {
-        Err(FormatError::Unknown)
+        match (datx::looks_like(bytes), dat::looks_like(bytes)) {
+            (true, true) if datx::has_index(bytes) => datx::read(bytes),
+            (true, false) => datx::read(bytes),
+            (_, true) => dat::read(bytes),
+            (false, false) => Err(FormatError::Unknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: &[u8], expected: &str) {
+        let table = read(bytes, &Languages::default()).unwrap();
+        assert_eq!(table.provenance.format, expected);
+        for compress in [compressed::gzip, compressed::zstd] {
+            let table = read(&compress(bytes), &Languages::default()).unwrap();
+            assert_eq!(table.provenance.format, expected);
+        }
+    }
+
+    /// `count` entries, the first with all of `text` bytes.
+    fn entries(count: u32, text: usize) -> Vec<(u32, Vec<u8>)> {
+        let text = |n| if n == 0 { vec![b'x'; text] } else { vec![b'y'] };
+        (0..count).map(|n| (n << 8 | 0xff, text(n))).collect()
+    }
+
+    #[test]
+    fn dat_and_datx_with_one_header_are_told_apart() {
+        // 65,289 entries of 8 bytes end where 9-byte entries of the other structure could.
+        let dat = dat::write(&entries(65_289, 200));
+        assert!(dat::looks_like(&dat) && datx::looks_like(&dat));
+        check(&dat, "dat");
+        // Behind 8 entries of 9 bytes there is room enough for the other one's index.
+        let mut long = entries(8, 0);
+        for (entry, (_, text)) in (0..).zip(&mut long) {
+            *text = vec![b'a' + entry; 60_000];
+        }
+        let datx = datx::write(&long);
+        assert!(dat::looks_like(&datx) && datx::looks_like(&datx));
+        check(&datx, "datx");
+    }
+
+    #[test]
+    fn what_is_no_database_is_unknown() {
+        for bytes in [
+            &b""[..],
+            b"\0",
+            b"hello",
+            b"PK\x03\x04",
+            &[0; 4096],
+            &[0xff; 4096],
+        ] {
+            let error = read(bytes, &Languages::default()).unwrap_err();
+            assert_eq!(error, FormatError::Unknown);
+        }
     }
 }

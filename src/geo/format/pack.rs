@@ -16,6 +16,7 @@
 //! numbers. Like stands by like, which is what a compressor needs.
 
 use super::FormatError;
+use super::compressed::limit;
 use super::reader::Reader;
 use crate::geo::record::Field;
 use crate::geo::table::{Provenance, Table};
@@ -26,9 +27,6 @@ const VERSION: u16 = 1;
 
 /// Bytes of the checksum at the end.
 const CHECKSUM: usize = 4;
-
-/// A payload may not claim more: 5 million ranges with all columns stay below a tenth of it.
-const PAYLOAD_LIMIT: u64 = 1 << 30;
 
 /// Whether the file starts as a pack does.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
@@ -51,11 +49,11 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
     let (source, at) = short_text(&file, 10)?;
     let (date, at) = short_text(&file, at)?;
     let length = u64::from(file.u32_le(at)?) | u64::from(file.u32_le(at + 4)?) << 32;
-    if length > PAYLOAD_LIMIT {
-        return Err(file.corrupt(at, format!("a payload of {length} bytes is refused")));
-    }
     let frame_at = at + 8;
     let frame = file.slice(frame_at, file.len().saturating_sub(frame_at + CHECKSUM))?;
+    if length > limit(frame.len()) as u64 {
+        return Err(file.corrupt(at, format!("a payload of {length} bytes is refused")));
+    }
     let checksum_at = frame_at + frame.len();
     if crc32fast::hash(&bytes[..checksum_at]) != file.u32_le(checksum_at)? {
         return Err(file.corrupt(checksum_at, "the checksum differs from the content's"));

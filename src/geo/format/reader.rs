@@ -45,6 +45,10 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
+    pub(super) fn u16_be(&self, offset: usize) -> Result<u16, FormatError> {
+        Ok(u16::from_be_bytes(self.array(offset)?))
+    }
+
     pub(super) fn u16_le(&self, offset: usize) -> Result<u16, FormatError> {
         Ok(u16::from_le_bytes(self.array(offset)?))
     }

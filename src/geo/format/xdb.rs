@@ -5,10 +5,9 @@
 //! 256 x 256 x 8 bytes; texts; segments of 14 bytes (u32 LE start, u32 LE inclusive end, u16 LE
 //! text length, u32 LE text offset). Text is `country|area|province|city|isp`, with `0` for empty.
 
-use std::collections::HashMap;
-
 use super::FormatError;
 use super::reader::Reader;
+use super::texts::Texts;
 use crate::geo::record::Field;
 use crate::geo::table::{Provenance, Table};
 use crate::tree::Range;
@@ -38,7 +37,7 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
         },
         ..Table::default()
     };
-    let mut record_of_text = HashMap::new();
+    let mut texts = Texts::new(file);
     let mut previous = None;
     for at in (start..end).step_by(SEGMENT) {
         let (first, last) = (file.u32_le(at)?, file.u32_le(at + 4)?);
@@ -46,14 +45,10 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
             return Err(file.corrupt(at, "segments are not in order"));
         }
         previous = Some(last);
-        let pointer = (file.u32_le(at + 10)?, file.u16_le(at + 8)?);
-        let value = if let Some(&value) = record_of_text.get(&pointer) {
-            value
-        } else {
-            let value = record(&file, pointer, &mut table)?;
-            record_of_text.insert(pointer, value);
-            value
-        };
+        let (text_at, length) = (file.u32_le(at + 10)? as usize, file.u16_le(at + 8)?);
+        let value = texts.record(text_at, usize::from(length), |text| {
+            record(&file, text_at, text, &mut table)
+        })?;
         table.v4.push(Range { first, last, value });
     }
     Ok(table)
@@ -73,9 +68,8 @@ fn segments(file: &Reader) -> Result<(usize, usize), FormatError> {
     Ok((first, last + SEGMENT))
 }
 
-fn record(file: &Reader, pointer: (u32, u16), table: &mut Table) -> Result<u32, FormatError> {
-    let at = pointer.0 as usize;
-    let text = std::str::from_utf8(file.slice(at, usize::from(pointer.1))?)
+fn record(file: &Reader, at: usize, text: &[u8], table: &mut Table) -> Result<u32, FormatError> {
+    let text = std::str::from_utf8(text)
         .map_err(|error| file.corrupt(at + error.valid_up_to(), "text is not UTF-8"))?;
     let parts: Vec<&str> = text
         .split('|')

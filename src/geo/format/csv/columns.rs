@@ -1,0 +1,187 @@
+//! What the columns of a CSV file are called.
+//!
+//! Every publisher names them a little differently, so the common names are taken for ours. A name
+//! that is not known is refused, because its data would be lost without a word; so are two columns
+//! of one meaning, because nothing says which one is right.
+
+use csv::StringRecord;
+
+use crate::geo::record::Field;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Column {
+    Start,
+    End,
+    Cidr,
+    Data(Field),
+}
+
+/// The other names of columns, after [`normal`].
+const ALIASES: [(&str, Column); 51] = [
+    ("start_ip", Column::Start),
+    ("ip_start", Column::Start),
+    ("ip_from", Column::Start),
+    ("range_start", Column::Start),
+    ("ip_range_start", Column::Start),
+    ("end_ip", Column::End),
+    ("ip_end", Column::End),
+    ("ip_to", Column::End),
+    ("range_end", Column::End),
+    ("ip_range_end", Column::End),
+    ("network", Column::Cidr),
+    ("prefix", Column::Cidr),
+    ("country_name", Column::Data(Field::Country)),
+    ("country_iso_code", Column::Data(Field::CountryCode)),
+    ("cc", Column::Data(Field::CountryCode)),
+    ("province_name", Column::Data(Field::Province)),
+    ("region", Column::Data(Field::Province)),
+    ("region_name", Column::Data(Field::Province)),
+    ("state", Column::Data(Field::Province)),
+    ("state_name", Column::Data(Field::Province)),
+    ("subdivision", Column::Data(Field::Province)),
+    ("city_name", Column::Data(Field::City)),
+    ("org", Column::Data(Field::Organization)),
+    ("organisation", Column::Data(Field::Organization)),
+    ("organization_name", Column::Data(Field::Organization)),
+    ("owner", Column::Data(Field::Organization)),
+    ("owner_domain", Column::Data(Field::Organization)),
+    ("isp_name", Column::Data(Field::Isp)),
+    ("isp_domain", Column::Data(Field::Isp)),
+    ("carrier", Column::Data(Field::Isp)),
+    ("continent_code", Column::Data(Field::Continent)),
+    ("lat", Column::Data(Field::Latitude)),
+    ("lon", Column::Data(Field::Longitude)),
+    ("lng", Column::Data(Field::Longitude)),
+    ("long", Column::Data(Field::Longitude)),
+    ("timezone", Column::Data(Field::TimeZone)),
+    ("tz", Column::Data(Field::TimeZone)),
+    ("china_admin_code", Column::Data(Field::AdminCode)),
+    ("idd_code", Column::Data(Field::DialCode)),
+    ("calling_code", Column::Data(Field::DialCode)),
+    ("postal", Column::Data(Field::PostalCode)),
+    ("postcode", Column::Data(Field::PostalCode)),
+    ("zip", Column::Data(Field::PostalCode)),
+    ("zip_code", Column::Data(Field::PostalCode)),
+    ("zipcode", Column::Data(Field::PostalCode)),
+    ("as_number", Column::Data(Field::Asn)),
+    ("autonomous_system_number", Column::Data(Field::Asn)),
+    ("as_name", Column::Data(Field::AsOrganization)),
+    ("as_org", Column::Data(Field::AsOrganization)),
+    ("asn_name", Column::Data(Field::AsOrganization)),
+    (
+        "autonomous_system_organization",
+        Column::Data(Field::AsOrganization),
+    ),
+];
+
+impl Column {
+    fn from_name(name: &str) -> Option<Column> {
+        let name = normal(name);
+        match name.as_str() {
+            "start" => Some(Column::Start),
+            "end" => Some(Column::End),
+            "cidr" => Some(Column::Cidr),
+            _ => {
+                let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+                let alias = alias.map(|(_, column)| *column);
+                alias.or_else(|| Field::from_name(&name).map(Column::Data))
+            }
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Column::Start => "start",
+            Column::End => "end",
+            Column::Cidr => "cidr",
+            Column::Data(field) => field.name(),
+        }
+    }
+}
+
+/// A name without regard to case, and with `_` for a space or a hyphen.
+fn normal(name: &str) -> String {
+    name.trim().to_lowercase().replace([' ', '-'], "_")
+}
+
+/// Whether a header of these names is one of ours.
+pub(super) fn name_a_range<'n>(mut names: impl Iterator<Item = &'n str>) -> bool {
+    names.any(|name| {
+        matches!(
+            Column::from_name(name),
+            Some(Column::Start | Column::End | Column::Cidr)
+        )
+    })
+}
+
+/// The columns that a header names.
+///
+/// # Errors
+/// If a name is not known, two have one meaning, or none or too many say what the range is.
+pub(super) fn of_header(header: &StringRecord) -> Result<Vec<Column>, String> {
+    let mut columns = Vec::new();
+    for name in header {
+        let column = Column::from_name(name)
+            .ok_or_else(|| format!("no column is called {name:?}; there are {}", known_names()))?;
+        if let Some(other) = columns.iter().position(|&other| other == column) {
+            let (other, meaning) = (&header[other], column.name());
+            return Err(format!("columns {other:?} and {name:?} both are {meaning}"));
+        }
+        columns.push(column);
+    }
+    let has = |column| columns.contains(&column);
+    match (has(Column::Cidr), has(Column::Start), has(Column::End)) {
+        (true, false, false) | (false, true, true) => Ok(columns),
+        (true, ..) => Err("both cidr and start or end".to_owned()),
+        _ => Err("neither cidr nor both of start and end".to_owned()),
+    }
+}
+
+/// The columns of a file that starts with a range at once, as ip-location-db's do.
+///
+/// # Errors
+/// If the first line is of no form that is known.
+pub(super) fn of_first_line(line: &StringRecord) -> Result<Vec<Column>, String> {
+    let start = [Column::Start, Column::End];
+    let rest: &[Field] = match line.len() {
+        3 if is_country_code(&line[2]) => &[Field::CountryCode],
+        4 if is_number(&line[2]) => &[Field::Asn, Field::AsOrganization],
+        _ => {
+            return Err(
+                "there is no header, and the line is neither start,end,country_code \
+                 nor start,end,asn,as_organization"
+                    .to_owned(),
+            );
+        }
+    };
+    let rest = rest.iter().map(|&field| Column::Data(field));
+    Ok(start.into_iter().chain(rest).collect())
+}
+
+fn is_country_code(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<u32>().is_ok() && !text.starts_with('+')
+}
+
+/// The digits of a number of an autonomous system, which may stand behind `AS`; or nothing.
+pub(super) fn autonomous_system(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let has_prefix = text
+        .get(..2)
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("AS"));
+    let digits = if has_prefix { &text[2..] } else { text };
+    (is_number(digits) || text.is_empty()).then_some(digits)
+}
+
+fn known_names() -> String {
+    let range = ["cidr", "start", "end"];
+    let fields = Field::ALL.into_iter().map(Field::name);
+    range
+        .into_iter()
+        .chain(fields)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
