@@ -125,3 +125,14 @@ pub fn read(bytes: &[u8], _languages: &Languages) -> Result<Table, FormatError> 
         Err(FormatError::Unknown)
     }
 }
+
+/// The day of a moment that is given in seconds after 1970; empty for 0, which is no moment.
+fn unix_date(seconds: u64) -> String {
+    let moment = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    match moment {
+        Some(moment) if seconds != 0 => moment.strftime("%Y-%m-%d").to_string(),
+        _ => String::new(),
+    }
+}
