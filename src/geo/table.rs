@@ -6,7 +6,7 @@ use crate::tree::{Address, BuildError, Range, RangeTree};
 /// Where a database comes from, as its file or its maker says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Provenance {
-    /// Name of the format that it was read from: `dat`, `pack`, `xdb`, `csv`.
+    /// Name of the format that it was read from: `dat`, `mmdb`, `pack`, `xdb`, `csv`.
     pub format: &'static str,
     /// Who made the data.
     pub source: String,

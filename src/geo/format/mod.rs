@@ -6,6 +6,7 @@
 
 pub mod csv;
 pub mod dat;
+pub mod mmdb;
 pub mod pack;
 mod reader;
 pub mod xdb;
@@ -38,7 +39,7 @@ pub enum FormatError {
         reason: String,
     },
     /// No reader knows the bytes.
-    #[error("not a database that geogate knows (it reads pack, dat, xdb and csv)")]
+    #[error("not a database that geogate knows (it reads pack, dat, mmdb, xdb and csv)")]
     Unknown,
 }
 
@@ -112,11 +113,13 @@ pub fn read_file(path: &Path, languages: &Languages) -> Result<Table, ReadError>
 ///
 /// # Errors
 /// If the bytes are of no known format, or are damaged.
-pub fn read(bytes: &[u8], _languages: &Languages) -> Result<Table, FormatError> {
+pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     if pack::looks_like(bytes) {
         pack::read(bytes)
     } else if csv::looks_like(bytes) {
         csv::read(bytes)
+    } else if mmdb::looks_like(bytes) {
+        mmdb::read(bytes, languages)
     } else if xdb::looks_like(bytes) {
         xdb::read(bytes)
     } else if dat::looks_like(bytes) {
