@@ -1,4 +1,4 @@
-//! `.mmdb`, the MaxMind DB format, with the shapes of MaxMind, DB-IP, IPinfo and ip-location-db.
+//! `.mmdb`, the `MaxMind` DB format, with the shapes of `MaxMind`, DB-IP, `IPinfo` and ip-location-db.
 //!
 //! Layout: a binary search tree over the bits of an address, 16 zero bytes, records that share parts
 //! through pointers, a marker and metadata (<https://maxmind.github.io/MaxMind-DB/>). The crate

@@ -2,9 +2,9 @@
 //!
 //! | maker | shape |
 //! |---|---|
-//! | MaxMind, DB-IP | maps: `country.names.en`, `subdivisions[0].iso_code`, `location.latitude`, `traits.isp` |
-//! | MaxMind, DB-IP: ISP and ASN | flat: `isp`, `organization`, `autonomous_system_number` |
-//! | IPinfo | flat: `country`, `country_code`, `asn` as `AS15169`, `as_name` |
+//! | `MaxMind`, DB-IP | maps: `country.names.en`, `subdivisions[0].iso_code`, `location.latitude`, `traits.isp` |
+//! | `MaxMind`, DB-IP: ISP and ASN | flat: `isp`, `organization`, `autonomous_system_number` |
+//! | `IPinfo` | flat: `country`, `country_code`, `asn` as `AS15169`, `as_name` |
 //! | ip-location-db | flat: `country_code`, `city`, `state1`, `postcode` |
 //!
 //! The shapes don't contradict each other, so there is one table of keys, [`Part::child`], and no
@@ -40,7 +40,7 @@ struct Text<'d> {
     field: Field,
     /// The language's tag, where a text has several.
     language: Option<&'d str>,
-    text: Cow<'d, str>,
+    content: Cow<'d, str>,
 }
 
 impl Record<'_> {
@@ -56,7 +56,7 @@ impl Record<'_> {
             let rank = text.language.map_or(0, |tag| rank(tag, languages));
             let best = &mut best[text.field as usize];
             if best.is_none_or(|(found, _)| rank < found) {
-                *best = Some((rank, &text.text));
+                *best = Some((rank, &text.content));
             }
         }
         if self.texts.is_empty() {
@@ -124,7 +124,7 @@ impl Part {
         }
     }
 
-    /// The field that a text here is, and whether the record has it by this name alone.
+    /// The field that a text here is.
     fn field(self, text: &str) -> Option<Field> {
         match self {
             Part::Names(field) | Part::Text(field) => Some(field),
@@ -215,7 +215,7 @@ impl<'d> Seed<'_, 'd> {
         let Some(field) = self.part.field(&text) else {
             return Ok(());
         };
-        let text = match (field, text) {
+        let content = match (field, text) {
             // `AS15169` is 15169.
             (Field::Asn, Cow::Borrowed(text)) => Cow::Borrowed(
                 text.strip_prefix("AS")
@@ -224,11 +224,11 @@ impl<'d> Seed<'_, 'd> {
             ),
             (_, text) => text,
         };
-        if !text.is_empty() {
+        if !content.is_empty() {
             self.record.texts.push(Text {
                 field,
                 language: self.language,
-                text,
+                content,
             });
         }
         Ok(())

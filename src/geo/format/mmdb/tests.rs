@@ -53,7 +53,7 @@ fn check(record: &Value, expected: &[(Field, &str)]) {
     check_in(&Languages::default(), record, expected);
 }
 
-/// As MaxMind's City and Enterprise have it.
+/// As `MaxMind`'s City and Enterprise have it.
 fn city() -> Value {
     let country = |code: &str, english: &str, chinese: &str| {
         map([
@@ -356,7 +356,7 @@ mod raw {
             Ok(entries) if entries < 29 => vec![7 << 5 | entries],
             _ => {
                 let more = u16::try_from(entries - 285).unwrap().to_be_bytes();
-                vec![7 << 5 | 30, more[0], more[1]]
+                vec![7 << 5 | 0x1e, more[0], more[1]]
             }
         }
     }
@@ -557,7 +557,7 @@ fn many_texts_that_overlap_are_an_error() {
             at
         })
         .collect();
-    data.extend([b'x'; 30_000]);
+    data.extend(vec![b'x'; 30_000]);
     let records: Vec<usize> = starts
         .into_iter()
         .map(|start| {

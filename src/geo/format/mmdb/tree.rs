@@ -1,4 +1,4 @@
-//! The search tree of a MaxMind DB, walked from end to end.
+//! The search tree of a `MaxMind` DB, walked from end to end.
 //!
 //! A node is two records of 24, 28 or 32 bits, one for each value of the next bit of an address. A
 //! record below the number of nodes is a node, the number itself means that there is nothing, and one
@@ -6,9 +6,9 @@
 //!
 //! A file may lie: nodes may form a cycle, or lead to one node by 2^96 ways. A tree has one way to
 //! each of its nodes, so a walk that meets more nodes than there are is no walk of a tree. The one
-//! exception is in the format: IPv4 addresses stand below ::/96, and other prefixes whose addresses
-//! hold an IPv4 address (::ffff:0:0/96, 2002::/16, 2001::/32) may lead to the same node. Such an alias
-//! is skipped, because it would repeat all of IPv4.
+//! exception is in the format: IPv4 addresses stand below `::/96`, and other prefixes whose
+//! addresses hold an IPv4 address (`::ffff:0:0/96`, `2002::/16`, `2001::/32`) may lead to the same
+//! node. Such an alias is skipped, because it would repeat all of IPv4.
 
 use maxminddb::Metadata;
 
