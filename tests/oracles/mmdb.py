@@ -40,7 +40,7 @@ def sources(folder):
 
 
 def hostile(folder):
-    """Files that must be databases or errors, whichever."""
+    """Files that must be databases or errors: made to break readers, or good."""
     yield from sorted(test_files(folder))
 
 
