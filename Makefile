@@ -1,7 +1,7 @@
 # `make` shows what there is. deploy/setup installs what a build needs and this machine has not.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build install test lint fmt bench check-data
+.PHONY: help run build install test lint fmt bench oracles check-data
 
 help:              ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -28,6 +28,9 @@ fmt:               ## format the code
 
 bench: build       ## measure against nginx, haproxy and Flask, into tests/bench/README.md
 	tests/bench/run
+
+oracles: build     ## compare with independent readers of real files (needs npm)
+	tests/oracles/run --hostile
 
 check-data:        ## rebuild the embedded data from its packages and compare (needs npm)
 	data/rebuild-codes --check

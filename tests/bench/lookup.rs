@@ -26,7 +26,7 @@ use geogate::geo::{Codes, Database, EMBEDDED, Names, Place, format};
 use geogate::query::{self, Request};
 use geogate::tree::{Address, Range, RangeTree};
 
-use peers::{BinarySearch, Location, MaxMind, TreeBitmap};
+use peers::{BinarySearch, Ip2Region, Location, MaxMind, TreeBitmap};
 
 /// How many addresses of each kind are checked before the timing.
 const CHECKED: usize = 100_000;
@@ -71,6 +71,7 @@ struct Contenders {
     database: Database,
     tree: RangeTree<u32>,
     max_mind: MaxMind,
+    ip2region: Ip2Region,
     tree_bitmap: TreeBitmap,
     binary_search: BinarySearch,
 }
@@ -81,6 +82,7 @@ impl Contenders {
         let contenders = Contenders {
             tree: tree(&ranges),
             max_mind: MaxMind::new(&database),
+            ip2region: Ip2Region::new(&database),
             tree_bitmap: TreeBitmap::new(&ranges),
             binary_search: BinarySearch::new(&ranges),
             database,
@@ -88,6 +90,7 @@ impl Contenders {
         eprintln!("{} IPv4 ranges", ranges.len());
         print_memory("tree", contenders.tree.memory());
         print_memory("maxminddb", contenders.max_mind.memory());
+        print_memory("xdb-parse", contenders.ip2region.memory());
         print_memory("treebitmap", contenders.tree_bitmap.memory());
         print_memory("binary search", contenders.binary_search.memory());
         contenders
@@ -105,6 +108,8 @@ impl Contenders {
             assert_eq!(found, number, "binary search: {ip}");
             let found = self.max_mind.find(address);
             assert_eq!(found.is_some(), place.is_some(), "maxminddb: {ip}");
+            let text = place.map_or(String::new(), Ip2Region::text);
+            assert_eq!(self.ip2region.lookup(address), text, "xdb-parse: {ip}");
             let location = place.map(Location::from);
             assert_eq!(self.max_mind.lookup(address), location, "maxminddb: {ip}");
             let answer = query::answer(&request(&query(address)), &self.database);
@@ -133,6 +138,9 @@ impl Contenders {
         });
         measure(group, "maxminddb, not decoded", addresses, |&address| {
             self.max_mind.find(address).unwrap_or(0) as u32
+        });
+        measure(group, "xdb-parse", addresses, |&address| {
+            self.ip2region.lookup(address).len() as u32
         });
         measure(group, "treebitmap", addresses, |&address| {
             self.tree_bitmap.lookup(address).unwrap_or(0)

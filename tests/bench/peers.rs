@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use geogate::geo::{Database, Field, Place};
+use geogate::geo::{Database, Field, Place, format};
 use geogate::tree::Range;
 use ipnet::Ipv4Subnets;
 use mmdb_writer::{IpVersion, Value, Writer};
@@ -141,5 +141,42 @@ impl MaxMind {
 
     pub fn memory(&self) -> usize {
         self.size
+    }
+}
+
+/// An ip2region file in memory. Its reader gives the text of a place and leaves it in one piece.
+pub struct Ip2Region(Vec<u8>);
+
+impl Ip2Region {
+    pub fn new(database: &Database) -> Self {
+        let texts: Vec<String> = (0..database.places().len())
+            .map(|number| Self::text(database.place(number as u32)))
+            .collect();
+        let ranges: Vec<Range<u32>> = database.v4_ranges().collect();
+        let segments: Vec<(IpAddr, IpAddr, &str)> = ranges
+            .iter()
+            .map(|range| {
+                let ends = [range.first, range.last].map(|end| IpAddr::V4(end.into()));
+                (ends[0], ends[1], &*texts[range.value as usize])
+            })
+            .collect();
+        Ip2Region(format::xdb::write(2, 0, &segments))
+    }
+
+    /// A place as such a file has it.
+    pub fn text(place: Place) -> String {
+        let parts = [Field::Country, Field::Province, Field::City, Field::Isp];
+        let [country, province, city, isp] = parts.map(|field| place.text(field));
+        format!("{country}|0|{province}|{city}|{isp}")
+    }
+
+    /// The text, or an empty one.
+    pub fn lookup(&self, address: u32) -> &str {
+        let found = xdb_parse::search_by_uint(address, &self.0);
+        found.expect("the file is whole")
+    }
+
+    pub fn memory(&self) -> usize {
+        self.0.len()
     }
 }

@@ -10,6 +10,7 @@ pub mod dat;
 pub mod datx;
 mod ends;
 pub mod ipdb;
+pub mod mmdb;
 pub mod pack;
 mod reader;
 mod rows;
@@ -45,7 +46,7 @@ pub enum FormatError {
     },
     /// No reader knows the bytes.
     #[error(
-        "not a database that geogate knows (it reads pack, dat, datx, ipdb, xdb and csv, in gzip or zstd or not)"
+        "not a database that geogate knows (it reads pack, dat, datx, ipdb, mmdb, xdb and csv, in gzip or zstd or not)"
     )]
     Unknown,
 }
@@ -137,6 +138,8 @@ fn read_plain(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError>
         ipdb::read(bytes, languages)
     } else if csv::looks_like(bytes) {
         csv::read(bytes)
+    } else if mmdb::looks_like(bytes) {
+        mmdb::read(bytes, languages)
     } else if xdb::looks_like(bytes) {
         xdb::read(bytes)
     } else {
@@ -198,5 +201,16 @@ mod tests {
             let error = read(bytes, &Languages::default()).unwrap_err();
             assert_eq!(error, FormatError::Unknown);
         }
+    }
+}
+
+/// The day of a moment that is given in seconds after 1970; empty for 0, which is no moment.
+fn unix_date(seconds: u64) -> String {
+    let moment = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    match moment {
+        Some(moment) if seconds != 0 => moment.strftime("%Y-%m-%d").to_string(),
+        _ => String::new(),
     }
 }

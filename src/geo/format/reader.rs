@@ -66,6 +66,10 @@ impl<'a> Reader<'a> {
         Ok(u32::from_be_bytes(self.array(offset)?))
     }
 
+    pub(super) fn u128_be(&self, offset: usize) -> Result<u128, FormatError> {
+        Ok(u128::from_be_bytes(self.array(offset)?))
+    }
+
     pub(super) fn u8(&self, offset: usize) -> Result<u8, FormatError> {
         let [byte] = self.array(offset)?;
         Ok(byte)
