@@ -117,7 +117,7 @@ pub enum Database {
     /// A file of any known format.
     File(PathBuf),
     /// A file of any known format that is kept as it is published somewhere.
-    Published(Published),
+    Published(Box<Published>),
 }
 
 /// A file that somebody publishes, and the copy of it that is used.
@@ -144,7 +144,8 @@ impl Database {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Database::Embedded => None,
-            Database::File(file) | Database::Published(Published { file, .. }) => Some(file),
+            Database::File(file) => Some(file),
+            Database::Published(published) => Some(&published.file),
         }
     }
 }
@@ -154,9 +155,8 @@ impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Database::Embedded => f.write_str("embedded"),
-            Database::File(file) | Database::Published(Published { file, .. }) => {
-                write!(f, "{}", file.display())
-            }
+            Database::File(file) => write!(f, "{}", file.display()),
+            Database::Published(published) => write!(f, "{}", published.file.display()),
         }
     }
 }

@@ -168,7 +168,7 @@ fn database(section: &Section) -> Option<Database> {
     let given = ["file", "embedded", "url"].map(|key| section.item(key).is_some());
     let database = match given {
         [true, false, false] => section.required("file", path).map(Database::File),
-        [_, false, true] => published(section).map(Database::Published),
+        [_, false, true] => published(section).map(Box::new).map(Database::Published),
         [false, true, false] => section.required("embedded", |item| {
             let embedded = item.boolean()?.then_some(Database::Embedded);
             embedded.ok_or_else(|| "true is all that can be said; leave the section out".to_owned())

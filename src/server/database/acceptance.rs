@@ -68,12 +68,9 @@ pub fn probe(database: &Database, probes: &[Probe]) -> Result<(), Refusal> {
 pub fn compare(before: &Database, after: &Database, max_shrinkage: f64) -> Result<(), Refusal> {
     let families = coverage(before).into_iter().zip(coverage(after));
     for (family, (before, after)) in ["IPv4", "IPv6"].into_iter().zip(families) {
-        let counts: [(_, fn(&Coverage) -> u128); 2] = [
-            ("ranges", |coverage| u128::from(coverage.ranges)),
-            ("addresses", |coverage| coverage.addresses),
-        ];
-        for (what, count) in counts {
-            let (before, after) = (count(&before), count(&after));
+        let counts = |coverage: &Coverage| [u128::from(coverage.ranges), coverage.addresses];
+        let counts = counts(&before).into_iter().zip(counts(&after));
+        for (what, (before, after)) in ["ranges", "addresses"].into_iter().zip(counts) {
             let lost = 1.0 - after as f64 / before.max(1) as f64;
             if after < before && lost > max_shrinkage {
                 return Err(Refusal::Shrunk {

@@ -522,9 +522,9 @@ mod tests {
     fn check_failure(responses: &[String], change: impl FnOnce(&mut Published), expected: &[&str]) {
         let publisher = Publisher::new(responses);
         std::fs::write(publisher.file(), "before").unwrap();
-        let mut published = publisher.published();
-        change(&mut published);
-        let fetched = Fetcher::new(&published).and_then(|mut fetcher| fetcher.fetch());
+        let mut source = publisher.published();
+        change(&mut source);
+        let fetched = Fetcher::new(&source).and_then(|mut fetcher| fetcher.fetch());
         let error = fetched.err().expect("it fails").to_string();
         for part in expected {
             let part = part.replace("{address}", &publisher.address);
@@ -591,9 +591,9 @@ mod tests {
     fn a_file_has_the_checksum_that_is_published() {
         let line = format!("{}  places.csv\n", sum(PLACES).to_uppercase());
         let publisher = Publisher::new(&[ok("", PLACES), ok("", &line)]);
-        let mut published = publisher.published();
-        published.checksum_url = Some(format!("{}.sha256", published.url));
-        let download = Fetcher::new(&published).unwrap().fetch().unwrap();
+        let mut source = publisher.published();
+        source.checksum_url = Some(format!("{}.sha256", source.url));
+        let download = Fetcher::new(&source).unwrap().fetch().unwrap();
         assert_eq!(
             std::fs::read_to_string(download.unwrap().path()).unwrap(),
             PLACES
@@ -646,16 +646,16 @@ mod tests {
             let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
             Box::new(rustls::StreamOwned::new(session, stream))
         });
-        let mut published = publisher.published();
+        let mut source = publisher.published();
         let port = publisher.address.rsplit(':').next().unwrap();
-        published.url = format!("https://localhost:{port}/places.csv");
-        assert!(Fetcher::new(&published).unwrap().fetch().is_err());
+        source.url = format!("https://localhost:{port}/places.csv");
+        assert!(Fetcher::new(&source).unwrap().fetch().is_err());
         let ca_file = publisher.folder.path().join("ca.pem");
         std::fs::write(&ca_file, key.cert.pem()).unwrap();
-        published.ca_file = Some(ca_file.clone());
-        assert!(Fetcher::new(&published).unwrap().fetch().unwrap().is_some());
+        source.ca_file = Some(ca_file.clone());
+        assert!(Fetcher::new(&source).unwrap().fetch().unwrap().is_some());
         std::fs::write(&ca_file, "nothing").unwrap();
-        let error = Fetcher::new(&published).err().unwrap().to_string();
+        let error = Fetcher::new(&source).err().unwrap().to_string();
         assert!(
             error.ends_with("ca.pem: there is no certificate in it"),
             "{error}"

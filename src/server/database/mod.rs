@@ -6,7 +6,7 @@ mod fetch;
 mod reload;
 mod watch;
 
-use crate::config::model::{Database as Source, Geo, Published};
+use crate::config::model::{Database as Source, Geo};
 use crate::geo::codes::CodesError;
 use crate::geo::format::{self, Languages, ReadError};
 use crate::geo::{Codes, Database, EMBEDDED, Table, layers};
@@ -134,9 +134,8 @@ pub fn merge_tables(
 pub fn read_table(source: &Source, languages: &Languages) -> Result<Table, DatabaseError> {
     let table = match source {
         Source::Embedded => format::read(EMBEDDED, languages).expect("the embedded one is whole"),
-        Source::File(file) | Source::Published(Published { file, .. }) => {
-            format::read_file(file, languages)?
-        }
+        Source::File(file) => format::read_file(file, languages)?,
+        Source::Published(published) => format::read_file(&published.file, languages)?,
     };
     if table.is_empty() {
         return Err(DatabaseError::Empty(source.to_string()));

@@ -126,7 +126,7 @@ fn watch(files: &Files, events: Sender<Event>) -> Option<RecommendedWatcher> {
     });
     watcher
         .inspect_err(|error| {
-            log::warn!("database files are not watched: {error}; HUP reloads them")
+            log::warn!("database files are not watched: {error}; HUP reloads them");
         })
         .ok()
 }
@@ -199,7 +199,7 @@ impl Work {
                     },
                     database.places().len()
                 );
-                bury(self.live.replace(database));
+                wait_for_readers(&self.live.replace(database));
             }
             Err(error) => {
                 log::error!("the database before serves on: {error}");
@@ -224,10 +224,10 @@ impl Work {
     }
 }
 
-/// Lets go of a database when the last request has, so that no worker has to free it.
-fn bury(database: Arc<Database>) {
+/// Waits until the last request has let go of a database, so that no worker has to free it.
+fn wait_for_readers(database: &Arc<Database>) {
     let start = Instant::now();
-    while Arc::strong_count(&database) > 1 && start.elapsed() < PATIENCE {
+    while Arc::strong_count(database) > 1 && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
