@@ -11,7 +11,7 @@ use super::Overrides;
 use super::document::{Document, Item, Problem, Problems, Section};
 use super::model::{
     AccessLog, Admin, Client, ClientIp, Config, Database, ErrorLog, ForwardedHeader, Geo,
-    GeoHeaders, HeaderEncoding, LogFormat, LogTarget, Peer, Probe, Published, Server,
+    GeoHeaders, HeaderEncoding, HeaderNames, LogFormat, LogTarget, Peer, Probe, Published, Server,
     TrustedProxies, Upstream,
 };
 use crate::geo::format::Languages;
@@ -266,6 +266,16 @@ fn languages(section: &Section) -> Languages {
 fn geo_headers(section: &Section) -> GeoHeaders {
     let headers = GeoHeaders {
         enabled: section.value("enabled", true, Item::boolean),
+        names: section.value("names", HeaderNames::Geogate, |item| {
+            let known = [
+                ("geogate", HeaderNames::Geogate),
+                ("cloudflare", HeaderNames::Cloudflare),
+                ("cloudfront", HeaderNames::CloudFront),
+                ("vercel", HeaderNames::Vercel),
+            ];
+            one_of(item, &known)
+        }),
+        more: more_fields(section),
         encoding: section.value("encoding", HeaderEncoding::Percent, |item| {
             let known = [
                 ("percent", HeaderEncoding::Percent),
@@ -276,6 +286,19 @@ fn geo_headers(section: &Section) -> GeoHeaders {
     };
     section.refuse_unknown();
     headers
+}
+
+fn more_fields(section: &Section) -> Vec<Field> {
+    let field = |item: &Item| {
+        let text = item.string()?;
+        Field::from_name(text).ok_or_else(|| {
+            let known = Field::ALL.map(Field::name).join(", ");
+            format!("{text:?} is no field; known: {known}")
+        })
+    };
+    let items = section.item("more").map(|item| item.items());
+    let items = items.unwrap_or_default();
+    items.iter().filter_map(|item| item.read(field)).collect()
 }
 
 fn upstreams(root: &Section, overrides: &Overrides, problems: &Problems) -> Option<Upstream> {

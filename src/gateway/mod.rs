@@ -24,10 +24,11 @@ pub use metrics::Metrics;
 pub use proxy::Proxy;
 
 use crate::config::Config;
-use crate::config::model::{Client, ClientIp, GeoHeaders};
+use crate::config::model::{Client, ClientIp};
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
 use error_page::ErrorPages;
+use geo_headers::LocationHeaders;
 use metrics::Kind;
 use upstream::Pool;
 
@@ -35,7 +36,7 @@ use upstream::Pool;
 pub struct Gateway {
     client: Client,
     client_ip: ClientIp,
-    geo_headers: GeoHeaders,
+    location_headers: LocationHeaders,
     upstream: Option<Pool>,
     error_pages: ErrorPages,
     access_log: Arc<AccessLog>,
@@ -58,7 +59,7 @@ impl Gateway {
         Ok(Gateway {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
-            geo_headers: config.geo_headers,
+            location_headers: LocationHeaders::new(&config.geo_headers),
             upstream: config.upstream.as_ref().map(Pool::new),
             error_pages: ErrorPages::load(config.error_page.as_deref())?,
             access_log,

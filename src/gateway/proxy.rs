@@ -166,7 +166,7 @@ impl ProxyHttp for Proxy {
                 origin,
                 scheme,
                 place.as_ref(),
-                self.geo_headers,
+                &self.location_headers,
             );
         }
         Ok(())

@@ -4,25 +4,16 @@
 //! any case and with `_` for `-` (CGI and WSGI servers make no difference), is deleted from the
 //! request before ours are set, whether we have something to set or not.
 
+mod names;
+
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora::http::RequestHeader;
 
 use super::client_ip::Origin;
 use crate::config::model::{GeoHeaders, HeaderEncoding};
-use crate::geo::{Field, Place};
-
-/// The headers with the client's location. All names that start with `X-Geo-` are managed.
-const LOCATION: [(&str, Field); 8] = [
-    ("X-Geo-Country", Field::CountryCode),
-    ("X-Geo-Country-Name", Field::Country),
-    ("X-Geo-Region", Field::Province),
-    ("X-Geo-Region-Code", Field::ProvinceCode),
-    ("X-Geo-City", Field::City),
-    ("X-Geo-City-Code", Field::CityCode),
-    ("X-Geo-Org", Field::Organization),
-    ("X-Geo-ISP", Field::Isp),
-];
+use crate::geo::Place;
+use names::Header;
 
 /// Headers that name a client, a scheme or a host in somebody's place. Some we set; the others
 /// would let a client lie to an upstream that reads them.
@@ -46,6 +37,7 @@ const FORWARDING: [&str; 17] = [
     "x-real-ip",
 ];
 
+/// All names that start so are managed.
 const LOCATION_PREFIX: &str = "x-geo-";
 
 /// Printable ASCII stays, except `%` itself.
@@ -69,17 +61,59 @@ impl Scheme {
     }
 }
 
+/// What is sent of a client's location, and how.
+pub struct LocationHeaders {
+    sent: Vec<Header>,
+    /// In lower case: what a client must not say of itself, beside all that starts with `x-geo-`. A
+    /// trusted proxy may say what we do not.
+    managed: Vec<String>,
+    foreign: Vec<String>,
+    encoding: HeaderEncoding,
+}
+
+impl LocationHeaders {
+    /// As the configuration has it.
+    #[must_use]
+    pub fn new(config: &GeoHeaders) -> Self {
+        let sent = if config.enabled {
+            names::sent(config.names, &config.more)
+        } else {
+            Vec::new()
+        };
+        let lower = |name: &str| name.to_ascii_lowercase();
+        LocationHeaders {
+            managed: sent.iter().map(|(name, _)| lower(name)).collect(),
+            foreign: names::foreign().map(lower).collect(),
+            sent,
+            encoding: config.encoding,
+        }
+    }
+
+    /// `name` is in lower case, as the header map keeps it.
+    fn is_managed(&self, name: &str, peer_is_trusted: bool) -> bool {
+        let spelled = |known: &str| {
+            let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+            name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
+        };
+        let prefix = name.get(..LOCATION_PREFIX.len());
+        prefix.is_some_and(|prefix| prefix.replace('_', "-") == LOCATION_PREFIX)
+            || FORWARDING.into_iter().any(spelled)
+            || self.managed.iter().any(|known| spelled(known))
+            || !peer_is_trusted && self.foreign.iter().any(|known| spelled(known))
+    }
+}
+
 /// Replaces all managed headers of a request by what we know.
 pub fn replace(
     request: &mut RequestHeader,
     origin: &Origin,
     scheme: Scheme,
     place: Option<&Place>,
-    config: GeoHeaders,
+    headers: &LocationHeaders,
 ) {
     let proto = proto(request, origin, scheme);
     let host = host(request, origin);
-    strip(request);
+    strip(request, headers, origin.peer_is_trusted);
     set(request, "X-Real-IP", value(&origin.client.to_string()));
     set(request, "X-Forwarded-For", value(&forwarded_for(origin)));
     set(
@@ -88,10 +122,9 @@ pub fn replace(
         Some(HeaderValue::from_static(proto)),
     );
     set(request, "X-Forwarded-Host", host);
-    if let (true, Some(place)) = (config.enabled, place) {
-        for (name, field) in LOCATION {
-            set(request, name, text(place.text(field), config.encoding));
-        }
+    for (name, field) in &headers.sent {
+        let text = place.map_or("", |place| place.text(*field));
+        set(request, name, value_of(text, headers.encoding));
     }
 }
 
@@ -104,27 +137,16 @@ fn set(request: &mut RequestHeader, name: &'static str, value: Option<HeaderValu
 }
 
 /// Deletes every managed header in every spelling.
-fn strip(request: &mut RequestHeader) {
+fn strip(request: &mut RequestHeader, headers: &LocationHeaders, peer_is_trusted: bool) {
     let managed: Vec<_> = request
         .headers
         .keys()
-        .filter(|name| is_managed(name.as_str()))
+        .filter(|name| headers.is_managed(name.as_str(), peer_is_trusted))
         .cloned()
         .collect();
     for name in managed {
         request.remove_header(&name);
     }
-}
-
-/// `name` is in lower case, as the header map keeps it.
-fn is_managed(name: &str) -> bool {
-    let spelled = |known: &str| {
-        let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
-        name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
-    };
-    let prefix = name.get(..LOCATION_PREFIX.len());
-    prefix.is_some_and(|prefix| prefix.replace('_', "-") == LOCATION_PREFIX)
-        || FORWARDING.into_iter().any(spelled)
 }
 
 /// What a trusted proxy says in a header; nothing if it says two things.
@@ -176,7 +198,7 @@ fn value(text: &str) -> Option<HeaderValue> {
 }
 
 /// A database's text as a header's value; none if it is empty.
-fn text(text: &str, encoding: HeaderEncoding) -> Option<HeaderValue> {
+fn value_of(text: &str, encoding: HeaderEncoding) -> Option<HeaderValue> {
     if text.is_empty() {
         return None;
     }
@@ -191,12 +213,14 @@ fn text(text: &str, encoding: HeaderEncoding) -> Option<HeaderValue> {
 mod tests {
     use super::super::client_ip::{PeerAddr, resolve};
     use super::*;
-    use crate::config::model::{ClientIp, ForwardedHeader, TrustedProxies};
-    use crate::geo::{Codes, Database, Names, Table};
+    use crate::config::model::{ClientIp, ForwardedHeader, HeaderNames, TrustedProxies};
+    use crate::geo::{Codes, Database, Field, Names, Table};
     use crate::tree::Range;
 
     const CONFIG: GeoHeaders = GeoHeaders {
         enabled: true,
+        names: HeaderNames::Geogate,
+        more: Vec::new(),
         encoding: HeaderEncoding::Percent,
     };
 
@@ -206,6 +230,7 @@ mod tests {
             (Field::Country, "中国"),
             (Field::Province, "福建"),
             (Field::Isp, isp),
+            (Field::DialCode, "86"),
         ];
         let value = table.records.intern(fields);
         table.v4 = vec![Range {
@@ -221,7 +246,7 @@ mod tests {
         peer: &str,
         lines: &[(&str, &str)],
         isp: &str,
-        config: GeoHeaders,
+        config: &GeoHeaders,
     ) -> RequestHeader {
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
         for (name, value) in lines {
@@ -235,7 +260,14 @@ mod tests {
         let origin = resolve(peer, &request.headers, &client_ip);
         let database = database(isp);
         let place = database.lookup(origin.client.ip());
-        replace(&mut request, &origin, Scheme::Http, place.as_ref(), config);
+        let headers = LocationHeaders::new(config);
+        replace(
+            &mut request,
+            &origin,
+            Scheme::Http,
+            place.as_ref(),
+            &headers,
+        );
         request
     }
 
@@ -258,7 +290,7 @@ mod tests {
 
     #[test]
     fn location_and_address_are_set() {
-        let request = replaced("1.0.0.1:80", &[("Host", "example.com")], "电信", CONFIG);
+        let request = replaced("1.0.0.1:80", &[("Host", "example.com")], "电信", &CONFIG);
         check(
             &request,
             &[
@@ -295,7 +327,7 @@ mod tests {
             ("X-Forwarded-Host", "evil"),
         ];
         for peer in ["1.0.0.1:80", "2.0.0.1:80"] {
-            let request = replaced(peer, &spoofed, "电信", CONFIG);
+            let request = replaced(peer, &spoofed, "电信", &CONFIG);
             for (name, value) in &request.headers {
                 let value = value.to_str().unwrap();
                 assert!(
@@ -318,7 +350,7 @@ mod tests {
             ("X-Forwarded-Host", "outer"),
             ("X-Geo-Country", "XX"),
         ];
-        let request = replaced("10.0.0.1:80", &lines, "电信", CONFIG);
+        let request = replaced("10.0.0.1:80", &lines, "电信", &CONFIG);
         check(
             &request,
             &[
@@ -339,22 +371,22 @@ mod tests {
             ("X-Forward", "c"),
             ("user_name", "d"),
         ];
-        let request = replaced("1.0.0.1:80", &lines, "电信", CONFIG);
+        let request = replaced("1.0.0.1:80", &lines, "电信", &CONFIG);
         check(&request, &lines.map(|(name, value)| (name, value)));
     }
 
     #[test]
     fn control_characters_of_a_database_never_reach_a_header() {
         let hostile = "a\r\nX-Evil: 1\u{7f}\u{85}";
-        let request = replaced("1.0.0.1:80", &[], hostile, CONFIG);
+        let request = replaced("1.0.0.1:80", &[], hostile, &CONFIG);
         check(&request, &[("x-geo-isp", "a%0D%0AX-Evil: 1%7F%C2%85")]);
         let utf8 = GeoHeaders {
             encoding: HeaderEncoding::Utf8,
             ..CONFIG
         };
-        assert!(get(&replaced("1.0.0.1:80", &[], hostile, utf8), "x-geo-isp").is_empty());
+        assert!(get(&replaced("1.0.0.1:80", &[], hostile, &utf8), "x-geo-isp").is_empty());
         check(
-            &replaced("1.0.0.1:80", &[], "电信", utf8),
+            &replaced("1.0.0.1:80", &[], "电信", &utf8),
             &[("x-geo-isp", "电信")],
         );
     }
@@ -365,8 +397,45 @@ mod tests {
             enabled: false,
             ..CONFIG
         };
-        let request = replaced("1.0.0.1:80", &[("X-Geo-Country", "XX")], "电信", off);
+        let request = replaced("1.0.0.1:80", &[("X-Geo-Country", "XX")], "电信", &off);
         assert!(get(&request, "x-geo-country").is_empty());
         check(&request, &[("x-real-ip", "1.0.0.1")]);
+    }
+
+    #[test]
+    fn more_fields_are_sent_when_asked_for() {
+        let more = GeoHeaders {
+            more: vec![Field::DialCode, Field::Asn],
+            ..CONFIG
+        };
+        let request = replaced("1.0.0.1:80", &[("X-Geo-ASN", "1")], "电信", &more);
+        check(
+            &request,
+            &[("x-geo-country", "CN"), ("x-geo-dial-code", "86")],
+        );
+        assert!(get(&request, "x-geo-asn").is_empty());
+    }
+
+    #[test]
+    fn the_dialect_of_a_cdn_is_ours_alone() {
+        let vercel = GeoHeaders {
+            names: HeaderNames::Vercel,
+            ..CONFIG
+        };
+        let spoofed = [
+            ("X-Vercel-IP-Country", "XX"),
+            ("X_Vercel_IP_City", "XX"),
+            ("CF-IPCountry", "XX"),
+            ("X-Geo-Country", "XX"),
+        ];
+        let request = replaced("1.0.0.1:80", &spoofed, "电信", &vercel);
+        check(&request, &[("x-vercel-ip-country", "CN")]);
+        let said = request.headers.values().any(|value| value == "XX");
+        assert!(!said, "{request:?}");
+        // What a CDN in front of us says in its own words is for upstreams that know them.
+        let lines = [("CF-IPCountry", "T1"), ("X-Vercel-IP-Country", "XX")];
+        let request = replaced("10.0.0.1:80", &lines, "电信", &vercel);
+        check(&request, &[("cf-ipcountry", "T1")]);
+        assert!(get(&request, "x-vercel-ip-country").is_empty());
     }
 }
