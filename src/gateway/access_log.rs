@@ -6,8 +6,9 @@
 
 mod line;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +45,42 @@ struct Buffers {
 
 enum Message {
     Lines(Vec<u8>),
+    Reopen,
     End,
+}
+
+/// Where lines are written.
+enum Output {
+    Standard,
+    File { path: PathBuf, file: File },
+}
+
+impl Output {
+    fn file(path: PathBuf) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        Ok(Output::File { path, file })
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Output::Standard => {
+                let mut out = io::stdout();
+                out.write_all(lines)?;
+                out.flush()
+            }
+            Output::File { file, .. } => file.write_all(lines),
+        }
+    }
+
+    /// The file that has the name now. If it cannot be had, the one before goes on.
+    fn reopen(&mut self) {
+        if let Output::File { path, .. } = self {
+            match Output::file(path.clone()) {
+                Ok(new) => *self = new,
+                Err(error) => log::error!("access log {}: {error}", path.display()),
+            }
+        }
+    }
 }
 
 struct Writer {
@@ -57,7 +93,7 @@ impl AccessLog {
     /// # Errors
     /// If the file cannot be opened.
     pub fn open(config: &model::AccessLog) -> io::Result<Self> {
-        let target: Box<dyn Write + Send> = match &config.target {
+        let output = match &config.target {
             LogTarget::Off => {
                 return Ok(AccessLog {
                     format: config.format,
@@ -65,10 +101,8 @@ impl AccessLog {
                     writer: Mutex::new(None),
                 });
             }
-            LogTarget::Standard => Box::new(io::stdout()),
-            LogTarget::File(path) => {
-                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
-            }
+            LogTarget::Standard => Output::Standard,
+            LogTarget::File(path) => Output::file(path.clone())?,
         };
         let (full, queue) = sync_channel(QUEUE);
         let buffers = Arc::new(Buffers {
@@ -80,7 +114,7 @@ impl AccessLog {
         let (for_thread, flush) = (Arc::clone(&buffers), config.flush);
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_all(&for_thread, &queue, target, flush))?;
+            .spawn(move || write_all(&for_thread, &queue, output, flush))?;
         Ok(AccessLog {
             format: config.format,
             buffers: Some(buffers),
@@ -121,6 +155,16 @@ impl AccessLog {
         self.buffers.as_ref().map_or(0, sum)
     }
 
+    /// Opens the file again by its name, after writing what was logged so far to the one before: for
+    /// whoever moves log files away.
+    pub fn reopen(&self) {
+        if let Some(buffers) = &self.buffers
+            && buffers.full.try_send(Message::Reopen).is_err()
+        {
+            log::error!("access log: too far behind to open its file again");
+        }
+    }
+
     /// Writes everything that was logged so far and ends the writer.
     pub fn close(&self) {
         let writer = lock(&self.writer).take();
@@ -147,28 +191,22 @@ fn count_lines(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
-fn write_all(
-    buffers: &Buffers,
-    queue: &Receiver<Message>,
-    mut target: Box<dyn Write + Send>,
-    flush: Duration,
-) {
+fn write_all(buffers: &Buffers, queue: &Receiver<Message>, mut output: Output, flush: Duration) {
     let mut last_flush = std::time::Instant::now();
     loop {
         let wait = flush.saturating_sub(last_flush.elapsed());
-        let end = match queue.recv_timeout(wait) {
-            Ok(Message::Lines(lines)) => {
-                write(buffers, &mut target, &lines);
-                false
-            }
-            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => true,
-            Err(RecvTimeoutError::Timeout) => false,
-        };
-        if end || last_flush.elapsed() >= flush {
+        let (mut end, mut reopen) = (false, false);
+        match queue.recv_timeout(wait) {
+            Ok(Message::Lines(lines)) => write(buffers, &mut output, &lines),
+            Ok(Message::Reopen) => reopen = true,
+            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => end = true,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if end || reopen || last_flush.elapsed() >= flush {
             for shard in &buffers.shards {
                 let lines = std::mem::take(&mut *lock(shard));
                 if !lines.is_empty() {
-                    write(buffers, &mut target, &lines);
+                    write(buffers, &mut output, &lines);
                 }
             }
             let dropped = buffers.dropped.swap(0, Ordering::Relaxed);
@@ -178,15 +216,17 @@ fn write_all(
             }
             last_flush = std::time::Instant::now();
         }
+        if reopen {
+            output.reopen();
+        }
         if end {
             return;
         }
     }
 }
 
-fn write(buffers: &Buffers, target: &mut Box<dyn Write + Send>, lines: &[u8]) {
-    let result = target.write_all(lines).and_then(|()| target.flush());
-    if let Err(error) = result {
+fn write(buffers: &Buffers, output: &mut Output, lines: &[u8]) {
+    if let Err(error) = output.write(lines) {
         log::error!("access log: {error}");
         buffers
             .dropped
@@ -222,6 +262,20 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         assert_eq!(text.lines().count(), 8001);
         assert!(text.starts_with("before\n"));
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_followed_by_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let log = open(LogTarget::File(file.clone()));
+        log.log(&line::tests::entry());
+        std::fs::rename(&file, &moved).unwrap();
+        log.reopen();
+        // The writer takes one message after the other, and this waits for the last.
+        log.close();
+        let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
+        assert_eq!((lines(&moved), lines(&file)), (1, 0));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use database::{
 };
 use database::{Reloader, fetch_and_load};
 pub use error_log::{open as open_error_log, start as start_error_log};
-use stop::Stopped;
+use stop::{Helpers, Stopped};
 pub use stop::{Stop, StopHandle};
 
 use crate::admin::Admin;
@@ -150,7 +150,11 @@ impl Server {
         } = self;
         let (databases, geo) = (config.databases.clone(), config.geo.clone());
         let reloader = Reloader::start(databases, geo, database).map_err(ServerError::Thread)?;
-        let stopping = stop.watch(Arc::clone(&drain), reloader.handle());
+        let helpers = Helpers {
+            reload: reloader.handle(),
+            access_log: Arc::clone(&access_log),
+        };
+        let stopping = stop.watch(Arc::clone(&drain), helpers);
         let pingora = pingora_server(&config, gateway, upgrade);
         let signal = stopping.signal;
         let serving = std::thread::Builder::new()

@@ -1,7 +1,7 @@
 //! Being asked to stop: by a signal, or by whoever holds the handle.
 //!
 //! TERM finishes what is under way, QUIT hands the listeners to a new process first, INT leaves at
-//! once. (HUP is heard here too, and passed on.) Before listeners are closed, connections get a moment to be closed by their own responses:
+//! once. (HUP and USR1 are heard here too, and passed on.) Before listeners are closed, connections get a moment to be closed by their own responses:
 //! pingora drops idle ones when it closes listeners, with the request that may be on its way. In a
 //! hand-over it waits five seconds itself.
 
@@ -15,7 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::database::ReloadHandle;
+use super::error_log;
 use crate::gateway::Drain;
+use crate::gateway::access_log::AccessLog;
 
 /// How long open connections are told to close before listeners are.
 const LAME_DUCK: Duration = Duration::from_secs(1);
@@ -29,6 +31,14 @@ pub enum Stop {
     Signals,
     /// [`StopHandle::stop`].
     Handle(StopReceiver),
+}
+
+/// What signals besides those that stop ask of.
+pub(super) struct Helpers {
+    /// HUP.
+    pub reload: ReloadHandle,
+    /// USR1.
+    pub access_log: Arc<AccessLog>,
 }
 
 /// Stops a server that runs within this process.
@@ -46,13 +56,13 @@ impl Stop {
     }
 
     /// Splits into the part that pingora waits for and the part that the caller waits for.
-    pub(super) fn watch(self, drain: Arc<Drain>, reload: ReloadHandle) -> Stopping {
+    pub(super) fn watch(self, drain: Arc<Drain>, helpers: Helpers) -> Stopping {
         let (told, asked) = channel();
         Stopping {
             signal: Watch {
                 stop: self,
                 drain,
-                reload,
+                helpers,
                 told: Mutex::new(told),
             },
             asked: Asked(asked),
@@ -107,7 +117,7 @@ impl Asked {
 pub(super) struct Watch {
     stop: Stop,
     drain: Arc<Drain>,
-    reload: ReloadHandle,
+    helpers: Helpers,
     told: Mutex<Sender<Stopped>>,
 }
 
@@ -124,7 +134,7 @@ impl Watch {
 impl ShutdownSignalWatch for Watch {
     async fn recv(&self) -> ShutdownSignal {
         let signal = match &self.stop {
-            Stop::Signals => signals(&self.reload).await,
+            Stop::Signals => signals(&self.helpers).await,
             Stop::Handle(receiver) => {
                 let mut receiver = receiver.0.clone();
                 // An error means that the handle was dropped.
@@ -157,13 +167,12 @@ impl ShutdownSignalWatch for Watch {
     }
 }
 
-async fn signals(reload: &ReloadHandle) -> ShutdownSignal {
+async fn signals(helpers: &Helpers) -> ShutdownSignal {
     let listen = |kind| signal(kind).expect("the runtime listens to signals");
     let mut terminate = listen(SignalKind::terminate());
     let mut quit = listen(SignalKind::quit());
     let mut interrupt = listen(SignalKind::interrupt());
     let mut hangup = listen(SignalKind::hangup());
-    // Left to itself it ends a process, and operators of nginx send it every day.
     let mut user = listen(SignalKind::user_defined1());
     loop {
         tokio::select! {
@@ -172,9 +181,14 @@ async fn signals(reload: &ReloadHandle) -> ShutdownSignal {
             _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
             _ = hangup.recv() => {
                 log::info!("HUP: reading the database again; a new configuration needs --upgrade");
-                reload.reload();
+                helpers.reload.reload();
             }
-            _ = user.recv() => log::warn!("USR1: log files are not opened again"),
+            _ = user.recv() => {
+                log::info!("USR1: opening the log files again");
+                helpers.access_log.reopen();
+                error_log::reopen();
+                log::info!("USR1: log files were opened again");
+            }
         }
     }
 }

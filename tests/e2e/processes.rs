@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -21,11 +22,16 @@ struct Process {
 
 impl Process {
     fn start(folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
+        Process::start_with("", folder, address, more)
+    }
+
+    /// With more configuration.
+    fn start_with(extra: &str, folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
         // The configuration's folder is there; those that it names are the gateway's to make.
         let configs = tempfile::tempdir().unwrap();
         let config = configs.path().join("geogate.toml");
         let text = format!(
-            "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\ngrace_period = '20s'\n",
+            "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\ngrace_period = '20s'\n{extra}",
             folder.display()
         );
         std::fs::write(&config, text).unwrap();
@@ -186,20 +192,51 @@ fn a_new_process_takes_over_the_listeners_and_no_request_is_lost() {
 }
 
 #[test]
-fn hup_reads_the_database_again_and_usr1_ends_nothing() {
+fn hup_reads_the_database_again() {
     let folder = tempfile::tempdir().unwrap();
     let port = Port::reserve();
     let mut gateway = Process::start(folder.path(), port.address, &[]);
     gateway.wait_for("listening on");
-    for (signal, said) in [("-HUP", "database replaced"), ("-USR1", "USR1")] {
-        gateway.signal(signal);
-        gateway.wait_for(said);
-        assert!(
-            gateway
-                .get("/api/ip_query?ip=1.1.1.1")
-                .starts_with("HTTP/1.1 200")
-        );
+    gateway.signal("-HUP");
+    gateway.wait_for("database replaced");
+    let response = gateway.get("/api/ip_query?ip=1.1.1.1");
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+#[test]
+fn usr1_opens_the_logs_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = Port::reserve();
+    let file = |name: &str| folder.path().join(name);
+    let logs = format!(
+        "[access_log]\ntarget = '{}'\n[error_log]\ntarget = '{}'\n",
+        file("access").display(),
+        file("error").display()
+    );
+    let mut gateway = Process::start_with(&logs, folder.path(), port.address, &[]);
+    let wait_for = |text: &str| {
+        while !std::fs::read_to_string(file("error"))
+            .unwrap_or_default()
+            .contains(text)
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait_for("listening on");
+    // A query is in the log before its answer is sent.
+    gateway.get("/api/ip_query?ip=1.1.1.1&before");
+    for name in ["access", "error"] {
+        std::fs::rename(file(name), file(&format!("{name}.1"))).unwrap();
     }
+    gateway.signal("-USR1");
+    wait_for("log files were opened again");
+    gateway.get("/api/ip_query?ip=1.1.1.1&after");
+    gateway.signal("-TERM");
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+    let text = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+    assert!(text("access.1").contains("&before") && !text("access.1").contains("&after"));
+    assert!(text("access").contains("&after") && !text("access").contains("&before"));
+    assert!(text("error.1").contains("listening on") && text("error").contains("stopped"));
 }
 
 #[test]
