@@ -29,8 +29,13 @@ impl Check {
             }
         };
         let mut problems = Vec::new();
-        if let Err(error) = server::load_database(&config.databases, &config.geo) {
-            problems.push(error.to_string());
+        match server::check_databases(&config.databases, &config.geo) {
+            Ok(left_out) => {
+                for url in left_out {
+                    eprintln!("geogate: {url} is not here yet; `geogate run` fetches it");
+                }
+            }
+            Err(error) => problems.push(error.to_string()),
         }
         if let Err(error) = ErrorPages::load(config.error_page.as_deref()) {
             let file = config.error_page.unwrap_or_default();

@@ -21,7 +21,8 @@ use pingora::server::configuration::{Opt, ServerConf};
 use pingora::services::listening::Service;
 
 pub use database::{
-    DatabaseError, build_database, load_codes, load_database, merge_tables, read_table,
+    DatabaseError, build_database, check_databases, load_codes, load_database, merge_tables,
+    read_table,
 };
 use database::{Reloader, fetch_and_load};
 pub use error_log::{open as open_error_log, start as start_error_log};

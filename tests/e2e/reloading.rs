@@ -149,22 +149,19 @@ fn a_bad_database_is_refused_and_the_one_before_serves_on() {
 
 #[test]
 fn a_database_that_fails_a_probe_is_no_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("geogate.toml");
-    std::fs::write(
-        &config,
-        "[[geo.probe]]\nip = '114.114.114.114'\ncountry_code = 'KR'\n",
-    )
-    .unwrap();
-    let output = crate::commands::geogate()
-        .args(["check", "-c", &config.display().to_string()])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        String::from_utf8_lossy(&output.stderr),
+        check_file("[[geo.probe]]\nip = '114.114.114.114'\ncountry_code = 'KR'\n"),
         "geogate: database: probe 114.114.114.114: country_code is \"CN\", not \"KR\"\n"
     );
+}
+
+/// What `geogate check` says of a configuration.
+fn check_file(text: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("geogate.toml");
+    std::fs::write(&config, text).unwrap();
+    let output = crate::commands::run(&["check", "-c", &config.display().to_string()], "");
+    crate::commands::stderr(&output).to_string()
 }
 
 #[test]
@@ -251,6 +248,17 @@ fn a_published_database_is_followed() {
     let database = format!(
         "url = 'http://{}/places.csv'\nfile = '{{folder}}/places.csv'\ninterval = '1s'",
         publisher.port.address
+    );
+    let text = format!(
+        "[[database]]\n{}\n",
+        database.replace("{folder}", "/nonexistent")
+    );
+    assert_eq!(
+        check_file(&text),
+        format!(
+            "geogate: http://{}/places.csv is not here yet; `geogate run` fetches it\n",
+            publisher.port.address
+        )
     );
     let mut it = Reloading::on(&database, "", |_| ());
     assert_eq!(country(&mut it.client), "中国");

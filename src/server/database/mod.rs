@@ -76,6 +76,39 @@ pub fn fetch_and_load(databases: &[Source], geo: &Geo) -> Result<Database, Datab
     load_downloaded(databases, geo, downloads, |_| Ok(()))
 }
 
+/// As [`load_database`], but what is published and not here yet is left out, and with it the probes,
+/// which may be about it. Returns where that comes from.
+///
+/// # Errors
+/// As [`load_database`].
+pub fn check_databases<'s>(
+    databases: &'s [Source],
+    geo: &Geo,
+) -> Result<Vec<&'s str>, DatabaseError> {
+    let (mut here, mut left_out) = (Vec::new(), Vec::new());
+    for source in databases {
+        match source {
+            Source::Published(published) if !published.file.exists() => {
+                left_out.push(published.url.as_str());
+            }
+            _ => here.push(source.clone()),
+        }
+    }
+    if left_out.is_empty() {
+        load_database(&here, geo)?;
+    } else if !here.is_empty() {
+        let probes = Vec::new();
+        load_database(
+            &here,
+            &Geo {
+                probes,
+                ..geo.clone()
+            },
+        )?;
+    }
+    Ok(left_out)
+}
+
 /// Loads with downloads in the place of the files of the sources with these numbers, and keeps them
 /// if the result is accepted.
 fn load_downloaded(
