@@ -115,6 +115,7 @@ impl TextPool {
     }
 
     /// All texts, in the order of their numbers.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.ends.len()).map(|number| self.get(number as u32))
     }

@@ -78,7 +78,7 @@ pub(super) fn resolve(records: &Records, codes: &Codes, names: Names) -> Resolve
         if *row == Row::default() {
             return None;
         }
-        let named = *known.entry(naming(row)).or_insert_with(|| {
+        let resolved = *known.entry(naming(row)).or_insert_with(|| {
             let mut place = Place::of(records, row);
             place.look_up(codes);
             if names == Names::Canonical {
@@ -87,7 +87,7 @@ pub(super) fn resolve(records: &Records, codes: &Codes, names: Names) -> Resolve
             NAMING.map(|field| places.intern_text(place.get(field)))
         });
         let mut place = Row::default();
-        for (field, id) in NAMING.into_iter().zip(named) {
+        for (field, id) in NAMING.into_iter().zip(resolved) {
             place[field as usize] = id;
         }
         for field in KEPT {

@@ -152,6 +152,17 @@ fn read_plain(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError>
     }
 }
 
+/// The day of a moment that is given in seconds after 1970; empty for 0, which is no moment.
+fn unix_date(seconds: u64) -> String {
+    let moment = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    match moment {
+        Some(moment) if seconds != 0 => moment.strftime("%Y-%m-%d").to_string(),
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,16 +212,5 @@ mod tests {
             let error = read(bytes, &Languages::default()).unwrap_err();
             assert_eq!(error, FormatError::Unknown);
         }
-    }
-}
-
-/// The day of a moment that is given in seconds after 1970; empty for 0, which is no moment.
-fn unix_date(seconds: u64) -> String {
-    let moment = i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    match moment {
-        Some(moment) if seconds != 0 => moment.strftime("%Y-%m-%d").to_string(),
-        _ => String::new(),
     }
 }
