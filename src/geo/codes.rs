@@ -206,8 +206,8 @@ impl Codes {
 
     /// The code and the name of the country that Hong Kong, Macau and Taiwan stand under here.
     #[must_use]
-    pub fn china(&self) -> Option<Entry> {
-        self.country_name(CHINA).map(|name| entry(name, CHINA))
+    pub fn china(&self) -> Option<(&str, &str)> {
+        self.country_name(CHINA).map(|name| (CHINA, name))
     }
 }
 

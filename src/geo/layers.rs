@@ -29,11 +29,10 @@
 //! Who uses and who announces the addresses (organization, provider, autonomous system) contradicts
 //! no place; those fields are taken one by one.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use hashbrown::HashMap;
 
 use super::codes::Codes;
-use super::place::settle;
+use super::place::{Naming, naming, settle};
 use super::record::{Field, Records, Row};
 use super::seat::{Level, Seat, Seats};
 use super::table::{Provenance, Table};
@@ -137,32 +136,39 @@ fn stack(upper: &Table, lower: &Table, codes: &Codes) -> Table {
     }
 }
 
-/// The records of one layer, with text ids of the merge.
-struct Side {
-    rows: Vec<Row>,
+/// The records of one layer.
+struct Side<'t> {
+    records: &'t Records,
+    /// The ids of its texts in the merge.
+    ids: Vec<u32>,
     seats: Vec<Seat>,
     /// Texts of the records whose columns do not mean what they mean elsewhere, put right.
-    moved: HashMap<u32, [String; Field::COUNT]>,
+    moved: HashMap<u32, [&'t str; Field::COUNT]>,
 }
 
-impl Side {
+impl Side<'_> {
+    /// A record as it is, with text ids of the merge.
+    fn row(&self, record: u32) -> Row {
+        self.records.rows()[record as usize].map(|id| self.ids[id as usize])
+    }
+
     /// A record as it merges with one of the other layer.
     fn placed(&self, record: u32, merged: &mut Records) -> (Row, Seat) {
         let row = match self.moved.get(&record) {
-            Some(texts) => texts.each_ref().map(|text| merged.intern_text(text)),
-            None => self.rows[record as usize],
+            Some(texts) => texts.map(|text| merged.intern_text(text)),
+            None => self.row(record),
         };
         (row, self.seats[record as usize])
     }
 }
 
 /// Two layers becoming one. A pair of records is merged once, whatever the number of ranges that share it.
-struct Merge {
-    upper: Side,
-    lower: Side,
+struct Merge<'t> {
+    upper: Side<'t>,
+    lower: Side<'t>,
     records: Records,
     /// The record of each pair that has come up; see [`pair`].
-    known: HashMap<u64, u32, BuildHasherDefault<PairHasher>>,
+    known: HashMap<u64, u32>,
 }
 
 /// A pair of records as one number.
@@ -171,31 +177,8 @@ fn pair(upper: Option<u32>, lower: Option<u32>) -> u64 {
     half(upper) << 32 | half(lower)
 }
 
-/// One multiplication: there may be millions of pairs, and nobody chooses them to collide but whoever
-/// makes the database, who could as well make it larger.
-#[derive(Default)]
-struct PairHasher(u64);
-
-impl Hasher for PairHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(self.0.rotate_left(8) ^ u64::from(byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The golden ratio spreads neighbours; the map takes its bits from both ends of the product.
-        let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = product ^ product >> 32;
-    }
-}
-
-impl Merge {
-    fn new(upper: &Records, lower: &Records, codes: &Codes) -> Self {
+impl<'t> Merge<'t> {
+    fn new(upper: &'t Records, lower: &'t Records, codes: &'t Codes) -> Self {
         let (mut records, mut seats) = (Records::default(), Seats::default());
         Merge {
             upper: side(upper, codes, &mut records, &mut seats),
@@ -231,9 +214,9 @@ impl Merge {
         let record = match (upper, lower) {
             (Some(upper), Some(lower)) => self.both(upper, lower),
             // Where there is nothing to merge, a layer keeps its texts as they are.
-            (Some(alone), None) => self.records.intern_row(&self.upper.rows[alone as usize]),
+            (Some(alone), None) => self.records.intern_row(&self.upper.row(alone)),
             (_, alone) => {
-                let row = alone.map_or_else(Row::default, |alone| self.lower.rows[alone as usize]);
+                let row = alone.map_or_else(Row::default, |alone| self.lower.row(alone));
                 self.records.intern_row(&row)
             }
         };
@@ -253,21 +236,29 @@ impl Merge {
     }
 }
 
-fn side(records: &Records, codes: &Codes, merged: &mut Records, seats: &mut Seats) -> Side {
+fn side<'t>(
+    records: &'t Records,
+    codes: &'t Codes,
+    merged: &mut Records,
+    seats: &mut Seats,
+) -> Side<'t> {
     let texts = records.texts().iter();
-    let ids: Vec<u32> = texts.map(|text| merged.intern_text(text)).collect();
-    let rows = records.rows().iter();
     let mut side = Side {
-        rows: rows.map(|row| row.map(|id| ids[id as usize])).collect(),
+        records,
+        ids: texts.map(|text| merged.intern_text(text)).collect(),
         seats: Vec::with_capacity(records.len()),
         moved: HashMap::new(),
     };
-    for record in 0..records.len() as u32 {
-        let settled = settle(records, record, codes);
-        let seat = seats.seat(|field| settled.place[field as usize].as_str());
+    let mut known: HashMap<Naming, (Seat, bool)> = HashMap::new();
+    for (record, row) in (0..).zip(records.rows()) {
+        let (seat, moved) = *known.entry(naming(row)).or_insert_with(|| {
+            let settled = settle(records, row, codes);
+            let seat = seats.seat(|field| settled.place[field as usize]);
+            (seat, settled.moved)
+        });
         side.seats.push(seat);
-        if settled.moved {
-            side.moved.insert(record, settled.place);
+        if moved {
+            side.moved.insert(record, settle(records, row, codes).place);
         }
     }
     side

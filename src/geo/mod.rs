@@ -9,6 +9,7 @@ pub mod answer;
 pub mod codes;
 pub mod database;
 pub mod format;
+pub mod intern;
 pub mod layers;
 pub mod live;
 pub mod place;

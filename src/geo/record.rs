@@ -4,8 +4,7 @@
 //! few thousand words. So text is interned once, a record is an array of text ids, and a range
 //! carries nothing but the number of its record.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use super::intern::{Interner, TextPool};
 
 /// What a column of a source can mean. The order is the order of columns in our own files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,67 +113,19 @@ impl Field {
     }
 }
 
-/// Values numbered in the order of their first appearance, each kept once.
-#[derive(Debug, Clone)]
-pub struct Interner<T> {
-    values: Vec<T>,
-    numbers: HashMap<T, u32>,
-}
-
-impl<T> Default for Interner<T> {
-    fn default() -> Self {
-        Interner {
-            values: Vec::new(),
-            numbers: HashMap::new(),
-        }
-    }
-}
-
-impl<T: Eq + Hash + Clone> Interner<T> {
-    /// The number of `value`, new or known.
-    ///
-    /// # Panics
-    /// At the 2^32nd distinct value.
-    pub fn intern<Q>(&mut self, value: &Q) -> u32
-    where
-        T: std::borrow::Borrow<Q>,
-        Q: Eq + Hash + ?Sized + ToOwned<Owned = T>,
-    {
-        if let Some(&number) = self.numbers.get(value) {
-            return number;
-        }
-        let number = u32::try_from(self.values.len()).expect("fewer than 2^32 distinct values");
-        self.values.push(value.to_owned());
-        self.numbers.insert(value.to_owned(), number);
-        number
-    }
-
-    /// All values, in the order of their numbers.
-    #[must_use]
-    pub fn values(&self) -> &[T] {
-        &self.values
-    }
-
-    /// The values alone, when no more are to come.
-    #[must_use]
-    pub fn into_values(self) -> Vec<T> {
-        self.values
-    }
-}
-
 /// A record's text ids, indexed by [`Field`]. Id 0 is the empty text.
 pub type Row = [u32; Field::COUNT];
 
 /// The distinct records of a source.
 #[derive(Debug, Clone)]
 pub struct Records {
-    texts: Interner<String>,
+    texts: TextPool,
     rows: Interner<Row>,
 }
 
 impl Default for Records {
     fn default() -> Self {
-        let mut texts = Interner::default();
+        let mut texts = TextPool::default();
         texts.intern("");
         Records {
             texts,
@@ -222,13 +173,13 @@ impl Records {
     #[must_use]
     pub fn text(&self, record: u32, field: Field) -> &str {
         let id = self.rows.values()[record as usize][field as usize];
-        &self.texts.values()[id as usize]
+        self.texts.get(id)
     }
 
-    /// Every distinct text, in the order of its id.
+    /// Every distinct text, by its id.
     #[must_use]
-    pub fn texts(&self) -> &[String] {
-        self.texts.values()
+    pub fn texts(&self) -> &TextPool {
+        &self.texts
     }
 
     /// Every record, in the order of its number.

@@ -4,7 +4,8 @@
 //! code where both have one and by name where not, millions of times when databases are laid over
 //! each other, so codes and names become numbers first.
 
-use super::record::{Field, Interner};
+use super::intern::TextPool;
+use super::record::Field;
 
 /// What sources put where the country stands for networks that are none of the internet's. One word or
 /// the other, it is not a change.
@@ -97,12 +98,12 @@ impl Seat {
 /// Numbers for codes and names. Only seats of one `Seats` compare.
 #[derive(Debug)]
 pub struct Seats {
-    texts: Interner<String>,
+    texts: TextPool,
 }
 
 impl Default for Seats {
     fn default() -> Self {
-        let mut texts = Interner::default();
+        let mut texts = TextPool::default();
         texts.intern("");
         Seats { texts }
     }
@@ -138,7 +139,7 @@ impl Seats {
     fn name(&mut self, name: &str) -> u32 {
         if name.is_ascii() && name.bytes().any(|byte| byte.is_ascii_uppercase()) || !name.is_ascii()
         {
-            self.texts.intern(name.to_lowercase().as_str())
+            self.texts.intern(&name.to_lowercase())
         } else {
             self.texts.intern(name)
         }

@@ -27,11 +27,9 @@ pub(super) struct Run<A> {
 /// # Errors
 /// The first range, in input order, that ends before it starts or whose value is above [`MAX_VALUE`].
 pub(super) fn flatten<A: Address>(ranges: Vec<Range<A>>) -> Result<Vec<Run<A>>, BuildError> {
-    for (index, range) in ranges.iter().enumerate() {
-        check(index, range)?;
-    }
+    let is_disjoint = is_disjoint(&ranges)?;
     let mut runs = Runs::with_capacity(ranges.len());
-    if ranges.is_sorted_by(|a, b| a.last < b.first) {
+    if is_disjoint {
         for range in &ranges {
             runs.push(range.first, range.last, range.value);
         }
@@ -39,6 +37,17 @@ pub(super) fn flatten<A: Address>(ranges: Vec<Range<A>>) -> Result<Vec<Run<A>>, 
         sweep(ranges, &mut runs);
     }
     Ok(runs.finish())
+}
+
+/// Whether `ranges` are in address order and do not overlap.
+///
+/// # Errors
+/// As [`flatten`].
+pub(super) fn is_disjoint<A: Address>(ranges: &[Range<A>]) -> Result<bool, BuildError> {
+    for (index, range) in ranges.iter().enumerate() {
+        check(index, range)?;
+    }
+    Ok(ranges.is_sorted_by(|a, b| a.last < b.first))
 }
 
 fn check<A: Address>(index: usize, range: &Range<A>) -> Result<(), BuildError> {

@@ -62,7 +62,18 @@ pub struct Range<A> {
 ///
 /// # Errors
 /// The first range that ends before it starts or whose value is above [`MAX_VALUE`].
-pub fn disjoint<A: Address>(ranges: Vec<Range<A>>) -> Result<Vec<Range<A>>, BuildError> {
+pub fn disjoint<A: Address>(mut ranges: Vec<Range<A>>) -> Result<Vec<Range<A>>, BuildError> {
+    if flatten::is_disjoint(&ranges)? {
+        // Most files are, and then nothing is needed beside them.
+        ranges.dedup_by(|next, before| {
+            let joins = before.value == next.value && before.last.next() == Some(next.first);
+            if joins {
+                before.last = next.last;
+            }
+            joins
+        });
+        return Ok(ranges);
+    }
     let runs = flatten::flatten(ranges)?;
     let ends = runs[1..].iter().map(|next| next.start.previous());
     let ends = ends.chain(std::iter::once(A::MAX));

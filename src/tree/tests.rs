@@ -82,6 +82,11 @@ fn check<A: Address>(ranges: &[Range<A>]) {
         scan_all(ranges),
         "{ranges:x?}"
     );
+    assert_eq!(
+        disjoint(ranges.to_vec()).unwrap(),
+        scan_all(ranges),
+        "{ranges:x?}"
+    );
 }
 
 #[track_caller]

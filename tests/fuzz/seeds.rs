@@ -1,17 +1,22 @@
 //! One small, whole file of every format, made by our own writers: what the corruption test breaks
 //! and what the fuzzer starts from.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, UNIX_EPOCH};
 
-use geogate::geo::format::{compressed, csv, dat, datx, ipdb, pack};
+use geogate::geo::format::{compressed, csv, dat, datx, ipdb, pack, xdb};
 use geogate::geo::table::Provenance;
 use geogate::geo::{Field, Table};
 use geogate::tree::Range;
+use ipnet::IpNet;
+use mmdb_writer::{Value, Writer};
 
 /// A file with the name of its format.
 pub struct Seed {
-    /// As in [`Provenance::format`](geogate::geo::table::Provenance::format), or the compression's.
+    /// Of the file.
     pub name: &'static str,
+    /// As in [`Provenance::format`](geogate::geo::table::Provenance::format).
+    pub format: &'static str,
     pub bytes: Vec<u8>,
 }
 
@@ -19,17 +24,24 @@ pub struct Seed {
 #[must_use]
 pub fn all() -> Vec<Seed> {
     let csv = written_csv();
-    let seed = |name, bytes| Seed { name, bytes };
-    vec![
-        seed("pack", pack::write(&table())),
-        seed("dat", dat::write(&rows())),
-        seed("datx", datx::write(&rows())),
-        seed("ipdb", written_ipdb()),
-        seed("xdb", written_xdb()),
-        seed("gzip", compressed::gzip(&csv)),
-        seed("zstd", compressed::zstd(&csv)),
-        seed("csv", csv),
-    ]
+    let files = [
+        ("pack", "pack", pack::write(&table())),
+        ("dat", "dat", dat::write(&rows())),
+        ("datx", "datx", datx::write(&rows())),
+        ("ipdb", "ipdb", written_ipdb()),
+        ("mmdb", "mmdb", written_mmdb()),
+        ("xdb", "xdb", written_xdb(2, XDB_2)),
+        ("xdb_v6", "xdb", written_xdb(3, XDB_3)),
+        ("gzip", "csv", compressed::gzip(&csv)),
+        ("zstd", "csv", compressed::zstd(&csv)),
+        ("csv", "csv", csv),
+    ];
+    let seeds = files.map(|(name, format, bytes)| Seed {
+        name,
+        format,
+        bytes,
+    });
+    seeds.into()
 }
 
 fn table() -> Table {
@@ -112,33 +124,69 @@ fn written_ipdb() -> Vec<u8> {
 /// Offset of the texts of a `.xdb` file: a header, then 256 x 256 entries of 8 bytes.
 pub const XDB_TEXTS: usize = 256 + (256 * 256 * 8);
 
-/// A file of version 2 without the vector index, which no reader of whole files needs.
-fn written_xdb() -> Vec<u8> {
-    let mut file = vec![0; XDB_TEXTS];
-    let texts = ["中国|0|福建省|福州市|电信", "美国|0|0|0|0"];
-    let mut segments = Vec::new();
-    for (text, ends) in texts
-        .iter()
-        .zip([[0_u32, 0x0100_00ff], [0x0200_0000, u32::MAX]])
-    {
-        for end in ends {
-            segments.extend_from_slice(&end.to_le_bytes());
-        }
-        let length = u16::try_from(text.len()).expect("a short text");
-        segments.extend_from_slice(&length.to_le_bytes());
-        segments.extend_from_slice(&offset(&file).to_le_bytes());
-        file.extend_from_slice(text.as_bytes());
-    }
-    file[0] = 2;
-    file[2] = 1;
-    file[4..8].copy_from_slice(&1_709_113_545_u32.to_le_bytes());
-    let first = offset(&file);
-    file[8..12].copy_from_slice(&first.to_le_bytes());
-    file[12..16].copy_from_slice(&(first + 14).to_le_bytes());
-    file.extend_from_slice(&segments);
-    file
+fn written_xdb(version: u16, segments: [(&str, &str, &str); 3]) -> Vec<u8> {
+    let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let segments = segments.map(|(first, last, text)| (address(first), address(last), text));
+    xdb::write(version, 1_709_113_545, &segments)
 }
 
-fn offset(file: &[u8]) -> u32 {
-    u32::try_from(file.len()).expect("a small file")
+const XDB_2: [(&str, &str, &str); 3] = [
+    ("1.0.0.0", "1.1.0.255", "中国|0|福建省|福州市|电信"),
+    ("1.1.1.0", "1.1.255.255", ""),
+    ("255.255.0.0", "255.255.255.255", "美国|0|0|0|0"),
+];
+
+const XDB_3: [(&str, &str, &str); 3] = [
+    ("2001:db8::", "2001:db8::ff", "中国|福建省|福州市|电信|CN"),
+    ("2001:db9::", "2001:dba:ffff::", "美国|0|0|0|US"),
+    ("ffff::", "ffff::", "日本|0|0|0|JP"),
+];
+
+/// Both families, records that share a text through a pointer, and one of each type that is read.
+fn written_mmdb() -> Vec<u8> {
+    let text = |text: &str| Value::from(text);
+    let names = |english: &str, chinese: &str| {
+        let names = Value::map([("en", text(english)), ("zh-CN", text(chinese))]);
+        ("names", names)
+    };
+    let country = || Value::map([("iso_code", text("CN")), names("China", "中国")]);
+    let fuzhou = Value::map([
+        ("country", country()),
+        (
+            "subdivisions",
+            Value::array([Value::map([
+                ("iso_code", text("FJ")),
+                names("Fujian", "福建"),
+            ])]),
+        ),
+        ("city", Value::map([names("Fuzhou", "福州")])),
+        (
+            "location",
+            Value::map([
+                ("latitude", Value::from(26.0625)),
+                ("accuracy_radius", Value::from(50_u16)),
+            ]),
+        ),
+        (
+            "traits",
+            Value::map([
+                ("autonomous_system_number", Value::from(4134_u32)),
+                ("is_anycast", Value::from(true)),
+            ]),
+        ),
+    ]);
+    let china = Value::map([("country", country())]);
+    let mut writer = Writer::builder("Test-City")
+        .build_epoch(UNIX_EPOCH + Duration::from_secs(1_709_113_545))
+        .build();
+    for (network, record) in [
+        ("1.0.0.0/24", fuzhou),
+        ("1.0.4.0/22", china.clone()),
+        ("2001:db8::/32", china),
+    ] {
+        let network: IpNet = network.parse().expect("a network");
+        let inserted = writer.insert_value(network, record);
+        inserted.expect("a network that stands alone");
+    }
+    writer.to_bytes().expect("memory takes any bytes")
 }

@@ -291,12 +291,7 @@ fn payload(table: &Table) -> Vec<u8> {
     let mut out = Vec::new();
     // The columns' names come after the records' texts, whose ids therefore stay as they are.
     let names = columns.iter().map(|field| field.name());
-    let texts: Vec<&str> = records
-        .texts()
-        .iter()
-        .map(String::as_str)
-        .chain(names)
-        .collect();
+    let texts: Vec<&str> = records.texts().iter().chain(names).collect();
     put(&mut out, texts.len());
     for text in &texts {
         put(&mut out, text.len());

@@ -1,11 +1,12 @@
 //! Countries as reports list them: one line each, under all their spellings.
 
-use crate::geo::record::{Field, Interner, Records};
+use crate::geo::intern::TextPool;
+use crate::geo::record::{Field, Records};
 
 /// The countries of one or more databases, numbered.
 #[derive(Default)]
 pub(super) struct Countries {
-    keys: Interner<String>,
+    keys: TextPool,
     names: Vec<(String, String)>,
 }
 

@@ -6,7 +6,8 @@ use super::countries::country;
 use super::seats;
 use super::span::{Family, Span};
 use crate::geo::Database;
-use crate::geo::record::{Field, Interner};
+use crate::geo::intern::Interner;
+use crate::geo::record::Field;
 use crate::geo::seat::{Level, Seat, Seats};
 use crate::tree::{Address, Range, overlay};
 

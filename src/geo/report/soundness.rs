@@ -239,7 +239,7 @@ fn texts(records: &Records) -> Vec<Finding> {
     let mut replaced = Finding::none("texts with a replacement character");
     let mut control = Finding::none("texts with a control character");
     let mut untrimmed = Finding::none("texts with space around them");
-    for text in records.texts() {
+    for text in records.texts().iter() {
         let shown = || format!("{text:?}");
         if text.contains(char::REPLACEMENT_CHARACTER) {
             replaced.add(shown);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::reader::Reader;
-use super::super::{FormatError, Languages};
+use super::super::{FormatError, Languages, unix_date};
 use crate::geo::record::Field;
 
 /// Real ones have some hundreds of bytes.
@@ -24,7 +24,7 @@ pub(super) struct Meta {
     /// Each language with the number of its first column.
     languages: Vec<(String, usize)>,
     /// Seconds since 1970.
-    build: i64,
+    build: u64,
 }
 
 /// The JSON as it stands.
@@ -64,7 +64,7 @@ impl Meta {
             has_v6: families & 2 != 0,
             fields: fields(&json).map_err(corrupt)?,
             languages: languages(&json).map_err(corrupt)?,
-            build: json.get("build").and_then(Value::as_i64).unwrap_or(0),
+            build: json.get("build").and_then(Value::as_u64).unwrap_or(0),
         };
         if !meta.has_v4 && !meta.has_v6 {
             return Err(corrupt(format!("ip_version {families} is no family")));
@@ -89,10 +89,7 @@ impl Meta {
 
     /// When the file was made, as `YYYY-MM-DD`; empty where it does not say.
     pub(super) fn date(&self) -> String {
-        match jiff::Timestamp::from_second(self.build) {
-            Ok(time) if self.build > 0 => time.strftime("%Y-%m-%d").to_string(),
-            _ => String::new(),
-        }
+        unix_date(self.build)
     }
 }
 

@@ -12,9 +12,9 @@
 mod record;
 mod tree;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use hashbrown::HashMap;
 use maxminddb::MaxMindDbError;
 
 use super::reader::Reader;
@@ -66,7 +66,10 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
         budget: Budget::of(bytes.len()),
         known: HashMap::new(),
     };
+    // Ranges take more than all else, so there is room for them from the start: memory that is not
+    // written to is not taken, and a list that grows is there twice.
     let mut visits = tree.visits();
+    table.v4.reserve_exact(visits.leaves());
     tree.walk_v4(&mut visits, |first: u32, last, pointer| {
         let address = IpAddr::V4(Ipv4Addr::from(first));
         let value = decoder.record(pointer, address, &mut table.records)?;
@@ -75,6 +78,7 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
         });
         Ok(())
     })?;
+    table.v6.reserve_exact(visits.leaves());
     tree.walk_v6(&mut visits, |first: u128, last, pointer| {
         let address = IpAddr::V6(Ipv6Addr::from(first));
         let value = decoder.record(pointer, address, &mut table.records)?;
@@ -83,8 +87,6 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
         });
         Ok(())
     })?;
-    table.v4.shrink_to_fit();
-    table.v6.shrink_to_fit();
     if !decoder.known.is_empty() && table.records.is_empty() {
         let at = memchr::memmem::rfind(bytes, MARKER).unwrap_or_default();
         let kind = &metadata.database_type;
@@ -138,9 +140,9 @@ impl Decoder<'_> {
         let record = decoded.map_err(|error| corrupt(&self.file, &error))?;
         let number = match record {
             Some(record) => {
-                let (texts, rows) = (records.texts().len(), records.len());
+                let (texts, rows) = (records.texts().bytes(), records.len());
                 let number = record.intern(self.languages, records);
-                let texts: usize = records.texts()[texts..].iter().map(String::len).sum();
+                let texts = records.texts().bytes() - texts;
                 let rows = (records.len() - rows) * size_of::<Row>();
                 self.budget
                     .spend(record.cost(), texts + rows)

@@ -70,12 +70,14 @@ impl Record<'_> {
 /// How far down in `languages` the tag is; below all of them if it is not there. The tag itself comes
 /// before another of the same language: `zh-CN` is better than `zh` for who wants `zh-CN`.
 fn rank(tag: &str, languages: &Languages) -> usize {
-    let primary = |tag: &str| tag.split(['-', '_']).next().map(str::to_ascii_lowercase);
+    fn primary(tag: &str) -> &str {
+        tag.split(['-', '_']).next().unwrap_or_default()
+    }
     let position = |matches: &dyn Fn(&str) -> bool| languages.iter().position(matches);
     if let Some(position) = position(&|wanted| wanted.eq_ignore_ascii_case(tag)) {
         return 2 * position;
     }
-    let same_language = position(&|wanted| primary(wanted) == primary(tag));
+    let same_language = position(&|wanted| primary(wanted).eq_ignore_ascii_case(primary(tag)));
     same_language.map_or(usize::MAX, |position| 2 * position + 1)
 }
 

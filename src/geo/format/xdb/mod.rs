@@ -19,7 +19,7 @@ use super::reader::Reader;
 use super::{FormatError, unix_date};
 use crate::geo::table::{Provenance, Table};
 use crate::tree::Range;
-use text::Texts;
+use text::Lines;
 #[doc(hidden)]
 pub use write::write;
 
@@ -47,7 +47,7 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
         },
         ..Table::default()
     };
-    let mut texts = Texts::default();
+    let mut texts = Lines::default();
     match header.family {
         Family::V4 => table.v4 = segments(&file, &header, Reader::u32_le, &mut texts)?,
         Family::V6 => table.v6 = segments(&file, &header, Reader::u128_be, &mut texts)?,
@@ -124,7 +124,7 @@ fn segments<'a, A: Ord + Copy>(
     file: &Reader<'a>,
     header: &Header,
     address: impl Fn(&Reader<'a>, usize) -> Result<A, FormatError>,
-    texts: &mut Texts,
+    texts: &mut Lines,
 ) -> Result<Vec<Range<A>>, FormatError> {
     let (width, segment) = (header.family.width(), header.family.segment());
     let mut ranges = Vec::with_capacity((header.end - header.start) / segment);

@@ -13,14 +13,14 @@ use crate::geo::record::{Field, Records};
 
 /// Where the distinct texts stand: offset and length.
 #[derive(Default)]
-pub(super) struct Texts {
+pub(super) struct Lines {
     places: Vec<(u32, u16)>,
     numbers: HashMap<(u32, u16), u32>,
     /// Bytes of all of them.
     size: usize,
 }
 
-impl Texts {
+impl Lines {
     /// The number of the text that stands there.
     pub fn number(&mut self, place: (u32, u16)) -> u32 {
         *self.numbers.entry(place).or_insert_with(|| {
