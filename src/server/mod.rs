@@ -10,6 +10,7 @@ mod listen;
 mod stop;
 
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::gateway::access_log::AccessLog;
 use crate::gateway::{Drain, Gateway, Lane};
-use crate::geo::Live;
+use crate::geo::{Database, Live};
 
 /// How long a connection that was accepted last may take to send its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -93,8 +94,7 @@ impl Server {
     /// # Errors
     /// With the first of these that fails.
     pub fn prepare(config: Config, upgrade: bool) -> Result<Self, ServerError> {
-        let database = Arc::new(Live::new(fetch_and_load(&config.databases, &config.geo)?));
-        allocator::give_back();
+        let database = Arc::new(Live::new(load_apart(&config)?));
         if upgrade {
             make_folder_of(&config.server.upgrade_socket)?;
         } else {
@@ -184,6 +184,27 @@ impl Server {
         access_log.close();
         Ok(())
     }
+}
+
+/// Loads the database on a thread that ends then. The allocator gives back what belonged to a thread
+/// that has ended when anybody frees it; what belongs to a thread that sleeps, as ours will, it
+/// keeps, and the first database would never be gone.
+fn load_apart(config: &Config) -> Result<Database, ServerError> {
+    let load = || {
+        let database = fetch_and_load(&config.databases, &config.geo);
+        allocator::give_back();
+        database
+    };
+    let loaded = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("load".to_owned());
+        let thread = thread
+            .spawn_scoped(scope, load)
+            .map_err(ServerError::Thread)?;
+        let loaded = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        loaded.map_err(ServerError::Database)
+    });
+    allocator::give_back();
+    loaded
 }
 
 /// Every address that is listened on.

@@ -26,9 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest wait before a published file is looked for after a start, or again after a failure.
 const SOON: Duration = Duration::from_secs(60);
 
-/// How much nicer than workers the threads are. On a machine that is busy to the last, they get a
-/// tenth of what a worker gets: enough for a reload to end.
-const NICENESS: i32 = 10;
+/// How much nicer than workers the threads are: the most that there is. Where a core is busy to the
+/// last they get a sixtieth of it, and a reload takes its time; with less, clients would notice.
+const NICENESS: i32 = 19;
 
 /// What the reloading thread hears.
 enum Event {
