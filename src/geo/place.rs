@@ -3,7 +3,7 @@
 //! The result is a record like the source's own, so that every later step (answers, headers, log,
 //! formats) reads one shape. Records that become equal here become one place.
 //!
-//! Names and codes follow from names and codes alone: see [`NAMING`]. A source of a million records
+//! Names and codes follow from names and codes alone: see `NAMING`. A source of a million records
 //! has a tenth as many namings, so each is resolved once, and the rest of a record is copied.
 
 use hashbrown::HashMap;

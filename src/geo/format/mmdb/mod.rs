@@ -2,12 +2,12 @@
 //!
 //! Layout: a binary search tree over the bits of an address, 16 zero bytes, records that share parts
 //! through pointers, a marker and metadata (<https://maxmind.github.io/MaxMind-DB/>). The crate
-//! `maxminddb` checks the metadata and decodes records. The tree is walked here, see [`tree`], and
-//! what a record means is said in [`record`].
+//! `maxminddb` checks the metadata and decodes records. The tree is walked here, see `tree`, and
+//! what a record means is said in `record`.
 //!
 //! Many networks lead to one record, so each is decoded once. A file may nevertheless be built to be
 //! much larger decoded than it is itself, because records may share their parts: the sums of what is
-//! visited and of what is kept are bounded by the size of the file, see [`Budget`].
+//! visited and of what is kept are bounded by the size of the file, see `Budget`.
 
 mod record;
 mod tree;

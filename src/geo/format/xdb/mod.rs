@@ -10,7 +10,7 @@
 //! The vector index narrows a search in the file, and the segments alone say who has an address,
 //! so only they are read.
 //!
-//! What a text means is said in [`text`].
+//! What a text means is said in `text`.
 
 mod text;
 mod write;
