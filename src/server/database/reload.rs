@@ -156,7 +156,11 @@ impl Work {
                 Event::Asked => None,
                 Event::Fetched(number, download) => Some((number, download)),
             };
-            self.reload(download);
+            // On a thread that ends, as the first load: what the allocator keeps for a thread goes
+            // with it.
+            std::thread::scope(|scope| {
+                scope.spawn(|| self.reload(download));
+            });
         }
     }
 
