@@ -158,9 +158,11 @@ impl Work {
             };
             // On a thread that ends, as the first load: what the allocator keeps for a thread goes
             // with it.
-            std::thread::scope(|scope| {
-                scope.spawn(|| self.reload(download));
-            });
+            let reloaded = std::thread::scope(|scope| scope.spawn(|| self.reload(download)).join());
+            if reloaded.is_err() {
+                log::error!("the database before serves on: reading the new one failed by a panic");
+                self.live.note_refused();
+            }
         }
     }
 
@@ -218,12 +220,16 @@ impl Work {
         download: Option<(usize, Download)>,
         before: &Database,
     ) -> Result<Database, DatabaseError> {
+        let fetched = download.as_ref().map(|(number, _)| *number);
         let downloads = download.into_iter().collect();
         let database = load_downloaded(&self.sources, &self.geo, downloads, |database| {
             acceptance::compare(before, database, self.geo.max_shrinkage)
         })?;
-        // A file that was fetched has changed by our own hand.
-        self.known = self.files.fingerprints();
+        // A file that was fetched has changed by our own hand. What somebody else changed while we
+        // read is still to be noticed.
+        if let Some(file) = fetched.and_then(|number| self.sources[number].file()) {
+            self.files.note(file, &mut self.known);
+        }
         Ok(database)
     }
 }

@@ -36,17 +36,16 @@ impl Files {
 
     /// What they are now.
     pub fn fingerprints(&self) -> Vec<Fingerprint> {
-        let fingerprint = |file: &PathBuf| {
-            let data = std::fs::metadata(file).ok()?;
-            Some((
-                data.dev(),
-                data.ino(),
-                data.size(),
-                data.mtime(),
-                data.mtime_nsec(),
-            ))
-        };
-        self.0.iter().map(fingerprint).collect()
+        self.0.iter().map(|file| fingerprint(file)).collect()
+    }
+
+    /// Updates the fingerprint of one of the files.
+    pub fn note(&self, file: &Path, known: &mut [Fingerprint]) {
+        for (own, known) in self.0.iter().zip(known) {
+            if own == file {
+                *known = fingerprint(file);
+            }
+        }
     }
 
     /// Calls `changed` whenever something happens in their folders, until what is returned is
@@ -70,4 +69,15 @@ impl Files {
         }
         Ok(watcher)
     }
+}
+
+fn fingerprint(file: &Path) -> Fingerprint {
+    let data = std::fs::metadata(file).ok()?;
+    Some((
+        data.dev(),
+        data.ino(),
+        data.size(),
+        data.mtime(),
+        data.mtime_nsec(),
+    ))
 }
