@@ -63,34 +63,23 @@ const MERGED: &str = "1.0.0.1\t日本\tJP\t\t\t\t\t\t电信\n\
 
 const ASKED: [&str; 4] = ["1.0.0.1", "1.0.0.200", "1.0.1.1", "2001::1"];
 
+/// What `geogate lookup` prints of addresses with one database over another.
+#[track_caller]
+fn layered(format: &str, upper: &str, lower: &str, addresses: &[&str]) -> String {
+    let lookup = ["lookup", "--format", format, "--db", upper, "--db", lower];
+    ok(&[&lookup[..], addresses].concat())
+}
+
 #[test]
 fn the_first_database_of_the_command_line_is_the_highest_layer() {
     let (_folder, [corrections, source, _]) = three();
-    let lookup = [
-        "lookup",
-        "--format",
-        "tsv",
-        "--db",
-        &corrections,
-        "--db",
-        &source,
-    ];
-    assert_eq!(ok(&[&lookup[..], &ASKED].concat()), MERGED);
+    assert_eq!(layered("tsv", &corrections, &source, &ASKED), MERGED);
 }
 
 #[test]
 fn coordinates_of_another_city_are_not_taken() {
     let (_folder, [corrections, source, _]) = three();
-    let lookup = [
-        "lookup",
-        "--format",
-        "json",
-        "--db",
-        &corrections,
-        "--db",
-        &source,
-    ];
-    let found = ok(&[&lookup[..], &["1.0.1.1", "1.0.0.200"]].concat());
+    let found = layered("json", &corrections, &source, &["1.0.1.1", "1.0.0.200"]);
     let lines: Vec<_> = found.lines().collect();
     assert!(!lines[0].contains("latitude"), "{found}");
     assert!(lines[1].contains("\"latitude\":26.1"), "{found}");
@@ -99,16 +88,8 @@ fn coordinates_of_another_city_are_not_taken() {
 #[test]
 fn the_embedded_database_is_a_layer_like_any_other() {
     let (_folder, [corrections, ..]) = three();
-    let lookup = [
-        "lookup",
-        "--format",
-        "tsv",
-        "--db",
-        &corrections,
-        "--db",
-        "embedded",
-    ];
-    let found = ok(&[&lookup[..], &["1.0.0.1", "114.114.114.114"]].concat());
+    let asked = ["1.0.0.1", "114.114.114.114"];
+    let found = layered("tsv", &corrections, "embedded", &asked);
     let lines: Vec<_> = found.lines().collect();
     assert!(lines[0].starts_with("1.0.0.1\t日本\tJP\t"), "{found}");
     assert!(
