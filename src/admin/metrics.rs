@@ -110,14 +110,14 @@ impl Metrics {
     }
 
     fn upstream(&self, out: &mut Encoder) -> fmt::Result {
-        let Some(pool) = self.0.upstream() else {
-            return Ok(());
-        };
+        let settings = self.0.settings();
         let peers = || {
-            pool.status().map(|peer| {
-                let address = peer.address.to_string();
-                let labels = [("upstream", pool.name().to_owned()), ("peer", address)];
-                (labels, peer)
+            settings.pools().iter().flat_map(|pool| {
+                pool.status().map(|peer| {
+                    let address = peer.address.to_string();
+                    let labels = [("upstream", pool.name().to_owned()), ("peer", address)];
+                    (labels, peer)
+                })
             })
         };
         let well = peers().map(|(labels, peer)| (labels, u64::from(peer.is_well)));

@@ -49,7 +49,7 @@ impl Run {
             leave_the_terminal(&config)?;
         }
         server::start_error_log(&config.error_log).context("error log")?;
-        let (listen, upstream) = (config.server.listen.clone(), config.upstream.clone());
+        let (listen, upstreams) = (config.server.listen.clone(), config.upstreams.clone());
         let (workers, pid_file) = (config.server.workers, config.server.pid_file.clone());
         let server = match Server::prepare(config, self.upgrade) {
             Ok(server) => server,
@@ -75,13 +75,13 @@ impl Run {
                 addresses.join(", "),
                 start.elapsed().as_millis()
             );
-            match upstream {
-                Some(upstream) => {
-                    let peers = upstream.peers.iter().map(|peer| peer.address.to_string());
-                    let peers = peers.collect::<Vec<_>>().join(", ");
-                    log::info!("upstream {:?}: {peers}", upstream.name);
-                }
-                None => log::info!("no upstream: everything but IP queries is answered with 404"),
+            if upstreams.is_empty() {
+                log::info!("no upstream: everything but IP queries is answered with 404");
+            }
+            for upstream in upstreams {
+                let peers = upstream.peers.iter().map(|peer| peer.address.to_string());
+                let peers = peers.collect::<Vec<_>>().join(", ");
+                log::info!("upstream {:?}: {peers}", upstream.name);
             }
         })?;
         log::info!("stopped");

@@ -6,13 +6,17 @@
 
 pub mod access_log;
 pub mod client_ip;
+mod context;
 pub mod drain;
 pub mod error_page;
+mod failure;
 pub mod geo_headers;
 pub mod lane;
 mod message;
 pub mod metrics;
+mod own;
 pub mod proxy;
+mod settings;
 mod shard;
 pub mod upstream;
 
@@ -23,22 +27,17 @@ pub use lane::Lane;
 pub use metrics::Metrics;
 pub use proxy::Proxy;
 
-use crate::config::Config;
-use crate::config::model::{Client, ClientIp};
+pub use settings::{Settings, SettingsError};
+
+use arc_swap::{ArcSwap, Guard};
+
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
-use error_page::ErrorPages;
-use geo_headers::LocationHeaders;
 use metrics::Kind;
-use upstream::Pool;
 
 /// Everything that a request needs. One for all connections and both doors.
 pub struct Gateway {
-    client: Client,
-    client_ip: ClientIp,
-    location_headers: LocationHeaders,
-    upstream: Option<Pool>,
-    error_pages: ErrorPages,
+    settings: ArcSwap<Settings>,
     access_log: Arc<AccessLog>,
     metrics: Metrics,
     database: Arc<Live>,
@@ -46,39 +45,39 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway for `config` that answers from `database`.
-    ///
-    /// # Errors
-    /// If the user's error page cannot be read.
+    /// A gateway that serves with `settings` and answers from `database`.
+    #[must_use]
     pub fn new(
-        config: &Config,
+        settings: Settings,
         database: Arc<Live>,
         access_log: Arc<AccessLog>,
         drain: Arc<Drain>,
-    ) -> std::io::Result<Self> {
-        Ok(Gateway {
-            client: config.client.clone(),
-            client_ip: config.client_ip.clone(),
-            location_headers: LocationHeaders::new(&config.geo_headers),
-            upstream: config.upstream.as_ref().map(Pool::new),
-            error_pages: ErrorPages::load(config.error_page.as_deref())?,
+    ) -> Self {
+        Gateway {
+            settings: ArcSwap::from_pointee(settings),
             access_log,
             metrics: Metrics::default(),
             database,
             drain,
-        })
+        }
+    }
+
+    /// What requests are served with that come now. Not to be held for long: a request that is
+    /// proxied has an `Arc` of its own.
+    #[must_use]
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// From now on requests are served with these.
+    pub fn replace_settings(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// What was counted so far.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
-    }
-
-    /// The peers that requests go to, if there are any.
-    #[must_use]
-    pub fn upstream(&self) -> Option<&Pool> {
-        self.upstream.as_ref()
     }
 
     /// The log of requests.

@@ -3,32 +3,27 @@
 //! Each phase is a few named calls; what they decide stands in the modules beside this one. pingora
 //! calls the phases, or the lane's straight path does.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::Gateway;
 use super::access_log::Entry;
-use super::client_ip::{self, Origin, PeerAddr};
-use super::drain::Counted;
-use super::error_page;
+use super::client_ip::{self, PeerAddr};
+use super::context::{Context, Refresh};
+use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
-use super::message::{Discard, linger, read_body, send};
+use super::message::linger;
 use super::metrics::Kind;
-use super::upstream::{ConnectionKind, Pool};
-use crate::geo::{Database, Field, Place};
-use crate::query::{self, Answer, QueryError};
-
-/// Status of a request whose client left before there was an answer, as nginx logs it.
-const CLIENT_LEFT: u16 = 499;
+use super::{Gateway, Settings, own};
+use crate::geo::Field;
+use crate::query;
 
 /// The proxy's side of the gateway.
 pub struct Proxy(Arc<Gateway>);
@@ -50,73 +45,30 @@ impl std::ops::Deref for Proxy {
     }
 }
 
-/// What is known of one request, from its head to its line in the log.
-pub struct Context {
-    start: Instant,
-    /// `None` until the head was looked at.
-    origin: Option<Origin>,
-    /// The database of this request: one for its whole life, whatever is swapped in meanwhile.
-    database: Arc<Database>,
-    /// The client's place in it.
-    place: Option<u32>,
-    /// The peers that were tried; the last one is the current one.
-    tried: Vec<SocketAddr>,
-    refresh: Refresh,
-    upstream_start: Option<Instant>,
-    /// Bytes of the request's body that passed.
-    body_bytes: u64,
-    _under_way: Counted,
-}
-
-/// A kept connection that ends is no sign that the peer is down: it may have been closing it just
-/// then. So the same peer gets another try on a new connection, once in a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Refresh {
-    Unused,
-    Due(SocketAddr),
-    Used,
-}
-
-impl Context {
-    fn place(&self) -> Option<Place<'_>> {
-        self.place.map(|number| self.database.place(number))
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Proxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context {
-            start: Instant::now(),
-            origin: None,
-            database: self.database.current(),
-            place: None,
-            tried: Vec::new(),
-            refresh: Refresh::Unused,
-            upstream_start: None,
-            body_bytes: 0,
-            _under_way: self.drain.enter(),
-        }
+        Context::new(self)
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        self.set_connection_limits(session);
-        self.locate(session, ctx)
+        self.set_connection_limits(session, &ctx.settings);
+        locate(session, ctx)
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         if query::is_query(session.req_header().uri.path().as_bytes()) {
-            self.answer_query(session, ctx).await?;
+            own::answer_query(session, ctx).await?;
             return Ok(true);
         }
-        if self.declares_too_large_a_body(session) {
+        if declares_more_than(session, ctx.settings.client.max_body_size) {
             return Err(too_large());
         }
-        if self.upstream.is_none() {
-            read_body(session, self.client.max_body_size, &mut Discard).await?;
-            self.send_page(session, 404).await?;
+        ctx.pool = ctx.settings.pools.first().cloned();
+        if ctx.pool.is_none() {
+            own::answer_with_page(session, ctx, 404).await?;
             return Ok(true);
         }
         Ok(false)
@@ -134,7 +86,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         ctx.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
-        if ctx.body_bytes > self.client.max_body_size {
+        if ctx.body_bytes > ctx.settings.client.max_body_size {
             return Err(too_large());
         }
         Ok(())
@@ -145,7 +97,7 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        let (pool, address, connection) = self.choose_peer(ctx)?;
+        let (pool, address, connection) = ctx.choose_peer()?;
         Ok(Box::new(pool.http_peer(address, connection)))
     }
 
@@ -166,7 +118,7 @@ impl ProxyHttp for Proxy {
                 origin,
                 scheme,
                 place.as_ref(),
-                &self.location_headers,
+                &ctx.settings.location_headers,
             );
         }
         Ok(())
@@ -178,7 +130,7 @@ impl ProxyHttp for Proxy {
         _upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        if let (Some(pool), Some(peer)) = (&self.upstream, ctx.tried.last()) {
+        if let (Some(pool), Some(peer)) = (&ctx.pool, ctx.tried.last()) {
             pool.succeeded(*peer);
         }
         if self.drain.is_draining() {
@@ -195,7 +147,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(self.give_up_peer(ctx));
+        error.set_retry(ctx.give_up_peer());
         error
     }
 
@@ -221,7 +173,7 @@ impl ProxyHttp for Proxy {
                 ctx.refresh = Refresh::Due(peer);
                 may_repeat
             }
-            (ErrorSource::Upstream, _) => self.give_up_peer(ctx) && may_repeat,
+            (ErrorSource::Upstream, _) => ctx.give_up_peer() && may_repeat,
             _ => false,
         };
         error.set_retry(retry);
@@ -232,12 +184,12 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         error: &Error,
-        _ctx: &mut Context,
+        ctx: &mut Context,
     ) -> FailToProxy {
         let status = status_of(error);
         if status != CLIENT_LEFT && session.response_written().is_none() {
             session.set_keepalive(None);
-            if let Err(error) = self.send_page(session, status).await {
+            if let Err(error) = own::send_page(session, ctx, status).await {
                 log::debug!("the client left before its error page: {error}");
             }
             linger(session).await;
@@ -272,102 +224,14 @@ impl ProxyHttp for Proxy {
 
 impl Proxy {
     /// pingora keeps idle connections for ever unless it is told otherwise on every request.
-    fn set_connection_limits(&self, session: &mut Session) {
+    fn set_connection_limits(&self, session: &mut Session, settings: &Settings) {
+        let client = &settings.client;
         session.set_pipelining_enabled(true);
-        session.set_read_timeout(Some(self.client.read_timeout));
-        session.set_write_timeout(Some(self.client.write_timeout));
-        session.set_total_drain_timeout(Some(self.client.read_timeout));
+        session.set_read_timeout(Some(client.read_timeout));
+        session.set_write_timeout(Some(client.write_timeout));
+        session.set_total_drain_timeout(Some(client.read_timeout));
         let keep = !self.drain.is_draining() && may_keep(session.req_header());
-        session.set_keepalive(keep.then_some(self.client.keepalive_timeout.as_secs()));
-    }
-
-    /// The peer for the next try of a request, and whether a kept connection to it will do.
-    pub(super) fn choose_peer(
-        &self,
-        ctx: &mut Context,
-    ) -> Result<(&Pool, SocketAddr, ConnectionKind)> {
-        let pool = self
-            .upstream
-            .as_ref()
-            .ok_or_else(|| status_error(502, "no upstream"))?;
-        ctx.upstream_start.get_or_insert_with(Instant::now);
-        // A retry sends the body again from its beginning.
-        ctx.body_bytes = 0;
-        if let Refresh::Due(address) = ctx.refresh {
-            ctx.refresh = Refresh::Used;
-            return Ok((pool, address, ConnectionKind::Fresh));
-        }
-        let next = pool.select(&ctx.tried);
-        let next = next.ok_or_else(|| status_error(502, "no peer is left to try"))?;
-        ctx.tried.push(next);
-        Ok((pool, next, ConnectionKind::Any))
-    }
-
-    /// Who is the client, and where.
-    fn locate(&self, session: &Session, ctx: &mut Context) -> Result<()> {
-        let peer = session.client_addr().and_then(|address| address.as_inet());
-        let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
-        let headers = &session.req_header().headers;
-        let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &self.client_ip);
-        ctx.place = ctx
-            .database
-            .lookup(origin.client.ip())
-            .map(|place| place.number());
-        ctx.origin = Some(origin);
-        Ok(())
-    }
-
-    /// Answers an IP query through the same code as every other door.
-    async fn answer_query(&self, session: &mut Session, ctx: &Context) -> Result<()> {
-        let request = session.req_header();
-        let method = request.method.clone();
-        let query = request.uri.query().unwrap_or_default().to_owned();
-        let mut body = Vec::new();
-        let whole = match method {
-            http::Method::POST => read_body(session, query::BODY_LIMIT as u64, &mut body).await?,
-            // No other method's body means anything here.
-            _ => read_body(session, query::BODY_LIMIT as u64, &mut Discard).await?,
-        };
-        let answer = if whole {
-            let request = query::Request {
-                method: method.as_str(),
-                query: query.as_bytes(),
-                body: &body,
-            };
-            query::answer(&request, &ctx.database)
-        } else {
-            session.set_keepalive(None);
-            QueryError::BodyTooLarge.into()
-        };
-        let header = answer_header(&answer)?;
-        send(session, header, Bytes::copy_from_slice(&answer.body)).await?;
-        if !whole {
-            linger(session).await;
-        }
-        Ok(())
-    }
-
-    async fn send_page(&self, session: &mut Session, status: u16) -> Result<()> {
-        let page = self.error_pages.page(status);
-        let mut header = ResponseHeader::build(status, Some(4))?;
-        header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
-        header.insert_header(header::CONTENT_LENGTH, page.len())?;
-        send(session, header, page).await
-    }
-
-    fn declares_too_large_a_body(&self, session: &Session) -> bool {
-        let length = session.get_header(header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        length.is_some_and(|length| length > self.client.max_body_size)
-    }
-
-    /// Notes that the current peer failed; whether there is another one to try.
-    fn give_up_peer(&self, ctx: &Context) -> bool {
-        let (Some(pool), Some(peer)) = (&self.upstream, ctx.tried.last()) else {
-            return false;
-        };
-        pool.failed(*peer);
-        pool.has_another(&ctx.tried)
+        session.set_keepalive(keep.then_some(client.keepalive_timeout.as_secs()));
     }
 
     fn log_access(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
@@ -412,24 +276,28 @@ impl Proxy {
     }
 }
 
+/// Who is the client, and where.
+fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
+    let peer = session.client_addr().and_then(|address| address.as_inet());
+    let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
+    let headers = &session.req_header().headers;
+    let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &ctx.settings.client_ip);
+    ctx.set_origin(origin);
+    Ok(())
+}
+
+fn declares_more_than(session: &Session, limit: u64) -> bool {
+    let length = session.get_header(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length > limit)
+}
+
 /// Whether a request leaves it to us to keep the connection. An HTTP/1.0 client has to ask for it,
 /// which pingora forgets once it is told a time. `Connection: close` it remembers.
 fn may_keep(request: &RequestHeader) -> bool {
     let asks = request.headers.get(header::CONNECTION);
     let asks = asks.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
     request.version != http::Version::HTTP_10 || asks
-}
-
-fn answer_header(answer: &Answer) -> Result<ResponseHeader> {
-    let mut header = ResponseHeader::build(answer.status, Some(4))?;
-    if answer.names_methods() {
-        header.insert_header("Allow", query::METHODS)?;
-    }
-    if answer.status != 204 {
-        header.insert_header(header::CONTENT_TYPE, query::CONTENT_TYPE)?;
-        header.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
-    }
-    Ok(header)
 }
 
 fn scheme(session: &Session) -> Scheme {
@@ -439,39 +307,6 @@ fn scheme(session: &Session) -> Scheme {
     if tls { Scheme::Https } else { Scheme::Http }
 }
 
-fn is_timeout(error: &Error) -> bool {
-    matches!(
-        error.etype(),
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout
-    )
-}
-
-fn too_large() -> Box<Error> {
-    status_error(413, "the request body is too large")
-}
-
-fn status_error(status: u16, reason: &'static str) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::HTTPStatus(status), reason);
-    error.as_in();
-    error
-}
-
-/// The status that tells a client what went wrong.
-fn status_of(error: &Error) -> u16 {
-    match (error.etype(), error.esource()) {
-        (ErrorType::HTTPStatus(status), _) => *status,
-        (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, ErrorSource::Upstream) => 504,
-        (_, ErrorSource::Upstream) => 502,
-        (ErrorType::ReadTimedout, ErrorSource::Downstream) => 408,
-        (
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
-            ErrorSource::Downstream,
-        ) => CLIENT_LEFT,
-        (_, ErrorSource::Downstream) => 400,
-        _ => 500,
-    }
-}
-
 fn protocol(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_09 => "HTTP/0.9",
@@ -479,30 +314,5 @@ fn protocol(version: http::Version) -> &'static str {
         http::Version::HTTP_11 => "HTTP/1.1",
         http::Version::HTTP_2 => "HTTP/2.0",
         _ => "HTTP/3.0",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_have_the_status_that_tells_them() {
-        use ErrorSource::{Downstream, Internal, Upstream};
-        for (kind, source, status) in [
-            (ErrorType::ConnectRefused, Upstream, 502),
-            (ErrorType::ConnectTimedout, Upstream, 504),
-            (ErrorType::ReadTimedout, Upstream, 504),
-            (ErrorType::ConnectionClosed, Upstream, 502),
-            (ErrorType::ReadTimedout, Downstream, 408),
-            (ErrorType::ConnectionClosed, Downstream, CLIENT_LEFT),
-            (ErrorType::InvalidHTTPHeader, Downstream, 400),
-            (ErrorType::InternalError, Internal, 500),
-            (ErrorType::HTTPStatus(413), Internal, 413),
-        ] {
-            let mut error = Error::new(kind);
-            error.esource = source.clone();
-            assert_eq!(status_of(&error), status, "{error}");
-        }
     }
 }

@@ -39,6 +39,7 @@ pub struct Pool {
     start: Instant,
     /// How many connection groups were made for one request each.
     fresh_groups: AtomicU64,
+    config: Upstream,
 }
 
 struct PeerState {
@@ -107,6 +108,7 @@ impl Pool {
             fail_timeout: upstream.fail_timeout,
             start: Instant::now(),
             fresh_groups: AtomicU64::new(0),
+            config: upstream.clone(),
         }
     }
 
@@ -134,6 +136,12 @@ impl Pool {
         let address = *backend.addr.as_inet()?;
         self.peer(address)?.tries.fetch_add(1, Ordering::Relaxed);
         Some(address)
+    }
+
+    /// Whether this is the pool of such an upstream, with all its settings.
+    #[must_use]
+    pub fn is_for(&self, upstream: &Upstream) -> bool {
+        self.config == *upstream
     }
 
     /// What is known of every peer, in the order of the configuration.

@@ -33,7 +33,7 @@ pub use stop::{Stop, StopHandle};
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::gateway::access_log::AccessLog;
-use crate::gateway::{Drain, Gateway, Lane};
+use crate::gateway::{Drain, Gateway, Lane, Settings, SettingsError};
 use crate::geo::{Database, Live};
 
 /// How long a connection that was accepted last may take to send its first request.
@@ -45,6 +45,9 @@ pub enum ServerError {
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// A file that the configuration names cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// A listener cannot be had.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -110,21 +113,11 @@ impl Server {
         let access_log = Arc::new(access_log);
         let drain = Arc::new(Drain::default());
         let gateway = Gateway::new(
-            &config,
+            Settings::new(&config, None)?,
             Arc::clone(&database),
             Arc::clone(&access_log),
             Arc::clone(&drain),
         );
-        let gateway = gateway.map_err(|error| ServerError::File {
-            what: "error page",
-            path: config
-                .error_page
-                .clone()
-                .unwrap_or_default()
-                .display()
-                .to_string(),
-            error,
-        })?;
         Ok(Server {
             config,
             database,
@@ -267,10 +260,8 @@ fn pingora_server(
     };
     let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
     server.bootstrap();
-    let idle_timeout = config
-        .upstream
-        .as_ref()
-        .map_or(Duration::ZERO, |u| u.idle_timeout);
+    let idle_timeouts = config.upstreams.iter().map(|u| u.idle_timeout);
+    let idle_timeout = idle_timeouts.max().unwrap_or_default();
     let admin = Admin::new(Arc::clone(&gateway));
     let lane = Lane::new(gateway, &server.configuration, idle_timeout);
     let mut service = Service::new("gateway".to_owned(), lane);
@@ -306,8 +297,13 @@ fn pingora_conf(config: &Config) -> ServerConf {
         grace_period_seconds: Some(config.server.grace_period.as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
         upgrade_sock_connect_accept_max_retries: Some(listen::PATIENCE.as_secs() as usize),
-        upstream_keepalive_pool_size: config.upstream.as_ref().map_or(1, |u| u.keepalive),
-        max_retries: config.upstream.as_ref().map_or(1, |u| u.tries),
+        upstream_keepalive_pool_size: config
+            .upstreams
+            .iter()
+            .map(|u| u.keepalive)
+            .sum::<usize>()
+            .max(1),
+        max_retries: config.upstreams.iter().map(|u| u.tries).max().unwrap_or(1),
         ..ServerConf::default()
     }
 }

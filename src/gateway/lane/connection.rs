@@ -132,6 +132,7 @@ impl<'g> Connection<'g> {
     /// How many requests may follow the one that comes now.
     pub fn requests_left(&self) -> u32 {
         self.gateway
+            .settings()
             .client
             .keepalive_requests
             .saturating_sub(self.served + 1)
@@ -275,7 +276,7 @@ impl<'g> Connection<'g> {
         response::write(out, &answer, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
         if gateway.access_log.is_on() {
-            let origin = client_ip::resolve(self.peer, head, &gateway.client_ip);
+            let origin = client_ip::resolve(self.peer, head, &gateway.settings().client_ip);
             let client = origin.client.ip();
             let place = database.lookup(client);
             let entry = Entry {
@@ -308,7 +309,7 @@ impl<'g> Connection<'g> {
     /// Answers a head that nobody should read in one of two ways, and ends the connection.
     fn refuse(&mut self, status: u16, bytes: &[u8], start: Instant, out: &mut Vec<u8>) {
         let gateway = self.gateway;
-        let page = gateway.error_pages.page(status);
+        let page = gateway.settings().error_pages.page(status);
         response::write_refusal(out, status, error_page::CONTENT_TYPE, &page);
         self.state = State::Ending;
         let line = bytes
@@ -359,7 +360,7 @@ impl<'g> Connection<'g> {
     }
 
     fn patience(&self) -> Duration {
-        let client = &self.gateway.client;
+        let client = &self.gateway.settings().client;
         if !self.unsent.is_empty() {
             client.write_timeout
         } else if self.served == 0 || !self.carry.is_empty() {

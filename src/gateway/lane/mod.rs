@@ -85,7 +85,9 @@ impl Lane {
     /// Serves a connection to its end.
     async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr, shutdown: ShutdownWatch) {
         let mut connection = Connection::new(&self.gateway, stream, peer);
-        let mut timer = std::pin::pin!(tokio::time::sleep(self.gateway.client.header_timeout));
+        let mut timer = std::pin::pin!(tokio::time::sleep(
+            self.gateway.settings().client.header_timeout
+        ));
         while let Next::Proxy(request) = connection.next(timer.as_mut()).await {
             // In a box of its own, or every idle connection would keep room for a proxied request.
             match Box::pin(self.hand_over(connection, request, &shutdown)).await {

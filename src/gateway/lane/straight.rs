@@ -25,7 +25,7 @@ use pingora_proxy::{ProxyHttp, Session};
 use super::boundary::Boundary;
 use super::kept::Kept;
 use crate::gateway::Proxy;
-use crate::gateway::proxy::Context;
+use crate::gateway::context::Context;
 use crate::gateway::upstream::ConnectionKind;
 
 /// How many messages of a response are sent in one go: what a peer has sent already, without
@@ -115,7 +115,7 @@ impl Straight {
     }
 
     async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let (pool, address, connection) = self.proxy.choose_peer(ctx)?;
+        let (pool, address, connection) = ctx.choose_peer()?;
         let peer = pool.template(address);
         let kept = match connection {
             ConnectionKind::Any => self.kept.take(address),

@@ -1,0 +1,42 @@
+//! The configuration as the program uses it. A value of these types is valid by construction.
+
+mod database;
+mod geo_headers;
+mod log;
+mod server;
+mod upstream;
+
+use std::path::PathBuf;
+
+pub use database::{Database, Geo, Probe, Published};
+pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
+pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
+pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
+pub use upstream::{Peer, Upstream};
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Listeners, threads, process.
+    pub server: Server,
+    /// How a client may connect and what it may send.
+    pub client: Client,
+    /// Who is believed about a client's address.
+    pub client_ip: ClientIp,
+    /// Where the location of an address comes from, highest first. At least one.
+    pub databases: Vec<Database>,
+    /// How databases are read.
+    pub geo: Geo,
+    /// What is added to proxied requests.
+    pub geo_headers: GeoHeaders,
+    /// Where requests go that geogate does not answer itself.
+    pub upstreams: Vec<Upstream>,
+    /// Where operators and their monitoring ask.
+    pub admin: Admin,
+    /// What is logged of each request.
+    pub access_log: AccessLog,
+    /// What is logged of the server itself.
+    pub error_log: ErrorLog,
+    /// The user's own page for 500, 502, 503 and 504.
+    pub error_page: Option<PathBuf>,
+}

@@ -1,0 +1,86 @@
+//! Listeners, the process, and how clients may connect.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// Listeners, threads, process.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// At least one.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Whether idle workers take over connections of busy ones.
+    pub work_stealing: bool,
+    /// Limit of open files to ask the system for.
+    pub max_open_files: u64,
+    /// How long requests under way may take after a stop was asked for.
+    pub grace_period: Duration,
+    /// Written when running as a daemon.
+    pub pid_file: PathBuf,
+    /// Where a new process takes over the listeners of the old one.
+    pub upgrade_socket: PathBuf,
+}
+
+/// How a client may connect and what it may send.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// How long an idle connection is kept open. Whole seconds.
+    pub keepalive_timeout: Duration,
+    /// How many requests a connection may carry.
+    pub keepalive_requests: u32,
+    /// How long the head of a request may take, from its first byte to its last.
+    pub header_timeout: Duration,
+    /// How long a single read of a request may take.
+    pub read_timeout: Duration,
+    /// How long a single write of a response may take.
+    pub write_timeout: Duration,
+    /// Largest request body in bytes.
+    pub max_body_size: u64,
+}
+
+/// Who is believed about a client's address.
+#[derive(Debug, Clone)]
+pub struct ClientIp {
+    /// Networks whose hosts may speak for others.
+    pub trusted_proxies: TrustedProxies,
+    /// The one header that they use.
+    pub header: ForwardedHeader,
+}
+
+/// The networks whose word on a client's address is taken. Empty means nobody's.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Trusts the hosts of these networks.
+    #[must_use]
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        TrustedProxies(networks)
+    }
+
+    /// Whether the host is one of them. The address must be canonical (no IPv4-mapped one).
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The header in which trusted proxies name the addresses before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: a list of addresses.
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239: a list of pairs.
+    Forwarded,
+}
+
+/// Where operators and their monitoring ask.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// None by default.
+    pub listen: Vec<SocketAddr>,
+}

@@ -1,0 +1,218 @@
+//! From the document to the model, one function a section. Every default stands here, and
+//! `conf/geogate.toml` shows the same values; a test holds the two together.
+
+mod database;
+mod geo_headers;
+mod log;
+mod server;
+mod upstream;
+
+use std::path::PathBuf;
+
+use super::Overrides;
+use super::document::{Document, Item, Problem, Problems, Section};
+use super::model::Config;
+
+/// Reads all sections, or says everything that is wrong.
+pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
+    let problems = Problems::default();
+    let root = document.root(&problems);
+    let config = Config {
+        server: server::server(&root.section("server"), overrides),
+        client: server::client(&root.section("client")),
+        client_ip: server::client_ip(&root.section("client_ip")),
+        databases: database::databases(&root, overrides),
+        geo: database::geo(&root.section("geo")),
+        geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
+        upstreams: upstream::upstreams(&root, overrides, &problems),
+        admin: server::admin(&root.section("admin")),
+        access_log: log::access_log(&root.section("access_log")),
+        error_log: log::error_log(&root.section("error_log")),
+        error_page: error_page(&root.section("error_page")),
+    };
+    root.refuse_unknown();
+    let problems = problems.into_sorted();
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems)
+    }
+}
+
+fn error_page(section: &Section) -> Option<PathBuf> {
+    let file = section.value("file", None, |item| path(item).map(Some));
+    section.refuse_unknown();
+    file
+}
+
+fn url_of(item: &Item) -> Result<String, String> {
+    let text = item.string()?;
+    let uri: Option<http::Uri> = text.parse().ok();
+    let known = |uri: &http::Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    };
+    if uri.is_some_and(|uri| known(&uri)) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not a URL such as \"https://example.com/places.pack\""
+        ))
+    }
+}
+
+fn path(item: &Item) -> Result<PathBuf, String> {
+    match item.string()? {
+        "" => Err("a path is expected".to_owned()),
+        path => Ok(path.into()),
+    }
+}
+
+fn one_of<T: Copy>(item: &Item, known: &[(&str, T)]) -> Result<T, String> {
+    let text = item.string()?;
+    let found = known
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
+        format!("{text:?} is not {}", names.join(" or "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Database;
+    use super::super::{BUILT_IN, ConfigError, parse};
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let config = parse(text, "file", &Overrides::default());
+        config.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_built_in_file_shows_the_defaults() {
+        let shown = format!("{:?}", read(BUILT_IN).unwrap());
+        assert_eq!(shown, format!("{:?}", read("").unwrap()));
+    }
+
+    /// The examples in the comments of the built-in file are right, too.
+    #[test]
+    fn the_commented_lines_of_the_built_in_file_are_valid() {
+        let uncommented = BUILT_IN
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line));
+        let text = uncommented.collect::<Vec<_>>().join("\n");
+        let config = read(&text).unwrap();
+        assert!(!config.upstreams.is_empty() && config.error_page.is_some());
+        assert!(config.databases.len() > 1 && config.geo.codes.is_some());
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let text = "
+            [server]
+            listen = ['0.0.0.0']
+            workers = 0
+            [client_ip]
+            trusted_proxies = ['10.0.0.0/8', '10.0.0.0/33']
+            [[upstream]]
+            peers = ['127.0.0.1:1', '127.0.0.1:1', { address = '127.0.0.1:2', weight = 0 }]
+            [gzip]
+        ";
+        let Err(ConfigError::Wrong { problems, .. }) = parse(text, "file", &Overrides::default())
+        else {
+            panic!("a wrong configuration was taken")
+        };
+        let found: Vec<_> = problems.iter().map(|p| (p.line, p.key.as_str())).collect();
+        let expected = [
+            (3, "server.listen[0]"),
+            (4, "server.workers"),
+            (6, "client_ip.trusted_proxies[1]"),
+            (8, "upstream[0].peers"),
+            (8, "upstream[0].peers[2].weight"),
+            (9, "gzip"),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[track_caller]
+    fn check_databases(text: &str, expected: &[Database]) {
+        assert_eq!(read(text).unwrap().databases, expected);
+    }
+
+    #[track_caller]
+    fn check_problem(text: &str, expected: &str) {
+        assert_eq!(read(text).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn databases_are_layers_highest_first() {
+        let file = |name: &str| Database::File(name.into());
+        check_databases("", &[Database::Embedded]);
+        check_databases(
+            "[[database]]\nfile = 'a'\n[[database]]\nfile = 'b'\n[[database]]\nembedded = true\n",
+            &[file("a"), file("b"), Database::Embedded],
+        );
+    }
+
+    #[test]
+    fn a_database_is_one_thing() {
+        check_problem(
+            "[[database]]\nfile = 'a'\nembedded = true\n",
+            "file: database[0]: has embedded and more; each is a [[database]] of its own (line 1)",
+        );
+        check_problem(
+            "[[database]]\n",
+            "file: database[0]: has neither file nor embedded (line 1)",
+        );
+        check_problem(
+            "[[database]]\nembedded = false\n",
+            "file: database[0].embedded: true is all that can be said; leave the section out (line 2)",
+        );
+        check_problem(
+            "[database]\nfile = 'a'\n",
+            "file: database: an array is expected, not a table (line 1)",
+        );
+    }
+
+    #[test]
+    fn languages_are_a_list_best_first() {
+        let config = read("[geo]\nlanguages = ['en', 'de']\n").unwrap();
+        let languages: Vec<_> = config.geo.languages.iter().collect();
+        assert_eq!(languages, ["en", "de"]);
+        check_problem(
+            "[geo]\nlanguages = []\n",
+            "file: geo.languages: at least one language is needed (line 2)",
+        );
+    }
+
+    #[test]
+    fn the_command_line_goes_above_the_file() {
+        let overrides = Overrides {
+            listen: vec!["127.0.0.1:80".parse().unwrap()],
+            upstream: vec!["127.0.0.1:8080".to_owned(), "127.0.0.1:8081".to_owned()],
+            databases: vec![Database::File("x.csv".into()), Database::Embedded],
+        };
+        let text = "[[upstream]]\npeers = ['127.0.0.1:1']\ntries = 2\n[[database]]\nfile = 'y'\n";
+        let config = parse(text, "file", &overrides).unwrap();
+        assert_eq!(config.server.listen, overrides.listen);
+        assert_eq!(config.databases, overrides.databases);
+        let [upstream] = &config.upstreams[..] else {
+            panic!("{:?}", config.upstreams)
+        };
+        assert_eq!((upstream.peers.len(), upstream.tries), (2, 2));
+    }
+
+    #[test]
+    fn a_peer_of_the_command_line_must_be_an_address() {
+        let overrides = Overrides {
+            upstream: vec!["127.0.0.1".to_owned()],
+            ..Overrides::default()
+        };
+        let error = parse("", "file", &overrides).unwrap_err().to_string();
+        assert!(
+            error.contains("--upstream: \"127.0.0.1\" is not host:port"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! What is known of one request, from its head to its line in the log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use pingora::Result;
+
+use super::client_ip::Origin;
+use super::drain::Counted;
+use super::failure::status_error;
+use super::upstream::{ConnectionKind, Pool};
+use super::{Gateway, Settings};
+use crate::geo::{Database, Place};
+
+/// What is known of one request that the proxy serves.
+pub struct Context {
+    pub start: Instant,
+    /// The settings of this request: one for its whole life, whatever is swapped in meanwhile.
+    pub settings: Arc<Settings>,
+    /// `None` until the head was looked at.
+    pub origin: Option<Origin>,
+    /// The database, likewise one for its whole life.
+    pub database: Arc<Database>,
+    /// The client's place in it.
+    place: Option<u32>,
+    /// Where it goes; `None` until that is decided, and if it is answered here.
+    pub pool: Option<Arc<Pool>>,
+    /// The peers that were tried; the last one is the current one.
+    pub tried: Vec<SocketAddr>,
+    pub refresh: Refresh,
+    pub upstream_start: Option<Instant>,
+    /// Bytes of the request's body that passed.
+    pub body_bytes: u64,
+    _under_way: Counted,
+}
+
+/// A kept connection that ends is no sign that the peer is down: it may have been closing it just
+/// then. So the same peer gets another try on a new connection, once in a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    Unused,
+    Due(SocketAddr),
+    Used,
+}
+
+impl Context {
+    /// A request that came just now.
+    pub fn new(gateway: &Gateway) -> Self {
+        Context {
+            start: Instant::now(),
+            settings: gateway.settings.load_full(),
+            origin: None,
+            database: gateway.database.current(),
+            place: None,
+            pool: None,
+            tried: Vec::new(),
+            refresh: Refresh::Unused,
+            upstream_start: None,
+            body_bytes: 0,
+            _under_way: gateway.drain.enter(),
+        }
+    }
+
+    /// The client is known, and with it its place.
+    pub fn set_origin(&mut self, origin: Origin) {
+        let place = self.database.lookup(origin.client.ip());
+        self.place = place.map(|place| place.number());
+        self.origin = Some(origin);
+    }
+
+    /// Where the client is.
+    pub fn place(&self) -> Option<Place<'_>> {
+        self.place.map(|number| self.database.place(number))
+    }
+
+    /// The peer for the next try of a request, and whether a kept connection to it will do.
+    pub fn choose_peer(&mut self) -> Result<(Arc<Pool>, SocketAddr, ConnectionKind)> {
+        let pool = self.pool.clone();
+        let pool = pool.ok_or_else(|| status_error(502, "no upstream"))?;
+        self.upstream_start.get_or_insert_with(Instant::now);
+        // A retry sends the body again from its beginning.
+        self.body_bytes = 0;
+        if let Refresh::Due(address) = self.refresh {
+            self.refresh = Refresh::Used;
+            return Ok((pool, address, ConnectionKind::Fresh));
+        }
+        let next = pool.select(&self.tried);
+        let next = next.ok_or_else(|| status_error(502, "no peer is left to try"))?;
+        self.tried.push(next);
+        Ok((pool, next, ConnectionKind::Any))
+    }
+
+    /// Notes that the current peer failed; whether there is another one to try.
+    pub fn give_up_peer(&self) -> bool {
+        let (Some(pool), Some(peer)) = (&self.pool, self.tried.last()) else {
+            return false;
+        };
+        pool.failed(*peer);
+        pool.has_another(&self.tried)
+    }
+}

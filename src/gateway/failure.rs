@@ -1,0 +1,67 @@
+//! What an error of pingora's means to a client.
+
+use pingora::{Error, ErrorSource, ErrorType};
+
+/// Status of a request whose client left before there was an answer, as nginx logs it.
+pub const CLIENT_LEFT: u16 = 499;
+
+/// Whether the other end took too long.
+pub fn is_timeout(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout
+    )
+}
+
+/// The request has a larger body than it may.
+pub fn too_large() -> Box<Error> {
+    status_error(413, "the request body is too large")
+}
+
+/// An error that a client sees as this status.
+pub fn status_error(status: u16, reason: &'static str) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::HTTPStatus(status), reason);
+    error.as_in();
+    error
+}
+
+/// The status that tells a client what went wrong.
+pub fn status_of(error: &Error) -> u16 {
+    match (error.etype(), error.esource()) {
+        (ErrorType::HTTPStatus(status), _) => *status,
+        (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, ErrorSource::Upstream) => 504,
+        (_, ErrorSource::Upstream) => 502,
+        (ErrorType::ReadTimedout, ErrorSource::Downstream) => 408,
+        (
+            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
+            ErrorSource::Downstream,
+        ) => CLIENT_LEFT,
+        (_, ErrorSource::Downstream) => 400,
+        _ => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_the_status_that_tells_them() {
+        use ErrorSource::{Downstream, Internal, Upstream};
+        for (kind, source, status) in [
+            (ErrorType::ConnectRefused, Upstream, 502),
+            (ErrorType::ConnectTimedout, Upstream, 504),
+            (ErrorType::ReadTimedout, Upstream, 504),
+            (ErrorType::ConnectionClosed, Upstream, 502),
+            (ErrorType::ReadTimedout, Downstream, 408),
+            (ErrorType::ConnectionClosed, Downstream, CLIENT_LEFT),
+            (ErrorType::InvalidHTTPHeader, Downstream, 400),
+            (ErrorType::InternalError, Internal, 500),
+            (ErrorType::HTTPStatus(413), Internal, 413),
+        ] {
+            let mut error = Error::new(kind);
+            error.esource = source.clone();
+            assert_eq!(status_of(&error), status, "{error}");
+        }
+    }
+}
