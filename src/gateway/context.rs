@@ -9,6 +9,8 @@ use pingora::Result;
 use super::client_ip::Origin;
 use super::drain::Counted;
 use super::failure::status_error;
+use super::limit::Facts;
+use super::limit::client::OfClient;
 use super::upstream::{ConnectionKind, Pool};
 use super::{Gateway, Settings};
 use crate::geo::{Database, Place};
@@ -33,6 +35,8 @@ pub struct Context {
     /// Bytes of the request's body that passed.
     pub body_bytes: u64,
     _under_way: Counted,
+    /// What it takes of its client's share.
+    of_client: Option<OfClient>,
 }
 
 /// A kept connection that ends is no sign that the peer is down: it may have been closing it just
@@ -59,6 +63,7 @@ impl Context {
             upstream_start: None,
             body_bytes: 0,
             _under_way: gateway.drain.enter(),
+            of_client: None,
         }
     }
 
@@ -72,6 +77,25 @@ impl Context {
     /// Where the client is.
     pub fn place(&self) -> Option<Place<'_>> {
         self.place.map(|number| self.database.place(number))
+    }
+
+    /// What those ask who may refuse it; `None` until its client is known.
+    pub fn facts<'r>(
+        &'r self,
+        route: &'r str,
+        header: &'r dyn Fn(&str) -> &'r [u8],
+    ) -> Option<Facts<'r>> {
+        Some(Facts {
+            client: self.origin.as_ref()?.client.ip(),
+            place: self.place(),
+            route,
+            header,
+        })
+    }
+
+    /// From now on it counts as one of its client's requests.
+    pub fn hold_client(&mut self, one: OfClient) {
+        self.of_client = Some(one);
     }
 
     /// The peer for the next try of a request, and whether a kept connection to it will do.

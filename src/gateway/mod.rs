@@ -5,6 +5,7 @@
 //! values and pure functions and know no session, so that the doors cannot differ.
 
 pub mod access_log;
+mod admission;
 pub mod client_ip;
 mod context;
 pub mod drain;
@@ -12,9 +13,11 @@ pub mod error_page;
 mod failure;
 pub mod geo_headers;
 pub mod lane;
+pub mod limit;
 mod message;
 pub mod metrics;
 mod own;
+pub mod policy;
 pub mod proxy;
 mod settings;
 mod shard;
@@ -33,6 +36,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
+use limit::Load;
 use metrics::Kind;
 
 /// Everything that a request needs. One for all connections and both doors.
@@ -42,6 +46,7 @@ pub struct Gateway {
     metrics: Metrics,
     database: Arc<Live>,
     drain: Arc<Drain>,
+    load: Load,
 }
 
 impl Gateway {
@@ -59,6 +64,7 @@ impl Gateway {
             metrics: Metrics::default(),
             database,
             drain,
+            load: Load::default(),
         }
     }
 
@@ -96,6 +102,12 @@ impl Gateway {
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
+    }
+
+    /// How much there is to do.
+    #[must_use]
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// Every request ends here, from either door: counted, and logged.

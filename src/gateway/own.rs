@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 
 use super::context::Context;
 use super::error_page;
+use super::limit::Refusal;
 use super::message::{Discard, linger, read_body, send};
 use crate::query::{self, Answer, QueryError};
 
@@ -41,6 +42,36 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
     Ok(())
 }
 
+/// How much of a body is read to keep the connection of a request that is refused.
+const REFUSED_BODY: u64 = 64 << 10;
+
+/// Answers a request that is not served. Its connection is kept if its body is short: whoever
+/// comes too often should not have to connect again for every time that he is told so.
+pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> Result<()> {
+    let expect = session.get_header(header::EXPECT).is_some();
+    let wanted = !expect && !matches!(refusal, Refusal::Overloaded);
+    let whole = session.as_downstream_mut().is_body_empty()
+        || wanted && read_body(session, REFUSED_BODY, &mut Discard).await?;
+    if !whole {
+        session.set_keepalive(None);
+    }
+    let (mut header, body) = if query::is_query(session.req_header().uri.path().as_bytes()) {
+        let answer = Answer::from(refusal.to_query());
+        (answer_header(&answer)?, Bytes::from(answer.body.into_owned()))
+    } else {
+        let page = ctx.settings.error_pages.page(refusal.status());
+        (page_header(refusal.status(), &page)?, page)
+    };
+    for (name, value) in refusal.lines() {
+        header.insert_header(name, value)?;
+    }
+    send(session, header, body).await?;
+    if !whole {
+        linger(session).await;
+    }
+    Ok(())
+}
+
 /// Answers with a page after the whole request was read.
 pub async fn answer_with_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
     read_body(session, ctx.settings.client.max_body_size, &mut Discard).await?;
@@ -50,10 +81,14 @@ pub async fn answer_with_page(session: &mut Session, ctx: &Context, status: u16)
 /// Sends a page.
 pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
     let page = ctx.settings.error_pages.page(status);
+    send(session, page_header(status, &page)?, page).await
+}
+
+fn page_header(status: u16, page: &Bytes) -> Result<ResponseHeader> {
     let mut header = ResponseHeader::build(status, Some(4))?;
     header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
     header.insert_header(header::CONTENT_LENGTH, page.len())?;
-    send(session, header, page).await
+    Ok(header)
 }
 
 fn answer_header(answer: &Answer) -> Result<ResponseHeader> {

@@ -59,6 +59,10 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        if let Some(refusal) = self.refuses_request(session, ctx) {
+            own::refuse(session, ctx, &refusal).await?;
+            return Ok(true);
+        }
         if query::is_query(session.req_header().uri.path().as_bytes()) {
             own::answer_query(session, ctx).await?;
             return Ok(true);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
+use super::limit::{Ceilings, Gate, Rules};
 use super::upstream::Pool;
 use crate::config::Config;
 use crate::config::model::{Client, ClientIp};
@@ -34,10 +35,16 @@ pub struct Settings {
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) error_pages: ErrorPages,
+    pub(super) ceilings: Ceilings,
+    /// What every request has to pass.
+    pub(super) gate: Gate,
+    /// What an IP query has to pass besides.
+    pub(super) query_gate: Gate,
+    rules: Rules,
 }
 
 impl Settings {
-    /// The settings of `config`. Pools that are the same as `before` are taken over.
+    /// The settings of `config`. Pools and rules that are the same as `before` are taken over.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -52,12 +59,17 @@ impl Settings {
             file: config.error_page.clone().unwrap_or_default(),
             error,
         })?;
+        let rules = Rules::new(config, before.map(|before| &before.rules));
         Ok(Settings {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
             pools: config.upstreams.iter().map(pool).collect(),
             error_pages,
+            ceilings: Ceilings::new(&config.limits),
+            gate: rules.gate(&config.limits.demands),
+            query_gate: rules.gate(&config.query),
+            rules,
         })
     }
 
@@ -65,5 +77,17 @@ impl Settings {
     #[must_use]
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
+    }
+
+    /// The rules about who may come, and how often.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The most that there may be at a time.
+    #[must_use]
+    pub fn ceilings(&self) -> &Ceilings {
+        &self.ceilings
     }
 }

@@ -7,6 +7,7 @@ mod allocator;
 mod database;
 mod error_log;
 mod listen;
+mod memory;
 mod stop;
 
 use std::net::SocketAddr;
@@ -148,6 +149,7 @@ impl Server {
             reload: reloader.handle(),
             access_log: Arc::clone(&access_log),
         };
+        memory::watch(&gateway).map_err(ServerError::Thread)?;
         let stopping = stop.watch(Arc::clone(&drain), helpers);
         let pingora = pingora_server(&config, gateway, upgrade);
         let signal = stopping.signal;

@@ -2,6 +2,7 @@
 
 mod database;
 mod geo_headers;
+mod limit;
 mod log;
 mod server;
 mod upstream;
@@ -10,6 +11,9 @@ use std::path::PathBuf;
 
 pub use database::{Database, Geo, Probe, Published};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
+pub use limit::{
+    Access, AccessRule, Action, Clients, Demands, Limits, Most, RateKey, RateLimit,
+};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use upstream::{Peer, Upstream};
@@ -31,6 +35,14 @@ pub struct Config {
     pub geo_headers: GeoHeaders,
     /// Where requests go that geogate does not answer itself.
     pub upstreams: Vec<Upstream>,
+    /// Who may come, in sets of rules that are named where they hold.
+    pub access: Vec<Access>,
+    /// How often requests may come; named where they hold.
+    pub rate_limits: Vec<RateLimit>,
+    /// What holds for all connections and requests.
+    pub limits: Limits,
+    /// What holds for IP queries besides.
+    pub query: Demands,
     /// Where operators and their monitoring ask.
     pub admin: Admin,
     /// What is logged of each request.

@@ -3,6 +3,7 @@
 
 mod database;
 mod geo_headers;
+mod limit;
 mod log;
 mod server;
 mod upstream;
@@ -17,6 +18,7 @@ use super::model::Config;
 pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
     let root = document.root(&problems);
+    let named = limit::Named::read(&root);
     let config = Config {
         server: server::server(&root.section("server"), overrides),
         client: server::client(&root.section("client")),
@@ -25,6 +27,10 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
         upstreams: upstream::upstreams(&root, overrides, &problems),
+        limits: limit::limits(&root.section("limits"), &named),
+        query: limit::query(&root.section("query"), &named),
+        access: named.access,
+        rate_limits: named.rate_limits,
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),
         error_log: log::error_log(&root.section("error_log")),

@@ -270,10 +270,16 @@ impl<'g> Connection<'g> {
         self.served += 1;
         self.fresh = None;
         let database = gateway.database.load();
-        let answer = query::answer(query, &database);
+        let header = |name: &str| head.value(name);
+        let refusal = gateway.refuses_query(self.peer, head, &header, &database);
+        let answer = match &refusal {
+            None => query::answer(query, &database),
+            Some(refusal) => refusal.to_query().into(),
+        };
+        let lines = refusal.map_or_else(Vec::new, |refusal| refusal.lines());
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";
-        response::write(out, &answer, with_body, keep, now);
+        response::write(out, &answer, &lines, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
         if gateway.access_log.is_on() {
             let origin = client_ip::resolve(self.peer, head, &gateway.settings().client_ip);
@@ -310,7 +316,7 @@ impl<'g> Connection<'g> {
     fn refuse(&mut self, status: u16, bytes: &[u8], start: Instant, out: &mut Vec<u8>) {
         let gateway = self.gateway;
         let page = gateway.settings().error_pages.page(status);
-        response::write_refusal(out, status, error_page::CONTENT_TYPE, &page);
+        response::write_refusal(out, status, &[], error_page::CONTENT_TYPE, &page);
         self.state = State::Ending;
         let line = bytes
             .split(|byte| matches!(byte, b'\r' | b'\n'))

@@ -12,6 +12,7 @@ mod head;
 mod kept;
 mod response;
 mod straight;
+mod turn_away;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use pingora_proxy::HttpProxy;
 use self::boundary::Boundary;
 use self::connection::{Connection, ForProxy, Next};
 use self::straight::Straight;
+use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;
 use super::{Gateway, Proxy};
 
@@ -84,6 +86,10 @@ impl ServerApp for Lane {
 impl Lane {
     /// Serves a connection to its end.
     async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr, shutdown: ShutdownWatch) {
+        let _of_client = match self.gateway.admit_connection(peer) {
+            Ok(of_client) => of_client,
+            Err(refusal) => return turn_away(&self.gateway, stream, &refusal).await,
+        };
         let mut connection = Connection::new(&self.gateway, stream, peer);
         let mut timer = std::pin::pin!(tokio::time::sleep(
             self.gateway.settings().client.header_timeout

@@ -1,0 +1,111 @@
+//! Where connections and requests meet what limits them.
+//!
+//! Both doors come here, with what each of them knows; what is asked stands in [`limit`](super::limit).
+
+use http::HeaderValue;
+use pingora_proxy::Session;
+
+use super::client_ip::{self, HeaderLines, PeerAddr};
+use super::context::Context;
+use super::limit::client::{OfClient, network};
+use super::limit::{Facts, Reason, Refusal};
+use super::{Gateway, Settings};
+use crate::geo::Database;
+use crate::query;
+
+impl Gateway {
+    /// Whether a connection that was just accepted is served. What it takes of its client's share
+    /// is to be held as long as it is open.
+    pub(super) fn admit_connection(&self, peer: PeerAddr) -> Result<Option<OfClient>, Refusal> {
+        let settings = self.settings();
+        let ceilings = &settings.ceilings;
+        let refuse = |reason, refusal| {
+            self.load.count(reason);
+            Err(refusal)
+        };
+        if self.metrics.open() >= ceilings.connections {
+            return refuse(Reason::Connections, Refusal::Overloaded);
+        }
+        if self.load.is_memory_short() {
+            return refuse(Reason::Memory, Refusal::Overloaded);
+        }
+        let Some(most) = ceilings.connections_per_client else {
+            return Ok(None);
+        };
+        if settings.client_ip.trusted_proxies.contains(peer.ip()) {
+            // Many clients come through it.
+            return Ok(None);
+        }
+        let client = network(peer.ip(), ceilings.ipv6_prefix);
+        match self.load.connections.take(client, most) {
+            Some(one) => Ok(Some(one)),
+            None => refuse(Reason::ClientConnections, Refusal::TooMany),
+        }
+    }
+
+    /// Why an IP query of the lane is not answered, if it is not.
+    pub(super) fn refuses_query<'h>(
+        &self,
+        peer: PeerAddr,
+        head: &impl HeaderLines,
+        header: &'h dyn Fn(&str) -> &'h [u8],
+        database: &'h Database,
+    ) -> Option<Refusal> {
+        let settings = self.settings();
+        if settings.is_open_to_queries() {
+            return None;
+        }
+        let client = client_ip::resolve(peer, head, &settings.client_ip).client;
+        let facts = Facts {
+            client: client.ip(),
+            place: database.lookup(client.ip()),
+            route: "",
+            header,
+        };
+        settings.refuses(&facts, true)
+    }
+
+    /// Why a request that the proxy has is not served, if it is not.
+    pub(super) fn refuses_request(&self, session: &Session, ctx: &mut Context) -> Option<Refusal> {
+        let is_query = query::is_query(session.req_header().uri.path().as_bytes());
+        let client = ctx.origin.as_ref()?.client.ip();
+        let ceilings = ctx.settings.ceilings;
+        let overload = match () {
+            () if is_query => None,
+            () if self.load.is_memory_short() => Some(Reason::Memory),
+            () if self.drain.under_way() > ceilings.requests => Some(Reason::Requests),
+            () => None,
+        };
+        if let Some(reason) = overload {
+            self.load.count(reason);
+            return Some(Refusal::Overloaded);
+        }
+        if let Some(most) = ceilings.requests_per_client {
+            let client = network(client, ceilings.ipv6_prefix);
+            let Some(one) = self.load.requests.take(client, most) else {
+                self.load.count(Reason::ClientRequests);
+                return Some(Refusal::TooMany);
+            };
+            ctx.hold_client(one);
+        }
+        let headers = &session.req_header().headers;
+        let header = |name: &str| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        let facts = ctx.facts("", &header)?;
+        ctx.settings.refuses(&facts, is_query)
+    }
+}
+
+impl Settings {
+    /// Whether nothing is demanded of IP queries.
+    fn is_open_to_queries(&self) -> bool {
+        self.gate.is_open() && self.query_gate.is_open()
+    }
+
+    fn refuses(&self, facts: &Facts, is_query: bool) -> Option<Refusal> {
+        let refusal = self.gate.refuses(facts);
+        if refusal.is_none() && is_query {
+            return self.query_gate.refuses(facts);
+        }
+        refusal
+    }
+}
