@@ -275,8 +275,9 @@ impl<'g> Connection<'g> {
         let with_body = query.method != "HEAD";
         response::write(out, &answer, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
-        if gateway.access_log.is_on() {
-            let origin = client_ip::resolve(self.peer, head, &gateway.settings().client_ip);
+        let settings = gateway.settings();
+        if settings.access_log.is_on() {
+            let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
             let client = origin.client.ip();
             let place = database.lookup(client);
             let entry = Entry {
@@ -296,7 +297,7 @@ impl<'g> Connection<'g> {
                 request_time: start.elapsed(),
                 upstream_time: None,
             };
-            gateway.finish(Kind::Query, &entry);
+            gateway.finish(&settings, Kind::Query, &entry);
         } else {
             let time = start.elapsed();
             gateway
@@ -309,7 +310,8 @@ impl<'g> Connection<'g> {
     /// Answers a head that nobody should read in one of two ways, and ends the connection.
     fn refuse(&mut self, status: u16, bytes: &[u8], start: Instant, out: &mut Vec<u8>) {
         let gateway = self.gateway;
-        let page = gateway.settings().error_pages.page(status);
+        let settings = gateway.settings();
+        let page = settings.error_pages.page(status);
         response::write_refusal(out, status, error_page::CONTENT_TYPE, &page);
         self.state = State::Ending;
         let line = bytes
@@ -338,7 +340,7 @@ impl<'g> Connection<'g> {
             request_time: start.elapsed(),
             upstream_time: None,
         };
-        gateway.finish(Kind::Own, &entry);
+        gateway.finish(&settings, Kind::Own, &entry);
     }
 
     /// Ready when the connection waited too long for what it is waiting for.
