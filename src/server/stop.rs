@@ -1,9 +1,9 @@
 //! Being asked to stop: by a signal, or by whoever holds the handle.
 //!
 //! TERM finishes what is under way, QUIT hands the listeners to a new process first, INT leaves at
-//! once. (HUP and USR1 are heard here too, and passed on.) Before listeners are closed, connections get a moment to be closed by their own responses:
-//! pingora drops idle ones when it closes listeners, with the request that may be on its way. In a
-//! hand-over it waits five seconds itself.
+//! once. (HUP and USR1 are heard here too, and passed on.) Before listeners are closed, connections
+//! get a moment to be closed by their own responses: pingora drops idle ones when it closes listeners,
+//! with the request that may be on its way. In a hand-over it waits five seconds itself.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};

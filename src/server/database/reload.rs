@@ -61,7 +61,6 @@ pub struct Followed {
     generation: u64,
     /// Wakes who waits for published files. They end when it goes.
     fetchers: Vec<Sender<()>>,
-    #[expect(dead_code, reason = "it watches as long as it lives")]
     watcher: Option<RecommendedWatcher>,
 }
 
@@ -126,7 +125,7 @@ impl Followed {
         });
         watcher
             .inspect_err(|error| {
-                log::warn!("database files are not watched: {error}; HUP reloads them");
+                log::warn!("database files are not watched: {error}; a reload (HUP) reads them");
             })
             .ok()
     }
