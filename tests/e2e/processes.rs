@@ -53,7 +53,7 @@ impl Process {
             child,
             address,
             messages,
-            configs: configs,
+            configs,
         }
     }
 
