@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use line::Entry;
+pub(super) use line::user;
 
 use super::shard::{SHARDS, shard};
 use crate::config::model::{self, LogTarget};

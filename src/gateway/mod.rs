@@ -11,6 +11,7 @@ pub mod drain;
 pub mod error_page;
 mod failure;
 pub mod geo_headers;
+mod host;
 pub mod lane;
 mod message;
 pub mod metrics;
@@ -19,6 +20,7 @@ pub mod proxy;
 mod settings;
 mod shard;
 pub mod upstream;
+mod variables;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
