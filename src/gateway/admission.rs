@@ -43,28 +43,6 @@ impl Gateway {
         }
     }
 
-    /// Why an IP query of the lane is not answered, if it is not.
-    pub(super) fn refuses_query<'h>(
-        &self,
-        peer: PeerAddr,
-        head: &impl HeaderLines,
-        header: &'h dyn Fn(&str) -> &'h [u8],
-        database: &'h Database,
-    ) -> Option<Refusal> {
-        let settings = self.settings();
-        if settings.is_open_to_queries() {
-            return None;
-        }
-        let client = client_ip::resolve(peer, head, &settings.client_ip).client;
-        let facts = Facts {
-            client: client.ip(),
-            place: database.lookup(client.ip()),
-            route: "",
-            header,
-        };
-        settings.refuses(&facts, true)
-    }
-
     /// Why a request that the proxy has is not served, if it is not.
     pub(super) fn refuses_request(&self, session: &Session, ctx: &mut Context) -> Option<Refusal> {
         let is_query = query::is_query(session.req_header().uri.path().as_bytes());
@@ -96,9 +74,25 @@ impl Gateway {
 }
 
 impl Settings {
-    /// Whether nothing is demanded of IP queries.
-    fn is_open_to_queries(&self) -> bool {
-        self.gate.is_open() && self.query_gate.is_open()
+    /// Why an IP query of the lane is not answered, if it is not.
+    pub(super) fn refuses_query<'h>(
+        &self,
+        peer: PeerAddr,
+        head: &impl HeaderLines,
+        header: &'h dyn Fn(&str) -> &'h [u8],
+        database: &'h Database,
+    ) -> Option<Refusal> {
+        if self.gate.is_open() && self.query_gate.is_open() {
+            return None;
+        }
+        let client = client_ip::resolve(peer, head, &self.client_ip).client;
+        let facts = Facts {
+            client: client.ip(),
+            place: database.lookup(client.ip()),
+            route: "",
+            header,
+        };
+        self.refuses(&facts, true)
     }
 
     fn refuses(&self, facts: &Facts, is_query: bool) -> Option<Refusal> {

@@ -276,7 +276,7 @@ impl Proxy {
         } else {
             Kind::Own
         };
-        self.finish(kind, &entry);
+        self.finish(&ctx.settings, kind, &entry);
     }
 }
 

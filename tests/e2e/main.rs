@@ -4,11 +4,13 @@
 mod access_log;
 mod admin;
 mod commands;
+mod configuring;
 mod databases;
 mod errors;
 mod forwarding;
 mod harness;
 mod lane;
+mod limits;
 mod processes;
 mod proxying;
 mod query;

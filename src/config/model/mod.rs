@@ -5,7 +5,9 @@ mod geo_headers;
 mod limit;
 mod log;
 mod server;
+mod template;
 mod upstream;
+mod variable;
 
 use std::path::PathBuf;
 
@@ -16,7 +18,9 @@ pub use limit::{
 };
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
+pub use template::{Part, Template, TemplateError};
 pub use upstream::{Peer, Upstream};
+pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

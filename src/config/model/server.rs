@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 /// Listeners, threads, process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// At least one.
     pub listen: Vec<SocketAddr>,
@@ -79,7 +79,7 @@ pub enum ForwardedHeader {
 }
 
 /// Where operators and their monitoring ask.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// None by default.
     pub listen: Vec<SocketAddr>,

@@ -137,7 +137,7 @@ fn clients(item: &Item) -> Result<Clients, String> {
     }
     if let Some(region) = text.strip_prefix("region:") {
         let region = region.trim();
-        let region = (!region.is_empty()).then(|| Clients::Region(region.to_owned()));
+        let region = (!region.is_empty()).then(|| Clients::Region(region_name(region)));
         return region.ok_or_else(unknown);
     }
     if let Some(asn) = text.strip_prefix("asn:") {
@@ -163,6 +163,14 @@ fn country_code(text: &str) -> Result<Clients, String> {
         _ => Err(format!(
             "{text:?} is neither a country's two letters (ISO 3166-1) nor \"unknown\""
         )),
+    }
+}
+
+/// ISO 3166-2 codes are in upper case; names are as they are.
+fn region_name(text: &str) -> String {
+    match text.as_bytes() {
+        [_, _, b'-', ..] if text.is_ascii() => text.to_ascii_uppercase(),
+        _ => text.to_owned(),
     }
 }
 
@@ -326,6 +334,7 @@ mod tests {
         check_clients("country:cn", Clients::Country(*b"CN"));
         check_clients("country:unknown", Clients::UnknownCountry);
         check_clients("region:福建", Clients::Region("福建".to_owned()));
+        check_clients("region:us-ca", Clients::Region("US-CA".to_owned()));
         check_clients("asn:AS64496", Clients::Asn(64496));
         check_clients("asn:64496", Clients::Asn(64496));
     }

@@ -271,7 +271,8 @@ impl<'g> Connection<'g> {
         self.fresh = None;
         let database = gateway.database.load();
         let header = |name: &str| head.value(name);
-        let refusal = gateway.refuses_query(self.peer, head, &header, &database);
+        let settings = gateway.settings();
+        let refusal = settings.refuses_query(self.peer, head, &header, &database);
         let answer = match &refusal {
             None => query::answer(query, &database),
             Some(refusal) => refusal.to_query().into(),
@@ -281,8 +282,8 @@ impl<'g> Connection<'g> {
         let with_body = query.method != "HEAD";
         response::write(out, &answer, &lines, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
-        if gateway.access_log.is_on() {
-            let origin = client_ip::resolve(self.peer, head, &gateway.settings().client_ip);
+        if settings.access_log.is_on() {
+            let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
             let client = origin.client.ip();
             let place = database.lookup(client);
             let entry = Entry {
@@ -302,7 +303,7 @@ impl<'g> Connection<'g> {
                 request_time: start.elapsed(),
                 upstream_time: None,
             };
-            gateway.finish(Kind::Query, &entry);
+            gateway.finish(&settings, Kind::Query, &entry);
         } else {
             let time = start.elapsed();
             gateway
@@ -315,7 +316,8 @@ impl<'g> Connection<'g> {
     /// Answers a head that nobody should read in one of two ways, and ends the connection.
     fn refuse(&mut self, status: u16, bytes: &[u8], start: Instant, out: &mut Vec<u8>) {
         let gateway = self.gateway;
-        let page = gateway.settings().error_pages.page(status);
+        let settings = gateway.settings();
+        let page = settings.error_pages.page(status);
         response::write_refusal(out, status, &[], error_page::CONTENT_TYPE, &page);
         self.state = State::Ending;
         let line = bytes
@@ -344,7 +346,7 @@ impl<'g> Connection<'g> {
             request_time: start.elapsed(),
             upstream_time: None,
         };
-        gateway.finish(Kind::Own, &entry);
+        gateway.finish(&settings, Kind::Own, &entry);
     }
 
     /// Ready when the connection waited too long for what it is waiting for.
