@@ -94,6 +94,19 @@ pub struct Demands {
     pub rate_limits: Vec<usize>,
 }
 
+/// What holds for the requests of one route.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteLimits {
+    /// Asked of them besides what is asked of every request.
+    pub demands: Demands,
+    /// How many there may be at a time; `None` for no limit.
+    pub max_requests: Option<u32>,
+    /// Largest body in bytes; `None` for what holds for all.
+    pub max_body_size: Option<u64>,
+    /// How long one may take in all; `None` for no limit.
+    pub timeout: Option<Duration>,
+}
+
 /// What holds for all connections and requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub use database::{Database, Geo, Probe, Published};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
 pub use limit::{
-    Access, AccessRule, Action, Clients, Demands, Limits, Most, RateKey, RateLimit,
+    Access, AccessRule, Action, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits,
 };
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};

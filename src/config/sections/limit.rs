@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::one_of;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
-    Access, AccessRule, Action, Clients, Demands, Limits, Most, RateKey, RateLimit,
+    Access, AccessRule, Action, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits,
 };
 
 /// How long a burst may take to come back: longer than anybody waits, shorter than the arithmetic
@@ -286,6 +286,18 @@ fn most(item: &Item, number: impl FnOnce(&Item) -> Result<u64, String>) -> Resul
     match item.string() {
         Ok("auto") => Ok(Most::Auto),
         _ => number(item).map(Most::Fixed),
+    }
+}
+
+/// The keys of a route that limit its requests.
+pub(super) fn route_limits(section: &Section, named: &Named) -> RouteLimits {
+    RouteLimits {
+        demands: named.demands(section),
+        max_requests: section.value("max_requests", None, |item| {
+            Ok(Some(item.integer(1, 1 << 30)? as u32))
+        }),
+        max_body_size: section.value("max_body_size", None, |item| item.size().map(Some)),
+        timeout: section.value("timeout", None, |item| item.duration().map(Some)),
     }
 }
 

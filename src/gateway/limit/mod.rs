@@ -7,6 +7,7 @@
 //!
 //! - [`rate`]: how often, [`store`] its memory;
 //! - [`client`]: how many at a time;
+//! - [`route`]: what holds for the requests of one route;
 //! - [`load`]: how much the process has to do;
 //! - [`refusal`]: what a client is told;
 //! - [`tally`]: what an operator is told.
@@ -15,6 +16,7 @@ pub mod client;
 pub mod load;
 pub mod rate;
 pub mod refusal;
+mod route;
 mod store;
 mod system;
 mod tally;
@@ -26,6 +28,7 @@ use std::time::Instant;
 pub use load::{Ceilings, Load, Reason};
 pub use rate::Rate;
 pub use refusal::Refusal;
+pub use route::RouteGate;
 pub use tally::Tally;
 
 use super::policy::AccessSet;
