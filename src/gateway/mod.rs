@@ -15,9 +15,11 @@ pub mod lane;
 mod message;
 pub mod metrics;
 mod own;
+mod pace;
 pub mod proxy;
 mod settings;
 mod shard;
+mod strict;
 pub mod upstream;
 
 use std::sync::Arc;
