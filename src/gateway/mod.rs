@@ -16,9 +16,11 @@ pub mod lane;
 mod message;
 pub mod metrics;
 mod own;
+mod pace;
 pub mod proxy;
 mod settings;
 mod shard;
+mod strict;
 pub mod upstream;
 mod variables;
 
