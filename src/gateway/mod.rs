@@ -18,10 +18,12 @@ pub mod limit;
 mod message;
 pub mod metrics;
 mod own;
+mod pace;
 pub mod policy;
 pub mod proxy;
 mod settings;
 mod shard;
+mod strict;
 pub mod upstream;
 mod variables;
 

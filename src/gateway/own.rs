@@ -81,7 +81,11 @@ pub async fn answer_with_page(session: &mut Session, ctx: &Context, status: u16)
 /// Sends a page.
 pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
     let page = ctx.settings.error_pages.page(status);
-    send(session, page_header(status, &page)?, page).await
+    let mut header = page_header(status, &page)?;
+    if status == 405 {
+        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
+    }
+    send(session, header, page).await
 }
 
 fn page_header(status: u16, page: &Bytes) -> Result<ResponseHeader> {
