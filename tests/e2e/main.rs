@@ -13,3 +13,4 @@ mod processes;
 mod proxying;
 mod query;
 mod reloading;
+mod routing;
