@@ -286,7 +286,7 @@ impl<'d> Item<'d> {
 
     /// The elements of an array, or the value itself if it is none.
     pub(super) fn one_or_more(&self) -> Vec<Item<'d>> {
-        if self.value.get_ref().is_array() {
+        if self.value.get_ref().as_array().is_some() {
             return self.items();
         }
         vec![Item {

@@ -131,6 +131,9 @@ fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let mut header = ResponseHeader::build(status, Some(4))?;
     header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
     header.insert_header(header::CONTENT_LENGTH, page.len())?;
+    if status == 405 {
+        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
+    }
     Ok((header, page))
 }
 

@@ -133,8 +133,8 @@ fn without_routes_a_path_is_sent_as_it_came() {
         let origin = Origin::start();
         let gateway = gateway(&[&origin], "");
         let mut client = gateway.client();
-        assert_eq!(client.get("/a/../b//%2F%00?c", door).status, 200);
-        assert_eq!(origin.last().line, "GET /a/../b//%2F%00?c HTTP/1.1");
+        assert_eq!(client.get("/a/../b//%2F?c", door).status, 200);
+        assert_eq!(origin.last().line, "GET /a/../b//%2F?c HTTP/1.1");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
+mod client;
 mod database;
 mod geo_headers;
 mod log;
@@ -12,6 +13,7 @@ mod variable;
 
 use std::path::PathBuf;
 
+pub use client::{Methods, MinRate};
 pub use database::{Database, Geo, Probe, Published};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
