@@ -2,7 +2,8 @@
 
 use http::HeaderName;
 
-use super::{pattern, template};
+use super::matching::pattern;
+use super::template;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
     Captures, HeaderChanges, HeaderCondition, HeaderPattern, is_managed_name,
