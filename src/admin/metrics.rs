@@ -129,6 +129,12 @@ impl Metrics {
         });
         let help = "Requests that came too often, or would have";
         out.counters("rate_limited", help, limited)?;
+        let routes = settings.routes().map(|route| {
+            let labels = [("route", route.name.clone())];
+            (labels, route.gate.full.sum())
+        });
+        let help = "Requests that there was no room for on the route";
+        out.counters("route_full", help, routes)?;
         let shed = Reason::ALL.map(|reason| {
             let labels = [("reason", reason_label(reason).to_owned())];
             (labels, self.0.load().shed(reason))
@@ -208,7 +214,6 @@ fn reason_label(reason: Reason) -> &'static str {
         Reason::ClientConnections => "client_connections",
         Reason::Requests => "requests",
         Reason::ClientRequests => "client_requests",
-        Reason::RouteRequests => "route_requests",
         Reason::Memory => "memory",
     }
 }

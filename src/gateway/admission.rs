@@ -14,21 +14,27 @@ use crate::geo::Database;
 use crate::query;
 
 impl Gateway {
-    /// Whether a connection that was just accepted is served. What it takes of its client's share
-    /// is to be held as long as it is open.
-    pub(super) fn admit_connection(&self, peer: PeerAddr) -> Result<Option<OfClient>, Refusal> {
+    /// Whether there is room for another connection, whoever it is from.
+    pub(super) fn has_room(&self) -> Result<(), Refusal> {
+        let (open, under_way) = (self.metrics.open(), self.drain.under_way());
         let settings = self.settings();
         let ceilings = &settings.ceilings;
-        let refuse = |reason, refusal| {
-            self.load.count(reason);
-            Err(refusal)
+        let reason = if open >= ceilings.connections || open + under_way >= ceilings.files {
+            Reason::Connections
+        } else if self.load.is_memory_short() {
+            Reason::Memory
+        } else {
+            return Ok(());
         };
-        if self.metrics.open() >= ceilings.connections {
-            return refuse(Reason::Connections, Refusal::Overloaded);
-        }
-        if self.load.is_memory_short() {
-            return refuse(Reason::Memory, Refusal::Overloaded);
-        }
+        self.load.count(reason);
+        Err(Refusal::Overloaded)
+    }
+
+    /// What a connection takes of its client's share, to be held as long as it is open; `None` if
+    /// clients share nothing.
+    pub(super) fn share_of(&self, peer: PeerAddr) -> Result<Option<OfClient>, Refusal> {
+        let settings = self.settings();
+        let ceilings = &settings.ceilings;
         let Some(most) = ceilings.connections_per_client else {
             return Ok(None);
         };
@@ -37,10 +43,12 @@ impl Gateway {
             return Ok(None);
         }
         let client = network(peer.ip(), ceilings.ipv6_prefix);
-        match self.load.connections.take(client, most) {
-            Some(one) => Ok(Some(one)),
-            None => refuse(Reason::ClientConnections, Refusal::TooMany),
+        let share = self.load.connections.take(client, most);
+        if share.is_none() {
+            self.load.count(Reason::ClientConnections);
+            return Err(Refusal::TooMany);
         }
+        Ok(share)
     }
 
     /// Why a request that the proxy has is not served, if it is not.
@@ -48,11 +56,16 @@ impl Gateway {
         let is_query = query::is_query(session.req_header().uri.path().as_bytes());
         let client = ctx.origin.as_ref()?.client.ip();
         let ceilings = ctx.settings.ceilings;
-        let overload = match () {
-            () if is_query => None,
-            () if self.load.is_memory_short() => Some(Reason::Memory),
-            () if self.drain.under_way() > ceilings.requests => Some(Reason::Requests),
-            () => None,
+        let under_way = self.drain.under_way();
+        let overload = if is_query {
+            None
+        } else if self.load.is_memory_short() {
+            Some(Reason::Memory)
+        } else if under_way > ceilings.requests || under_way + self.metrics.open() > ceilings.files
+        {
+            Some(Reason::Requests)
+        } else {
+            None
         };
         if let Some(reason) = overload {
             self.load.count(reason);

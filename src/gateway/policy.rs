@@ -2,8 +2,8 @@
 //!
 //! The rules are read as nginx reads `allow` and `deny`: the first one that has the client decides,
 //! and if none has it, the default does. A client is known by its network and by its place, so a set
-//! of rules becomes four indexes, each from one fact to the first rule that names it; the least of
-//! what they give is the first rule of all. Networks lie in the same trie that addresses are located
+//! of rules becomes an index for each kind of fact, from the fact to the first rule that names it; the
+//! least of what they give is the first rule of all. Networks lie in the same trie that addresses are located
 //! with: a list of many thousands is one lookup.
 
 use std::net::IpAddr;
@@ -12,11 +12,10 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use super::limit::Tally;
-use crate::config::model::{Access, Action, Clients};
+use crate::config::model::{Access, Verdict, Clients};
+use crate::config::model::Territory;
 use crate::geo::{Field, Place};
 use crate::tree::{Address, Range, RangeTree};
-
-const LETTERS: usize = 26;
 
 /// Stands for no rule: later than any.
 const NONE: u32 = u32::MAX;
@@ -24,14 +23,14 @@ const NONE: u32 = u32::MAX;
 /// A set of rules, ready to be asked.
 pub struct AccessSet {
     config: Access,
-    actions: Box<[Action]>,
+    verdicts: Box<[Verdict]>,
     v4: Option<RangeTree<u32>>,
     v6: Option<RangeTree<u128>>,
-    /// By the two letters of the code; empty if no rule names a country.
-    countries: Box<[u32]>,
     unknown_country: u32,
-    regions: HashMap<String, u32>,
-    asns: HashMap<u32, u32>,
+    /// For each field of a place that tells, the first rule of each of its texts.
+    facts: Vec<(Field, HashMap<String, u32>)>,
+    /// Territories that several fields tell together, in the order of their rules.
+    territories: Vec<(Territory, u32)>,
     /// What it denied, or would have.
     pub denied: Tally,
 }
@@ -42,13 +41,12 @@ impl AccessSet {
     pub fn new(config: &Access) -> Self {
         let mut set = AccessSet {
             config: config.clone(),
-            actions: config.rules.iter().map(|rule| rule.action).collect(),
+            verdicts: config.rules.iter().map(|rule| rule.verdict).collect(),
             v4: None,
             v6: None,
-            countries: Box::default(),
             unknown_country: NONE,
-            regions: HashMap::new(),
-            asns: HashMap::new(),
+            facts: Vec::new(),
+            territories: Vec::new(),
             denied: Tally::default(),
         };
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
@@ -65,15 +63,10 @@ impl AccessSet {
                         last: u128::from(net.broadcast()),
                         value: number,
                     }),
-                    Clients::Country(code) => set.name_country(*code, number),
+                    Clients::Territory(territory) => set.name_territory(territory, number),
+                    Clients::Asn(asn) => set.name_fact(Field::Asn, asn.to_string(), number),
                     Clients::UnknownCountry => {
                         set.unknown_country = set.unknown_country.min(number);
-                    }
-                    Clients::Region(name) => {
-                        set.regions.entry_ref(name.as_str()).or_insert(number);
-                    }
-                    Clients::Asn(asn) => {
-                        set.asns.entry(*asn).or_insert(number);
                     }
                 }
             }
@@ -82,13 +75,20 @@ impl AccessSet {
         set
     }
 
-    fn name_country(&mut self, code: [u8; 2], number: u32) {
-        if self.countries.is_empty() {
-            self.countries = vec![NONE; LETTERS * LETTERS].into_boxed_slice();
+    fn name_territory(&mut self, territory: &Territory, number: u32) {
+        match territory.facts() {
+            [(field, text)] => self.name_fact(*field, text.clone(), number),
+            _ => self.territories.push((territory.clone(), number)),
         }
-        if let Some(slot) = slot(&code) {
-            self.countries[slot] = self.countries[slot].min(number);
-        }
+    }
+
+    fn name_fact(&mut self, field: Field, text: String, number: u32) {
+        let known = self.facts.iter().position(|(known, _)| *known == field);
+        let at = known.unwrap_or_else(|| {
+            self.facts.push((field, HashMap::new()));
+            self.facts.len() - 1
+        });
+        self.facts[at].1.entry(text).or_insert(number);
     }
 
     /// Whether it is this configuration's.
@@ -111,14 +111,10 @@ impl AccessSet {
 
     /// What becomes of a client. The address must be canonical (no IPv4-mapped one).
     #[must_use]
-    pub fn decide(&self, client: IpAddr, place: Option<&Place>) -> Action {
-        let rule = self
-            .rule_of_network(client)
-            .min(self.rule_of_country(place))
-            .min(self.rule_of_region(place))
-            .min(self.rule_of_asn(place));
-        let action = self.actions.get(rule as usize);
-        action.copied().unwrap_or(self.config.default)
+    pub fn decide(&self, client: IpAddr, place: Option<&Place>) -> Verdict {
+        let rule = self.rule_of_network(client).min(self.rule_of_place(place));
+        let verdict = self.verdicts.get(rule as usize);
+        verdict.copied().unwrap_or(self.config.default)
     }
 
     fn rule_of_network(&self, client: IpAddr) -> u32 {
@@ -129,54 +125,17 @@ impl AccessSet {
         rule.unwrap_or(NONE)
     }
 
-    fn rule_of_country(&self, place: Option<&Place>) -> u32 {
-        if self.countries.is_empty() && self.unknown_country == NONE {
-            return NONE;
-        }
-        let code = text(place, Field::CountryCode);
-        if code.is_empty() {
-            return self.unknown_country;
-        }
-        let slot = slot(code.as_bytes());
-        let rule = slot.and_then(|slot| self.countries.get(slot));
-        rule.copied().unwrap_or(NONE)
-    }
-
-    /// By its name, its GB/T 2260 code, or its ISO 3166-2 code.
-    fn rule_of_region(&self, place: Option<&Place>) -> u32 {
-        if self.regions.is_empty() {
-            return NONE;
-        }
-        let rule = |name: &str| self.regions.get(name).copied().unwrap_or(NONE);
-        let mut first = rule(text(place, Field::Province)).min(rule(text(place, Field::ProvinceCode)));
-        let subdivision = text(place, Field::SubdivisionCode);
-        if !subdivision.is_empty() {
-            let country = text(place, Field::CountryCode);
-            first = first.min(rule(&format!("{country}-{subdivision}")));
-        }
-        first
-    }
-
-    fn rule_of_asn(&self, place: Option<&Place>) -> u32 {
-        if self.asns.is_empty() {
-            return NONE;
-        }
-        let asn = text(place, Field::Asn).parse().ok();
-        let rule = asn.and_then(|asn: u32| self.asns.get(&asn));
-        rule.copied().unwrap_or(NONE)
-    }
-}
-
-fn text<'d>(place: Option<&Place<'d>>, field: Field) -> &'d str {
-    place.map_or("", |place| place.text(field))
-}
-
-/// Where a country stands in the table.
-fn slot(code: &[u8]) -> Option<usize> {
-    let letter = |byte: u8| byte.is_ascii_uppercase().then(|| usize::from(byte - b'A'));
-    match *code {
-        [a, b] => Some(letter(a)? * LETTERS + letter(b)?),
-        _ => None,
+    fn rule_of_place(&self, place: Option<&Place>) -> u32 {
+        let is_known = place.is_some_and(|place| !place.text(Field::CountryCode).is_empty());
+        let unknown = if is_known { NONE } else { self.unknown_country };
+        let Some(place) = place else {
+            return unknown;
+        };
+        let facts = self.facts.iter().filter_map(|(field, rules)| rules.get(place.text(*field)));
+        let mut territories = self.territories.iter();
+        let territory = territories.find(|(territory, _)| territory.contains(place));
+        let territory = territory.map_or(NONE, |(_, number)| *number);
+        facts.fold(unknown.min(territory), |first, rule| first.min(*rule))
     }
 }
 
@@ -249,7 +208,7 @@ mod tests {
 
     fn allows(set: &AccessSet, database: &Database, ip: &str) -> bool {
         let ip = ip.parse().unwrap();
-        set.decide(ip, database.lookup(ip).as_ref()) == Action::Allow
+        set.decide(ip, database.lookup(ip).as_ref()) == Verdict::Allow
     }
 
     #[track_caller]
@@ -299,7 +258,7 @@ mod tests {
         check("{ allow = 'country:cn' }", "deny", &["1.0.0.1"], &["1.0.1.1", "9.9.9.9"]);
         check("{ deny = 'region:福建' }", "allow", &["1.0.1.1"], &["1.0.0.1"]);
         check("{ deny = 'region:350000' }", "allow", &["1.0.1.1"], &["1.0.0.1"]);
-        check("{ deny = 'region:us-ca' }", "allow", &["1.0.0.1"], &["1.0.1.1"]);
+        check("{ deny = 'region:US-CA' }", "allow", &["1.0.0.1"], &["1.0.1.1"]);
         check("{ deny = 'region:California' }", "allow", &["1.0.0.1"], &["1.0.1.1"]);
         check("{ deny = 'asn:4134' }", "allow", &["1.0.1.1", "9.9.9.9"], &["1.0.0.1"]);
     }
@@ -382,7 +341,7 @@ mod tests {
                 let country = place.map_or("", |place| place.text(Field::CountryCode));
                 let rule = rules.iter().find(|(_, named)| named.iter().any(|n| n.has(client, country)));
                 let expected = rule.map_or(default, |(allow, _)| *allow);
-                let found = set.decide(ip, place.as_ref()) == Action::Allow;
+                let found = set.decide(ip, place.as_ref()) == Verdict::Allow;
                 prop_assert_eq!(found, expected, "{} of {}", ip, text);
             }
         }

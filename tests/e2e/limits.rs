@@ -255,3 +255,103 @@ fn without_memory_nothing_new_is_begun() {
     assert!(!metrics.text().contains("geogate_shed_total{reason=\"memory\"} 0"));
     assert!(origin.requests().is_empty());
 }
+
+/// A gateway with two routes to an origin, of which the first is `/limited` with more keys.
+fn routed(origin: &Origin, keys: &str, more: &str) -> Gateway {
+    let routes = format!(
+        "{more}\n[[route]]\nname = 'limited'\nprefix = '/limited'\nupstream = 'o'\nrewrite = '/'\n{keys}\n\
+         [[route]]\nname = 'other'\nupstream = 'o'\n"
+    );
+    Gateway::with_peers(&[origin.address], "name = 'o'", &routes)
+}
+
+#[test]
+fn rules_and_rates_of_a_route_hold_there_only() {
+    let origin = Origin::start();
+    let rules = format!(
+        "{TRUSTING}[[access]]\nname = 'a'\ndefault = 'allow'\nrules = [{{ deny = 'country:KR' }}]\n\
+         [[rate_limit]]\nname = 'r'\nkey = 'route'\nrate = '2/h'\n"
+    );
+    let gateway = routed(&origin, "access = ['a']\nrate_limit = 'r'", &rules);
+    let mut client = gateway.client();
+    for door in DOORS {
+        let korea = format!("{}{door}", from("1.2.0.1"));
+        assert_eq!(client.get("/limited/x", &korea).status, 403);
+        assert_eq!(client.get("/else", &korea).status, 200);
+        assert_eq!(client.get(QUERY, &korea).status, 200);
+    }
+    // The denied ones took nothing of the rate.
+    for (ip, status) in [("1.0.0.1", 200), ("50.0.0.1", 200), ("1.0.0.2", 429)] {
+        assert_eq!(client.get("/limited", &from(ip)).status, status, "{ip}");
+    }
+    assert_eq!(client.get("/limited", &format!("{}{}", from("1.0.0.1"), DOORS[1])).status, 429);
+    assert_eq!(client.get("/else", "").status, 200);
+}
+
+#[test]
+fn a_route_has_room_for_so_many_requests() {
+    let origin = Origin::start();
+    let gateway = routed(&origin, "max_requests = 1", "");
+    for door in DOORS {
+        let before = origin.requests().len();
+        let mut stalled = gateway.client();
+        stalled.send(format!("GET /limited/stall HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
+        until(|| origin.requests().len() > before);
+        let mut client = gateway.client();
+        let refused = client.get("/limited", door);
+        assert_eq!(refused.status, 503);
+        check_header(&refused, "retry-after", "1");
+        assert_eq!(client.get("/else", door).status, 200);
+        drop(stalled);
+        until(|| client.get("/limited", door).status == 200);
+    }
+}
+
+#[test]
+fn a_route_has_a_body_size_of_its_own() {
+    let origin = Origin::start();
+    let gateway = routed(&origin, "max_body_size = 2000", "[client]\nmax_body_size = 1000\n");
+    for (path, size, status) in [
+        ("/limited", 2000, 200),
+        ("/limited", 2001, 413),
+        ("/else", 1000, 200),
+        ("/else", 1001, 413),
+    ] {
+        let body = vec![b'x'; size];
+        let response = gateway.client().request("POST", path, "", &body);
+        assert_eq!(response.status, status, "{path} {size}");
+        let mut client = gateway.client();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        client.send(format!("{size:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(size)));
+        assert_eq!(client.response().status, status, "{path} {size}, chunked");
+    }
+}
+
+#[test]
+fn a_request_that_takes_longer_than_its_route_allows_is_ended() {
+    let origin = Origin::start();
+    // A minute for each read, and a moment for all.
+    let gateway = routed(&origin, "timeout = '200ms'", "");
+    for door in DOORS {
+        let mut client = gateway.client();
+        assert_eq!(client.get("/limited/quick", door).status, 200);
+        let late = client.get("/limited/stall", door);
+        assert_eq!(late.status, 504, "{door:?}");
+        // The peer did nothing wrong: it serves on.
+        assert_eq!(gateway.client().get("/else", door).status, 200);
+        assert_eq!(gateway.client().get("/limited/quick", door).status, 200);
+    }
+    let log = gateway.stop();
+    let late = log.iter().filter(|line| line.contains("\" 504 ")).count();
+    assert_eq!(late, 2, "{log:#?}");
+}
+
+#[test]
+fn what_a_route_names_has_to_be_there() {
+    let text = "[[upstream]]\npeers = ['127.0.0.1:1']\n[[route]]\nupstream = 'default'\naccess = ['a']\n\
+                rate_limit = 'r'\n";
+    let error = geogate::config::parse(text, "test", &geogate::config::Overrides::default());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("route[0].access[0]: no [[access]] is named \"a\" (line 5)"), "{error}");
+    assert!(error.contains("route[0].rate_limit: no [[rate_limit]] is named \"r\" (line 6)"), "{error}");
+}

@@ -15,3 +15,4 @@ mod processes;
 mod proxying;
 mod query;
 mod reloading;
+mod routing;

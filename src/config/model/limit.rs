@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::territory::Territory;
+
 /// Ordered rules about who may come. The first rule that has the client decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
@@ -13,7 +15,7 @@ pub struct Access {
     /// In the order of the file.
     pub rules: Vec<AccessRule>,
     /// What becomes of a client that no rule has.
-    pub default: Action,
+    pub default: Verdict,
     /// Whether a denial is only counted and logged.
     pub dry_run: bool,
 }
@@ -22,14 +24,14 @@ pub struct Access {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessRule {
     /// What becomes of the clients that it has.
-    pub action: Action,
+    pub verdict: Verdict,
     /// It has a client that any of these has.
     pub clients: Vec<Clients>,
 }
 
 /// What becomes of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum Verdict {
     /// It is served.
     Allow,
     /// It gets 403.
@@ -41,12 +43,10 @@ pub enum Action {
 pub enum Clients {
     /// Of a network; never one of IPv4-mapped addresses.
     Network(IpNet),
-    /// In a country, by its ISO 3166-1 alpha-2 code in upper case.
-    Country([u8; 2]),
+    /// In a country or a region.
+    Territory(Territory),
     /// Whose country is not known.
     UnknownCountry,
-    /// In a province or state, by its name, its GB/T 2260 code or its ISO 3166-2 code.
-    Region(String),
     /// Of an autonomous system.
     Asn(u32),
 }

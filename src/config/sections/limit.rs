@@ -9,8 +9,10 @@ use ipnet::{IpNet, Ipv4Net};
 use super::one_of;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
-    Access, AccessRule, Action, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits,
+    Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Territory,
+    Verdict,
 };
+use crate::geo::Codes;
 
 /// How long a burst may take to come back: longer than anybody waits, shorter than the arithmetic
 /// of nanoseconds reaches.
@@ -27,8 +29,14 @@ impl Named {
     pub(super) fn read(root: &Section) -> Self {
         let access = root.sections("access");
         let rate_limits = root.sections("rate_limit");
+        // Only whoever names a place pays for reading the tables.
+        let codes = if access.is_empty() {
+            Codes::default()
+        } else {
+            Codes::built_in()
+        };
         let named = Named {
-            access: access.iter().map(access_set).collect(),
+            access: access.iter().map(|set| access_set(set, &codes)).collect(),
             rate_limits: rate_limits.iter().map(rate_limit).collect(),
         };
         refuse_twice(&access, |index| &named.access[index].name);
@@ -69,10 +77,7 @@ fn places(
     let Some(item) = section.item(key) else {
         return Vec::new();
     };
-    if item.string().is_ok() {
-        return item.read(find).into_iter().collect();
-    }
-    let items = item.items();
+    let items = item.one_or_more();
     items.iter().filter_map(|item| item.read(find)).collect()
 }
 
@@ -88,43 +93,42 @@ fn name(item: &Item) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn access_set(section: &Section) -> Access {
+fn access_set(section: &Section, codes: &Codes) -> Access {
     let rules = section.required("rules", |item| Ok(item.items()));
     let rules = rules.unwrap_or_default();
-    let action = |item: &Item| one_of(item, &[("allow", Action::Allow), ("deny", Action::Deny)]);
+    let verdict = |item: &Item| one_of(item, &[("allow", Verdict::Allow), ("deny", Verdict::Deny)]);
     let access = Access {
         name: section.required("name", name).unwrap_or_default(),
-        rules: rules.iter().filter_map(access_rule).collect(),
-        default: section.required("default", action).unwrap_or(Action::Deny),
+        rules: rules.iter().filter_map(|rule| access_rule(rule, codes)).collect(),
+        default: section.required("default", verdict).unwrap_or(Verdict::Deny),
         dry_run: section.value("dry_run", false, Item::boolean),
     };
     section.refuse_unknown();
     access
 }
 
-fn access_rule(item: &Item) -> Option<AccessRule> {
+fn access_rule(item: &Item, codes: &Codes) -> Option<AccessRule> {
     let section = item.section();
     let (allow, deny) = (section.item("allow"), section.item("deny"));
     let rule = match (allow, deny) {
-        (Some(list), None) => Some((Action::Allow, list)),
-        (None, Some(list)) => Some((Action::Deny, list)),
+        (Some(list), None) => Some((Verdict::Allow, list)),
+        (None, Some(list)) => Some((Verdict::Deny, list)),
         _ => {
             section.note("", "either { allow = [...] } or { deny = [...] } is expected");
             None
         }
     };
     section.refuse_unknown();
-    let (action, list) = rule?;
-    let clients = if list.string().is_ok() {
-        list.read(clients).into_iter().collect()
-    } else {
-        let items = list.items();
-        items.iter().filter_map(|item| item.read(clients)).collect()
-    };
-    Some(AccessRule { action, clients })
+    let (verdict, list) = rule?;
+    let items = list.one_or_more();
+    let clients = items.iter().filter_map(|item| item.read(|item| clients(item, codes)));
+    Some(AccessRule {
+        verdict,
+        clients: clients.collect(),
+    })
 }
 
-fn clients(item: &Item) -> Result<Clients, String> {
+fn clients(item: &Item, codes: &Codes) -> Result<Clients, String> {
     let text = item.string()?;
     let unknown = || {
         format!(
@@ -132,13 +136,16 @@ fn clients(item: &Item) -> Result<Clients, String> {
              \"country:unknown\", \"region:NAME\" or \"asn:64496\""
         )
     };
+    if text == "country:unknown" {
+        return Ok(Clients::UnknownCountry);
+    }
     if let Some(country) = text.strip_prefix("country:") {
-        return country_code(country);
+        let country = Territory::country(country, codes).filter(|_| !country.is_empty());
+        return country.map(Clients::Territory).ok_or_else(unknown);
     }
     if let Some(region) = text.strip_prefix("region:") {
-        let region = region.trim();
-        let region = (!region.is_empty()).then(|| Clients::Region(region_name(region)));
-        return region.ok_or_else(unknown);
+        let region = (!region.is_empty()).then(|| Territory::region(region, codes));
+        return region.map(Clients::Territory).ok_or_else(unknown);
     }
     if let Some(asn) = text.strip_prefix("asn:") {
         let number = asn.strip_prefix("AS").unwrap_or(asn);
@@ -149,29 +156,6 @@ fn clients(item: &Item) -> Result<Clients, String> {
     let address = || text.parse().ok().map(|ip: IpAddr| IpNet::from(ip));
     let network = text.parse::<IpNet>().ok().or_else(address);
     network.map(canonical).map(Clients::Network).ok_or_else(unknown)
-}
-
-fn country_code(text: &str) -> Result<Clients, String> {
-    if text == "unknown" {
-        return Ok(Clients::UnknownCountry);
-    }
-    match *text.as_bytes() {
-        [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => Ok(Clients::Country([
-            a.to_ascii_uppercase(),
-            b.to_ascii_uppercase(),
-        ])),
-        _ => Err(format!(
-            "{text:?} is neither a country's two letters (ISO 3166-1) nor \"unknown\""
-        )),
-    }
-}
-
-/// ISO 3166-2 codes are in upper case; names are as they are.
-fn region_name(text: &str) -> String {
-    match text.as_bytes() {
-        [_, _, b'-', ..] if text.is_ascii() => text.to_ascii_uppercase(),
-        _ => text.to_owned(),
-    }
 }
 
 /// A network of IPv4-mapped addresses is the network of IPv4 that it is.
@@ -343,10 +327,12 @@ mod tests {
         check_clients("::ffff:192.0.2.0/120", network("192.0.2.0/24"));
         check_clients("::ffff:192.0.2.7", network("192.0.2.7/32"));
         check_clients("::/0", network("::/0"));
-        check_clients("country:cn", Clients::Country(*b"CN"));
+        let codes = Codes::built_in();
+        let country = Territory::country("CN", &codes).unwrap();
+        check_clients("country:cn", Clients::Territory(country));
         check_clients("country:unknown", Clients::UnknownCountry);
-        check_clients("region:福建", Clients::Region("福建".to_owned()));
-        check_clients("region:us-ca", Clients::Region("US-CA".to_owned()));
+        let region = Territory::region("福建", &codes);
+        check_clients("region:CN-FJ", Clients::Territory(region));
         check_clients("asn:AS64496", Clients::Asn(64496));
         check_clients("asn:64496", Clients::Asn(64496));
     }
@@ -354,8 +340,7 @@ mod tests {
     #[test]
     fn what_is_no_client_is_said_with_its_line() {
         for text in [
-            "", "192.0.2.0/33", "192.0.2", "country:", "country:CHN", "country:1A", "region:",
-            "region: ", "asn:", "asn:+1", "asn:4294967296", "CN",
+            "", "192.0.2.0/33", "192.0.2", "country:", "country:XX", "region:", "asn:", "asn:+1", "asn:4294967296", "CN",
         ] {
             let rules = format!("rules = [\n{{ allow = [{text:?}] }} ]\n");
             let set = format!("[[access]]\nname = 'a'\ndefault = 'allow'\n{rules}");
@@ -381,8 +366,8 @@ mod tests {
     #[test]
     fn what_is_not_there_cannot_be_named() {
         check_wrong(
-            "[limits]\naccess = ['office']\n",
-            "limits.access[0]: no [[access]] is named \"office\" (line 2)",
+            "[limits]\naccess = 'office'\n",
+            "limits.access: no [[access]] is named \"office\" (line 2)",
         );
         check_wrong(
             "[query]\nrate_limit = 'r'\n",

@@ -5,6 +5,7 @@ mod database;
 mod geo_headers;
 mod limit;
 mod log;
+mod route;
 mod server;
 mod upstream;
 
@@ -19,6 +20,7 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
     let problems = Problems::default();
     let root = document.root(&problems);
     let named = limit::Named::read(&root);
+    let upstreams = upstream::upstreams(&root, overrides, &problems);
     let config = Config {
         server: server::server(&root.section("server"), overrides),
         client: server::client(&root.section("client")),
@@ -26,7 +28,8 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        upstreams: upstream::upstreams(&root, overrides, &problems),
+        routes: route::routes(&root, &upstreams, &named, overrides),
+        upstreams,
         limits: limit::limits(&root.section("limits"), &named),
         query: limit::query(&root.section("query"), &named),
         access: named.access,

@@ -90,8 +90,9 @@ impl ServerApp for Lane {
 impl Lane {
     /// Serves a connection to its end.
     async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr, shutdown: ShutdownWatch) {
-        let _of_client = match self.gateway.admit_connection(peer) {
-            Ok(of_client) => of_client,
+        let share = self.gateway.has_room();
+        let _share = match share.and_then(|()| self.gateway.share_of(peer)) {
+            Ok(share) => share,
             Err(refusal) => return turn_away(&self.gateway, stream, &refusal).await,
         };
         let mut connection = Connection::new(&self.gateway, stream, peer);

@@ -16,8 +16,9 @@ use super::system;
 use crate::config::model::{Limits, Most};
 use crate::gateway::shard::Counter;
 
-/// How many connections and requests there are room for at least, however few files may be open.
-const FEWEST: u64 = 32;
+/// How many files connections take at most by default, in quarters: an idle client takes one, and
+/// one whose request is proxied takes another.
+const QUARTERS: u64 = 3;
 
 /// Files that are no connections: listeners, logs, databases.
 const OWN_FILES: u64 = 64;
@@ -25,6 +26,8 @@ const OWN_FILES: u64 = 64;
 /// The most that there may be at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ceilings {
+    /// Connections of clients, and requests that are being proxied, together: each takes a file.
+    pub files: usize,
     /// Connections of clients.
     pub connections: usize,
     /// Those of one client.
@@ -47,19 +50,17 @@ impl Ceilings {
     }
 
     fn with(limits: &Limits, open_files: u64, memory: Option<u64>) -> Self {
-        // A request that is proxied takes a file on either side.
-        let pairs = (open_files.saturating_sub(OWN_FILES) / 2).max(FEWEST);
-        let most = |most| {
-            let most = match most {
-                Most::Auto => pairs,
-                Most::Fixed(most) => most,
-            };
-            usize::try_from(most).unwrap_or(usize::MAX)
+        let files = open_files.saturating_sub(OWN_FILES).max(OWN_FILES / 2);
+        let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        let most = |most, auto| match most {
+            Most::Auto => count(auto),
+            Most::Fixed(most) => count(most),
         };
         Ceilings {
-            connections: most(limits.max_connections),
+            files: count(files),
+            connections: most(limits.max_connections, files / 4 * QUARTERS),
             connections_per_client: limits.max_connections_per_client,
-            requests: most(limits.max_requests),
+            requests: most(limits.max_requests, files / 2),
             requests_per_client: limits.max_requests_per_client,
             memory: match limits.max_memory {
                 Most::Auto => memory.map(|memory| memory / 10 * 9),
@@ -81,20 +82,17 @@ pub enum Reason {
     Requests,
     /// Requests of one client.
     ClientRequests,
-    /// Requests on one route.
-    RouteRequests,
     /// Memory.
     Memory,
 }
 
 impl Reason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [Reason; 6] = [
+    pub const ALL: [Reason; 5] = [
         Reason::Connections,
         Reason::ClientConnections,
         Reason::Requests,
         Reason::ClientRequests,
-        Reason::RouteRequests,
         Reason::Memory,
     ];
 }
@@ -171,10 +169,11 @@ mod tests {
     #[test]
     fn by_default_what_the_system_allows_is_the_ceiling() {
         let found = ceilings("", 65_535, Some(1000));
-        assert_eq!((found.connections, found.requests), (32_735, 32_735));
+        assert_eq!((found.connections, found.requests), (49_101, 32_735));
+        assert_eq!(found.files, 65_471);
         assert_eq!(found.memory, Some(900));
         assert_eq!(found.connections_per_client, None);
-        assert_eq!(ceilings("", 64, None).connections, 32);
+        assert_eq!(ceilings("", 64, None).connections, 24);
         assert_eq!(ceilings("", 64, None).memory, None);
     }
 

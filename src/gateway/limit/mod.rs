@@ -33,7 +33,7 @@ pub use tally::Tally;
 
 use super::policy::AccessSet;
 use crate::config::Config;
-use crate::config::model::{Action, Demands};
+use crate::config::model::{Verdict, Demands};
 use crate::geo::Place;
 
 /// What is known of a request that somebody wants to refuse.
@@ -118,7 +118,7 @@ impl Gate {
     #[must_use]
     pub fn refuses(&self, facts: &Facts) -> Option<Refusal> {
         for set in &self.access {
-            if set.decide(facts.client, facts.place.as_ref()) == Action::Allow {
+            if set.decide(facts.client, facts.place.as_ref()) == Verdict::Allow {
                 continue;
             }
             if !set.is_dry_run() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::client::{OfShared, Shared};
 use super::{Facts, Gate, Refusal, Rules};
 use crate::config::model::RouteLimits;
+use crate::gateway::shard::Counter;
 
 /// What a request has to pass on its route, and what it may take there.
 #[derive(Default)]
@@ -17,14 +18,8 @@ pub struct RouteGate {
     pub max_body_size: Option<u64>,
     /// How long a request may take in all.
     pub timeout: Option<Duration>,
-}
-
-/// Why a route does not take a request.
-pub enum NotTaken {
-    /// The client may not, or not now.
-    Refused(Refusal),
-    /// There are as many requests under way as there may be.
-    Full,
+    /// Requests that there was no room for.
+    pub full: Counter,
 }
 
 impl RouteGate {
@@ -42,6 +37,7 @@ impl RouteGate {
             room,
             max_body_size: limits.max_body_size,
             timeout: limits.timeout,
+            full: Counter::default(),
         }
     }
 
@@ -49,14 +45,20 @@ impl RouteGate {
     ///
     /// # Errors
     /// Why it is not taken. A request that there is no room for takes nothing of a rate.
-    pub fn take(&self, facts: &Facts) -> Result<Option<OfShared>, NotTaken> {
+    pub fn take(&self, facts: &Facts) -> Result<Option<OfShared>, Refusal> {
         let one = match &self.room {
             None => None,
-            Some((shared, most)) => Some(shared.take(*most).ok_or(NotTaken::Full)?),
+            Some((shared, most)) => match shared.take(*most) {
+                Some(one) => Some(one),
+                None => {
+                    self.full.add(1);
+                    return Err(Refusal::Overloaded);
+                }
+            },
         };
         match self.gate.refuses(facts) {
             None => Ok(one),
-            Some(refusal) => Err(NotTaken::Refused(refusal)),
+            Some(refusal) => Err(refusal),
         }
     }
 }
@@ -88,6 +90,7 @@ mod tests {
         let gate = gate(2, None);
         let (first, second) = (take(&gate), take(&gate));
         assert!(first.is_some() && second.is_some() && take(&gate).is_none());
+        assert_eq!(gate.full.sum(), 1);
         drop(first);
         assert!(take(&gate).is_some());
     }
