@@ -58,7 +58,10 @@ pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> 
     }
     let (mut header, body) = if query::is_query(session.req_header().uri.path().as_bytes()) {
         let answer = Answer::from(refusal.to_query());
-        (answer_header(&answer)?, Bytes::from(answer.body.into_owned()))
+        (
+            answer_header(&answer)?,
+            Bytes::from(answer.body.into_owned()),
+        )
     } else {
         let page = ctx.settings.error_pages.page(refusal.status());
         (page_header(refusal.status(), &page)?, page)

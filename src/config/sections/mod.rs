@@ -1,6 +1,7 @@
 //! From the document to the model, one function a section. Every default stands here, and
 //! `conf/geogate.toml` shows the same values; a test holds the two together.
 
+mod access;
 mod database;
 mod geo_headers;
 mod limit;

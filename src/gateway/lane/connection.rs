@@ -347,7 +347,13 @@ impl<'g> Connection<'g> {
         let page = settings.error_pages.page(status);
         let allow = || ("Allow", settings.client.methods.allow().to_owned());
         let allow = (status == 405).then(allow);
-        response::write_refusal(out, status, allow.as_slice(), error_page::CONTENT_TYPE, &page);
+        response::write_refusal(
+            out,
+            status,
+            allow.as_slice(),
+            error_page::CONTENT_TYPE,
+            &page,
+        );
         self.state = State::Ending;
         let line = bytes
             .split(|byte| matches!(byte, b'\r' | b'\n'))

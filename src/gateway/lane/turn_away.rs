@@ -23,7 +23,13 @@ pub async fn turn_away(gateway: &Gateway, mut stream: Stream, refusal: &Refusal)
     }
     let (status, mut out) = (refusal.status(), Vec::new());
     let page = gateway.settings().error_pages.page(status);
-    response::write_refusal(&mut out, status, &refusal.lines(), error_page::CONTENT_TYPE, &page);
+    response::write_refusal(
+        &mut out,
+        status,
+        &refusal.lines(),
+        error_page::CONTENT_TYPE,
+        &page,
+    );
     let write = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &out));
     let _ = tokio::time::timeout(PATIENCE, write).await;
     // Closing with a request unread resets the connection, and the client may lose the answer.
