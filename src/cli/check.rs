@@ -7,6 +7,7 @@ use structopt::StructOpt;
 
 use crate::config::model::LogTarget;
 use crate::config::{self, Overrides};
+use crate::gateway::Tls;
 use crate::gateway::access_log::AccessLog;
 use crate::gateway::error_page::ErrorPages;
 use crate::server;
@@ -40,6 +41,15 @@ impl Check {
         if let Err(error) = ErrorPages::load(config.error_page.as_deref()) {
             let file = config.error_page.unwrap_or_default();
             problems.push(format!("error page {}: {error}", file.display()));
+        }
+        match config.tls.as_ref().map(Tls::load) {
+            Some(Ok(tls)) => {
+                for warning in tls.warnings() {
+                    eprintln!("geogate: {warning}");
+                }
+            }
+            Some(Err(error)) => problems.push(error.to_string()),
+            None => {}
         }
         // As `nginx -t`, it makes log files that are not there.
         if let Err(error) = AccessLog::open(&config.access_log) {

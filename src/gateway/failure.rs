@@ -18,6 +18,11 @@ pub fn too_large() -> Box<Error> {
     status_error(413, "the request body is too large")
 }
 
+/// The client is too slow with its request's body.
+pub fn slow_body() -> Box<Error> {
+    status_error(408, "the request body takes too long")
+}
+
 /// An error that a client sees as this status.
 pub fn status_error(status: u16, reason: &'static str) -> Box<Error> {
     let mut error = Error::explain(ErrorType::HTTPStatus(status), reason);

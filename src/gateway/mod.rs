@@ -11,13 +11,18 @@ pub mod drain;
 pub mod error_page;
 mod failure;
 pub mod geo_headers;
+mod hsts;
+mod https;
 pub mod lane;
+mod listeners;
 mod message;
 pub mod metrics;
 mod own;
 pub mod proxy;
+pub mod proxy_protocol;
 mod settings;
 mod shard;
+pub mod tls;
 pub mod upstream;
 
 use std::sync::Arc;
@@ -26,8 +31,8 @@ pub use drain::Drain;
 pub use lane::Lane;
 pub use metrics::Metrics;
 pub use proxy::Proxy;
-
 pub use settings::{Settings, SettingsError};
+pub use tls::Tls;
 
 use arc_swap::{ArcSwap, Guard};
 

@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 
 use super::context::Context;
 use super::error_page;
+use super::https;
 use super::message::{Discard, linger, read_body, send};
 use crate::query::{self, Answer, QueryError};
 
@@ -34,11 +35,25 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
         QueryError::BodyTooLarge.into()
     };
     let header = answer_header(&answer)?;
-    send(session, header, Bytes::copy_from_slice(&answer.body)).await?;
+    send(session, ctx, header, Bytes::copy_from_slice(&answer.body)).await?;
     if !whole {
         linger(session).await;
     }
     Ok(())
+}
+
+/// Sends a client to the same place over TLS.
+pub async fn redirect_to_https(session: &mut Session, ctx: &Context, port: u16) -> Result<()> {
+    read_body(session, ctx.settings.client.max_body_size, &mut Discard).await?;
+    let request = session.req_header();
+    let host = session.get_header_bytes(header::HOST);
+    let Some(location) = https::location(host, request.raw_path(), port) else {
+        return send_page(session, ctx, 400).await;
+    };
+    let mut header = ResponseHeader::build(308, Some(2))?;
+    header.insert_header(header::LOCATION, location)?;
+    header.insert_header(header::CONTENT_LENGTH, 0)?;
+    send(session, ctx, header, Bytes::new()).await
 }
 
 /// Answers with a page after the whole request was read.
@@ -53,7 +68,7 @@ pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Res
     let mut header = ResponseHeader::build(status, Some(4))?;
     header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
     header.insert_header(header::CONTENT_LENGTH, page.len())?;
-    send(session, header, page).await
+    send(session, ctx, header, page).await
 }
 
 fn answer_header(answer: &Answer) -> Result<ResponseHeader> {

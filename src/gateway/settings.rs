@@ -7,15 +7,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
+use super::listeners::Listeners;
+use super::tls::{Tls, TlsError};
 use super::upstream::Pool;
 use crate::config::Config;
-use crate::config::model::{Client, ClientIp};
+use crate::config::model::{Client, ClientIp, Http2};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
+    /// A certificate, a key or the authorities of clients cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The user's error page cannot be read.
     #[error("error page {}: {error}", file.display())]
     ErrorPage {
@@ -29,6 +36,9 @@ pub enum SettingsError {
 
 /// Everything that a configuration says about requests, ready to be used.
 pub struct Settings {
+    pub(super) listeners: Listeners,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) http2: Http2,
     pub(super) client: Client,
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
@@ -37,7 +47,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of `config`. Pools that are the same as `before` are taken over.
+    /// The settings of `config`. Pools that are the same as `before` are taken over, and so are
+    /// listeners, which stay what they were opened as.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -52,7 +63,15 @@ impl Settings {
             file: config.error_page.clone().unwrap_or_default(),
             error,
         })?;
+        let listeners = before.map_or_else(
+            || Listeners::new(&config.server.listen),
+            |before| before.listeners.clone(),
+        );
+        let tls_before = before.and_then(|before| before.tls.as_ref());
         Ok(Settings {
+            listeners,
+            tls: tls(config, tls_before)?,
+            http2: config.http2.clone(),
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
@@ -61,9 +80,34 @@ impl Settings {
         })
     }
 
+    /// What every answer over TLS carries, if anything.
+    #[must_use]
+    pub fn hsts(&self) -> Option<&HeaderValue> {
+        self.tls.as_ref()?.hsts()
+    }
+
+    /// TLS with clients, if it is spoken.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
+    }
+
     /// The upstreams that requests go to, in the order of the configuration.
     #[must_use]
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
+    }
+}
+
+/// The files are read in any case: they may be others by now. Listeners that are there go on
+/// speaking TLS even if a new configuration has none.
+fn tls(config: &Config, before: Option<&Arc<Tls>>) -> Result<Option<Arc<Tls>>, TlsError> {
+    match (&config.tls, before) {
+        (Some(config), Some(before)) if before.is_for(config) => {
+            before.reload()?;
+            Ok(Some(Arc::clone(before)))
+        }
+        (Some(config), _) => Ok(Some(Arc::new(Tls::load(config)?))),
+        (None, before) => Ok(before.cloned()),
     }
 }

@@ -4,10 +4,12 @@
 //! [`Server::run`] serves until a stop is asked for.
 
 mod allocator;
+mod certificates;
 mod database;
 mod error_log;
 mod listen;
 mod stop;
+mod watch;
 
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -112,8 +114,12 @@ impl Server {
         })?;
         let access_log = Arc::new(access_log);
         let drain = Arc::new(Drain::default());
+        let settings = Settings::new(&config, None)?;
+        if let Some(tls) = settings.tls() {
+            tls.warn();
+        }
         let gateway = Gateway::new(
-            Settings::new(&config, None)?,
+            settings,
             Arc::clone(&database),
             Arc::clone(&access_log),
             Arc::clone(&drain),
@@ -144,8 +150,11 @@ impl Server {
         } = self;
         let (databases, geo) = (config.databases.clone(), config.geo.clone());
         let reloader = Reloader::start(databases, geo, database).map_err(ServerError::Thread)?;
+        let certificates =
+            certificates::start(Arc::clone(&gateway)).map_err(ServerError::Thread)?;
         let helpers = Helpers {
             reload: reloader.handle(),
+            certificates,
             access_log: Arc::clone(&access_log),
         };
         let stopping = stop.watch(Arc::clone(&drain), helpers);
@@ -202,8 +211,8 @@ fn load_apart(config: &Config) -> Result<Database, ServerError> {
 
 /// Every address that is listened on.
 fn listeners(config: &Config) -> Vec<SocketAddr> {
-    let admin = config.admin.listen.iter();
-    config.server.listen.iter().chain(admin).copied().collect()
+    let server = config.server.listen.iter().map(|listener| listener.address);
+    server.chain(config.admin.listen.iter().copied()).collect()
 }
 
 /// Waits until the listeners are closed and the requests under way are done. Connections that were
@@ -265,9 +274,11 @@ fn pingora_server(
     let admin = Admin::new(Arc::clone(&gateway));
     let lane = Lane::new(gateway, &server.configuration, idle_timeout);
     let mut service = Service::new("gateway".to_owned(), lane);
-    for address in &config.server.listen {
+    for listener in &config.server.listen {
+        let address = &listener.address;
         // The lane reads and writes whole messages, and pingora's proxy has buffers of its own:
-        // another pair on each connection would only take memory.
+        // another pair on each connection would only take memory. It shakes hands itself, too:
+        // pingora would log every failure as an error of ours.
         let listener = ListenerConfig::tcp(address.to_string())
             .l4_buffer(L4BufferSettings::unbuffered())
             .tcp_socket_options(listen::socket_options(address));

@@ -14,6 +14,7 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::certificates::CertificateReload;
 use super::database::ReloadHandle;
 use super::error_log;
 use crate::gateway::Drain;
@@ -37,6 +38,8 @@ pub enum Stop {
 pub(super) struct Helpers {
     /// HUP.
     pub reload: ReloadHandle,
+    /// HUP, too.
+    pub certificates: CertificateReload,
     /// USR1.
     pub access_log: Arc<AccessLog>,
 }
@@ -180,8 +183,9 @@ async fn signals(helpers: &Helpers) -> ShutdownSignal {
             _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
             _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
             _ = hangup.recv() => {
-                log::info!("HUP: reading the database again; a new configuration needs --upgrade");
+                log::info!("HUP: reading the database and certificates again; a new configuration needs --upgrade");
                 helpers.reload.reload();
+                helpers.certificates.reload();
             }
             _ = user.recv() => {
                 log::info!("USR1: opening the log files again");

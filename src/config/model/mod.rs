@@ -2,16 +2,20 @@
 
 mod database;
 mod geo_headers;
+mod listener;
 mod log;
 mod server;
+mod tls;
 mod upstream;
 
 use std::path::PathBuf;
 
 pub use database::{Database, Geo, Probe, Published};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
+pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
+pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use upstream::{Peer, Upstream};
 
 /// The whole configuration.
@@ -19,6 +23,10 @@ pub use upstream::{Peer, Upstream};
 pub struct Config {
     /// Listeners, threads, process.
     pub server: Server,
+    /// How TLS is spoken; `None` if it is not.
+    pub tls: Option<Tls>,
+    /// How HTTP/2 is spoken.
+    pub http2: Http2,
     /// How a client may connect and what it may send.
     pub client: Client,
     /// Who is believed about a client's address.

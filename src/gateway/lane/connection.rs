@@ -22,6 +22,9 @@ use crate::gateway::{Gateway, error_page};
 use crate::geo::Field;
 use crate::query;
 
+/// How long a client may take to hear that its connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// What comes next on a connection that the lane cannot serve itself any further.
 pub enum Next {
     /// Nothing: it ended.
@@ -70,12 +73,37 @@ pub struct Connection<'g> {
     unsent: BytesMut,
     /// How many requests were served.
     served: u32,
+    /// Whether what is written may wait to be sent, as it does in TLS.
+    is_tls: bool,
+    /// Whether something does.
+    unflushed: bool,
+    /// Whether plain queries are answered here. Where everything is sent elsewhere they are not.
+    answers_queries: bool,
     _open: Open<'g>,
     /// Until the first request is served.
     fresh: Option<Counted>,
     /// When the connection began to wait for what it is waiting for.
     since: Instant,
     state: State,
+}
+
+/// A connection is counted from the moment that it is accepted, whatever comes before its first
+/// request.
+pub struct Arrival<'g> {
+    /// As long as it is open.
+    pub open: Open<'g>,
+    /// Until its first request.
+    pub fresh: Counted,
+}
+
+impl<'g> Arrival<'g> {
+    /// A connection that was just accepted.
+    pub fn new(gateway: &'g Gateway) -> Self {
+        Arrival {
+            open: gateway.metrics.connection(),
+            fresh: gateway.drain.accept(),
+        }
+    }
 }
 
 /// Whether a connection goes on after what is unsent.
@@ -100,20 +128,31 @@ thread_local! {
 }
 
 impl<'g> Connection<'g> {
-    /// A connection that was just accepted.
-    pub fn new(gateway: &'g Gateway, stream: Stream, peer: PeerAddr) -> Self {
+    /// A connection that is ready for its first request.
+    pub fn new(gateway: &'g Gateway, stream: Stream, peer: PeerAddr, arrival: Arrival<'g>) -> Self {
         Connection {
             gateway,
+            is_tls: stream.get_ssl_digest().is_some(),
+            unflushed: false,
+            answers_queries: true,
             stream,
             peer,
             carry: BytesMut::new(),
             unread: false,
             unsent: BytesMut::new(),
             served: 0,
-            _open: gateway.metrics.connection(),
-            fresh: Some(gateway.drain.accept()),
+            _open: arrival.open,
+            fresh: Some(arrival.fresh),
             since: Instant::now(),
             state: State::Open,
+        }
+    }
+
+    /// Leaves queries to the proxy, as all else.
+    pub fn without_queries(self) -> Self {
+        Connection {
+            answers_queries: false,
+            ..self
         }
     }
 
@@ -153,6 +192,9 @@ impl<'g> Connection<'g> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
             if !self.unsent.is_empty() && ready!(self.poll_send(cx)).is_err() {
+                return Poll::Ready(Next::End);
+            }
+            if self.unflushed && ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
             match self.state {
@@ -208,6 +250,13 @@ impl<'g> Connection<'g> {
             Poll::Pending => 0,
         };
         self.unsent.extend_from_slice(&output[sent..]);
+        self.unflushed = self.is_tls;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed = false;
         Poll::Ready(Ok(()))
     }
 
@@ -242,7 +291,8 @@ impl<'g> Connection<'g> {
                         self.refuse(status, rest, start, out);
                         return bytes.len();
                     }
-                    let Some(query) = plain_query(&head, &rest[head.length..]) else {
+                    let query = plain_query(&head, &rest[head.length..]);
+                    let Some(query) = query.filter(|_| self.answers_queries) else {
                         self.state = State::ForProxy(ForProxy::new(&head));
                         return at;
                     };
@@ -273,7 +323,9 @@ impl<'g> Connection<'g> {
         let answer = query::answer(query, &database);
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";
-        response::write(out, &answer, with_body, keep, now);
+        let settings = self.is_tls.then(|| gateway.settings());
+        let hsts = settings.as_ref().and_then(|settings| settings.hsts());
+        response::write(out, &answer, with_body, keep, hsts, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
         if gateway.access_log.is_on() {
             let origin = client_ip::resolve(self.peer, head, &gateway.settings().client_ip);
@@ -309,8 +361,10 @@ impl<'g> Connection<'g> {
     /// Answers a head that nobody should read in one of two ways, and ends the connection.
     fn refuse(&mut self, status: u16, bytes: &[u8], start: Instant, out: &mut Vec<u8>) {
         let gateway = self.gateway;
-        let page = gateway.settings().error_pages.page(status);
-        response::write_refusal(out, status, error_page::CONTENT_TYPE, &page);
+        let settings = gateway.settings();
+        let page = settings.error_pages.page(status);
+        let hsts = settings.hsts().filter(|_| self.is_tls);
+        response::write_refusal(out, status, error_page::CONTENT_TYPE, &page, hsts);
         self.state = State::Ending;
         let line = bytes
             .split(|byte| matches!(byte, b'\r' | b'\n'))
@@ -359,9 +413,17 @@ impl<'g> Connection<'g> {
         Poll::Pending
     }
 
+    /// Says that nothing more comes. In clear text the system does that.
+    pub async fn close(mut self) {
+        if self.is_tls {
+            // It fits the socket's buffer, or the client is past hearing.
+            let _ = tokio::time::timeout(GOODBYE, self.stream.shutdown()).await;
+        }
+    }
+
     fn patience(&self) -> Duration {
         let client = &self.gateway.settings().client;
-        if !self.unsent.is_empty() {
+        if !self.unsent.is_empty() || self.unflushed {
             client.write_timeout
         } else if self.served == 0 || !self.carry.is_empty() {
             client.header_timeout
@@ -377,6 +439,7 @@ impl<'g> Connection<'g> {
             self.refuse(408, &carry, self.since, &mut out);
             // It fits the socket's empty buffer, or the client is past hearing.
             let _ = Pin::new(&mut self.stream).poll_write(cx, &out);
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
         }
     }
 }

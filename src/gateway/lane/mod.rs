@@ -8,7 +8,9 @@
 
 mod boundary;
 mod connection;
+mod entrance;
 mod head;
+mod http2;
 mod kept;
 mod response;
 mod straight;
@@ -24,12 +26,15 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
+use tokio::time::Instant;
 
 use self::boundary::Boundary;
-use self::connection::{Connection, ForProxy, Next};
+use self::connection::{Arrival, Connection, ForProxy, Next};
+use self::entrance::{Entered, enter};
 use self::straight::Straight;
 use super::client_ip::PeerAddr;
 use super::{Gateway, Proxy};
+use crate::config::model::{Listener, Speaks};
 
 /// The door that every connection comes through.
 pub struct Lane {
@@ -65,13 +70,16 @@ impl ServerApp for Lane {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let peer = stream.get_socket_digest().and_then(|digest| {
-            let address = digest.peer_addr()?.as_inet()?;
-            Some(PeerAddr::new(*address))
-        });
+        let peer = peer_of(&stream)?;
+        let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
+        let special = self.gateway.settings().listeners.find(local);
+        let (lane, shutdown) = (Arc::clone(self), shutdown.clone());
         // A task of its own: the one that we are called in keeps room for a TLS handshake, 9 KiB,
         // for as long as it lives.
-        tokio::spawn(Arc::clone(self).serve(stream, peer?, shutdown.clone()));
+        match special {
+            None => tokio::spawn(lane.serve(stream, peer, shutdown)),
+            Some(listener) => tokio::spawn(lane.let_in(listener, stream, peer, shutdown)),
+        };
         None
     }
 
@@ -82,19 +90,63 @@ impl ServerApp for Lane {
 }
 
 impl Lane {
-    /// Serves a connection to its end.
+    /// Serves a connection of a plain listener to its end.
     async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr, shutdown: ShutdownWatch) {
-        let mut connection = Connection::new(&self.gateway, stream, peer);
+        let arrival = Arrival::new(&self.gateway);
+        let connection = Connection::new(&self.gateway, stream, peer, arrival);
+        self.serve_requests(connection, &shutdown).await;
+    }
+
+    /// Serves a connection of a listener that is not plain to its end.
+    async fn let_in(
+        self: Arc<Self>,
+        listener: Listener,
+        stream: Stream,
+        peer: PeerAddr,
+        shutdown: ShutdownWatch,
+    ) {
+        let gateway = &*self.gateway;
+        let arrival = Arrival::new(gateway);
+        let deadline = Instant::now() + gateway.settings().client.header_timeout;
+        // In boxes of their own, so that only what is going on takes room.
+        let entering = Box::pin(enter(gateway, listener, stream, peer, deadline));
+        let Some(Entered { stream, speaks_h2 }) = entering.await else {
+            return;
+        };
+        if speaks_h2 {
+            let proxy = &self.proxy;
+            Box::pin(http2::serve(
+                gateway, proxy, stream, arrival, &shutdown, deadline,
+            ))
+            .await;
+            return;
+        }
+        // It may be somebody else's than the socket's.
+        let Some(peer) = peer_of(&stream) else { return };
+        let mut connection = Connection::new(gateway, stream, peer, arrival);
+        if let Speaks::Redirect { .. } = listener.speaks {
+            connection = connection.without_queries();
+        }
+        Box::pin(self.serve_requests(connection, &shutdown)).await;
+    }
+
+    /// Serves the requests of a connection.
+    async fn serve_requests<'g>(
+        &'g self,
+        mut connection: Connection<'g>,
+        shutdown: &ShutdownWatch,
+    ) {
         let mut timer = std::pin::pin!(tokio::time::sleep(
             self.gateway.settings().client.header_timeout
         ));
         while let Next::Proxy(request) = connection.next(timer.as_mut()).await {
             // In a box of its own, or every idle connection would keep room for a proxied request.
-            match Box::pin(self.hand_over(connection, request, &shutdown)).await {
+            match Box::pin(self.hand_over(connection, request, shutdown)).await {
                 Some(back) => connection = back,
                 None => return,
             }
         }
+        connection.close().await;
     }
 
     /// Lets the proxy serve one request; the connection afterwards, if it can carry another.
@@ -149,4 +201,11 @@ fn session(stream: Stream, read: BytesMut, requests_left: u32) -> ServerSession 
     session.set_pipelined_prefix(read);
     session.set_keepalive_reuses_remaining(Some(requests_left));
     session
+}
+
+/// Who is at the other end.
+fn peer_of(stream: &Stream) -> Option<PeerAddr> {
+    let digest = stream.get_socket_digest()?;
+    let address = digest.peer_addr()?.as_inet()?;
+    Some(PeerAddr::new(*address))
 }

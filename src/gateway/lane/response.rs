@@ -6,10 +6,19 @@
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::HeaderValue;
+
 use crate::query::{self, Answer};
 
 /// Appends a response. Without a body it is the answer to `HEAD`.
-pub fn write(out: &mut Vec<u8>, answer: &Answer, with_body: bool, keep: bool, now: SystemTime) {
+pub fn write(
+    out: &mut Vec<u8>,
+    answer: &Answer,
+    with_body: bool,
+    keep: bool,
+    hsts: Option<&HeaderValue>,
+    now: SystemTime,
+) {
     start(out, answer.status);
     if answer.names_methods() {
         line(out, b"Allow", query::METHODS.as_bytes());
@@ -20,14 +29,20 @@ pub fn write(out: &mut Vec<u8>, answer: &Answer, with_body: bool, keep: bool, no
         out.extend_from_slice(itoa::Buffer::new().format(answer.body.len()).as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    end(out, keep, now);
+    end(out, keep, hsts, now);
     if with_body {
         out.extend_from_slice(&answer.body);
     }
 }
 
 /// Appends a page for a request that was refused; the connection ends after it.
-pub fn write_refusal(out: &mut Vec<u8>, status: u16, media_type: &str, page: &[u8]) {
+pub fn write_refusal(
+    out: &mut Vec<u8>,
+    status: u16,
+    media_type: &str,
+    page: &[u8],
+    hsts: Option<&HeaderValue>,
+) {
     start(out, status);
     line(out, b"Content-Type", media_type.as_bytes());
     line(
@@ -35,7 +50,7 @@ pub fn write_refusal(out: &mut Vec<u8>, status: u16, media_type: &str, page: &[u
         b"Content-Length",
         itoa::Buffer::new().format(page.len()).as_bytes(),
     );
-    end(out, false, SystemTime::now());
+    end(out, false, hsts, SystemTime::now());
     out.extend_from_slice(page);
 }
 
@@ -62,7 +77,10 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn end(out: &mut Vec<u8>, keep: bool, now: SystemTime) {
+fn end(out: &mut Vec<u8>, keep: bool, hsts: Option<&HeaderValue>, now: SystemTime) {
+    if let Some(hsts) = hsts {
+        line(out, b"Strict-Transport-Security", hsts.as_bytes());
+    }
     out.extend_from_slice(b"Date: ");
     with_date(now, |date| out.extend_from_slice(date.as_bytes()));
     out.extend_from_slice(if keep {

@@ -4,6 +4,7 @@
 //! file waits for a new one. They have a low priority: clients come first. Whatever is wrong with
 //! a new database, the one before serves on, and the log and the metrics say so.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -11,17 +12,11 @@ use std::time::{Duration, Instant};
 use notify::RecommendedWatcher;
 
 use super::fetch::{Download, FetchError, Fetcher};
-use super::watch::Files;
 use super::{DatabaseError, acceptance, load_downloaded};
 use crate::config::model::{Database as Source, Geo, Published};
 use crate::geo::{Database, Live};
 use crate::server::allocator;
-
-/// How long files must have been left alone before they are read: a copy takes many steps.
-const QUIET: Duration = Duration::from_millis(300);
-
-/// Files that are never left alone are read after this long.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::server::watch::{Files, Fingerprint, PATIENCE};
 
 /// The longest wait before a published file is looked for after a start, or again after a failure.
 const SOON: Duration = Duration::from_secs(60);
@@ -71,7 +66,7 @@ impl Reloader {
     /// If the system refuses a thread.
     pub fn start(sources: Vec<Source>, geo: Geo, live: Arc<Live>) -> std::io::Result<Self> {
         let (events, heard) = channel();
-        let files = Files::new(&sources, &geo);
+        let files = files(&sources, &geo);
         let watcher = geo.watch.then(|| watch(&files, events.clone())).flatten();
         let mut fetchers = Vec::new();
         for (number, source) in sources.iter().enumerate() {
@@ -107,6 +102,16 @@ impl Reloader {
     }
 }
 
+/// All files that a database is read from.
+fn files(sources: &[Source], geo: &Geo) -> Files {
+    let databases = sources.iter().filter_map(Source::file);
+    let mut files: Vec<_> = databases.map(Path::to_owned).collect();
+    if let Some(folder) = &geo.codes {
+        files.extend(crate::geo::codes::FILES.map(|file| folder.join(file)));
+    }
+    Files::new(files)
+}
+
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let nicely = || {
         // On Linux it is the calling thread's alone. Without it, clients notice a reload more.
@@ -138,7 +143,7 @@ struct Work {
     live: Arc<Live>,
     files: Files,
     /// The files' fingerprints when they were read last.
-    known: Vec<super::watch::Fingerprint>,
+    known: Vec<Fingerprint>,
 }
 
 impl Work {
@@ -150,7 +155,8 @@ impl Work {
                     if self.files.fingerprints() == self.known {
                         continue;
                     }
-                    next = self.wait_for_quiet(events);
+                    let is_change = |event: &Event| matches!(event, Event::Changed);
+                    next = self.files.wait_for_quiet(events, is_change);
                     None
                 }
                 Event::Asked => None,
@@ -164,26 +170,6 @@ impl Work {
                 self.live.note_refused();
             }
         }
-    }
-
-    /// Waits until the files have been left alone for a while; what else was heard meanwhile. Their
-    /// neighbours, a log perhaps, may go on changing.
-    fn wait_for_quiet(&self, events: &Receiver<Event>) -> Option<Event> {
-        let start = Instant::now();
-        let (mut since, mut last) = (start, self.files.fingerprints());
-        while since.elapsed() < QUIET && start.elapsed() < PATIENCE {
-            match events.recv_timeout(QUIET.saturating_sub(since.elapsed())) {
-                Ok(Event::Changed) => {
-                    let now = self.files.fingerprints();
-                    if now != last {
-                        (since, last) = (Instant::now(), now);
-                    }
-                }
-                Ok(event) => return Some(event),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
-            }
-        }
-        None
     }
 
     fn reload(&mut self, download: Option<(usize, Download)>) {
