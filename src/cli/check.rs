@@ -7,9 +7,7 @@ use structopt::StructOpt;
 
 use crate::config::model::LogTarget;
 use crate::config::{self, Overrides};
-use crate::gateway::Tls;
-use crate::gateway::access_log::AccessLog;
-use crate::gateway::error_page::ErrorPages;
+use crate::gateway::Settings;
 use crate::server;
 
 #[derive(StructOpt, Debug)]
@@ -38,22 +36,15 @@ impl Check {
             }
             Err(error) => problems.push(error.to_string()),
         }
-        if let Err(error) = ErrorPages::load(config.error_page.as_deref()) {
-            let file = config.error_page.unwrap_or_default();
-            problems.push(format!("error page {}: {error}", file.display()));
-        }
-        match config.tls.as_ref().map(Tls::load) {
-            Some(Ok(tls)) => {
-                for warning in tls.warnings() {
+        // As `nginx -t`, it makes log files that are not there.
+        match Settings::new(&config, None) {
+            Ok(settings) => {
+                let warnings = settings.tls().map(|tls| tls.warnings());
+                for warning in warnings.unwrap_or_default() {
                     eprintln!("geogate: {warning}");
                 }
             }
-            Some(Err(error)) => problems.push(error.to_string()),
-            None => {}
-        }
-        // As `nginx -t`, it makes log files that are not there.
-        if let Err(error) = AccessLog::open(&config.access_log) {
-            problems.push(format!("access log: {error}"));
+            Err(error) => problems.push(error.to_string()),
         }
         if let LogTarget::File(file) = &config.error_log.target
             && let Err(error) = server::open_error_log(file)

@@ -1,5 +1,7 @@
 //! From clear text to TLS: where a request is sent that came by a listener which only redirects.
 
+use super::strict;
+
 /// Where the authorities of ACME look for the answers to their challenges (RFC 8555, 8.3). They ask
 /// in clear text, so these requests go on as on any listener.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -27,27 +29,17 @@ pub fn location(host: &[u8], target: &[u8], port: u16) -> Option<Vec<u8>> {
     Some(location)
 }
 
-/// The host without its port: a name, an IPv4 address, or an IPv6 address in brackets.
+/// The host without its port.
 fn host_name(host: &[u8]) -> Option<&str> {
+    if !strict::is_authority(host) {
+        return None;
+    }
     let text = std::str::from_utf8(host).ok()?;
-    let (name, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let end = rest.find(']')?;
-            let _: std::net::Ipv6Addr = rest[..end].parse().ok()?;
-            text.split_at(end + 2)
-        }
-        None => {
-            let name = text.split(':').next()?;
-            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if name.is_empty() || name.len() > 253 || !name.bytes().all(is_part) {
-                return None;
-            }
-            text.split_at(name.len())
-        }
+    let end = match text.find(']') {
+        Some(bracket) => bracket + 1,
+        None => text.find(':').unwrap_or(text.len()),
     };
-    let digits = port.strip_prefix(':').unwrap_or(port);
-    let is_port = port.is_empty() || (digits.len() < port.len() && digits.len() <= 5);
-    (is_port && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
+    Some(&text[..end])
 }
 
 #[cfg(test)]

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::access_log::AccessLog;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
 use super::listeners::Listeners;
 use super::tls::{Tls, TlsError};
 use super::upstream::Pool;
 use crate::config::Config;
-use crate::config::model::{Client, ClientIp, Http2};
+use crate::config::model::{self, Client, ClientIp, Http2};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,15 @@ pub enum SettingsError {
     /// A certificate, a key or the authorities of clients cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The access log cannot be opened.
+    #[error("access log: {}: {error}", target.display())]
+    AccessLog {
+        /// The file.
+        target: PathBuf,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
     /// The user's error page cannot be read.
     #[error("error page {}: {error}", file.display())]
     ErrorPage {
@@ -44,11 +54,12 @@ pub struct Settings {
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) error_pages: ErrorPages,
+    pub(super) access_log: Arc<AccessLog>,
 }
 
 impl Settings {
-    /// The settings of `config`. Pools that are the same as `before` are taken over, and so are
-    /// listeners, which stay what they were opened as.
+    /// The settings of `config`. Pools and the log are taken over from `before` if they are the same,
+    /// and listeners in any case: they stay what they were opened as.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -58,6 +69,7 @@ impl Settings {
             let same = pools.iter().find(|pool| pool.is_for(upstream));
             same.map_or_else(|| Arc::new(Pool::new(upstream)), Arc::clone)
         };
+        let access_log = access_log(&config.access_log, before)?;
         let error_pages = ErrorPages::load(config.error_page.as_deref());
         let error_pages = error_pages.map_err(|error| SettingsError::ErrorPage {
             file: config.error_page.clone().unwrap_or_default(),
@@ -77,6 +89,7 @@ impl Settings {
             location_headers: LocationHeaders::new(&config.geo_headers),
             pools: config.upstreams.iter().map(pool).collect(),
             error_pages,
+            access_log,
         })
     }
 
@@ -97,17 +110,40 @@ impl Settings {
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
     }
+
+    /// The log of requests.
+    #[must_use]
+    pub fn access_log(&self) -> &Arc<AccessLog> {
+        &self.access_log
+    }
+}
+
+fn access_log(
+    config: &model::AccessLog,
+    before: Option<&Settings>,
+) -> Result<Arc<AccessLog>, SettingsError> {
+    let same = before.filter(|before| before.access_log.is_for(config));
+    if let Some(before) = same {
+        return Ok(Arc::clone(&before.access_log));
+    }
+    let opened = AccessLog::open(config).map(Arc::new);
+    opened.map_err(|error| SettingsError::AccessLog {
+        target: match &config.target {
+            model::LogTarget::File(file) => file.clone(),
+            model::LogTarget::Off | model::LogTarget::Standard => PathBuf::new(),
+        },
+        error,
+    })
 }
 
 /// The files are read in any case: they may be others by now. Listeners that are there go on
 /// speaking TLS even if a new configuration has none.
 fn tls(config: &Config, before: Option<&Arc<Tls>>) -> Result<Option<Arc<Tls>>, TlsError> {
-    match (&config.tls, before) {
-        (Some(config), Some(before)) if before.is_for(config) => {
-            before.reload()?;
-            Ok(Some(Arc::clone(before)))
-        }
-        (Some(config), _) => Ok(Some(Arc::new(Tls::load(config)?))),
-        (None, before) => Ok(before.cloned()),
+    match &config.tls {
+        Some(config) => Ok(Some(Arc::new(Tls::load(
+            config,
+            before.map(AsRef::as_ref),
+        )?))),
+        None => Ok(before.cloned()),
     }
 }

@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use super::connection::Arrival;
-use super::head::HEAD_LIMIT;
 use crate::gateway::{Gateway, Proxy};
 
 /// How many requests of a connection may be wrong in a way that ends them before they begin.
@@ -40,7 +39,10 @@ pub async fn serve(
         let settings = gateway.settings();
         (
             settings.client.clone(),
-            options(settings.http2.max_concurrent_streams),
+            options(
+                settings.http2.max_concurrent_streams,
+                settings.client.max_header_size,
+            ),
         )
     };
     let Arrival { open: _open, fresh } = arrival;
@@ -105,9 +107,9 @@ pub async fn serve(
 }
 
 /// pingora's own are what its advisories ask for; these are stricter.
-fn options(streams: u32) -> H2Options {
+fn options(streams: u32, headers: usize) -> H2Options {
     let mut options = default_h2_options();
-    options.max_header_list_size(HEAD_LIMIT as u32);
+    options.max_header_list_size(headers as u32);
     options.max_concurrent_streams(streams);
     options
 }

@@ -40,10 +40,14 @@ pub fn write_refusal(
     out: &mut Vec<u8>,
     status: u16,
     media_type: &str,
-    page: &[u8],
+    allow: Option<&str>,
     hsts: Option<&HeaderValue>,
+    page: &[u8],
 ) {
     start(out, status);
+    if let Some(methods) = allow {
+        line(out, b"Allow", methods.as_bytes());
+    }
     line(out, b"Content-Type", media_type.as_bytes());
     line(
         out,

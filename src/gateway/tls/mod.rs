@@ -42,13 +42,17 @@ struct Current {
 }
 
 impl Tls {
-    /// Reads all files.
+    /// Reads all files. Sessions of `before` go on if it is of the same configuration.
     ///
     /// # Errors
     /// If a file cannot be read or used.
-    pub fn load(config: &model::Tls) -> Result<Self, TlsError> {
-        let tickets = config.session_tickets.then(ring::Ticketer::new);
-        let tickets = tickets.transpose().map_err(TlsError::Unusable)?;
+    pub fn load(config: &model::Tls, before: Option<&Tls>) -> Result<Self, TlsError> {
+        let same = before.filter(|before| before.config == *config);
+        let tickets = match (same, config.session_tickets) {
+            (Some(before), _) => before.tickets.clone(),
+            (None, true) => Some(ring::Ticketer::new().map_err(TlsError::Unusable)?),
+            (None, false) => None,
+        };
         let current = Current::load(config, tickets.clone())?;
         Ok(Tls {
             config: config.clone(),
@@ -94,12 +98,6 @@ impl Tls {
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.config.watch
-    }
-
-    /// Whether it was made of the same configuration.
-    #[must_use]
-    pub fn is_for(&self, config: &model::Tls) -> bool {
-        self.config == *config
     }
 
     /// What every answer over TLS carries, if anything.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SignatureAlgorithm,
 };
+use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -91,16 +92,16 @@ impl Authority {
         roots
     }
 
-    /// A client that believes this authority and offers these protocols.
+    /// A client that believes this authority and offers these protocols. Each of its handshakes is
+    /// a whole one.
     pub fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
-        self.client_with(
-            protocols,
-            &[&rustls::version::TLS12, &rustls::version::TLS13],
-            None,
-        )
+        let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
+        let mut config = (*self.client_with(protocols, &versions, None)).clone();
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
     }
 
-    /// As [`Authority::client`], with these versions and a certificate.
+    /// As [`Authority::client`], with these versions and a certificate; it takes up sessions.
     pub fn client_with(
         &self,
         protocols: &[&str],
