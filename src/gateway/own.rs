@@ -51,7 +51,7 @@ pub async fn redirect_to_https(session: &mut Session, ctx: &Context, port: u16) 
         return send_page(session, ctx, 400).await;
     };
     let mut header = ResponseHeader::build(308, Some(2))?;
-    header.insert_header(header::LOCATION, location)?;
+    header.insert_header("Location", location)?;
     header.insert_header(header::CONTENT_LENGTH, 0)?;
     send(session, ctx, header, Bytes::new()).await
 }

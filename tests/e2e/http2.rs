@@ -85,9 +85,9 @@ impl Setup {
 fn requests_are_proxied() {
     let setup = Setup::new("");
     let mut client = setup.client();
-    assert_eq!(client.max_requests(), 128);
     let answer = client.get("https://localhost/here?a=b", &[("x-mine", "1")]);
     assert_eq!(answer.status, 200);
+    assert_eq!(client.max_requests(), 128);
     let sent = setup.origin.last();
     assert_eq!(sent.line, "GET /here?a=b HTTP/1.1");
     for (name, value) in [

@@ -141,7 +141,8 @@ fn a_header_is_read_only_where_it_is_required() {
     ] {
         let mut client = gateway.client();
         client.send([start, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"].concat());
-        assert_eq!(client.response().status, 400);
+        // No target, and no version, that there is.
+        assert!(matches!(client.response().status, 400 | 505));
         assert!(client.is_closed());
     }
     assert!(origin.requests().is_empty());

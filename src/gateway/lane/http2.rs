@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use super::connection::Arrival;
+use crate::gateway::metrics::Refused;
 use crate::gateway::{Gateway, Proxy};
 
 /// How many requests of a connection may be wrong in a way that ends them before they begin.
@@ -48,9 +49,11 @@ pub async fn serve(
     let Arrival { open: _open, fresh } = arrival;
     let mut fresh = Some(fresh);
     let digest = Arc::new(digest_of(&stream));
-    let Ok(Ok(mut connection)) = timeout_at(deadline, handshake(stream, Some(options))).await
-    else {
-        return;
+    let begun = timeout_at(deadline, handshake(stream, Some(options))).await;
+    let mut connection = match begun {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(_)) => return,
+        Err(_) => return gateway.metrics.refused(Refused::Slow),
     };
     let mut stopping = shutdown.clone();
     let mut requests = JoinSet::new();

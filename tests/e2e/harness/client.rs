@@ -188,6 +188,15 @@ impl Client {
         }
     }
 
+    /// Reads until the connection ends, well or not.
+    pub fn wait_for_end(&mut self) {
+        while self
+            .stream
+            .read(&mut [0; 64])
+            .is_ok_and(|length| length > 0)
+        {}
+    }
+
     /// Whether the other end breaks the session off instead of answering.
     pub fn fails(&mut self) -> bool {
         self.stream.read(&mut [0]).is_err()
