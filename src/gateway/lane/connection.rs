@@ -133,12 +133,18 @@ thread_local! {
 
 impl<'g> Connection<'g> {
     /// A connection that is ready for its first request.
-    pub fn new(gateway: &'g Gateway, stream: Stream, peer: PeerAddr, arrival: Arrival<'g>) -> Self {
+    pub fn new(
+        gateway: &'g Gateway,
+        stream: Stream,
+        peer: PeerAddr,
+        arrival: Arrival<'g>,
+        answers_queries: bool,
+    ) -> Self {
         Connection {
             gateway,
             is_tls: stream.get_ssl_digest().is_some(),
             unflushed: false,
-            answers_queries: true,
+            answers_queries,
             stream,
             peer,
             carry: BytesMut::new(),
@@ -150,14 +156,6 @@ impl<'g> Connection<'g> {
             fresh: Some(arrival.fresh),
             since: Instant::now(),
             state: State::Open,
-        }
-    }
-
-    /// Leaves queries to the proxy, as all else.
-    pub fn without_queries(self) -> Self {
-        Connection {
-            answers_queries: false,
-            ..self
         }
     }
 
@@ -347,12 +345,18 @@ impl<'g> Connection<'g> {
         self.served += 1;
         self.fresh = None;
         let database = gateway.database.load();
-        let answer = query::answer(query, &database);
+        let header = |name: &str| head.value(name);
+        let settings = gateway.settings();
+        let refusal = settings.refuses_query(self.peer, head, &header, &database);
+        let answer = match &refusal {
+            None => query::answer(query, &database),
+            Some(refusal) => refusal.to_query().into(),
+        };
+        let mut lines = refusal.map_or_else(Vec::new, |refusal| refusal.lines());
+        lines.extend(settings.hsts_line(self.is_tls));
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";
-        let settings = gateway.settings();
-        let hsts = settings.hsts().filter(|_| self.is_tls);
-        response::write(out, &answer, with_body, keep, hsts, now);
+        response::write(out, &answer, &lines, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
         if settings.access_log.is_on() {
             let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
@@ -390,10 +394,11 @@ impl<'g> Connection<'g> {
         let gateway = self.gateway;
         let settings = gateway.settings();
         let page = settings.error_pages.page(status);
-        let allow = (status == 405).then(|| settings.client.methods.allow());
-        let hsts = settings.hsts().filter(|_| self.is_tls);
-        let kind = error_page::CONTENT_TYPE;
-        response::write_refusal(out, status, kind, allow, hsts, &page);
+        let mut lines: Vec<_> = settings.hsts_line(self.is_tls).into_iter().collect();
+        if status == 405 {
+            lines.push(("Allow", settings.client.methods.allow().to_owned()));
+        }
+        response::write_refusal(out, status, &lines, error_page::CONTENT_TYPE, &page);
         self.state = State::Ending;
         let line = bytes
             .split(|byte| matches!(byte, b'\r' | b'\n'))

@@ -17,6 +17,7 @@ mod http2;
 mod kept;
 mod response;
 mod straight;
+mod turn_away;
 
 pub(super) use self::chunks::Malformed;
 
@@ -36,6 +37,7 @@ use self::boundary::Boundary;
 use self::connection::{Arrival, Connection, ForProxy, Next};
 use self::entrance::{Entered, enter};
 use self::straight::Straight;
+use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;
 use super::{Gateway, Proxy};
 use crate::config::model::{Listener, Speaks};
@@ -96,9 +98,12 @@ impl ServerApp for Lane {
 impl Lane {
     /// Serves a connection of a plain listener to its end.
     async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr, shutdown: ShutdownWatch) {
+        if let Err(refusal) = self.gateway.has_room() {
+            return turn_away(&self.gateway, stream, &refusal).await;
+        }
         let arrival = Arrival::new(&self.gateway);
-        let connection = Connection::new(&self.gateway, stream, peer, arrival);
-        self.serve_requests(connection, &shutdown).await;
+        self.serve_http1(stream, peer, arrival, true, &shutdown)
+            .await;
     }
 
     /// Serves a connection of a listener that is not plain to its end.
@@ -110,6 +115,10 @@ impl Lane {
         shutdown: ShutdownWatch,
     ) {
         let gateway = &*self.gateway;
+        if gateway.has_room().is_err() {
+            // To say so would take what there is too little of.
+            return;
+        }
         let arrival = Arrival::new(gateway);
         let deadline = Instant::now() + gateway.settings().client.header_timeout;
         // In boxes of their own, so that only what is going on takes room.
@@ -117,29 +126,34 @@ impl Lane {
         let Some(Entered { stream, speaks_h2 }) = entering.await else {
             return;
         };
-        if speaks_h2 {
-            let proxy = &self.proxy;
-            Box::pin(http2::serve(
-                gateway, proxy, stream, arrival, &shutdown, deadline,
-            ))
-            .await;
-            return;
-        }
         // It may be somebody else's than the socket's.
         let Some(peer) = peer_of(&stream) else { return };
-        let mut connection = Connection::new(gateway, stream, peer, arrival);
-        if let Speaks::Redirect { .. } = listener.speaks {
-            connection = connection.without_queries();
+        if speaks_h2 {
+            let Ok(_share) = gateway.share_of(peer) else {
+                return;
+            };
+            let serving = http2::serve(gateway, &self.proxy, stream, arrival, &shutdown, deadline);
+            Box::pin(serving).await;
+        } else {
+            let queries = !matches!(listener.speaks, Speaks::Redirect { .. });
+            Box::pin(self.serve_http1(stream, peer, arrival, queries, &shutdown)).await;
         }
-        Box::pin(self.serve_requests(connection, &shutdown)).await;
     }
 
-    /// Serves the requests of a connection.
-    async fn serve_requests<'g>(
+    /// Serves the requests of a connection; plain queries at once, if they are to be.
+    async fn serve_http1<'g>(
         &'g self,
-        mut connection: Connection<'g>,
+        stream: Stream,
+        peer: PeerAddr,
+        arrival: Arrival<'g>,
+        queries: bool,
         shutdown: &ShutdownWatch,
     ) {
+        let _share = match self.gateway.share_of(peer) {
+            Ok(share) => share,
+            Err(refusal) => return turn_away(&self.gateway, stream, &refusal).await,
+        };
+        let mut connection = Connection::new(&self.gateway, stream, peer, arrival, queries);
         let mut timer = std::pin::pin!(tokio::time::sleep(
             self.gateway.settings().client.header_timeout
         ));

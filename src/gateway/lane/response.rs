@@ -6,17 +6,18 @@
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::HeaderValue;
-
 use crate::query::{self, Answer};
+
+/// Header lines that not every response has.
+pub type Lines = [(&'static str, String)];
 
 /// Appends a response. Without a body it is the answer to `HEAD`.
 pub fn write(
     out: &mut Vec<u8>,
     answer: &Answer,
+    lines: &Lines,
     with_body: bool,
     keep: bool,
-    hsts: Option<&HeaderValue>,
     now: SystemTime,
 ) {
     start(out, answer.status);
@@ -29,32 +30,24 @@ pub fn write(
         out.extend_from_slice(itoa::Buffer::new().format(answer.body.len()).as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    end(out, keep, hsts, now);
+    more(out, lines);
+    end(out, keep, now);
     if with_body {
         out.extend_from_slice(&answer.body);
     }
 }
 
 /// Appends a page for a request that was refused; the connection ends after it.
-pub fn write_refusal(
-    out: &mut Vec<u8>,
-    status: u16,
-    media_type: &str,
-    allow: Option<&str>,
-    hsts: Option<&HeaderValue>,
-    page: &[u8],
-) {
+pub fn write_refusal(out: &mut Vec<u8>, status: u16, lines: &Lines, media_type: &str, page: &[u8]) {
     start(out, status);
-    if let Some(methods) = allow {
-        line(out, b"Allow", methods.as_bytes());
-    }
     line(out, b"Content-Type", media_type.as_bytes());
     line(
         out,
         b"Content-Length",
         itoa::Buffer::new().format(page.len()).as_bytes(),
     );
-    end(out, false, hsts, SystemTime::now());
+    more(out, lines);
+    end(out, false, SystemTime::now());
     out.extend_from_slice(page);
 }
 
@@ -81,10 +74,13 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn end(out: &mut Vec<u8>, keep: bool, hsts: Option<&HeaderValue>, now: SystemTime) {
-    if let Some(hsts) = hsts {
-        line(out, b"Strict-Transport-Security", hsts.as_bytes());
+fn more(out: &mut Vec<u8>, lines: &Lines) {
+    for (name, value) in lines {
+        line(out, name.as_bytes(), value.as_bytes());
     }
+}
+
+fn end(out: &mut Vec<u8>, keep: bool, now: SystemTime) {
     out.extend_from_slice(b"Date: ");
     with_date(now, |date| out.extend_from_slice(date.as_bytes()));
     out.extend_from_slice(if keep {
