@@ -192,6 +192,22 @@ impl<'d> Section<'d> {
         items.iter().map(Item::section).collect()
     }
 
+    /// All keys with their values, where the keys are the user's own.
+    pub(super) fn entries(&self) -> Vec<(&'d str, Item<'d>)> {
+        let pairs = self.table.into_iter().flat_map(DeTable::iter);
+        let entries = pairs.map(|(key, value)| {
+            let name: &str = key.get_ref();
+            let item = Item {
+                text: self.text,
+                path: self.path_to(name),
+                value,
+                problems: self.problems,
+            };
+            (name, item)
+        });
+        entries.collect()
+    }
+
     /// Notes a problem with the section itself or with one of its keys.
     pub(super) fn note(&self, key: &str, reason: impl Into<String>) {
         let path = if key.is_empty() {

@@ -7,10 +7,12 @@ use std::time::Instant;
 use pingora::Result;
 
 use super::client_ip::Origin;
+use super::compression::Encoder;
 use super::drain::Counted;
 use super::failure::status_error;
 use super::upstream::{ConnectionKind, Pool};
 use super::{Gateway, Settings};
+use crate::config::model::Compression;
 use crate::geo::{Database, Place};
 
 /// What is known of one request that the proxy serves.
@@ -32,6 +34,8 @@ pub struct Context {
     pub upstream_start: Option<Instant>,
     /// Bytes of the request's body that passed.
     pub body_bytes: u64,
+    /// What the response's body goes through, if it is compressed.
+    pub encoder: Option<Box<Encoder>>,
     _under_way: Counted,
 }
 
@@ -58,6 +62,7 @@ impl Context {
             refresh: Refresh::Unused,
             upstream_start: None,
             body_bytes: 0,
+            encoder: None,
             _under_way: gateway.drain.enter(),
         }
     }
@@ -72,6 +77,12 @@ impl Context {
     /// Where the client is.
     pub fn place(&self) -> Option<Place<'_>> {
         self.place.map(|number| self.database.place(number))
+    }
+
+    /// How the response is compressed, if it may be.
+    pub fn compression(&self) -> Option<&Compression> {
+        let compression = &self.settings.compression;
+        compression.enabled.then_some(compression)
     }
 
     /// The peer for the next try of a request, and whether a kept connection to it will do.

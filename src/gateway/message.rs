@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, Version, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -27,7 +27,8 @@ pub async fn read_body(
     body: &mut (impl Extend<u8> + Send),
 ) -> Result<bool> {
     let expect = session.get_header_bytes(header::EXPECT);
-    if expect.eq_ignore_ascii_case(b"100-continue") {
+    let can_wait = session.req_header().version != Version::HTTP_10;
+    if can_wait && expect.eq_ignore_ascii_case(b"100-continue") {
         session
             .as_downstream_mut()
             .write_continue_response()
@@ -58,6 +59,13 @@ pub async fn linger(session: &mut Session) {
     };
     // Out of time or not, the connection is closed next.
     let _ = tokio::time::timeout(LINGER_TIME, read).await;
+}
+
+/// What was written, if it answers the request: a hint or an invitation to send the body does not.
+pub fn answer_of(written: Option<&ResponseHeader>) -> Option<&ResponseHeader> {
+    written.filter(|response| {
+        !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
+    })
 }
 
 /// Sends a whole response; the body of one to `HEAD` stays here.

@@ -6,10 +6,12 @@
 
 pub mod access_log;
 pub mod client_ip;
+mod compression;
 mod context;
 pub mod drain;
 pub mod error_page;
 mod failure;
+mod files;
 pub mod geo_headers;
 pub mod lane;
 mod message;

@@ -4,7 +4,7 @@
 //! calls the phases, or the lane's straight path does.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,10 +16,11 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
+use super::compression;
 use super::context::{Context, Refresh};
 use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
-use super::message::linger;
+use super::message::{answer_of, linger};
 use super::metrics::Kind;
 use super::{Gateway, Settings, own};
 use crate::geo::Field;
@@ -127,7 +128,7 @@ impl ProxyHttp for Proxy {
     async fn response_filter(
         &self,
         session: &mut Session,
-        _upstream_response: &mut ResponseHeader,
+        upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
         if let (Some(pool), Some(peer)) = (&ctx.pool, ctx.tried.last()) {
@@ -136,7 +137,41 @@ impl ProxyHttp for Proxy {
         if self.drain.is_draining() {
             session.set_keepalive(None);
         }
+        if session.req_header().version == http::Version::HTTP_10 {
+            without_chunks(session, upstream_response);
+        }
+        if let Some(config) = ctx.compression() {
+            ctx.encoder = compression::begin(config, session.req_header(), upstream_response)?;
+        }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if let Some(encoder) = &mut ctx.encoder {
+            let piece = body.take().unwrap_or_default();
+            *body = Some(encoder.encode(&piece, end_of_stream)?);
+        }
+        Ok(None)
+    }
+
+    /// Trailers have no place behind a body that was compressed: the rest of it is sent instead.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        let rest = ctx
+            .encoder
+            .as_mut()
+            .map(|encoder| encoder.encode(b"", true));
+        rest.transpose()
     }
 
     /// Nothing was sent yet, so any request may go to another peer.
@@ -163,7 +198,7 @@ impl ProxyHttp for Proxy {
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
         let downstream = session.as_downstream();
-        let unanswered = downstream.response_written().is_none();
+        let unanswered = answer_of(downstream.response_written()).is_none();
         let may_repeat = unanswered
             && downstream.req_header().method.is_idempotent()
             && !downstream.retry_buffer_truncated();
@@ -187,7 +222,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> FailToProxy {
         let status = status_of(error);
-        if status != CLIENT_LEFT && session.response_written().is_none() {
+        if status != CLIENT_LEFT && answer_of(session.response_written()).is_none() {
             session.set_keepalive(None);
             if let Err(error) = own::send_page(session, ctx, status).await {
                 log::debug!("the client left before its error page: {error}");
@@ -232,13 +267,17 @@ impl Proxy {
         session.set_total_drain_timeout(Some(client.read_timeout));
         let keep = !self.drain.is_draining() && may_keep(session.req_header());
         session.set_keepalive(keep.then_some(client.keepalive_timeout.as_secs()));
+        if session.req_header().version == http::Version::HTTP_10 {
+            // It would take a hint for the answer.
+            session.as_downstream_mut().set_ignore_info_resp(true);
+        }
     }
 
     fn log_access(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
         // A connection without an address has nothing that could be logged of it.
         let Some(origin) = &ctx.origin else { return };
         let request = session.req_header();
-        let written = session.response_written();
+        let written = answer_of(session.response_written());
         let status = written.map(|response| response.status.as_u16());
         let header = |name| {
             request
@@ -298,6 +337,14 @@ fn may_keep(request: &RequestHeader) -> bool {
     let asks = request.headers.get(header::CONNECTION);
     let asks = asks.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
     request.version != http::Version::HTTP_10 || asks
+}
+
+/// A client of HTTP/1.0 knows no chunks. If there is no length either, its connection tells the end.
+fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
+    response.remove_header(&header::TRANSFER_ENCODING);
+    if !response.headers.contains_key(header::CONTENT_LENGTH) {
+        session.set_keepalive(None);
+    }
 }
 
 fn scheme(session: &Session) -> Scheme {

@@ -11,7 +11,7 @@ use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
 use super::upstream::Pool;
 use crate::config::Config;
-use crate::config::model::{Client, ClientIp};
+use crate::config::model::{Client, ClientIp, Compression};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,7 @@ pub struct Settings {
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) error_pages: ErrorPages,
+    pub(super) compression: Compression,
 }
 
 impl Settings {
@@ -58,6 +59,7 @@ impl Settings {
             location_headers: LocationHeaders::new(&config.geo_headers),
             pools: config.upstreams.iter().map(pool).collect(),
             error_pages,
+            compression: config.compression.clone(),
         })
     }
 

@@ -4,6 +4,7 @@
 mod access_log;
 mod admin;
 mod commands;
+mod compression;
 mod databases;
 mod errors;
 mod forwarding;
@@ -13,3 +14,4 @@ mod processes;
 mod proxying;
 mod query;
 mod reloading;
+mod through;

@@ -1,6 +1,8 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
+mod compression;
 mod database;
+mod files;
 mod geo_headers;
 mod log;
 mod server;
@@ -8,7 +10,9 @@ mod upstream;
 
 use std::path::PathBuf;
 
+pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
+pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
@@ -31,6 +35,8 @@ pub struct Config {
     pub geo_headers: GeoHeaders,
     /// Where requests go that geogate does not answer itself.
     pub upstreams: Vec<Upstream>,
+    /// Which responses are compressed, and how.
+    pub compression: Compression,
     /// Where operators and their monitoring ask.
     pub admin: Admin,
     /// What is logged of each request.

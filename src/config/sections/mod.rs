@@ -1,7 +1,9 @@
 //! From the document to the model, one function a section. Every default stands here, and
 //! `conf/geogate.toml` shows the same values; a test holds the two together.
 
+mod compression;
 mod database;
+mod files;
 mod geo_headers;
 mod log;
 mod server;
@@ -25,6 +27,7 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
         upstreams: upstream::upstreams(&root, overrides, &problems),
+        compression: compression::compression(&root.section("compression")),
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),
         error_log: log::error_log(&root.section("error_log")),

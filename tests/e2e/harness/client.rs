@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::{read_chunk, read_line};
+
 /// Not a measure of anything: a test that hangs fails instead.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -134,29 +136,28 @@ impl Client {
         }
     }
 
+    /// The next chunk of a chunked body; the last one is empty.
+    pub fn chunk(&mut self) -> Vec<u8> {
+        read_chunk(&mut self.stream)
+    }
+
     fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
-            let size = usize::from_str_radix(&self.line(), 16).unwrap();
-            let start = body.len();
-            body.resize(start + size, 0);
-            self.stream.read_exact(&mut body[start..]).unwrap();
-            assert_eq!(self.line(), "");
-            if size == 0 {
+            let chunk = self.chunk();
+            if chunk.is_empty() {
                 return body;
             }
+            body.extend(chunk);
         }
     }
 
     fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        assert!(
-            line.ends_with("\r\n"),
-            "the connection ends within {line:?}"
-        );
-        line.truncate(line.len() - 2);
-        line
+        read_line(&mut self.stream)
+    }
+
+    pub fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
     }
 }
 
