@@ -5,6 +5,7 @@ mod access_log;
 mod admin;
 mod commands;
 mod compression;
+mod configuring;
 mod databases;
 mod errors;
 mod forwarding;

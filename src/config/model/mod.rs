@@ -1,22 +1,28 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
+mod client;
 mod compression;
 mod database;
 mod files;
 mod geo_headers;
 mod log;
 mod server;
+mod template;
 mod upstream;
+mod variable;
 
 use std::path::PathBuf;
 
+pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
 pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
+pub use template::{Part, Template, TemplateError};
 pub use upstream::{Peer, Upstream};
+pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
