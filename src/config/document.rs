@@ -192,11 +192,11 @@ impl<'d> Section<'d> {
         items.iter().map(Item::section).collect()
     }
 
-    /// All keys with their values, where the keys are the user's own.
+    /// All keys with their values, for a table whose keys are the user's own.
     pub(super) fn entries(&self) -> Vec<(&'d str, Item<'d>)> {
-        let pairs = self.table.into_iter().flat_map(DeTable::iter);
+        let pairs = self.table.into_iter().flat_map(|table| table.iter());
         let entries = pairs.map(|(key, value)| {
-            let name: &str = key.get_ref();
+            let name: &'d str = key.get_ref();
             let item = Item {
                 text: self.text,
                 path: self.path_to(name),
@@ -282,6 +282,19 @@ impl<'d> Item<'d> {
             problems: self.problems,
         });
         elements.collect()
+    }
+
+    /// The elements of an array, or the value itself if it is none.
+    pub(super) fn one_or_more(&self) -> Vec<Item<'d>> {
+        if self.value.get_ref().as_array().is_some() {
+            return self.items();
+        }
+        vec![Item {
+            text: self.text,
+            path: self.path.clone(),
+            value: self.value,
+            problems: self.problems,
+        }]
     }
 
     pub(super) fn is_empty_array(&self) -> bool {

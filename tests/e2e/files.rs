@@ -63,7 +63,10 @@ fn a_file_is_served_with_what_a_cache_needs() {
         let failed = client.get("/page.html", &format!("If-Match: {tag}\r\n{door}"));
         assert_eq!(failed.status, 412);
         let log = gateway.stop();
-        assert!(log[0].contains("\"GET /page.html?x=1 HTTP/1.1\" 200 11 "), "{log:?}");
+        assert!(
+            log[0].contains("\"GET /page.html?x=1 HTTP/1.1\" 200 11 "),
+            "{log:?}"
+        );
     }
 }
 
@@ -163,7 +166,12 @@ fn head_has_no_body_and_other_methods_are_refused() {
         let mut client = gateway.client();
         let head = client.request("HEAD", "/large.bin", door, b"");
         assert_eq!(head.header("content-length"), Some("300007"));
-        let head = client.request("HEAD", "/large.bin", &format!("Range: bytes=0-1\r\n{door}"), b"");
+        let head = client.request(
+            "HEAD",
+            "/large.bin",
+            &format!("Range: bytes=0-1\r\n{door}"),
+            b"",
+        );
         assert_eq!(head.status, 200);
         for method in ["POST", "PUT", "DELETE", "PATCH"] {
             let refused = client.request(method, "/page.html", door, b"body");
@@ -172,7 +180,12 @@ fn head_has_no_body_and_other_methods_are_refused() {
         }
         let empty = client.get("/empty.txt", door);
         assert_eq!((empty.status, empty.text()), (200, ""));
-        assert_eq!(client.get("/empty.txt", &format!("Range: bytes=0-\r\n{door}")).status, 416);
+        assert_eq!(
+            client
+                .get("/empty.txt", &format!("Range: bytes=0-\r\n{door}"))
+                .status,
+            416
+        );
         assert_eq!(client.get("/page.html", door).text(), "<p>page</p>");
     }
 }
@@ -185,9 +198,15 @@ fn the_user_names_index_types_and_fallback() {
     let mut client = gateway.client();
     assert_eq!(client.get("/", "").text(), "<p>page</p>");
     assert_eq!(client.get("/app/page/7", "").text(), "<p>index</p>");
-    assert_eq!(client.get("/large.bin", "").header("content-type"), Some("x/bin"));
+    assert_eq!(
+        client.get("/large.bin", "").header("content-type"),
+        Some("x/bin")
+    );
     std::fs::write(gateway.file("www/README"), "read me").unwrap();
-    assert_eq!(client.get("/README", "").header("content-type"), Some("x/any"));
+    assert_eq!(
+        client.get("/README", "").header("content-type"),
+        Some("x/any")
+    );
 }
 
 #[test]
@@ -207,7 +226,10 @@ fn files_are_compressed_and_their_parts_are_not() {
         let tag = response.header("etag").unwrap();
         assert!(tag.starts_with("W/"));
         let unchanged = client.get("/long.txt", &format!("If-None-Match: {tag}\r\n{accept}"));
-        assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(tag)));
+        assert_eq!(
+            (unchanged.status, unchanged.header("etag")),
+            (304, Some(tag))
+        );
         assert_eq!(unchanged.header("vary"), Some("Accept-Encoding"));
         let part = client.get("/long.txt", &format!("Range: bytes=0-5\r\n{accept}"));
         assert_eq!((part.status, part.text()), (206, "a line"));

@@ -6,8 +6,10 @@ mod database;
 mod files;
 mod geo_headers;
 mod log;
+mod route;
 mod server;
 mod template;
+mod territory;
 mod upstream;
 mod variable;
 
@@ -17,10 +19,14 @@ pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
 pub use files::Files;
-pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
+pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
+pub use route::{
+    Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
+};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use template::{Part, Template, TemplateError};
+pub use territory::Territory;
 pub use upstream::{Peer, Upstream};
 pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
@@ -41,6 +47,8 @@ pub struct Config {
     pub geo_headers: GeoHeaders,
     /// Where requests go that geogate does not answer itself.
     pub upstreams: Vec<Upstream>,
+    /// Which request goes where. Without any, all go to the first upstream, if there is one.
+    pub routes: Vec<Route>,
     /// Which responses are compressed, and how.
     pub compression: Compression,
     /// Where operators and their monitoring ask.

@@ -25,8 +25,9 @@ use self::found::{Found, Served};
 use self::selection::{Selection, Validators};
 use super::compression;
 use super::context::Context;
+use super::failure::too_large;
 use super::message::{Discard, read_body};
-use super::{error_page, own};
+use super::own;
 use crate::config::model::Files;
 use crate::query::normalize;
 
@@ -54,20 +55,19 @@ pub async fn serve(
     files: &Arc<Files>,
     path: &[u8],
 ) -> Result<()> {
-    read_body(session, ctx.settings.client.max_body_size, &mut Discard).await?;
     let method = &session.req_header().method;
     if method != Method::GET && method != Method::HEAD {
-        return refuse_method(session, ctx).await;
+        return own::answer_method_not_allowed(session, ctx, METHODS).await;
     }
     let (folder, path) = (Arc::clone(files), path.to_vec());
     match off_worker(move || found::find(&folder, &path)).await? {
         Found::File(file) => send_file(session, ctx, files, file).await,
-        Found::FolderWithoutSlash => redirect_to_folder(session).await,
-        Found::Nothing => own::send_page(session, ctx, 404).await,
-        Found::Refused => own::send_page(session, ctx, 403).await,
+        Found::FolderWithoutSlash => redirect_to_folder(session, ctx).await,
+        Found::Nothing => own::answer_with_page(session, ctx, 404).await,
+        Found::Refused => own::answer_with_page(session, ctx, 403).await,
         Found::Failed(error) => {
             log::error!("serving files of {}: {error}", files.root.display());
-            own::send_page(session, ctx, 500).await
+            own::answer_with_page(session, ctx, 500).await
         }
     }
 }
@@ -78,6 +78,9 @@ async fn send_file(
     files: &Files,
     served: Served,
 ) -> Result<()> {
+    if !read_body(session, ctx.settings.client.max_body_size, &mut Discard).await? {
+        return Err(too_large());
+    }
     let validators = Validators::new(served.modified, served.length, SystemTime::now());
     let request = session.req_header();
     let selection = selection::select(request, &validators, served.length);
@@ -179,7 +182,7 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 
 /// The same path with a slash behind it, so that relative links in the index lead into the folder.
 /// It is written anew from its normal form: as the client wrote it, it might name another host.
-async fn redirect_to_folder(session: &mut Session) -> Result<()> {
+async fn redirect_to_folder(session: &mut Session, ctx: &Context) -> Result<()> {
     let uri = &session.req_header().uri;
     let path = normalize(uri.path().as_bytes());
     let mut location = percent_encode(&path, PATH).to_string();
@@ -188,19 +191,7 @@ async fn redirect_to_folder(session: &mut Session) -> Result<()> {
         location.push('?');
         location.push_str(query);
     }
-    let mut header = ResponseHeader::build(301, Some(2))?;
-    header.insert_header(header::LOCATION, location)?;
-    header.insert_header(header::CONTENT_LENGTH, 0)?;
-    session.write_response_header(Box::new(header), true).await
-}
-
-async fn refuse_method(session: &mut Session, ctx: &Context) -> Result<()> {
-    let page = ctx.settings.error_pages.page(405);
-    let mut header = ResponseHeader::build(405, Some(3))?;
-    header.insert_header(header::ALLOW, METHODS)?;
-    header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
-    header.insert_header(header::CONTENT_LENGTH, page.len())?;
-    super::message::send(session, header, page).await
+    own::redirect(session, ctx, 301, location.as_bytes()).await
 }
 
 /// Seconds since 1970, for times that HTTP can write.
