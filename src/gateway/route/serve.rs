@@ -11,6 +11,7 @@ use super::{Action, Body, Decision, Routed, Routes, target};
 use crate::gateway::context::Context;
 use crate::gateway::variables::{View, path_and_query, split_query};
 use crate::gateway::{files, own};
+use crate::query;
 
 /// Decides what becomes of a request; whether it is answered. One that is not has its upstream.
 pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {

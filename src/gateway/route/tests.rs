@@ -327,6 +327,7 @@ prop_compose! {
             countries: country.into_iter().collect(),
             regions: Vec::new(),
             action: ModelAction::Upstream { number: 0, rewrite: None },
+            compress: None,
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
         }

@@ -155,10 +155,6 @@ impl Client {
     fn line(&mut self) -> String {
         read_line(&mut self.stream)
     }
-
-    pub fn into_stream(self) -> TcpStream {
-        self.stream.into_inner()
-    }
 }
 
 impl Response {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Reader, template};
-use crate::config::document::{Item, Section};
+use crate::config::document::Section;
 use crate::config::model::{Action, Captures, Template};
 use crate::config::sections::files;
 
