@@ -12,6 +12,7 @@ mod files;
 mod forwarding;
 mod harness;
 mod lane;
+mod limits;
 mod processes;
 mod proxying;
 mod query;

@@ -5,6 +5,7 @@ mod compression;
 mod database;
 mod files;
 mod geo_headers;
+mod limit;
 mod log;
 mod route;
 mod server;
@@ -20,6 +21,9 @@ pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
 pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
+pub use limit::{
+    Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
+};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
@@ -47,6 +51,14 @@ pub struct Config {
     pub geo_headers: GeoHeaders,
     /// Where requests go that geogate does not answer itself.
     pub upstreams: Vec<Upstream>,
+    /// Who may come, in sets of rules that are named where they hold.
+    pub access: Vec<Access>,
+    /// How often requests may come; named where they hold.
+    pub rate_limits: Vec<RateLimit>,
+    /// What holds for all connections and requests.
+    pub limits: Limits,
+    /// What holds for IP queries besides.
+    pub query: Demands,
     /// Which request goes where. Without any, all go to the first upstream, if there is one.
     pub routes: Vec<Route>,
     /// Which responses are compressed, and how.

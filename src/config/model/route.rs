@@ -6,6 +6,7 @@ use http::Method;
 use regex::bytes::Regex;
 
 use super::files::Files;
+use super::limit::RouteLimits;
 use super::template::Template;
 use super::territory::Territory;
 use super::variable::RequestVariable;
@@ -29,6 +30,8 @@ pub struct Route {
     pub regions: Vec<Territory>,
     /// What happens.
     pub action: Action,
+    /// Who may come, how often, and what a request may take.
+    pub limits: RouteLimits,
     /// Whether responses are compressed; as for all if it does not say.
     pub compress: Option<bool>,
     /// What is changed in requests to upstreams.

@@ -78,7 +78,7 @@ async fn send_file(
     files: &Files,
     served: Served,
 ) -> Result<()> {
-    if !read_body(session, ctx.settings.client.max_body_size, &mut Discard).await? {
+    if !read_body(session, ctx.max_body_size, &mut Discard).await? {
         return Err(too_large());
     }
     let validators = Validators::new(served.modified, served.length, SystemTime::now());
@@ -140,6 +140,7 @@ async fn send_file(
     let mut first = served.first;
     let file = Arc::new(served.file);
     while !range.is_empty() {
+        ctx.still_in_time()?;
         let piece = match first.take().filter(|_| range.start == 0) {
             Some(piece) => piece.slice(..piece.len().min(length_of(&range))),
             None => read_piece(&file, range.start, length_of(&range)).await?,
