@@ -91,6 +91,7 @@ async fn send_file(
     header.insert_header("Last-Modified", validators.last_modified())?;
     header.insert_header("ETag", validators.tag())?;
     header.insert_header("Accept-Ranges", "bytes")?;
+    own::change_headers(&mut header, session, ctx)?;
     let mut encoder = None;
     let mut range = 0..served.length;
     match selection {
