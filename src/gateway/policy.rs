@@ -3,8 +3,8 @@
 //! The rules are read as nginx reads `allow` and `deny`: the first one that has the client decides,
 //! and if none has it, the default does. A client is known by its network and by its place, so a set
 //! of rules becomes an index for each kind of fact, from the fact to the first rule that names it; the
-//! least of what they give is the first rule of all. Networks lie in the same trie that addresses are located
-//! with: a list of many thousands is one lookup.
+//! least of what they give is the first rule of all. Networks lie in the same trie that addresses are
+//! located with: a list of many thousands is one lookup.
 
 use std::net::IpAddr;
 
@@ -12,8 +12,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use super::limit::Tally;
-use crate::config::model::Territory;
-use crate::config::model::{Access, Clients, Verdict};
+use crate::config::model::{Access, Clients, Territory, Verdict};
 use crate::geo::{Field, Place};
 use crate::tree::{Address, Range, RangeTree};
 
