@@ -199,6 +199,10 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 async fn redirect_to_folder(session: &mut Session, ctx: &Context) -> Result<()> {
     let uri = &session.req_header().uri;
     let path = normalize(uri.path().as_bytes());
+    if path.ends_with(b"/") {
+        // A rewrite has taken the slash away; another one would lead here again.
+        return own::answer_with_page(session, ctx, 404).await;
+    }
     let mut location = percent_encode(&path, PATH).to_string();
     location.push('/');
     if let Some(query) = uri.query() {

@@ -128,7 +128,9 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
             };
             let named = match rewrite {
                 // The prefix itself is a folder without its slash, whatever stands for it.
-                Some(rewrite) if rewrite.prefix == Some(normal.len()) => {
+                Some(rewrite)
+                    if rewrite.prefix == Some(normal.len()) && !normal.ends_with(b"/") =>
+                {
                     let named = query::normalize(split_query(&named).0);
                     let named = &named[..];
                     named.strip_suffix(b"/").unwrap_or(named).to_vec()
