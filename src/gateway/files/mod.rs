@@ -198,7 +198,7 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 /// It is written anew from its normal form: as the client wrote it, it might name another host.
 async fn redirect_to_folder(session: &mut Session, ctx: &Context) -> Result<()> {
     let uri = &session.req_header().uri;
-    let path = normalize(uri.path().as_bytes());
+    let path = normalize(uri.path().as_bytes()).into_owned();
     if path.ends_with(b"/") {
         // A rewrite has taken the slash away; another one would lead here again.
         return own::answer_with_page(session, ctx, 404).await;
