@@ -127,6 +127,14 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
                 return Ok(true);
             };
             let named = match rewrite {
+                // The prefix itself is a folder without its slash, whatever stands for it.
+                Some(rewrite)
+                    if rewrite.prefix == Some(normal.len()) && !normal.ends_with(b"/") =>
+                {
+                    let named = query::normalize(split_query(&named).0);
+                    let named = &named[..];
+                    named.strip_suffix(b"/").unwrap_or(named).to_vec()
+                }
                 Some(_) => query::normalize(split_query(&named).0).into_owned(),
                 None => named,
             };
