@@ -98,7 +98,6 @@ fn no_spelling_reaches_the_upstream_past_its_route() {
             "[[route]]\nupstream = 'a'\n\
              [[route]]\nprefix = '/admin'\nrespond = { status = 403 }\n",
         );
-        let mut client = gateway.client();
         for (target, status) in [
             ("/admin", 403),
             ("/%61dmin", 403),
@@ -112,9 +111,15 @@ fn no_spelling_reaches_the_upstream_past_its_route() {
             ("/admin%00", 400),
             ("/x/..;/admin", 400),
         ] {
-            assert_eq!(client.get(target, door).status, status, "{target}");
+            // Some end the connection.
+            assert_eq!(
+                gateway.client().get(target, door).status,
+                status,
+                "{target}"
+            );
         }
         assert_eq!(origin.requests().len(), 0);
+        let mut client = gateway.client();
         for (target, sent) in [
             ("/admin/../x/%61?/admin/..", "/x/%61?/admin/.."),
             ("/@scope%2Fname", "/@scope%2Fname"),
@@ -254,7 +259,12 @@ fn a_body_is_read_before_the_answer() {
          [[route]]\npath = '/go'\nredirect = { to = '/' }\n[client]\nmax_body_size = 1000000\n",
     );
     let mut client = gateway.client();
-    for (target, status) in [("/", 200), ("/go", 302), ("/get", 200), ("/a%2f..%00", 400)] {
+    for (target, status) in [
+        ("/", 200),
+        ("/go", 302),
+        ("/get", 200),
+        ("/x%2f..%2fgo", 400),
+    ] {
         let response = client.request("POST", target, "", &[b'x'; 500_000]);
         assert_eq!(response.status, status, "{target}");
         client.send(format!(

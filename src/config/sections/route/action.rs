@@ -1,7 +1,7 @@
 //! What a route does with a request.
 
 use super::{Reader, template};
-use crate::config::document::{Item, Section};
+use crate::config::document::Section;
 use crate::config::model::{Action, Captures, Template};
 
 impl Reader<'_> {
