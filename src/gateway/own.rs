@@ -55,7 +55,7 @@ pub async fn answer_method_not_allowed(
     allow: &str,
 ) -> Result<()> {
     let (mut header, page) = page(ctx, 405)?;
-    header.insert_header(header::ALLOW, allow)?;
+    header.insert_header("Allow", allow)?;
     answer(session, ctx, header, page).await
 }
 
@@ -67,7 +67,7 @@ pub async fn redirect(
     location: &[u8],
 ) -> Result<()> {
     let (mut header, page) = page(ctx, status)?;
-    header.insert_header(header::LOCATION, location)?;
+    header.insert_header("Location", location)?;
     answer(session, ctx, header, page).await
 }
 
@@ -132,7 +132,7 @@ fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
     header.insert_header(header::CONTENT_LENGTH, page.len())?;
     if status == 405 {
-        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
+        header.insert_header("Allow", ctx.settings.client.methods.allow())?;
     }
     Ok((header, page))
 }

@@ -26,7 +26,7 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, overrides),
+        routes: route::routes(&root, &upstreams, overrides, &problems),
         upstreams,
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),

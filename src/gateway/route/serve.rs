@@ -22,8 +22,8 @@ pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
         return Ok(ctx.pool.is_none());
     };
     match decide(session, ctx, routes) {
-        Decision::Route(routed) => {
-            ctx.routed = Some(routed);
+        Decision::Route(taken) => {
+            ctx.routed = Some(taken);
             take(session, ctx).await
         }
         Decision::OtherMethods(allow) => {
@@ -64,23 +64,22 @@ fn path(target: &[u8]) -> Option<&[u8]> {
 
 /// Does what the route of a request says.
 async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
-    let (Some(routes), Some(routed)) = (&ctx.settings.routes, &ctx.routed) else {
+    let (Some(routes), Some(taken)) = (&ctx.settings.routes, &ctx.routed) else {
         return Ok(false);
     };
     let view = View::of(session, ctx);
-    match &routes.get(routed).action {
+    match &routes.get(taken).action {
         Action::Upstream { pool, rewrite } => {
             let query = split_query(path_and_query(view.target)).1;
-            let target = match (rewrite, &routed.target) {
+            let target = match (rewrite, &taken.target) {
                 (Some(rewrite), _) => {
-                    let normal = routed.path().or(path(view.target)).unwrap_or(b"/");
-                    match target::rewritten(rewrite, &view, normal, query) {
-                        Some(target) => Some(target),
-                        None => {
-                            own::answer_with_page(session, ctx, 400).await?;
-                            return Ok(true);
-                        }
+                    let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
+                    let target = target::rewritten(rewrite, &view, normal, query);
+                    if target.is_none() {
+                        own::answer_with_page(session, ctx, 400).await?;
+                        return Ok(true);
                     }
+                    target
                 }
                 (None, Some(path)) => {
                     let mut target = path.clone();
