@@ -10,7 +10,8 @@ fn gateway(origins: &[&Origin], routes: &str) -> Gateway {
             origin.address
         )
     };
-    let upstreams: String = ('a'..).zip(origins).map(upstream).collect();
+    let upstreams = ('a'..).zip(origins).map(upstream);
+    let upstreams = upstreams.collect::<Vec<_>>().concat();
     Gateway::start(&format!("{upstreams}{routes}"))
 }
 
@@ -265,7 +266,7 @@ fn a_body_is_read_before_the_answer() {
         ("/get", 200),
         ("/x%2f..%2fgo", 400),
     ] {
-        let response = client.request("POST", target, "", &[b'x'; 500_000]);
+        let response = client.request("POST", target, "", &vec![b'x'; 500_000]);
         assert_eq!(response.status, status, "{target}");
         client.send(format!(
             "POST {target} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -336,9 +337,8 @@ fn a_routes_response_headers_are_on_its_own_answers_and_errors_too() {
 
 #[test]
 fn a_thousand_hosts_have_a_route_each() {
-    let routes: String = (0..1000)
-        .map(|n| format!("[[route]]\nhost = 'h{n}.test'\nrespond = {{ body = '{n}' }}\n"))
-        .collect();
+    let route = |n| format!("[[route]]\nhost = 'h{n}.test'\nrespond = {{ body = '{n}' }}\n");
+    let routes = (0..1000).map(route).collect::<Vec<_>>().concat();
     let gateway = gateway(&[], &routes);
     let mut client = gateway.client();
     for n in [0, 1, 500, 999] {
