@@ -203,7 +203,7 @@ fn conditions_must_be_ones_that_can_be_met() {
     );
     check_problem(
         "color = 'red'",
-        "route[0].color: unknown key; known here: countries, ",
+        "route[0].color: unknown key; known here: ",
     );
 }
 
