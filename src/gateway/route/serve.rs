@@ -116,7 +116,7 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
             Ok(false)
         }
         Action::Files { files, rewrite } => {
-            let normal = routed.path().or(path(view.target)).unwrap_or(b"/");
+            let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
             let named = match rewrite {
                 Some(rewrite) => target::rewritten(rewrite, &view, normal, None),
                 None => Some(normal.to_vec()),

@@ -109,7 +109,7 @@ fn a_route_has_one_action() {
     );
     check_problem(
         "rewrite = '/x'",
-        "route[0].rewrite: is for requests to an upstream (line 3)",
+        "route[0].rewrite: is for requests to an upstream and for files (line 3)",
     );
     check_action_problem("redirect = {}", "route[0].redirect.to: is missing (line 2)");
     check_action_problem(
