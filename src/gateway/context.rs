@@ -150,8 +150,8 @@ impl Context {
 
     /// The route that it takes.
     pub fn route(&self) -> Option<&Route> {
-        let (routes, routed) = (self.settings.routes.as_ref()?, self.routed.as_ref()?);
-        Some(routes.get(routed))
+        let routes = self.settings.routes.as_ref()?;
+        Some(routes.get(self.routed.as_ref()?))
     }
 
     /// How the response is compressed, if it may be.

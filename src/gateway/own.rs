@@ -99,7 +99,7 @@ pub async fn answer_method_not_allowed(
     allow: &str,
 ) -> Result<()> {
     let (mut header, page) = page(ctx, 405)?;
-    header.insert_header(header::ALLOW, allow)?;
+    header.insert_header("Allow", allow)?;
     answer(session, ctx, header, page).await
 }
 
@@ -111,7 +111,7 @@ pub async fn redirect(
     location: &[u8],
 ) -> Result<()> {
     let (mut header, page) = page(ctx, status)?;
-    header.insert_header(header::LOCATION, location)?;
+    header.insert_header("Location", location)?;
     answer(session, ctx, header, page).await
 }
 
@@ -174,7 +174,7 @@ fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
     let mut header = page_header(status, &page)?;
     if status == 405 {
-        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
+        header.insert_header("Allow", ctx.settings.client.methods.allow())?;
     }
     Ok((header, page))
 }

@@ -34,7 +34,7 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, &named, overrides),
+        routes: route::routes(&root, &upstreams, &named, overrides, &problems),
         upstreams,
         limits: limit::limits(&root.section("limits"), &named),
         query: limit::query(&root.section("query"), &named),
