@@ -192,6 +192,23 @@ impl<'d> Section<'d> {
         items.iter().map(Item::section).collect()
     }
 
+    /// All values with their keys, in the order of the file, for a table whose keys the user chooses.
+    pub(super) fn entries(&self) -> Vec<(String, Item<'d>)> {
+        let mut entries: Vec<_> = self.table.into_iter().flatten().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let entry = |(key, value): (&'d Spanned<_>, &'d Spanned<DeValue<'d>>)| {
+            let name: &str = key.get_ref();
+            let item = Item {
+                text: self.text,
+                path: self.path_to(name),
+                value,
+                problems: self.problems,
+            };
+            (name.to_owned(), item)
+        };
+        entries.into_iter().map(entry).collect()
+    }
+
     /// Notes a problem with the section itself or with one of its keys.
     pub(super) fn note(&self, key: &str, reason: impl Into<String>) {
         let path = if key.is_empty() {

@@ -9,6 +9,7 @@ use pingora::Result;
 use super::client_ip::Origin;
 use super::drain::Counted;
 use super::failure::status_error;
+use super::identity::Identity;
 use super::upstream::{ConnectionKind, Pool};
 use super::{Gateway, Settings};
 use crate::geo::{Database, Place};
@@ -20,6 +21,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// `None` until the head was looked at.
     pub origin: Option<Origin>,
+    /// How it is known to others, likewise from then on.
+    pub identity: Identity,
     /// The database, likewise one for its whole life.
     pub database: Arc<Database>,
     /// The client's place in it.
@@ -51,6 +54,7 @@ impl Context {
             start: Instant::now(),
             settings: gateway.settings.load_full(),
             origin: None,
+            identity: Identity::default(),
             database: gateway.database.current(),
             place: None,
             pool: None,

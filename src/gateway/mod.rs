@@ -11,13 +11,18 @@ pub mod drain;
 pub mod error_page;
 mod failure;
 pub mod geo_headers;
+mod identity;
 pub mod lane;
 mod message;
 pub mod metrics;
 mod own;
 pub mod proxy;
+mod random;
+mod request_id;
 mod settings;
 mod shard;
+pub mod syslog;
+mod trace_context;
 pub mod upstream;
 
 use std::sync::Arc;
@@ -33,6 +38,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
+use client_ip::HeaderLines;
 use metrics::Kind;
 
 /// Everything that a request needs. One for all connections and both doors.
@@ -99,9 +105,9 @@ impl Gateway {
     }
 
     /// Every request ends here, from either door: counted, and logged.
-    fn finish(&self, kind: Kind, entry: &Entry) {
+    fn finish<H: HeaderLines>(&self, settings: &Settings, kind: Kind, entry: &Entry<H>) {
         self.metrics
             .request(kind, entry.status, entry.body_bytes, entry.request_time);
-        self.access_log.log(entry);
+        self.access_log.log(&settings.lines, entry);
     }
 }

@@ -19,6 +19,7 @@ use super::client_ip::{self, PeerAddr};
 use super::context::{Context, Refresh};
 use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
+use super::identity::Identity;
 use super::message::linger;
 use super::metrics::Kind;
 use super::{Gateway, Settings, own};
@@ -121,15 +122,17 @@ impl ProxyHttp for Proxy {
                 &ctx.settings.location_headers,
             );
         }
+        ctx.identity.tell_upstream(upstream_request, &ctx.settings);
         Ok(())
     }
 
     async fn response_filter(
         &self,
         session: &mut Session,
-        _upstream_response: &mut ResponseHeader,
+        upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        ctx.identity.tell_client(upstream_response, &ctx.settings)?;
         if let (Some(pool), Some(peer)) = (&ctx.pool, ctx.tried.last()) {
             pool.succeeded(*peer);
         }
@@ -282,6 +285,7 @@ fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
     let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
     let headers = &session.req_header().headers;
     let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &ctx.settings.client_ip);
+    ctx.identity = Identity::of(headers, origin.peer_is_trusted, &ctx.settings);
     ctx.set_origin(origin);
     Ok(())
 }

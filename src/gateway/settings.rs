@@ -7,11 +7,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::access_log::Lines;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
 use super::upstream::Pool;
 use crate::config::Config;
-use crate::config::model::{Client, ClientIp};
+use crate::config::model::{Client, ClientIp, RequestIds, Tracing};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub struct Settings {
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) error_pages: ErrorPages,
+    pub(super) lines: Lines,
+    pub(super) request_ids: Option<RequestIds>,
+    pub(super) tracing: Tracing,
 }
 
 impl Settings {
@@ -58,6 +62,9 @@ impl Settings {
             location_headers: LocationHeaders::new(&config.geo_headers),
             pools: config.upstreams.iter().map(pool).collect(),
             error_pages,
+            lines: Lines::new(&config.access_log),
+            request_ids: config.request_ids.clone(),
+            tracing: config.tracing.clone(),
         })
     }
 

@@ -4,14 +4,16 @@ mod database;
 mod geo_headers;
 mod log;
 mod server;
+mod tracing;
 mod upstream;
 
 use std::path::PathBuf;
 
 pub use database::{Database, Geo, Probe, Published};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
-pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
+pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
+pub use tracing::{RequestIds, TraceSource, Tracing};
 pub use upstream::{Peer, Upstream};
 
 /// The whole configuration.
@@ -37,6 +39,10 @@ pub struct Config {
     pub access_log: AccessLog,
     /// What is logged of the server itself.
     pub error_log: ErrorLog,
+    /// The ids of requests, if they have any.
+    pub request_ids: Option<RequestIds>,
+    /// What becomes of the traces that requests are part of.
+    pub tracing: Tracing,
     /// The user's own page for 500, 502, 503 and 504.
     pub error_page: Option<PathBuf>,
 }

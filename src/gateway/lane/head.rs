@@ -209,7 +209,7 @@ impl<'b> Head<'_, 'b> {
 }
 
 impl HeaderLines for Head<'_, '_> {
-    fn lines<'s>(&'s self, name: &'static str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
+    fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
         let same = self
             .lines
             .iter()
