@@ -22,7 +22,7 @@ pub use entry::Entry;
 pub use format::Format;
 use output::{Output, count_lines};
 use sampling::Sampler;
-pub use text::{write_address, user};
+pub(super) use text::{user, write_address};
 
 use super::client_ip::HeaderLines;
 use super::shard::{SHARDS, shard};

@@ -11,6 +11,7 @@ pub mod drain;
 pub mod error_page;
 mod failure;
 pub mod geo_headers;
+mod host;
 mod identity;
 pub mod lane;
 mod message;
@@ -24,6 +25,7 @@ mod shard;
 pub mod syslog;
 mod trace_context;
 pub mod upstream;
+mod variables;
 
 use std::sync::Arc;
 

@@ -4,7 +4,6 @@
 //! calls the phases, or the lane's straight path does.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,8 +21,8 @@ use super::geo_headers::{self, Scheme};
 use super::identity::Identity;
 use super::message::linger;
 use super::metrics::Kind;
+use super::variables::{Captured, View};
 use super::{Gateway, Settings, own};
-use crate::geo::Field;
 use crate::query;
 
 /// The proxy's side of the gateway.
@@ -243,30 +242,29 @@ impl Proxy {
         let request = session.req_header();
         let written = session.response_written();
         let status = written.map(|response| response.status.as_u16());
-        let header = |name| {
-            request
-                .headers
-                .get(name)
-                .map_or(&b""[..], |value| value.as_bytes())
-        };
-        let entry = Entry {
-            time: SystemTime::now(),
-            client: origin.client.ip(),
-            country: ctx
-                .place()
-                .map_or("", |place| place.text(Field::CountryCode)),
-            authorization: header(header::AUTHORIZATION),
-            method: request.method.as_str().as_bytes(),
+        let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+        let view = View {
+            origin: Some(origin),
+            place: ctx.place(),
+            scheme: scheme(session),
+            method: request.method.as_str(),
             target: request.raw_path(),
             protocol: protocol(request.version),
-            status: status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of)),
-            body_bytes: session.body_bytes_sent(),
-            referer: header(header::REFERER),
-            user_agent: header(header::USER_AGENT),
-            forwarded_for: header(http::HeaderName::from_static("x-forwarded-for")),
-            upstream: &ctx.tried,
-            request_time: ctx.start.elapsed(),
+            authority: request.uri.authority().map(|authority| authority.as_str()),
+            headers: &request.headers,
+            request_id: ctx.identity.id(),
+            route: "",
+            captures: Captured::default(),
+        };
+        let status = status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of));
+        let entry = Entry {
+            sent: written.map(|response| &response.headers),
+            upstream: ctx.pool.as_ref().map_or("", |pool| pool.name()),
+            peers: &ctx.tried,
             upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
+            trace: ctx.identity.trace(),
+            tls: digest.map(AsRef::as_ref),
+            ..Entry::new(view, status, session.body_bytes_sent(), ctx.start)
         };
         let kind = if !ctx.tried.is_empty() {
             Kind::Upstream
@@ -275,7 +273,7 @@ impl Proxy {
         } else {
             Kind::Own
         };
-        self.finish(kind, &entry);
+        self.finish(&ctx.settings, kind, &entry);
     }
 }
 

@@ -54,6 +54,12 @@ impl<'r> RequestId<'r> {
         }
     }
 
+    /// The same as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).expect("an id is visible ASCII")
+    }
+
     /// It as a header's value.
     #[must_use]
     pub fn to_value(self) -> HeaderValue {

@@ -4,8 +4,10 @@ mod database;
 mod geo_headers;
 mod log;
 mod server;
+mod template;
 mod tracing;
 mod upstream;
+mod variable;
 
 use std::path::PathBuf;
 
@@ -13,8 +15,10 @@ pub use database::{Database, Geo, Probe, Published};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
+pub use template::{Part, Template, TemplateError};
 pub use tracing::{RequestIds, TraceSource, Tracing};
 pub use upstream::{Peer, Upstream};
+pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

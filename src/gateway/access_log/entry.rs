@@ -1,12 +1,12 @@
 //! What there is to say of a request that has ended, and each variable's value in it.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use pingora::protocols::tls::SslDigest;
 
-use super::text::{write_address, write_millis, write_number, write_peer, write_seconds};
+use super::text::{write_millis, write_number, write_peer, write_seconds};
 use super::times::with_times;
 use crate::config::model::{RequestVariable, ResponseVariable, Variable};
 use crate::gateway::client_ip::HeaderLines;
@@ -14,6 +14,7 @@ use crate::gateway::trace_context::Trace;
 use crate::gateway::variables::View;
 
 /// A request as it is logged. Text is what the client sent, raw: the formats make it harmless.
+#[derive(Clone, Copy)]
 pub struct Entry<'r, H> {
     /// The request itself.
     pub view: View<'r, H>,
@@ -50,7 +51,24 @@ pub enum Source {
     Foreign,
 }
 
-impl<H: HeaderLines> Entry<'_, H> {
+impl<'r, H: HeaderLines> Entry<'r, H> {
+    /// One that was answered here, just now.
+    pub fn new(view: View<'r, H>, status: u16, body_bytes: usize, start: Instant) -> Self {
+        Entry {
+            view,
+            time: SystemTime::now(),
+            status,
+            body_bytes,
+            sent: None,
+            upstream: "",
+            peers: &[],
+            request_time: start.elapsed(),
+            upstream_time: None,
+            trace: None,
+            tls: None,
+        }
+    }
+
     /// What this request and others of the same trace have in common, for sampling.
     pub fn id(&self) -> Option<&[u8]> {
         let own = Some(self.view.request_id.as_bytes()).filter(|id| !id.is_empty());
@@ -67,16 +85,13 @@ impl<H: HeaderLines> Entry<'_, H> {
     }
 
     fn append_of_request(&self, variable: &RequestVariable, out: &mut Vec<u8>) -> Source {
-        if let (RequestVariable::RemoteAddr, Some(origin)) = (variable, self.view.origin) {
-            write_address(origin.client.ip(), out);
-            return Source::Plain;
-        }
         self.view.append(variable, out);
         match variable {
             RequestVariable::Geo(_) | RequestVariable::Route => Source::Ours,
-            RequestVariable::PeerAddr | RequestVariable::RequestId | RequestVariable::Scheme => {
-                Source::Plain
-            }
+            RequestVariable::RemoteAddr
+            | RequestVariable::PeerAddr
+            | RequestVariable::RequestId
+            | RequestVariable::Scheme => Source::Plain,
             _ => Source::Foreign,
         }
     }
@@ -143,5 +158,47 @@ impl<H: HeaderLines> Entry<'_, H> {
             }
         }
         Source::Plain
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::config::model::{ClientIp, ForwardedHeader, TrustedProxies};
+    use crate::gateway::client_ip::{PeerAddr, resolve};
+    use crate::gateway::geo_headers::Scheme;
+    use crate::gateway::variables::Captured;
+    use crate::gateway::variables::tests::{database, headers};
+
+    /// A request from Fuzhou that was answered here.
+    pub fn with_entry<T>(read: impl FnOnce(Entry<HeaderMap>) -> T) -> T {
+        let headers = headers(&[("user-agent", "curl/8"), ("host", "example.com")]);
+        let config = ClientIp {
+            trusted_proxies: TrustedProxies::default(),
+            header: ForwardedHeader::XForwardedFor,
+        };
+        let peer = PeerAddr::new((IpAddr::from([1, 0, 0, 7]), 80).into());
+        let origin = resolve(peer, &headers, &config);
+        let database = database();
+        let view = View {
+            origin: Some(&origin),
+            place: database.lookup(origin.client.ip()),
+            scheme: Scheme::Http,
+            method: "GET",
+            target: b"/a?b=c",
+            protocol: "HTTP/1.1",
+            authority: None,
+            headers: &headers,
+            request_id: "",
+            route: "",
+            captures: Captured::default(),
+        };
+        read(Entry {
+            time: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            request_time: Duration::from_micros(1_234_567),
+            ..Entry::new(view, 200, 612, Instant::now())
+        })
     }
 }

@@ -228,3 +228,201 @@ fn write_json_string(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     escape_json_from(start, out);
     out.push(b'"');
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::super::entry::tests::with_entry;
+    use super::*;
+    use crate::gateway::trace_context::Trace;
+    use crate::gateway::variables::View;
+    use crate::gateway::variables::tests::headers;
+
+    /// A template as the configuration has it.
+    pub fn format(text: &str) -> LogFormat {
+        LogFormat::Text(built_in(text))
+    }
+
+    fn line<H: HeaderLines>(config: &LogFormat, entry: &Entry<H>) -> String {
+        let mut out = Vec::new();
+        Format::new(config).write(entry, 1.0, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// The line of `main` without its time, which depends on the zone of the machine.
+    #[track_caller]
+    fn check_main<H: HeaderLines>(entry: &Entry<H>, before: &str, after: &str) {
+        let line = line(&LogFormat::Main, entry);
+        let (start, rest) = line.split_once(" [").unwrap();
+        let (time, end) = rest.split_once("] ").unwrap();
+        assert_eq!((start, end), (before, after));
+        assert_eq!(time.len(), "23/Nov/2026:12:50:44 +0800".len(), "{time}");
+    }
+
+    #[test]
+    fn main_is_nginx_with_upstream_times_place_and_id_behind() {
+        with_entry(|entry| {
+            check_main(
+                &entry,
+                "1.0.0.7 - -",
+                "\"GET /a?b=c HTTP/1.1\" 200 612 \"-\" \"curl/8\" \"-\" \"-\" 1.234 - CN \"福建\" -\n",
+            );
+            let headers = headers(&[
+                ("authorization", "Basic am9lOng="),
+                ("x-forwarded-for", "6.6.6.6"),
+                ("referer", "/r"),
+            ]);
+            let peers = ["127.0.0.1:1", "127.0.0.1:2"].map(|peer| peer.parse().unwrap());
+            let proxied = Entry {
+                view: View {
+                    headers: &headers,
+                    place: None,
+                    request_id: "abc",
+                    ..entry.view
+                },
+                peers: &peers,
+                upstream_time: Some(Duration::from_millis(7)),
+                ..entry
+            };
+            check_main(
+                &proxied,
+                "1.0.0.7 - joe",
+                "\"GET /a?b=c HTTP/1.1\" 200 612 \"/r\" \"-\" \"6.6.6.6\" \
+                 \"127.0.0.1:1, 127.0.0.1:2\" 1.234 0.007 - \"-\" abc\n",
+            );
+        });
+    }
+
+    #[test]
+    fn no_text_of_a_client_ends_a_field_or_a_line() {
+        let headers = headers(&[("user-agent", "a\tb中")]);
+        with_entry(|entry| {
+            let hostile = Entry {
+                view: View {
+                    method: "",
+                    target: b"/\"\r\n\\\xff",
+                    protocol: "",
+                    headers: &headers,
+                    ..entry.view
+                },
+                ..entry
+            };
+            let format = format("\"$request\" \"$http_user_agent\" $uri $region");
+            assert_eq!(
+                line(&format, &hostile),
+                "\"/\\x22\\x0D\\x0A\\x5C\\xFF\" \"a\\x09b\\xE4\\xB8\\xAD\" \
+                 /\\x22\\x0D\\x0A\\x5C\\xFF 福建\n"
+            );
+            let json = line(&LogFormat::Json, &hostile);
+            let value: Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(value["uri"], "/\"\r\n\\\u{fffd}");
+            assert_eq!(value["http_user_agent"], "a\tb中");
+            assert_eq!(json.matches('\n').count(), 1);
+        });
+    }
+
+    #[test]
+    fn json_has_the_same_in_types() {
+        let peers = ["127.0.0.1:1".parse().unwrap()];
+        let parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let trace = Trace::parse(parent).unwrap();
+        with_entry(|entry| {
+            let proxied = Entry {
+                view: View {
+                    request_id: "abc",
+                    route: "shop",
+                    ..entry.view
+                },
+                peers: &peers,
+                upstream: "api",
+                upstream_time: Some(Duration::from_millis(7)),
+                trace: Some(&trace),
+                ..entry
+            };
+            let value: Value = serde_json::from_str(&line(&LogFormat::Json, &proxied)).unwrap();
+            let time = value["time"].as_str().unwrap();
+            let time: jiff::Timestamp = time.parse().unwrap();
+            assert_eq!(time.as_second(), 1_700_000_000);
+            let expected = json!({
+                "time": value["time"],
+                "remote_addr": "1.0.0.7",
+                "remote_user": "",
+                "country": "CN",
+                "region": "福建",
+                "method": "GET",
+                "uri": "/a?b=c",
+                "protocol": "HTTP/1.1",
+                "status": 200,
+                "body_bytes_sent": 612,
+                "http_referer": "",
+                "http_user_agent": "curl/8",
+                "http_x_forwarded_for": "",
+                "route": "shop",
+                "upstream": "api",
+                "upstream_addr": ["127.0.0.1:1"],
+                "request_time": 1.234,
+                "upstream_response_time": 0.007,
+                "request_id": "abc",
+                "trace_id": "0af7651916cd43dd8448eb211c80319c",
+            });
+            assert_eq!(value, expected);
+            let value: Value = serde_json::from_str(&line(&LogFormat::Json, &entry)).unwrap();
+            assert_eq!(value["upstream_response_time"], Value::Null);
+            assert_eq!(value["upstream_addr"], json!([]));
+        });
+    }
+
+    #[test]
+    fn members_are_the_users_own() {
+        let members = [
+            ("b\"", "$status"),
+            ("a", "$status"),
+            ("line", "$request_method $uri \"$status\""),
+            ("at", "$msec"),
+            ("took", "${request_time}s"),
+            ("none", "$upstream_response_time"),
+            ("text", "constant"),
+            ("empty", ""),
+        ];
+        let members = members.map(|(name, value)| (name.to_owned(), built_in(value)));
+        let line = with_entry(|entry| line(&LogFormat::Members(members.into()), &entry));
+        assert_eq!(
+            line,
+            "{\"b\\\"\":200,\"a\":200,\"line\":\"GET /a \\\"200\\\"\",\"at\":1700000000.123,\
+             \"took\":\"1.234s\",\"none\":null,\"text\":\"constant\",\"empty\":\"\"}\n"
+        );
+    }
+
+    #[test]
+    fn what_the_user_asks_for_is_made_for_it() {
+        #[track_caller]
+        fn check(config: &LogFormat, id: bool, trace: bool) {
+            let format = Format::new(config);
+            assert_eq!((format.wants_id(), format.wants_trace()), (id, trace), "{config:?}");
+        }
+        check(&LogFormat::Main, false, false);
+        check(&LogFormat::Json, false, false);
+        check(&format("$status $http_x_request_id"), false, false);
+        check(&format("$request_id"), true, false);
+        check(&format("$span_id"), false, true);
+        let members = vec![("a".to_owned(), built_in("$status-$trace_id"))];
+        check(&LogFormat::Members(members), false, true);
+    }
+
+    #[test]
+    fn headers_of_the_response_have_names() {
+        let sent = headers(&[("x-cache", "HIT"), ("x-two", "1"), ("x-two", "2")]);
+        with_entry(|entry| {
+            let format = format("$sent_http_x_cache [$sent_http_X_Two] $sent_http_none");
+            let sent = Entry {
+                sent: Some(&sent),
+                ..entry
+            };
+            assert_eq!(line(&format, &sent), "HIT [1, 2] -\n");
+            assert_eq!(line(&format, &entry), "- [-] -\n");
+        });
+    }
+}
