@@ -4,6 +4,7 @@
 //! noted and takes its default too, so one pass reports everything; what nobody asked for is
 //! unknown, and noted as well.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -196,8 +197,8 @@ impl<'d> Section<'d> {
     pub(super) fn entries(&self) -> Vec<(String, Item<'d>)> {
         let mut entries: Vec<_> = self.table.into_iter().flatten().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
-        let entry = |(key, value): (&'d Spanned<_>, &'d Spanned<DeValue<'d>>)| {
-            let name: &str = key.get_ref();
+        let entry = |(key, value): (&'d Spanned<Cow<'d, str>>, &'d Spanned<DeValue<'d>>)| {
+            let name = &**key.get_ref();
             let item = Item {
                 text: self.text,
                 path: self.path_to(name),

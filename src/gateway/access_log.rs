@@ -295,9 +295,21 @@ mod tests {
         let (log, rules) = (AccessLog::open(&config).unwrap(), Lines::new(&config));
         with_entry(|entry| {
             log.log(&rules, &entry);
-            log.log(&rules, &Entry { status: 404, ..entry });
+            log.log(
+                &rules,
+                &Entry {
+                    status: 404,
+                    ..entry
+                },
+            );
             let request_time = Duration::from_secs(2);
-            log.log(&rules, &Entry { request_time, ..entry });
+            log.log(
+                &rules,
+                &Entry {
+                    request_time,
+                    ..entry
+                },
+            );
         });
         log.close();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "404 1\n200 1\n");

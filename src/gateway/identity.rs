@@ -27,7 +27,11 @@ impl Identity {
         };
         Identity {
             id: id.map(RequestId::to_value),
-            trace: Some(TraceContext::of(headers, peer_is_trusted, &settings.tracing)),
+            trace: Some(TraceContext::of(
+                headers,
+                peer_is_trusted,
+                &settings.tracing,
+            )),
         }
     }
 

@@ -242,7 +242,9 @@ impl Proxy {
         let request = session.req_header();
         let written = session.response_written();
         let status = written.map(|response| response.status.as_u16());
-        let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+        let digest = session
+            .digest()
+            .and_then(|digest| digest.ssl_digest.as_ref());
         let view = View {
             origin: Some(origin),
             place: ctx.place(),

@@ -126,8 +126,19 @@ mod tests {
         check_taken(&[b'x'; 128], true);
         check_taken(&[b'x'; 129], false);
         for unsafe_id in [
-            "", "a b", "a,b", "a;b", "a\"b", "a'b", "<a>", "a\\b", "${jndi:x}", "a|b", "a%0ab",
-            "a\tb", "\u{e9}",
+            "",
+            "a b",
+            "a,b",
+            "a;b",
+            "a\"b",
+            "a'b",
+            "<a>",
+            "a\\b",
+            "${jndi:x}",
+            "a|b",
+            "a%0ab",
+            "a\tb",
+            "\u{e9}",
         ] {
             check_taken(unsafe_id.as_bytes(), false);
         }
@@ -149,10 +160,17 @@ mod tests {
     #[test]
     fn no_spelling_of_the_name_reaches_the_upstream() {
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
-        for name in ["X-Request-ID", "x-request-id", "X_Request_ID", "x-request_id"] {
+        for name in [
+            "X-Request-ID",
+            "x-request-id",
+            "X_Request_ID",
+            "x-request_id",
+        ] {
             request.append_header(name, "spoofed").unwrap();
         }
-        request.append_header("X-Request-Identity", "other").unwrap();
+        request
+            .append_header("X-Request-Identity", "other")
+            .unwrap();
         replace(&mut request, &NAME, &HeaderValue::from_static("ours"));
         let found: Vec<_> = request.headers.iter().map(|(_, value)| value).collect();
         assert_eq!(found.len(), 2);

@@ -181,14 +181,7 @@ fn time() -> String {
 }
 
 /// Appends a message (RFC 3164, section 4.1). A local server knows its host and wants no name.
-fn write_message(
-    out: &mut Vec<u8>,
-    priority: u8,
-    time: &str,
-    host: &str,
-    tag: &str,
-    line: &[u8],
-) {
+fn write_message(out: &mut Vec<u8>, priority: u8, time: &str, host: &str, tag: &str, line: &[u8]) {
     out.push(b'<');
     out.extend_from_slice(itoa::Buffer::new().format(priority).as_bytes());
     out.push(b'>');
@@ -237,16 +230,31 @@ mod tests {
 
     #[test]
     fn a_message_says_priority_time_host_and_tag() {
-        check("edge", b"a line", "<190>Nov  3 04:05:06 edge geogate: a line");
+        check(
+            "edge",
+            b"a line",
+            "<190>Nov  3 04:05:06 edge geogate: a line",
+        );
         check("", b"a line", "<190>Nov  3 04:05:06 geogate: a line");
-        check("", "two\nlines\0 中".as_bytes(), "<190>Nov  3 04:05:06 geogate: two lines  中");
+        check(
+            "",
+            "two\nlines\0 中".as_bytes(),
+            "<190>Nov  3 04:05:06 geogate: two lines  中",
+        );
     }
 
     #[test]
     fn a_long_line_is_cut_between_characters() {
         let line = "中".repeat(4000);
         let mut out = Vec::new();
-        write_message(&mut out, 190, "Nov  3 04:05:06", "", "geogate", line.as_bytes());
+        write_message(
+            &mut out,
+            190,
+            "Nov  3 04:05:06",
+            "",
+            "geogate",
+            line.as_bytes(),
+        );
         assert!((LONGEST - 2..=LONGEST).contains(&out.len()));
         assert!(String::from_utf8(out).unwrap().ends_with("中中"));
         // What is no text has no characters, and is cut all the same.
@@ -264,7 +272,10 @@ mod tests {
             let length = server.recv(&mut buffer).unwrap();
             let text = std::str::from_utf8(&buffer[..length]).unwrap();
             assert!(text.starts_with("<190>"), "{text}");
-            assert!(text.ends_with(&format!(" {} geogate: {line}", syslog.host)), "{text}");
+            assert!(
+                text.ends_with(&format!(" {} geogate: {line}", syslog.host)),
+                "{text}"
+            );
         }
     }
 

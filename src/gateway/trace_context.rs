@@ -6,15 +6,15 @@
 //! trusted is passed on as it is, or, if the gateway takes part in tracing, under a parent id of its
 //! own that the access log has.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use pingora::http::RequestHeader;
 
 use super::client_ip::HeaderLines;
 use super::random;
 use crate::config::model::Tracing;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
 /// The caller may have recorded its part.
 const SAMPLED: u8 = 1;
@@ -63,7 +63,7 @@ impl TraceContext {
     pub fn of(headers: &impl HeaderLines, peer_is_trusted: bool, config: &Tracing) -> Self {
         let believed = config.accept.believes(peer_is_trusted);
         let sent = if believed { sent(headers) } else { None };
-        let keeps_state = sent.is_some() && is_state(headers.lines(TRACESTATE.as_str()));
+        let keeps_state = sent.is_some() && is_state(headers.lines(TRACESTATE));
         let (trace, parent) = match (sent, config.participate) {
             (Some(trace), false) => (Some(trace), Parent::Kept),
             (None, false) => (None, Parent::Deleted),
@@ -81,13 +81,13 @@ impl TraceContext {
     pub fn apply(&self, request: &mut RequestHeader) {
         match &self.parent {
             Parent::Kept => {}
-            Parent::Deleted => drop(request.remove_header(&TRACEPARENT)),
+            Parent::Deleted => drop(request.remove_header(TRACEPARENT)),
             Parent::Written(value) => request
                 .insert_header(TRACEPARENT, value.clone())
                 .expect("a valid name and value"),
         }
         if !self.keeps_state {
-            request.remove_header(&TRACESTATE);
+            request.remove_header(TRACESTATE);
         }
     }
 }
@@ -95,7 +95,7 @@ impl TraceContext {
 /// What a request says itself; nothing if it says two things, or what cannot be read.
 #[must_use]
 pub fn sent(headers: &impl HeaderLines) -> Option<Trace> {
-    let mut lines = headers.lines(TRACEPARENT.as_str());
+    let mut lines = headers.lines(TRACEPARENT);
     let line = lines.next().filter(|_| lines.next().is_none())?;
     Trace::parse(line)
 }
@@ -116,7 +116,11 @@ impl Trace {
         let dashes = [2, 35, 52].into_iter().all(|at| known[at] == b'-');
         let id: [u8; 32] = known[3..35].try_into().ok()?;
         let span: [u8; 16] = known[36..52].try_into().ok()?;
-        let understood = if version == 0 { SAMPLED | RANDOM } else { SAMPLED };
+        let understood = if version == 0 {
+            SAMPLED | RANDOM
+        } else {
+            SAMPLED
+        };
         (is_complete && dashes && is_id(&id) && is_id(&span)).then_some(Trace {
             id,
             span,
@@ -220,7 +224,10 @@ mod tests {
         let trace = Trace::parse(value.as_bytes());
         assert_eq!(trace.is_some(), expected, "{value:?}");
         if let Some(trace) = trace {
-            assert_eq!((&trace.id[..], &trace.span[..]), (ID.as_bytes(), SPAN.as_bytes()));
+            assert_eq!(
+                (&trace.id[..], &trace.span[..]),
+                (ID.as_bytes(), SPAN.as_bytes())
+            );
         }
     }
 
@@ -287,7 +294,12 @@ mod tests {
     #[track_caller]
     fn check_state(lines: &[&str], expected: bool) {
         let lines = lines.iter().map(|line| line.as_bytes());
-        assert_eq!(is_state(lines.clone()), expected, "{:?}", lines.collect::<Vec<_>>());
+        assert_eq!(
+            is_state(lines.clone()),
+            expected,
+            "{:?}",
+            lines.collect::<Vec<_>>()
+        );
     }
 
     #[test]
@@ -301,7 +313,10 @@ mod tests {
         check_state(&["", "foo=1"], true);
         check_state(&["foo=1,,  ,bar=2"], true);
         check_state(&["foo= 1"], true);
-        check_state(&["0foo@tenant=1,a-z_*/@b=!\"#$%&'()*+-./:;<>?@[\\]^_`{|}~"], true);
+        check_state(
+            &["0foo@tenant=1,a-z_*/@b=!\"#$%&'()*+-./:;<>?@[\\]^_`{|}~"],
+            true,
+        );
         check_state(&[&format!("{}={}", "k".repeat(256), "v".repeat(256))], true);
         let members = |count| {
             let members: Vec<_> = (0..count).map(|n| format!("k{n}=1")).collect();
@@ -350,7 +365,9 @@ mod tests {
         TraceContext::of(&request.headers, trusted, config).apply(&mut request);
         ["traceparent", "tracestate"].map(|name| {
             let values = request.headers.get_all(name).into_iter();
-            values.map(|value| value.to_str().unwrap().to_owned()).collect()
+            values
+                .map(|value| value.to_str().unwrap().to_owned())
+                .collect()
         })
     }
 
@@ -361,7 +378,11 @@ mod tests {
     #[test]
     fn a_trusted_trace_is_passed_on_as_it_is() {
         let sent = parent("01");
-        let lines = [("traceparent", &*sent), ("tracestate", "a=1"), ("tracestate", "b=2")];
+        let lines = [
+            ("traceparent", &*sent),
+            ("tracestate", "a=1"),
+            ("tracestate", "b=2"),
+        ];
         let expected = [vec![sent.clone()], vec!["a=1".to_owned(), "b=2".to_owned()]];
         assert_eq!(told(&CONFIG, true, &lines), expected);
         let anyone = Tracing {
@@ -379,7 +400,7 @@ mod tests {
             accept: TraceSource::Nobody,
             ..CONFIG
         };
-        let nothing = [vec![], vec![]];
+        let nothing = [Vec::<String>::new(), vec![]];
         assert_eq!(told(&CONFIG, false, &lines), nothing);
         assert_eq!(told(&nobody, true, &lines), nothing);
         // A state without a trace, a trace that cannot be read, two traces.

@@ -17,7 +17,6 @@ use crate::geo::Place;
 use crate::query;
 
 /// What variables can say of a request. What is not known is empty.
-#[derive(Clone, Copy)]
 pub struct View<'r, H> {
     /// Who sent it.
     pub origin: Option<&'r Origin>,
@@ -42,6 +41,15 @@ pub struct View<'r, H> {
     /// The groups of the route's pattern.
     pub captures: Captured<'r>,
 }
+
+// Derived, they would ask the same of the headers.
+impl<H> Clone for View<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for View<'_, H> {}
 
 /// What the groups of a pattern matched.
 #[derive(Clone, Copy, Default)]
@@ -132,7 +140,11 @@ impl<H: HeaderLines> View<'_, H> {
     }
 
     fn append_request_line(&self, out: &mut Vec<u8>) {
-        let parts = [self.method.as_bytes(), self.target, self.protocol.as_bytes()];
+        let parts = [
+            self.method.as_bytes(),
+            self.target,
+            self.protocol.as_bytes(),
+        ];
         let mut is_first = true;
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
             if !std::mem::take(&mut is_first) {

@@ -13,3 +13,5 @@ mod processes;
 mod proxying;
 mod query;
 mod reloading;
+mod request_id;
+mod tracing;

@@ -106,7 +106,10 @@ fn read_server(text: &str) -> Result<SyslogServer, String> {
 }
 
 fn is_host(text: &str) -> bool {
-    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    match text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
@@ -157,7 +160,13 @@ mod tests {
         check("server=127.0.0.1", udp("127.0.0.1:514"), 23, 6, "geogate");
         check("server=[::1]", udp("[::1]:514"), 23, 6, "geogate");
         check("server=[::1]:12", udp("[::1]:12"), 23, 6, "geogate");
-        check("server=logs.example:12", udp("logs.example:12"), 23, 6, "geogate");
+        check(
+            "server=logs.example:12",
+            udp("logs.example:12"),
+            23,
+            6,
+            "geogate",
+        );
         check(
             "server=unix:/dev/log,nohostname,facility=daemon,tag=edge,severity=error",
             SyslogServer::Unix("/dev/log".into()),
@@ -179,7 +188,10 @@ mod tests {
         check_error("facility=user", "a syslog target needs server=");
         check_error("server=unix:", "a path is expected");
         for server in ["::1", "a b", "a:", "a:0", "a:65536", "[a]:1", ":1", ""] {
-            check_error(&format!("server={server}"), &format!("{server:?} is not a server"));
+            check_error(
+                &format!("server={server}"),
+                &format!("{server:?} is not a server"),
+            );
         }
         check_error("server=a,facility=local8", "\"local8\" is none of kern, ");
         check_error("server=a,severity=loud", "\"loud\" is none of emerg, ");

@@ -68,3 +68,44 @@ pub(super) fn tracing(section: &Section) -> Tracing {
     section.refuse_unknown();
     tracing
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::model::Config;
+    use crate::config::{Overrides, parse};
+
+    fn read(text: &str) -> Result<Config, String> {
+        let config = parse(text, "file", &Overrides::default());
+        config.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_header_may_have_another_name_or_none() {
+        let header = |text: &str| {
+            let ids = read(text).unwrap().request_ids;
+            ids.map(|ids| ids.header.as_str().to_owned())
+        };
+        assert_eq!(header("").as_deref(), Some("x-request-id"));
+        let other = header("[request_id]\nheader = 'X-Correlation-ID'");
+        assert_eq!(other.as_deref(), Some("x-correlation-id"));
+        assert_eq!(header("[request_id]\nheader = 'off'"), None);
+    }
+
+    #[test]
+    fn a_header_that_means_something_else_is_refused() {
+        for name in [
+            "Host",
+            "Content-Length",
+            "X-Forwarded-For",
+            "X-Geo-ID",
+            "traceparent",
+        ] {
+            let error = read(&format!("[request_id]\nheader = '{name}'")).unwrap_err();
+            assert!(error.contains("means something else"), "{error}");
+        }
+        for name in ["", "a b", "é"] {
+            let error = read(&format!("[request_id]\nheader = '{name}'")).unwrap_err();
+            assert!(error.contains("is not the name of a header"), "{error}");
+        }
+    }
+}

@@ -14,7 +14,6 @@ use crate::gateway::trace_context::Trace;
 use crate::gateway::variables::View;
 
 /// A request as it is logged. Text is what the client sent, raw: the formats make it harmless.
-#[derive(Clone, Copy)]
 pub struct Entry<'r, H> {
     /// The request itself.
     pub view: View<'r, H>,
@@ -39,6 +38,15 @@ pub struct Entry<'r, H> {
     /// How the connection is encrypted, if it is.
     pub tls: Option<&'r SslDigest>,
 }
+
+// Derived, they would ask the same of the headers.
+impl<H> Clone for Entry<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Entry<'_, H> {}
 
 /// Where a value comes from, and so what may be in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,10 +132,14 @@ impl<'r, H: HeaderLines> Entry<'r, H> {
                 return Source::Ours;
             }
             ResponseVariable::TimeLocal => {
-                with_times(self.time, |times| out.extend_from_slice(times.local.as_bytes()));
+                with_times(self.time, |times| {
+                    out.extend_from_slice(times.local.as_bytes())
+                });
             }
             ResponseVariable::TimeIso8601 => {
-                with_times(self.time, |times| out.extend_from_slice(times.iso.as_bytes()));
+                with_times(self.time, |times| {
+                    out.extend_from_slice(times.iso.as_bytes())
+                });
             }
             ResponseVariable::Msec => {
                 let since = self.time.duration_since(UNIX_EPOCH);

@@ -102,12 +102,7 @@ impl Format {
     }
 
     /// Appends a line.
-    pub(super) fn write<H: HeaderLines>(
-        &self,
-        entry: &Entry<H>,
-        share: f64,
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn write<H: HeaderLines>(&self, entry: &Entry<H>, share: f64, out: &mut Vec<u8>) {
         match &self.shape {
             Shape::Text(template) => {
                 for part in template.parts() {
@@ -147,7 +142,8 @@ impl Shape {
             Shape::Text(template) => (Some(template), &[][..]),
             Shape::Json(members) => (None, &members[..]),
         };
-        text.into_iter().chain(members.iter().map(|member| &member.value))
+        text.into_iter()
+            .chain(members.iter().map(|member| &member.value))
     }
 }
 
@@ -401,7 +397,11 @@ pub(super) mod tests {
         #[track_caller]
         fn check(config: &LogFormat, id: bool, trace: bool) {
             let format = Format::new(config);
-            assert_eq!((format.wants_id(), format.wants_trace()), (id, trace), "{config:?}");
+            assert_eq!(
+                (format.wants_id(), format.wants_trace()),
+                (id, trace),
+                "{config:?}"
+            );
         }
         check(&LogFormat::Main, false, false);
         check(&LogFormat::Json, false, false);

@@ -81,7 +81,8 @@ mod tests {
     fn the_share_is_met_by_ids_and_by_chance() {
         let tenth = sampler(0.1);
         let chosen = |id: fn(u32) -> Option<Vec<u8>>| {
-            let lines = (0..100_000).filter(|&n| tenth.choose(200, FAST, id(n).as_deref()).is_some());
+            let lines =
+                (0..100_000).filter(|&n| tenth.choose(200, FAST, id(n).as_deref()).is_some());
             lines.count()
         };
         let by_id = chosen(|n| Some(format!("{n:032x}").into_bytes()));
@@ -98,7 +99,10 @@ mod tests {
             .collect();
         let again = sampler(0.5);
         for (n, chosen) in (0..8).zip(&chosen) {
-            assert_eq!(again.choose(200, FAST, Some(&[b'a' + n])).is_some(), *chosen);
+            assert_eq!(
+                again.choose(200, FAST, Some(&[b'a' + n])).is_some(),
+                *chosen
+            );
             // A larger share has what a smaller one has.
             assert!(!chosen || sampler(0.9).choose(200, FAST, Some(&[b'a' + n])).is_some());
         }

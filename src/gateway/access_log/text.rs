@@ -28,7 +28,10 @@ fn is_special(byte: u8) -> bool {
 fn escape_where(start: usize, out: &mut Vec<u8>, is_special: impl Fn(u8) -> bool) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     // Without an early end, this looks at many bytes at a time.
-    if !out[start..].iter().fold(false, |any, &byte| any | is_special(byte)) {
+    if !out[start..]
+        .iter()
+        .fold(false, |any, &byte| any | is_special(byte))
+    {
         return;
     }
     for byte in out.split_off(start) {
@@ -44,7 +47,10 @@ fn escape_where(start: usize, out: &mut Vec<u8>, is_special: impl Fn(u8) -> bool
 /// Makes what stands from `start` on the inside of a JSON string (RFC 8259). What is not UTF-8 becomes
 /// U+FFFD.
 pub fn escape_json_from(start: usize, out: &mut Vec<u8>) {
-    if !out[start..].iter().fold(false, |any, &byte| any | is_special(byte)) {
+    if !out[start..]
+        .iter()
+        .fold(false, |any, &byte| any | is_special(byte))
+    {
         return;
     }
     let raw = out.split_off(start);
@@ -142,20 +148,31 @@ mod tests {
         let start = out.len();
         out.extend_from_slice(text);
         escape(start, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), format!("\"before\n{expected}"));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!("\"before\n{expected}")
+        );
     }
 
     #[test]
     fn text_of_clients_is_printable_ascii_and_ends_nothing() {
         check(escape_from, b"", "");
         check(escape_from, b"/a?b=c ~'", "/a?b=c ~'");
-        check(escape_from, b"/\"\r\n\\\xff\x7f", "/\\x22\\x0D\\x0A\\x5C\\xFF\\x7F");
+        check(
+            escape_from,
+            b"/\"\r\n\\\xff\x7f",
+            "/\\x22\\x0D\\x0A\\x5C\\xFF\\x7F",
+        );
         check(escape_from, "a\tb中".as_bytes(), "a\\x09b\\xE4\\xB8\\xAD");
     }
 
     #[test]
     fn text_of_ours_keeps_its_letters() {
-        check(escape_controls_from, "福建 \"\n\0".as_bytes(), "福建 \\x22\\x0A\\x00");
+        check(
+            escape_controls_from,
+            "福建 \"\n\0".as_bytes(),
+            "福建 \\x22\\x0A\\x00",
+        );
     }
 
     #[test]
@@ -194,7 +211,13 @@ mod tests {
             write_seconds(Duration::from_millis(millis), &mut out);
             assert_eq!(out, text.as_bytes());
         }
-        for (thousandths, text) in [(0, "0"), (1, "0.001"), (100, "0.1"), (250, "0.25"), (1000, "1")] {
+        for (thousandths, text) in [
+            (0, "0"),
+            (1, "0.001"),
+            (100, "0.1"),
+            (250, "0.25"),
+            (1000, "1"),
+        ] {
             out.clear();
             write_millis(thousandths, &mut out);
             assert_eq!(out, text.as_bytes());
