@@ -104,7 +104,7 @@ fn a_format_of_ones_own_means_the_same_at_every_door() {
         "1.0.0.1 127.0.0.1 GET /a b?b=1&c 200 0 CN/福建/福州 1, \\x22 c 1 [yes] \
          api {address} http test HTTP/1.1 $ -"
     );
-    let query = "1.0.0.1 127.0.0.1 GET /api/ip_query?ip=1.0.0.1&b=2 200 85 CN/福建/福州 1, \\x22 c 2 [-] \
+    let query = "1.0.0.1 127.0.0.1 GET /api/ip_query?ip=1.0.0.1&b=2 200 72 CN/福建/福州 1, \\x22 c 2 [-] \
          - - http test HTTP/1.1 $ -";
     assert_eq!(gateway.stop(), [&proxied, query, &proxied, query]);
 }
