@@ -4,7 +4,6 @@
 //! noted and takes its default too, so one pass reports everything; what nobody asked for is
 //! unknown, and noted as well.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -193,21 +192,21 @@ impl<'d> Section<'d> {
         items.iter().map(Item::section).collect()
     }
 
-    /// All values with their keys, in the order of the file, for a table whose keys the user chooses.
-    pub(super) fn entries(&self) -> Vec<(String, Item<'d>)> {
-        let mut entries: Vec<_> = self.table.into_iter().flatten().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        let entry = |(key, value): (&'d Spanned<Cow<'d, str>>, &'d Spanned<DeValue<'d>>)| {
-            let name = &**key.get_ref();
+    /// All keys with their values, in the order of the file, for a table whose keys are the user's own.
+    pub(super) fn entries(&self) -> Vec<(&'d str, Item<'d>)> {
+        let mut pairs: Vec<_> = self.table.into_iter().flatten().collect();
+        pairs.sort_by_key(|(key, _)| key.span().start);
+        let entries = pairs.into_iter().map(|(key, value)| {
+            let name: &'d str = key.get_ref();
             let item = Item {
                 text: self.text,
                 path: self.path_to(name),
                 value,
                 problems: self.problems,
             };
-            (name.to_owned(), item)
-        };
-        entries.into_iter().map(entry).collect()
+            (name, item)
+        });
+        entries.collect()
     }
 
     /// Notes a problem with the section itself or with one of its keys.
@@ -284,6 +283,19 @@ impl<'d> Item<'d> {
             problems: self.problems,
         });
         elements.collect()
+    }
+
+    /// The elements of an array, or the value itself if it is none.
+    pub(super) fn one_or_more(&self) -> Vec<Item<'d>> {
+        if self.value.get_ref().as_array().is_some() {
+            return self.items();
+        }
+        vec![Item {
+            text: self.text,
+            path: self.path.clone(),
+            value: self.value,
+            problems: self.problems,
+        }]
     }
 
     pub(super) fn is_empty_array(&self) -> bool {

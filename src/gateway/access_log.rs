@@ -34,32 +34,12 @@ const BUFFER: usize = 64 << 10;
 /// How many full buffers may wait for the writer: 64 MiB.
 const QUEUE: usize = 1024;
 
-/// What a configuration says of lines; where they go is the log's own.
-pub struct Lines {
+/// The access log.
+pub struct AccessLog {
+    config: model::AccessLog,
     format: Format,
     /// `None` if every request has a line.
     sampler: Option<Sampler>,
-}
-
-impl Lines {
-    /// As the configuration has it.
-    #[must_use]
-    pub fn new(config: &model::AccessLog) -> Self {
-        Lines {
-            format: Format::new(&config.format),
-            sampler: config.sampling.map(Sampler::new),
-        }
-    }
-
-    /// What a line looks like.
-    #[must_use]
-    pub fn format(&self) -> &Format {
-        &self.format
-    }
-}
-
-/// The access log.
-pub struct AccessLog {
     /// `None` if nothing is logged.
     buffers: Option<Arc<Buffers>>,
     writer: Mutex<Option<Writer>>,
@@ -90,11 +70,15 @@ impl AccessLog {
     /// # Errors
     /// If the file cannot be opened.
     pub fn open(config: &model::AccessLog) -> io::Result<Self> {
+        let mut log = AccessLog {
+            config: config.clone(),
+            format: Format::new(&config.format),
+            sampler: config.sampling.map(Sampler::new),
+            buffers: None,
+            writer: Mutex::new(None),
+        };
         let Some(output) = Output::open(&config.target)? else {
-            return Ok(AccessLog {
-                buffers: None,
-                writer: Mutex::new(None),
-            });
+            return Ok(log);
         };
         let (full, queue) = sync_channel(QUEUE);
         let buffers = Arc::new(Buffers {
@@ -107,10 +91,15 @@ impl AccessLog {
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write_all(&for_thread, &queue, output, flush))?;
-        Ok(AccessLog {
-            buffers: Some(buffers),
-            writer: Mutex::new(Some(Writer { thread })),
-        })
+        log.buffers = Some(buffers);
+        log.writer = Mutex::new(Some(Writer { thread }));
+        Ok(log)
+    }
+
+    /// Whether this is the log of such a configuration.
+    #[must_use]
+    pub fn is_for(&self, config: &model::AccessLog) -> bool {
+        self.config == *config
     }
 
     /// Whether anything is logged, so that nobody collects what nobody reads.
@@ -118,15 +107,21 @@ impl AccessLog {
         self.buffers.is_some()
     }
 
+    /// What a line looks like.
+    #[must_use]
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
     /// Logs a request, if it is one that has a line.
-    pub fn log<H: HeaderLines>(&self, lines: &Lines, entry: &Entry<H>) {
+    pub fn log<H: HeaderLines>(&self, entry: &Entry<H>) {
         let Some(buffers) = &self.buffers else { return };
-        let share = lines.sampler.map_or(Some(1.0), |sampler| {
+        let share = self.sampler.map_or(Some(1.0), |sampler| {
             sampler.choose(entry.status, entry.request_time, entry.id())
         });
         let Some(share) = share else { return };
         let mut buffer = lock(&buffers.shards[shard()]);
-        lines.format.write(entry, share, &mut buffer);
+        self.format.write(entry, share, &mut buffer);
         if buffer.len() < BUFFER {
             return;
         }
@@ -239,9 +234,8 @@ mod tests {
         }
     }
 
-    fn open(target: LogTarget) -> (AccessLog, Lines) {
-        let config = config(target);
-        (AccessLog::open(&config).unwrap(), Lines::new(&config))
+    fn open(target: LogTarget) -> AccessLog {
+        AccessLog::open(&config(target)).unwrap()
     }
 
     fn lines(path: &std::path::Path) -> usize {
@@ -253,11 +247,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("access.log");
         std::fs::write(&file, "before\n").unwrap();
-        let (log, rules) = open(LogTarget::File(file.clone()));
+        let log = open(LogTarget::File(file.clone()));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    with_entry(|entry| (0..2000).for_each(|_| log.log(&rules, &entry)));
+                    with_entry(|entry| (0..2000).for_each(|_| log.log(&entry)));
                 });
             }
         });
@@ -271,8 +265,8 @@ mod tests {
     fn a_file_that_was_moved_away_is_followed_by_a_new_one() {
         let folder = tempfile::tempdir().unwrap();
         let (file, moved) = (folder.path().join("log"), folder.path().join("log.1"));
-        let (log, rules) = open(LogTarget::File(file.clone()));
-        with_entry(|entry| log.log(&rules, &entry));
+        let log = open(LogTarget::File(file.clone()));
+        with_entry(|entry| log.log(&entry));
         std::fs::rename(&file, &moved).unwrap();
         log.reopen();
         // The writer takes one message after the other, and this waits for the last.
@@ -292,24 +286,18 @@ mod tests {
             format: format("$status $sample_rate"),
             ..config(LogTarget::File(file.clone()))
         };
-        let (log, rules) = (AccessLog::open(&config).unwrap(), Lines::new(&config));
+        let log = AccessLog::open(&config).unwrap();
         with_entry(|entry| {
-            log.log(&rules, &entry);
-            log.log(
-                &rules,
-                &Entry {
-                    status: 404,
-                    ..entry
-                },
-            );
+            log.log(&entry);
+            log.log(&Entry {
+                status: 404,
+                ..entry
+            });
             let request_time = Duration::from_secs(2);
-            log.log(
-                &rules,
-                &Entry {
-                    request_time,
-                    ..entry
-                },
-            );
+            log.log(&Entry {
+                request_time,
+                ..entry
+            });
         });
         log.close();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "404 1\n200 1\n");
@@ -318,8 +306,8 @@ mod tests {
 
     #[test]
     fn a_log_may_be_off() {
-        let (log, rules) = open(LogTarget::Off);
-        with_entry(|entry| log.log(&rules, &entry));
+        let log = open(LogTarget::Off);
+        with_entry(|entry| log.log(&entry));
         log.close();
     }
 

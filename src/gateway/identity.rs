@@ -23,7 +23,11 @@ impl Identity {
     pub fn of(headers: &impl HeaderLines, peer_is_trusted: bool, settings: &Settings) -> Self {
         let id = match &settings.request_ids {
             Some(config) => Some(RequestId::of(headers, &config.header, peer_is_trusted)),
-            None => settings.lines.format().wants_id().then(RequestId::fresh),
+            None => settings
+                .access_log
+                .format()
+                .wants_id()
+                .then(RequestId::fresh),
         };
         Identity {
             id: id.map(RequestId::to_value),
@@ -79,7 +83,7 @@ pub fn logged_id<'r>(
     peer_is_trusted: bool,
     settings: &'r Settings,
 ) -> Option<RequestId<'r>> {
-    if !settings.lines.format().wants_id() {
+    if !settings.access_log.format().wants_id() {
         return None;
     }
     Some(match &settings.request_ids {
@@ -96,6 +100,6 @@ pub fn logged_trace(
     settings: &Settings,
 ) -> Option<Trace> {
     let believed = settings.tracing.accept.believes(peer_is_trusted);
-    let wanted = believed && settings.lines.format().wants_trace();
+    let wanted = believed && settings.access_log.format().wants_trace();
     wanted.then(|| trace_context::sent(headers)).flatten()
 }

@@ -21,8 +21,8 @@ use super::geo_headers::{self, Scheme};
 use super::identity::Identity;
 use super::message::linger;
 use super::metrics::Kind;
-use super::variables::{Captured, View};
-use super::{Gateway, Settings, own};
+use super::variables::View;
+use super::{Gateway, Settings, lane, own, route, strict};
 use crate::query;
 
 /// The proxy's side of the gateway.
@@ -54,7 +54,15 @@ impl ProxyHttp for Proxy {
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        self.set_connection_limits(session, &ctx.settings);
+        let is_h2 = session.as_http2().is_some();
+        if let Some(status) = is_h2
+            .then(|| strict::refusal(session.req_header(), &ctx.settings.client))
+            .flatten()
+        {
+            return Err(status_error(status, "a request that is not well formed"));
+        }
+        let is_websocket = strict::settle(session.req_header_mut());
+        self.set_connection_limits(session, &ctx.settings, is_websocket);
         locate(session, ctx)
     }
 
@@ -63,15 +71,15 @@ impl ProxyHttp for Proxy {
             own::answer_query(session, ctx).await?;
             return Ok(true);
         }
+        let method = session.req_header().method.as_str();
+        if let Some(status) = ctx.settings.client.methods.refusal(method) {
+            own::answer_with_page(session, ctx, status).await?;
+            return Ok(true);
+        }
         if declares_more_than(session, ctx.settings.client.max_body_size) {
             return Err(too_large());
         }
-        ctx.pool = ctx.settings.pools.first().cloned();
-        if ctx.pool.is_none() {
-            own::answer_with_page(session, ctx, 404).await?;
-            return Ok(true);
-        }
-        Ok(false)
+        route::direct(session, ctx).await
     }
 
     async fn request_body_filter(
@@ -122,6 +130,22 @@ impl ProxyHttp for Proxy {
             );
         }
         ctx.identity.tell_upstream(upstream_request, &ctx.settings);
+        if let Some(target) = ctx
+            .routed
+            .as_ref()
+            .and_then(|routed| routed.target.as_ref())
+        {
+            upstream_request.set_raw_path(target)?;
+        }
+        if let Some(route) = ctx
+            .route()
+            .filter(|route| !route.request_headers.is_empty())
+        {
+            let view = View::of(session, ctx);
+            route
+                .request_headers
+                .change_request(upstream_request, &view)?;
+        }
         Ok(())
     }
 
@@ -131,12 +155,17 @@ impl ProxyHttp for Proxy {
         upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        ctx.identity.tell_client(upstream_response, &ctx.settings)?;
+        if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            lane::begin_tunnel(session);
+        }
         if let (Some(pool), Some(peer)) = (&ctx.pool, ctx.tried.last()) {
             pool.succeeded(*peer);
         }
         if self.drain.is_draining() {
             session.set_keepalive(None);
+        }
+        if !upstream_response.status.is_informational() {
+            own::change_headers(upstream_response, session, ctx)?;
         }
         Ok(())
     }
@@ -226,39 +255,38 @@ impl ProxyHttp for Proxy {
 
 impl Proxy {
     /// pingora keeps idle connections for ever unless it is told otherwise on every request.
-    fn set_connection_limits(&self, session: &mut Session, settings: &Settings) {
+    /// A connection that asked to become something else is not kept if it may not.
+    fn set_connection_limits(
+        &self,
+        session: &mut Session,
+        settings: &Settings,
+        is_websocket: bool,
+    ) {
         let client = &settings.client;
-        session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(client.read_timeout));
         session.set_write_timeout(Some(client.write_timeout));
         session.set_total_drain_timeout(Some(client.read_timeout));
-        let keep = !self.drain.is_draining() && may_keep(session.req_header());
+        let request = session.req_header();
+        let is_1_0 = request.version == http::Version::HTTP_10;
+        let keep = !self.drain.is_draining() && may_keep(request) && !is_websocket;
+        // A client of HTTP/1.0 knows no interim responses (RFC 9110, 15.2).
+        session.set_ignore_info_resp(is_1_0);
         session.set_keepalive(keep.then_some(client.keepalive_timeout.as_secs()));
     }
 
     fn log_access(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
         // A connection without an address has nothing that could be logged of it.
-        let Some(origin) = &ctx.origin else { return };
+        if ctx.origin.is_none() {
+            return;
+        }
         let request = session.req_header();
         let written = session.response_written();
         let status = written.map(|response| response.status.as_u16());
+        let status = status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of));
         let digest = session
             .digest()
             .and_then(|digest| digest.ssl_digest.as_ref());
-        let view = View {
-            origin: Some(origin),
-            place: ctx.place(),
-            scheme: scheme(session),
-            method: request.method.as_str(),
-            target: request.raw_path(),
-            protocol: protocol(request.version),
-            authority: request.uri.authority().map(|authority| authority.as_str()),
-            headers: &request.headers,
-            request_id: ctx.identity.id(),
-            route: "",
-            captures: Captured::default(),
-        };
-        let status = status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of));
+        let (view, body_bytes) = (View::of(session, ctx), session.body_bytes_sent());
         let entry = Entry {
             sent: written.map(|response| &response.headers),
             upstream: ctx.pool.as_ref().map_or("", |pool| pool.name()),
@@ -266,7 +294,7 @@ impl Proxy {
             upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
             trace: ctx.identity.trace(),
             tls: digest.map(AsRef::as_ref),
-            ..Entry::new(view, status, session.body_bytes_sent(), ctx.start)
+            ..Entry::new(view, status, body_bytes, ctx.start)
         };
         let kind = if !ctx.tried.is_empty() {
             Kind::Upstream
@@ -304,14 +332,14 @@ fn may_keep(request: &RequestHeader) -> bool {
     request.version != http::Version::HTTP_10 || asks
 }
 
-fn scheme(session: &Session) -> Scheme {
+pub(super) fn scheme(session: &Session) -> Scheme {
     let tls = session
         .digest()
         .is_some_and(|digest| digest.ssl_digest.is_some());
     if tls { Scheme::Https } else { Scheme::Http }
 }
 
-fn protocol(version: http::Version) -> &'static str {
+pub(super) fn protocol(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_09 => "HTTP/0.9",
         http::Version::HTTP_10 => "HTTP/1.0",

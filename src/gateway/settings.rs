@@ -7,16 +7,26 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::access_log::Lines;
+use super::access_log::AccessLog;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
+use super::route::Routes;
 use super::upstream::Pool;
 use crate::config::Config;
-use crate::config::model::{Client, ClientIp, RequestIds, Tracing};
+use crate::config::model::{self, Client, ClientIp, RequestIds, Tracing};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
+    /// The access log cannot be opened.
+    #[error("access log: {}: {error}", target.display())]
+    AccessLog {
+        /// The file.
+        target: PathBuf,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
     /// The user's error page cannot be read.
     #[error("error page {}: {error}", file.display())]
     ErrorPage {
@@ -34,14 +44,16 @@ pub struct Settings {
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
+    /// `None` if everything goes to the first upstream.
+    pub(super) routes: Option<Routes>,
     pub(super) error_pages: ErrorPages,
-    pub(super) lines: Lines,
+    pub(super) access_log: Arc<AccessLog>,
     pub(super) request_ids: Option<RequestIds>,
     pub(super) tracing: Tracing,
 }
 
 impl Settings {
-    /// The settings of `config`. Pools that are the same as `before` are taken over.
+    /// The settings of `config`. Pools and the log are taken over from `before` if they are the same.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -51,18 +63,21 @@ impl Settings {
             let same = pools.iter().find(|pool| pool.is_for(upstream));
             same.map_or_else(|| Arc::new(Pool::new(upstream)), Arc::clone)
         };
+        let access_log = access_log(&config.access_log, before)?;
         let error_pages = ErrorPages::load(config.error_page.as_deref());
         let error_pages = error_pages.map_err(|error| SettingsError::ErrorPage {
             file: config.error_page.clone().unwrap_or_default(),
             error,
         })?;
+        let pools: Vec<_> = config.upstreams.iter().map(pool).collect();
         Ok(Settings {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
-            pools: config.upstreams.iter().map(pool).collect(),
+            routes: Routes::new(&config.routes, &pools),
+            pools,
             error_pages,
-            lines: Lines::new(&config.access_log),
+            access_log,
             request_ids: config.request_ids.clone(),
             tracing: config.tracing.clone(),
         })
@@ -73,4 +88,28 @@ impl Settings {
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
     }
+
+    /// The log of requests.
+    #[must_use]
+    pub fn access_log(&self) -> &Arc<AccessLog> {
+        &self.access_log
+    }
+}
+
+fn access_log(
+    config: &model::AccessLog,
+    before: Option<&Settings>,
+) -> Result<Arc<AccessLog>, SettingsError> {
+    let same = before.filter(|before| before.access_log.is_for(config));
+    if let Some(before) = same {
+        return Ok(Arc::clone(&before.access_log));
+    }
+    let opened = AccessLog::open(config).map(Arc::new);
+    opened.map_err(|error| SettingsError::AccessLog {
+        target: match &config.target {
+            model::LogTarget::File(file) => file.clone(),
+            _ => PathBuf::new(),
+        },
+        error,
+    })
 }

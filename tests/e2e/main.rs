@@ -4,6 +4,7 @@
 mod access_log;
 mod admin;
 mod commands;
+mod configuring;
 mod databases;
 mod errors;
 mod forwarding;
@@ -14,4 +15,5 @@ mod proxying;
 mod query;
 mod reloading;
 mod request_id;
+mod routing;
 mod tracing;

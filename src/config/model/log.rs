@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Template, Variable};
 
 /// What is logged of each request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AccessLog {
     /// Where lines go.
     pub target: LogTarget,
@@ -78,7 +78,7 @@ pub struct Sampling {
 }
 
 /// What is logged of the server itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorLog {
     /// Where lines go.
     pub target: LogTarget,

@@ -35,7 +35,7 @@ fn format(section: &Section) -> LogFormat {
     let members = json.section().entries();
     let members = members
         .into_iter()
-        .filter_map(|(name, item)| Some((name, item.read(template)?)));
+        .filter_map(|(name, item)| Some((name.to_owned(), item.read(template)?)));
     let members: Vec<_> = members.collect();
     if members.is_empty() {
         section.note("json", "a line needs at least one member");
