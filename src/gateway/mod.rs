@@ -5,6 +5,7 @@
 //! values and pure functions and know no session, so that the doors cannot differ.
 
 pub mod access_log;
+mod admission;
 pub mod client_ip;
 mod context;
 pub mod drain;
@@ -15,10 +16,12 @@ mod header_rules;
 mod host;
 mod identity;
 pub mod lane;
+pub mod limit;
 mod message;
 pub mod metrics;
 mod own;
 mod pace;
+pub mod policy;
 pub mod proxy;
 mod random;
 mod request_id;
@@ -45,6 +48,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
 use client_ip::HeaderLines;
+use limit::Load;
 use metrics::Kind;
 
 /// Everything that a request needs. One for all connections and both doors.
@@ -55,6 +59,7 @@ pub struct Gateway {
     metrics: Metrics,
     database: Arc<Live>,
     drain: Arc<Drain>,
+    load: Load,
 }
 
 impl Gateway {
@@ -67,6 +72,7 @@ impl Gateway {
             metrics: Metrics::default(),
             database,
             drain,
+            load: Load::default(),
         }
     }
 
@@ -109,6 +115,12 @@ impl Gateway {
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
+    }
+
+    /// How much there is to do.
+    #[must_use]
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// Every request ends here, from either door: counted, and logged.

@@ -1,8 +1,8 @@
 //! Numbers that nobody can guess.
 //!
 //! Ids of requests and traces are keys to what is known of them, so one must not lead to the next:
-//! these are from a ChaCha generator that each thread has for itself and the system seeds again now
-//! and then. It takes no lock and no system call for one number.
+//! these are from a generator of cryptographic strength that each thread has for itself and that is
+//! seeded by the system now and then. It takes no lock and no system call for one number.
 
 /// A random id of 128 bits, never zero.
 #[must_use]

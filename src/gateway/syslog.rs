@@ -94,7 +94,7 @@ impl Syslog {
     }
 
     fn send_at(&mut self, time: &str, severity: u8, line: &[u8]) -> io::Result<()> {
-        let priority = self.config.facility << 3 | severity;
+        let priority = (self.config.facility << 3) | severity;
         self.message.clear();
         let (host, tag) = (&self.host, &self.config.tag);
         write_message(&mut self.message, priority, time, host, tag, line);

@@ -159,17 +159,17 @@ impl Trace {
 
 /// Lower case hexadecimal digits, not all zero.
 fn is_id(digits: &[u8]) -> bool {
-    digits.iter().all(is_digit) && digits.iter().any(|&digit| digit != b'0')
+    digits.iter().all(|&digit| is_digit(digit)) && digits.iter().any(|&digit| digit != b'0')
 }
 
-fn is_digit(byte: &u8) -> bool {
+fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
 /// Two lower case hexadecimal digits.
 fn number(digits: &[u8]) -> Option<u8> {
     let text = std::str::from_utf8(digits).ok()?;
-    let is_number = digits.len() == 2 && digits.iter().all(is_digit);
+    let is_number = digits.len() == 2 && digits.iter().all(|&digit| is_digit(digit));
     u8::from_str_radix(text, 16).ok().filter(|_| is_number)
 }
 

@@ -126,8 +126,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Opens the file, or the socket, again by its name, for whoever moves log files away. If it cannot be had, the one
-/// before goes on.
+/// Opens the file, or the socket, again by its name, for whoever moves log files away. If a file cannot
+/// be had, the one before goes on.
 pub fn reopen() {
     if let Some(to_syslog) = SYSLOG.get() {
         to_syslog.syslog().reconnect();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::HeaderMap;
 use pingora::protocols::tls::SslDigest;
 
-use super::text::{write_millis, write_number, write_peer, write_seconds};
+use super::text::{write_number, write_peer, write_seconds, write_share};
 use super::times::with_times;
 use crate::config::model::{RequestVariable, ResponseVariable, Variable};
 use crate::gateway::client_ip::HeaderLines;
@@ -61,6 +61,7 @@ pub enum Source {
 
 impl<'r, H: HeaderLines> Entry<'r, H> {
     /// One that was answered here, just now.
+    #[must_use]
     pub fn new(view: View<'r, H>, status: u16, body_bytes: usize, start: Instant) -> Self {
         Entry {
             view,
@@ -78,6 +79,7 @@ impl<'r, H: HeaderLines> Entry<'r, H> {
     }
 
     /// What this request and others of the same trace have in common, for sampling.
+    #[must_use]
     pub fn id(&self) -> Option<&[u8]> {
         let own = Some(self.view.request_id.as_bytes()).filter(|id| !id.is_empty());
         self.trace.map(|trace| &trace.id[..]).or(own)
@@ -157,7 +159,7 @@ impl<'r, H: HeaderLines> Entry<'r, H> {
             ResponseVariable::SslCipher => {
                 out.extend_from_slice(self.tls.map_or("", |tls| &tls.cipher).as_bytes());
             }
-            ResponseVariable::SampleRate => write_millis((share * 1000.0).round() as u64, out),
+            ResponseVariable::SampleRate => write_share(share, out),
             ResponseVariable::SentHttp(name) => {
                 let lines = self.sent.into_iter().flat_map(|sent| sent.lines(name));
                 for (index, line) in lines.enumerate() {

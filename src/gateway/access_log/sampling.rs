@@ -12,8 +12,8 @@ use crate::config::model::Sampling;
 #[derive(Debug, Clone, Copy)]
 pub struct Sampler {
     share: f64,
-    /// Ids whose hash is below have a line.
-    threshold: u64,
+    /// Numbers of 64 bits that are below have a line.
+    threshold: f64,
     slow: Duration,
 }
 
@@ -23,8 +23,7 @@ impl Sampler {
     pub fn new(config: Sampling) -> Self {
         Sampler {
             share: config.share,
-            // The largest share is the largest number: casts saturate.
-            threshold: (config.share * 2_f64.powi(64)) as u64,
+            threshold: config.share * 2_f64.powi(64),
             slow: config.slow,
         }
     }
@@ -37,7 +36,7 @@ impl Sampler {
             return Some(1.0);
         }
         let number = id.map_or_else(|| fastrand::u64(..), hash);
-        (number < self.threshold).then_some(self.share)
+        ((number as f64) < self.threshold).then_some(self.share)
     }
 }
 

@@ -93,13 +93,13 @@ pub fn write_seconds(time: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis)]);
 }
 
-/// So many thousandths, with as many decimals as that takes.
-pub fn write_millis(thousandths: u64, out: &mut Vec<u8>) {
-    if thousandths.is_multiple_of(1000) {
-        return write_number(thousandths / 1000, out);
-    }
-    write_seconds(Duration::from_millis(thousandths), out);
+/// A share from 0 to 1, with as many decimals as that takes, three at most.
+pub fn write_share(share: f64, out: &mut Vec<u8>) {
+    write_seconds(Duration::from_secs_f64(share), out);
     while out.last() == Some(&b'0') {
+        out.pop();
+    }
+    if out.last() == Some(&b'.') {
         out.pop();
     }
 }
@@ -211,15 +211,15 @@ mod tests {
             write_seconds(Duration::from_millis(millis), &mut out);
             assert_eq!(out, text.as_bytes());
         }
-        for (thousandths, text) in [
-            (0, "0"),
-            (1, "0.001"),
-            (100, "0.1"),
-            (250, "0.25"),
-            (1000, "1"),
+        for (share, text) in [
+            (0.0, "0"),
+            (0.001, "0.001"),
+            (0.1, "0.1"),
+            (0.29, "0.29"),
+            (1.0, "1"),
         ] {
             out.clear();
-            write_millis(thousandths, &mut out);
+            write_share(share, &mut out);
             assert_eq!(out, text.as_bytes());
         }
     }

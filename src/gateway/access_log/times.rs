@@ -49,13 +49,13 @@ mod tests {
     /// Which zone the machine is in is not known here; what a time means is.
     #[test]
     fn both_forms_say_the_same_second() {
-        for second in [1_700_000_000, 1_700_000_001, 0] {
-            let time = UNIX_EPOCH + Duration::from_millis(second * 1000 + 999);
+        for second in [1_700_000_000_u32, 1_700_000_001, 0] {
+            let time = UNIX_EPOCH + Duration::from_millis(u64::from(second) * 1000 + 999);
             let (local, iso) = with_times(time, |times| (times.local.clone(), times.iso.clone()));
             let read: jiff::Timestamp = iso.parse().unwrap();
-            assert_eq!(read.as_second(), second as i64);
+            assert_eq!(read.as_second(), i64::from(second));
             let read = jiff::Timestamp::strptime("%d/%b/%Y:%H:%M:%S %z", &local).unwrap();
-            assert_eq!(read.as_second(), second as i64);
+            assert_eq!(read.as_second(), i64::from(second));
         }
     }
 }
