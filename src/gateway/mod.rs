@@ -7,22 +7,28 @@
 pub mod access_log;
 mod admission;
 pub mod client_ip;
+mod compression;
 mod context;
 pub mod drain;
 pub mod error_page;
 mod failure;
+mod files;
 pub mod geo_headers;
 mod header_rules;
 mod host;
+mod hsts;
+mod https;
 mod identity;
 pub mod lane;
 pub mod limit;
+mod listeners;
 mod message;
 pub mod metrics;
 mod own;
 mod pace;
 pub mod policy;
 pub mod proxy;
+pub mod proxy_protocol;
 mod random;
 mod request_id;
 mod route;
@@ -30,6 +36,7 @@ mod settings;
 mod shard;
 mod strict;
 pub mod syslog;
+pub mod tls;
 mod trace_context;
 pub mod upstream;
 mod variables;
@@ -40,8 +47,8 @@ pub use drain::Drain;
 pub use lane::Lane;
 pub use metrics::Metrics;
 pub use proxy::Proxy;
-
 pub use settings::{Settings, SettingsError};
+pub use tls::Tls;
 
 use arc_swap::{ArcSwap, Guard};
 
