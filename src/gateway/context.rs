@@ -11,6 +11,7 @@ use super::client_ip::Origin;
 use super::compression::Encoder;
 use super::drain::Counted;
 use super::failure::{out_of_time, status_error};
+use super::identity::Identity;
 use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
 use super::route::{Route, Routed};
@@ -26,6 +27,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// `None` until the head was looked at.
     pub origin: Option<Origin>,
+    /// How it is known to others, likewise from then on.
+    pub identity: Identity,
     /// The database, likewise one for its whole life.
     pub database: Arc<Database>,
     /// The client's place in it.
@@ -72,6 +75,7 @@ impl Context {
             deadline: None,
             settings,
             origin: None,
+            identity: Identity::default(),
             database: gateway.database.current(),
             place: None,
             routed: None,

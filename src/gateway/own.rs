@@ -138,8 +138,10 @@ pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Res
     send(session, ctx, header, page).await
 }
 
-/// Changes the headers of a response as the request's route has it.
+/// Changes the headers of a response as the request's route has it, after the client was told the
+/// request's id.
 pub fn change_headers(header: &mut ResponseHeader, session: &Session, ctx: &Context) -> Result<()> {
+    ctx.identity.tell_client(header, &ctx.settings)?;
     let Some(route) = ctx
         .route()
         .filter(|route| !route.response_headers.is_empty())

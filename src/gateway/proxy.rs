@@ -4,7 +4,7 @@
 //! calls the phases, or the lane's straight path does.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,11 +22,11 @@ use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large
 use super::geo_headers::{self, Scheme};
 use super::hsts::{self, is_over_tls};
 use super::https::is_challenge;
+use super::identity::Identity;
 use super::message::{answer_of, linger};
 use super::metrics::Kind;
 use super::variables::View;
 use super::{Gateway, Settings, lane, own, route, strict};
-use crate::geo::Field;
 use crate::query;
 
 /// The proxy's side of the gateway.
@@ -141,6 +141,7 @@ impl ProxyHttp for Proxy {
                 &ctx.settings.location_headers,
             );
         }
+        ctx.identity.tell_upstream(upstream_request, &ctx.settings);
         if let Some(target) = ctx
             .routed
             .as_ref()
@@ -332,34 +333,25 @@ impl Proxy {
 
     fn log_access(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
         // A connection without an address has nothing that could be logged of it.
-        let Some(origin) = &ctx.origin else { return };
+        if ctx.origin.is_none() {
+            return;
+        }
         let request = session.req_header();
         let written = answer_of(session.response_written());
         let status = written.map(|response| response.status.as_u16());
-        let header = |name| {
-            request
-                .headers
-                .get(name)
-                .map_or(&b""[..], |value| value.as_bytes())
-        };
+        let status = status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of));
+        let digest = session
+            .digest()
+            .and_then(|digest| digest.ssl_digest.as_ref());
+        let (view, body_bytes) = (View::of(session, ctx), session.body_bytes_sent());
         let entry = Entry {
-            time: SystemTime::now(),
-            client: origin.client.ip(),
-            country: ctx
-                .place()
-                .map_or("", |place| place.text(Field::CountryCode)),
-            authorization: header(header::AUTHORIZATION),
-            method: request.method.as_str().as_bytes(),
-            target: request.raw_path(),
-            protocol: protocol(request.version),
-            status: status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of)),
-            body_bytes: session.body_bytes_sent(),
-            referer: header(header::REFERER),
-            user_agent: header(header::USER_AGENT),
-            forwarded_for: header(http::HeaderName::from_static("x-forwarded-for")),
-            upstream: &ctx.tried,
-            request_time: ctx.start.elapsed(),
+            sent: written.map(|response| &response.headers),
+            upstream: ctx.pool.as_ref().map_or("", |pool| pool.name()),
+            peers: &ctx.tried,
             upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
+            trace: ctx.identity.trace(),
+            tls: digest.map(AsRef::as_ref),
+            ..Entry::new(view, status, body_bytes, ctx.start)
         };
         let kind = if !ctx.tried.is_empty() {
             Kind::Upstream
@@ -378,6 +370,7 @@ fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
     let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
     let headers = &session.req_header().headers;
     let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &ctx.settings.client_ip);
+    ctx.identity = Identity::of(headers, origin.peer_is_trusted, &ctx.settings);
     ctx.set_origin(origin);
     Ok(())
 }

@@ -19,6 +19,8 @@ mod proxy_protocol;
 mod proxying;
 mod query;
 mod reloading;
+mod request_id;
 mod routing;
 mod through;
 mod tls;
+mod tracing;

@@ -10,7 +10,9 @@ mod limit;
 mod log;
 mod route;
 mod server;
+mod syslog;
 mod tls;
+mod tracing;
 mod upstream;
 
 use std::path::PathBuf;
@@ -44,6 +46,8 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),
         error_log: log::error_log(&root.section("error_log")),
+        request_ids: tracing::request_ids(&root.section("request_id")),
+        tracing: tracing::tracing(&root.section("tracing")),
         error_page: error_page(&root.section("error_page")),
     };
     server::check_listeners(&root, &config);

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, BytesMut};
+use http::HeaderMap;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
@@ -19,10 +20,12 @@ use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
+use crate::gateway::geo_headers::Scheme;
 use crate::gateway::metrics::{Kind, Open};
 use crate::gateway::pace::Pace;
-use crate::gateway::{Gateway, error_page};
-use crate::geo::Field;
+use crate::gateway::request_id::RequestId;
+use crate::gateway::variables::{Captured, View};
+use crate::gateway::{Gateway, error_page, identity};
 use crate::query;
 
 /// How long a client may take to hear that its connection ends.
@@ -360,24 +363,27 @@ impl<'g> Connection<'g> {
         let body_bytes = if with_body { answer.body.len() } else { 0 };
         if settings.access_log.is_on() {
             let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
-            let client = origin.client.ip();
-            let place = database.lookup(client);
-            let entry = Entry {
-                time: now,
-                client,
-                country: place.map_or("", |place| place.text(Field::CountryCode)),
-                authorization: head.value("authorization"),
-                method: head.method.as_bytes(),
+            let id = identity::logged_id(head, origin.peer_is_trusted, &settings);
+            let trace = identity::logged_trace(head, origin.peer_is_trusted, &settings);
+            let tls = self.stream.get_ssl_digest();
+            let view = View {
+                origin: Some(&origin),
+                place: database.lookup(origin.client.ip()),
+                scheme: scheme(tls.is_some()),
+                method: head.method,
                 target: head.target.as_bytes(),
                 protocol: "HTTP/1.1",
-                status: answer.status,
-                body_bytes,
-                referer: head.value("referer"),
-                user_agent: head.value("user-agent"),
-                forwarded_for: head.value("x-forwarded-for"),
-                upstream: &[],
-                request_time: start.elapsed(),
-                upstream_time: None,
+                authority: None,
+                headers: head,
+                request_id: id.as_ref().map_or("", RequestId::as_str),
+                route: "",
+                captures: Captured::default(),
+            };
+            let entry = Entry {
+                time: now,
+                trace: trace.as_ref(),
+                tls: tls.as_deref(),
+                ..Entry::new(view, answer.status, body_bytes, start)
             };
             gateway.finish(&settings, Kind::Query, &entry);
         } else {
@@ -404,27 +410,26 @@ impl<'g> Connection<'g> {
             .split(|byte| matches!(byte, b'\r' | b'\n'))
             .next()
             .unwrap_or_default();
-        let mut words = line.splitn(2, |&byte| byte == b' ');
-        let client = self.peer.ip();
-        let database = gateway.database.load();
-        let entry = Entry {
-            time: SystemTime::now(),
-            client,
-            country: database
-                .lookup(client)
-                .map_or("", |place| place.text(Field::CountryCode)),
-            authorization: b"",
-            method: words.next().unwrap_or_default(),
-            target: words.next().unwrap_or_default(),
+        let (method, target) = method_and_rest(line);
+        let (headers, database) = (HeaderMap::new(), gateway.database.load());
+        let origin = client_ip::resolve(self.peer, &headers, &settings.client_ip);
+        let tls = self.stream.get_ssl_digest();
+        let view = View {
+            origin: Some(&origin),
+            place: database.lookup(origin.client.ip()),
+            scheme: scheme(tls.is_some()),
+            method,
+            target,
             protocol: "",
-            status,
-            body_bytes: page.len(),
-            referer: b"",
-            user_agent: b"",
-            forwarded_for: b"",
-            upstream: &[],
-            request_time: start.elapsed(),
-            upstream_time: None,
+            authority: None,
+            headers: &headers,
+            request_id: "",
+            route: "",
+            captures: Captured::default(),
+        };
+        let entry = Entry {
+            tls: tls.as_deref(),
+            ..Entry::new(view, status, page.len(), start)
         };
         gateway.finish(&settings, Kind::Own, &entry);
     }
@@ -475,6 +480,23 @@ impl<'g> Connection<'g> {
             let _ = Pin::new(&mut self.stream).poll_write(cx, &out);
             let _ = Pin::new(&mut self.stream).poll_flush(cx);
         }
+    }
+}
+
+fn scheme(is_encrypted: bool) -> Scheme {
+    if is_encrypted {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
+}
+
+/// What a line that is none of a request begins with, and the rest.
+fn method_and_rest(line: &[u8]) -> (&str, &[u8]) {
+    let end = memchr::memchr(b' ', line).unwrap_or(line.len());
+    match std::str::from_utf8(&line[..end]) {
+        Ok(method) => (method, line.get(end + 1..).unwrap_or_default()),
+        Err(_) => ("", line),
     }
 }
 
