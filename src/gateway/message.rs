@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header;
-use pingora::Result;
+use pingora::{Error, Result};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
@@ -31,13 +31,16 @@ pub async fn read_body(
     let expect = session.get_header_bytes(header::EXPECT);
     let is_1_0 = session.req_header().version == http::Version::HTTP_10;
     if strict::is_expectation(expect) && !is_1_0 {
-        session
-            .as_downstream_mut()
-            .write_continue_response()
-            .await?;
+        let downstream = session.as_downstream_mut();
+        // To pingora a response before the end of the request is the connection's last, this one
+        // included.
+        let keepalive = downstream.get_keepalive();
+        let sent = downstream.write_continue_response().await;
+        sent.map_err(Error::into_down)?;
+        downstream.set_keepalive(keepalive);
     }
     let mut length = 0;
-    while let Some(part) = session.as_downstream_mut().read_request_body().await? {
+    while let Some(part) = read_part(session).await? {
         length += part.len() as u64;
         if length > limit {
             return Ok(false);
@@ -45,6 +48,11 @@ pub async fn read_body(
         body.extend(part);
     }
     Ok(true)
+}
+
+async fn read_part(session: &mut Session) -> Result<Option<Bytes>> {
+    let part = session.as_downstream_mut().read_request_body().await;
+    part.map_err(Error::into_down)
 }
 
 /// Reads on for a while after an answer that came before the request's end. Closing with unread
@@ -66,11 +74,11 @@ pub async fn linger(session: &mut Session) {
 /// Sends a whole response; the body of one to `HEAD` stays here.
 pub async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
     let empty = body.is_empty() || session.req_header().method == http::Method::HEAD;
-    session
-        .write_response_header(Box::new(header), empty)
-        .await?;
+    let sent = session.write_response_header(Box::new(header), empty).await;
+    sent.map_err(Error::into_down)?;
     if !empty {
-        session.write_response_body(Some(body), true).await?;
+        let sent = session.write_response_body(Some(body), true).await;
+        sent.map_err(Error::into_down)?;
     }
     Ok(())
 }
