@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::access_log::AccessLog;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
+use super::route::Routes;
 use super::upstream::Pool;
 use crate::config::Config;
 use crate::config::model::{self, Client, ClientIp};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
+    /// `None` if everything goes to the first upstream.
+    pub(super) routes: Option<Routes>,
     pub(super) error_pages: ErrorPages,
     pub(super) access_log: Arc<AccessLog>,
 }
@@ -64,11 +67,13 @@ impl Settings {
             file: config.error_page.clone().unwrap_or_default(),
             error,
         })?;
+        let pools: Vec<_> = config.upstreams.iter().map(pool).collect();
         Ok(Settings {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
-            pools: config.upstreams.iter().map(pool).collect(),
+            routes: Routes::new(&config.routes, &pools),
+            pools,
             error_pages,
             access_log,
         })
