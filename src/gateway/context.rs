@@ -9,6 +9,7 @@ use pingora::Result;
 use super::client_ip::Origin;
 use super::drain::Counted;
 use super::failure::status_error;
+use super::pace::Pace;
 use super::route::{Route, Routed};
 use super::upstream::{ConnectionKind, Pool};
 use super::{Gateway, Settings};
@@ -35,6 +36,8 @@ pub struct Context {
     pub upstream_start: Option<Instant>,
     /// Bytes of the request's body that passed.
     pub body_bytes: u64,
+    /// How fast the body of a request of HTTP/2 comes; of others the lane knows.
+    pub pace: Pace,
     _under_way: Counted,
 }
 
@@ -50,9 +53,11 @@ pub enum Refresh {
 impl Context {
     /// A request that came just now.
     pub fn new(gateway: &Gateway) -> Self {
+        let settings = gateway.settings.load_full();
         Context {
             start: Instant::now(),
-            settings: gateway.settings.load_full(),
+            pace: Pace::new(settings.client.min_body_rate),
+            settings,
             origin: None,
             database: gateway.database.current(),
             place: None,

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header;
-use pingora::{Error, Result};
 use pingora::http::ResponseHeader;
+use pingora::{Error, Result};
 use pingora_proxy::Session;
 
+use super::failure::status_error;
+use super::pace::Pace;
 use super::strict;
+use crate::config::model::Client;
 
 /// How much of a request, and for how long, is read after an answer that refuses it.
 const LINGER_BYTES: usize = 16 << 20;
@@ -25,6 +28,7 @@ impl Extend<u8> for Discard {
 /// `false` if it is longer than `limit` bytes, and then part of it is still to come.
 pub async fn read_body(
     session: &mut Session,
+    client: &Client,
     limit: u64,
     body: &mut (impl Extend<u8> + Send),
 ) -> Result<bool> {
@@ -39,8 +43,8 @@ pub async fn read_body(
         sent.map_err(Error::into_down)?;
         downstream.set_keepalive(keepalive);
     }
-    let mut length = 0;
-    while let Some(part) = read_part(session).await? {
+    let (mut length, mut pace) = (0, Pace::new(client.min_body_rate));
+    while let Some(part) = read_part(session, client, &mut pace).await? {
         length += part.len() as u64;
         if length > limit {
             return Ok(false);
@@ -50,9 +54,23 @@ pub async fn read_body(
     Ok(true)
 }
 
-async fn read_part(session: &mut Session) -> Result<Option<Bytes>> {
-    let part = session.as_downstream_mut().read_request_body().await;
-    part.map_err(Error::into_down)
+async fn read_part(
+    session: &mut Session,
+    client: &Client,
+    pace: &mut Pace,
+) -> Result<Option<Bytes>> {
+    let is_h2 = session.as_http2().is_some();
+    let part = session.as_downstream_mut().read_request_body();
+    if !is_h2 {
+        // Of HTTP/1 the lane knows how fast it comes.
+        return part.await.map_err(Error::into_down);
+    }
+    let slow = || status_error(408, "the request body comes too slowly");
+    pace.wait();
+    let part = tokio::time::timeout(client.read_timeout, part).await;
+    let part = part.map_err(|_| slow())?.map_err(Error::into_down)?;
+    let moved = pace.moved(part.as_ref().map_or(0, Bytes::len));
+    moved.map_err(|_| slow()).map(|()| part)
 }
 
 /// Reads on for a while after an answer that came before the request's end. Closing with unread

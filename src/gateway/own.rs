@@ -17,11 +17,13 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
     let request = session.req_header();
     let method = request.method.clone();
     let query = request.uri.query().unwrap_or_default().to_owned();
-    let mut body = Vec::new();
+    let (limits, mut body) = (&ctx.settings.client, Vec::new());
     let whole = match method {
-        http::Method::POST => read_body(session, query::BODY_LIMIT as u64, &mut body).await?,
+        http::Method::POST => {
+            read_body(session, limits, query::BODY_LIMIT as u64, &mut body).await?
+        }
         // No other method's body means anything here.
-        _ => read_body(session, query::BODY_LIMIT as u64, &mut Discard).await?,
+        _ => read_body(session, limits, query::BODY_LIMIT as u64, &mut Discard).await?,
     };
     let answer = if whole {
         let request = query::Request {
@@ -46,6 +48,14 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
 pub async fn answer_with_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
     let (header, page) = page(ctx, status)?;
     answer(session, ctx, header, page).await
+}
+
+/// Refuses a method that is not served at all.
+pub async fn refuse_method(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
+    match status {
+        405 => answer_method_not_allowed(session, ctx, ctx.settings.client.methods.allow()).await,
+        _ => answer_with_page(session, ctx, status).await,
+    }
 }
 
 /// Says which methods there are, as the list `allow`.
@@ -114,7 +124,8 @@ async fn answer(
     mut header: ResponseHeader,
     body: Bytes,
 ) -> Result<()> {
-    let whole = read_body(session, ctx.settings.client.max_body_size, &mut Discard).await?;
+    let limits = &ctx.settings.client;
+    let whole = read_body(session, limits, limits.max_body_size, &mut Discard).await?;
     if !whole {
         session.set_keepalive(None);
     }
@@ -131,9 +142,6 @@ fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let mut header = ResponseHeader::build(status, Some(4))?;
     header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
     header.insert_header(header::CONTENT_LENGTH, page.len())?;
-    if status == 405 {
-        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
-    }
     Ok((header, page))
 }
 

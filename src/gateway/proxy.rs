@@ -74,7 +74,7 @@ impl ProxyHttp for Proxy {
         }
         let method = session.req_header().method.as_str();
         if let Some(status) = ctx.settings.client.methods.refusal(method) {
-            own::answer_with_page(session, ctx, status).await?;
+            own::refuse_method(session, ctx, status).await?;
             return Ok(true);
         }
         if declares_more_than(session, ctx.settings.client.max_body_size) {
@@ -94,7 +94,13 @@ impl ProxyHttp for Proxy {
             // What comes after an upgrade is no body, and has no end.
             return Ok(());
         }
-        ctx.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
+        let length = body.as_ref().map_or(0, Bytes::len);
+        if session.as_http2().is_some() {
+            let pace = ctx.pace.moved(length);
+            pace.map_err(|_| status_error(408, "the request body comes too slowly"))?;
+            ctx.pace.wait();
+        }
+        ctx.body_bytes += length as u64;
         if ctx.body_bytes > ctx.settings.client.max_body_size {
             return Err(too_large());
         }

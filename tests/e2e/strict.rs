@@ -6,10 +6,12 @@
 //!
 //!     cargo test --test e2e strict::nginx -- --ignored --nocapture
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use crate::harness::{Client, Gateway, Origin, Port};
+use crate::harness::{Client, DOORS, Gateway, Origin, Port};
 
 /// Behind each probe: answered only if the probe is a request whose end is known.
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -240,7 +242,9 @@ fn response(bytes: &[u8]) -> Option<(String, usize)> {
     let length = head.split("content-length: ").nth(1);
     let length = length.and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
     let length = if head.contains("transfer-encoding: chunked") {
-        let end = bytes[end..].windows(5).position(|five| five == b"0\r\n\r\n");
+        let end = bytes[end..]
+            .windows(5)
+            .position(|five| five == b"0\r\n\r\n");
         end? + 5
     } else {
         length.unwrap_or(0)
@@ -265,7 +269,7 @@ fn answers(address: SocketAddr, parts: &[&str]) -> String {
     statuses(&mut client)
 }
 
-/// Sends every probe, asking for `path`, in one piece and in two; what is wrong.
+/// Sends every probe, asking for `path`, in one piece, and with its body apart; what is wrong.
 fn wrong(gateway: &Gateway, path: &str, expected: impl Fn(&Probe) -> &'static str) -> Vec<String> {
     let mut wrong = Vec::new();
     for probe in probes() {
@@ -273,14 +277,15 @@ fn wrong(gateway: &Gateway, path: &str, expected: impl Fn(&Probe) -> &'static st
         let whole = answers(gateway.address, &[&bytes]);
         let head = bytes.find("\r\n\r\n").map_or(bytes.len(), |end| end + 4);
         let (head, body) = bytes.split_at(head);
+        if whole != expected {
+            wrong.push(format!("{whole:?}, not {expected:?}: {:?}", probe.0));
+        }
+        if body.is_empty() {
+            continue;
+        }
         let split = answers(gateway.address, &[head, body]);
-        for (answers, how) in [(whole, "whole"), (split, "split")] {
-            // Of a head whose body is still to come nobody waits for a Continue.
-            let same = answers == expected
-                || how == "split" && answers.trim_start_matches("100 ") == expected;
-            if !same {
-                wrong.push(format!("{answers:?}, not {expected:?}: {how} {:?}", probe.0));
-            }
+        if split != expected {
+            wrong.push(format!("{split:?}, not {expected:?}: split {:?}", probe.0));
         }
     }
     wrong
@@ -309,6 +314,186 @@ fn the_matrix_holds_for_queries() {
     let gateway = Gateway::start("");
     let wrong = wrong(&gateway, QUERY, |probe| probe.2);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const PAGE: &str = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Answers that are given without looking at the body read it all the same, or the connection
+/// could not go on.
+#[test]
+fn what_is_answered_here_is_read_to_its_end_first() {
+    let origin = Origin::start();
+    let routes = "[[route]]\nupstream = 'default'\n\
+                  [[route]]\npath = '/moved'\nredirect = { to = '/elsewhere' }\n\
+                  [[route]]\npath = '/forbidden'\nrespond = { status = 403, body = 'no' }\n\
+                  [[route]]\npath = '/get'\nmethods = ['GET']\nupstream = 'default'\n";
+    let upstream = "name = 'default'";
+    let gateway = Gateway::with_peers(&[origin.address], upstream, routes);
+    let body = "x".repeat(50_000);
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\nX-Sum: 1\r\n\r\n", body.len());
+    let length = format!("Content-Length: {}\r\n", body.len());
+    for (request, status) in [
+        ("POST /moved", 301),
+        ("POST /forbidden", 403),
+        ("POST /get", 405),
+        ("TRACE /page", 405),
+        ("PROPFIND /page", 501),
+        ("DELETE /api/ip_query", 405),
+        ("GET /api/ip_query?ip=1.0.0.1", 200),
+        ("POST /page", 200),
+    ] {
+        for (framing, body) in [
+            (&length[..], &body),
+            ("Transfer-Encoding: chunked\r\n", &chunked),
+        ] {
+            let mut client = gateway.client();
+            let head = format!("{request} HTTP/1.1\r\nHost: a\r\n{framing}\r\n");
+            for _ in 0..2 {
+                client.send([&head, body.as_str(), PAGE].concat());
+                assert_eq!(client.response().status, status, "{request} {framing}");
+                assert_eq!(client.response().status, 200, "behind {request} {framing}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_refused_ends_the_connection_after_its_answer() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let upgrade = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    for target in ["/page", QUERY] {
+        let mut client = gateway.client();
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{upgrade}");
+        client.send([&head, "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
+        let response = client.response();
+        assert_eq!(
+            (response.status, response.header("connection")),
+            (200, Some("close"))
+        );
+        assert_eq!(client.rest(), b"");
+    }
+    let lines: Vec<_> = origin.requests().into_iter().map(|r| r.line).collect();
+    assert_eq!(lines, ["GET /page HTTP/1.1"]);
+}
+
+/// An origin that switches to what nobody asked for gets no tunnel.
+#[test]
+fn nothing_but_an_agreed_websocket_is_a_tunnel() {
+    for headers in [
+        "",
+        "Connection: keep-alive, X-Nothing\r\n",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+        "Upgrade: websocket\r\n",
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let gateway = Gateway::with_peers(&[address], "tries = 1", "");
+        let peer = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                peer.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            peer.write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                  Upgrade: h2c\r\n\r\n",
+            )
+            .unwrap();
+            let mut rest = Vec::new();
+            // Reset or closed.
+            let _ = peer.read_to_end(&mut rest);
+            (String::from_utf8(head).unwrap().to_lowercase(), rest)
+        });
+        let mut client = gateway.client();
+        client.send(format!("GET /page HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
+        assert_eq!(client.response().status, 502, "{headers}");
+        assert!(client.is_closed());
+        let (head, rest) = peer.join().unwrap();
+        assert!(
+            !head.contains("upgrade") && !head.contains("http2"),
+            "{head}"
+        );
+        assert_eq!(rest, b"");
+    }
+}
+
+/// Bytes that come one by one do not buy more time, whoever reads them.
+#[test]
+fn a_body_that_drips_is_cut_off() {
+    let origin = Origin::start();
+    let limits = "[client]\nmin_body_rate = '1m'\nrate_grace = '200ms'\n";
+    let gateway = Gateway::with_peers(&[origin.address], "", limits);
+    for path in ["/page", "/api/ip_query"] {
+        for (framing, unit) in [
+            ("Content-Length: 1000000", "x"),
+            ("Transfer-Encoding: chunked", "1\r\nx\r\n"),
+        ] {
+            let mut client = gateway.client();
+            client.send(format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"
+            ));
+            while !client.hears_within(Duration::from_millis(20)) {
+                client.send(unit);
+            }
+            assert_eq!(client.response().status, 408, "{path} {framing}");
+        }
+    }
+    // A body that comes at once is not slow, however long it is looked at.
+    let body = vec![b'x'; 1 << 20];
+    let mut client = gateway.client();
+    assert_eq!(client.request("POST", "/page", "", &body).status, 200);
+    assert!(origin.requests().iter().all(|request| request.body == body));
+}
+
+/// A response that nobody takes is given up, and with it the connection to the peer.
+#[test]
+fn a_client_that_reads_nothing_is_cut_off() {
+    let origin = Origin::start();
+    let limits = "[client]\nwrite_timeout = '100ms'\n[access_log]\nflush = '10ms'\n";
+    let gateway = Gateway::with_peers(&[origin.address], "", limits);
+    let mut requests = 0;
+    for headers in DOORS {
+        let mut client = gateway.client();
+        client.send(format!(
+            "GET /large/50000000 HTTP/1.1\r\nHost: a\r\n{headers}\r\n"
+        ));
+        // The line in the log comes when the request is over.
+        requests += 1;
+        let log = || std::fs::read_to_string(gateway.file("access.log")).unwrap();
+        while log().matches("/large/").count() < requests {
+            assert_eq!(gateway.client().get(QUERY, "").status, 200);
+        }
+        assert!(client.rest().len() < 50_000_000);
+    }
+}
+
+#[test]
+fn limits_of_a_head_can_be_set() {
+    let origin = Origin::start();
+    let limits =
+        "[client]\nmax_header_size = '64k'\nmax_headers = 200\nmethods = ['GET', 'REPORT']\n";
+    let gateway = Gateway::with_peers(&[origin.address], "", limits);
+    for door in DOORS {
+        let mut client = gateway.client();
+        let long = format!("X: {}\r\n{door}", "x".repeat(60_000));
+        let many = "X: 1\r\n".repeat(190) + door;
+        for headers in [&long, &many] {
+            assert_eq!(client.get("/page", headers).status, 200);
+            assert_eq!(client.get(QUERY, headers).status, 200);
+        }
+        assert_eq!(client.request("REPORT", "/page", door, b"x").status, 200);
+        let refused = client.request("POST", "/page", door, b"x");
+        assert_eq!(
+            (refused.status, refused.header("allow")),
+            (405, Some("GET, REPORT"))
+        );
+        for headers in [&long.repeat(2), &many.repeat(2)] {
+            assert_eq!(gateway.client().get("/page", headers).status, 431);
+        }
+    }
 }
 
 /// An nginx that proxies to an origin, until it is dropped.
