@@ -8,9 +8,10 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 
-use super::failure::status_error;
+use super::context::Context;
+use super::failure::slow_body;
 use super::pace::Pace;
-use super::strict;
+use super::{hsts, strict};
 use crate::config::model::Client;
 
 /// How much of a request, and for how long, is read after an answer that refuses it.
@@ -54,6 +55,8 @@ pub async fn read_body(
     Ok(true)
 }
 
+/// pingora waits for ever for the body of a stream of HTTP/2, and takes it in however slowly it
+/// comes. Of HTTP/1 it knows how long a part may take, and the lane the rest.
 async fn read_part(
     session: &mut Session,
     client: &Client,
@@ -62,15 +65,13 @@ async fn read_part(
     let is_h2 = session.as_http2().is_some();
     let part = session.as_downstream_mut().read_request_body();
     if !is_h2 {
-        // Of HTTP/1 the lane knows how fast it comes.
         return part.await.map_err(Error::into_down);
     }
-    let slow = || status_error(408, "the request body comes too slowly");
     pace.wait();
     let part = tokio::time::timeout(client.read_timeout, part).await;
-    let part = part.map_err(|_| slow())?.map_err(Error::into_down)?;
+    let part = part.map_err(|_| slow_body())?.map_err(Error::into_down)?;
     let moved = pace.moved(part.as_ref().map_or(0, Bytes::len));
-    moved.map_err(|_| slow()).map(|()| part)
+    moved.map_err(|_| slow_body()).map(|()| part)
 }
 
 /// Reads on for a while after an answer that came before the request's end. Closing with unread
@@ -90,7 +91,13 @@ pub async fn linger(session: &mut Session) {
 }
 
 /// Sends a whole response; the body of one to `HEAD` stays here.
-pub async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+pub async fn send(
+    session: &mut Session,
+    ctx: &Context,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    hsts::add(session, &ctx.settings, &mut header)?;
     let empty = body.is_empty() || session.req_header().method == http::Method::HEAD;
     let sent = session.write_response_header(Box::new(header), empty).await;
     sent.map_err(Error::into_down)?;

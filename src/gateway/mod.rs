@@ -5,6 +5,7 @@
 //! values and pure functions and know no session, so that the doors cannot differ.
 
 pub mod access_log;
+mod admission;
 pub mod client_ip;
 mod context;
 pub mod drain;
@@ -13,16 +14,23 @@ mod failure;
 pub mod geo_headers;
 mod header_rules;
 mod host;
+mod hsts;
+mod https;
 pub mod lane;
+pub mod limit;
+mod listeners;
 mod message;
 pub mod metrics;
 mod own;
 mod pace;
+pub mod policy;
 pub mod proxy;
+pub mod proxy_protocol;
 mod route;
 mod settings;
 mod shard;
 mod strict;
+pub mod tls;
 pub mod upstream;
 mod variables;
 
@@ -32,13 +40,14 @@ pub use drain::Drain;
 pub use lane::Lane;
 pub use metrics::Metrics;
 pub use proxy::Proxy;
-
 pub use settings::{Settings, SettingsError};
+pub use tls::Tls;
 
 use arc_swap::{ArcSwap, Guard};
 
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
+use limit::Load;
 use metrics::Kind;
 
 /// Everything that a request needs. One for all connections and both doors.
@@ -49,6 +58,7 @@ pub struct Gateway {
     metrics: Metrics,
     database: Arc<Live>,
     drain: Arc<Drain>,
+    load: Load,
 }
 
 impl Gateway {
@@ -61,6 +71,7 @@ impl Gateway {
             metrics: Metrics::default(),
             database,
             drain,
+            load: Load::default(),
         }
     }
 
@@ -103,6 +114,12 @@ impl Gateway {
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
+    }
+
+    /// How much there is to do.
+    #[must_use]
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// Every request ends here, from either door: counted, and logged.

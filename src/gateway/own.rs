@@ -8,6 +8,8 @@ use pingora_proxy::Session;
 
 use super::context::Context;
 use super::error_page;
+use super::https;
+use super::limit::Refusal;
 use super::message::{Discard, linger, read_body, send};
 use super::variables::View;
 use crate::query::{self, Answer, QueryError};
@@ -37,7 +39,49 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
         QueryError::BodyTooLarge.into()
     };
     let header = answer_header(&answer)?;
-    send(session, header, Bytes::copy_from_slice(&answer.body)).await?;
+    send(session, ctx, header, Bytes::copy_from_slice(&answer.body)).await?;
+    if !whole {
+        linger(session).await;
+    }
+    Ok(())
+}
+
+/// Sends a client to the same place over TLS.
+pub async fn redirect_to_https(session: &mut Session, ctx: &Context, port: u16) -> Result<()> {
+    let host = session.get_header_bytes(header::HOST);
+    match https::location(host, session.req_header().raw_path(), port) {
+        Some(location) => redirect(session, ctx, 308, &location).await,
+        None => answer_with_page(session, ctx, 400).await,
+    }
+}
+
+/// How much of a body is read to keep the connection of a request that is refused.
+const REFUSED_BODY: u64 = 64 << 10;
+
+/// Answers a request that is not served. Its connection is kept if its body is short: whoever
+/// comes too often should not have to connect again for every time that he is told so.
+pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> Result<()> {
+    let expect = session.get_header(header::EXPECT).is_some();
+    let wanted = !expect && !matches!(refusal, Refusal::Overloaded);
+    let whole = session.as_downstream_mut().is_body_empty()
+        || wanted && read_body(session, &ctx.settings.client, REFUSED_BODY, &mut Discard).await?;
+    if !whole {
+        session.set_keepalive(None);
+    }
+    let (mut header, body) = if query::is_query(session.req_header().uri.path().as_bytes()) {
+        let answer = Answer::from(refusal.to_query());
+        (
+            answer_header(&answer)?,
+            Bytes::from(answer.body.into_owned()),
+        )
+    } else {
+        let page = ctx.settings.error_pages.page(refusal.status());
+        (page_header(refusal.status(), &page)?, page)
+    };
+    for (name, value) in refusal.lines() {
+        header.insert_header(name, value)?;
+    }
+    send(session, ctx, header, body).await?;
     if !whole {
         linger(session).await;
     }
@@ -101,7 +145,7 @@ pub async fn respond(
 pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
     let (mut header, page) = page(ctx, status)?;
     change_headers(&mut header, session, ctx)?;
-    send(session, header, page).await
+    send(session, ctx, header, page).await
 }
 
 /// Changes the headers of a response as the request's route has it.
@@ -130,7 +174,7 @@ async fn answer(
         session.set_keepalive(None);
     }
     change_headers(&mut header, session, ctx)?;
-    send(session, header, body).await?;
+    send(session, ctx, header, body).await?;
     if !whole {
         linger(session).await;
     }
@@ -139,10 +183,15 @@ async fn answer(
 
 fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
+    let header = page_header(status, &page)?;
+    Ok((header, page))
+}
+
+fn page_header(status: u16, page: &Bytes) -> Result<ResponseHeader> {
     let mut header = ResponseHeader::build(status, Some(4))?;
     header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
     header.insert_header(header::CONTENT_LENGTH, page.len())?;
-    Ok((header, page))
+    Ok(header)
 }
 
 fn answer_header(answer: &Answer) -> Result<ResponseHeader> {

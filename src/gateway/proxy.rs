@@ -4,7 +4,7 @@
 //! calls the phases, or the lane's straight path does.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,8 +17,10 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
 use super::context::{Context, Refresh};
-use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large};
+use super::failure::{CLIENT_LEFT, is_timeout, slow_body, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
+use super::hsts::{self, is_over_tls};
+use super::https::is_challenge;
 use super::message::linger;
 use super::metrics::Kind;
 use super::variables::View;
@@ -63,11 +65,20 @@ impl ProxyHttp for Proxy {
             return Err(status_error(status, "a request that is not well formed"));
         }
         let is_websocket = strict::settle(session.req_header_mut());
+        name_host(session)?;
         self.set_connection_limits(session, &ctx.settings, is_websocket);
         locate(session, ctx)
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        if let Some(refusal) = self.refuses_request(session, ctx) {
+            own::refuse(session, ctx, &refusal).await?;
+            return Ok(true);
+        }
+        if let Some(port) = redirect_port(session, &ctx.settings) {
+            own::redirect_to_https(session, ctx, port).await?;
+            return Ok(true);
+        }
         if query::is_query(session.req_header().uri.path().as_bytes()) {
             own::answer_query(session, ctx).await?;
             return Ok(true);
@@ -76,9 +87,6 @@ impl ProxyHttp for Proxy {
         if let Some(status) = ctx.settings.client.methods.refusal(method) {
             own::refuse_method(session, ctx, status).await?;
             return Ok(true);
-        }
-        if declares_more_than(session, ctx.settings.client.max_body_size) {
-            return Err(too_large());
         }
         route::direct(session, ctx).await
     }
@@ -96,15 +104,14 @@ impl ProxyHttp for Proxy {
         }
         let length = body.as_ref().map_or(0, Bytes::len);
         if session.as_http2().is_some() {
-            let pace = ctx.pace.moved(length);
-            pace.map_err(|_| status_error(408, "the request body comes too slowly"))?;
+            ctx.pace.moved(length).map_err(|_| slow_body())?;
             ctx.pace.wait();
         }
         ctx.body_bytes += length as u64;
-        if ctx.body_bytes > ctx.settings.client.max_body_size {
+        if ctx.body_bytes > ctx.max_body_size {
             return Err(too_large());
         }
-        Ok(())
+        ctx.still_in_time()
     }
 
     async fn upstream_peer(
@@ -113,7 +120,9 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
         let (pool, address, connection) = ctx.choose_peer()?;
-        Ok(Box::new(pool.http_peer(address, connection)))
+        let mut peer = pool.http_peer(address, connection);
+        ctx.hurry(&mut peer.options);
+        Ok(Box::new(peer))
     }
 
     async fn upstream_request_filter(
@@ -161,6 +170,7 @@ impl ProxyHttp for Proxy {
         upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        hsts::add(session, &ctx.settings, upstream_response)?;
         if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             lane::begin_tunnel(session);
         }
@@ -176,6 +186,19 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if !session.was_upgraded() {
+            ctx.still_in_time()?;
+        }
+        Ok(None)
+    }
+
     /// Nothing was sent yet, so any request may go to another peer.
     fn fail_to_connect(
         &self,
@@ -184,7 +207,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(ctx.give_up_peer());
+        let in_time = ctx.still_in_time().is_ok();
+        error.set_retry(in_time && ctx.give_up_peer());
         error
     }
 
@@ -199,6 +223,11 @@ impl ProxyHttp for Proxy {
         client_reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
+        if ctx.still_in_time().is_err() {
+            // Our patience has an end, which says nothing of the peer.
+            error.set_retry(false);
+            return error;
+        }
         let downstream = session.as_downstream();
         let unanswered = downstream.response_written().is_none();
         let may_repeat = unanswered
@@ -332,12 +361,6 @@ fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn declares_more_than(session: &Session, limit: u64) -> bool {
-    let length = session.get_header(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    length.is_some_and(|length| length > limit)
-}
-
 /// Whether a request leaves it to us to keep the connection. An HTTP/1.0 client has to ask for it,
 /// which pingora forgets once it is told a time. `Connection: close` it remembers.
 fn may_keep(request: &RequestHeader) -> bool {
@@ -347,10 +370,32 @@ fn may_keep(request: &RequestHeader) -> bool {
 }
 
 pub(super) fn scheme(session: &Session) -> Scheme {
-    let tls = session
-        .digest()
-        .is_some_and(|digest| digest.ssl_digest.is_some());
-    if tls { Scheme::Https } else { Scheme::Http }
+    if is_over_tls(session) {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
+}
+
+/// HTTP/2 names the host in the target, and everything from here on reads it in `Host`. That the
+/// two agree, if both are there, pingora has seen to (RFC 9113, 8.3.1).
+fn name_host(session: &mut Session) -> Result<()> {
+    let request = session.req_header();
+    if request.version != http::Version::HTTP_2 || request.headers.contains_key(header::HOST) {
+        return Ok(());
+    }
+    let Some(authority) = request.uri.authority().cloned() else {
+        return Ok(());
+    };
+    let request = session.req_header_mut();
+    request.insert_header(header::HOST, authority.as_str())
+}
+
+/// The port that a request is sent to if it is to come again with TLS.
+fn redirect_port(session: &Session, settings: &Settings) -> Option<u16> {
+    let local = || session.server_addr()?.as_inet().copied();
+    let port = settings.listeners.redirect(local)?;
+    (!is_challenge(session.req_header().raw_path())).then_some(port)
 }
 
 pub(super) fn protocol(version: http::Version) -> &'static str {

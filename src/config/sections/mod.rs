@@ -1,11 +1,14 @@
 //! From the document to the model, one function a section. Every default stands here, and
 //! `conf/geogate.toml` shows the same values; a test holds the two together.
 
+mod access;
 mod database;
 mod geo_headers;
+mod limit;
 mod log;
 mod route;
 mod server;
+mod tls;
 mod upstream;
 
 use std::path::PathBuf;
@@ -18,21 +21,29 @@ use super::model::Config;
 pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
     let root = document.root(&problems);
+    let named = limit::Named::read(&root);
     let upstreams = upstream::upstreams(&root, overrides, &problems);
     let config = Config {
         server: server::server(&root.section("server"), overrides),
+        tls: tls::tls(&root.section("tls")),
+        http2: tls::http2(&root.section("http2")),
         client: server::client(&root.section("client")),
         client_ip: server::client_ip(&root.section("client_ip")),
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, overrides),
+        routes: route::routes(&root, &upstreams, &named, overrides),
         upstreams,
+        limits: limit::limits(&root.section("limits"), &named),
+        query: limit::query(&root.section("query"), &named),
+        access: named.access,
+        rate_limits: named.rate_limits,
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),
         error_log: log::error_log(&root.section("error_log")),
         error_page: error_page(&root.section("error_page")),
     };
+    server::check_listeners(&root, &config);
     root.refuse_unknown();
     let problems = problems.into_sorted();
     if problems.is_empty() {
@@ -83,7 +94,7 @@ fn one_of<T: Copy>(item: &Item, known: &[(&str, T)]) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::Database;
+    use super::super::model::{Database, Listener};
     use super::super::{BUILT_IN, ConfigError, parse};
     use super::*;
 
@@ -198,7 +209,8 @@ mod tests {
         };
         let text = "[[upstream]]\npeers = ['127.0.0.1:1']\ntries = 2\n[[database]]\nfile = 'y'\n";
         let config = parse(text, "file", &overrides).unwrap();
-        assert_eq!(config.server.listen, overrides.listen);
+        let expected = overrides.listen.iter().copied().map(Listener::plain);
+        assert_eq!(config.server.listen, expected.collect::<Vec<_>>());
         assert_eq!(config.databases, overrides.databases);
         let [upstream] = &config.upstreams[..] else {
             panic!("{:?}", config.upstreams)
