@@ -14,6 +14,7 @@ use super::failure::{out_of_time, status_error};
 use super::identity::Identity;
 use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
+use super::pace::Pace;
 use super::route::{Route, Routed};
 use super::upstream::{ConnectionKind, Pool};
 use super::{Gateway, Settings};
@@ -43,6 +44,8 @@ pub struct Context {
     pub upstream_start: Option<Instant>,
     /// Bytes of the request's body that passed.
     pub body_bytes: u64,
+    /// How fast the body of a request of HTTP/2 comes; of others the lane knows.
+    pub pace: Pace,
     /// How many of them may.
     pub max_body_size: u64,
     /// When it has to be done; `None` if nobody says so.
@@ -71,6 +74,7 @@ impl Context {
         let settings = gateway.settings.load_full();
         Context {
             start: Instant::now(),
+            pace: Pace::new(settings.client.min_body_rate),
             max_body_size: settings.client.max_body_size,
             deadline: None,
             settings,

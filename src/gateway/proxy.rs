@@ -18,7 +18,7 @@ use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
 use super::compression;
 use super::context::{Context, Refresh};
-use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large};
+use super::failure::{CLIENT_LEFT, is_timeout, slow_body, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
 use super::hsts::{self, is_over_tls};
 use super::https::is_challenge;
@@ -86,7 +86,7 @@ impl ProxyHttp for Proxy {
         }
         let method = session.req_header().method.as_str();
         if let Some(status) = ctx.settings.client.methods.refusal(method) {
-            own::answer_with_page(session, ctx, status).await?;
+            own::refuse_method(session, ctx, status).await?;
             return Ok(true);
         }
         route::direct(session, ctx).await
@@ -103,7 +103,12 @@ impl ProxyHttp for Proxy {
             // What comes after an upgrade is no body, and has no end.
             return Ok(());
         }
-        ctx.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
+        let length = body.as_ref().map_or(0, Bytes::len);
+        if session.as_http2().is_some() {
+            ctx.pace.moved(length).map_err(|_| slow_body())?;
+            ctx.pace.wait();
+        }
+        ctx.body_bytes += length as u64;
         if ctx.body_bytes > ctx.max_body_size {
             return Err(too_large());
         }

@@ -201,10 +201,7 @@ fn conditions_must_be_ones_that_can_be_met() {
         "headers = { X_Geo_City = '1' }",
         "route[0].headers.X_Geo_City: is what clients say",
     );
-    check_problem(
-        "color = 'red'",
-        "route[0].color: unknown key; known here: ",
-    );
+    check_problem("color = 'red'", "route[0].color: unknown key; known here: ");
 }
 
 #[test]
