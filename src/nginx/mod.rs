@@ -20,6 +20,9 @@ mod translate;
 mod tree;
 mod units;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 pub use error::{Fault, NginxError};

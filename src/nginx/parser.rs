@@ -5,7 +5,7 @@
 //! files within files.
 
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::error::{Fault, NginxError};
 use super::include::Files;
@@ -36,7 +36,7 @@ pub(super) fn parse(bytes: &[u8], name: &str, files: Files) -> Result<Tree, Ngin
         files,
         tree: Tree::default(),
     };
-    parser.tree.directives = parser.file(bytes, &Rc::from(name), 0, 0)?;
+    parser.tree.directives = parser.file(bytes, &Arc::from(name), 0, 0)?;
     Ok(parser.tree)
 }
 
@@ -56,7 +56,7 @@ impl Parser {
     fn file(
         &mut self,
         bytes: &[u8],
-        file: &Rc<str>,
+        file: &Arc<str>,
         depth: usize,
         level: usize,
     ) -> Result<Vec<Directive>, NginxError> {
@@ -188,7 +188,7 @@ impl Parser {
             let name = file.display().to_string();
             match self.files.read(&file) {
                 Ok(bytes) => {
-                    directives.extend(self.file(&bytes, &Rc::from(name), depth, level + 1)?);
+                    directives.extend(self.file(&bytes, &Arc::from(name), depth, level + 1)?);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
                     return Err(NginxError::Syntax {

@@ -1,7 +1,7 @@
 //! Directives as they stand in the files, includes put in their places.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::lexer::Position;
 
@@ -9,7 +9,7 @@ use super::lexer::Position;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file, as it was named or found.
-    pub file: Rc<str>,
+    pub file: Arc<str>,
     /// Counted from 1.
     pub line: u32,
     /// Counted from 1, in characters.
@@ -17,9 +17,9 @@ pub struct Place {
 }
 
 impl Place {
-    pub(super) fn new(file: &Rc<str>, position: Position) -> Self {
+    pub(super) fn new(file: &Arc<str>, position: Position) -> Self {
         Place {
-            file: Rc::clone(file),
+            file: Arc::clone(file),
             line: position.line,
             column: position.column,
         }
@@ -28,7 +28,7 @@ impl Place {
     /// A file as a whole.
     pub(super) fn whole(file: &str) -> Self {
         let position = Position { line: 1, column: 1 };
-        Place::new(&Rc::from(file), position)
+        Place::new(&Arc::from(file), position)
     }
 }
 

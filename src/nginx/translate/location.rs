@@ -63,6 +63,7 @@ pub(super) fn translate<'s>(
     for site in sites {
         routes.site(site, sites, output);
     }
+    leave_the_obvious_out(output);
     for block in http.here("upstream") {
         if !output.notes.is_spoken_for(block) {
             output.notes.needless(block, "Nothing leads to it.");
@@ -70,6 +71,16 @@ pub(super) fn translate<'s>(
                 output.notes.carried(inner);
             }
         }
+    }
+}
+
+/// Without routes everything goes to the one upstream.
+fn leave_the_obvious_out(output: &mut Output) {
+    let mut routes = output.document.named("route");
+    let is_obvious = |route: &Table| route.keys().eq(["upstream"]);
+    if routes.next().is_some_and(is_obvious) && routes.next().is_none() {
+        drop(routes);
+        output.document.leave_out("route");
     }
 }
 
@@ -155,7 +166,7 @@ impl<'s> Routes<'_, 's> {
     /// Conditions that turn clients away, as names of `[[access]]`; the others are lost.
     fn conditions(
         &self,
-        scope: &Scope<'s>,
+        scope: &Scope,
         is_done: &dyn Fn(&Directive) -> bool,
         output: &mut Output,
     ) -> Vec<String> {
@@ -177,7 +188,7 @@ impl<'s> Routes<'_, 's> {
 
     fn locations(
         &mut self,
-        scope: &Scope<'s>,
+        scope: &Scope,
         common: &Common<'_, 's>,
         is_done: &dyn Fn(&Directive) -> bool,
         output: &mut Output,
@@ -216,8 +227,8 @@ impl<'s> Routes<'_, 's> {
 
     fn location(
         &mut self,
-        scope: &Scope<'s>,
-        location: &'s Directive,
+        scope: &Scope,
+        location: &Directive,
         pattern: &Pattern,
         common: &Common<'_, 's>,
         output: &mut Output,
@@ -290,7 +301,7 @@ impl<'s> Routes<'_, 's> {
     /// A redirect is a route of its own and added here.
     fn rewrite(
         &mut self,
-        directive: &'s Directive,
+        directive: &Directive,
         prefix: Option<&str>,
         common: &Common<'_, 's>,
         output: &mut Output,
@@ -309,8 +320,8 @@ impl<'s> Routes<'_, 's> {
     /// Who answers: `return`, an upstream, files.
     fn action(
         &mut self,
-        scope: &Scope<'s>,
-        location: &'s Directive,
+        scope: &Scope,
+        location: &Directive,
         pattern: &Pattern,
         common: &Common<'_, 's>,
         route: &mut Table,
@@ -349,8 +360,8 @@ impl<'s> Routes<'_, 's> {
 
     fn pass(
         &self,
-        pass: &'s Directive,
-        scope: &Scope<'s>,
+        pass: &Directive,
+        scope: &Scope,
         pattern: &Pattern,
         route: &mut Table,
         output: &mut Output,
@@ -366,7 +377,7 @@ impl<'s> Routes<'_, 's> {
     fn named(
         &self,
         name: &str,
-        from: &'s Directive,
+        from: &Directive,
         common: &Common<'_, 's>,
         route: &mut Table,
         output: &mut Output,
@@ -390,7 +401,7 @@ impl<'s> Routes<'_, 's> {
     /// What routes have whatever their action.
     fn common_keys(
         &self,
-        scope: &Scope<'s>,
+        scope: &Scope,
         common: &Common<'_, 's>,
         route: &mut Table,
         output: &mut Output,

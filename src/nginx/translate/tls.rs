@@ -7,8 +7,8 @@ use super::super::tree::Directive;
 use super::one_for_all;
 use super::site::Site;
 
-pub(super) fn translate(http: &Scope, sites: &[Site], output: &mut Output) {
-    let secure: Vec<&Site> = sites
+pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mut Output) {
+    let secure: Vec<&Site<'s>> = sites
         .iter()
         .filter(|site| site.listens.iter().any(|listen| listen.tls))
         .collect();
@@ -116,7 +116,7 @@ fn client_certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
 }
 
 /// The header, if every server that speaks TLS has the same; routes have theirs otherwise.
-pub(super) fn hsts_for_all<'s>(http: &Scope<'s>, secure: &[&Site<'s>]) -> Option<&'s Directive> {
+pub(super) fn hsts_for_all<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>]) -> Option<&'s Directive> {
     let of = |site: &Site<'s>| {
         let all = Scope::all(&http.inner(site.block), "add_header");
         all.into_iter().find(|header| is_hsts(header))
@@ -130,7 +130,7 @@ pub(super) fn is_hsts(header: &Directive) -> bool {
     header.arg(0).eq_ignore_ascii_case("strict-transport-security")
 }
 
-fn hsts(http: &Scope, secure: &[&Site], output: &mut Output) {
+fn hsts<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>], output: &mut Output) {
     let Some(header) = hsts_for_all(http, secure) else {
         return;
     };

@@ -66,10 +66,14 @@ pub(super) fn register(
         named.set("name", name.as_str(), None);
         let named = named.followed_by(table);
         let key = Value::from(name.as_str());
-        let mut same = output.document.named(kind).filter(|other| other.get("name") == Some(&key));
-        match same.next() {
-            Some(other) if other.says_the_same(&named) => return name,
-            Some(_) => number += 1,
+        let is_same = {
+            let mut tables = output.document.named(kind);
+            let known = tables.find(|other| other.get("name") == Some(&key));
+            known.map(|other| other.says_the_same(&named))
+        };
+        match is_same {
+            Some(true) => return name,
+            Some(false) => number += 1,
             None => {
                 output.document.add(named);
                 return name;
