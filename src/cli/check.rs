@@ -9,8 +9,7 @@ use structopt::StructOpt;
 
 use crate::config::model::LogTarget;
 use crate::config::{self, Overrides};
-use crate::gateway::access_log::AccessLog;
-use crate::gateway::error_page::ErrorPages;
+use crate::gateway::Settings;
 use crate::nginx;
 use crate::server;
 
@@ -56,13 +55,9 @@ impl Check {
             }
             Err(error) => problems.push(error.to_string()),
         }
-        if let Err(error) = ErrorPages::load(config.error_page.as_deref()) {
-            let file = config.error_page.unwrap_or_default();
-            problems.push(format!("error page {}: {error}", file.display()));
-        }
         // As `nginx -t`, it makes log files that are not there.
-        if let Err(error) = AccessLog::open(&config.access_log) {
-            problems.push(format!("access log: {error}"));
+        if let Err(error) = Settings::new(&config, None) {
+            problems.push(error.to_string());
         }
         if let LogTarget::File(file) = &config.error_log.target
             && let Err(error) = server::open_error_log(file)

@@ -53,6 +53,9 @@ pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Res
     let mut header = ResponseHeader::build(status, Some(4))?;
     header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
     header.insert_header(header::CONTENT_LENGTH, page.len())?;
+    if status == 405 {
+        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
+    }
     send(session, header, page).await
 }
 

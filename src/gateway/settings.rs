@@ -7,15 +7,25 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::access_log::AccessLog;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
 use super::upstream::Pool;
 use crate::config::Config;
-use crate::config::model::{Client, ClientIp};
+use crate::config::model::{self, Client, ClientIp};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
+    /// The access log cannot be opened.
+    #[error("access log: {}: {error}", target.display())]
+    AccessLog {
+        /// The file.
+        target: PathBuf,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
     /// The user's error page cannot be read.
     #[error("error page {}: {error}", file.display())]
     ErrorPage {
@@ -34,10 +44,11 @@ pub struct Settings {
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) error_pages: ErrorPages,
+    pub(super) access_log: Arc<AccessLog>,
 }
 
 impl Settings {
-    /// The settings of `config`. Pools that are the same as `before` are taken over.
+    /// The settings of `config`. Pools and the log are taken over from `before` if they are the same.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -47,6 +58,7 @@ impl Settings {
             let same = pools.iter().find(|pool| pool.is_for(upstream));
             same.map_or_else(|| Arc::new(Pool::new(upstream)), Arc::clone)
         };
+        let access_log = access_log(&config.access_log, before)?;
         let error_pages = ErrorPages::load(config.error_page.as_deref());
         let error_pages = error_pages.map_err(|error| SettingsError::ErrorPage {
             file: config.error_page.clone().unwrap_or_default(),
@@ -58,6 +70,7 @@ impl Settings {
             location_headers: LocationHeaders::new(&config.geo_headers),
             pools: config.upstreams.iter().map(pool).collect(),
             error_pages,
+            access_log,
         })
     }
 
@@ -66,4 +79,28 @@ impl Settings {
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
     }
+
+    /// The log of requests.
+    #[must_use]
+    pub fn access_log(&self) -> &Arc<AccessLog> {
+        &self.access_log
+    }
+}
+
+fn access_log(
+    config: &model::AccessLog,
+    before: Option<&Settings>,
+) -> Result<Arc<AccessLog>, SettingsError> {
+    let same = before.filter(|before| before.access_log.is_for(config));
+    if let Some(before) = same {
+        return Ok(Arc::clone(&before.access_log));
+    }
+    let opened = AccessLog::open(config).map(Arc::new);
+    opened.map_err(|error| SettingsError::AccessLog {
+        target: match &config.target {
+            model::LogTarget::File(file) => file.clone(),
+            model::LogTarget::Off | model::LogTarget::Standard => PathBuf::new(),
+        },
+        error,
+    })
 }
