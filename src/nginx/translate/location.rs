@@ -33,6 +33,9 @@ pub(super) enum Pattern {
 /// What hands requests to servers that do not speak HTTP.
 const OTHER_PROTOCOLS: [&str; 4] = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
 
+const PREFIXES_FIRST: &str = "A prefix goes before a regular expression, as with `^~`; only \
+                              `location /` comes behind it.";
+
 /// Answers that geogate does not have.
 const OTHER_ANSWERS: [(&str, &str); 8] = [
     ("stub_status", "Metrics have a listener of their own: `[admin] listen`."),
@@ -118,7 +121,15 @@ impl<'s> Routes<'_, 's> {
             access,
         };
         for rewrite in scope.here("rewrite").filter(|rewrite| !is_of_it(rewrite)) {
-            self.rewrite(rewrite, None, &common, output);
+            let found = self.rewrite(rewrite, None, &common, output);
+            if let Rewritten::All(action) = found {
+                self.add(&common, None, &action, output);
+                say_unreachable(&scope, rewrite, output);
+                return;
+            }
+            if has_prefixes(&scope) {
+                output.notes.differs(rewrite, PREFIXES_FIRST);
+            }
         }
         if let Some(answer) = scope.here("return").find(|answer| !is_of_it(answer)) {
             let mut route = Table::new("route", Some(answer));
@@ -193,9 +204,7 @@ impl<'s> Routes<'_, 's> {
         is_done: &dyn Fn(&Directive) -> bool,
         output: &mut Output,
     ) {
-        let has_prefixes = scope.here("location").any(|location| {
-            matches!(pattern(location), Some(Pattern::Prefix(path)) if path != "/")
-        });
+        let has_prefixes = has_prefixes(scope);
         for location in scope.here("location") {
             output.notes.carried(location);
             if is_done(location) {
@@ -211,9 +220,7 @@ impl<'s> Routes<'_, 's> {
             match pattern(location) {
                 Some(pattern) => {
                     if has_prefixes && matches!(pattern, Pattern::Regex(_)) {
-                        let why = "A prefix goes before a regular expression, as with `^~`; only \
-                                   `location /` comes behind it.";
-                        output.notes.differs(location, why);
+                        output.notes.differs(location, PREFIXES_FIRST);
                     }
                     self.location(&inner, location, &pattern, common, output);
                 }
@@ -240,12 +247,24 @@ impl<'s> Routes<'_, 's> {
             _ => None,
         };
         let mut paths = Vec::new();
+        let mut all = None;
+        let mut has_regex = false;
         for rewrite in scope.here("rewrite") {
             match self.rewrite(rewrite, prefix, common, output) {
                 Rewritten::Prefix(new) => route.set("rewrite", new, Some(rewrite)),
-                Rewritten::Path { regex, path } => paths.push((regex, path, rewrite)),
-                Rewritten::Redirect { .. } | Rewritten::Lost => {}
+                Rewritten::Path { regex, path } => {
+                    has_regex = true;
+                    paths.push((regex, path, rewrite));
+                }
+                Rewritten::All(action) => all = all.or(Some(action)),
+                Rewritten::Redirect { .. } => has_regex = true,
+                Rewritten::Lost => {}
             }
+        }
+        // What is to come first must be of a kind that can.
+        let behind = prefix.filter(|prefix| has_regex && *prefix != "/").map(as_regex);
+        if let Some(action) = all {
+            return self.add(common, Some(pattern), &action, output);
         }
         self.action(scope, location, pattern, common, &mut route, output);
         let demands = access::of_block(self.http, scope, output);
@@ -266,6 +285,7 @@ impl<'s> Routes<'_, 's> {
                 self.add(common, Some(&Pattern::Regex(regex)), &other, output);
             }
         }
+        let pattern = behind.as_ref().unwrap_or(pattern);
         match only {
             Some(only) => self.limited(only, pattern, common, route, output),
             None => self.add(common, Some(pattern), &route, output),
@@ -366,7 +386,7 @@ impl<'s> Routes<'_, 's> {
         route: &mut Table,
         output: &mut Output,
     ) {
-        if !proxy::translate(self.http, scope, pass, pattern, route, output) {
+        if !proxy::translate(self.http, scope, pass, pattern, self.variables, route, output) {
             return rewrite::closed(501, pass, route);
         }
         let family = if pass.name == "grpc_pass" { "grpc_set_header" } else { "proxy_set_header" };
@@ -495,6 +515,24 @@ fn silence(directive: &Directive, output: &mut Output) {
         output.notes.carried(inner);
         silence(inner, output);
     }
+}
+
+fn has_prefixes(scope: &Scope) -> bool {
+    scope.here("location").any(|location| {
+        matches!(pattern(location), Some(Pattern::Prefix(path)) if path != "/")
+    })
+}
+
+/// A prefix as a regular expression, which comes behind those that stand before it.
+fn as_regex(prefix: &str) -> Pattern {
+    let mut regex = "^".to_owned();
+    for c in prefix.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            regex.push('\\');
+        }
+        regex.push(c);
+    }
+    Pattern::Regex(regex)
 }
 
 fn pattern(location: &Directive) -> Option<Pattern> {

@@ -8,37 +8,51 @@ use super::location::Pattern;
 use super::upstream::{self, Target};
 use super::variables::{self, Variables};
 
-/// Where a directive leads: the target, and the path that replaces what the location matches.
-fn destination(pass: &Directive, scope: &Scope) -> Result<(Target, Option<String>), &'static str> {
+/// Where a directive leads.
+struct Destination {
+    target: Target,
+    /// What replaces what the location matches.
+    path: Option<String>,
+    /// Whether that is the whole path, because it has variables.
+    is_whole: bool,
+}
+
+fn destination(pass: &Directive, scope: &Scope) -> Result<Destination, &'static str> {
     let http2 = pass.name == "grpc_pass";
     let written = pass.arg(0);
     // What the client has asked for is what it is in any case.
-    let written = written.strip_suffix("$request_uri").unwrap_or(written);
-    let text = if variables::has_variables(written) {
-        let why = "Where requests go has no variables, but for those that `set` gives one value. Write \
-                   a route for each.";
-        Variables::constant(written, scope).ok_or(why)?
-    } else {
-        written.to_owned()
+    let same = ["$request_uri", "$uri$is_args$args", "$uri"];
+    let written = same.iter().find_map(|end| written.strip_suffix(end)).unwrap_or(written);
+    let (scheme, rest) = written.split_once("://").unwrap_or(("", written));
+    let (host, path) = match rest.find(['/', '?']) {
+        Some(at) => (&rest[..at], Some(&rest[at..])),
+        None => (rest, None),
     };
-    let known = [
-        ("http://", false),
-        ("https://", true),
-        ("grpc://", false),
-        ("grpcs://", true),
-        ("h2c://", false),
-    ];
-    let found = known.iter().find_map(|(scheme, tls)| Some((text.strip_prefix(scheme)?, *tls)));
-    let (rest, tls) = match found {
-        Some(found) => found,
-        None if http2 && !text.contains("://") => (text.as_str(), false),
-        None => return Err("An upstream is reached by http:// or https://."),
+    let why = "Where requests go has no variables, but for those that `set` gives one value. Write a \
+               route for each.";
+    let scheme = Variables::constant(scheme, scope).ok_or(why)?;
+    let host = Variables::constant(host, scope).ok_or(why)?;
+    let (host, path) = match (scheme.as_str(), host.split_once("://")) {
+        // The whole of it is the value of a variable.
+        ("", Some(_)) if path.is_none() => return destination_of(&host, None, http2),
+        _ => (host, path),
+    };
+    destination_of(&format!("{scheme}://{host}"), path, http2)
+}
+
+fn destination_of(text: &str, path: Option<&str>, http2: bool) -> Result<Destination, &'static str> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let tls = match scheme {
+        "http" | "grpc" | "h2c" => false,
+        "https" | "grpcs" => true,
+        "" if http2 => false,
+        _ => return Err("An upstream is reached by http:// or https://."),
     };
     if rest.starts_with("unix:") {
         return Err("Peers are reached over TCP; there are no UNIX sockets.");
     }
-    let (host, path) = match rest.find(['/', '?']) {
-        Some(at) => (&rest[..at], Some(rest[at..].to_owned())),
+    let (host, own_path) = match rest.find(['/', '?']) {
+        Some(at) => (&rest[..at], Some(&rest[at..])),
         None => (rest, None),
     };
     let (host, port) = match host.rsplit_once(':') {
@@ -51,13 +65,17 @@ fn destination(pass: &Directive, scope: &Scope) -> Result<(Target, Option<String
     if host.is_empty() {
         return Err("There is no host.");
     }
-    let target = Target {
-        host: host.to_owned(),
-        port,
-        tls,
-        http2,
-    };
-    Ok((target, path))
+    let path = path.or(own_path);
+    Ok(Destination {
+        target: Target {
+            host: host.to_owned(),
+            port,
+            tls,
+            http2,
+        },
+        is_whole: path.is_some_and(variables::has_variables),
+        path: path.map(str::to_owned),
+    })
 }
 
 /// Sets what leads a route's requests to their upstream. `false` if that cannot be done.
@@ -66,39 +84,60 @@ pub(super) fn translate(
     scope: &Scope,
     pass: &Directive,
     pattern: &Pattern,
+    variables: &Variables,
     route: &mut Table,
     output: &mut Output,
 ) -> bool {
     output.notes.carried(pass);
-    let (target, path) = match destination(pass, scope) {
+    let found = match destination(pass, scope) {
         Ok(found) => found,
         Err(why) => {
             output.notes.lost(pass, why);
             return false;
         }
     };
-    let Some(name) = upstream::name(http, scope, &target, pass, output) else {
+    let path = found.path.as_deref();
+    let is_free = matches!(pattern, Pattern::Prefix(_));
+    let rewrite = match path {
+        Some(_) if found.is_whole && is_free => {
+            let why = "A prefix keeps what comes behind it; a path with variables needs a regular expression.";
+            output.notes.lost(pass, why);
+            return false;
+        }
+        Some(path) if found.is_whole => {
+            let path = path.strip_suffix("$is_args$args").unwrap_or(path);
+            match variables.template(path, scope) {
+                Ok(path) => Some(path),
+                Err(missing) => {
+                    output.notes.lost(pass, format!("There is no {missing} in geogate."));
+                    return false;
+                }
+            }
+        }
+        Some(path) => replacement(path, pass, pattern, output),
+        None => None,
+    };
+    let Some(name) = upstream::name(http, scope, &found.target, pass, output) else {
         return false;
     };
     route.set("upstream", name, Some(pass));
-    if let Some(path) = path {
-        replace(&path, pass, pattern, route, output);
+    if let Some(rewrite) = rewrite {
+        route.set("rewrite", rewrite, Some(pass));
     }
-    say_host(scope, &target, pass, output);
+    say_host(scope, &found.target, pass, output);
     true
 }
 
 /// nginx replaces what the location matches by the path of `proxy_pass`.
-fn replace(path: &str, pass: &Directive, pattern: &Pattern, route: &mut Table, output: &mut Output) {
+fn replacement(path: &str, pass: &Directive, pattern: &Pattern, output: &mut Output) -> Option<String> {
     match pattern {
-        Pattern::Prefix(prefix) if prefix == path => {}
-        Pattern::Exact(own) if own == path => {}
-        Pattern::Prefix(_) | Pattern::Exact(_) => {
-            route.set("rewrite", path.replace('$', "$$"), Some(pass));
-        }
+        Pattern::Prefix(own) | Pattern::Exact(own) if own == path => None,
+        Pattern::Prefix(_) | Pattern::Exact(_) => Some(path.replace('$', "$$")),
         Pattern::Regex(_) => {
-            output.notes.lost(pass, "A path behind the host means nothing with a regular expression; \
-                                     `rewrite` may have its groups.");
+            let why = "A path behind the host means nothing with a regular expression; `rewrite` may \
+                       have its groups.";
+            output.notes.lost(pass, why);
+            None
         }
     }
 }

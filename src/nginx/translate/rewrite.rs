@@ -125,6 +125,8 @@ pub(super) fn closed(status: u64, from: &Directive, route: &mut Table) {
 pub(super) enum Rewritten {
     /// Requests whose path matches are sent elsewhere: a route of its own.
     Redirect { regex: String, action: Table },
+    /// All requests are sent elsewhere.
+    All(Table),
     /// The prefix of the location is replaced.
     Prefix(String),
     /// Requests whose path matches have another one: a route of its own.
@@ -155,6 +157,10 @@ pub(super) fn rewritten(
     if is_absolute || matches!(flag, "redirect" | "permanent") {
         let mut action = Table::new("route", Some(rewrite));
         let status = if flag == "permanent" { 301 } else { 302 };
+        if let Some(to) = of_all(regex, &to) {
+            redirect(&to, status, rewrite, &mut action);
+            return Rewritten::All(action);
+        }
         redirect(&to, status, rewrite, &mut action);
         if !plain.contains("$request_uri") && !plain.contains("args") && plain.len() == rewrite.arg(1).len() {
             output.notes.differs(rewrite, "nginx adds the query behind the new address; write `?$args` there if you need it.");
@@ -178,6 +184,17 @@ pub(super) fn rewritten(
                is to end in this pattern, with `rewrite`.";
     output.notes.lost(rewrite, why);
     Rewritten::Lost
+}
+
+/// Where all requests go, if the expression matches every path. Of its group nothing is left then.
+fn of_all(regex: &str, to: &str) -> Option<String> {
+    let to = match regex {
+        "^" | ".*" | "^.*" | "^.*$" | "^/" | "/" => to.to_owned(),
+        "^(.*)$" | "^(.*)" | "(.*)" => to.replace("$1", "$request_uri"),
+        "^/(.*)$" | "^/(.*)" | "/(.*)" => to.replace("/$1", "$request_uri"),
+        _ => return None,
+    };
+    (!to.contains("$1")).then_some(to)
 }
 
 /// What takes the place of the location's prefix, if the expression does no more than that:
