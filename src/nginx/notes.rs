@@ -107,20 +107,27 @@ impl Notes {
         text
     }
 
-    /// What is said of several places stands once, at the first of them.
+    /// What is said of several directives stands once, below all of them.
     fn write_fate(&self, fate: Fate, text: &mut String) {
-        let mut groups: BTreeMap<(&str, &str), Vec<&Place>> = BTreeMap::new();
-        for note in self.notes.iter().filter(|note| note.fate == fate) {
-            groups.entry((&note.text, &note.why)).or_default().push(&note.place);
+        let mut whys: Vec<(&str, Vec<(&str, Vec<&Place>)>)> = Vec::new();
+        let mut notes: Vec<&Note> = self.notes.iter().filter(|note| note.fate == fate).collect();
+        notes.sort_by(|a, b| a.place.cmp(&b.place));
+        let mut at: BTreeMap<&str, usize> = BTreeMap::new();
+        for note in notes {
+            let at = *at.entry(&note.why).or_insert_with(|| {
+                whys.push((&note.why, Vec::new()));
+                whys.len() - 1
+            });
+            let directives = &mut whys[at].1;
+            match directives.iter_mut().find(|(directive, _)| *directive == note.text) {
+                Some((_, places)) => places.push(&note.place),
+                None => directives.push((&note.text, vec![&note.place])),
+            }
         }
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        for (_, places) in &mut groups {
-            places.sort();
-            places.dedup();
-        }
-        groups.sort_by(|a, b| a.1.cmp(&b.1));
-        for ((directive, why), places) in groups {
-            let _ = writeln!(text, "#   {}: {}", listed(&places), one_line(directive));
+        for (why, directives) in whys {
+            for (directive, places) in directives {
+                let _ = writeln!(text, "#   {}: {}", listed(&places), one_line(directive));
+            }
             for line in wrapped(&one_line(why)) {
                 let _ = writeln!(text, "#       {line}");
             }

@@ -39,8 +39,14 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
             place: missing.place.clone(),
             text: format!("include {}", missing.pattern),
         };
-        let why = format!("{}; what it says is not in this translation.", missing.reason);
-        output.notes.note_origin(Fate::Lost, origin, why);
+        // What is in that file everywhere, geogate knows by itself.
+        if missing.pattern.ends_with("mime.types") {
+            let why = unspoken::TYPES.to_owned();
+            output.notes.note_origin(Fate::Needless, origin, why);
+        } else {
+            let why = format!("{}; what it says is not in this translation.", missing.reason);
+            output.notes.note_origin(Fate::Lost, origin, why);
+        }
     }
     let main = Scope::outermost(&tree.directives);
     process::translate(&main, output);

@@ -5,6 +5,9 @@ use super::super::Output;
 use super::super::notes::Fate;
 use super::super::tree::Directive;
 
+/// Of media types.
+pub(super) const TYPES: &str = "Files have the types that are known by their names; `files.types` adds others.";
+
 /// Names, or their beginnings if they end with `*`, and what is to be said of them. The first that
 /// fits counts.
 const KNOWN: [(&[&str], Fate, &str); 41] = [
@@ -13,7 +16,7 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
     (&["pid"], Fate::Needless, "systemd needs none; `geogate run --daemon` writes `server.pid_file`."),
     (&["daemon", "master_process", "working_directory", "env", "lock_file", "worker_priority", "worker_cpu_affinity", "worker_rlimit_core", "timer_resolution", "thread_pool", "pcre_jit", "load_module", "ssl_engine", "debug_points"], Fate::Needless, "The process is systemd's to arrange, and modules are built in."),
     (&["sendfile*", "tcp_nopush", "tcp_nodelay", "aio*", "directio*", "output_buffers", "read_ahead", "postpone_output", "min_delete_depth", "open_file_cache*", "disable_symlinks"], Fate::Needless, "How bytes are moved is geogate's own affair."),
-    (&["types", "default_type", "types_hash*", "charset*", "override_charset", "source_charset"], Fate::Needless, "Files have the types that are known by their names; `files.types` adds others."),
+    (&["types", "default_type", "types_hash*", "charset*", "override_charset", "source_charset"], Fate::Needless, TYPES),
     (&["variables_hash*", "server_names_hash*", "map_hash*", "proxy_headers_hash*", "limit_conn_log_level", "limit_req_log_level", "connection_pool_size", "request_pool_size"], Fate::Needless, "Tables are as large as they need to be."),
     (&["server_tokens", "server_name_in_redirect", "port_in_redirect", "absolute_redirect", "etag", "if_modified_since", "chunked_transfer_encoding", "keepalive_disable", "keepalive_time", "reset_timedout_connection", "lingering_*", "ignore_invalid_headers", "merge_slashes", "msie_*", "max_ranges", "log_not_found", "log_subrequest", "recursive_error_pages", "send_lowat", "subrequest_output_buffer_size", "client_header_buffer_size", "auth_delay", "http2_*", "http3*"], Fate::Needless, "geogate does what is right here by itself."),
     (&["underscores_in_headers"], Fate::Needless, "Names with `_` are passed on, but for those that geogate writes itself."),
