@@ -8,7 +8,9 @@ use pingora_proxy::Session;
 
 use super::context::Context;
 use super::error_page;
+use super::limit::Refusal;
 use super::message::{Discard, linger, read_body, send};
+use super::variables::View;
 use crate::query::{self, Answer, QueryError};
 
 /// Answers an IP query through the same code as every other door.
@@ -41,22 +43,134 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
     Ok(())
 }
 
+/// How much of a body is read to keep the connection of a request that is refused.
+const REFUSED_BODY: u64 = 64 << 10;
+
+/// Answers a request that is not served. Its connection is kept if its body is short: whoever
+/// comes too often should not have to connect again for every time that he is told so.
+pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> Result<()> {
+    let expect = session.get_header(header::EXPECT).is_some();
+    let wanted = !expect && !matches!(refusal, Refusal::Overloaded);
+    let whole = session.as_downstream_mut().is_body_empty()
+        || wanted && read_body(session, REFUSED_BODY, &mut Discard).await?;
+    if !whole {
+        session.set_keepalive(None);
+    }
+    let (mut header, body) = if query::is_query(session.req_header().uri.path().as_bytes()) {
+        let answer = Answer::from(refusal.to_query());
+        (answer_header(&answer)?, Bytes::from(answer.body.into_owned()))
+    } else {
+        let page = ctx.settings.error_pages.page(refusal.status());
+        (page_header(refusal.status(), &page)?, page)
+    };
+    for (name, value) in refusal.lines() {
+        header.insert_header(name, value)?;
+    }
+    send(session, header, body).await?;
+    if !whole {
+        linger(session).await;
+    }
+    Ok(())
+}
+
 /// Answers with a page after the whole request was read.
 pub async fn answer_with_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
-    read_body(session, ctx.settings.client.max_body_size, &mut Discard).await?;
-    send_page(session, ctx, status).await
+    let (header, page) = page(ctx, status)?;
+    answer(session, ctx, header, page).await
+}
+
+/// Says which methods there are, as the list `allow`.
+pub async fn answer_method_not_allowed(
+    session: &mut Session,
+    ctx: &Context,
+    allow: &str,
+) -> Result<()> {
+    let (mut header, page) = page(ctx, 405)?;
+    header.insert_header(header::ALLOW, allow)?;
+    answer(session, ctx, header, page).await
+}
+
+/// Sends a client elsewhere.
+pub async fn redirect(
+    session: &mut Session,
+    ctx: &Context,
+    status: u16,
+    location: &[u8],
+) -> Result<()> {
+    let (mut header, page) = page(ctx, status)?;
+    header.insert_header(header::LOCATION, location)?;
+    answer(session, ctx, header, page).await
+}
+
+/// Answers with a body that the configuration has.
+pub async fn respond(
+    session: &mut Session,
+    ctx: &Context,
+    status: u16,
+    media_type: &str,
+    body: Bytes,
+) -> Result<()> {
+    let mut header = ResponseHeader::build(status, Some(4))?;
+    if !matches!(status, 204 | 304) {
+        header.insert_header(header::CONTENT_TYPE, media_type)?;
+        header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    answer(session, ctx, header, body).await
 }
 
 /// Sends a page.
 pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
+    let (mut header, page) = page(ctx, status)?;
+    change_headers(&mut header, session, ctx)?;
+    send(session, header, page).await
+}
+
+/// Changes the headers of a response as the request's route has it.
+pub fn change_headers(header: &mut ResponseHeader, session: &Session, ctx: &Context) -> Result<()> {
+    let Some(route) = ctx
+        .route()
+        .filter(|route| !route.response_headers.is_empty())
+    else {
+        return Ok(());
+    };
+    let view = View::of(session, ctx);
+    route.response_headers.change_response(header, &view)
+}
+
+/// Answers after the whole request was read. Of one that is too long the rest is left, and the
+/// connection with it.
+async fn answer(
+    session: &mut Session,
+    ctx: &Context,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    let whole = read_body(session, ctx.settings.client.max_body_size, &mut Discard).await?;
+    if !whole {
+        session.set_keepalive(None);
+    }
+    change_headers(&mut header, session, ctx)?;
+    send(session, header, body).await?;
+    if !whole {
+        linger(session).await;
+    }
+    Ok(())
+}
+
+fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
-    let mut header = ResponseHeader::build(status, Some(4))?;
-    header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
-    header.insert_header(header::CONTENT_LENGTH, page.len())?;
+    let mut header = page_header(status, &page)?;
     if status == 405 {
         header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
     }
-    send(session, header, page).await
+    Ok((header, page))
+}
+
+fn page_header(status: u16, page: &Bytes) -> Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(status, Some(4))?;
+    header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
+    header.insert_header(header::CONTENT_LENGTH, page.len())?;
+    Ok(header)
 }
 
 fn answer_header(answer: &Answer) -> Result<ResponseHeader> {

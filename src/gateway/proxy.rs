@@ -4,7 +4,7 @@
 //! calls the phases, or the lane's straight path does.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,7 +21,8 @@ use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large
 use super::geo_headers::{self, Scheme};
 use super::message::linger;
 use super::metrics::Kind;
-use super::{Gateway, Settings, lane, own, strict};
+use super::variables::View;
+use super::{Gateway, Settings, lane, own, route, strict};
 use crate::geo::Field;
 use crate::query;
 
@@ -67,6 +68,10 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        if let Some(refusal) = self.refuses_request(session, ctx) {
+            own::refuse(session, ctx, &refusal).await?;
+            return Ok(true);
+        }
         if query::is_query(session.req_header().uri.path().as_bytes()) {
             own::answer_query(session, ctx).await?;
             return Ok(true);
@@ -76,15 +81,7 @@ impl ProxyHttp for Proxy {
             own::answer_with_page(session, ctx, status).await?;
             return Ok(true);
         }
-        if declares_more_than(session, ctx.settings.client.max_body_size) {
-            return Err(too_large());
-        }
-        ctx.pool = ctx.settings.pools.first().cloned();
-        if ctx.pool.is_none() {
-            own::answer_with_page(session, ctx, 404).await?;
-            return Ok(true);
-        }
-        Ok(false)
+        route::direct(session, ctx).await
     }
 
     async fn request_body_filter(
@@ -99,10 +96,10 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         ctx.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
-        if ctx.body_bytes > ctx.settings.client.max_body_size {
+        if ctx.body_bytes > ctx.max_body_size {
             return Err(too_large());
         }
-        Ok(())
+        ctx.still_in_time()
     }
 
     async fn upstream_peer(
@@ -111,7 +108,9 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
         let (pool, address, connection) = ctx.choose_peer()?;
-        Ok(Box::new(pool.http_peer(address, connection)))
+        let mut peer = pool.http_peer(address, connection);
+        ctx.hurry(&mut peer.options);
+        Ok(Box::new(peer))
     }
 
     async fn upstream_request_filter(
@@ -134,6 +133,22 @@ impl ProxyHttp for Proxy {
                 &ctx.settings.location_headers,
             );
         }
+        if let Some(target) = ctx
+            .routed
+            .as_ref()
+            .and_then(|routed| routed.target.as_ref())
+        {
+            upstream_request.set_raw_path(target)?;
+        }
+        if let Some(route) = ctx
+            .route()
+            .filter(|route| !route.request_headers.is_empty())
+        {
+            let view = View::of(session, ctx);
+            route
+                .request_headers
+                .change_request(upstream_request, &view)?;
+        }
         Ok(())
     }
 
@@ -152,7 +167,23 @@ impl ProxyHttp for Proxy {
         if self.drain.is_draining() {
             session.set_keepalive(None);
         }
+        if !upstream_response.status.is_informational() {
+            own::change_headers(upstream_response, session, ctx)?;
+        }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if !session.was_upgraded() {
+            ctx.still_in_time()?;
+        }
+        Ok(None)
     }
 
     /// Nothing was sent yet, so any request may go to another peer.
@@ -163,7 +194,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(ctx.give_up_peer());
+        let in_time = ctx.still_in_time().is_ok();
+        error.set_retry(in_time && ctx.give_up_peer());
         error
     }
 
@@ -178,6 +210,11 @@ impl ProxyHttp for Proxy {
         client_reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
+        if ctx.still_in_time().is_err() {
+            // Our patience has an end, which says nothing of the peer.
+            error.set_retry(false);
+            return error;
+        }
         let downstream = session.as_downstream();
         let unanswered = downstream.response_written().is_none();
         let may_repeat = unanswered
@@ -311,12 +348,6 @@ fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn declares_more_than(session: &Session, limit: u64) -> bool {
-    let length = session.get_header(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    length.is_some_and(|length| length > limit)
-}
-
 /// Whether a request leaves it to us to keep the connection. An HTTP/1.0 client has to ask for it,
 /// which pingora forgets once it is told a time. `Connection: close` it remembers.
 fn may_keep(request: &RequestHeader) -> bool {
@@ -325,14 +356,14 @@ fn may_keep(request: &RequestHeader) -> bool {
     request.version != http::Version::HTTP_10 || asks
 }
 
-fn scheme(session: &Session) -> Scheme {
+pub(super) fn scheme(session: &Session) -> Scheme {
     let tls = session
         .digest()
         .is_some_and(|digest| digest.ssl_digest.is_some());
     if tls { Scheme::Https } else { Scheme::Http }
 }
 
-fn protocol(version: http::Version) -> &'static str {
+pub(super) fn protocol(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_09 => "HTTP/0.9",
         http::Version::HTTP_10 => "HTTP/1.0",

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use super::access_log::AccessLog;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
+use super::limit::{Ceilings, Gate, RouteGate, Rules};
+use super::route::{Route, Routes};
 use super::upstream::Pool;
 use crate::config::Config;
 use crate::config::model::{self, Client, ClientIp};
@@ -43,12 +45,21 @@ pub struct Settings {
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
+    /// `None` if everything goes to the first upstream.
+    pub(super) routes: Option<Routes>,
     pub(super) error_pages: ErrorPages,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) ceilings: Ceilings,
+    /// What every request has to pass.
+    pub(super) gate: Gate,
+    /// What an IP query has to pass besides.
+    pub(super) query_gate: Gate,
+    rules: Rules,
 }
 
 impl Settings {
-    /// The settings of `config`. Pools and the log are taken over from `before` if they are the same.
+    /// The settings of `config`. Pools, rules and the log are taken over from `before` if they are the
+    /// same.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -64,13 +75,25 @@ impl Settings {
             file: config.error_page.clone().unwrap_or_default(),
             error,
         })?;
+        let rules = Rules::new(config, before.map(|before| &before.rules));
+        let gate = |route: &model::Route| {
+            let mut known = before.into_iter().flat_map(Settings::routes);
+            let same = known.find(|known| known.name == route.name);
+            RouteGate::new(&route.limits, &rules, same.map(|known| &known.gate))
+        };
+        let pools: Vec<_> = config.upstreams.iter().map(pool).collect();
         Ok(Settings {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
-            pools: config.upstreams.iter().map(pool).collect(),
+            routes: Routes::new(&config.routes, &pools, gate),
+            pools,
             error_pages,
             access_log,
+            ceilings: Ceilings::new(&config.limits),
+            gate: rules.gate(&config.limits.demands),
+            query_gate: rules.gate(&config.query),
+            rules,
         })
     }
 
@@ -78,6 +101,24 @@ impl Settings {
     #[must_use]
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
+    }
+
+    /// The routes that requests take, in the order of the configuration; none if all go to the first
+    /// upstream.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().flat_map(Routes::all)
+    }
+
+    /// The rules about who may come, and how often.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The most that there may be at a time.
+    #[must_use]
+    pub fn ceilings(&self) -> &Ceilings {
+        &self.ceilings
     }
 
     /// The log of requests.

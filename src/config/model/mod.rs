@@ -3,9 +3,12 @@
 mod client;
 mod database;
 mod geo_headers;
+mod limit;
 mod log;
+mod route;
 mod server;
 mod template;
+mod territory;
 mod upstream;
 mod variable;
 
@@ -13,10 +16,17 @@ use std::path::PathBuf;
 
 pub use client::{Methods, MinRate};
 pub use database::{Database, Geo, Probe, Published};
-pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
+pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
+pub use limit::{
+    Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
+};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
+pub use route::{
+    Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
+};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use template::{Part, Template, TemplateError};
+pub use territory::Territory;
 pub use upstream::{Peer, Upstream};
 pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
@@ -37,6 +47,16 @@ pub struct Config {
     pub geo_headers: GeoHeaders,
     /// Where requests go that geogate does not answer itself.
     pub upstreams: Vec<Upstream>,
+    /// Who may come, in sets of rules that are named where they hold.
+    pub access: Vec<Access>,
+    /// How often requests may come; named where they hold.
+    pub rate_limits: Vec<RateLimit>,
+    /// What holds for all connections and requests.
+    pub limits: Limits,
+    /// What holds for IP queries besides.
+    pub query: Demands,
+    /// Which request goes where. Without any, all go to the first upstream, if there is one.
+    pub routes: Vec<Route>,
     /// Where operators and their monitoring ask.
     pub admin: Admin,
     /// What is logged of each request.

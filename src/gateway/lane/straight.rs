@@ -26,6 +26,7 @@ use super::boundary::Boundary;
 use super::kept::Kept;
 use crate::gateway::Proxy;
 use crate::gateway::context::Context;
+use crate::gateway::failure::out_of_time;
 use crate::gateway::upstream::ConnectionKind;
 
 /// How many messages of a response are sent in one go: what a peer has sent already, without
@@ -106,6 +107,17 @@ impl Straight {
         if self.proxy.request_filter(session, ctx).await? {
             return Ok(());
         }
+        match ctx.deadline {
+            None => self.try_peers(session, ctx).await,
+            Some(deadline) => {
+                let tries = self.try_peers(session, ctx);
+                let tries = tokio::time::timeout_at(deadline.into(), tries).await;
+                tries.unwrap_or_else(|_| Err(out_of_time()))
+            }
+        }
+    }
+
+    async fn try_peers(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         while let Err(error) = self.try_peer(session, ctx).await {
             if !error.retry() {
                 return Err(error);

@@ -1,0 +1,182 @@
+//! A country or a region, as a configuration names it and a database knows it.
+
+use crate::geo::{Codes, Field, Place};
+
+/// ISO 3166-2 has letters where GB/T 2260, which databases here have, has numbers.
+const CHINA: [(&str, &str); 34] = [
+    ("BJ", "110000"),
+    ("TJ", "120000"),
+    ("HE", "130000"),
+    ("SX", "140000"),
+    ("NM", "150000"),
+    ("LN", "210000"),
+    ("JL", "220000"),
+    ("HL", "230000"),
+    ("SH", "310000"),
+    ("JS", "320000"),
+    ("ZJ", "330000"),
+    ("AH", "340000"),
+    ("FJ", "350000"),
+    ("JX", "360000"),
+    ("SD", "370000"),
+    ("HA", "410000"),
+    ("HB", "420000"),
+    ("HN", "430000"),
+    ("GD", "440000"),
+    ("GX", "450000"),
+    ("HI", "460000"),
+    ("CQ", "500000"),
+    ("SC", "510000"),
+    ("GZ", "520000"),
+    ("YN", "530000"),
+    ("XZ", "540000"),
+    ("SN", "610000"),
+    ("GS", "620000"),
+    ("QH", "630000"),
+    ("NX", "640000"),
+    ("XJ", "650000"),
+    ("TW", "710000"),
+    ("HK", "810000"),
+    ("MO", "820000"),
+];
+
+/// A part of the world: what the fields of every place in it say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Territory(Vec<(Field, String)>);
+
+impl Territory {
+    /// A country by its ISO 3166-1 code or any spelling of its name. Hong Kong, Macau and Taiwan,
+    /// which databases here have as regions of China, are found by theirs. A name that is in no
+    /// table must be the database's own; `None` for a code that is nobody's.
+    #[must_use]
+    pub fn country(text: &str, codes: &Codes) -> Option<Self> {
+        let code = text.to_ascii_uppercase();
+        let region = codes.region(text).and_then(|name| {
+            let (china, _) = codes.china()?;
+            codes.province(china, name)
+        });
+        Some(Territory(if let Some(region) = region {
+            vec![(Field::ProvinceCode, region.code.clone())]
+        } else if codes.country_name(&code).is_some() {
+            vec![(Field::CountryCode, code)]
+        } else if let Some(country) = codes.country(text) {
+            vec![(Field::CountryCode, country.code.clone())]
+        } else if text.len() == 2 {
+            return None;
+        } else {
+            vec![(Field::Country, text.to_owned())]
+        }))
+    }
+
+    /// A region by its GB/T 2260 code, its ISO 3166-2 code with the country (`US-CA`), or its name:
+    /// in any spelling if it is China's, otherwise as the database writes it.
+    #[must_use]
+    pub fn region(text: &str, codes: &Codes) -> Self {
+        let is_number = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let province = codes
+            .china()
+            .and_then(|(china, _)| codes.province(china, text));
+        Territory(if is_number {
+            vec![(Field::ProvinceCode, text.to_owned())]
+        } else if let Some(province) = province {
+            vec![(Field::ProvinceCode, province.code.clone())]
+        } else if let Some(code) = text.strip_prefix("CN-").and_then(number_of) {
+            vec![(Field::ProvinceCode, code.to_owned())]
+        } else if let Some((country, region)) = subdivision(text) {
+            vec![
+                (Field::CountryCode, country.to_owned()),
+                (Field::SubdivisionCode, region.to_owned()),
+            ]
+        } else {
+            vec![(Field::Province, text.to_owned())]
+        })
+    }
+
+    /// What the fields of every place in it say; at least one.
+    #[must_use]
+    pub fn facts(&self) -> &[(Field, String)] {
+        &self.0
+    }
+
+    /// Whether a place is in it.
+    #[must_use]
+    pub fn contains(&self, place: &Place) -> bool {
+        self.0
+            .iter()
+            .all(|(field, text)| place.text(*field) == text.as_str())
+    }
+}
+
+/// The GB/T 2260 code of a province of China by its letters in ISO 3166-2.
+fn number_of(letters: &str) -> Option<&'static str> {
+    let known = CHINA.iter().find(|(known, _)| *known == letters);
+    known.map(|(_, number)| *number)
+}
+
+/// The country and the subdivision of an ISO 3166-2 code.
+fn subdivision(text: &str) -> Option<(&str, &str)> {
+    let (country, region) = text.split_once('-')?;
+    let is_code = |text: &str, lengths: std::ops::RangeInclusive<usize>| {
+        let known = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        lengths.contains(&text.len()) && text.bytes().all(known)
+    };
+    (is_code(country, 2..=2) && is_code(region, 1..=3)).then_some((country, region))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn country(text: &str) -> Option<Vec<(Field, String)>> {
+        Territory::country(text, &Codes::built_in()).map(|territory| territory.0)
+    }
+
+    #[track_caller]
+    fn check(found: Option<Vec<(Field, String)>>, expected: &[(Field, &str)]) {
+        let expected = expected
+            .iter()
+            .map(|(field, text)| (*field, (*text).to_owned()));
+        assert_eq!(found, Some(expected.collect()));
+    }
+
+    #[test]
+    fn a_country_has_a_code_and_names() {
+        for spelling in ["JP", "jp", "日本"] {
+            check(country(spelling), &[(Field::CountryCode, "JP")]);
+        }
+        check(country("局域网"), &[(Field::Country, "局域网")]);
+        assert_eq!(country("XX"), None);
+    }
+
+    #[test]
+    fn hong_kong_is_found_where_databases_have_it() {
+        for spelling in ["HK", "香港"] {
+            check(country(spelling), &[(Field::ProvinceCode, "810000")]);
+        }
+    }
+
+    #[test]
+    fn a_region_has_codes_and_names() {
+        let region = |text| Some(Territory::region(text, &Codes::built_in()).0);
+        for spelling in ["福建", "福建省", "350000", "CN-FJ"] {
+            check(region(spelling), &[(Field::ProvinceCode, "350000")]);
+        }
+        let california = [(Field::CountryCode, "US"), (Field::SubdivisionCode, "CA")];
+        check(region("US-CA"), &california);
+        check(region("加利福尼亚"), &[(Field::Province, "加利福尼亚")]);
+    }
+
+    #[test]
+    fn every_province_of_china_has_its_letters() {
+        let codes = Codes::built_in();
+        for (letters, number) in CHINA {
+            let named = Territory::region(&format!("CN-{letters}"), &codes);
+            assert_eq!(named.facts(), [(Field::ProvinceCode, number.to_owned())]);
+        }
+        // Three that are easily mistaken for each other.
+        for (letters, name) in [("HE", "河北"), ("HA", "河南"), ("SN", "陕西")] {
+            let named = Territory::region(&format!("CN-{letters}"), &codes);
+            assert_eq!(named, Territory::region(name, &codes));
+        }
+    }
+}
