@@ -56,8 +56,14 @@ impl Check {
             Err(error) => problems.push(error.to_string()),
         }
         // As `nginx -t`, it makes log files that are not there.
-        if let Err(error) = Settings::new(&config, None) {
-            problems.push(error.to_string());
+        match Settings::new(&config, None) {
+            Ok(settings) => {
+                let warnings = settings.tls().map(|tls| tls.warnings());
+                for warning in warnings.unwrap_or_default() {
+                    eprintln!("geogate: {warning}");
+                }
+            }
+            Err(error) => problems.push(error.to_string()),
         }
         if let LogTarget::File(file) = &config.error_log.target
             && let Err(error) = server::open_error_log(file)

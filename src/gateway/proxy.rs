@@ -19,6 +19,8 @@ use super::client_ip::{self, PeerAddr};
 use super::context::{Context, Refresh};
 use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
+use super::hsts::{self, is_over_tls};
+use super::https::is_challenge;
 use super::message::linger;
 use super::metrics::Kind;
 use super::variables::View;
@@ -63,6 +65,7 @@ impl ProxyHttp for Proxy {
             return Err(status_error(status, "a request that is not well formed"));
         }
         let is_websocket = strict::settle(session.req_header_mut());
+        name_host(session)?;
         self.set_connection_limits(session, &ctx.settings, is_websocket);
         locate(session, ctx)
     }
@@ -70,6 +73,10 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         if let Some(refusal) = self.refuses_request(session, ctx) {
             own::refuse(session, ctx, &refusal).await?;
+            return Ok(true);
+        }
+        if let Some(port) = redirect_port(session, &ctx.settings) {
+            own::redirect_to_https(session, ctx, port).await?;
             return Ok(true);
         }
         if query::is_query(session.req_header().uri.path().as_bytes()) {
@@ -158,6 +165,7 @@ impl ProxyHttp for Proxy {
         upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        hsts::add(session, &ctx.settings, upstream_response)?;
         if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             lane::begin_tunnel(session);
         }
@@ -357,10 +365,32 @@ fn may_keep(request: &RequestHeader) -> bool {
 }
 
 pub(super) fn scheme(session: &Session) -> Scheme {
-    let tls = session
-        .digest()
-        .is_some_and(|digest| digest.ssl_digest.is_some());
-    if tls { Scheme::Https } else { Scheme::Http }
+    if is_over_tls(session) {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
+}
+
+/// HTTP/2 names the host in the target, and everything from here on reads it in `Host`. That the
+/// two agree, if both are there, pingora has seen to (RFC 9113, 8.3.1).
+fn name_host(session: &mut Session) -> Result<()> {
+    let request = session.req_header();
+    if request.version != http::Version::HTTP_2 || request.headers.contains_key(header::HOST) {
+        return Ok(());
+    }
+    let Some(authority) = request.uri.authority().cloned() else {
+        return Ok(());
+    };
+    let request = session.req_header_mut();
+    request.insert_header(header::HOST, authority.as_str())
+}
+
+/// The port that a request is sent to if it is to come again with TLS.
+fn redirect_port(session: &Session, settings: &Settings) -> Option<u16> {
+    let local = || session.server_addr()?.as_inet().copied();
+    let port = settings.listeners.redirect(local)?;
+    (!is_challenge(session.req_header().raw_path())).then_some(port)
 }
 
 pub(super) fn protocol(version: http::Version) -> &'static str {

@@ -4,11 +4,13 @@ mod client;
 mod database;
 mod geo_headers;
 mod limit;
+mod listener;
 mod log;
 mod route;
 mod server;
 mod template;
 mod territory;
+mod tls;
 mod upstream;
 mod variable;
 
@@ -20,6 +22,7 @@ pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use limit::{
     Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
 };
+pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
@@ -27,6 +30,7 @@ pub use route::{
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use template::{Part, Template, TemplateError};
 pub use territory::Territory;
+pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use upstream::{Peer, Upstream};
 pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
@@ -35,6 +39,10 @@ pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variab
 pub struct Config {
     /// Listeners, threads, process.
     pub server: Server,
+    /// How TLS is spoken; `None` if it is not.
+    pub tls: Option<Tls>,
+    /// How HTTP/2 is spoken.
+    pub http2: Http2,
     /// How a client may connect and what it may send.
     pub client: Client,
     /// Who is believed about a client's address.

@@ -1,12 +1,16 @@
 //! What the tests stand on: a gateway in this process, origin servers, and a client that speaks in
 //! bytes.
 
+mod authority;
 mod client;
 mod gateway;
+mod http2;
 mod origin;
 
-pub use client::{Client, Response};
+pub use authority::{Authority, Identity};
+pub use client::{Client, Response, connect};
 pub use gateway::Gateway;
+pub use http2::{Http2, request};
 pub use origin::Origin;
 
 /// Header lines that have no meaning and lead a request through one or the other door of the
