@@ -81,10 +81,6 @@ const TABLES: [(&str, bool); 17] = [
     ("error_page", false),
 ];
 
-fn is_array(name: &str) -> bool {
-    TABLES.contains(&(name, true))
-}
-
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Value::Text(text.to_owned())

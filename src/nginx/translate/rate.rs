@@ -131,7 +131,9 @@ fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> 
             table.set("dry_run", true, Some(dry));
         }
     }
-    Some(super::upstream::register("rate_limit", name, &table, output))
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = name.chars().map(plain).collect();
+    Some(super::upstream::register("rate_limit", &name, &table, output))
 }
 
 fn key(key: &str) -> Option<String> {
