@@ -7,10 +7,12 @@
 pub mod access_log;
 mod admission;
 pub mod client_ip;
+mod compression;
 mod context;
 pub mod drain;
 pub mod error_page;
 mod failure;
+mod files;
 pub mod geo_headers;
 mod header_rules;
 mod host;

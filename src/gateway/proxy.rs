@@ -16,12 +16,13 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
+use super::compression;
 use super::context::{Context, Refresh};
 use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
 use super::hsts::{self, is_over_tls};
 use super::https::is_challenge;
-use super::message::linger;
+use super::message::{answer_of, linger};
 use super::metrics::Kind;
 use super::variables::View;
 use super::{Gateway, Settings, lane, own, route, strict};
@@ -175,8 +176,15 @@ impl ProxyHttp for Proxy {
         if self.drain.is_draining() {
             session.set_keepalive(None);
         }
-        if !upstream_response.status.is_informational() {
-            own::change_headers(upstream_response, session, ctx)?;
+        if upstream_response.status.is_informational() {
+            return Ok(());
+        }
+        if session.req_header().version == http::Version::HTTP_10 {
+            without_chunks(session, upstream_response);
+        }
+        own::change_headers(upstream_response, session, ctx)?;
+        if let Some(config) = ctx.compression() {
+            ctx.encoder = compression::begin(config, session.req_header(), upstream_response)?;
         }
         Ok(())
     }
@@ -184,14 +192,32 @@ impl ProxyHttp for Proxy {
     fn response_body_filter(
         &self,
         session: &mut Session,
-        _body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         if !session.was_upgraded() {
             ctx.still_in_time()?;
         }
+        if let Some(encoder) = &mut ctx.encoder {
+            let piece = body.take().unwrap_or_default();
+            *body = Some(encoder.encode(&piece, end_of_stream)?);
+        }
         Ok(None)
+    }
+
+    /// Trailers have no place behind a body that was compressed: the rest of it is sent instead.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        let rest = ctx
+            .encoder
+            .as_mut()
+            .map(|encoder| encoder.encode(b"", true));
+        rest.transpose()
     }
 
     /// Nothing was sent yet, so any request may go to another peer.
@@ -224,7 +250,7 @@ impl ProxyHttp for Proxy {
             return error;
         }
         let downstream = session.as_downstream();
-        let unanswered = downstream.response_written().is_none();
+        let unanswered = answer_of(downstream.response_written()).is_none();
         let may_repeat = unanswered
             && downstream.req_header().method.is_idempotent()
             && !downstream.retry_buffer_truncated();
@@ -248,7 +274,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> FailToProxy {
         let status = status_of(error);
-        if status != CLIENT_LEFT && session.response_written().is_none() {
+        if status != CLIENT_LEFT && answer_of(session.response_written()).is_none() {
             session.set_keepalive(None);
             if let Err(error) = own::send_page(session, ctx, status).await {
                 log::debug!("the client left before its error page: {error}");
@@ -308,7 +334,7 @@ impl Proxy {
         // A connection without an address has nothing that could be logged of it.
         let Some(origin) = &ctx.origin else { return };
         let request = session.req_header();
-        let written = session.response_written();
+        let written = answer_of(session.response_written());
         let status = written.map(|response| response.status.as_u16());
         let header = |name| {
             request
@@ -362,6 +388,14 @@ fn may_keep(request: &RequestHeader) -> bool {
     let asks = request.headers.get(header::CONNECTION);
     let asks = asks.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
     request.version != http::Version::HTTP_10 || asks
+}
+
+/// A client of HTTP/1.0 knows no chunks. If there is no length either, its connection tells the end.
+fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
+    response.remove_header(&header::TRANSFER_ENCODING);
+    if !response.headers.contains_key(header::CONTENT_LENGTH) {
+        session.set_keepalive(None);
+    }
 }
 
 pub(super) fn scheme(session: &Session) -> Scheme {

@@ -18,7 +18,7 @@ use super::route::{Route, Routes};
 use super::tls::{Tls, TlsError};
 use super::upstream::Pool;
 use crate::config::Config;
-use crate::config::model::{self, Client, ClientIp, Http2};
+use crate::config::model::{self, Client, ClientIp, Compression, Http2};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,7 @@ pub struct Settings {
     /// What an IP query has to pass besides.
     pub(super) query_gate: Gate,
     rules: Rules,
+    pub(super) compression: Compression,
 }
 
 impl Settings {
@@ -112,6 +113,7 @@ impl Settings {
             gate: rules.gate(&config.limits.demands),
             query_gate: rules.gate(&config.query),
             rules,
+            compression: config.compression.clone(),
         })
     }
 

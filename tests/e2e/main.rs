@@ -4,9 +4,11 @@
 mod access_log;
 mod admin;
 mod commands;
+mod compression;
 mod configuring;
 mod databases;
 mod errors;
+mod files;
 mod forwarding;
 mod harness;
 mod http2;
@@ -18,4 +20,5 @@ mod proxying;
 mod query;
 mod reloading;
 mod routing;
+mod through;
 mod tls;

@@ -1,7 +1,9 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
 mod client;
+mod compression;
 mod database;
+mod files;
 mod geo_headers;
 mod limit;
 mod listener;
@@ -17,7 +19,9 @@ mod variable;
 use std::path::PathBuf;
 
 pub use client::{Methods, MinRate};
+pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
+pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use limit::{
     Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
@@ -65,6 +69,8 @@ pub struct Config {
     pub query: Demands,
     /// Which request goes where. Without any, all go to the first upstream, if there is one.
     pub routes: Vec<Route>,
+    /// Which responses are compressed, and how.
+    pub compression: Compression,
     /// Where operators and their monitoring ask.
     pub admin: Admin,
     /// What is logged of each request.

@@ -2,7 +2,9 @@
 //! `conf/geogate.toml` shows the same values; a test holds the two together.
 
 mod access;
+mod compression;
 mod database;
+mod files;
 mod geo_headers;
 mod limit;
 mod log;
@@ -38,6 +40,7 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         query: limit::query(&root.section("query"), &named),
         access: named.access,
         rate_limits: named.rate_limits,
+        compression: compression::compression(&root.section("compression")),
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),
         error_log: log::error_log(&root.section("error_log")),

@@ -119,6 +119,7 @@ impl Reader<'_> {
             }),
             action: self.action(section, &captures),
             limits: route_limits(section, self.limits),
+            compress: section.value("compress", None, |item| item.boolean().map(Some)),
             request_headers: changes(section, "request_headers", &captures),
             response_headers: changes(section, "response_headers", &captures),
             path,
