@@ -9,6 +9,7 @@ use crate::config::model::LogTarget;
 use crate::config::{self, Overrides};
 use crate::gateway::access_log::AccessLog;
 use crate::gateway::error_page::ErrorPages;
+use crate::gateway::upstream::{Transport, unresolved};
 use crate::server;
 
 #[derive(StructOpt, Debug)]
@@ -49,6 +50,14 @@ impl Check {
             && let Err(error) = server::open_error_log(file)
         {
             problems.push(format!("error log {}: {error}", file.display()));
+        }
+        for upstream in &config.upstreams {
+            if let Err(error) = Transport::load(upstream) {
+                problems.push(error.to_string());
+            }
+        }
+        for name in unresolved(&config.upstreams) {
+            eprintln!("geogate: {name}; `geogate run` asks again until it is there");
         }
         for problem in &problems {
             eprintln!("geogate: {problem}");

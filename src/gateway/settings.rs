@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
-use super::upstream::Pool;
+use super::upstream::{Pool, Transport, TransportError};
 use crate::config::Config;
-use crate::config::model::{Client, ClientIp};
+use crate::config::model::{Client, ClientIp, Protocol, Upstream};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum SettingsError {
         #[source]
         error: std::io::Error,
     },
+    /// An upstream's certificates cannot be read.
+    #[error(transparent)]
+    Upstream(#[from] TransportError),
 }
 
 /// Everything that a configuration says about requests, ready to be used.
@@ -33,20 +36,30 @@ pub struct Settings {
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
+    /// Whether the straight path can speak to every upstream. The lane chooses a request's door before
+    /// its upstream is known.
+    pub(super) is_straight: bool,
     pub(super) error_pages: ErrorPages,
 }
 
 impl Settings {
-    /// The settings of `config`. Pools that are the same as `before` are taken over.
+    /// The settings of `config`. Pools that are the same as `before` are taken over; those that have
+    /// changed know what was known of their peers.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
     pub fn new(config: &Config, before: Option<&Settings>) -> Result<Self, SettingsError> {
-        let pool = |upstream| {
-            let pools = before.map_or(&[][..], |before| &before.pools);
-            let same = pools.iter().find(|pool| pool.is_for(upstream));
-            same.map_or_else(|| Arc::new(Pool::new(upstream)), Arc::clone)
+        let known = before.map_or(&[][..], |before| &before.pools);
+        let pool = |upstream: &Upstream| {
+            let transport = Transport::load(upstream)?;
+            let before = known.iter().find(|pool| pool.name() == upstream.name);
+            Ok(match before {
+                Some(same) if same.is_for(upstream, &transport) => Arc::clone(same),
+                _ => Arc::new(Pool::new(upstream, transport, before.map(AsRef::as_ref))),
+            })
         };
+        let pools: Result<_, TransportError> = config.upstreams.iter().map(pool).collect();
+        let is_http1 = |upstream: &Upstream| upstream.protocol == Protocol::Http1;
         let error_pages = ErrorPages::load(config.error_page.as_deref());
         let error_pages = error_pages.map_err(|error| SettingsError::ErrorPage {
             file: config.error_page.clone().unwrap_or_default(),
@@ -56,7 +69,8 @@ impl Settings {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
-            pools: config.upstreams.iter().map(pool).collect(),
+            pools: pools?,
+            is_straight: config.upstreams.iter().all(is_http1),
             error_pages,
         })
     }

@@ -260,10 +260,8 @@ fn pingora_server(
     };
     let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
     server.bootstrap();
-    let idle_timeouts = config.upstreams.iter().map(|u| u.idle_timeout);
-    let idle_timeout = idle_timeouts.max().unwrap_or_default();
     let admin = Admin::new(Arc::clone(&gateway));
-    let lane = Lane::new(gateway, &server.configuration, idle_timeout);
+    let lane = Lane::new(gateway, &server.configuration);
     let mut service = Service::new("gateway".to_owned(), lane);
     for address in &config.server.listen {
         // The lane reads and writes whole messages, and pingora's proxy has buffers of its own:
@@ -303,7 +301,8 @@ fn pingora_conf(config: &Config) -> ServerConf {
             .map(|u| u.keepalive)
             .sum::<usize>()
             .max(1),
-        max_retries: config.upstreams.iter().map(|u| u.tries).max().unwrap_or(1),
+        // Pools count tries, as their configuration says that runs; this must only be more.
+        max_retries: usize::MAX,
         ..ServerConf::default()
     }
 }

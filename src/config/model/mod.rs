@@ -12,7 +12,10 @@ pub use database::{Database, Geo, Probe, Published};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
-pub use upstream::{Peer, Upstream};
+pub use upstream::{
+    Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
+    Upstream, UpstreamTls,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

@@ -9,12 +9,10 @@
 mod boundary;
 mod connection;
 mod head;
-mod kept;
 mod response;
 mod straight;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -39,19 +37,13 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane in front of pingora's proxy. Idle connections to upstreams are kept for
-    /// `idle_timeout`.
+    /// A lane in front of pingora's proxy.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, conf: &Arc<ServerConf>, idle_timeout: Duration) -> Self {
+    pub fn new(gateway: Arc<Gateway>, conf: &Arc<ServerConf>) -> Self {
         let mut proxy = HttpProxy::new(Proxy::new(Arc::clone(&gateway)), Arc::clone(conf));
         proxy.handle_init_modules();
         Lane {
-            straight: Straight::new(
-                Proxy::new(Arc::clone(&gateway)),
-                conf,
-                conf.upstream_keepalive_pool_size,
-                idle_timeout,
-            ),
+            straight: Straight::new(Proxy::new(Arc::clone(&gateway)), conf),
             proxy: Arc::new(proxy),
             gateway,
         }
@@ -116,7 +108,7 @@ impl Lane {
             .min(connection.carry.len());
         let read = connection.carry.split_to(here);
         let boundary = Boundary::new(connection.stream, length - here as u64, connection.carry);
-        let stream = if request.straight {
+        let stream = if request.straight && self.gateway.settings().is_straight {
             self.straight.serve(boundary, read, left).await?
         } else {
             let session = session(Box::new(boundary), read, left);
