@@ -90,7 +90,7 @@ impl Metrics {
             "Requests that are being proxied",
             under_way,
         )?;
-        let dropped = self.0.access_log().dropped();
+        let dropped = self.0.settings().access_log().dropped();
         let help = "Lines that the access log's target could not take";
         out.counter("access_log_dropped_lines", help, dropped)
     }

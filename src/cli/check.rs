@@ -7,9 +7,7 @@ use structopt::StructOpt;
 
 use crate::config::model::LogTarget;
 use crate::config::{self, Overrides};
-use crate::gateway::access_log::AccessLog;
-use crate::gateway::error_page::ErrorPages;
-use crate::gateway::upstream::{Transport, unresolved};
+use crate::gateway::Settings;
 use crate::server;
 
 #[derive(StructOpt, Debug)]
@@ -38,26 +36,19 @@ impl Check {
             }
             Err(error) => problems.push(error.to_string()),
         }
-        if let Err(error) = ErrorPages::load(config.error_page.as_deref()) {
-            let file = config.error_page.unwrap_or_default();
-            problems.push(format!("error page {}: {error}", file.display()));
-        }
         // As `nginx -t`, it makes log files that are not there.
-        if let Err(error) = AccessLog::open(&config.access_log) {
-            problems.push(format!("access log: {error}"));
+        match Settings::new(&config, None) {
+            Ok(settings) => {
+                for name in settings.pools().iter().flat_map(|pool| pool.unresolved()) {
+                    eprintln!("geogate: {name} cannot be resolved; `geogate run` asks again");
+                }
+            }
+            Err(error) => problems.push(error.to_string()),
         }
         if let LogTarget::File(file) = &config.error_log.target
             && let Err(error) = server::open_error_log(file)
         {
             problems.push(format!("error log {}: {error}", file.display()));
-        }
-        for upstream in &config.upstreams {
-            if let Err(error) = Transport::load(upstream) {
-                problems.push(error.to_string());
-            }
-        }
-        for name in unresolved(&config.upstreams) {
-            eprintln!("geogate: {name}; `geogate run` asks again until it is there");
         }
         for problem in &problems {
             eprintln!("geogate: {problem}");

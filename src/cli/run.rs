@@ -11,7 +11,7 @@ use structopt::StructOpt;
 use super::Command;
 use crate::config::model::{Database, LogTarget};
 use crate::config::{self, Config, Overrides};
-use crate::server::{self, Server, Stop};
+use crate::server::{self, LoadConfig, Server, Stop};
 
 #[derive(StructOpt, Debug, Default)]
 pub(super) struct Run {
@@ -43,7 +43,7 @@ pub(super) fn by_default() -> Command {
 impl Run {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let start = Instant::now();
-        let config = self.load()?;
+        let config = self.loader()()?;
         if self.daemon {
             self.check_before_leaving(&config)?;
             leave_the_terminal(&config)?;
@@ -52,7 +52,7 @@ impl Run {
         let (listen, upstreams) = (config.server.listen.clone(), config.upstreams.clone());
         let (workers, pid_file) = (config.server.workers, config.server.pid_file.clone());
         let server = match Server::prepare(config, self.upgrade) {
-            Ok(server) => server,
+            Ok(server) => server.reloading(self.loader()),
             Err(error) => {
                 // In the background the log is the only place where anyone could read it.
                 if self.daemon {
@@ -88,13 +88,15 @@ impl Run {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn load(&self) -> anyhow::Result<Config> {
+    /// Reads the file, now and at every reload, with the command line above it.
+    fn loader(&self) -> LoadConfig {
         let overrides = Overrides {
             listen: self.listen.clone(),
             upstream: self.upstream.clone(),
             databases: self.db.clone(),
         };
-        Ok(config::load(self.config.as_deref(), &overrides)?)
+        let file = self.config.clone();
+        Box::new(move || config::load(file.as_deref(), &overrides))
     }
 
     /// Everything that can be wrong is said while the terminal is still there.

@@ -16,9 +16,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use line::Entry;
+pub(super) use line::user;
 
 use super::shard::{SHARDS, shard};
-use crate::config::model::{self, LogFormat, LogTarget};
+use crate::config::model::{self, LogTarget};
 
 /// A buffer that holds this much is handed to the writer.
 const BUFFER: usize = 64 << 10;
@@ -28,7 +29,7 @@ const QUEUE: usize = 1024;
 
 /// The access log.
 pub struct AccessLog {
-    format: LogFormat,
+    config: model::AccessLog,
     /// `None` if nothing is logged.
     buffers: Option<Arc<Buffers>>,
     writer: Mutex<Option<Writer>>,
@@ -96,7 +97,7 @@ impl AccessLog {
         let output = match &config.target {
             LogTarget::Off => {
                 return Ok(AccessLog {
-                    format: config.format,
+                    config: config.clone(),
                     buffers: None,
                     writer: Mutex::new(None),
                 });
@@ -116,10 +117,16 @@ impl AccessLog {
             .name("access-log".to_owned())
             .spawn(move || write_all(&for_thread, &queue, output, flush))?;
         Ok(AccessLog {
-            format: config.format,
+            config: config.clone(),
             buffers: Some(buffers),
             writer: Mutex::new(Some(Writer { thread })),
         })
+    }
+
+    /// Whether this is the log of such a configuration.
+    #[must_use]
+    pub fn is_for(&self, config: &model::AccessLog) -> bool {
+        self.config == *config
     }
 
     /// Whether anything is logged, so that nobody collects what nobody reads.
@@ -131,7 +138,7 @@ impl AccessLog {
     pub fn log(&self, entry: &Entry) {
         let Some(buffers) = &self.buffers else { return };
         let mut buffer = lock(&buffers.shards[shard()]);
-        entry.write(self.format, &mut buffer);
+        entry.write(self.config.format, &mut buffer);
         if buffer.len() < BUFFER {
             return;
         }
@@ -237,6 +244,7 @@ fn write(buffers: &Buffers, output: &mut Output, lines: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::LogFormat;
 
     fn open(target: LogTarget) -> AccessLog {
         AccessLog::open(&model::AccessLog {

@@ -64,11 +64,11 @@ pub struct Origin {
 /// The header lines of a request, from whichever parser.
 pub trait HeaderLines {
     /// The values of all lines with a name, which is in lower case, in their order.
-    fn lines<'s>(&'s self, name: &'static str) -> impl DoubleEndedIterator<Item = &'s [u8]>;
+    fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]>;
 }
 
 impl HeaderLines for HeaderMap {
-    fn lines<'s>(&'s self, name: &'static str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
+    fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
         self.get_all(name).into_iter().map(HeaderValue::as_bytes)
     }
 }

@@ -1,6 +1,11 @@
 //! What an error of pingora's means to a client.
 
+use std::io;
+
 use pingora::{Error, ErrorSource, ErrorType};
+
+use super::lane::Malformed;
+use super::pace::TooSlow;
 
 /// Status of a request whose client left before there was an answer, as nginx logs it.
 pub const CLIENT_LEFT: u16 = 499;
@@ -32,6 +37,8 @@ pub fn status_of(error: &Error) -> u16 {
         (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, ErrorSource::Upstream) => 504,
         (_, ErrorSource::Upstream) => 502,
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => 408,
+        (ErrorType::ReadError, ErrorSource::Downstream) if is_caused_by::<TooSlow>(error) => 408,
+        (ErrorType::ReadError, ErrorSource::Downstream) if is_caused_by::<Malformed>(error) => 400,
         (
             ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
             ErrorSource::Downstream,
@@ -39,6 +46,13 @@ pub fn status_of(error: &Error) -> u16 {
         (_, ErrorSource::Downstream) => 400,
         _ => 500,
     }
+}
+
+/// Whether the connection itself refused to go on, for such a reason.
+fn is_caused_by<E: std::error::Error + 'static>(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    let reason = cause.and_then(io::Error::get_ref);
+    reason.is_some_and(|reason| reason.is::<E>())
 }
 
 #[cfg(test)]
@@ -63,5 +77,16 @@ mod tests {
             error.esource = source.clone();
             assert_eq!(status_of(&error), status, "{error}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_refuses_to_go_on_says_why() {
+        let because = |reason: io::Error| {
+            let error = Error::because(ErrorType::ReadError, "reading", reason);
+            status_of(&error.into_down())
+        };
+        assert_eq!(because(io::Error::other(TooSlow)), 408);
+        assert_eq!(because(io::Error::other(Malformed)), 400);
+        assert_eq!(because(io::ErrorKind::TimedOut.into()), CLIENT_LEFT);
     }
 }

@@ -8,6 +8,8 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
+use super::strict;
+
 /// How much of a request, and for how long, is read after an answer that refuses it.
 const LINGER_BYTES: usize = 16 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(5);
@@ -27,7 +29,8 @@ pub async fn read_body(
     body: &mut (impl Extend<u8> + Send),
 ) -> Result<bool> {
     let expect = session.get_header_bytes(header::EXPECT);
-    if expect.eq_ignore_ascii_case(b"100-continue") {
+    let is_1_0 = session.req_header().version == http::Version::HTTP_10;
+    if strict::is_expectation(expect) && !is_1_0 {
         session
             .as_downstream_mut()
             .write_continue_response()

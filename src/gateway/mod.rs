@@ -11,16 +11,20 @@ pub mod drain;
 pub mod error_page;
 mod failure;
 pub mod geo_headers;
+mod host;
 pub mod lane;
 mod message;
 pub mod metrics;
 mod own;
+mod pace;
 pub mod proxy;
 mod settings;
 mod shard;
+mod strict;
 pub mod upstream;
+mod variables;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub use drain::Drain;
 pub use lane::Lane;
@@ -38,7 +42,8 @@ use metrics::Kind;
 /// Everything that a request needs. One for all connections and both doors.
 pub struct Gateway {
     settings: ArcSwap<Settings>,
-    access_log: Arc<AccessLog>,
+    /// Of the settings before, too, while a request is served with them.
+    logs: Mutex<Vec<Weak<AccessLog>>>,
     metrics: Metrics,
     database: Arc<Live>,
     drain: Arc<Drain>,
@@ -47,15 +52,10 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway that serves with `settings` and answers from `database`.
     #[must_use]
-    pub fn new(
-        settings: Settings,
-        database: Arc<Live>,
-        access_log: Arc<AccessLog>,
-        drain: Arc<Drain>,
-    ) -> Self {
+    pub fn new(settings: Settings, database: Arc<Live>, drain: Arc<Drain>) -> Self {
         Gateway {
+            logs: Mutex::new(vec![Arc::downgrade(&settings.access_log)]),
             settings: ArcSwap::from_pointee(settings),
-            access_log,
             metrics: Metrics::default(),
             database,
             drain,
@@ -69,21 +69,26 @@ impl Gateway {
         self.settings.load()
     }
 
-    /// From now on requests are served with these.
-    pub fn replace_settings(&self, settings: Settings) {
-        self.settings.store(Arc::new(settings));
+    /// From now on requests are served with these; the ones before, which requests under way still
+    /// have.
+    pub fn replace_settings(&self, settings: Settings) -> Arc<Settings> {
+        let log = Arc::downgrade(&settings.access_log);
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&log));
+        logs.push(log);
+        self.settings.swap(Arc::new(settings))
+    }
+
+    /// Every access log that a request may still be written to.
+    pub fn access_logs(&self) -> Vec<Arc<AccessLog>> {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// What was counted so far.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
-    }
-
-    /// The log of requests.
-    #[must_use]
-    pub fn access_log(&self) -> &AccessLog {
-        &self.access_log
     }
 
     /// The database that answers.
@@ -99,9 +104,9 @@ impl Gateway {
     }
 
     /// Every request ends here, from either door: counted, and logged.
-    fn finish(&self, kind: Kind, entry: &Entry) {
+    fn finish(&self, settings: &Settings, kind: Kind, entry: &Entry) {
         self.metrics
             .request(kind, entry.status, entry.body_bytes, entry.request_time);
-        self.access_log.log(entry);
+        settings.access_log.log(entry);
     }
 }

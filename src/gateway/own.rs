@@ -53,6 +53,9 @@ pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Res
     let mut header = ResponseHeader::build(status, Some(4))?;
     header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
     header.insert_header(header::CONTENT_LENGTH, page.len())?;
+    if status == 405 {
+        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
+    }
     if ctx.is_full {
         // Requests end within a second, mostly, and then there is room.
         header.insert_header(header::RETRY_AFTER, "1")?;

@@ -21,7 +21,7 @@ use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large
 use super::geo_headers::{self, Scheme};
 use super::message::linger;
 use super::metrics::Kind;
-use super::{Gateway, Settings, own};
+use super::{Gateway, Settings, lane, own, strict};
 use crate::geo::Field;
 use crate::query;
 
@@ -57,13 +57,26 @@ impl ProxyHttp for Proxy {
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        self.set_connection_limits(session, &ctx.settings);
+        let is_h2 = session.as_http2().is_some();
+        if let Some(status) = is_h2
+            .then(|| strict::refusal(session.req_header(), &ctx.settings.client))
+            .flatten()
+        {
+            return Err(status_error(status, "a request that is not well formed"));
+        }
+        let is_websocket = strict::settle(session.req_header_mut());
+        self.set_connection_limits(session, &ctx.settings, is_websocket);
         locate(session, ctx)
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         if query::is_query(session.req_header().uri.path().as_bytes()) {
             own::answer_query(session, ctx).await?;
+            return Ok(true);
+        }
+        let method = session.req_header().method.as_str();
+        if let Some(status) = ctx.settings.client.methods.refusal(method) {
+            own::answer_with_page(session, ctx, status).await?;
             return Ok(true);
         }
         if declares_more_than(session, ctx.settings.client.max_body_size) {
@@ -156,6 +169,9 @@ impl ProxyHttp for Proxy {
         upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            lane::begin_tunnel(session);
+        }
         if !upstream_response.status.is_informational()
             && let Some(cookie) = ctx.peer_cookie(is_https(session, ctx))
         {
@@ -257,13 +273,22 @@ impl ProxyHttp for Proxy {
 
 impl Proxy {
     /// pingora keeps idle connections for ever unless it is told otherwise on every request.
-    fn set_connection_limits(&self, session: &mut Session, settings: &Settings) {
+    /// A connection that asked to become something else is not kept if it may not.
+    fn set_connection_limits(
+        &self,
+        session: &mut Session,
+        settings: &Settings,
+        is_websocket: bool,
+    ) {
         let client = &settings.client;
-        session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(client.read_timeout));
         session.set_write_timeout(Some(client.write_timeout));
         session.set_total_drain_timeout(Some(client.read_timeout));
-        let keep = !self.drain.is_draining() && may_keep(session.req_header());
+        let request = session.req_header();
+        let is_1_0 = request.version == http::Version::HTTP_10;
+        let keep = !self.drain.is_draining() && may_keep(request) && !is_websocket;
+        // A client of HTTP/1.0 knows no interim responses (RFC 9110, 15.2).
+        session.set_ignore_info_resp(is_1_0);
         session.set_keepalive(keep.then_some(client.keepalive_timeout.as_secs()));
     }
 
@@ -305,7 +330,7 @@ impl Proxy {
         } else {
             Kind::Own
         };
-        self.finish(kind, &entry);
+        self.finish(&ctx.settings, kind, &entry);
     }
 }
 

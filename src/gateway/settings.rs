@@ -7,15 +7,25 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::access_log::AccessLog;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
 use super::upstream::{Pool, Transport, TransportError};
 use crate::config::Config;
-use crate::config::model::{Client, ClientIp, Protocol, Upstream};
+use crate::config::model::{self, Client, ClientIp, Protocol, Upstream};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
+    /// The access log cannot be opened.
+    #[error("access log: {}: {error}", target.display())]
+    AccessLog {
+        /// The file.
+        target: PathBuf,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
     /// The user's error page cannot be read.
     #[error("error page {}: {error}", file.display())]
     ErrorPage {
@@ -40,11 +50,12 @@ pub struct Settings {
     /// its upstream is known.
     pub(super) is_straight: bool,
     pub(super) error_pages: ErrorPages,
+    pub(super) access_log: Arc<AccessLog>,
 }
 
 impl Settings {
-    /// The settings of `config`. Pools that are the same as `before` are taken over; those that have
-    /// changed know what was known of their peers.
+    /// The settings of `config`. Pools and the log are taken over from `before` if they are the same;
+    /// pools that have changed know what was known of their peers.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -60,6 +71,7 @@ impl Settings {
         };
         let pools: Result<_, TransportError> = config.upstreams.iter().map(pool).collect();
         let is_http1 = |upstream: &Upstream| upstream.protocol == Protocol::Http1;
+        let access_log = access_log(&config.access_log, before)?;
         let error_pages = ErrorPages::load(config.error_page.as_deref());
         let error_pages = error_pages.map_err(|error| SettingsError::ErrorPage {
             file: config.error_page.clone().unwrap_or_default(),
@@ -72,6 +84,7 @@ impl Settings {
             pools: pools?,
             is_straight: config.upstreams.iter().all(is_http1),
             error_pages,
+            access_log,
         })
     }
 
@@ -80,4 +93,28 @@ impl Settings {
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
     }
+
+    /// The log of requests.
+    #[must_use]
+    pub fn access_log(&self) -> &Arc<AccessLog> {
+        &self.access_log
+    }
+}
+
+fn access_log(
+    config: &model::AccessLog,
+    before: Option<&Settings>,
+) -> Result<Arc<AccessLog>, SettingsError> {
+    let same = before.filter(|before| before.access_log.is_for(config));
+    if let Some(before) = same {
+        return Ok(Arc::clone(&before.access_log));
+    }
+    let opened = AccessLog::open(config).map(Arc::new);
+    opened.map_err(|error| SettingsError::AccessLog {
+        target: match &config.target {
+            model::LogTarget::File(file) => file.clone(),
+            model::LogTarget::Off | model::LogTarget::Standard => PathBuf::new(),
+        },
+        error,
+    })
 }

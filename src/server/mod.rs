@@ -7,6 +7,7 @@ mod allocator;
 mod database;
 mod error_log;
 mod listen;
+mod reload;
 mod stop;
 
 use std::net::SocketAddr;
@@ -21,18 +22,19 @@ use pingora::server::RunArgs;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::services::listening::Service;
 
+use database::fetch_and_load;
 pub use database::{
     DatabaseError, build_database, check_databases, load_codes, load_database, merge_tables,
     read_table,
 };
-use database::{Reloader, fetch_and_load};
 pub use error_log::{open as open_error_log, start as start_error_log};
+pub use reload::LoadConfig;
+use reload::{ReloadError, ReloadHandle};
 use stop::{Helpers, Stopped};
 pub use stop::{Stop, StopHandle};
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::gateway::access_log::AccessLog;
 use crate::gateway::{Drain, Gateway, Lane, Settings, SettingsError};
 use crate::geo::{Database, Live};
 
@@ -68,6 +70,9 @@ pub enum ServerError {
         #[source]
         error: std::io::Error,
     },
+    /// Nothing could be reloaded.
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
     /// The system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -82,8 +87,8 @@ pub enum ServerError {
 /// A gateway that is ready to run.
 pub struct Server {
     config: Config,
+    load: Option<LoadConfig>,
     database: Arc<Live>,
-    access_log: Arc<AccessLog>,
     drain: Arc<Drain>,
     gateway: Arc<Gateway>,
     upgrade: bool,
@@ -104,28 +109,28 @@ impl Server {
             listen::check(&listeners(&config))?;
         }
         raise_open_files(config.server.max_open_files);
-        let access_log = AccessLog::open(&config.access_log);
-        let access_log = access_log.map_err(|error| ServerError::File {
-            what: "access log",
-            path: format!("{:?}", config.access_log.target),
-            error,
-        })?;
-        let access_log = Arc::new(access_log);
         let drain = Arc::new(Drain::default());
         let gateway = Gateway::new(
             Settings::new(&config, None)?,
             Arc::clone(&database),
-            Arc::clone(&access_log),
             Arc::clone(&drain),
         );
         Ok(Server {
             config,
+            load: None,
             database,
-            access_log,
             drain,
             gateway: Arc::new(gateway),
             upgrade,
         })
+    }
+
+    /// A reload (HUP, or the admin listener) reads the configuration again with `load`. Without it, a
+    /// reload is one of the databases alone.
+    #[must_use]
+    pub fn reloading(mut self, load: LoadConfig) -> Self {
+        self.load = Some(load);
+        self
     }
 
     /// Serves until `stop` says so and the requests under way are done, or the grace period is over.
@@ -136,20 +141,19 @@ impl Server {
     pub fn run(self, stop: Stop, listening: impl FnOnce()) -> Result<(), ServerError> {
         let Server {
             config,
+            load,
             database,
-            access_log,
             drain,
             gateway,
             upgrade,
         } = self;
-        let (databases, geo) = (config.databases.clone(), config.geo.clone());
-        let reloader = Reloader::start(databases, geo, database).map_err(ServerError::Thread)?;
+        let reload = reload::start(config.clone(), load, Arc::clone(&gateway), database)?;
         let helpers = Helpers {
-            reload: reloader.handle(),
-            access_log: Arc::clone(&access_log),
+            reload: reload.clone(),
+            gateway: Arc::clone(&gateway),
         };
         let stopping = stop.watch(Arc::clone(&drain), helpers);
-        let pingora = pingora_server(&config, gateway, upgrade);
+        let pingora = pingora_server(&config, Arc::clone(&gateway), reload, upgrade);
         let signal = stopping.signal;
         let serving = std::thread::Builder::new()
             .name("pingora".to_owned())
@@ -170,13 +174,17 @@ impl Server {
                 wait_for_requests(&drain, since + config.server.grace_period);
             }
             Stopped::ByItself => {
-                access_log.close();
+                close_logs(&gateway);
                 return Err(ServerError::Ended);
             }
         }
-        access_log.close();
+        close_logs(&gateway);
         Ok(())
     }
+}
+
+fn close_logs(gateway: &Gateway) {
+    gateway.access_logs().iter().for_each(|log| log.close());
 }
 
 /// Loads the database on a thread that ends then. The allocator gives back what belonged to a thread
@@ -252,6 +260,7 @@ fn raise_open_files(wanted: u64) {
 fn pingora_server(
     config: &Config,
     gateway: Arc<Gateway>,
+    reload: ReloadHandle,
     upgrade: bool,
 ) -> pingora::server::Server {
     let options = Opt {
@@ -260,7 +269,7 @@ fn pingora_server(
     };
     let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
     server.bootstrap();
-    let admin = Admin::new(Arc::clone(&gateway));
+    let admin = Admin::new(Arc::clone(&gateway), Box::new(reload));
     let lane = Lane::new(gateway, &server.configuration);
     let mut service = Service::new("gateway".to_owned(), lane);
     for address in &config.server.listen {

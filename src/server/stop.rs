@@ -1,9 +1,9 @@
 //! Being asked to stop: by a signal, or by whoever holds the handle.
 //!
 //! TERM finishes what is under way, QUIT hands the listeners to a new process first, INT leaves at
-//! once. (HUP and USR1 are heard here too, and passed on.) Before listeners are closed, connections get a moment to be closed by their own responses:
-//! pingora drops idle ones when it closes listeners, with the request that may be on its way. In a
-//! hand-over it waits five seconds itself.
+//! once. (HUP and USR1 are heard here too, and passed on.) Before listeners are closed, connections
+//! get a moment to be closed by their own responses: pingora drops idle ones when it closes listeners,
+//! with the request that may be on its way. In a hand-over it waits five seconds itself.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,9 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::database::ReloadHandle;
 use super::error_log;
-use crate::gateway::Drain;
-use crate::gateway::access_log::AccessLog;
+use super::reload::ReloadHandle;
+use crate::gateway::{Drain, Gateway};
 
 /// How long open connections are told to close before listeners are.
 const LAME_DUCK: Duration = Duration::from_secs(1);
@@ -38,7 +37,7 @@ pub(super) struct Helpers {
     /// HUP.
     pub reload: ReloadHandle,
     /// USR1.
-    pub access_log: Arc<AccessLog>,
+    pub gateway: Arc<Gateway>,
 }
 
 /// Stops a server that runs within this process.
@@ -180,12 +179,12 @@ async fn signals(helpers: &Helpers) -> ShutdownSignal {
             _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
             _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
             _ = hangup.recv() => {
-                log::info!("HUP: reading the database again; a new configuration needs --upgrade");
+                log::info!("HUP: reading the configuration again");
                 helpers.reload.reload();
             }
             _ = user.recv() => {
                 log::info!("USR1: opening the log files again");
-                helpers.access_log.reopen();
+                helpers.gateway.access_logs().iter().for_each(|log| log.reopen());
                 error_log::reopen();
                 log::info!("USR1: log files were opened again");
             }

@@ -130,7 +130,10 @@ fn a_configuration_that_cannot_work_does_not_start() {
         "[error_page]\nfile = '/nonexistent'\n",
         "error page /nonexistent: ",
     );
-    check_refused("[access_log]\ntarget = '/nonexistent/log'\n", "access log ");
+    check_refused(
+        "[access_log]\ntarget = '/nonexistent/log'\n",
+        "access log: ",
+    );
     check_refused(
         "[[upstream]]\nname = 'a'\n",
         "upstream[0].peers: is missing (line 1)",

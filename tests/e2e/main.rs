@@ -4,6 +4,7 @@
 mod access_log;
 mod admin;
 mod commands;
+mod configuring;
 mod databases;
 mod errors;
 mod forwarding;

@@ -17,7 +17,7 @@ struct Process {
     child: Child,
     address: SocketAddr,
     messages: BufReader<std::process::ChildStderr>,
-    _configs: TempDir,
+    configs: TempDir,
 }
 
 impl Process {
@@ -53,7 +53,7 @@ impl Process {
             child,
             address,
             messages,
-            _configs: configs,
+            configs,
         }
     }
 
@@ -192,15 +192,24 @@ fn a_new_process_takes_over_the_listeners_and_no_request_is_lost() {
 }
 
 #[test]
-fn hup_reads_the_database_again() {
+fn hup_reads_the_configuration_again() {
     let folder = tempfile::tempdir().unwrap();
     let port = Port::reserve();
     let mut gateway = Process::start(folder.path(), port.address, &[]);
     gateway.wait_for("listening on");
+    let config = gateway.configs.path().join("geogate.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\n[client]\nmax_body_size = 'x'\n")).unwrap();
     gateway.signal("-HUP");
-    gateway.wait_for("database replaced");
+    gateway.wait_for("client.max_body_size: \"x\" is not a size");
+    let file = folder.path().join("places.csv");
+    std::fs::write(&file, "cidr,country\n1.0.0.0/8,日本\n").unwrap();
+    let database = format!("{text}\n[[database]]\nfile = '{}'\n", file.display());
+    std::fs::write(&config, database).unwrap();
+    gateway.signal("-HUP");
+    gateway.wait_for("configuration reloaded");
     let response = gateway.get("/api/ip_query?ip=1.1.1.1");
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert!(response.contains("日本"), "{response}");
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl fmt::Display for Database {
 }
 
 /// How databases are read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Geo {
     /// Folder with the user's own code tables.
     pub codes: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is logged of each request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLog {
     /// Where lines go.
     pub target: LogTarget,
@@ -35,7 +35,7 @@ pub enum LogFormat {
 }
 
 /// What is logged of the server itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorLog {
     /// Where lines go.
     pub target: LogTarget,

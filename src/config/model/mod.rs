@@ -1,21 +1,27 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
+mod client;
 mod database;
 mod geo_headers;
 mod log;
 mod server;
+mod template;
 mod upstream;
+mod variable;
 
 use std::path::PathBuf;
 
+pub use client::{Methods, MinRate};
 pub use database::{Database, Geo, Probe, Published};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
+pub use template::{Part, Template, TemplateError};
 pub use upstream::{
     Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
     Upstream, UpstreamTls,
 };
+pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

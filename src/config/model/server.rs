@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::{Methods, MinRate};
+
 /// Listeners, threads, process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// At least one.
     pub listen: Vec<SocketAddr>,
@@ -34,10 +36,20 @@ pub struct Client {
     pub keepalive_requests: u32,
     /// How long the head of a request may take, from its first byte to its last.
     pub header_timeout: Duration,
+    /// Longest head of a request in bytes.
+    pub max_header_size: usize,
+    /// Most header lines of a request.
+    pub max_headers: usize,
+    /// The methods that are served beside those of the API.
+    pub methods: Methods,
     /// How long a single read of a request may take.
     pub read_timeout: Duration,
     /// How long a single write of a response may take.
     pub write_timeout: Duration,
+    /// How fast the body of a request must come.
+    pub min_body_rate: MinRate,
+    /// How fast a response must be taken.
+    pub min_response_rate: MinRate,
     /// Largest request body in bytes.
     pub max_body_size: u64,
 }
@@ -79,7 +91,7 @@ pub enum ForwardedHeader {
 }
 
 /// Where operators and their monitoring ask.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// None by default.
     pub listen: Vec<SocketAddr>,

@@ -8,7 +8,9 @@ use ipnet::IpNet;
 use super::{one_of, path};
 use crate::config::Overrides;
 use crate::config::document::{Item, Section};
-use crate::config::model::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
+use crate::config::model::{
+    Admin, Client, ClientIp, ForwardedHeader, Methods, MinRate, Server, TrustedProxies,
+};
 
 pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
     let mut listen = match section.item("listen").map(|item| item.items()) {
@@ -65,6 +67,11 @@ fn addresses(items: &[Item]) -> Vec<SocketAddr> {
 
 pub(super) fn client(section: &Section) -> Client {
     let minute = Duration::from_secs(60);
+    let grace = section.value("rate_grace", Duration::from_secs(15), Item::duration);
+    let min_rate = |key| MinRate {
+        bytes_per_second: section.value(key, 240, Item::size),
+        grace,
+    };
     let client = Client {
         keepalive_timeout: section.value("keepalive_timeout", Duration::from_secs(65), |item| {
             let duration = item.duration()?;
@@ -78,12 +85,32 @@ pub(super) fn client(section: &Section) -> Client {
                 .map(|requests| requests as u32)
         }),
         header_timeout: section.value("header_timeout", minute, Item::duration),
+        max_header_size: section.value("max_header_size", 32 << 10, |item| match item.size()? {
+            size @ 1024..=262_144 => Ok(size as usize),
+            size => Err(format!("{size} is not within 1k and 256k")),
+        }),
+        max_headers: section.value("max_headers", 100, |item| {
+            item.integer(8, 256).map(|lines| lines as usize)
+        }),
+        methods: section.value("methods", Methods::default(), methods),
         read_timeout: section.value("read_timeout", minute, Item::duration),
         write_timeout: section.value("write_timeout", minute, Item::duration),
+        min_body_rate: min_rate("min_body_rate"),
+        min_response_rate: min_rate("min_response_rate"),
         max_body_size: section.value("max_body_size", 10 << 20, Item::size),
     };
     section.refuse_unknown();
     client
+}
+
+fn methods(item: &Item) -> Result<Methods, String> {
+    let names = item.items();
+    if names.is_empty() && !item.is_empty_array() {
+        // What it is instead of an array is noted already.
+        return Ok(Methods::default());
+    }
+    let name = |item: &Item| item.string().map(str::to_owned);
+    Methods::new(names.iter().filter_map(|item| item.read(name)).collect())
 }
 
 pub(super) fn client_ip(section: &Section) -> ClientIp {

@@ -130,7 +130,7 @@ impl Entry<'_> {
 }
 
 /// The name in `Authorization: Basic`, which the log shows as nginx does; empty otherwise.
-fn user(authorization: &[u8]) -> Vec<u8> {
+pub(in crate::gateway) fn user(authorization: &[u8]) -> Vec<u8> {
     let scheme = authorization.get(..6);
     if !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic ")) {
         return Vec::new();

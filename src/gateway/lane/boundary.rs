@@ -4,12 +4,15 @@
 //! knows where a request ends, so it lets pingora read to there and no further; what comes behind
 //! is kept for the lane's next turn. So a connection can carry a query, a proxied request and a
 //! query again, pipelined or not, and comes back from the proxy with not a byte lost.
+//!
+//! A client that is slower than it may be is noticed here, too, because every byte passes.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -19,6 +22,11 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::body::Body;
+use crate::config::model::Client;
+use crate::gateway::pace::{Pace, TooSlow};
 
 /// How much a client may send ahead while a request of its is being proxied.
 const AHEAD_LIMIT: usize = 64 << 10;
@@ -27,12 +35,20 @@ const AHEAD_LIMIT: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Boundary {
     inner: Stream,
-    /// Bytes that are still to come of the request.
-    left: u64,
+    /// What is still to come of the request.
+    body: Body,
     /// What came behind it.
     ahead: BytesMut,
     /// Whether the other end has sent all that it will.
     ended: bool,
+    /// Whether an upgrade was agreed to.
+    upgraded: AtomicBool,
+    incoming: Pace,
+    outgoing: Pace,
+    /// How long nothing may move outwards.
+    write_timeout: Duration,
+    /// Runs while nothing does.
+    stalled: Option<Pin<Box<Sleep>>>,
     /// Whether the next write waits for the one after it.
     hold: AtomicBool,
     /// What waits.
@@ -40,13 +56,18 @@ pub struct Boundary {
 }
 
 impl Boundary {
-    /// Gives `left` more bytes of `inner`; `ahead` was read from behind them.
-    pub fn new(inner: Stream, left: u64, ahead: BytesMut) -> Self {
+    /// Gives what `body` is of `inner`; `ahead` was read from behind it.
+    pub fn new(inner: Stream, body: Body, ahead: BytesMut, client: &Client) -> Self {
         Boundary {
             inner,
-            left,
+            body,
             ahead,
             ended: false,
+            upgraded: AtomicBool::new(false),
+            incoming: Pace::new(client.min_body_rate),
+            outgoing: Pace::new(client.min_response_rate),
+            write_timeout: client.write_timeout,
+            stalled: None,
             hold: AtomicBool::new(false),
             held: BytesMut::new(),
         }
@@ -57,10 +78,58 @@ impl Boundary {
         self.hold.store(true, Ordering::Relaxed);
     }
 
+    /// The request was an upgrade and is agreed to: what comes now is no HTTP any more.
+    pub fn begin_tunnel(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
     /// The stream and what was read from behind the request. `None` if part of the request was
-    /// never read, so that nobody knows where the next one begins.
+    /// never read, so that nobody knows where the next one begins, or there can be no next one.
     pub fn into_parts(self) -> Option<(Stream, BytesMut)> {
-        (self.left == 0 && !self.ended).then_some((self.inner, self.ahead))
+        let open = self.body.can_be_followed() && !self.ended;
+        open.then_some((self.inner, self.ahead))
+    }
+
+    /// The next part of the request.
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let room = match self.body {
+            Body::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        let room = buffer.remaining().min(room);
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
+        let result = Pin::new(&mut self.inner).poll_read(cx, &mut part);
+        if result.is_pending() {
+            self.incoming.wait();
+        }
+        ready!(result)?;
+        let read = part.filled();
+        if !read.is_empty() {
+            self.incoming.moved(read.len()).map_err(too_slow)?;
+        }
+        let taken = self.body.take(read);
+        let taken = taken.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.ahead.extend_from_slice(&read[taken..]);
+        buffer.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whatever comes.
+    fn poll_tunnel(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(cx, buffer);
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead.split_to(length));
+        Poll::Ready(Ok(()))
     }
 
     /// Behind the request: nothing to give, but whether the client is still there is worth knowing.
@@ -79,14 +148,13 @@ impl Boundary {
         }
         Poll::Pending
     }
-}
 
-impl Boundary {
     /// Sends what is held, and `bytes` with it; how many of `bytes` went along.
     fn poll_held(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         while !self.held.is_empty() {
             let parts = [io::IoSlice::new(&self.held), io::IoSlice::new(bytes)];
-            let sent = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, &parts))?;
+            let sent = Pin::new(&mut self.inner).poll_write_vectored(cx, &parts);
+            let sent = ready!(self.poll_sent(cx, sent))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -98,6 +166,31 @@ impl Boundary {
         }
         Poll::Ready(Ok(0))
     }
+
+    /// Looks at what became of a write: the client may take its time, but not all of ours.
+    fn poll_sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        sent: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(sent) = sent {
+            self.stalled = None;
+            let sent = sent?;
+            self.outgoing.moved(sent).map_err(too_slow)?;
+            return Poll::Ready(Ok(sent));
+        }
+        self.outgoing.wait();
+        let patience = self.write_timeout + self.outgoing.worth();
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(too_slow(TooSlow)))
+    }
+}
+
+fn too_slow(error: TooSlow) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, error)
 }
 
 impl AsyncRead for Boundary {
@@ -106,17 +199,14 @@ impl AsyncRead for Boundary {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.left == 0 {
-            return self.poll_behind(cx);
+        if self.upgraded.load(Ordering::Relaxed) {
+            self.body = Body::Tunnel;
         }
-        let limit = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let room = buffer.remaining().min(limit);
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
-        let result = Pin::new(&mut self.inner).poll_read(cx, &mut part);
-        let length = part.filled().len();
-        buffer.advance(length);
-        self.left -= length as u64;
-        result
+        match self.body {
+            Body::Tunnel => self.poll_tunnel(cx, buffer),
+            body if body.is_complete() => self.poll_behind(cx),
+            _ => self.poll_body(cx, buffer),
+        }
     }
 }
 
@@ -134,12 +224,15 @@ impl AsyncWrite for Boundary {
         if beyond > 0 {
             return Poll::Ready(Ok(beyond));
         }
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let sent = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.poll_sent(cx, sent)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_held(cx, b""))?;
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        let flushed = flushed.map(|result| result.map(|()| 0));
+        self.poll_sent(cx, flushed).map(|result| result.map(|_| ()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -12,12 +12,15 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::head::{self, Demand, Framing, HEAD_LIMIT, Head, Reading};
+use super::body::Body;
+use super::chunks::Malformed;
+use super::head::{self, Demand, Framing, Head, Limits, Reading};
 use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
 use crate::gateway::metrics::{Kind, Open};
+use crate::gateway::pace::Pace;
 use crate::gateway::{Gateway, error_page};
 use crate::geo::Field;
 use crate::query;
@@ -33,27 +36,26 @@ pub enum Next {
 /// A request that is not a plain query.
 #[derive(Clone, Copy)]
 pub struct ForProxy {
-    /// Length of head and body in bytes; `None` if only its end tells.
-    pub length: Option<u64>,
+    /// How many bytes of it are here, with its head.
+    pub here: usize,
+    /// What is still to come.
+    pub body: Body,
     /// Whether it can take the straight path.
     pub straight: bool,
 }
 
 impl ForProxy {
-    fn new(head: &Head) -> Self {
-        let body = match head.framing {
-            Framing::None => Some(0),
-            Framing::Length(length) => Some(length),
-            Framing::Chunked => None,
-        };
-        let body = body.filter(|_| head.demand != Demand::Upgrade);
-        ForProxy {
-            length: body.map(|body| head.length as u64 + body),
+    /// The request with this head, behind which `rest` was read.
+    fn new(head: &Head, rest: &[u8]) -> Result<Self, Malformed> {
+        let mut body = Body::of(head);
+        Ok(ForProxy {
+            here: head.length + body.take(rest)?,
+            body,
             straight: head.is_1_1
                 && head.framing == Framing::None
                 && head.demand == Demand::Nothing
                 && head.target.starts_with('/'),
-        }
+        })
     }
 }
 
@@ -68,6 +70,8 @@ pub struct Connection<'g> {
     unread: bool,
     /// What was answered and not sent: the client is slower than its answers.
     unsent: BytesMut,
+    /// How fast it takes them.
+    pace: Pace,
     /// How many requests were served.
     served: u32,
     _open: Open<'g>,
@@ -94,7 +98,7 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        input: vec![0; HEAD_LIMIT].into_boxed_slice(),
+        input: vec![0; 32 << 10].into_boxed_slice(),
         output: Vec::new(),
     });
 }
@@ -109,6 +113,7 @@ impl<'g> Connection<'g> {
             carry: BytesMut::new(),
             unread: false,
             unsent: BytesMut::new(),
+            pace: Pace::new(gateway.settings().client.min_response_rate),
             served: 0,
             _open: gateway.metrics.connection(),
             fresh: Some(gateway.drain.accept()),
@@ -193,6 +198,10 @@ impl<'g> Connection<'g> {
         } else {
             let mut bytes = std::mem::take(&mut self.carry);
             bytes.extend_from_slice(&input[..read]);
+            if read > 0 && self.is_still_partial(&input[..read], bytes.len()) {
+                self.carry = bytes;
+                return Poll::Ready(Ok(()));
+            }
             let served = self.serve(&bytes, now, output);
             bytes.advance(served);
             if !bytes.is_empty() {
@@ -211,12 +220,26 @@ impl<'g> Connection<'g> {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether a head cannot be complete yet: each ends with a line, and what has no end of a line
+    /// need not be read again with all that came before it. A head that comes byte by byte would
+    /// cost the square of its length otherwise.
+    fn is_still_partial(&self, read: &[u8], length: usize) -> bool {
+        memchr::memchr(b'\n', read).is_none()
+            && length < self.gateway.settings().client.max_header_size
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
+            let sent = Pin::new(&mut self.stream).poll_write(cx, &self.unsent);
+            if sent.is_pending() {
+                self.pace.wait();
+            }
+            let sent = ready!(sent)?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            let pace = self.pace.moved(sent);
+            pace.map_err(|error| io::Error::new(io::ErrorKind::TimedOut, error))?;
             self.unsent.advance(sent);
             self.since = Instant::now();
         }
@@ -227,23 +250,27 @@ impl<'g> Connection<'g> {
 
     /// Answers the queries at the start of `bytes`; how many bytes need not be kept.
     fn serve(&mut self, bytes: &[u8], start: Instant, out: &mut Vec<u8>) -> usize {
+        let limits = Limits::of(&self.gateway.settings().client);
         let mut at = 0;
         while at < bytes.len() {
-            let rest = &bytes[at..];
+            // One empty line before a request is a slip of old clients (RFC 9112, 2.2).
+            let rest = bytes[at..].strip_prefix(b"\r\n").unwrap_or(&bytes[at..]);
             let mut slots = head::slots();
-            match head::read(rest, &mut slots) {
+            match head::read(rest, limits, &mut slots) {
                 Reading::Partial => return at,
                 Reading::Refused(status) => {
                     self.refuse(status, rest, start, out);
                     return bytes.len();
                 }
                 Reading::Complete(head) => {
-                    if let Some(status) = head.refusal() {
-                        self.refuse(status, rest, start, out);
-                        return bytes.len();
-                    }
-                    let Some(query) = plain_query(&head, &rest[head.length..]) else {
-                        self.state = State::ForProxy(ForProxy::new(&head));
+                    at = bytes.len() - rest.len();
+                    let behind = &rest[head.length..];
+                    let Some(query) = plain_query(&head, behind) else {
+                        let Ok(request) = ForProxy::new(&head, behind) else {
+                            self.refuse(400, rest, start, out);
+                            return bytes.len();
+                        };
+                        self.state = State::ForProxy(request);
                         return at;
                     };
                     at += head.length + query.body.len();
@@ -275,8 +302,9 @@ impl<'g> Connection<'g> {
         let with_body = query.method != "HEAD";
         response::write(out, &answer, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
-        if gateway.access_log.is_on() {
-            let origin = client_ip::resolve(self.peer, head, &gateway.settings().client_ip);
+        let settings = gateway.settings();
+        if settings.access_log.is_on() {
+            let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
             let client = origin.client.ip();
             let place = database.lookup(client);
             let entry = Entry {
@@ -296,7 +324,7 @@ impl<'g> Connection<'g> {
                 request_time: start.elapsed(),
                 upstream_time: None,
             };
-            gateway.finish(Kind::Query, &entry);
+            gateway.finish(&settings, Kind::Query, &entry);
         } else {
             let time = start.elapsed();
             gateway
@@ -309,8 +337,10 @@ impl<'g> Connection<'g> {
     /// Answers a head that nobody should read in one of two ways, and ends the connection.
     fn refuse(&mut self, status: u16, bytes: &[u8], start: Instant, out: &mut Vec<u8>) {
         let gateway = self.gateway;
-        let page = gateway.settings().error_pages.page(status);
-        response::write_refusal(out, status, error_page::CONTENT_TYPE, &page);
+        let settings = gateway.settings();
+        let page = settings.error_pages.page(status);
+        let allow = (status == 405).then(|| settings.client.methods.allow());
+        response::write_refusal(out, status, error_page::CONTENT_TYPE, allow, &page);
         self.state = State::Ending;
         let line = bytes
             .split(|byte| matches!(byte, b'\r' | b'\n'))
@@ -338,7 +368,7 @@ impl<'g> Connection<'g> {
             request_time: start.elapsed(),
             upstream_time: None,
         };
-        gateway.finish(Kind::Own, &entry);
+        gateway.finish(&settings, Kind::Own, &entry);
     }
 
     /// Ready when the connection waited too long for what it is waiting for.

@@ -2,27 +2,45 @@
 //!
 //! httparse does the parsing, as it does in pingora, so the two cannot differ on where a name or a
 //! value ends. What it lets pass and another server could read in another way is refused here:
-//! lines that end in a bare LF, two framings, two hosts. A refusal ends the connection, because
-//! where the next request would begin is then anybody's guess.
+//! lines that end in a bare LF, two framings, two hosts, targets in odd forms. A refusal ends the
+//! connection, because where the next request would begin is then anybody's guess.
 
 use std::mem::MaybeUninit;
 
 use httparse::Header;
 
+use crate::config::model::Client;
 use crate::gateway::client_ip::HeaderLines;
+use crate::gateway::strict::{self, Target};
 
-/// Longest head in bytes.
-pub const HEAD_LIMIT: usize = 32 << 10;
-
-/// Most header lines of a head.
-pub const LINE_LIMIT: usize = 100;
+/// How many header lines can be read at all; it is what pingora reads, too.
+const MOST_LINES: usize = 256;
 
 /// Room for the header lines of a head; it needs no initial value.
-pub type Slots<'b> = [MaybeUninit<Header<'b>>; LINE_LIMIT];
+pub type Slots<'b> = [MaybeUninit<Header<'b>>; MOST_LINES];
 
 /// An empty room.
 pub const fn slots<'b>() -> Slots<'b> {
-    [const { MaybeUninit::uninit() }; LINE_LIMIT]
+    [const { MaybeUninit::uninit() }; MOST_LINES]
+}
+
+/// How large a head may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most bytes.
+    pub size: usize,
+    /// Most header lines.
+    pub lines: usize,
+}
+
+impl Limits {
+    /// As the configuration has them.
+    pub fn of(client: &Client) -> Self {
+        Limits {
+            size: client.max_header_size,
+            lines: client.max_headers.min(MOST_LINES),
+        }
+    }
 }
 
 /// What bytes at the start of a request are.
@@ -63,7 +81,7 @@ pub enum Demand {
     Nothing,
     /// What only the proxy can do: a `100 Continue`, other options of `Connection`.
     Special,
-    /// To become something else after this request.
+    /// To become a WebSocket.
     Upgrade,
 }
 
@@ -79,18 +97,22 @@ pub enum Framing {
 }
 
 /// Reads the head at the start of `bytes`.
-pub fn read<'h, 'b>(bytes: &'b [u8], slots: &'h mut Slots<'b>) -> Reading<'h, 'b> {
+pub fn read<'h, 'b>(
+    bytes: &'b [u8],
+    limits: Limits,
+    slots: &'h mut Slots<'b>,
+) -> Reading<'h, 'b> {
     let mut request = httparse::Request::new(&mut []);
-    let length = match request.parse_with_uninit_headers(bytes, slots) {
+    let length = match request.parse_with_uninit_headers(bytes, &mut slots[..limits.lines]) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if bytes.len() < HEAD_LIMIT => return partial(bytes),
+        Ok(httparse::Status::Partial) if bytes.len() < limits.size => return partial(bytes),
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
             return Reading::Refused(431);
         }
         Err(httparse::Error::Version) => return Reading::Refused(505),
         Err(_) => return Reading::Refused(400),
     };
-    if length > HEAD_LIMIT {
+    if length > limits.size {
         return Reading::Refused(431);
     }
     let (Some(method), Some(target), Some(version)) =
@@ -109,8 +131,8 @@ pub fn read<'h, 'b>(bytes: &'b [u8], slots: &'h mut Slots<'b>) -> Reading<'h, 'b
         lines: request.headers,
     };
     match head.checked(&bytes[..length]) {
-        Some(head) => Reading::Complete(head),
-        None => Reading::Refused(400),
+        Ok(head) => Reading::Complete(head),
+        Err(status) => Reading::Refused(status),
     }
 }
 
@@ -124,30 +146,43 @@ fn partial<'h, 'b>(bytes: &[u8]) -> Reading<'h, 'b> {
 }
 
 impl<'b> Head<'_, 'b> {
-    fn checked(mut self, bytes: &[u8]) -> Option<Self> {
+    /// The head, if it keeps to all rules; otherwise the status that refuses it.
+    fn checked(mut self, bytes: &[u8]) -> Result<Self, u16> {
         if has_bare_line_ends(bytes) || bytes.starts_with(b"\r") {
-            return None;
+            return Err(400);
         }
-        let (mut hosts, mut length, mut encodings) = (0, None, 0);
+        let (mut host, mut length, mut encodings, mut upgrade) = (None, None, 0, false);
         for line in self.lines {
             let is = |name: &str| line.name.eq_ignore_ascii_case(name);
             match line.name.len() {
-                4 if is("host") => hosts += 1,
+                4 if is("host") => {
+                    if host.is_some() || !strict::is_authority(line.value) {
+                        return Err(400);
+                    }
+                    host = Some(line.value);
+                }
                 14 if is("content-length") => {
                     if length.is_some() {
-                        return None;
+                        return Err(400);
                     }
-                    length = Some(number(line.value)?);
+                    length = Some(number(line.value).ok_or(400_u16)?);
                 }
                 17 if is("transfer-encoding") => {
                     if !line.value.eq_ignore_ascii_case(b"chunked") {
-                        return None;
+                        return Err(400);
                     }
                     encodings += 1;
                 }
+                // Some servers make no difference between `_` and `-`.
+                14 | 17 if is("content_length") || is("transfer_encoding") => return Err(400),
                 10 if is("connection") => self.read_connection(line.value),
-                6 if is("expect") => self.demand = self.demand.max(Demand::Special),
-                7 if is("upgrade") => self.demand = Demand::Upgrade,
+                6 if is("expect") => {
+                    if !strict::is_expectation(line.value) {
+                        return Err(417);
+                    }
+                    self.demand = self.demand.max(Demand::Special);
+                }
+                7 if is("upgrade") => upgrade = true,
                 _ => {}
             }
         }
@@ -155,10 +190,35 @@ impl<'b> Head<'_, 'b> {
             (None, 0) => Framing::None,
             (Some(length), 0) => Framing::Length(length),
             (None, 1) if self.is_1_1 => Framing::Chunked,
-            _ => return None,
+            _ => return Err(400),
         };
-        let one_host = hosts == 1 || (hosts == 0 && !self.is_1_1);
-        one_host.then_some(self)
+        if host.is_none() && self.is_1_1 {
+            return Err(400);
+        }
+        self.check_target(host)?;
+        if upgrade {
+            self.demand = if strict::asks_for_websocket(self.method, self.is_1_1, &self) {
+                Demand::Upgrade
+            } else {
+                self.demand.max(Demand::Special)
+            };
+        }
+        Ok(self)
+    }
+
+    /// A target must be in a form that is served, and name no other host than `Host` does. (RFC
+    /// 9112, 3.2.2, would have it win.)
+    fn check_target(&self, host: Option<&[u8]>) -> Result<(), u16> {
+        if self.method == "CONNECT" {
+            return Err(405);
+        }
+        match strict::target(self.method, self.target.as_bytes()) {
+            Some(Target::Origin | Target::Asterisk) => Ok(()),
+            Some(Target::Absolute(authority)) if host.is_none_or(|host| host == authority) => {
+                Ok(())
+            }
+            _ => Err(400),
+        }
     }
 
     fn read_connection(&mut self, value: &[u8]) {
@@ -171,31 +231,10 @@ impl<'b> Head<'_, 'b> {
         }
     }
 
-    /// The status that refuses a request which is well formed and still not served: a tunnel, or
-    /// a target that names another host than `Host` does (RFC 9112, 3.2.2).
-    pub fn refusal(&self) -> Option<u16> {
-        if self.method == "CONNECT" {
-            return Some(405);
-        }
-        if self.target.starts_with('/') || self.target == "*" {
-            return None;
-        }
-        let authority = self.target.split_once("://").map(|(_, rest)| rest)?;
-        let authority = authority.split(['/', '?']).next().unwrap_or_default();
-        let same = authority
-            .as_bytes()
-            .eq_ignore_ascii_case(self.value("host"));
-        (!same).then_some(400)
-    }
-
     /// The path and the query of an origin-form target; `None` for any other form.
     pub fn path_and_query(&self) -> Option<(&'b str, &'b str)> {
-        let plain =
-            self.target.starts_with('/') && self.target.bytes().all(|b| b.is_ascii_graphic());
-        if !plain || self.target.contains('#') {
-            return None;
-        }
-        Some(self.target.split_once('?').unwrap_or((self.target, "")))
+        let is_origin = self.target.starts_with('/');
+        is_origin.then(|| self.target.split_once('?').unwrap_or((self.target, "")))
     }
 
     /// The first line with a name; empty if there is none.
@@ -209,7 +248,7 @@ impl<'b> Head<'_, 'b> {
 }
 
 impl HeaderLines for Head<'_, '_> {
-    fn lines<'s>(&'s self, name: &'static str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
+    fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
         let same = self
             .lines
             .iter()
@@ -237,10 +276,15 @@ fn number(value: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits = Limits {
+        size: 32 << 10,
+        lines: 100,
+    };
+
     /// A short word for a reading: `partial`, a status, or the framing.
     fn word(bytes: &str) -> String {
         let mut slots = slots();
-        match read(bytes.as_bytes(), &mut slots) {
+        match read(bytes.as_bytes(), LIMITS, &mut slots) {
             Reading::Partial => "partial".to_owned(),
             Reading::Refused(status) => status.to_string(),
             Reading::Complete(head) => format!("{:?}", head.framing),
@@ -279,6 +323,8 @@ mod tests {
             "Transfer-Encoding: identity\r\n",
             "Transfer-Encoding: \u{b}chunked\r\n",
             "Transfer-Encoding : chunked\r\n",
+            "Transfer_Encoding: chunked\r\n",
+            "content_length: 0\r\n",
         ] {
             check(&format!("Host: a\r\n{lines}"), "400");
         }
@@ -290,6 +336,10 @@ mod tests {
     fn a_request_has_one_host() {
         check("", "400");
         check("Host: a\r\nHost: a\r\n", "400");
+        check("Host: a:80\r\n", "None");
+        for host in ["", " ", "a b", "u@a", "a:x", "a/b", "a,b", "\u{e9}"] {
+            check(&format!("Host: {host}\r\n"), "400");
+        }
         assert_eq!(word("GET / HTTP/1.0\r\n\r\n"), "None");
         assert_eq!(word("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"), "400");
     }
@@ -330,10 +380,10 @@ mod tests {
         check(&format!("Host: a\r\n{}", "X: 1\r\n".repeat(99)), "None");
         check(&format!("Host: a\r\n{}", "X: 1\r\n".repeat(100)), "431");
         check(
-            &format!("Host: a\r\nX: {}\r\n", "x".repeat(HEAD_LIMIT)),
+            &format!("Host: a\r\nX: {}\r\n", "x".repeat(LIMITS.size)),
             "431",
         );
-        assert_eq!(word(&format!("GET /{}", "x".repeat(HEAD_LIMIT))), "431");
+        assert_eq!(word(&format!("GET /{}", "x".repeat(LIMITS.size))), "431");
     }
 
     #[test]
@@ -348,12 +398,18 @@ mod tests {
                 true,
             ),
             ("Expect: 100-continue\r\n", Demand::Special, false),
-            ("Upgrade: websocket\r\n", Demand::Upgrade, false),
+            ("Upgrade: websocket\r\n", Demand::Special, false),
+            ("Upgrade: h2c\r\nConnection: Upgrade\r\n", Demand::Special, false),
+            (
+                "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
+                Demand::Upgrade,
+                false,
+            ),
             ("Connection: \r\n", Demand::Special, false),
         ] {
             let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n");
             let mut slots = slots();
-            let Reading::Complete(head) = read(bytes.as_bytes(), &mut slots) else {
+            let Reading::Complete(head) = read(bytes.as_bytes(), LIMITS, &mut slots) else {
                 panic!("{line:?}")
             };
             assert_eq!((head.demand, head.close), (demand, close), "{line:?}");
@@ -361,17 +417,45 @@ mod tests {
     }
 
     #[test]
+    fn targets_have_forms() {
+        for (line, expected) in [
+            ("GET /a HTTP/1.1", "None"),
+            ("GET http://a/b HTTP/1.1", "None"),
+            ("OPTIONS * HTTP/1.1", "None"),
+            ("GET http://a/b HTTP/1.0", "None"),
+            ("GET http://b/ HTTP/1.1", "400"),
+            ("GET http://A/ HTTP/1.1", "400"),
+            ("GET ftp://a/ HTTP/1.1", "400"),
+            ("GET * HTTP/1.1", "400"),
+            ("GET a:80 HTTP/1.1", "400"),
+            ("GET /a#b HTTP/1.1", "400"),
+            ("GET /a\u{e9} HTTP/1.1", "400"),
+            ("GET /a\u{7f} HTTP/1.1", "400"),
+            ("CONNECT a:80 HTTP/1.1", "405"),
+            ("CONNECT / HTTP/1.1", "405"),
+        ] {
+            assert_eq!(word(&format!("{line}\r\nHost: a\r\n\r\n")), expected, "{line}");
+        }
+        assert_eq!(word("GET http://a/ HTTP/1.0\r\n\r\n"), "None");
+    }
+
+    #[test]
+    fn only_a_continue_can_be_expected() {
+        check("Host: a\r\nExpect: 100-Continue\r\n", "None");
+        check("Host: a\r\nExpect: 200-ok\r\n", "417");
+        check("Host: a\r\nExpect:\r\n", "417");
+    }
+
+    #[test]
     fn only_the_origin_form_has_a_path() {
         for (target, expected) in [
             ("/a?b=c?d", Some(("/a", "b=c?d"))),
             ("/", Some(("/", ""))),
-            ("http://h/a", None),
-            ("*", None),
-            ("/a#b", None),
+            ("http://a/a", None),
         ] {
             let bytes = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
             let mut slots = slots();
-            let Reading::Complete(head) = read(bytes.as_bytes(), &mut slots) else {
+            let Reading::Complete(head) = read(bytes.as_bytes(), LIMITS, &mut slots) else {
                 panic!("{target:?}")
             };
             assert_eq!(head.path_and_query(), expected);

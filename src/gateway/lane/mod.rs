@@ -4,24 +4,28 @@
 //! map and no allocation for it, and a connection that waits holds no buffer: reading, answering and
 //! writing happen in one poll, in buffers that belong to the thread. What is not a plain query goes
 //! on, bytes untouched: without a body along the straight path, otherwise to pingora's proxy. The
-//! connection comes back from either.
+//! connection comes back from either, so that every head on it is read here, strictly and within its
+//! time; only a WebSocket never does.
 
+mod body;
 mod boundary;
+mod chunks;
 mod connection;
 mod head;
 mod response;
 mod straight;
 
+pub(super) use self::chunks::Malformed;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
-use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
+use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
-use pingora_proxy::HttpProxy;
+use pingora_proxy::{HttpProxy, Session};
 
 use self::boundary::Boundary;
 use self::connection::{Connection, ForProxy, Next};
@@ -98,20 +102,18 @@ impl Lane {
     ) -> Option<Connection<'g>> {
         let left = connection.requests_left();
         connection.begin_proxied();
-        let Some(length) = request.length else {
-            let session = session(connection.stream, connection.carry, left);
-            self.stay_with_proxy(session, shutdown).await;
-            return None;
+        let read = connection.carry.split_to(request.here);
+        let ahead = connection.carry;
+        let boundary = {
+            let settings = self.gateway.settings();
+            Boundary::new(connection.stream, request.body, ahead, &settings.client)
         };
-        let here = usize::try_from(length)
-            .unwrap_or(usize::MAX)
-            .min(connection.carry.len());
-        let read = connection.carry.split_to(here);
-        let boundary = Boundary::new(connection.stream, length - here as u64, connection.carry);
         let stream = if request.straight && self.gateway.settings().is_straight {
             self.straight.serve(boundary, read, left).await?
         } else {
-            let session = session(Box::new(boundary), read, left);
+            let mut session = ServerSession::new_http1(Box::new(boundary));
+            session.set_pipelined_prefix(read);
+            session.set_keepalive_reuses_remaining(Some(left));
             let back = self.proxy.process_new_http(session, shutdown).await?;
             back.consume().0
         };
@@ -120,25 +122,17 @@ impl Lane {
         connection.begin_next();
         Some(connection)
     }
+}
 
-    /// A connection of which only pingora knows where a request ends stays with it.
-    async fn stay_with_proxy(&self, session: ServerSession, shutdown: &ShutdownWatch) {
-        let mut served = self.proxy.process_new_http(session, shutdown).await;
-        while let Some((stream, settings)) = served.map(ReusedHttpStream::consume) {
-            let mut session = ServerSession::new_http1(stream);
-            if let Some(settings) = settings {
-                settings.apply_to_session(&mut session);
-            }
-            served = self.proxy.process_new_http(session, shutdown).await;
-        }
+/// The answer agrees to an upgrade: from now on the connection is no HTTP any more.
+pub(super) fn begin_tunnel(session: &Session) {
+    if let Some(boundary) = boundary(session) {
+        boundary.begin_tunnel();
     }
 }
 
-/// A session that begins with bytes that were read already. Its other limits are set by the proxy
-/// when it has the head.
-fn session(stream: Stream, read: BytesMut, requests_left: u32) -> ServerSession {
-    let mut session = ServerSession::new_http1(stream);
-    session.set_pipelined_prefix(read);
-    session.set_keepalive_reuses_remaining(Some(requests_left));
-    session
+/// The boundary that a session reads from; one of HTTP/2 has none.
+fn boundary(session: &Session) -> Option<&Boundary> {
+    let stream = session.as_downstream().stream()?;
+    stream.as_any().downcast_ref::<Boundary>()
 }

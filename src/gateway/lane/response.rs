@@ -27,8 +27,17 @@ pub fn write(out: &mut Vec<u8>, answer: &Answer, with_body: bool, keep: bool, no
 }
 
 /// Appends a page for a request that was refused; the connection ends after it.
-pub fn write_refusal(out: &mut Vec<u8>, status: u16, media_type: &str, page: &[u8]) {
+pub fn write_refusal(
+    out: &mut Vec<u8>,
+    status: u16,
+    media_type: &str,
+    allow: Option<&str>,
+    page: &[u8],
+) {
     start(out, status);
+    if let Some(methods) = allow {
+        line(out, b"Allow", methods.as_bytes());
+    }
     line(out, b"Content-Type", media_type.as_bytes());
     line(
         out,

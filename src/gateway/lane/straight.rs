@@ -225,6 +225,10 @@ fn strip_hop_by_hop(request: &mut RequestHeader) {
 /// A response that ends with its connection becomes a chunked one, so that the client's connection
 /// need not end as well.
 fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<()> {
+    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        let reason = "the peer changes to a protocol that nobody asked for";
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up());
+    }
     let has_none = session.req_header().method == http::Method::HEAD
         || response.status.is_informational()
         || matches!(response.status.as_u16(), 204 | 304);
@@ -239,8 +243,7 @@ fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<
 
 /// The head of a response goes out with the first part of its body, in one write.
 fn hold_head(session: &Session) {
-    let stream = session.as_downstream().stream();
-    if let Some(boundary) = stream.and_then(|stream| stream.as_any().downcast_ref::<Boundary>()) {
+    if let Some(boundary) = super::boundary(session) {
         boundary.hold_next_write();
     }
 }

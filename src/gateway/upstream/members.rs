@@ -194,6 +194,13 @@ impl Roster {
         Roster::new(upstream, Vec::new(), found)
     }
 
+    /// The configured peers of which there is none.
+    pub fn lost<'r>(&'r self, upstream: &'r Upstream) -> impl Iterator<Item = String> + 'r {
+        let peers = upstream.peers.iter().zip(&self.found);
+        let lost = peers.filter(|(_, found)| found.is_empty());
+        lost.map(|(peer, _)| peer.address.to_string())
+    }
+
     fn new(upstream: &Upstream, peers: Vec<Arc<Peer>>, found: Vec<Vec<Found>>) -> Self {
         let tier = |is_backup| {
             let peers = peers.iter().filter(|peer| peer.is_backup == is_backup);

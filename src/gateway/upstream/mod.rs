@@ -29,7 +29,6 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use affinity::Affinity;
-pub use names::unresolved;
 pub use peer::{ConnectionKind, Peer, PeerStatus, Turn};
 pub use transport::{Transport, TransportError};
 
@@ -185,6 +184,14 @@ impl Pool {
     pub fn status(&self) -> Vec<PeerStatus> {
         let roster = self.members.roster();
         roster.peers.iter().map(|peer| peer.status()).collect()
+    }
+
+    /// The names of peers that lead nowhere. Requests are served without them, and they are asked for
+    /// again.
+    #[must_use]
+    pub fn unresolved(&self) -> Vec<String> {
+        let roster = self.members.roster();
+        roster.lost(&self.members.upstream).collect()
     }
 
     /// How many requests were tried again.

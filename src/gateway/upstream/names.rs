@@ -15,7 +15,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 
 use super::members::Found;
-use crate::config::model::{PeerAddress, Upstream};
+use crate::config::model::PeerAddress;
 
 /// How long a name server may take, and how often it is asked.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -129,26 +129,4 @@ fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
     options.cache_size = 0;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     builder.build()
-}
-
-/// Which names do not resolve now, as `upstream NAME: peer: reason`. That is no error: the gateway
-/// starts without them and asks again.
-#[must_use]
-pub fn unresolved(upstreams: &[Upstream]) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return Vec::new();
-    };
-    let peers = upstreams.iter().flat_map(|upstream| {
-        let peers = upstream.peers.iter();
-        peers.map(move |peer| (upstream, &peer.address))
-    });
-    let reasons = peers.filter_map(|(upstream, address)| {
-        let answer = runtime.block_on(resolve(address, &upstream.resolver));
-        let reason = answer.err()?;
-        Some(format!("upstream {}: {address}: {reason}", upstream.name))
-    });
-    reasons.collect()
 }

@@ -15,7 +15,7 @@ use crate::geo::table::{Provenance, Table};
 use crate::tree::Range;
 
 /// Where the index starts.
-pub(super) const INDEX: usize = 4;
+const INDEX: usize = 4;
 
 /// 255.255.255.0/24 holds the file's version where the file has one.
 const VERSION_FIRST: u32 = 0xffff_ff00;
@@ -31,12 +31,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) const fn slots(&self) -> usize {
+    const fn slots(&self) -> usize {
         1 << self.index_bits
     }
 
     /// Offset of the first entry.
-    pub(super) const fn entries(&self) -> usize {
+    const fn entries(&self) -> usize {
         INDEX + self.slots() * 4
     }
 
@@ -196,3 +196,6 @@ impl Layout {
         file
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::tree::BuildError;
 pub use acceptance::Refusal;
 pub use fetch::FetchError;
 use fetch::{Download, Fetcher};
-pub use reload::{ReloadHandle, Reloader};
+pub use reload::{Event, Followed, Tell};
 
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,9 @@ pub enum DatabaseError {
     /// It says something else than what is known.
     #[error("database: {0}")]
     Refused(#[from] Refusal),
+    /// A reader met something that it was not written for.
+    #[error("database: reading it failed by a panic; the log has more")]
+    Panic,
     /// A published file cannot be had.
     #[error("database {0}")]
     Fetch(#[from] FetchError),

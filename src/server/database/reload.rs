@@ -1,8 +1,9 @@
-//! The next database, while the current one serves.
+//! The databases of the configuration, followed while they serve.
 //!
-//! One thread reads, builds and judges, so that workers never do, and one thread for each published
-//! file waits for a new one. They have a low priority: clients come first. Whatever is wrong with
-//! a new database, the one before serves on, and the log and the metrics say so.
+//! One thread, [`crate::server::reload`]'s, reads, builds and judges, so that workers never do, and
+//! one thread for each published file waits for a new one. They have a low priority: clients come
+//! first. Whatever is wrong with a new database, the one before serves on, and the log and the
+//! metrics say so.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use notify::RecommendedWatcher;
 
 use super::fetch::{Download, FetchError, Fetcher};
-use super::watch::Files;
+use super::watch::{Files, Fingerprint};
 use super::{DatabaseError, acceptance, load_downloaded};
 use crate::config::model::{Database as Source, Geo, Published};
 use crate::geo::{Database, Live};
@@ -26,154 +27,126 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest wait before a published file is looked for after a start, or again after a failure.
 const SOON: Duration = Duration::from_secs(60);
 
-/// How much nicer than workers the threads are: the most that there is. Where a core is busy to the
-/// last they get a sixtieth of it, and a reload takes its time; with less, clients would notice.
-const NICENESS: i32 = 19;
-
-/// What the reloading thread hears.
-enum Event {
-    /// Something happened where the files are.
+/// What happens to the databases' files.
+pub enum Event {
+    /// Something, where they are.
     Changed,
-    /// Somebody wants it.
-    Asked,
-    /// The source with this number has a new file.
-    Fetched(usize, Download),
+    /// A new one was published.
+    Fetched(Fetched),
 }
 
-/// Keeps a database up to date as long as it lives.
-pub struct Reloader {
-    handle: ReloadHandle,
-    _watcher: Option<RecommendedWatcher>,
+/// A new file of a source.
+pub struct Fetched {
+    /// Which configuration of databases it was fetched for.
+    generation: u64,
+    /// The source's place in it.
+    number: usize,
+    download: Download,
 }
 
-/// Asks for a reload.
-#[derive(Clone)]
-pub struct ReloadHandle {
-    events: Sender<Event>,
+/// Who is told what happens; `false` if nobody listens any more.
+pub type Tell = Arc<dyn Fn(Event) -> bool + Send + Sync>;
+
+/// The databases that the configuration asks for, and what was seen of them.
+pub struct Followed {
+    sources: Vec<Source>,
+    geo: Geo,
+    live: Arc<Live>,
+    tell: Tell,
+    files: Files,
+    /// The files' fingerprints when they were read last.
+    known: Vec<Fingerprint>,
+    /// Whether what was read last was refused.
+    was_refused: bool,
+    generation: u64,
+    /// Wakes who waits for published files. They end when it goes.
     fetchers: Vec<Sender<()>>,
+    watcher: Option<RecommendedWatcher>,
 }
 
-impl ReloadHandle {
-    /// Reads all files again, and looks for published ones now. What comes of it is in the log.
-    pub fn reload(&self) {
-        // A thread that has ended needs no telling.
-        let _ = self.events.send(Event::Asked);
-        for fetcher in &self.fetchers {
-            let _ = fetcher.send(());
-        }
-    }
-}
-
-impl Reloader {
-    /// Keeps `live` up to date with the sources.
+impl Followed {
+    /// Follows what `live` was read from.
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub fn start(sources: Vec<Source>, geo: Geo, live: Arc<Live>) -> std::io::Result<Self> {
-        let (events, heard) = channel();
+    pub fn new(
+        sources: Vec<Source>,
+        geo: Geo,
+        live: Arc<Live>,
+        tell: Tell,
+    ) -> std::io::Result<Self> {
         let files = Files::new(&sources, &geo);
-        let watcher = geo.watch.then(|| watch(&files, events.clone())).flatten();
-        let mut fetchers = Vec::new();
-        for (number, source) in sources.iter().enumerate() {
-            if let Source::Published(published) = source {
-                let (wake, woken) = channel();
-                fetchers.push(wake);
-                let (published, events, live) =
-                    (published.clone(), events.clone(), Arc::clone(&live));
-                spawn("fetch", move || {
-                    fetch_for_ever(&published, &live, &woken, |download| {
-                        events.send(Event::Fetched(number, download)).is_ok()
-                    });
-                })?;
-            }
-        }
-        let work = Work {
+        let mut followed = Followed {
             known: files.fingerprints(),
             files,
             sources,
             geo,
             live,
+            tell,
+            was_refused: false,
+            generation: 0,
+            fetchers: Vec::new(),
+            watcher: None,
         };
-        spawn("reload", move || work.run(&heard))?;
-        Ok(Reloader {
-            handle: ReloadHandle { events, fetchers },
-            _watcher: watcher,
-        })
+        followed.look_out()?;
+        Ok(followed)
     }
 
-    /// A handle to ask for a reload with.
-    pub fn handle(&self) -> ReloadHandle {
-        self.handle.clone()
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let nicely = || {
-        // On Linux it is the calling thread's alone. Without it, clients notice a reload more.
-        if let Err(error) = rustix::process::nice(NICENESS) {
-            log::debug!("nice: {error}");
-        }
-        work();
-    };
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(nicely).map(drop)
-}
-
-fn watch(files: &Files, events: Sender<Event>) -> Option<RecommendedWatcher> {
-    let watcher = files.watch(move || {
-        // Nobody listens any more when the server is on its way out.
-        let _ = events.send(Event::Changed);
-    });
-    watcher
-        .inspect_err(|error| {
-            log::warn!("database files are not watched: {error}; HUP reloads them");
-        })
-        .ok()
-}
-
-/// What the reloading thread works with.
-struct Work {
-    sources: Vec<Source>,
-    geo: Geo,
-    live: Arc<Live>,
-    files: Files,
-    /// The files' fingerprints when they were read last.
-    known: Vec<super::watch::Fingerprint>,
-}
-
-impl Work {
-    fn run(mut self, events: &Receiver<Event>) {
-        let mut next = None;
-        while let Some(event) = next.take().or_else(|| events.recv().ok()) {
-            let download = match event {
-                Event::Changed => {
-                    if self.files.fingerprints() == self.known {
-                        continue;
-                    }
-                    next = self.wait_for_quiet(events);
-                    None
-                }
-                Event::Asked => None,
-                Event::Fetched(number, download) => Some((number, download)),
-            };
-            // On a thread that ends, as the first load: what the allocator keeps for a thread goes
-            // with it.
-            let reloaded = std::thread::scope(|scope| scope.spawn(|| self.reload(download)).join());
-            if reloaded.is_err() {
-                log::error!("the database before serves on: reading the new one failed by a panic");
-                self.live.note_refused();
+    /// Starts to wait for what is new of the current sources, and for nothing else.
+    fn look_out(&mut self) -> std::io::Result<()> {
+        self.generation += 1;
+        self.fetchers.clear();
+        self.watcher = self.geo.watch.then(|| self.watch()).flatten();
+        for (number, source) in self.sources.iter().enumerate() {
+            if let Source::Published(published) = source {
+                let (wake, woken) = channel();
+                self.fetchers.push(wake);
+                let (published, live) = (published.clone(), Arc::clone(&self.live));
+                let (generation, tell) = (self.generation, Arc::clone(&self.tell));
+                super::super::reload::spawn("fetch", move || {
+                    fetch_for_ever(&published, &live, &woken, |download| {
+                        tell(Event::Fetched(Fetched {
+                            generation,
+                            number,
+                            download,
+                        }))
+                    });
+                })?;
             }
         }
+        Ok(())
+    }
+
+    fn watch(&self) -> Option<RecommendedWatcher> {
+        let tell = Arc::clone(&self.tell);
+        let watcher = self.files.watch(move || {
+            // Nobody listens any more when the server is on its way out.
+            tell(Event::Changed);
+        });
+        watcher
+            .inspect_err(|error| {
+                log::warn!("database files are not watched: {error}; a reload (HUP) reads them");
+            })
+            .ok()
+    }
+
+    /// Whether a file is another one than what was read.
+    pub fn have_changed(&self) -> bool {
+        self.files.fingerprints() != self.known
     }
 
     /// Waits until the files have been left alone for a while; what else was heard meanwhile. Their
     /// neighbours, a log perhaps, may go on changing.
-    fn wait_for_quiet(&self, events: &Receiver<Event>) -> Option<Event> {
+    pub fn wait_for_quiet<T>(
+        &self,
+        events: &Receiver<T>,
+        is_change: impl Fn(&T) -> bool,
+    ) -> Option<T> {
         let start = Instant::now();
         let (mut since, mut last) = (start, self.files.fingerprints());
         while since.elapsed() < QUIET && start.elapsed() < PATIENCE {
             match events.recv_timeout(QUIET.saturating_sub(since.elapsed())) {
-                Ok(Event::Changed) => {
+                Ok(event) if is_change(&event) => {
                     let now = self.files.fingerprints();
                     if now != last {
                         (since, last) = (Instant::now(), now);
@@ -186,52 +159,130 @@ impl Work {
         None
     }
 
-    fn reload(&mut self, download: Option<(usize, Download)>) {
+    /// Somebody wants to have what is new: files that are not what was read last, and what is
+    /// published.
+    ///
+    /// # Errors
+    /// If there is something new that cannot be used; the database before serves on.
+    pub fn refresh(&mut self) -> Result<(), DatabaseError> {
+        for fetcher in &self.fetchers {
+            // A thread that has ended needs no telling.
+            let _ = fetcher.send(());
+        }
+        if self.have_changed() || self.was_refused {
+            return self.read(Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Files have changed.
+    ///
+    /// # Errors
+    /// As [`Followed::refresh`].
+    pub fn read_changed(&mut self) -> Result<(), DatabaseError> {
+        self.read(Vec::new())
+    }
+
+    /// A file was fetched.
+    ///
+    /// # Errors
+    /// As [`Followed::refresh`].
+    pub fn take(&mut self, fetched: Fetched) -> Result<(), DatabaseError> {
+        if fetched.generation != self.generation {
+            return Ok(());
+        }
+        self.read(vec![(fetched.number, fetched.download)])
+    }
+
+    /// Whether another configuration asks for the same databases, read in the same way.
+    pub fn are_for(&self, sources: &[Source], geo: &Geo) -> bool {
+        self.sources == sources && self.geo == *geo
+    }
+
+    /// Reads the databases of another configuration, without serving them yet.
+    ///
+    /// # Errors
+    /// If they cannot be used.
+    pub fn prepare(&self, sources: &[Source], geo: &Geo) -> Result<Database, DatabaseError> {
+        // What another configuration has more or less is meant to be so: probes alone judge it.
+        let prepared = guarded(|| super::fetch_and_load(sources, geo));
+        prepared.inspect_err(|_| self.live.note_refused())
+    }
+
+    /// Serves and follows from now on what [`Followed::prepare`] has read.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn follow(
+        &mut self,
+        sources: Vec<Source>,
+        geo: Geo,
+        database: Database,
+    ) -> std::io::Result<()> {
+        self.files = Files::new(&sources, &geo);
+        self.known = self.files.fingerprints();
+        (self.sources, self.geo) = (sources, geo);
+        self.was_refused = false;
+        self.serve(database, Instant::now());
+        self.look_out()
+    }
+
+    fn read(&mut self, downloads: Vec<(usize, Download)>) -> Result<(), DatabaseError> {
         let start = Instant::now();
         self.known = self.files.fingerprints();
         let before = self.live.current();
-        match self.load(download, &before) {
-            Ok(database) => {
-                drop(before);
-                let provenance = database.provenance();
-                log::info!(
-                    "database replaced after {} ms: {} of {}, {} places",
-                    start.elapsed().as_millis(),
-                    provenance.format,
-                    if provenance.date.is_empty() {
-                        "no date"
-                    } else {
-                        &provenance.date
-                    },
-                    database.places().len()
-                );
-                wait_for_readers(&self.live.replace(database));
-            }
-            Err(error) => {
-                log::error!("the database before serves on: {error}");
-                self.live.note_refused();
+        let result = guarded(|| self.load(downloads, &before));
+        drop(before);
+        self.was_refused = result.is_err();
+        let (database, fetched) = result.inspect_err(|_| self.live.note_refused())?;
+        // A file that was fetched has changed by our own hand. What somebody else changed while we
+        // read is still to be noticed.
+        for number in fetched {
+            if let Some(file) = self.sources[number].file() {
+                self.files.note(file, &mut self.known);
             }
         }
-        allocator::give_back();
+        self.serve(database, start);
+        Ok(())
     }
 
     fn load(
-        &mut self,
-        download: Option<(usize, Download)>,
+        &self,
+        downloads: Vec<(usize, Download)>,
         before: &Database,
-    ) -> Result<Database, DatabaseError> {
-        let fetched = download.as_ref().map(|(number, _)| *number);
-        let downloads = download.into_iter().collect();
+    ) -> Result<(Database, Vec<usize>), DatabaseError> {
+        let fetched = downloads.iter().map(|(number, _)| *number).collect();
         let database = load_downloaded(&self.sources, &self.geo, downloads, |database| {
             acceptance::compare(before, database, self.geo.max_shrinkage)
         })?;
-        // A file that was fetched has changed by our own hand. What somebody else changed while we
-        // read is still to be noticed.
-        if let Some(file) = fetched.and_then(|number| self.sources[number].file()) {
-            self.files.note(file, &mut self.known);
-        }
-        Ok(database)
+        Ok((database, fetched))
     }
+
+    fn serve(&self, database: Database, start: Instant) {
+        let provenance = database.provenance();
+        log::info!(
+            "database replaced after {} ms: {} of {}, {} places",
+            start.elapsed().as_millis(),
+            provenance.format,
+            if provenance.date.is_empty() {
+                "no date"
+            } else {
+                &provenance.date
+            },
+            database.places().len()
+        );
+        wait_for_readers(&self.live.replace(database));
+    }
+}
+
+/// Runs on a thread that ends, as the first load does: what the allocator keeps for a thread goes
+/// with it. A panic in a reader is an error as any other.
+fn guarded<T: Send>(
+    load: impl FnOnce() -> Result<T, DatabaseError> + Send,
+) -> Result<T, DatabaseError> {
+    let result = std::thread::scope(|scope| scope.spawn(load).join());
+    allocator::give_back();
+    result.unwrap_or(Err(DatabaseError::Panic))
 }
 
 /// Waits until the last request has let go of a database, so that no worker has to free it.

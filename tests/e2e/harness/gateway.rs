@@ -67,12 +67,15 @@ impl Gateway {
             }
             text = text.replacen(section, &format!("{section}\n{setting}\n"), 1);
         }
+        let file = folder.path().join("geogate.toml");
+        std::fs::write(&file, text).unwrap();
         let overrides = Overrides {
             listen: vec![port.address],
             ..Overrides::default()
         };
-        let config = config::parse(&text, "test", &overrides).unwrap();
-        let server = Server::prepare(config, false).unwrap();
+        let load = move || config::load(Some(&file), &overrides);
+        let server = Server::prepare(load().unwrap(), false).unwrap();
+        let server = server.reloading(Box::new(load));
         let (stop, stopped) = Stop::handle();
         let (listening, is_listening) = channel();
         let thread = std::thread::spawn(move || {
@@ -108,14 +111,22 @@ impl Gateway {
         self.folder.path().join(name)
     }
 
+    /// Changes its configuration file; a reload reads it.
+    pub fn reconfigure(&self, change: impl FnOnce(String) -> String) {
+        let file = self.file("geogate.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, change(text)).unwrap();
+    }
+
     /// Stops the gateway; the lines of its access log.
     pub fn stop(mut self) -> Vec<String> {
-        self.end();
+        self.shut_down();
         let log = std::fs::read_to_string(self.file("access.log")).unwrap();
         log.lines().map(str::to_owned).collect()
     }
 
-    fn end(&mut self) {
+    /// Stops the gateway; its folder stays.
+    pub fn shut_down(&mut self) {
         if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
             stop.stop();
             let ended = thread.join();
@@ -128,7 +139,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.end();
+        self.shut_down();
     }
 }
 

@@ -1,0 +1,84 @@
+//! One spelling for every host, so that nothing reaches a route by writing its name in another way.
+
+use std::borrow::Cow;
+
+/// The host of an authority (RFC 3986, 3.2.2): in lower case, without the port and without the dot
+/// of a name that is written from the root. `None` for what is no host.
+#[must_use]
+pub fn normalize(authority: &[u8]) -> Option<Cow<'_, str>> {
+    let text = std::str::from_utf8(authority).ok()?;
+    let host = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (inner, port) = rest.split_once(']')?;
+            let is_address = inner
+                .bytes()
+                .all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
+            (is_address && is_port(port)).then(|| &text[..inner.len() + 2])?
+        }
+        None => {
+            let end = text.find(':').unwrap_or(text.len());
+            let (name, port) = text.split_at(end);
+            let name = name.strip_suffix('.').unwrap_or(name);
+            (name.bytes().all(is_of_name) && is_port(port)).then_some(name)?
+        }
+    };
+    if host.is_empty() {
+        None
+    } else if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Some(Cow::Owned(host.to_ascii_lowercase()))
+    } else {
+        Some(Cow::Borrowed(host))
+    }
+}
+
+/// Names of hosts have letters, digits, `-` and `.`; some that are in use have `_`.
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
+}
+
+/// Nothing, or a colon and digits, of which there may be none.
+fn is_port(text: &str) -> bool {
+    let digits = text.strip_prefix(':').unwrap_or(text);
+    digits.len() <= 5
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits.len() < text.len() || text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(authority: &str, expected: Option<&str>) {
+        let host = normalize(authority.as_bytes());
+        assert_eq!(host.as_deref(), expected, "{authority:?}");
+    }
+
+    #[test]
+    fn every_spelling_becomes_one() {
+        for spelling in [
+            "example.com",
+            "EXAMPLE.com",
+            "example.com:80",
+            "example.com:",
+            "Example.Com.",
+            "example.com.:8080",
+        ] {
+            check(spelling, Some("example.com"));
+        }
+        check("[::1]", Some("[::1]"));
+        check("[2001:DB8::1]:443", Some("[2001:db8::1]"));
+        check("127.0.0.1:9000", Some("127.0.0.1"));
+        check("my_host", Some("my_host"));
+    }
+
+    #[test]
+    fn what_is_no_host_is_none() {
+        for text in [
+            "", ".", ":80", "a:b", "a:80:90", "a:123456", "a b", "a/b", "u@a", "[::1", "[::1]x",
+            "[]x", "[::1]80", "[x]", "a,b", "é", "a\t", "::1",
+        ] {
+            check(text, None);
+        }
+    }
+}

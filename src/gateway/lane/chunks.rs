@@ -1,0 +1,493 @@
+//! Where a chunked body ends (RFC 9112, 7.1).
+//!
+//! A body of chunks is the one framing that many servers read in many ways, and whoever reads it
+//! differently from the next one lets a second request slip through. So it is scanned here before
+//! anyone else sees a byte of it, byte by byte where it is framing and in one step where it is data,
+//! and what leaves any room for another reading is an error: there is nothing after it that could be
+//! trusted.
+
+/// Most hexadecimal digits of a size; more do not fit 64 bits.
+const SIZE_DIGITS: u8 = 16;
+
+/// Longest extension of one chunk, and of all chunks of a body together. Nobody sends any.
+const EXTENSION_LIMIT: u16 = 256;
+const EXTENSIONS_LIMIT: u16 = 4096;
+
+/// Most trailer lines, and their bytes.
+const TRAILER_LINES: u8 = 32;
+const TRAILER_BYTES: u16 = 8192;
+
+/// Fields that a trailer must not hold, because somebody may act on them who has acted already: on
+/// framing, routing, authentication and on how a body is read (RFC 9110, 6.5.1).
+const FORBIDDEN: [&[u8]; 22] = [
+    b"age",
+    b"authorization",
+    b"cache-control",
+    b"connection",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"keep-alive",
+    b"max-forwards",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"range",
+    b"set-cookie",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+];
+
+/// Room for the longest of them.
+const NAME_ROOM: usize = 20;
+
+/// The bytes are no chunked body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the chunks of the body are malformed")]
+pub struct Malformed;
+
+/// How far a chunked body was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Scanner {
+    state: State,
+    /// Bytes of all extensions.
+    extensions: u16,
+    trailer_lines: u8,
+    trailer_bytes: u16,
+    /// The start of the trailer's name that is being read, in lower case and with `-` for `_`.
+    name: [u8; NAME_ROOM],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Size { digits: u8, size: u64 },
+    Extension { length: u16, size: u64 },
+    SizeLf { size: u64 },
+    Data { left: u64 },
+    DataCr,
+    DataLf,
+    LineStart,
+    Name { length: u16 },
+    Value,
+    ValueLf,
+    LastLf,
+    End,
+}
+
+impl Scanner {
+    /// A body of which nothing was read.
+    pub fn new() -> Self {
+        Scanner {
+            state: State::SIZE,
+            extensions: 0,
+            trailer_lines: 0,
+            trailer_bytes: 0,
+            name: [0; NAME_ROOM],
+        }
+    }
+
+    /// Whether the body is complete.
+    pub fn is_complete(&self) -> bool {
+        self.state == State::End
+    }
+
+    /// Reads on; how many of `bytes` belong to the body: all, unless it ends among them.
+    ///
+    /// # Errors
+    /// If this is no chunked body. There is no reading on then.
+    pub fn scan(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let mut at = 0;
+        while at < bytes.len() && self.state != State::End {
+            if let State::Data { left } = self.state {
+                let here = usize::try_from(left).unwrap_or(usize::MAX);
+                let here = here.min(bytes.len() - at);
+                at += here;
+                self.state = match left - here as u64 {
+                    0 => State::DataCr,
+                    left => State::Data { left },
+                };
+            } else {
+                self.state = self.next(bytes[at])?;
+                at += 1;
+            }
+        }
+        Ok(at)
+    }
+
+    fn next(&mut self, byte: u8) -> Result<State, Malformed> {
+        Ok(match (self.state, byte) {
+            (State::Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
+                if digits == SIZE_DIGITS {
+                    return Err(Malformed);
+                }
+                State::Size {
+                    digits: digits + 1,
+                    size: size << 4 | u64::from(hex(byte)),
+                }
+            }
+            (State::Size { digits: 1.., size }, b';') => State::Extension { length: 0, size },
+            (State::Size { digits: 1.., size } | State::Extension { size, .. }, b'\r') => {
+                State::SizeLf { size }
+            }
+            (State::Extension { length, size }, b'\t' | b' '..=b'~') => {
+                self.extensions += 1;
+                if length == EXTENSION_LIMIT || self.extensions > EXTENSIONS_LIMIT {
+                    return Err(Malformed);
+                }
+                State::Extension {
+                    length: length + 1,
+                    size,
+                }
+            }
+            (State::SizeLf { size: 0 }, b'\n') => State::LineStart,
+            (State::SizeLf { size }, b'\n') => State::Data { left: size },
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => State::SIZE,
+            (State::LineStart, b'\r') => State::LastLf,
+            (State::LastLf, b'\n') => State::End,
+            (State::LineStart, _) if is_token(byte) => {
+                self.trailer_lines += 1;
+                if self.trailer_lines > TRAILER_LINES {
+                    return Err(Malformed);
+                }
+                self.name_byte(0, byte)?
+            }
+            (State::Name { length }, b':') => {
+                let length = usize::from(length);
+                if self
+                    .name
+                    .get(..length)
+                    .is_some_and(|name| FORBIDDEN.contains(&name))
+                {
+                    return Err(Malformed);
+                }
+                State::Value
+            }
+            (State::Name { length }, _) if is_token(byte) => self.name_byte(length, byte)?,
+            (State::Value, b'\r') => State::ValueLf,
+            (State::Value, b'\t' | b' '..=b'~' | 0x80..) => {
+                self.trailer_byte()?;
+                State::Value
+            }
+            (State::ValueLf, b'\n') => State::LineStart,
+            _ => return Err(Malformed),
+        })
+    }
+
+    fn name_byte(&mut self, length: u16, byte: u8) -> Result<State, Malformed> {
+        self.trailer_byte()?;
+        if let Some(place) = self.name.get_mut(usize::from(length)) {
+            *place = if byte == b'_' {
+                b'-'
+            } else {
+                byte.to_ascii_lowercase()
+            };
+        }
+        Ok(State::Name { length: length + 1 })
+    }
+
+    fn trailer_byte(&mut self) -> Result<(), Malformed> {
+        self.trailer_bytes += 1;
+        if self.trailer_bytes > TRAILER_BYTES {
+            return Err(Malformed);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    const SIZE: State = State::Size { digits: 0, size: 0 };
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+/// Whether a byte may stand in a field's name (RFC 9110, 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a body is, by all of its bytes: where it ends, not yet, or never.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Outcome {
+        Ends(usize),
+        Partial,
+        Malformed,
+    }
+
+    fn scanned(parts: &[&[u8]]) -> Outcome {
+        let (mut scanner, mut length) = (Scanner::new(), 0);
+        for part in parts {
+            match scanner.scan(part) {
+                Ok(taken) => length += taken,
+                Err(Malformed) => return Outcome::Malformed,
+            }
+        }
+        if scanner.is_complete() {
+            Outcome::Ends(length)
+        } else {
+            Outcome::Partial
+        }
+    }
+
+    /// The same by cutting the whole text at its line ends.
+    fn naive(text: &[u8]) -> Outcome {
+        let whole_line = |at: usize| {
+            let rest = &text[at..];
+            let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+            Some((&rest[..end], at + end + 2))
+        };
+        let (mut at, mut extensions) = (0, 0);
+        loop {
+            let Some((line, next)) = whole_line(at) else {
+                return partial_line(&text[at..], |line| naive_size(line, extensions).is_some());
+            };
+            let Some((size, extension)) = naive_size(line, extensions) else {
+                return Outcome::Malformed;
+            };
+            extensions += extension;
+            at = next;
+            if size == 0 {
+                break;
+            }
+            let Some(data) = usize::try_from(size)
+                .ok()
+                .and_then(|size| text[at..].get(size..))
+            else {
+                return Outcome::Partial;
+            };
+            match data {
+                [b'\r', b'\n', ..] => at = text.len() - data.len() + 2,
+                [] | [b'\r'] => return Outcome::Partial,
+                _ => return Outcome::Malformed,
+            }
+        }
+        let (mut lines, mut bytes) = (0, 0);
+        loop {
+            let good = |line: &[u8]| naive_trailer(line).is_some_and(|length| bytes + length <= 8192);
+            let Some((line, next)) = whole_line(at) else {
+                // An empty line is the body's last; others are counted.
+                return partial_line(&text[at..], |line| {
+                    line.is_empty() || lines < 32 && good(line)
+                });
+            };
+            at = next;
+            if line.is_empty() {
+                return Outcome::Ends(at);
+            }
+            if lines == 32 || !good(line) {
+                return Outcome::Malformed;
+            }
+            lines += 1;
+            bytes += naive_trailer(line).unwrap_or_default();
+        }
+    }
+
+    /// A line that is cut off is not wrong yet if some end would make it right.
+    fn partial_line(text: &[u8], good: impl Fn(&[u8]) -> bool) -> Outcome {
+        let ends: [&[u8]; 5] = [b"", b"0", b":", b"x:", b"1;"];
+        let line = text.strip_suffix(b"\r");
+        let could_be = match line {
+            Some(line) => good(line),
+            None => text.is_empty() || ends.iter().any(|end| good(&[text, end].concat())),
+        };
+        if could_be {
+            Outcome::Partial
+        } else {
+            Outcome::Malformed
+        }
+    }
+
+    /// The size that a line says, and how long its extension is.
+    fn naive_size(line: &[u8], before: usize) -> Option<(u64, usize)> {
+        let line = std::str::from_utf8(line).ok()?;
+        let (size, extension) = line.split_once(';').unwrap_or((line, ""));
+        let is_text = |c: char| c == '\t' || (' '..='~').contains(&c);
+        let good = (1..=16).contains(&size.len())
+            && size.chars().all(|c| c.is_ascii_hexdigit())
+            && extension.len() <= 256
+            && before + extension.len() <= 4096
+            && extension.chars().all(is_text);
+        let size = u64::from_str_radix(size, 16).ok()?;
+        good.then_some((size, extension.len()))
+    }
+
+    /// How many bytes of a good trailer line count.
+    fn naive_trailer(line: &[u8]) -> Option<usize> {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        let name = std::str::from_utf8(name).ok()?;
+        let known = name.to_lowercase().replace('_', "-");
+        let tokens = "!#$%&'*+-.^_`|~";
+        let good = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || tokens.contains(c))
+            && !FORBIDDEN.contains(&known.as_bytes())
+            && value
+                .iter()
+                .all(|&byte| byte == b'\t' || byte >= b' ' && byte != 0x7f);
+        good.then_some(name.len() + value.len())
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &Outcome) {
+        assert_eq!(scanned(&[text.as_bytes()]), *expected, "{text:?}");
+        assert_eq!(naive(text.as_bytes()), *expected, "naive: {text:?}");
+    }
+
+    #[test]
+    fn a_body_ends_with_its_last_chunk_and_the_empty_line() {
+        for (text, rest) in [
+            ("0\r\n\r\n", ""),
+            ("0\r\n\r\n", "GET / HTTP/1.1\r\n"),
+            ("3\r\nabc\r\n0\r\n\r\n", "x"),
+            ("03\r\nabc\r\n00\r\n\r\n", ""),
+            ("a\r\n0123456789\r\nA\r\n0\r\n\r\n45678\r\n0\r\n\r\n", "0"),
+            ("0000000000000001\r\nx\r\n0\r\n\r\n", ""),
+            ("1;a=b\r\nx\r\n0;c\r\n\r\n", ""),
+            ("1;\r\nx\r\n0\r\n\r\n", ""),
+            ("0\r\nX: y\r\nChecksum:\r\n\r\n", "\r\n"),
+        ] {
+            check(&format!("{text}{rest}"), &Outcome::Ends(text.len()));
+        }
+    }
+
+    #[test]
+    fn a_body_cut_anywhere_is_partial() {
+        let text = "3;a=\"b\"\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nX-A: b\r\n\r\n";
+        for length in 0..text.len() {
+            check(&text[..length], &Outcome::Partial);
+        }
+    }
+
+    #[test]
+    fn what_another_server_could_read_otherwise_is_malformed() {
+        let (extension, line) = ("e".repeat(257), format!("X: {}\r\n", "x".repeat(300)));
+        let many = format!("1;{}\r\nx\r\n", "e".repeat(256)).repeat(17);
+        for text in [
+            "\r\n",
+            "\n",
+            ";\r\n",
+            "g\r\n",
+            "0x1\r\nx\r\n",
+            "+1\r\nx\r\n",
+            "-1\r\nx\r\n",
+            " 1\r\nx\r\n",
+            "1 \r\nx\r\n",
+            "1 ;a\r\nx\r\n",
+            "1\nx\r\n",
+            "1\rx",
+            "1\r\r\n",
+            "1\r\nx\n",
+            "1\r\nx\rx",
+            "1\r\nxy\r\n",
+            "1;a\nb\r\nx\r\n",
+            "1;a\rb\r\nx\r\n",
+            "1;\0\r\nx\r\n",
+            "1;\u{e9}\r\nx\r\n",
+            "00000000000000001\r\nx\r\n",
+            "10000000000000000\r\n",
+            "1,1\r\n",
+            "0\n\r\n",
+            "0\r\n\n",
+            "0\r\n\rx",
+            "0\r\nX\r\n",
+            "0\r\n X: y\r\n",
+            "0\r\nX : y\r\n",
+            "0\r\n: y\r\n",
+            "0\r\nX: y\n",
+            "0\r\nX: y\rz",
+            "0\r\nX: \0\r\n",
+            "0\r\nX: a\r\n b\r\n",
+            "0\r\nX\u{e9}: a\r\n",
+            "0\r\nContent-Length: 5\r\n",
+            "0\r\ncontent_length: 5\r\n",
+            "0\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\nHOST: a\r\n",
+            "0\r\nProxy-Authorization: a\r\n",
+            "0\r\nGET / HTTP/1.1\r\n",
+            &format!("1;{extension}\r\nx\r\n"),
+            &many,
+            &format!("0\r\n{}", "X: y\r\n".repeat(33)),
+            &format!("0\r\n{}", line.repeat(28)),
+        ] {
+            check(text, &Outcome::Malformed);
+        }
+    }
+
+    #[test]
+    fn limits_are_inclusive() {
+        let all = format!("1;{}\r\nx\r\n", "e".repeat(256)).repeat(16) + "0\r\n\r\n";
+        check(&all, &Outcome::Ends(all.len()));
+        let lines = format!("0\r\n{}\r\n", "X: y\r\n".repeat(32));
+        check(&lines, &Outcome::Ends(lines.len()));
+        // The largest size there is does not wrap.
+        check("ffffffffffffffff\r\nx", &Outcome::Partial);
+    }
+
+    /// Pieces of bodies, most of which fit together.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let chunk = proptest::collection::vec(any::<u8>(), 1..40).prop_map(|data| {
+            let mut chunk = format!("{:x}\r\n", data.len()).into_bytes();
+            chunk.extend(data);
+            chunk.extend(b"\r\n");
+            chunk
+        });
+        prop_oneof![
+            8 => chunk,
+            2 => Just(b"0\r\n".to_vec()),
+            2 => Just(b"\r\n".to_vec()),
+            1 => Just(b"2;a=b\r\nxy\r\n".to_vec()),
+            1 => Just(b"X-Sum: 1\r\n".to_vec()),
+            1 => Just(b"Content-Length: 1\r\n".to_vec()),
+            1 => "[0-9a-f;:\r\n xX_-]{0,6}".prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_reads_as_the_whole(
+            pieces in proptest::collection::vec(piece(), 0..8),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let text = pieces.concat();
+            let expected = naive(&text);
+            prop_assert_eq!(&scanned(&[&text]), &expected);
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let parts: Vec<_> = cuts.windows(2).map(|ends| &text[ends[0]..ends[1]]).collect();
+            prop_assert_eq!(&scanned(&parts), &expected);
+            let bytes: Vec<_> = text.chunks(1).collect();
+            prop_assert_eq!(&scanned(&bytes), &expected);
+        }
+
+        /// The parser that reads the body after the scanner sees the same sizes.
+        #[test]
+        fn the_next_reader_agrees_on_sizes(line in "[0-9a-fA-F]{1,17}(;[ -~]{0,20})?\r\n") {
+            if scanned(&[line.as_bytes()]) != Outcome::Malformed {
+                let expected = naive_size(line.trim_end_matches("\r\n").as_bytes(), 0);
+                let (size, _) = expected.expect("a size");
+                let read = httparse::parse_chunk_size(line.as_bytes());
+                prop_assert_eq!(read, Ok(httparse::Status::Complete((line.len(), size))));
+            }
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! What a request must be, in whatever version of HTTP it comes.
+//!
+//! The lane holds requests of HTTP/1 to these rules while it reads them; those of HTTP/2 are looked
+//! at when pingora has read them, by [`refusal`]. What two readers could take in two ways is refused,
+//! also where a standard would let us choose: an attack needs two readings, and no client does.
+
+use std::net::Ipv6Addr;
+
+use http::{HeaderMap, Version, header};
+use pingora::http::RequestHeader;
+
+use super::client_ip::HeaderLines;
+use crate::config::model::Client;
+
+/// How a request says what it wants (RFC 9112, 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'t> {
+    /// A path, with a query or without.
+    Origin,
+    /// The whole address; its host and port.
+    Absolute(&'t [u8]),
+    /// The server itself.
+    Asterisk,
+}
+
+/// The form of a target; `None` if it is none that could be served: a tunnel's, one of another
+/// scheme, or one with bytes that no target has.
+pub fn target<'t>(method: &str, target: &'t [u8]) -> Option<Target<'t>> {
+    match target {
+        [b'/', ..] => is_clean(target).then_some(Target::Origin),
+        b"*" => (method == "OPTIONS").then_some(Target::Asterisk),
+        _ => {
+            let rest = after_scheme(target)?;
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+            let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
+            (is_authority(authority) && is_clean(path)).then_some(Target::Absolute(authority))
+        }
+    }
+}
+
+fn after_scheme(target: &[u8]) -> Option<&[u8]> {
+    [&b"http://"[..], b"https://"].iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+/// Whether a path and query have only bytes that they may have, and none that some servers take for
+/// another: a fragment, `\` as `/`, an escaped NUL as the end.
+fn is_clean(target: &[u8]) -> bool {
+    let is_plain = |&byte: &u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'%' | b'\\');
+    target.iter().all(is_plain) || {
+        let path = target.split(|&byte| byte == b'?').next();
+        let path = path.unwrap_or_default();
+        target
+            .iter()
+            .all(|&byte| matches!(byte, b'!'..=b'~') && byte != b'#')
+            && !path.contains(&b'\\')
+            && !path.windows(3).any(|three| three == b"%00")
+    }
+}
+
+/// Whether this is the name or address of a host, with a port or without. Stricter than RFC 3986,
+/// which also takes what no name in DNS has.
+pub fn is_authority(text: &[u8]) -> bool {
+    let (is_host, port) = match text.strip_prefix(b"[") {
+        Some(rest) => {
+            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
+                return false;
+            };
+            let address = std::str::from_utf8(&rest[..end]).ok();
+            let address = address.and_then(|address| address.parse::<Ipv6Addr>().ok());
+            (address.is_some(), &rest[end + 1..])
+        }
+        None => {
+            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+            let end = text.iter().position(|byte| !is_name(byte));
+            let (host, port) = text.split_at(end.unwrap_or(text.len()));
+            (!host.is_empty(), port)
+        }
+    };
+    is_host && (port.is_empty() || is_port(port))
+}
+
+fn is_port(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b":").unwrap_or_default();
+    let number = digits.iter().try_fold(0_u32, |number, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| number.saturating_mul(10) + u32::from(digit - b'0'))
+    });
+    (1..=5).contains(&digits.len()) && number.is_some_and(|number| number <= 65_535)
+}
+
+/// Whether a request asks, as RFC 6455 has it, for its connection to become a `WebSocket`. It is the
+/// one protocol that connections may change to; a request for any other is a request like all
+/// others, for it may be ignored (RFC 9110, 7.8), and what would change to HTTP/2 would escape from
+/// all that is looked at here.
+pub fn asks_for_websocket(method: &str, is_1_1: bool, headers: &impl HeaderLines) -> bool {
+    let mut protocols = headers.lines("upgrade");
+    let protocol = protocols.next();
+    is_1_1
+        && method == "GET"
+        && protocols.next().is_none()
+        && protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        && has_option(headers, "upgrade")
+        && headers.lines("transfer-encoding").next().is_none()
+        && headers.lines("content-length").all(|length| length == b"0")
+}
+
+/// Whether `Connection` lists an option.
+fn has_option(headers: &impl HeaderLines, name: &str) -> bool {
+    let mut options = headers
+        .lines("connection")
+        .flat_map(|line| line.split(|&byte| byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// Whether this is what may be expected of a server (RFC 9110, 10.1.1).
+pub fn is_expectation(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"100-continue")
+}
+
+/// The status that refuses a request of HTTP/2, if there is something wrong with it.
+pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
+    let headers = &request.headers;
+    // As HTTP/2 counts (RFC 9113, 6.5.2).
+    let size = |name: &http::HeaderName, value: &http::HeaderValue| name.as_str().len() + value.len() + 32;
+    let sizes = headers.iter().map(|(name, value)| size(name, value));
+    let size = sizes.sum::<usize>() + request.raw_path().len();
+    if headers.len() > client.max_headers || size > client.max_header_size {
+        return Some(431);
+    }
+    if request.method == http::Method::CONNECT {
+        return Some(405);
+    }
+    let form = target(request.method.as_str(), request.raw_path());
+    if !matches!(form, Some(Target::Origin | Target::Asterisk))
+        || !has_one_authority(request)
+        || !is_framed_once(headers)
+        || CONNECTION_SPECIFIC.iter().any(|name| headers.contains_key(*name))
+    {
+        return Some(400);
+    }
+    let mut expectations = headers.lines("expect");
+    expectations.any(|value| !is_expectation(value)).then_some(417)
+}
+
+/// What HTTP/2 has no room for (RFC 9113, 8.2.2).
+const CONNECTION_SPECIFIC: [&str; 5] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// `:authority` and `Host` are two places for one thing.
+fn has_one_authority(request: &RequestHeader) -> bool {
+    let authority = request.uri.authority();
+    let authority = authority.map(|authority| authority.as_str().as_bytes());
+    let mut hosts = request.headers.lines("host");
+    let (host, more) = (hosts.next(), hosts.next());
+    let agree = host.is_none() || authority.is_none() || host == authority;
+    more.is_none() && agree && authority.or(host).is_some_and(is_authority)
+}
+
+fn is_framed_once(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.lines("content-length");
+    let (length, more) = (lengths.next(), lengths.next());
+    more.is_none() && length.is_none_or(|length| !length.is_empty() && length.iter().all(u8::is_ascii_digit))
+}
+
+/// Makes a request of HTTP/1 that the lane has let pass one that has a single meaning to all that
+/// come after: an upgrade to anything but a `WebSocket` is not asked for, and the target is a path.
+/// A `Host` that only the target has named becomes one. Whether a `WebSocket` is asked for.
+pub fn settle(request: &mut RequestHeader) -> bool {
+    if !request.raw_path().starts_with(b"/") {
+        settle_target(request);
+    }
+    let upgrades = request.headers.contains_key(header::UPGRADE);
+    let is_1_1 = request.version == Version::HTTP_11;
+    let is_websocket =
+        upgrades && asks_for_websocket(request.method.as_str(), is_1_1, &request.headers);
+    if upgrades && !is_websocket {
+        request.remove_header(&header::UPGRADE);
+    }
+    is_websocket
+}
+
+fn settle_target(request: &mut RequestHeader) {
+    let method = request.method.as_str();
+    let Some(Target::Absolute(authority)) = target(method, request.raw_path()) else {
+        return;
+    };
+    let host = http::HeaderValue::from_bytes(authority).ok();
+    if let (Some(host), false) = (host, request.headers.contains_key(header::HOST)) {
+        // It is a valid name and value.
+        let _ = request.insert_header(header::HOST, host);
+    }
+    // What the URI keeps of the target is its path and query.
+    request.set_uri(request.uri.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, parse};
+
+    #[track_caller]
+    fn check_target(method: &str, text: &str, expected: Option<Target>) {
+        assert_eq!(target(method, text.as_bytes()), expected, "{method} {text:?}");
+    }
+
+    #[test]
+    fn a_target_has_one_of_three_forms() {
+        for path in [
+            "/",
+            "/a/b?c=d",
+            "/?",
+            "//a",
+            "/%e4%bd%a0?%00\\",
+            "/a|b{c}\"^`<>",
+            "/http://b/",
+            "/a?b=http://c/@",
+        ] {
+            check_target("GET", path, Some(Target::Origin));
+        }
+        for (text, authority) in [
+            ("http://a", "a"),
+            ("HTTP://a:80/b", "a:80"),
+            ("https://[::1]:8443/b?c", "[::1]:8443"),
+            ("http://a?b", "a"),
+        ] {
+            check_target("GET", text, Some(Target::Absolute(authority.as_bytes())));
+        }
+        check_target("OPTIONS", "*", Some(Target::Asterisk));
+        check_target("GET", "*", None);
+    }
+
+    #[test]
+    fn other_targets_are_none() {
+        for text in [
+            "",
+            "a",
+            "a:80",
+            "**",
+            "*/",
+            "?a",
+            "/a#b",
+            "/#",
+            "/a b",
+            "/\t",
+            "/\0",
+            "/\u{7f}",
+            "/\u{e9}",
+            "/a\\b",
+            "/a%00b",
+            "http:/a",
+            "http:a",
+            "http://",
+            "http:///a",
+            "http://a@b/",
+            "http://a\\b/",
+            "http://a#b",
+            "ftp://a/",
+            "javascript://a/",
+        ] {
+            check_target("GET", text, None);
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for text in [
+            "a",
+            "a.b-c_d.",
+            "a:80",
+            "a:0",
+            "a:65535",
+            "1.2.3.4",
+            "1.2.3.4:80",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "xn--fiqs8s",
+        ] {
+            assert!(is_authority(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "",
+            ":80",
+            "a:",
+            "a:x",
+            "a:+80",
+            "a:65536",
+            "a:000080",
+            "a:80:80",
+            "a b",
+            "a\t",
+            "a@b",
+            "u:p@b",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a,b",
+            "a%2eb",
+            "a\"b",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[a]",
+            "[fe80::1%eth0]",
+            "[]",
+            "\u{4e2d}",
+        ] {
+            assert!(!is_authority(text.as_bytes()), "{text}");
+        }
+    }
+
+    fn request(method: &str, target: &str, lines: &[(&str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build(method, target.as_bytes(), None).unwrap();
+        for (name, value) in lines {
+            request.append_header((*name).to_owned(), *value).unwrap();
+        }
+        request
+    }
+
+    /// Header lines in one text, such as `a: b, c: d`.
+    fn lines(text: &str) -> Vec<(&str, &str)> {
+        let lines = text.split("; ").filter(|line| !line.is_empty());
+        lines.map(|line| line.split_once(": ").unwrap()).collect()
+    }
+
+    #[test]
+    fn only_a_websocket_is_an_upgrade() {
+        for (method, text, expected) in [
+            ("GET", "upgrade: websocket; connection: upgrade", true),
+            ("GET", "upgrade: WebSocket; connection: keep-alive, Upgrade", true),
+            ("GET", "upgrade: websocket; connection: upgrade; content-length: 0", true),
+            ("GET", "upgrade: websocket", false),
+            ("GET", "upgrade: websocket; connection: close", false),
+            ("POST", "upgrade: websocket; connection: upgrade", false),
+            ("GET", "upgrade: websocket; connection: upgrade; content-length: 1", false),
+            ("GET", "upgrade: websocket; connection: upgrade; transfer-encoding: chunked", false),
+            ("GET", "upgrade: h2c; connection: upgrade, http2-settings", false),
+            ("GET", "upgrade: websocket, h2c; connection: upgrade", false),
+            ("GET", "upgrade: websocket; upgrade: h2c; connection: upgrade", false),
+            ("GET", "connection: upgrade", false),
+        ] {
+            let mut request = request(method, "/", &lines(text));
+            request.set_version(Version::HTTP_11);
+            assert_eq!(
+                asks_for_websocket(method, true, &request.headers),
+                expected,
+                "{method} {text}"
+            );
+            assert!(!asks_for_websocket(method, false, &request.headers), "{text}");
+            assert_eq!(settle(&mut request), expected, "{text}");
+            assert_eq!(request.headers.contains_key("upgrade"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_becomes_a_path() {
+        let mut request = request("GET", "http://a:80/b/c?d", &[]);
+        settle(&mut request);
+        assert_eq!(request.raw_path(), b"/b/c?d");
+        assert_eq!(request.headers.get("host").unwrap(), "a:80");
+    }
+
+    /// What is said to a request of HTTP/2 with an authority of `a`, and lines in one text.
+    #[track_caller]
+    fn check(method: &str, path: &str, text: &str, expected: Option<u16>) {
+        let uri = if path.starts_with('/') {
+            format!("https://a{path}")
+        } else {
+            path.to_owned()
+        };
+        let builder = http::Request::builder().method(method).version(Version::HTTP_2);
+        let request = lines(text).into_iter().fold(builder.uri(uri), |request, (name, value)| {
+            request.header(name, value)
+        });
+        let request = RequestHeader::from(request.body(()).unwrap().into_parts().0);
+        let configuration = "[client]\nmax_headers = 8\nmax_header_size = '1k'\n";
+        let config = parse(configuration, "test", &Overrides::default()).unwrap();
+        assert_eq!(refusal(&request, &config.client), expected, "{method} {path} {text}");
+    }
+
+    #[test]
+    fn http_2_is_held_to_the_same_rules() {
+        check("GET", "/", "", None);
+        check("GET", "/", "host: a; content-length: 5; expect: 100-continue; te: trailers", None);
+        check("CONNECT", "/", "", Some(405));
+        for text in [
+            "host: b",
+            "host: a; host: a",
+            "host: a; host: b",
+            "connection: close",
+            "transfer-encoding: chunked",
+            "upgrade: websocket",
+            "keep-alive: 5",
+            "content-length: 5; content-length: 5",
+            "content-length: +5",
+            "content-length: 5,5",
+        ] {
+            check("GET", "/", text, Some(400));
+        }
+        check("GET", "/a%00", "", Some(400));
+        check("GET", "*", "host: a", Some(400));
+        check("OPTIONS", "*", "host: a", None);
+        check("GET", "/", "expect: 200-ok", Some(417));
+        check("GET", "/", &vec!["x: y"; 8].join("; "), None);
+        check("GET", "/", &vec!["x: y"; 9].join("; "), Some(431));
+        check("GET", "/", &format!("x: {}", "y".repeat(900)), None);
+        check("GET", "/", &format!("x: {}", "y".repeat(1000)), Some(431));
+        check("GET", &format!("/{}", "y".repeat(1024)), "", Some(431));
+    }
+
+    #[test]
+    fn http_2_needs_an_authority_that_is_one() {
+        for (uri, expected) in [
+            ("https://a/", None),
+            ("https://a:443/", None),
+            ("https://u@a/", Some(400)),
+            ("/", Some(400)),
+        ] {
+            let request = http::Request::builder().version(Version::HTTP_2).uri(uri);
+            let request = RequestHeader::from(request.body(()).unwrap().into_parts().0);
+            let config = parse("", "test", &Overrides::default()).unwrap();
+            assert_eq!(refusal(&request, &config.client), expected, "{uri}");
+        }
+    }
+}

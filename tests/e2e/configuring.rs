@@ -1,0 +1,248 @@
+//! The configuration changes while the gateway serves.
+
+use std::io::{BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::harness::{Client, DOORS, Gateway, Origin, Port};
+
+struct Configured {
+    gateway: Gateway,
+    admin: Port,
+}
+
+impl Configured {
+    fn start(peers: &[std::net::SocketAddr], upstream: &str, more: &str) -> Configured {
+        let admin = Port::reserve();
+        let more = format!("{more}\n[admin]\nlisten = ['{}']\n", admin.address);
+        Configured {
+            gateway: Gateway::with_peers(peers, upstream, &more),
+            admin,
+        }
+    }
+
+    /// Replaces a part of the configuration and reloads it; status and text of the answer.
+    fn replace(&self, before: &str, after: &str) -> (u16, String) {
+        self.gateway.reconfigure(|text| {
+            assert!(text.contains(before), "{before} in {text}");
+            text.replace(before, after)
+        });
+        self.reload("")
+    }
+
+    fn reload(&self, lines: &str) -> (u16, String) {
+        let response = Client::connect(self.admin.address).request("POST", "/reload", lines, b"");
+        (response.status, response.text().to_owned())
+    }
+
+    fn metrics(&self) -> String {
+        let response = Client::connect(self.admin.address).get("/metrics", "");
+        response.text().to_owned()
+    }
+}
+
+fn reloaded() -> (u16, String) {
+    (200, "reloaded\n".to_owned())
+}
+
+#[test]
+fn requests_go_where_the_new_configuration_says() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let it = Configured::start(&[a.address], "name = 'a'", "");
+    let mut client = it.gateway.client();
+    for door in DOORS {
+        client.get("/", door);
+    }
+    let (from, to) = (a.address.to_string(), b.address.to_string());
+    assert_eq!(it.replace(&from, &to), reloaded());
+    for door in DOORS {
+        client.get("/", door);
+    }
+    assert_eq!((a.requests().len(), b.requests().len()), (2, 2));
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_all_that_is_wrong() {
+    let origin = Origin::start();
+    let it = Configured::start(&[origin.address], "tries = 2", "");
+    let mut client = it.gateway.client();
+    let (status, said) = it.replace("tries = 2", "tries = 0\nfail_timeout = 'x'");
+    assert_eq!(status, 422);
+    for key in ["upstream[0].tries: ", "upstream[0].fail_timeout: "] {
+        assert!(said.contains(key), "{said}");
+    }
+    let (status, said) = it.replace(
+        "tries = 0\nfail_timeout = 'x'",
+        "[error_page]\nfile = '/none'",
+    );
+    assert_eq!(status, 422);
+    assert!(said.starts_with("error page /none: "), "{said}");
+    let (status, said) = it.replace("file = '/none'", "[[database]]\nfile = '/none.dat'");
+    assert_eq!(status, 422);
+    assert!(said.starts_with("database /none.dat: "), "{said}");
+    assert_eq!(client.get("/", "").header("x-origin"), Some("yes"));
+    assert_eq!(
+        it.replace("[[database]]\nfile = '/none.dat'", ""),
+        reloaded()
+    );
+}
+
+#[test]
+fn a_request_under_way_finishes_with_what_it_began_with() {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = origin.local_addr().unwrap();
+    let it = Configured::start(&[peer], "", "[client]\nmax_body_size = 20\n");
+    for door in DOORS {
+        let mut client = it.gateway.client();
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: test\r\n{door}Content-Length: 10\r\n\r\nhello"
+        ));
+        // What reaches the origin has its settings.
+        let mut upstream = BufReader::new(origin.accept().unwrap().0);
+        read_until(&mut upstream, "hello");
+        assert_eq!(
+            it.replace("max_body_size = 20", "max_body_size = 5"),
+            reloaded()
+        );
+        client.send("world");
+        read_until(&mut upstream, "world");
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+        upstream.get_mut().write_all(answer).unwrap();
+        assert_eq!(client.response().text(), "ok");
+        assert_eq!(client.request("POST", "/", "", b"123456").status, 413);
+        assert_eq!(
+            it.replace("max_body_size = 5", "max_body_size = 20"),
+            reloaded()
+        );
+    }
+}
+
+fn read_until(stream: &mut impl Read, end: &str) {
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        read.push(byte[0]);
+    }
+}
+
+#[test]
+fn what_is_known_of_peers_survives() {
+    let (origin, dead) = (Origin::start(), Port::reserve());
+    let peers = [origin.address, dead.address];
+    let it = Configured::start(
+        &peers,
+        "name = 'api'\nfail_timeout = '1h'",
+        "[client]\nmax_body_size = 5",
+    );
+    let mut client = it.gateway.client();
+    client.get("/", "");
+    client.get("/", "");
+    assert_eq!(
+        it.replace("max_body_size = 5", "max_body_size = 6"),
+        reloaded()
+    );
+    let well = format!(
+        "geogate_upstream_peer_well{{upstream=\"api\",peer=\"{}\"}} 0",
+        dead.address
+    );
+    let metrics = it.metrics();
+    assert!(metrics.contains(&well), "{metrics}");
+}
+
+#[test]
+fn databases_change_with_the_configuration() {
+    let it = Configured::start(&[Origin::start().address], "", "[geo]\nwatch = false\n");
+    let file = it.gateway.file("other.csv");
+    std::fs::write(&file, "cidr,country\n1.0.0.0/8,日本\n").unwrap();
+    let mut client = it.gateway.client();
+    let country = |client: &mut Client| {
+        let response = client.get("/api/ip_query?ip=1.0.0.1", "");
+        response.text().to_owned()
+    };
+    assert!(country(&mut client).contains("中国"));
+    let other = format!("file = '{}'", file.display());
+    let own = format!("file = '{}'", it.gateway.file("places.dat").display());
+    assert_eq!(it.replace(&own, &other), reloaded());
+    assert!(country(&mut client).contains("日本"));
+    // A file that has changed is read when it is asked for.
+    std::fs::write(&file, "cidr,country\n1.0.0.0/8,韩国\n2.0.0.0/8,韩国\n").unwrap();
+    assert_eq!(it.reload(""), reloaded());
+    assert!(country(&mut client).contains("韩国"));
+}
+
+#[test]
+fn the_access_log_may_go_to_another_file() {
+    let mut it = Configured::start(&[Origin::start().address], "", "");
+    let mut client = it.gateway.client();
+    client.get("/api/ip_query?ip=1.0.0.1", "");
+    assert_eq!(it.replace("access.log'", "other.log'"), reloaded());
+    client.get("/api/ip_query?ip=1.0.0.2", "");
+    let other = it.gateway.file("other.log");
+    // Stopping writes all that was logged.
+    it.gateway.shut_down();
+    let lines = |file: &std::path::Path| std::fs::read_to_string(file).unwrap();
+    assert!(lines(&it.gateway.file("access.log")).contains("ip=1.0.0.1"));
+    assert!(lines(&other).contains("ip=1.0.0.2"));
+}
+
+#[test]
+fn what_a_running_process_cannot_change_is_named() {
+    let it = Configured::start(&[Origin::start().address], "", "");
+    let (status, said) = it.replace("workers = 1", "workers = 2\ngrace_period = '1s'");
+    assert_eq!(status, 200);
+    assert_eq!(
+        said,
+        "reloaded\nchanged, and takes an upgrade (geogate run --upgrade) or a restart: \
+         server.workers, server.grace_period\n"
+    );
+}
+
+#[test]
+fn only_an_operator_may_ask() {
+    let it = Configured::start(&[Origin::start().address], "", "");
+    assert_eq!(it.reload("Origin: http://evil.example\r\n").0, 403);
+    let mut client = Client::connect(it.admin.address);
+    let refused = client.get("/reload", "");
+    assert_eq!(
+        (refused.status, refused.header("allow")),
+        (405, Some("POST"))
+    );
+}
+
+#[test]
+fn no_request_fails_while_configurations_come_and_go() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let it = Configured::start(
+        &[a.address],
+        "",
+        "[client]\nkeepalive_requests = 1000000000\n",
+    );
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = DOORS
+            .into_iter()
+            .map(|door| {
+                let (mut client, done) = (it.gateway.client(), &done);
+                scope.spawn(move || {
+                    let mut asked = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        assert_eq!(client.get("/large/10", door).status, 200);
+                        assert_eq!(client.get("/api/ip_query?ip=1.0.0.1", door).status, 200);
+                        asked += 1;
+                    }
+                    asked
+                })
+            })
+            .collect();
+        let (a, b) = (a.address.to_string(), b.address.to_string());
+        for _ in 0..50 {
+            assert_eq!(it.replace(&a, &b), reloaded());
+            assert_eq!(it.replace(&b, &a), reloaded());
+        }
+        done.store(true, Ordering::Relaxed);
+        for thread in asking {
+            assert!(thread.join().unwrap() > 0);
+        }
+    });
+}
