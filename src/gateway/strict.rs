@@ -125,7 +125,8 @@ pub fn is_expectation(value: &[u8]) -> bool {
 pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
     let headers = &request.headers;
     // As HTTP/2 counts (RFC 9113, 6.5.2).
-    let size = |name: &http::HeaderName, value: &http::HeaderValue| name.as_str().len() + value.len() + 32;
+    let size =
+        |name: &http::HeaderName, value: &http::HeaderValue| name.as_str().len() + value.len() + 32;
     let sizes = headers.iter().map(|(name, value)| size(name, value));
     let size = sizes.sum::<usize>() + request.raw_path().len();
     if headers.len() > client.max_headers || size > client.max_header_size {
@@ -138,12 +139,16 @@ pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
     if !matches!(form, Some(Target::Origin | Target::Asterisk))
         || !has_one_authority(request)
         || !is_framed_once(headers)
-        || CONNECTION_SPECIFIC.iter().any(|name| headers.contains_key(*name))
+        || CONNECTION_SPECIFIC
+            .iter()
+            .any(|name| headers.contains_key(*name))
     {
         return Some(400);
     }
     let mut expectations = headers.lines("expect");
-    expectations.any(|value| !is_expectation(value)).then_some(417)
+    expectations
+        .any(|value| !is_expectation(value))
+        .then_some(417)
 }
 
 /// What HTTP/2 has no room for (RFC 9113, 8.2.2).
@@ -168,7 +173,8 @@ fn has_one_authority(request: &RequestHeader) -> bool {
 fn is_framed_once(headers: &HeaderMap) -> bool {
     let mut lengths = headers.lines("content-length");
     let (length, more) = (lengths.next(), lengths.next());
-    more.is_none() && length.is_none_or(|length| !length.is_empty() && length.iter().all(u8::is_ascii_digit))
+    more.is_none()
+        && length.is_none_or(|length| !length.is_empty() && length.iter().all(u8::is_ascii_digit))
 }
 
 /// Makes a request of HTTP/1 that the lane has let pass one that has a single meaning to all that
@@ -209,7 +215,11 @@ mod tests {
 
     #[track_caller]
     fn check_target(method: &str, text: &str, expected: Option<Target>) {
-        assert_eq!(target(method, text.as_bytes()), expected, "{method} {text:?}");
+        assert_eq!(
+            target(method, text.as_bytes()),
+            expected,
+            "{method} {text:?}"
+        );
     }
 
     #[test]
@@ -336,16 +346,40 @@ mod tests {
     fn only_a_websocket_is_an_upgrade() {
         for (method, text, expected) in [
             ("GET", "upgrade: websocket; connection: upgrade", true),
-            ("GET", "upgrade: WebSocket; connection: keep-alive, Upgrade", true),
-            ("GET", "upgrade: websocket; connection: upgrade; content-length: 0", true),
+            (
+                "GET",
+                "upgrade: WebSocket; connection: keep-alive, Upgrade",
+                true,
+            ),
+            (
+                "GET",
+                "upgrade: websocket; connection: upgrade; content-length: 0",
+                true,
+            ),
             ("GET", "upgrade: websocket", false),
             ("GET", "upgrade: websocket; connection: close", false),
             ("POST", "upgrade: websocket; connection: upgrade", false),
-            ("GET", "upgrade: websocket; connection: upgrade; content-length: 1", false),
-            ("GET", "upgrade: websocket; connection: upgrade; transfer-encoding: chunked", false),
-            ("GET", "upgrade: h2c; connection: upgrade, http2-settings", false),
+            (
+                "GET",
+                "upgrade: websocket; connection: upgrade; content-length: 1",
+                false,
+            ),
+            (
+                "GET",
+                "upgrade: websocket; connection: upgrade; transfer-encoding: chunked",
+                false,
+            ),
+            (
+                "GET",
+                "upgrade: h2c; connection: upgrade, http2-settings",
+                false,
+            ),
             ("GET", "upgrade: websocket, h2c; connection: upgrade", false),
-            ("GET", "upgrade: websocket; upgrade: h2c; connection: upgrade", false),
+            (
+                "GET",
+                "upgrade: websocket; upgrade: h2c; connection: upgrade",
+                false,
+            ),
             ("GET", "connection: upgrade", false),
         ] {
             let mut request = request(method, "/", &lines(text));
@@ -355,7 +389,10 @@ mod tests {
                 expected,
                 "{method} {text}"
             );
-            assert!(!asks_for_websocket(method, false, &request.headers), "{text}");
+            assert!(
+                !asks_for_websocket(method, false, &request.headers),
+                "{text}"
+            );
             assert_eq!(settle(&mut request), expected, "{text}");
             assert_eq!(request.headers.contains_key("upgrade"), expected, "{text}");
         }
@@ -377,20 +414,33 @@ mod tests {
         } else {
             path.to_owned()
         };
-        let builder = http::Request::builder().method(method).version(Version::HTTP_2);
-        let request = lines(text).into_iter().fold(builder.uri(uri), |request, (name, value)| {
-            request.header(name, value)
-        });
+        let builder = http::Request::builder()
+            .method(method)
+            .version(Version::HTTP_2);
+        let request = lines(text)
+            .into_iter()
+            .fold(builder.uri(uri), |request, (name, value)| {
+                request.header(name, value)
+            });
         let request = RequestHeader::from(request.body(()).unwrap().into_parts().0);
         let configuration = "[client]\nmax_headers = 8\nmax_header_size = '1k'\n";
         let config = parse(configuration, "test", &Overrides::default()).unwrap();
-        assert_eq!(refusal(&request, &config.client), expected, "{method} {path} {text}");
+        assert_eq!(
+            refusal(&request, &config.client),
+            expected,
+            "{method} {path} {text}"
+        );
     }
 
     #[test]
     fn http_2_is_held_to_the_same_rules() {
         check("GET", "/", "", None);
-        check("GET", "/", "host: a; content-length: 5; expect: 100-continue; te: trailers", None);
+        check(
+            "GET",
+            "/",
+            "host: a; content-length: 5; expect: 100-continue; te: trailers",
+            None,
+        );
         check("CONNECT", "/", "", Some(405));
         for text in [
             "host: b",

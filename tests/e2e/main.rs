@@ -14,3 +14,4 @@ mod processes;
 mod proxying;
 mod query;
 mod reloading;
+mod upstreams;

@@ -122,7 +122,10 @@ fn written_ipdb() -> Vec<u8> {
 }
 
 /// Offset of the texts of a `.xdb` file: a header, then 256 x 256 entries of 8 bytes.
-#[allow(dead_code, reason = "the test of hostile files cuts there; the fuzz seeds do not")]
+#[allow(
+    dead_code,
+    reason = "the test of hostile files cuts there; the fuzz seeds do not"
+)]
 pub const XDB_TEXTS: usize = 256 + (256 * 256 * 8);
 
 fn written_xdb(version: u16, segments: [(&str, &str, &str); 3]) -> Vec<u8> {

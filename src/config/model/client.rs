@@ -32,7 +32,8 @@ impl Methods {
         if names.is_empty() {
             return Err("at least one method is needed".to_owned());
         }
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         for name in &names {
             if name.is_empty() || !name.bytes().all(is_token) {
                 return Err(format!("{name:?} is not a method"));

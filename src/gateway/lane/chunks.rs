@@ -280,7 +280,8 @@ mod tests {
         }
         let (mut lines, mut bytes) = (0, 0);
         loop {
-            let good = |line: &[u8]| naive_trailer(line).is_some_and(|length| bytes + length <= 8192);
+            let good =
+                |line: &[u8]| naive_trailer(line).is_some_and(|length| bytes + length <= 8192);
             let Some((line, next)) = whole_line(at) else {
                 // An empty line is the body's last; others are counted.
                 return partial_line(&text[at..], |line| {

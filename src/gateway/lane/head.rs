@@ -97,11 +97,7 @@ pub enum Framing {
 }
 
 /// Reads the head at the start of `bytes`.
-pub fn read<'h, 'b>(
-    bytes: &'b [u8],
-    limits: Limits,
-    slots: &'h mut Slots<'b>,
-) -> Reading<'h, 'b> {
+pub fn read<'h, 'b>(bytes: &'b [u8], limits: Limits, slots: &'h mut Slots<'b>) -> Reading<'h, 'b> {
     let mut request = httparse::Request::new(&mut []);
     let length = match request.parse_with_uninit_headers(bytes, &mut slots[..limits.lines]) {
         Ok(httparse::Status::Complete(length)) => length,
@@ -399,7 +395,11 @@ mod tests {
             ),
             ("Expect: 100-continue\r\n", Demand::Special, false),
             ("Upgrade: websocket\r\n", Demand::Special, false),
-            ("Upgrade: h2c\r\nConnection: Upgrade\r\n", Demand::Special, false),
+            (
+                "Upgrade: h2c\r\nConnection: Upgrade\r\n",
+                Demand::Special,
+                false,
+            ),
             (
                 "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
                 Demand::Upgrade,
@@ -434,7 +434,11 @@ mod tests {
             ("CONNECT a:80 HTTP/1.1", "405"),
             ("CONNECT / HTTP/1.1", "405"),
         ] {
-            assert_eq!(word(&format!("{line}\r\nHost: a\r\n\r\n")), expected, "{line}");
+            assert_eq!(
+                word(&format!("{line}\r\nHost: a\r\n\r\n")),
+                expected,
+                "{line}"
+            );
         }
         assert_eq!(word("GET http://a/ HTTP/1.0\r\n\r\n"), "None");
     }

@@ -242,6 +242,22 @@ fn the_least_busy_peer_is_chosen_by_weight() {
 }
 
 #[test]
+fn a_peer_that_is_back_gets_little_at_first() {
+    let balances = [Balance::RoundRobin, Balance::Random];
+    for balance in balances {
+        let mut slow = upstream(2);
+        slow.balance = balance;
+        slow.slow_start = Some(Duration::from_secs(3600));
+        let pool = pool(&slow);
+        let share = || order(&pool, 1000).iter().filter(|port| **port == 1).count();
+        assert!(share() > 400, "nobody was ill");
+        fail(&pool, 1);
+        pool.succeeded(&peer(&pool, 1));
+        assert!((30..200).contains(&share()));
+    }
+}
+
+#[test]
 fn what_is_known_of_a_peer_outlives_a_change_of_the_others() {
     let before = pool(&sticky_upstream(2));
     fail(&before, 1);

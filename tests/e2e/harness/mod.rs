@@ -2,12 +2,16 @@
 //! bytes.
 
 mod client;
+mod dns;
 mod gateway;
 mod origin;
+mod secure;
 
 pub use client::{Client, Response};
+pub use dns::NameServer;
 pub use gateway::Gateway;
 pub use origin::Origin;
+pub use secure::{Identity, Secure, Speaks};
 
 /// Header lines that have no meaning and lead a request through one or the other door of the
 /// gateway: the straight path, and pingora's proxy, which alone knows what to do with options of
@@ -29,11 +33,13 @@ pub struct Port {
 
 impl Port {
     pub fn reserve() -> Port {
+        Port::reserve_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    pub fn reserve_at(address: SocketAddr) -> Port {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
-        socket
-            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-            .unwrap();
+        socket.bind(&address.into()).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         Port {
             _reserved: socket,
