@@ -192,6 +192,22 @@ impl<'d> Section<'d> {
         items.iter().map(Item::section).collect()
     }
 
+    /// All keys with their values, for a table whose keys are the user's own.
+    pub(super) fn entries(&self) -> Vec<(&'d str, Item<'d>)> {
+        let pairs = self.table.into_iter().flat_map(|table| table.iter());
+        let entries = pairs.map(|(key, value)| {
+            let name: &'d str = key.get_ref();
+            let item = Item {
+                text: self.text,
+                path: self.path_to(name),
+                value,
+                problems: self.problems,
+            };
+            (name, item)
+        });
+        entries.collect()
+    }
+
     /// Notes a problem with the section itself or with one of its keys.
     pub(super) fn note(&self, key: &str, reason: impl Into<String>) {
         let path = if key.is_empty() {
@@ -271,6 +287,19 @@ impl<'d> Item<'d> {
             problems: self.problems,
         });
         elements.collect()
+    }
+
+    /// The elements of an array, or the value itself if it is none.
+    pub(super) fn one_or_more(&self) -> Vec<Item<'d>> {
+        if self.value.get_ref().as_array().is_some() {
+            return self.items();
+        }
+        vec![Item {
+            text: self.text,
+            path: self.path.clone(),
+            value: self.value,
+            problems: self.problems,
+        }]
     }
 
     pub(super) fn is_empty_array(&self) -> bool {

@@ -11,6 +11,7 @@ use pingora::{Error, Result};
 use super::client_ip::Origin;
 use super::drain::Counted;
 use super::failure::status_error;
+use super::route::{Route, Routed};
 use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn};
 use super::{Gateway, Settings};
 use crate::geo::{Database, Place};
@@ -26,6 +27,8 @@ pub struct Context {
     pub database: Arc<Database>,
     /// The client's place in it.
     place: Option<u32>,
+    /// Its route; `None` until that is decided, and if there is none.
+    pub routed: Option<Routed>,
     /// Where it goes; `None` until that is decided, and if it is answered here.
     pub pool: Option<Arc<Pool>>,
     /// The peers that were tried; the last one is the current one.
@@ -63,6 +66,7 @@ impl Context {
             origin: None,
             database: gateway.database.current(),
             place: None,
+            routed: None,
             pool: None,
             tried: Vec::new(),
             affinity: None,
@@ -86,6 +90,12 @@ impl Context {
     /// Where the client is.
     pub fn place(&self) -> Option<Place<'_>> {
         self.place.map(|number| self.database.place(number))
+    }
+
+    /// The route that it takes.
+    pub fn route(&self) -> Option<&Route> {
+        let (routes, routed) = (self.settings.routes.as_ref()?, self.routed.as_ref()?);
+        Some(routes.get(routed))
     }
 
     /// The peer for the next try of a request, and whether a kept connection to it will do.

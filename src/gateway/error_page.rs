@@ -40,7 +40,9 @@ fn built_in(status: u16) -> String {
         .and_then(|code| code.canonical_reason())
         .unwrap_or("Error");
     let advice = match status {
+        300..=399 => "What you are looking for is elsewhere.",
         404 => "There is nothing at this address.",
+        405 => "What is at this address is not for this method.",
         408 => "The request took too long to arrive.",
         413 => "The request is larger than this server accepts.",
         500..=599 => {

@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 use super::context::Context;
 use super::error_page;
 use super::message::{Discard, linger, read_body, send};
+use super::variables::View;
 use crate::query::{self, Answer, QueryError};
 
 /// Answers an IP query through the same code as every other door.
@@ -43,12 +44,89 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
 
 /// Answers with a page after the whole request was read.
 pub async fn answer_with_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
-    read_body(session, ctx.settings.client.max_body_size, &mut Discard).await?;
-    send_page(session, ctx, status).await
+    let (header, page) = page(ctx, status)?;
+    answer(session, ctx, header, page).await
+}
+
+/// Says which methods there are, as the list `allow`.
+pub async fn answer_method_not_allowed(
+    session: &mut Session,
+    ctx: &Context,
+    allow: &str,
+) -> Result<()> {
+    let (mut header, page) = page(ctx, 405)?;
+    header.insert_header(header::ALLOW, allow)?;
+    answer(session, ctx, header, page).await
+}
+
+/// Sends a client elsewhere.
+pub async fn redirect(
+    session: &mut Session,
+    ctx: &Context,
+    status: u16,
+    location: &[u8],
+) -> Result<()> {
+    let (mut header, page) = page(ctx, status)?;
+    header.insert_header(header::LOCATION, location)?;
+    answer(session, ctx, header, page).await
+}
+
+/// Answers with a body that the configuration has.
+pub async fn respond(
+    session: &mut Session,
+    ctx: &Context,
+    status: u16,
+    media_type: &str,
+    body: Bytes,
+) -> Result<()> {
+    let mut header = ResponseHeader::build(status, Some(4))?;
+    if !matches!(status, 204 | 304) {
+        header.insert_header(header::CONTENT_TYPE, media_type)?;
+        header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    answer(session, ctx, header, body).await
 }
 
 /// Sends a page.
 pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
+    let (mut header, page) = page(ctx, status)?;
+    change_headers(&mut header, session, ctx)?;
+    send(session, header, page).await
+}
+
+/// Changes the headers of a response as the request's route has it.
+pub fn change_headers(header: &mut ResponseHeader, session: &Session, ctx: &Context) -> Result<()> {
+    let Some(route) = ctx
+        .route()
+        .filter(|route| !route.response_headers.is_empty())
+    else {
+        return Ok(());
+    };
+    let view = View::of(session, ctx);
+    route.response_headers.change_response(header, &view)
+}
+
+/// Answers after the whole request was read. Of one that is too long the rest is left, and the
+/// connection with it.
+async fn answer(
+    session: &mut Session,
+    ctx: &Context,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    let whole = read_body(session, ctx.settings.client.max_body_size, &mut Discard).await?;
+    if !whole {
+        session.set_keepalive(None);
+    }
+    change_headers(&mut header, session, ctx)?;
+    send(session, header, body).await?;
+    if !whole {
+        linger(session).await;
+    }
+    Ok(())
+}
+
+fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
     let mut header = ResponseHeader::build(status, Some(4))?;
     header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
@@ -60,7 +138,7 @@ pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Res
         // Requests end within a second, mostly, and then there is room.
         header.insert_header(header::RETRY_AFTER, "1")?;
     }
-    send(session, header, page).await
+    Ok((header, page))
 }
 
 fn answer_header(answer: &Answer) -> Result<ResponseHeader> {

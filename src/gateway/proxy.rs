@@ -21,7 +21,8 @@ use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large
 use super::geo_headers::{self, Scheme};
 use super::message::linger;
 use super::metrics::Kind;
-use super::{Gateway, Settings, lane, own, strict};
+use super::variables::View;
+use super::{Gateway, Settings, lane, own, route, strict};
 use crate::geo::Field;
 use crate::query;
 
@@ -82,12 +83,7 @@ impl ProxyHttp for Proxy {
         if declares_more_than(session, ctx.settings.client.max_body_size) {
             return Err(too_large());
         }
-        ctx.pool = ctx.settings.pools.first().cloned();
-        if ctx.pool.is_none() {
-            own::answer_with_page(session, ctx, 404).await?;
-            return Ok(true);
-        }
-        Ok(false)
+        route::direct(session, ctx).await
     }
 
     async fn request_body_filter(
@@ -137,6 +133,22 @@ impl ProxyHttp for Proxy {
                 &ctx.settings.location_headers,
             );
         }
+        if let Some(target) = ctx
+            .routed
+            .as_ref()
+            .and_then(|routed| routed.target.as_ref())
+        {
+            upstream_request.set_raw_path(target)?;
+        }
+        if let Some(route) = ctx
+            .route()
+            .filter(|route| !route.request_headers.is_empty())
+        {
+            let view = View::of(session, ctx);
+            route
+                .request_headers
+                .change_request(upstream_request, &view)?;
+        }
         Ok(())
     }
 
@@ -179,6 +191,9 @@ impl ProxyHttp for Proxy {
         }
         if self.drain.is_draining() {
             session.set_keepalive(None);
+        }
+        if !upstream_response.status.is_informational() {
+            own::change_headers(upstream_response, session, ctx)?;
         }
         Ok(())
     }
@@ -367,7 +382,7 @@ fn may_keep(request: &RequestHeader) -> bool {
     request.version != http::Version::HTTP_10 || asks
 }
 
-fn scheme(session: &Session) -> Scheme {
+pub(super) fn scheme(session: &Session) -> Scheme {
     let tls = session
         .digest()
         .is_some_and(|digest| digest.ssl_digest.is_some());
@@ -382,7 +397,7 @@ fn is_https(session: &Session, ctx: &Context) -> bool {
     seen.is_some_and(|seen| seen == "https")
 }
 
-fn protocol(version: http::Version) -> &'static str {
+pub(super) fn protocol(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_09 => "HTTP/0.9",
         http::Version::HTTP_10 => "HTTP/1.0",

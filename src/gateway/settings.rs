@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::access_log::AccessLog;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
+use super::route::Routes;
 use super::upstream::{Pool, Transport, TransportError};
 use crate::config::Config;
 use crate::config::model::{self, Client, ClientIp, Protocol, Upstream};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
+    /// `None` if everything goes to the first upstream.
+    pub(super) routes: Option<Routes>,
     /// Whether the straight path can speak to every upstream. The lane chooses a request's door before
     /// its upstream is known.
     pub(super) is_straight: bool,
@@ -69,7 +72,6 @@ impl Settings {
                 _ => Arc::new(Pool::new(upstream, transport, before.map(AsRef::as_ref))),
             })
         };
-        let pools: Result<_, TransportError> = config.upstreams.iter().map(pool).collect();
         let is_http1 = |upstream: &Upstream| upstream.protocol == Protocol::Http1;
         let access_log = access_log(&config.access_log, before)?;
         let error_pages = ErrorPages::load(config.error_page.as_deref());
@@ -77,11 +79,15 @@ impl Settings {
             file: config.error_page.clone().unwrap_or_default(),
             error,
         })?;
+        // Last, because with pools begins what asks for names and health.
+        let pools = config.upstreams.iter().map(pool);
+        let pools = pools.collect::<Result<Vec<_>, TransportError>>()?;
         Ok(Settings {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
-            pools: pools?,
+            routes: Routes::new(&config.routes, &pools),
+            pools,
             is_straight: config.upstreams.iter().all(is_http1),
             error_pages,
             access_log,

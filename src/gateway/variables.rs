@@ -10,16 +10,21 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::ops::Range;
 
+use http::HeaderMap;
+use http::uri::Authority;
+use pingora_proxy::Session;
+
 use super::access_log::user;
 use super::client_ip::{HeaderLines, Origin};
+use super::context::Context;
 use super::geo_headers::Scheme;
 use super::host;
-use crate::config::model::RequestVariable;
+use super::proxy::{protocol, scheme};
+use crate::config::model::{Part, RequestVariable, Template};
 use crate::geo::Place;
 use crate::query;
 
 /// What variables can say of a request. What is not known is empty.
-#[derive(Clone, Copy)]
 pub struct View<'r, H> {
     /// Who sent it.
     pub origin: Option<&'r Origin>,
@@ -77,7 +82,43 @@ pub fn is_decoded(variable: &RequestVariable) -> bool {
     )
 }
 
+impl<'r> View<'r, HeaderMap> {
+    /// What the proxy knows of a request.
+    pub fn of(session: &'r Session, ctx: &'r Context) -> Self {
+        let request = session.req_header();
+        let routed = ctx.routed.as_ref();
+        View {
+            origin: ctx.origin.as_ref(),
+            place: ctx.place(),
+            scheme: scheme(session),
+            method: request.method.as_str(),
+            target: request.raw_path(),
+            protocol: protocol(request.version),
+            authority: request.uri.authority().map(Authority::as_str),
+            headers: &request.headers,
+            request_id: "",
+            route: ctx.route().map_or("", |route| &route.name),
+            captures: routed.map_or(Captured::default(), |routed| Captured {
+                text: routed.path().unwrap_or_default(),
+                groups: routed.captures(),
+            }),
+        }
+    }
+}
+
 impl<H: HeaderLines> View<'_, H> {
+    /// The text of a template.
+    pub fn expand(&self, template: &Template<RequestVariable>) -> Vec<u8> {
+        let mut text = Vec::new();
+        for part in template.parts() {
+            match part {
+                Part::Text(part) => text.extend_from_slice(part.as_bytes()),
+                Part::Variable(variable) => self.append(variable, &mut text),
+            }
+        }
+        text
+    }
+
     /// Appends the value of a variable.
     pub fn append(&self, variable: &RequestVariable, out: &mut Vec<u8>) {
         match variable {
@@ -142,13 +183,11 @@ impl<H: HeaderLines> View<'_, H> {
     /// The first parameter of a name.
     fn parameter(&self, name: &str) -> &[u8] {
         let mut pairs = self.query().unwrap_or_default().split(|&byte| byte == b'&');
-        let value = |pair: &'_ [u8]| {
+        let value = |pair| {
             let (key, value) = split_at_byte(pair, b'=')?;
-            key.eq_ignore_ascii_case(name.as_bytes())
-                .then_some(value.len())
+            key.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
         };
-        let found = pairs.find_map(|pair| value(pair).map(|length| &pair[pair.len() - length..]));
-        found.unwrap_or_default()
+        pairs.find_map(value).unwrap_or_default()
     }
 
     /// The first cookie of a name (RFC 6265, 4.2).
@@ -214,13 +253,11 @@ fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderName, HeaderValue};
 
     use super::super::client_ip::{PeerAddr, resolve};
     use super::*;
-    use crate::config::model::{
-        Captures, ClientIp, ForwardedHeader, Part, Template, TrustedProxies,
-    };
+    use crate::config::model::{Captures, ClientIp, ForwardedHeader, TrustedProxies};
     use crate::geo::{Codes, Database, Field, Names, Table};
     use crate::tree::Range as AddressRange;
 
@@ -284,14 +321,7 @@ pub(super) mod tests {
         };
         let captures = Captures::new([None, Some("word".to_owned()), None]);
         let template = Template::<RequestVariable>::parse(text, &captures).unwrap();
-        let mut out = Vec::new();
-        for part in template.parts() {
-            match part {
-                Part::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Part::Variable(variable) => view.append(variable, &mut out),
-            }
-        }
-        String::from_utf8(out).unwrap()
+        String::from_utf8(view.expand(&template)).unwrap()
     }
 
     #[track_caller]

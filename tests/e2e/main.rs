@@ -14,4 +14,5 @@ mod processes;
 mod proxying;
 mod query;
 mod reloading;
+mod routing;
 mod upstreams;

@@ -36,3 +36,42 @@ pub enum HeaderEncoding {
     /// UTF-8 as it is.
     Utf8,
 }
+
+/// Headers that name a client, a scheme or a host in somebody's place. Some we set; the others
+/// would let a client lie to an upstream that reads them.
+const FORWARDING: [&str; 17] = [
+    "client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "forwarded-for",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-forwarded-by",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-original-forwarded-for",
+    "x-real-ip",
+];
+
+/// All names that start so are managed.
+const LOCATION_PREFIX: &str = "x-geo-";
+
+/// Whether a header, its name in lower case, is one of those that upstreams trust and no client may
+/// set, in whichever dialect: `_` for `-` makes no difference, as it makes none to CGI and WSGI
+/// servers.
+#[must_use]
+pub fn is_managed_name(name: &str) -> bool {
+    let spelled = |known: &str| {
+        let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+        name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
+    };
+    let prefix = name.get(..LOCATION_PREFIX.len());
+    prefix.is_some_and(|prefix| prefix.replace('_', "-") == LOCATION_PREFIX)
+        || FORWARDING.into_iter().any(spelled)
+}

@@ -4,8 +4,10 @@ mod client;
 mod database;
 mod geo_headers;
 mod log;
+mod route;
 mod server;
 mod template;
+mod territory;
 mod upstream;
 mod variable;
 
@@ -13,10 +15,14 @@ use std::path::PathBuf;
 
 pub use client::{Methods, MinRate};
 pub use database::{Database, Geo, Probe, Published};
-pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames};
+pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
+pub use route::{
+    Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
+};
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use template::{Part, Template, TemplateError};
+pub use territory::Territory;
 pub use upstream::{
     Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
     Upstream, UpstreamTls,
@@ -40,6 +46,8 @@ pub struct Config {
     pub geo_headers: GeoHeaders,
     /// Where requests go that geogate does not answer itself.
     pub upstreams: Vec<Upstream>,
+    /// Which request goes where. Without any, all go to the first upstream, if there is one.
+    pub routes: Vec<Route>,
     /// Where operators and their monitoring ask.
     pub admin: Admin,
     /// What is logged of each request.

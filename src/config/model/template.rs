@@ -13,6 +13,13 @@ pub struct Template<V> {
     parts: Vec<Part<V>>,
 }
 
+/// The empty text.
+impl<V> Default for Template<V> {
+    fn default() -> Self {
+        Template { parts: Vec::new() }
+    }
+}
+
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part<V> {

@@ -4,6 +4,7 @@
 mod database;
 mod geo_headers;
 mod log;
+mod route;
 mod server;
 mod upstream;
 
@@ -17,6 +18,7 @@ use super::model::Config;
 pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
     let root = document.root(&problems);
+    let upstreams = upstream::upstreams(&root, overrides, &problems);
     let config = Config {
         server: server::server(&root.section("server"), overrides),
         client: server::client(&root.section("client")),
@@ -24,7 +26,8 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        upstreams: upstream::upstreams(&root, overrides, &problems),
+        routes: route::routes(&root, &upstreams, overrides),
+        upstreams,
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),
         error_log: log::error_log(&root.section("error_log")),

@@ -11,34 +11,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora::http::RequestHeader;
 
 use super::client_ip::Origin;
-use crate::config::model::{GeoHeaders, HeaderEncoding};
+use crate::config::model::{GeoHeaders, HeaderEncoding, is_managed_name};
 use crate::geo::Place;
 use names::Header;
-
-/// Headers that name a client, a scheme or a host in somebody's place. Some we set; the others
-/// would let a client lie to an upstream that reads them.
-const FORWARDING: [&str; 17] = [
-    "client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-    "forwarded",
-    "forwarded-for",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-forwarded",
-    "x-forwarded-by",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-original-forwarded-for",
-    "x-real-ip",
-];
-
-/// All names that start so are managed.
-const LOCATION_PREFIX: &str = "x-geo-";
 
 /// Printable ASCII stays, except `%` itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
@@ -97,9 +72,7 @@ impl LocationHeaders {
             let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
             name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
         };
-        let prefix = name.get(..LOCATION_PREFIX.len());
-        prefix.is_some_and(|prefix| prefix.replace('_', "-") == LOCATION_PREFIX)
-            || FORWARDING.into_iter().any(spelled)
+        is_managed_name(name)
             || self.managed.iter().any(|known| spelled(known))
             || !peer_is_trusted && self.foreign.iter().any(|known| spelled(known))
     }

@@ -1,0 +1,156 @@
+//! `[[route]]`.
+
+mod action;
+mod headers;
+mod matching;
+
+use std::collections::HashMap;
+
+use self::headers::{changes, conditions};
+use self::matching::{captures, host, method, path_pattern};
+use crate::config::Overrides;
+use crate::config::document::{Item, Section};
+use crate::config::model::{Captures, RequestVariable, Route, Template, Territory, Upstream};
+use crate::geo::Codes;
+
+pub(super) fn routes(root: &Section, upstreams: &[Upstream], overrides: &Overrides) -> Vec<Route> {
+    let sections = root.sections("route");
+    let mut reader = Reader {
+        upstreams,
+        overridden: !overrides.upstream.is_empty(),
+        named: vec![false; upstreams.len()],
+        codes: None,
+    };
+    let mut routes: Vec<Route> = Vec::new();
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    for (index, section) in sections.iter().enumerate() {
+        let route = reader.route(section, index);
+        if routes.iter().any(|other| other.name == route.name) {
+            section.note("name", format!("there is another {:?}", route.name));
+        }
+        let first = *taken.entry(conditions_of(&route)).or_insert(index);
+        if first != index {
+            let other = &routes[first].name;
+            let reason = format!("takes the same requests as {other:?}, so none comes here");
+            section.note("", reason);
+        }
+        routes.push(route);
+    }
+    if !reader.overridden {
+        refuse_unused(root, &reader, routes.is_empty());
+    }
+    routes
+}
+
+/// An upstream that nothing leads to is a mistake: of its name, or of a route that was forgotten.
+fn refuse_unused(root: &Section, reader: &Reader, no_routes: bool) {
+    if no_routes && reader.upstreams.len() < 2 {
+        return;
+    }
+    for (section, named) in root.sections("upstream").iter().zip(&reader.named) {
+        if !named {
+            let reason = if no_routes {
+                "is one of several, and no [[route]] says what goes where"
+            } else {
+                "no route leads here"
+            };
+            section.note("", reason);
+            if no_routes {
+                return;
+            }
+        }
+    }
+}
+
+fn conditions_of(route: &Route) -> String {
+    format!(
+        "{:?}",
+        (
+            &route.hosts,
+            &route.path,
+            &route.methods,
+            &route.headers,
+            &route.countries,
+            &route.regions
+        )
+    )
+}
+
+struct Reader<'u> {
+    upstreams: &'u [Upstream],
+    /// Whether the command line says where everything goes.
+    overridden: bool,
+    /// Which upstreams a route leads to.
+    named: Vec<bool>,
+    /// Read when the first place is named.
+    codes: Option<Codes>,
+}
+
+impl Reader<'_> {
+    fn route(&mut self, section: &Section, index: usize) -> Route {
+        let name = |item: &Item| match item.string()? {
+            "" => Err("a name is expected".to_owned()),
+            name => Ok(name.to_owned()),
+        };
+        let path = path_pattern(section);
+        let captures = captures(&path);
+        let route = Route {
+            name: section.value("name", format!("route[{index}]"), name),
+            hosts: list(section, "host", host),
+            methods: list(section, "methods", method),
+            headers: conditions(section),
+            countries: list(section, "countries", |item| {
+                let text = item.string()?;
+                let country = Territory::country(text, self.codes());
+                country.ok_or_else(|| format!("{text:?} is no country's code"))
+            }),
+            regions: list(section, "regions", |item| match item.string()? {
+                "" => Err("a region is expected".to_owned()),
+                text => Ok(Territory::region(text, self.codes())),
+            }),
+            action: self.action(section, &captures),
+            request_headers: changes(section, "request_headers", &captures),
+            response_headers: changes(section, "response_headers", &captures),
+            path,
+        };
+        section.refuse_unknown();
+        route
+    }
+
+    fn codes(&mut self) -> &Codes {
+        self.codes.get_or_insert_with(Codes::built_in)
+    }
+}
+
+fn template(item: &Item, captures: &Captures) -> Result<Template<RequestVariable>, String> {
+    let text = item.string()?;
+    if text
+        .chars()
+        .any(|c| c.is_control() && c != '\n' && c != '\t')
+    {
+        return Err("has a control character".to_owned());
+    }
+    Template::parse(text, captures).map_err(|error| error.to_string())
+}
+
+/// The values of a key that has one or a list of several.
+fn list<T>(
+    section: &Section,
+    key: &'static str,
+    mut read: impl FnMut(&Item) -> Result<T, String>,
+) -> Vec<T> {
+    let Some(item) = section.item(key) else {
+        return Vec::new();
+    };
+    if item.is_empty_array() {
+        section.note(key, "at least one is needed; leave it out to take all");
+    }
+    let items = item.one_or_more();
+    items
+        .iter()
+        .filter_map(|item| item.read(&mut read))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! What a route does with a request.
+
+use super::{Reader, template};
+use crate::config::document::{Item, Section};
+use crate::config::model::{Action, Captures, Template};
+
+impl Reader<'_> {
+    /// `upstream`, `redirect` or `respond`.
+    pub(super) fn action(&mut self, section: &Section, captures: &Captures) -> Action {
+        let found = [
+            section.item("upstream").is_some(),
+            section.item("redirect").is_some(),
+            section.item("respond").is_some(),
+        ];
+        match found.iter().filter(|found| **found).count() {
+            0 => section.note("", "has neither upstream nor redirect nor respond"),
+            1 => {}
+            _ => section.note("", "has several of upstream, redirect and respond"),
+        }
+        let rewrite = section.value("rewrite", None, |item| {
+            let template = template(item, captures)?;
+            let is_path = item.string()?.starts_with(['/', '$']);
+            if !is_path {
+                return Err("a path is expected, which begins with \"/\"".to_owned());
+            }
+            Ok(Some(template))
+        });
+        if rewrite.is_some() && !found[0] {
+            section.note("rewrite", "is for requests to an upstream");
+        }
+        if found[1] {
+            redirect(&section.section("redirect"), captures)
+        } else if found[2] {
+            respond(&section.section("respond"), captures)
+        } else {
+            let number = section.value("upstream", 0, |item| self.upstream(item.string()?));
+            Action::Upstream { number, rewrite }
+        }
+    }
+
+    fn upstream(&mut self, name: &str) -> Result<usize, String> {
+        if self.overridden {
+            return Ok(0);
+        }
+        let number = self.upstreams.iter().position(|known| known.name == name);
+        let number = number.ok_or_else(|| {
+            let names = self
+                .upstreams
+                .iter()
+                .map(|known| format!("{:?}", known.name));
+            match &names.collect::<Vec<_>>()[..] {
+                [] => format!("there is no upstream {name:?}; there is none at all"),
+                names => format!(
+                    "there is no upstream {name:?}; there is {}",
+                    names.join(", ")
+                ),
+            }
+        })?;
+        self.named[number] = true;
+        Ok(number)
+    }
+}
+
+fn redirect(section: &Section, captures: &Captures) -> Action {
+    let statuses = [301, 302, 303, 307, 308];
+    let to = section.required("to", |item| match item.string()? {
+        "" => Err("a URL or a path is expected".to_owned()),
+        _ => template(item, captures),
+    });
+    let action = Action::Redirect {
+        // The one that no client remembers: a mistake can be taken back.
+        status: section.value("status", 302, |item| {
+            let status = item.integer(0, 999)? as u16;
+            let known = statuses.contains(&status);
+            known
+                .then_some(status)
+                .ok_or_else(|| format!("{status} is not one of {statuses:?}"))
+        }),
+        to: to.unwrap_or_default(),
+    };
+    section.refuse_unknown();
+    action
+}
+
+fn respond(section: &Section, captures: &Captures) -> Action {
+    let status = section.value("status", 200, |item| Ok(item.integer(200, 599)? as u16));
+    let body = section.value("body", Template::default(), |item| template(item, captures));
+    let media_type = "text/plain; charset=utf-8".to_owned();
+    let action = Action::Respond {
+        status,
+        media_type: section.value("type", media_type, |item| {
+            let text = item.string()?;
+            let is_type =
+                text.contains('/') && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+            let named = is_type.then(|| text.to_owned());
+            named.ok_or_else(|| format!("{text:?} is no media type such as \"text/html\""))
+        }),
+        body,
+    };
+    if matches!(status, 204 | 205 | 304) && section.item("body").is_some() {
+        section.note("body", format!("a response with status {status} has none"));
+    }
+    section.refuse_unknown();
+    action
+}

@@ -1,0 +1,267 @@
+use crate::config::model::{Action, Config, HostPattern, PathPattern};
+use crate::config::{Overrides, parse};
+
+const UPSTREAMS: &str = "[[upstream]]\nname = 'a'\npeers = ['127.0.0.1:1']\n[[upstream]]\nname = 'b'\npeers = ['127.0.0.1:2']\n";
+
+fn read(text: &str) -> Result<Config, String> {
+    parse(text, "file", &Overrides::default()).map_err(|error| error.to_string())
+}
+
+/// A route that answers, with these lines from line 3 on.
+#[track_caller]
+fn check_problem(lines: &str, expected: &str) {
+    let text = format!("[[route]]\nrespond = {{}}\n{lines}\n");
+    let error = read(&text).unwrap_err();
+    assert!(error.starts_with(&format!("file: {expected}")), "{error}");
+}
+
+/// A route to an upstream.
+#[track_caller]
+fn check_action_problem(lines: &str, expected: &str) {
+    let text = format!("[[route]]\n{lines}\n[[upstream]]\nname = 'a'\npeers = ['127.0.0.1:1']\n");
+    let error = read(&text).unwrap_err();
+    assert!(error.starts_with(&format!("file: {expected}")), "{error}");
+}
+
+#[test]
+fn a_route_has_conditions_and_an_action() {
+    let text = format!(
+        "{UPSTREAMS}[[route]]\nname = 'one'\nhost = ['Example.com', '*.example.com.']\n\
+         prefix = '/api'\nupstream = 'b'\nrewrite = '/'\n\
+         [[route]]\nregex = '^/x/(.*)$'\nredirect = {{ to = 'https://$host/$1' }}\n\
+         [[route]]\nupstream = 'a'\n"
+    );
+    let routes = read(&text).unwrap().routes;
+    let [one, two, three] = &routes[..] else {
+        panic!("{routes:?}")
+    };
+    assert_eq!((&one.name[..], &two.name[..]), ("one", "route[1]"));
+    assert_eq!(
+        one.hosts,
+        [
+            HostPattern::Exact("example.com".to_owned()),
+            HostPattern::Wildcard(".example.com".to_owned())
+        ]
+    );
+    assert!(matches!(&one.path, PathPattern::Prefix(prefix) if prefix == "/api"));
+    assert!(matches!(
+        &one.action,
+        Action::Upstream {
+            number: 1,
+            rewrite: Some(_)
+        }
+    ));
+    assert!(matches!(&two.action, Action::Redirect { status: 302, .. }));
+    assert!(matches!(
+        &three.action,
+        Action::Upstream {
+            number: 0,
+            rewrite: None
+        }
+    ));
+}
+
+#[test]
+fn every_upstream_has_a_way_to_it() {
+    assert_eq!(
+        read(UPSTREAMS).unwrap_err(),
+        "file: upstream[0]: is one of several, and no [[route]] says what goes where (line 1)"
+    );
+    assert_eq!(
+        read(&format!("{UPSTREAMS}[[route]]\nupstream = 'a'\n")).unwrap_err(),
+        "file: upstream[1]: no route leads here (line 4)"
+    );
+    assert_eq!(
+        read("[[route]]\nupstream = 'a'\n").unwrap_err(),
+        "file: route[0].upstream: there is no upstream \"a\"; there is none at all (line 2)"
+    );
+    check_action_problem(
+        "upstream = 'c'",
+        "route[0].upstream: there is no upstream \"c\"; there is \"a\" (line 2)",
+    );
+}
+
+#[test]
+fn the_command_lines_upstream_takes_what_routes_send_to_any() {
+    let overrides = Overrides {
+        upstream: vec!["127.0.0.1:9".to_owned()],
+        ..Overrides::default()
+    };
+    let text = format!("{UPSTREAMS}[[route]]\nupstream = 'b'\n");
+    let config = parse(&text, "file", &overrides).unwrap();
+    assert!(matches!(
+        config.routes[0].action,
+        Action::Upstream { number: 0, .. }
+    ));
+    assert_eq!(config.upstreams.len(), 1);
+}
+
+#[test]
+fn a_route_has_one_action() {
+    check_action_problem("prefix = '/'", "route[0]: has neither upstream nor");
+    check_action_problem(
+        "upstream = 'a'\nrespond = {}",
+        "route[0]: has several of upstream, ",
+    );
+    check_action_problem(
+        "upstream = 'a'\nredirect = { to = '/' }",
+        "route[0]: has several of upstream, ",
+    );
+    check_problem(
+        "rewrite = '/x'",
+        "route[0].rewrite: is for requests to an upstream (line 3)",
+    );
+    check_action_problem("redirect = {}", "route[0].redirect.to: is missing (line 2)");
+    check_action_problem(
+        "redirect = { to = '/', status = 304 }",
+        "route[0].redirect.status: 304 is not one of [301, 302, 303, 307, 308] (line 2)",
+    );
+    check_action_problem(
+        "redirect = { to = '/$nothing' }",
+        "route[0].redirect.to: there is no $nothing",
+    );
+    check_action_problem(
+        "redirect = { to = '/$status' }",
+        "route[0].redirect.to: there is no $status",
+    );
+    check_action_problem(
+        "redirect = { to = \"/\\r\\nX: 1\" }",
+        "route[0].redirect.to: has a control",
+    );
+    check_action_problem(
+        "respond = { status = 199 }",
+        "route[0].respond.status: 199 is not within",
+    );
+    check_action_problem(
+        "respond = { status = 204, body = 'x' }",
+        "route[0].respond.body: a response with status 204 has none (line 2)",
+    );
+    check_action_problem(
+        "respond = { type = 'text' }",
+        "route[0].respond.type: \"text\" is no media type",
+    );
+    check_action_problem(
+        "upstream = 'a'\nrewrite = 'x'",
+        "route[0].rewrite: a path is expected, which begins with \"/\" (line 3)",
+    );
+}
+
+#[test]
+fn conditions_must_be_ones_that_can_be_met() {
+    check_problem(
+        "path = '/'\nprefix = '/'",
+        "route[0]: has several of path, prefix and regex (line 1)",
+    );
+    check_problem(
+        "path = 'x'",
+        "route[0].path: \"x\" does not begin with \"/\" (line 3)",
+    );
+    for path in ["//", "/a//b", "/a/../b", "/./a", "/a/..", "/a//"] {
+        check_problem(
+            &format!("prefix = '{path}'"),
+            "route[0].prefix: paths are matched without \"//\"",
+        );
+    }
+    check_problem("path = '/%41'", "route[0].path: paths are matched decoded");
+    check_problem(
+        "path = '/a?b'",
+        "route[0].path: a path has neither query nor fragment",
+    );
+    check_problem(
+        "regex = '(x'",
+        "route[0].regex: \"(x\": unclosed group (line 3)",
+    );
+    check_problem("regex = '(x{1000}){1000}'", "route[0].regex: ");
+    for host in [
+        "", "*", "a:80", "a..b", "*.*.b", "a.*", ".a", "http://a", "[x]",
+    ] {
+        check_problem(&format!("host = '{host}'"), "route[0].host: ");
+    }
+    check_problem(
+        "host = []",
+        "route[0].host: at least one is needed; leave it out to take all",
+    );
+    check_problem(
+        "methods = ['GET', 'get']",
+        "route[0].methods[1]: \"get\" is no method such as \"GET\"",
+    );
+    check_problem(
+        "countries = ['XX']",
+        "route[0].countries[0]: \"XX\" is no country's code (line 3)",
+    );
+    check_problem(
+        "regions = 5",
+        "route[0].regions: a string is expected, not an integer (line 3)",
+    );
+    check_problem(
+        "headers = { 'X Y' = '1' }",
+        "route[0].headers.X Y: \"X Y\" is no name of a header",
+    );
+    check_problem(
+        "headers = { X_Geo_City = '1' }",
+        "route[0].headers.X_Geo_City: is what clients say",
+    );
+    check_problem(
+        "color = 'red'",
+        "route[0].color: unknown key; known here: countries, ",
+    );
+}
+
+#[test]
+fn no_two_routes_are_the_same() {
+    let twice = "[[route]]\nname = 'a'\npath = '/x'\nrespond = {}\n[[route]]\nname = 'b'\npath = '/x'\nrespond = {}\n";
+    assert_eq!(
+        read(twice).unwrap_err(),
+        "file: route[1]: takes the same requests as \"a\", so none comes here (line 5)"
+    );
+    let named =
+        "[[route]]\nname = 'a'\npath = '/x'\nrespond = {}\n[[route]]\nname = 'a'\nrespond = {}\n";
+    assert_eq!(
+        read(named).unwrap_err(),
+        "file: route[1].name: there is another \"a\" (line 6)"
+    );
+}
+
+#[test]
+fn some_headers_are_not_a_routes_to_change() {
+    for name in [
+        "Content-Length",
+        "transfer-encoding",
+        "Connection",
+        "Upgrade",
+    ] {
+        for key in ["request_headers", "response_headers"] {
+            check_problem(
+                &format!("{key}.set = {{ {name} = '1' }}"),
+                &format!("route[0].{key}.set.{name}: belongs to the connection"),
+            );
+            check_problem(
+                &format!("{key}.remove = ['{name}']"),
+                &format!("route[0].{key}.remove[0]: belongs to the connection"),
+            );
+        }
+    }
+    for name in [
+        "X-Geo-Country",
+        "x_geo_city",
+        "X-Real-IP",
+        "X-Forwarded-For",
+        "Forwarded",
+    ] {
+        check_problem(
+            &format!("request_headers.set = {{ {name} = '1' }}"),
+            &format!("route[0].request_headers.set.{name}: is what geogate tells"),
+        );
+    }
+    check_problem(
+        "request_headers.remove = ['Host']",
+        "route[0].request_headers.remove[0]: a request needs one",
+    );
+    check_problem(
+        "response_headers.set = { X-A = \"a\\nb\" }",
+        "route[0].response_headers.set.X-A: has a control character (line 3)",
+    );
+    let fine = "[[route]]\nrespond = {}\nrequest_headers.set = { Host = 'inner', X-A = '$country' }\n\
+                response_headers = { set = { X-Geo-Country = '$country' }, remove = ['Server'] }\n";
+    assert!(read(fine).is_ok());
+}

@@ -1,0 +1,243 @@
+//! What a route changes in the headers of requests and responses.
+//!
+//! Names were checked when the configuration was read; a value that was decoded, or comes from a
+//! database, is percent-encoded where it is not plain text, so that no one can end a line. As in
+//! nginx, an empty value means that there is no such header.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use super::client_ip::HeaderLines;
+use super::variables::{View, is_decoded};
+use crate::config::model::{HeaderChanges, Part, RequestVariable, Template};
+
+/// Printable ASCII stays, except `%` itself.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// The changes of one kind of message, ready to be made.
+#[derive(Default)]
+pub struct HeaderRules {
+    remove: Vec<HeaderName>,
+    set: Vec<Rule>,
+}
+
+struct Rule {
+    name: HeaderName,
+    /// As the operator writes it.
+    spelling: Bytes,
+    value: Value,
+}
+
+enum Value {
+    /// The same in every message; `None` if there is to be none.
+    Fixed(Option<HeaderValue>),
+    Template(Template<RequestVariable>),
+}
+
+impl HeaderRules {
+    /// The rules of a configuration.
+    pub fn new(changes: &HeaderChanges) -> Self {
+        let name = |name: &String| HeaderName::from_bytes(name.as_bytes()).ok();
+        let rule = |(spelling, template): &(String, Template<RequestVariable>)| {
+            let value = match template.variables().next() {
+                None => Value::Fixed(value(template.texts().collect::<String>().into_bytes())),
+                Some(_) => Value::Template(template.clone()),
+            };
+            Some(Rule {
+                name: name(spelling)?,
+                spelling: Bytes::copy_from_slice(spelling.as_bytes()),
+                value,
+            })
+        };
+        HeaderRules {
+            remove: changes.remove.iter().filter_map(name).collect(),
+            set: changes.set.iter().filter_map(rule).collect(),
+        }
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty()
+    }
+
+    /// Changes a request.
+    ///
+    /// # Errors
+    /// If it has more headers than there can be.
+    pub fn change_request<H: HeaderLines>(
+        &self,
+        request: &mut RequestHeader,
+        view: &View<H>,
+    ) -> Result<()> {
+        for name in &self.remove {
+            request.remove_header(name);
+        }
+        for rule in &self.set {
+            match rule.value(view) {
+                Some(value) => request.insert_header(rule.spelling.clone(), value)?,
+                None => drop(request.remove_header(&rule.name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes a response.
+    ///
+    /// # Errors
+    /// If it has more headers than there can be.
+    pub fn change_response<H: HeaderLines>(
+        &self,
+        response: &mut ResponseHeader,
+        view: &View<H>,
+    ) -> Result<()> {
+        for name in &self.remove {
+            response.remove_header(name);
+        }
+        for rule in &self.set {
+            match rule.value(view) {
+                Some(value) => response.insert_header(rule.spelling.clone(), value)?,
+                None => drop(response.remove_header(&rule.name)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    fn value<H: HeaderLines>(&self, view: &View<H>) -> Option<HeaderValue> {
+        let template = match &self.value {
+            Value::Fixed(value) => return value.clone(),
+            Value::Template(template) => template,
+        };
+        let (mut text, mut part_value) = (Vec::new(), Vec::new());
+        for part in template.parts() {
+            match part {
+                Part::Text(part) => text.extend_from_slice(part.as_bytes()),
+                Part::Variable(variable) if is_decoded(variable) => {
+                    part_value.clear();
+                    view.append(variable, &mut part_value);
+                    for piece in percent_encode(&part_value, ESCAPED) {
+                        text.extend_from_slice(piece.as_bytes());
+                    }
+                }
+                Part::Variable(variable) => view.append(variable, &mut text),
+            }
+        }
+        value(text)
+    }
+}
+
+/// `None` if it is empty, or holds what no header may.
+fn value(text: Vec<u8>) -> Option<HeaderValue> {
+    let value = (!text.is_empty()).then_some(text)?;
+    HeaderValue::from_maybe_shared(Bytes::from(value)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::super::geo_headers::Scheme;
+    use super::super::variables::Captured;
+    use super::super::variables::tests::{database, headers};
+    use super::*;
+    use crate::config::model::Captures;
+
+    fn rules(remove: &[&str], set: &[(&str, &str)]) -> HeaderRules {
+        let captures = Captures::new([None, None]);
+        let template = |text| Template::parse(text, &captures).unwrap();
+        HeaderRules::new(&HeaderChanges {
+            remove: remove.iter().map(|name| (*name).to_owned()).collect(),
+            set: set
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), template(text)))
+                .collect(),
+        })
+    }
+
+    /// All lines of a response of upstream's `x-old: 1` and `x-other: 2` once it is changed.
+    #[track_caller]
+    fn check(rules: &HeaderRules, expected: &[(&str, &str)]) {
+        let database = database();
+        let headers: HeaderMap = headers(&[("host", "h"), ("x-sent", "caf\u{e9} %41")]);
+        let view = View {
+            origin: None,
+            place: database.lookup([1, 0, 0, 7].into()),
+            scheme: Scheme::Http,
+            method: "GET",
+            target: b"/a%0d%0aX:%20b?c=%0d",
+            protocol: "HTTP/1.1",
+            authority: None,
+            headers: &headers,
+            request_id: "",
+            route: "",
+            captures: Captured {
+                text: b"a\r\nb",
+                groups: &[None, Some(0..4)],
+            },
+        };
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        response.insert_header("X-Old", "1").unwrap();
+        response.insert_header("X-Other", "2").unwrap();
+        rules.change_response(&mut response, &view).unwrap();
+        let lines = response.headers.iter();
+        let mut lines: Vec<_> = lines
+            .map(|(name, value)| {
+                (
+                    name.as_str(),
+                    std::str::from_utf8(value.as_bytes()).unwrap(),
+                )
+            })
+            .collect();
+        lines.sort_unstable();
+        assert_eq!(lines, expected);
+    }
+
+    const OTHER: (&str, &str) = ("x-other", "2");
+
+    #[test]
+    fn headers_are_removed_and_set() {
+        check(&rules(&["x-old"], &[]), &[OTHER]);
+        check(&rules(&[], &[("X-Old", "new")]), &[("x-old", "new"), OTHER]);
+        check(
+            &rules(&["x-old"], &[("X-Old", "new")]),
+            &[("x-old", "new"), OTHER],
+        );
+        check(&rules(&[], &[("x-old", "")]), &[OTHER]);
+        check(&rules(&[], &[("x-old", "$arg_none")]), &[OTHER]);
+    }
+
+    #[test]
+    fn what_was_decoded_cannot_end_a_line() {
+        check(
+            &rules(
+                &["x-old"],
+                &[("X-A", "$uri"), ("X-B", "[$1]"), ("X-C", "$arg_c")],
+            ),
+            &[
+                ("x-a", "/a%0D%0AX: b"),
+                ("x-b", "[a%0D%0Ab]"),
+                ("x-c", "%0d"),
+                OTHER,
+            ],
+        );
+    }
+
+    #[test]
+    fn places_are_encoded_and_what_was_sent_is_not() {
+        check(
+            &rules(
+                &["x-old"],
+                &[("X-A", "$country $region"), ("X-B", "$http_x_sent")],
+            ),
+            &[
+                ("x-a", "CN %E7%A6%8F%E5%BB%BA"),
+                ("x-b", "caf\u{e9} %41"),
+                OTHER,
+            ],
+        );
+    }
+}

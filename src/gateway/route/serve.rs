@@ -1,0 +1,120 @@
+//! A request is led to where its route says.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pingora::Result;
+use pingora_proxy::Session;
+
+use super::condition::Asked;
+use super::{Action, Body, Decision, Routed, Routes, target};
+use crate::gateway::context::Context;
+use crate::gateway::own;
+use crate::gateway::variables::{View, path_and_query, split_query};
+
+/// Decides what becomes of a request; whether it is answered. One that is not has its upstream.
+pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    let Some(routes) = &ctx.settings.routes else {
+        ctx.pool = ctx.settings.pools.first().cloned();
+        if ctx.pool.is_none() {
+            own::answer_with_page(session, ctx, 404).await?;
+        }
+        return Ok(ctx.pool.is_none());
+    };
+    match decide(session, ctx, routes) {
+        Decision::Route(routed) => {
+            ctx.routed = Some(routed);
+            take(session, ctx).await
+        }
+        Decision::OtherMethods(allow) => {
+            own::answer_method_not_allowed(session, ctx, &allow).await?;
+            Ok(true)
+        }
+        Decision::Nothing => {
+            own::answer_with_page(session, ctx, 404).await?;
+            Ok(true)
+        }
+        Decision::Ambiguous => {
+            own::answer_with_page(session, ctx, 400).await?;
+            Ok(true)
+        }
+    }
+}
+
+fn decide(session: &Session, ctx: &Context, routes: &Routes) -> Decision {
+    let view = View::of(session, ctx);
+    let host = view.host();
+    let asked = Asked {
+        host: host.as_deref(),
+        method: &session.req_header().method,
+        headers: view.headers,
+        place: view.place,
+    };
+    routes.decide(&asked, path(view.target))
+}
+
+/// The path of a target; `None` for `*`.
+fn path(target: &[u8]) -> Option<&[u8]> {
+    match split_query(path_and_query(target)).0 {
+        b"*" => None,
+        b"" => Some(b"/"),
+        path => Some(path),
+    }
+}
+
+/// Does what the route of a request says.
+async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    let (Some(routes), Some(routed)) = (&ctx.settings.routes, &ctx.routed) else {
+        return Ok(false);
+    };
+    let view = View::of(session, ctx);
+    match &routes.get(routed).action {
+        Action::Upstream { pool, rewrite } => {
+            let query = split_query(path_and_query(view.target)).1;
+            let target = match (rewrite, &routed.target) {
+                (Some(rewrite), _) => {
+                    let normal = routed.path().or(path(view.target)).unwrap_or(b"/");
+                    match target::rewritten(rewrite, &view, normal, query) {
+                        Some(target) => Some(target),
+                        None => {
+                            own::answer_with_page(session, ctx, 400).await?;
+                            return Ok(true);
+                        }
+                    }
+                }
+                (None, Some(path)) => {
+                    let mut target = path.clone();
+                    target::append_query(&mut target, query);
+                    Some(target)
+                }
+                (None, None) => None,
+            };
+            ctx.pool = Some(Arc::clone(pool));
+            set_target(&mut ctx.routed, target);
+            Ok(false)
+        }
+        Action::Redirect { status, to } => {
+            let (status, location) = (*status, target::location(to, &view));
+            own::redirect(session, ctx, status, &location).await?;
+            Ok(true)
+        }
+        Action::Respond {
+            status,
+            body,
+            media_type,
+        } => {
+            let body = match body {
+                Body::Fixed(body) => body.clone(),
+                Body::Template(template) => Bytes::from(view.expand(template)),
+            };
+            own::respond(session, ctx, *status, media_type, body).await?;
+            Ok(true)
+        }
+    }
+}
+
+fn set_target(routed: &mut Option<Routed>, target: Option<Vec<u8>>) {
+    if let Some(routed) = routed {
+        routed.target = target;
+    }
+}

@@ -1,0 +1,281 @@
+//! The ways in which servers read one path.
+//!
+//! A route guards what is behind it only if no other spelling of a path gets past it. So a path is
+//! matched decoded, with `.`, `..` and empty segments resolved, and what is sent is consistent with
+//! what was matched: the client's own segments with their own escapes, less those that were
+//! resolved. (nginx sends the client's spelling, dots and all, where `proxy_pass` has no path.)
+//!
+//! Some spellings have no single meaning. Whether `%2F` and `\` separate segments, servers do not
+//! agree; nor whether `//` is `/`. Refusing all of them would break those who rely on them: package
+//! registries write `/@scope%2Fname`, image proxies `/fetch/https://host/`. So every reading is
+//! matched, and only if two lead to different routes something is done about it: empty segments are
+//! left out of what is sent, the others are refused.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+use crate::query;
+
+/// A path, read in every way.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Spelling<'r> {
+    /// What is sent, decoded and resolved, `%2F` as a separator.
+    pub normal: Cow<'r, [u8]>,
+    /// What is sent: the path with its own escapes, dots and empty segments resolved.
+    pub sent: Cow<'r, [u8]>,
+    /// Other readings, which must lead where `normal` does.
+    pub others: Vec<Vec<u8>>,
+    /// The reading in which empty segments have a meaning, if there are any.
+    pub literal: Option<Literal<'r>>,
+}
+
+/// A path with its empty segments.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Literal<'r> {
+    /// As it is matched.
+    pub path: Vec<u8>,
+    /// As it is sent.
+    pub sent: Cow<'r, [u8]>,
+}
+
+impl<'r> Spelling<'r> {
+    /// Reads a path as it was sent. `None` for one that some servers read as its first part (a NUL
+    /// ends it) or as a way up (`..;`), which nobody writes without intent.
+    pub fn read(path: &'r [u8]) -> Option<Self> {
+        let normal = query::normalize(path);
+        if matches!(normal, Cow::Borrowed(_)) && !path.contains(&b'\\') {
+            return Some(Spelling {
+                sent: normal.clone(),
+                normal,
+                others: Vec::new(),
+                literal: None,
+            });
+        }
+        let segments: Vec<&[u8]> = path
+            .strip_prefix(b"/")?
+            .split(|&byte| byte == b'/')
+            .collect();
+        let decoded: Vec<Cow<[u8]>> = segments.iter().map(|s| percent_decode(s).into()).collect();
+        if decoded
+            .iter()
+            .any(|segment| segment.contains(&0) || is_disguised(segment))
+        {
+            return None;
+        }
+        let merged = resolve(&segments, &decoded, Empty::Dropped);
+        let sent = join(&merged, path);
+        // What is matched is what is sent.
+        let first = normal;
+        let normal = match &sent {
+            Cow::Borrowed(sent) => query::normalize(sent),
+            Cow::Owned(sent) => Cow::Owned(query::normalize(sent).into_owned()),
+        };
+        let contains = |byte| decoded.iter().any(|segment| segment.contains(&byte));
+        let mut others = vec![first.into_owned()];
+        if contains(b'/') {
+            others.push(read(&merged));
+        }
+        if contains(b'\\') {
+            let all: Vec<u8> = percent_decode(path).collect();
+            let all: Vec<u8> = all
+                .iter()
+                .map(|&b| if b == b'\\' { b'/' } else { b })
+                .collect();
+            // Escapes that stand in the text now are text.
+            others.push(query::normalize(&escape_percent(&all)).into_owned());
+        }
+        others.retain(|other| *other != *normal);
+        let has_empty = segments[..segments.len() - 1].iter().any(|s| s.is_empty());
+        let literal = has_empty.then(|| {
+            let kept = resolve(&segments, &decoded, Empty::Kept);
+            Literal {
+                path: read(&kept),
+                sent: join(&kept, path),
+            }
+        });
+        Some(Spelling {
+            normal,
+            sent,
+            others,
+            literal,
+        })
+    }
+}
+
+/// What becomes of empty segments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    Dropped,
+    Kept,
+}
+
+/// `.;x` and `..;x`: dots to servers that take what follows `;` for a parameter.
+fn is_disguised(segment: &[u8]) -> bool {
+    segment.starts_with(b".;") || segment.starts_with(b"..;")
+}
+
+/// The segments that are left once dots are resolved (RFC 3986, 5.2.4). The last one is empty if the
+/// path ends in a slash.
+fn resolve<'r>(segments: &[&'r [u8]], decoded: &[Cow<[u8]>], empty: Empty) -> Vec<&'r [u8]> {
+    let mut resolved = Vec::with_capacity(segments.len());
+    for (index, (segment, decoded)) in segments.iter().zip(decoded).enumerate() {
+        let is_last = index + 1 == segments.len();
+        match &**decoded {
+            b"." => {}
+            b".." => {
+                resolved.pop();
+            }
+            b"" if empty == Empty::Dropped && !is_last => continue,
+            _ => {
+                resolved.push(*segment);
+                continue;
+            }
+        }
+        if is_last {
+            resolved.push(b"");
+        }
+    }
+    resolved
+}
+
+/// The path of segments, decoded; what would be taken for a separator stays an escape.
+fn read(segments: &[&[u8]]) -> Vec<u8> {
+    let mut path = Vec::new();
+    for segment in segments {
+        path.push(b'/');
+        for byte in percent_decode(segment) {
+            match byte {
+                b'/' => path.extend_from_slice(b"%2F"),
+                _ => path.push(byte),
+            }
+        }
+    }
+    path
+}
+
+/// The path of segments with their own escapes; the very path if that is it.
+fn join<'r>(segments: &[&[u8]], path: &'r [u8]) -> Cow<'r, [u8]> {
+    let mut joined = Vec::with_capacity(path.len());
+    for segment in segments {
+        joined.push(b'/');
+        joined.extend_from_slice(segment);
+    }
+    if joined == path {
+        Cow::Borrowed(path)
+    } else {
+        Cow::Owned(joined)
+    }
+}
+
+fn escape_percent(text: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(text.len());
+    for &byte in text {
+        match byte {
+            b'%' => escaped.extend_from_slice(b"%25"),
+            _ => escaped.push(byte),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is matched, what is sent, and the other readings.
+    #[track_caller]
+    fn check(path: &str, normal: &str, sent: &str, others: &[&str]) {
+        let spelling = Spelling::read(path.as_bytes()).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let found: Vec<_> = spelling.others.iter().map(|other| text(other)).collect();
+        assert_eq!(text(&spelling.normal), normal, "{path}");
+        assert_eq!(text(&spelling.sent), sent, "{path}");
+        assert_eq!(found, others, "{path}");
+    }
+
+    #[test]
+    fn a_plain_path_is_what_it_is() {
+        for path in ["/", "/a", "/a/b/", "/a.b/c;d", "/a~b"] {
+            check(path, path, path, &[]);
+            assert!(matches!(
+                Spelling::read(path.as_bytes()).unwrap().sent,
+                Cow::Borrowed(_)
+            ));
+        }
+    }
+
+    #[test]
+    fn escapes_are_matched_decoded_and_sent_as_they_are() {
+        check("/%61%20b", "/a b", "/%61%20b", &[]);
+        check("/100%", "/100%", "/100%", &[]);
+        check("/%2561", "/%61", "/%2561", &[]);
+    }
+
+    #[test]
+    fn dots_are_resolved_in_both() {
+        check("/a/../b", "/b", "/b", &[]);
+        check("/a/%2e%2E/%62", "/b", "/%62", &[]);
+        check("/./a/.", "/a/", "/a/", &[]);
+        check("/a/b/..", "/a/", "/a/", &[]);
+        check("/../..", "/", "/", &[]);
+    }
+
+    #[test]
+    fn a_separator_that_is_escaped_is_read_both_ways() {
+        check("/a%2Fb", "/a/b", "/a%2Fb", &["/a%2Fb"]);
+        check("/a/..%2Fb", "/b", "/a/..%2Fb", &["/a/..%2Fb"]);
+        check("/a/x%2f..%2f..%2fb/..", "/a/", "/a/", &["/"]);
+        check("/a%2Fb/../c", "/c", "/c", &["/a/c"]);
+    }
+
+    #[test]
+    fn a_backslash_is_read_both_ways() {
+        check("/a\\b", "/a\\b", "/a\\b", &["/a/b"]);
+        check("/a/..%5Cb", "/a/..\\b", "/a/..%5Cb", &["/b"]);
+        check("/a%255C%5Cb", "/a%5C\\b", "/a%255C%5Cb", &["/a%5C/b"]);
+    }
+
+    #[test]
+    fn empty_segments_have_a_reading_of_their_own() {
+        check("//a", "/a", "/a", &[]);
+        let literal = Spelling::read(b"/x/http://h/%61/")
+            .unwrap()
+            .literal
+            .unwrap();
+        assert_eq!(literal.path, b"/x/http://h/a/");
+        assert_eq!(&*literal.sent, b"/x/http://h/%61/");
+        let literal = Spelling::read(b"/a//../b").unwrap().literal.unwrap();
+        assert_eq!(
+            (&literal.path[..], &*literal.sent),
+            (&b"/a/b"[..], &b"/a/b"[..])
+        );
+        assert!(Spelling::read(b"/a/").unwrap().literal.is_none());
+    }
+
+    #[test]
+    fn what_hides_the_rest_of_a_path_is_refused() {
+        for path in [
+            "/a%00",
+            "/%00/b",
+            "/a/..;/b",
+            "/a/..;x=1/b",
+            "/%2e;/b",
+            "/a/..%3b/b",
+        ] {
+            assert_eq!(Spelling::read(path.as_bytes()), None, "{path}");
+        }
+    }
+
+    proptest::proptest! {
+        /// What is sent is matched as what was matched: nothing is behind it that was not seen.
+        #[test]
+        fn what_is_sent_reads_as_what_was_matched(path in "/([ab./%\\\\]|%2[eEfF]|%5c|//){0,12}") {
+            if let Some(spelling) = Spelling::read(path.as_bytes()) {
+                let again = Spelling::read(&spelling.sent).unwrap();
+                proptest::prop_assert_eq!(&again.sent, &spelling.sent);
+                proptest::prop_assert_eq!(&again.normal, &spelling.normal);
+            }
+        }
+    }
+}

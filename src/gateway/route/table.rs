@@ -1,0 +1,129 @@
+//! Routes by host, each host's in the order of their precedence.
+//!
+//! A thousand hosts cost one step, because a host is looked up and not searched for. Under a host
+//! routes are few and are tried one after the other.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use hashbrown::HashMap;
+use http::Method;
+
+use super::condition::{Asked, Conditions};
+use super::precedence::Precedence;
+use crate::config::model::{HostPattern, PathPattern, Route};
+use crate::gateway::client_ip::HeaderLines;
+
+/// The routes of a configuration, by number.
+pub struct Table {
+    conditions: Vec<Conditions>,
+    exact: HashMap<String, Bucket>,
+    /// By the ending, which begins with a dot.
+    wildcard: HashMap<String, Bucket>,
+    any: Bucket,
+}
+
+/// Numbers of routes, the most specific first.
+type Bucket = Vec<usize>;
+
+/// What there is for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The route with this number.
+    Route(usize),
+    /// Nothing for its method, but something for others.
+    OtherMethods,
+    /// Nothing.
+    Nothing,
+}
+
+impl Table {
+    pub fn new(routes: &[Route]) -> Self {
+        let mut exact: HashMap<String, Vec<(Precedence, usize)>> = HashMap::new();
+        let mut wildcard: HashMap<String, Vec<(Precedence, usize)>> = HashMap::new();
+        let mut any = Vec::new();
+        for (number, route) in routes.iter().enumerate() {
+            for host in &route.hosts {
+                let ranked = (Precedence::new(route, Some(host), number), number);
+                match host {
+                    HostPattern::Exact(name) => exact.entry(name.clone()).or_default().push(ranked),
+                    HostPattern::Wildcard(end) => {
+                        wildcard.entry(end.clone()).or_default().push(ranked)
+                    }
+                }
+            }
+            if route.hosts.is_empty() {
+                any.push((Precedence::new(route, None, number), number));
+            }
+        }
+        Table {
+            conditions: routes.iter().map(Conditions::new).collect(),
+            exact: buckets(exact),
+            wildcard: buckets(wildcard),
+            any: bucket(any),
+        }
+    }
+
+    /// The most specific route that takes a request with this normalised path.
+    pub fn find<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> Found {
+        let mut found = Found::Nothing;
+        for number in self.candidates(asked.host) {
+            let conditions = &self.conditions[number];
+            if conditions.meets(asked, path) {
+                if conditions.takes(asked.method) {
+                    return Found::Route(number);
+                }
+                found = Found::OtherMethods;
+            }
+        }
+        found
+    }
+
+    /// The methods for which there is something, as `Allow` lists them.
+    pub fn methods<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> String {
+        let routes = self
+            .candidates(asked.host)
+            .map(|number| &self.conditions[number]);
+        let routes = routes.filter(|conditions| conditions.meets(asked, path));
+        let mut methods: BTreeSet<&str> = routes
+            .flat_map(|conditions| conditions.methods().iter().map(Method::as_str))
+            .collect();
+        if methods.contains("GET") {
+            methods.insert("HEAD");
+        }
+        methods.into_iter().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Where the groups of a route's pattern are in a path; none if it has none.
+    pub fn captures(&self, number: usize, path: Option<&[u8]>) -> Vec<Option<Range<usize>>> {
+        match (self.conditions[number].path(), path) {
+            (PathPattern::Regex(regex), Some(path)) => super::captures(regex, path),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The routes for a host, the most specific first.
+    fn candidates(&self, host: Option<&str>) -> impl Iterator<Item = usize> {
+        let exact = host.and_then(|host| self.exact.get(host));
+        let endings = host.filter(|_| !self.wildcard.is_empty()).into_iter();
+        // From the left, so from the longest. A name of its own has to stand before the dot.
+        let endings = endings.flat_map(|host| {
+            let dots = memchr::memchr_iter(b'.', host.as_bytes()).filter(|at| *at > 0);
+            dots.map(move |at| &host[at..])
+        });
+        let wildcard = endings.filter_map(|ending| self.wildcard.get(ending));
+        let buckets = exact.into_iter().chain(wildcard).chain([&self.any]);
+        buckets.flatten().copied()
+    }
+}
+
+fn buckets(map: HashMap<String, Vec<(Precedence, usize)>>) -> HashMap<String, Bucket> {
+    map.into_iter()
+        .map(|(host, routes)| (host, bucket(routes)))
+        .collect()
+}
+
+fn bucket(mut routes: Vec<(Precedence, usize)>) -> Bucket {
+    routes.sort_unstable_by(|a, b| b.cmp(a));
+    routes.into_iter().map(|(_, number)| number).collect()
+}

@@ -1,0 +1,129 @@
+//! Templates that make a URL: where a client is sent, and what an upstream is asked for.
+//!
+//! A value is written so that it stays within its part of the URL. What was decoded is encoded
+//! again, or `%0d%0a` in a path would end a header line and `%3F` would begin a query; what comes
+//! as part of a URL keeps its escapes.
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+
+use super::Rewrite;
+use crate::config::model::{Part, RequestVariable, Template};
+use crate::gateway::client_ip::HeaderLines;
+use crate::gateway::variables::{View, split_query};
+
+/// What has no place in a URL (RFC 3986, 2). What is not ASCII is always encoded.
+const TEXT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// And what begins another part, for a value that is a path and a query already.
+const URL: &AsciiSet = &TEXT.add(b'#');
+
+/// And all that has a meaning in a path, for a value that is text.
+const PATH: &AsciiSet = &URL.add(b'%').add(b'?');
+
+/// And all that has a meaning in a query.
+const QUERY: &AsciiSet = &PATH.add(b'&').add(b'+');
+
+/// Where a client is sent.
+pub fn location<H: HeaderLines>(to: &Template<RequestVariable>, view: &View<H>) -> Vec<u8> {
+    let location = expand(to, view);
+    // Two slashes begin a host. If they are not the template's own, they are the client's.
+    let meant = to.texts().next().is_some_and(|text| text.starts_with("//"));
+    if meant {
+        location
+    } else {
+        with_one_slash(location)
+    }
+}
+
+/// What an upstream is asked for instead of the normalised `path` and the `query`. `None` if that
+/// leads out of where it should.
+pub fn rewritten<H: HeaderLines>(
+    rewrite: &Rewrite,
+    view: &View<H>,
+    path: &[u8],
+    query: Option<&[u8]>,
+) -> Option<Vec<u8>> {
+    let url = expand(&rewrite.to, view);
+    let (to, own_query) = split_query(&url);
+    let mut target = to.to_vec();
+    if let Some(length) = rewrite.prefix {
+        append_rest(&mut target, path.get(length..).unwrap_or_default());
+    }
+    if target.first() != Some(&b'/') {
+        target.insert(0, b'/');
+    }
+    let mut target = with_one_slash(target);
+    let leads_up = |segment: &[u8]| {
+        let decoded: Vec<u8> = percent_encoding::percent_decode(segment).collect();
+        matches!(&decoded[..], b"." | b"..")
+    };
+    if target.split(|&byte| byte == b'/').any(leads_up) {
+        return None;
+    }
+    append_query(&mut target, own_query.or(query));
+    Some(target)
+}
+
+/// Appends a query, if there is one.
+pub fn append_query(target: &mut Vec<u8>, query: Option<&[u8]>) {
+    if let Some(query) = query {
+        target.push(b'?');
+        target.extend_from_slice(query);
+    }
+}
+
+/// What stood behind a prefix stands behind what replaces it, with one slash between.
+fn append_rest(target: &mut Vec<u8>, rest: &[u8]) {
+    if rest.is_empty() {
+        return;
+    }
+    if target.last() == Some(&b'/') {
+        target.pop();
+    }
+    target.push(b'/');
+    encode(rest.strip_prefix(b"/").unwrap_or(rest), PATH, target);
+}
+
+fn with_one_slash(mut url: Vec<u8>) -> Vec<u8> {
+    let slashes = url.iter().take_while(|&&byte| byte == b'/').count();
+    url.drain(1.min(slashes)..slashes);
+    url
+}
+
+fn expand<H: HeaderLines>(template: &Template<RequestVariable>, view: &View<H>) -> Vec<u8> {
+    let (mut url, mut value) = (Vec::new(), Vec::new());
+    for part in template.parts() {
+        match part {
+            Part::Text(text) => encode(text.as_bytes(), TEXT, &mut url),
+            Part::Variable(variable) => {
+                value.clear();
+                view.append(variable, &mut value);
+                let set = match variable {
+                    RequestVariable::RequestUri
+                    | RequestVariable::Args
+                    | RequestVariable::Arg(_) => URL,
+                    _ if url.contains(&b'?') => QUERY,
+                    _ => PATH,
+                };
+                encode(&value, set, &mut url);
+            }
+        }
+    }
+    url
+}
+
+fn encode(text: &[u8], set: &'static AsciiSet, out: &mut Vec<u8>) {
+    for piece in percent_encode(text, set) {
+        out.extend_from_slice(piece.as_bytes());
+    }
+}

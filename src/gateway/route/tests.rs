@@ -1,0 +1,429 @@
+//! Which route wins, by table and against a linear search that knows nothing of precedence.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proptest::prelude::*;
+
+use super::condition::Asked;
+use super::*;
+use crate::config::model::{
+    Action as ModelAction, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern,
+    Route as ModelRoute, Territory,
+};
+use crate::config::{Overrides, parse};
+use crate::gateway::variables::tests::database;
+use crate::geo::Codes;
+
+/// Routes with a name and conditions each, such as `host = 'a'`; none has an upstream.
+fn routes(conditions: &[(&str, &str)]) -> Routes {
+    let text: String = conditions
+        .iter()
+        .map(|(name, lines)| format!("[[route]]\nname = '{name}'\nrespond = {{}}\n{lines}\n"))
+        .collect();
+    let config = parse(&text, "test", &Overrides::default()).unwrap();
+    Routes::new(&config.routes, &[]).unwrap()
+}
+
+/// Where `METHOD host path` goes, of a client in Fuzhou: a route's name, what it lacks, or the
+/// methods that there are.
+fn decide(routes: &Routes, request: &str, headers: &HeaderMap) -> String {
+    let mut words = request.split(' ');
+    let mut word = || words.next().unwrap();
+    let method: Method = word().parse().unwrap();
+    let (host, path) = (word(), word());
+    let database = database();
+    let asked = Asked {
+        host: Some(host).filter(|host| *host != "-"),
+        method: &method,
+        headers,
+        place: database.lookup([1, 0, 0, 7].into()),
+    };
+    let path = Some(path.as_bytes()).filter(|path| path != b"*");
+    match routes.decide(&asked, path) {
+        Decision::Route(routed) => routes.get(&routed).name.clone(),
+        Decision::OtherMethods(allow) => format!("405 {allow}"),
+        Decision::Nothing => "404".to_owned(),
+        Decision::Ambiguous => "400".to_owned(),
+    }
+}
+
+#[track_caller]
+fn check(routes: &Routes, requests: &[(&str, &str)]) {
+    for (request, expected) in requests {
+        assert_eq!(
+            decide(routes, request, &HeaderMap::new()),
+            *expected,
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn most_specific_host_wins() {
+    let routes = routes(&[
+        ("any", ""),
+        ("com", "host = '*.com'"),
+        ("wild", "host = '*.Example.com'"),
+        ("exact", "host = ['other.net', 'a.example.com.']"),
+        ("six", "host = '[::1]'"),
+    ]);
+    check(
+        &routes,
+        &[
+            ("GET a.example.com /", "exact"),
+            ("GET other.net /", "exact"),
+            ("GET b.example.com /", "wild"),
+            ("GET c.b.example.com /", "wild"),
+            ("GET example.com /", "com"),
+            ("GET com /", "any"),
+            ("GET .com /", "any"),
+            ("GET xexample.com /", "com"),
+            ("GET [::1] /", "six"),
+            ("GET - /", "any"),
+        ],
+    );
+}
+
+#[test]
+fn most_specific_path_wins() {
+    let routes = routes(&[
+        ("any", ""),
+        ("php", "regex = '[.]php$'"),
+        ("api", "prefix = '/api'"),
+        ("v2", "prefix = '/api/v2/'"),
+        ("exact", "path = '/api/v2/x.php'"),
+    ]);
+    check(
+        &routes,
+        &[
+            ("GET h /", "any"),
+            ("GET h /apix", "any"),
+            ("GET h /API", "any"),
+            ("GET h /api", "api"),
+            ("GET h /api/", "api"),
+            ("GET h /api/x.php", "api"),
+            ("GET h /api/v2", "api"),
+            ("GET h /api/v2/", "v2"),
+            ("GET h /api/v2/x.php", "exact"),
+            ("GET h /x.php", "php"),
+            ("GET h /x.php/", "any"),
+            ("OPTIONS h *", "any"),
+        ],
+    );
+}
+
+#[test]
+fn more_conditions_win_and_then_the_first() {
+    let routes = routes(&[
+        (
+            "second",
+            "prefix = '/a'\nmethods = 'POST'\nheaders = { X-A = '1' }",
+        ),
+        ("first", "prefix = '/a'\nheaders = { X-A = '1' }"),
+        ("other", "prefix = '/a'\ncountries = ['CN']"),
+        ("regex", "regex = '^/b'"),
+        ("later", "regex = '^/b.*'"),
+    ]);
+    let mut headers = HeaderMap::new();
+    assert_eq!(decide(&routes, "GET h /a", &headers), "other");
+    headers.insert("x-a", HeaderValue::from_static("2"));
+    headers.append("x-a", HeaderValue::from_static("1"));
+    assert_eq!(decide(&routes, "GET h /a", &headers), "first");
+    assert_eq!(decide(&routes, "POST h /a", &headers), "second");
+    assert_eq!(decide(&routes, "GET h /b", &headers), "regex");
+}
+
+#[test]
+fn host_goes_above_path_and_path_above_conditions() {
+    let routes = routes(&[
+        ("path", "path = '/a'"),
+        (
+            "conditions",
+            "headers = { X-A = '~.' }\ncountries = '中国'\nmethods = 'GET'",
+        ),
+        ("host", "host = 'h'\nprefix = '/a/b'"),
+    ]);
+    let mut headers = HeaderMap::new();
+    headers.insert("x-a", HeaderValue::from_static("1"));
+    assert_eq!(decide(&routes, "GET h /a", &headers), "path");
+    assert_eq!(decide(&routes, "GET h /a/b", &headers), "host");
+    assert_eq!(decide(&routes, "GET h /c", &headers), "conditions");
+}
+
+#[test]
+fn clients_are_routed_by_their_place() {
+    let routes = routes(&[
+        ("japan", "countries = ['JP', 'US']"),
+        ("fujian", "regions = ['福建省', '广东']\npath = '/region'"),
+        ("code", "regions = '350000'\npath = '/code'"),
+        ("guangdong", "regions = '440000'\npath = '/other'"),
+        ("china", "countries = 'cn'\nprefix = '/china'"),
+    ]);
+    check(
+        &routes,
+        &[
+            ("GET h /", "404"),
+            ("GET h /region", "fujian"),
+            ("GET h /code", "code"),
+            ("GET h /other", "404"),
+            ("GET h /china", "china"),
+        ],
+    );
+}
+
+#[test]
+fn other_methods_are_named() {
+    let routes = routes(&[
+        ("get", "prefix = '/a'\nmethods = ['GET', 'PUT']"),
+        ("post", "path = '/a'\nmethods = 'POST'"),
+        ("host", "host = 'h'\npath = '/a/b'\nmethods = 'DELETE'"),
+    ]);
+    check(
+        &routes,
+        &[
+            ("GET h /a", "get"),
+            ("HEAD h /a", "get"),
+            ("POST h /a", "post"),
+            ("DELETE h /a", "405 GET, HEAD, POST, PUT"),
+            ("POST h /a/b", "405 DELETE, GET, HEAD, PUT"),
+            ("POST x /a/b", "405 GET, HEAD, PUT"),
+            ("POST h /b", "404"),
+        ],
+    );
+}
+
+#[test]
+fn no_spelling_of_a_path_gets_past_its_route() {
+    let routes = routes(&[
+        ("public", "prefix = '/'"),
+        ("admin", "prefix = '/admin'"),
+        ("exact", "path = '/public/page'"),
+    ]);
+    for spelling in [
+        "/admin",
+        "//admin",
+        "/./admin/x",
+        "/x/../admin",
+        "/%61dmin",
+        "/x/%2e%2e/admin",
+        "/x/%2E./admin/",
+        "/admin/x/../y",
+        "/admin//x",
+    ] {
+        check(&routes, &[(&format!("GET h {spelling}"), "admin")]);
+    }
+    for spelling in [
+        "/x/..%2fadmin",
+        "/x%2f../admin",
+        "/x/..%5Cadmin",
+        "/x\\..\\admin",
+        "/admin%2Fx",
+        "/admin/..%2fpublic",
+        "/admin%00.txt",
+        "/x/..;/admin",
+        "/public%2Fpage",
+    ] {
+        check(&routes, &[(&format!("GET h {spelling}"), "400")]);
+    }
+    for spelling in [
+        "/@scope%2Fname",
+        "/fetch/https://host/x",
+        "/a\\b",
+        "/adminx",
+    ] {
+        check(&routes, &[(&format!("GET h {spelling}"), "public")]);
+    }
+}
+
+/// What an upstream is asked for instead, if anything.
+#[track_caller]
+fn check_target(path: &str, expected: Option<&str>) {
+    let routes = routes(&[("public", ""), ("admin", "prefix = '/admin'")]);
+    let asked = Asked {
+        host: None,
+        method: &Method::GET,
+        headers: &HeaderMap::new(),
+        place: None,
+    };
+    let Decision::Route(routed) = routes.decide(&asked, Some(path.as_bytes())) else {
+        panic!("{path} is refused")
+    };
+    let target = routed
+        .target
+        .map(|target| String::from_utf8(target).unwrap());
+    assert_eq!(target.as_deref(), expected, "{path}");
+}
+
+#[test]
+fn what_is_sent_is_what_was_matched() {
+    check_target("/a/b%20c", None);
+    check_target("/@scope%2Fname", None);
+    check_target("/fetch/https://host/x", None);
+    check_target("/x/../admin/%61", Some("/admin/%61"));
+    check_target("/%61dmin", None);
+    check_target("//admin", Some("/admin"));
+    check_target("/x//../y", Some("/x/y"));
+}
+
+#[test]
+fn a_pattern_has_its_captures() {
+    let routes = routes(&[("a", "regex = '^/(?<kind>[a-z]+)/([0-9]+)?'")]);
+    let asked = Asked {
+        host: None,
+        method: &Method::GET,
+        headers: &HeaderMap::new(),
+        place: None,
+    };
+    let Decision::Route(routed) = routes.decide(&asked, Some(b"/%61b/77/c")) else {
+        panic!("refused")
+    };
+    assert_eq!(routed.path(), Some(&b"/ab/77/c"[..]));
+    assert_eq!(routed.captures(), [Some(0..6), Some(1..3), Some(4..6)]);
+}
+
+const HOSTS: [&str; 6] = ["a.com", "b.a.com", "*.a.com", "*.com", "*.b.a.com", "x"];
+const PATHS: [(&str, &str); 10] = [
+    ("any", ""),
+    ("exact", "/"),
+    ("exact", "/x"),
+    ("exact", "/x/y"),
+    ("prefix", "/"),
+    ("prefix", "/x"),
+    ("prefix", "/x/"),
+    ("prefix", "/x/y"),
+    ("regex", "^/x"),
+    ("regex", "y$"),
+];
+
+prop_compose! {
+    fn any_route()(
+        hosts in prop::sample::subsequence(HOSTS.to_vec(), 0..3),
+        (kind, path) in prop::sample::select(PATHS.to_vec()),
+        methods in prop::sample::subsequence(vec!["GET", "POST"], 0..2),
+        header in prop::option::of(prop::sample::select(vec!["1", "2"])),
+        country in prop::option::of(prop::sample::select(vec!["CN", "JP"])),
+    ) -> ModelRoute {
+        let host = |host: &&str| match host.strip_prefix('*') {
+            Some(ending) => HostPattern::Wildcard(ending.to_owned()),
+            None => HostPattern::Exact((*host).to_owned()),
+        };
+        let country = country.map(|code| Territory::country(code, &BUILT_IN).unwrap());
+        ModelRoute {
+            name: String::new(),
+            hosts: hosts.iter().map(host).collect(),
+            path: match kind {
+                "exact" => PathPattern::Exact(path.to_owned()),
+                "prefix" => PathPattern::Prefix(path.to_owned()),
+                "regex" => PathPattern::Regex(Regex::new(path).unwrap()),
+                _ => PathPattern::Any,
+            },
+            methods: methods.iter().map(|method| method.parse().unwrap()).collect(),
+            headers: header
+                .map(|text| HeaderCondition {
+                    name: "x-a".to_owned(),
+                    value: HeaderPattern::Exact(text.to_owned()),
+                })
+                .into_iter()
+                .collect(),
+            countries: country.into_iter().collect(),
+            regions: Vec::new(),
+            action: ModelAction::Upstream { number: 0, rewrite: None },
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+        }
+    }
+}
+
+static BUILT_IN: std::sync::LazyLock<Codes> = std::sync::LazyLock::new(Codes::built_in);
+
+/// How much a route asks of a request, if it takes it; compared part by part.
+fn rank(route: &ModelRoute, request: &Request) -> Option<(usize, usize, usize)> {
+    let hosts = route.hosts.iter().filter_map(|host| match host {
+        HostPattern::Exact(name) => (name == request.host).then_some(100),
+        HostPattern::Wildcard(end) => request.host.ends_with(end.as_str()).then_some(end.len()),
+    });
+    let host = if route.hosts.is_empty() {
+        Some(0)
+    } else {
+        hosts.max()
+    }?;
+    let path = request.path;
+    let rank_of_path = match &route.path {
+        PathPattern::Any => 0,
+        PathPattern::Regex(regex) => regex.is_match(path.as_bytes()).then_some(1)?,
+        PathPattern::Prefix(prefix) => {
+            let under = format!("{}/", prefix.trim_end_matches('/'));
+            (path == prefix || path.starts_with(&under)).then_some(2 + prefix.len())?
+        }
+        PathPattern::Exact(exact) => (path == exact).then_some(100)?,
+    };
+    let mut conditions = 0;
+    if !route.methods.is_empty() {
+        let method = if request.method == "HEAD" {
+            "GET"
+        } else {
+            request.method
+        };
+        route
+            .methods
+            .iter()
+            .find(|known| known.as_str() == method)?;
+        conditions += 1;
+    }
+    for header in &route.headers {
+        let HeaderPattern::Exact(text) = &header.value else {
+            return None;
+        };
+        (request.header == Some(text)).then_some(())?;
+        conditions += 1;
+    }
+    if let [country] = &route.countries[..] {
+        // The client is in China.
+        (*country == Territory::country("CN", &BUILT_IN).unwrap()).then_some(())?;
+        conditions += 1;
+    }
+    Some((host, rank_of_path, conditions))
+}
+
+struct Request<'r> {
+    method: &'r str,
+    host: &'r str,
+    path: &'r str,
+    header: Option<&'r str>,
+}
+
+proptest! {
+    #[test]
+    fn the_table_finds_what_a_linear_search_finds(
+        routes in prop::collection::vec(any_route(), 1..12),
+        method in prop::sample::select(vec!["GET", "HEAD", "POST"]),
+        host in prop::sample::select(vec!["a.com", "b.a.com", "c.b.a.com", "com", "x", "d.com"]),
+        path in prop::sample::select(vec!["/", "/x", "/x/", "/x/y", "/x/y/z", "/xy", "/z"]),
+        header in prop::option::of(prop::sample::select(vec!["1", "2"])),
+    ) {
+        let request = Request { method, host, path, header };
+        let ranks = routes.iter().enumerate().filter_map(|(number, route)| {
+            let rank = rank(route, &request)?;
+            // Of equals the first.
+            Some((rank, usize::MAX - number, number))
+        });
+        let expected = ranks.max().map(|(_, _, number)| number);
+
+        let method: Method = method.parse().unwrap();
+        let mut headers = HeaderMap::new();
+        if let Some(value) = header {
+            headers.insert(HeaderName::from_static("x-a"), value.parse().unwrap());
+        }
+        let database = database();
+        let asked = Asked {
+            host: Some(host),
+            method: &method,
+            headers: &headers,
+            place: database.lookup([1, 0, 0, 7].into()),
+        };
+        let found = match Table::new(&routes).find(&asked, Some(path.as_bytes())) {
+            Found::Route(number) => Some(number),
+            Found::OtherMethods | Found::Nothing => None,
+        };
+        prop_assert_eq!(found, expected);
+    }
+}
