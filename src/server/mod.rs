@@ -147,7 +147,8 @@ impl Server {
             gateway,
             upgrade,
         } = self;
-        let reload = reload::start(config.clone(), load, Arc::clone(&gateway), database)?;
+        let reloading = reload::start(config.clone(), load, Arc::clone(&gateway), database)?;
+        let (reload, _ends_reloading) = reloading;
         let helpers = Helpers {
             reload: reload.clone(),
             gateway: Arc::clone(&gateway),

@@ -106,14 +106,15 @@ async fn follow(
                 }
             }
             Err(reason) => {
-                if !std::mem::replace(&mut is_lost, true) {
+                if is_lost {
+                    pause = (pause * 2).min(upstream.resolve_interval);
+                } else {
+                    is_lost = true;
                     log::warn!(
                         "upstream {}: {name} cannot be resolved, what is known of it stays: {reason}",
                         upstream.name
                     );
                     pause = SHORTEST;
-                } else {
-                    pause = (pause * 2).min(upstream.resolve_interval);
                 }
             }
         }

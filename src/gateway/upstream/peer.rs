@@ -55,10 +55,6 @@ pub struct PeerStatus {
     pub is_well: bool,
     /// Whether health checks say that it is down.
     pub is_down: bool,
-    /// Whether it serves only while no other is well.
-    pub is_backup: bool,
-    /// Whether it gets no new clients.
-    pub is_draining: bool,
     /// How many requests it has now.
     pub under_way: usize,
     /// How often a request was tried on it.
@@ -148,8 +144,6 @@ impl Peer {
             address: self.address,
             is_well: self.state.fitness.is_well(),
             is_down: self.state.fitness.is_down(),
-            is_backup: self.is_backup,
-            is_draining: self.is_draining,
             under_way: self.state.under_way.load(Relaxed),
             tries: self.state.tries.load(Relaxed),
             failures: self.state.failures.load(Relaxed),

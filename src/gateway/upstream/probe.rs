@@ -25,7 +25,7 @@ pub struct Prober<'c> {
 
 enum Kind<'c> {
     Tcp(TransportConnector),
-    Http(Connector, Question<'c>),
+    Http(Box<Connector>, Question<'c>),
 }
 
 struct Question<'c> {
@@ -49,7 +49,7 @@ impl<'c> Prober<'c> {
                     host: host.as_deref(),
                     good: statuses,
                 };
-                Kind::Http(Connector::new(None), question)
+                Kind::Http(Box::new(Connector::new(None)), question)
             }
         };
         Prober { check, connector }

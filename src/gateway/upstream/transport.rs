@@ -68,11 +68,13 @@ impl Transport {
     }
 
     /// Whether connections of the one are as good as connections of the other.
+    #[must_use]
     pub fn is_same(&self, other: &Transport) -> bool {
         self.digest == other.digest
     }
 
     /// How to reach the peer at an address, by the name that it is known by.
+    #[must_use]
     pub fn template(&self, upstream: &Upstream, at: SocketAddr, host: Option<&str>) -> HttpPeer {
         let sni = self.tls.as_ref().map_or_else(String::new, |tls| {
             let name = tls.settings.sni.as_deref().or(host);
