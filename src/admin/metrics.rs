@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::gateway::Gateway;
+use crate::gateway::limit::Reason;
 use crate::gateway::metrics::{BOUNDS, Kind, Sums};
 use crate::gateway::upstream::Pool;
 
@@ -54,6 +55,7 @@ impl Collector for Metrics {
         self.build(&mut out)?;
         self.requests(&mut out)?;
         self.connections(&mut out)?;
+        self.limits(&mut out)?;
         self.upstream(&mut out)?;
         self.database(&mut out)
     }
@@ -108,6 +110,38 @@ impl Metrics {
             "Connections of clients that are open",
             open,
         )
+    }
+
+    fn limits(&self, out: &mut Encoder) -> fmt::Result {
+        let settings = self.0.settings();
+        let (access, rates) = (settings.rules().access(), settings.rules().rates());
+        let labels = |kind, name: &str, dry_run: bool| {
+            [(kind, name.to_owned()), ("dry_run", dry_run.to_string())]
+        };
+        let denied = access.iter().map(|set| {
+            let labels = labels("access", set.name(), set.is_dry_run());
+            (labels, set.denied.sum())
+        });
+        let help = "Requests that a set of rules denied, or would have";
+        out.counters("access_denied", help, denied)?;
+        let limited = rates.iter().map(|rate| {
+            let labels = labels("rate_limit", rate.name(), rate.is_dry_run());
+            (labels, rate.limited.sum())
+        });
+        let help = "Requests that came too often, or would have";
+        out.counters("rate_limited", help, limited)?;
+        let routes = settings.routes().map(|route| {
+            let labels = [("route", route.name.clone())];
+            (labels, route.gate.full.sum())
+        });
+        let help = "Requests that there was no room for on the route";
+        out.counters("route_full", help, routes)?;
+        let shed = Reason::ALL.map(|reason| {
+            let labels = [("reason", reason_label(reason).to_owned())];
+            (labels, self.0.load().shed(reason))
+        });
+        let help = "Connections and requests that there was no room for";
+        out.counters("shed", help, shed.into_iter())
     }
 
     fn upstream(&self, out: &mut Encoder) -> fmt::Result {
@@ -186,6 +220,16 @@ impl Metrics {
         out.counters("database_reloads", help, loads.into_iter())?;
         let help = "Databases that could not be fetched from where they are published";
         out.counter("database_fetch_failures", help, history.missed)
+    }
+}
+
+fn reason_label(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Connections => "connections",
+        Reason::ClientConnections => "client_connections",
+        Reason::Requests => "requests",
+        Reason::ClientRequests => "client_requests",
+        Reason::Memory => "memory",
     }
 }
 

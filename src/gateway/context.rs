@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use pingora::http::RequestHeader;
+use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, Result};
 
 use super::client_ip::Origin;
 use super::drain::Counted;
-use super::failure::status_error;
+use super::failure::{out_of_time, status_error};
+use super::limit::Facts;
+use super::limit::client::{OfClient, OfShared};
 use super::route::{Route, Routed};
 use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn};
 use super::{Gateway, Settings};
@@ -45,7 +48,15 @@ pub struct Context {
     pub upstream_start: Option<Instant>,
     /// Bytes of the request's body that passed.
     pub body_bytes: u64,
+    /// How many of them may.
+    pub max_body_size: u64,
+    /// When it has to be done; `None` if nobody says so.
+    pub deadline: Option<Instant>,
     _under_way: Counted,
+    /// What it takes of its client's share.
+    of_client: Option<OfClient>,
+    /// What it takes of its route's room.
+    of_route: Option<OfShared>,
 }
 
 /// A kept connection that ends is no sign that the peer is down: it may have been closing it just
@@ -60,9 +71,12 @@ pub enum Refresh {
 impl Context {
     /// A request that came just now.
     pub fn new(gateway: &Gateway) -> Self {
+        let settings = gateway.settings.load_full();
         Context {
             start: Instant::now(),
-            settings: gateway.settings.load_full(),
+            max_body_size: settings.client.max_body_size,
+            deadline: None,
+            settings,
             origin: None,
             database: gateway.database.current(),
             place: None,
@@ -77,6 +91,8 @@ impl Context {
             upstream_start: None,
             body_bytes: 0,
             _under_way: gateway.drain.enter(),
+            of_client: None,
+            of_route: None,
         }
     }
 
@@ -92,6 +108,55 @@ impl Context {
         self.place.map(|number| self.database.place(number))
     }
 
+    /// What those ask who may refuse it; `None` until its client is known.
+    pub fn facts<'r>(
+        &'r self,
+        route: &'r str,
+        header: &'r dyn Fn(&str) -> &'r [u8],
+    ) -> Option<Facts<'r>> {
+        Some(Facts {
+            client: self.origin.as_ref()?.client.ip(),
+            place: self.place(),
+            route,
+            header,
+        })
+    }
+
+    /// From now on it counts as one of its client's requests.
+    pub fn hold_client(&mut self, one: OfClient) {
+        self.of_client = Some(one);
+    }
+
+    /// From now on it takes this of its route's room, if that is limited.
+    pub fn hold_room(&mut self, room: Option<OfShared>) {
+        self.of_route = room;
+    }
+
+    /// An error once its time is over.
+    pub fn still_in_time(&self) -> Result<()> {
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(out_of_time()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets nothing that is done with a peer take longer than the time that is left.
+    pub fn hurry(&self, options: &mut PeerOptions) {
+        let Some(deadline) = self.deadline else {
+            return;
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = left.max(Duration::from_millis(1));
+        for timeout in [
+            &mut options.connection_timeout,
+            &mut options.total_connection_timeout,
+            &mut options.read_timeout,
+            &mut options.write_timeout,
+        ] {
+            *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
+    }
+
     /// The route that it takes.
     pub fn route(&self) -> Option<&Route> {
         let (routes, routed) = (self.settings.routes.as_ref()?, self.routed.as_ref()?);
@@ -100,6 +165,7 @@ impl Context {
 
     /// The peer for the next try of a request, and whether a kept connection to it will do.
     pub fn choose_peer(&mut self, request: &RequestHeader) -> Result<(Arc<Peer>, ConnectionKind)> {
+        self.still_in_time()?;
         let Some(pool) = &self.pool else {
             return Err(status_error(502, "no upstream"));
         };

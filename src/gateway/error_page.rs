@@ -41,10 +41,12 @@ fn built_in(status: u16) -> String {
         .unwrap_or("Error");
     let advice = match status {
         300..=399 => "What you are looking for is elsewhere.",
+        403 => "This server does not answer requests from where you are.",
         404 => "There is nothing at this address.",
         405 => "What is at this address is not for this method.",
         408 => "The request took too long to arrive.",
         413 => "The request is larger than this server accepts.",
+        429 => "You have sent too many requests. Please try again later.",
         500..=599 => {
             "The page you are looking for is currently unavailable. Please try again later."
         }

@@ -23,6 +23,11 @@ pub fn too_large() -> Box<Error> {
     status_error(413, "the request body is too large")
 }
 
+/// The request took longer than it may.
+pub fn out_of_time() -> Box<Error> {
+    status_error(504, "the request took too long")
+}
+
 /// An error that a client sees as this status.
 pub fn status_error(status: u16, reason: &'static str) -> Box<Error> {
     let mut error = Error::explain(ErrorType::HTTPStatus(status), reason);

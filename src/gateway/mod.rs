@@ -5,6 +5,7 @@
 //! values and pure functions and know no session, so that the doors cannot differ.
 
 pub mod access_log;
+mod admission;
 pub mod client_ip;
 mod context;
 pub mod drain;
@@ -14,10 +15,12 @@ pub mod geo_headers;
 mod header_rules;
 mod host;
 pub mod lane;
+pub mod limit;
 mod message;
 pub mod metrics;
 mod own;
 mod pace;
+pub mod policy;
 pub mod proxy;
 mod route;
 mod settings;
@@ -39,6 +42,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
+use limit::Load;
 use metrics::Kind;
 
 /// Everything that a request needs. One for all connections and both doors.
@@ -49,6 +53,7 @@ pub struct Gateway {
     metrics: Metrics,
     database: Arc<Live>,
     drain: Arc<Drain>,
+    load: Load,
 }
 
 impl Gateway {
@@ -61,6 +66,7 @@ impl Gateway {
             metrics: Metrics::default(),
             database,
             drain,
+            load: Load::default(),
         }
     }
 
@@ -103,6 +109,12 @@ impl Gateway {
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
+    }
+
+    /// How much there is to do.
+    #[must_use]
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// Every request ends here, from either door: counted, and logged.

@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 
 use super::context::Context;
 use super::error_page;
+use super::limit::Refusal;
 use super::message::{Discard, linger, read_body, send};
 use super::variables::View;
 use crate::query::{self, Answer, QueryError};
@@ -36,6 +37,36 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
     };
     let header = answer_header(&answer)?;
     send(session, header, Bytes::copy_from_slice(&answer.body)).await?;
+    if !whole {
+        linger(session).await;
+    }
+    Ok(())
+}
+
+/// How much of a body is read to keep the connection of a request that is refused.
+const REFUSED_BODY: u64 = 64 << 10;
+
+/// Answers a request that is not served. Its connection is kept if its body is short: whoever
+/// comes too often should not have to connect again for every time that he is told so.
+pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> Result<()> {
+    let expect = session.get_header(header::EXPECT).is_some();
+    let wanted = !expect && !matches!(refusal, Refusal::Overloaded);
+    let whole = session.as_downstream_mut().is_body_empty()
+        || wanted && read_body(session, REFUSED_BODY, &mut Discard).await?;
+    if !whole {
+        session.set_keepalive(None);
+    }
+    let (mut header, body) = if query::is_query(session.req_header().uri.path().as_bytes()) {
+        let answer = Answer::from(refusal.to_query());
+        (answer_header(&answer)?, Bytes::from(answer.body.into_owned()))
+    } else {
+        let page = ctx.settings.error_pages.page(refusal.status());
+        (page_header(refusal.status(), &page)?, page)
+    };
+    for (name, value) in refusal.lines() {
+        header.insert_header(name, value)?;
+    }
+    send(session, header, body).await?;
     if !whole {
         linger(session).await;
     }
@@ -128,9 +159,7 @@ async fn answer(
 
 fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
-    let mut header = ResponseHeader::build(status, Some(4))?;
-    header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
-    header.insert_header(header::CONTENT_LENGTH, page.len())?;
+    let mut header = page_header(status, &page)?;
     if status == 405 {
         header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
     }
@@ -139,6 +168,13 @@ fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
         header.insert_header(header::RETRY_AFTER, "1")?;
     }
     Ok((header, page))
+}
+
+fn page_header(status: u16, page: &Bytes) -> Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(status, Some(4))?;
+    header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
+    header.insert_header(header::CONTENT_LENGTH, page.len())?;
+    Ok(header)
 }
 
 fn answer_header(answer: &Answer) -> Result<ResponseHeader> {

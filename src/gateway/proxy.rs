@@ -4,7 +4,7 @@
 //! calls the phases, or the lane's straight path does.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -71,6 +71,10 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        if let Some(refusal) = self.refuses_request(session, ctx) {
+            own::refuse(session, ctx, &refusal).await?;
+            return Ok(true);
+        }
         if query::is_query(session.req_header().uri.path().as_bytes()) {
             own::answer_query(session, ctx).await?;
             return Ok(true);
@@ -79,9 +83,6 @@ impl ProxyHttp for Proxy {
         if let Some(status) = ctx.settings.client.methods.refusal(method) {
             own::answer_with_page(session, ctx, status).await?;
             return Ok(true);
-        }
-        if declares_more_than(session, ctx.settings.client.max_body_size) {
-            return Err(too_large());
         }
         route::direct(session, ctx).await
     }
@@ -98,10 +99,10 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         ctx.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
-        if ctx.body_bytes > ctx.settings.client.max_body_size {
+        if ctx.body_bytes > ctx.max_body_size {
             return Err(too_large());
         }
-        Ok(())
+        ctx.still_in_time()
     }
 
     async fn upstream_peer(
@@ -110,7 +111,9 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
         let (peer, connection) = ctx.choose_peer(session.req_header())?;
-        Ok(Box::new(peer.http_peer(connection)))
+        let mut peer = peer.http_peer(connection);
+        ctx.hurry(&mut peer.options);
+        Ok(Box::new(peer))
     }
 
     async fn upstream_request_filter(
@@ -198,6 +201,19 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if !session.was_upgraded() {
+            ctx.still_in_time()?;
+        }
+        Ok(None)
+    }
+
     /// Nothing was sent yet, so any request may go to another peer.
     fn fail_to_connect(
         &self,
@@ -206,8 +222,11 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        ctx.note_failure(&error);
-        error.set_retry(ctx.may_go_on());
+        let in_time = ctx.still_in_time().is_ok();
+        if in_time {
+            ctx.note_failure(&error);
+        }
+        error.set_retry(in_time && ctx.may_go_on());
         error
     }
 
@@ -222,6 +241,11 @@ impl ProxyHttp for Proxy {
         client_reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
+        if ctx.still_in_time().is_err() {
+            // Our patience has an end, which says nothing of the peer.
+            error.set_retry(false);
+            return error;
+        }
         if std::mem::take(&mut ctx.is_refused) {
             // That was decided with the answer.
             error.set_retry(true);
@@ -366,12 +390,6 @@ fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
     let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &ctx.settings.client_ip);
     ctx.set_origin(origin);
     Ok(())
-}
-
-fn declares_more_than(session: &Session, limit: u64) -> bool {
-    let length = session.get_header(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    length.is_some_and(|length| length > limit)
 }
 
 /// Whether a request leaves it to us to keep the connection. An HTTP/1.0 client has to ask for it,

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::access_log::AccessLog;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
-use super::route::Routes;
+use super::limit::{Ceilings, Gate, RouteGate, Rules};
+use super::route::{Route, Routes};
 use super::upstream::{Pool, Transport, TransportError};
 use crate::config::Config;
 use crate::config::model::{self, Client, ClientIp, Protocol, Upstream};
@@ -54,11 +55,17 @@ pub struct Settings {
     pub(super) is_straight: bool,
     pub(super) error_pages: ErrorPages,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) ceilings: Ceilings,
+    /// What every request has to pass.
+    pub(super) gate: Gate,
+    /// What an IP query has to pass besides.
+    pub(super) query_gate: Gate,
+    rules: Rules,
 }
 
 impl Settings {
-    /// The settings of `config`. Pools and the log are taken over from `before` if they are the same;
-    /// pools that have changed know what was known of their peers.
+    /// The settings of `config`. Pools, rules and the log are taken over from `before` if they are the
+    /// same; pools that have changed know what was known of their peers.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -79,6 +86,12 @@ impl Settings {
             file: config.error_page.clone().unwrap_or_default(),
             error,
         })?;
+        let rules = Rules::new(config, before.map(|before| &before.rules));
+        let gate = |route: &model::Route| {
+            let mut known = before.into_iter().flat_map(Settings::routes);
+            let same = known.find(|known| known.name == route.name);
+            RouteGate::new(&route.limits, &rules, same.map(|known| &known.gate))
+        };
         // Last, because with pools begins what asks for names and health.
         let pools = config.upstreams.iter().map(pool);
         let pools = pools.collect::<Result<Vec<_>, TransportError>>()?;
@@ -86,11 +99,15 @@ impl Settings {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
-            routes: Routes::new(&config.routes, &pools),
+            routes: Routes::new(&config.routes, &pools, gate),
             pools,
             is_straight: config.upstreams.iter().all(is_http1),
             error_pages,
             access_log,
+            ceilings: Ceilings::new(&config.limits),
+            gate: rules.gate(&config.limits.demands),
+            query_gate: rules.gate(&config.query),
+            rules,
         })
     }
 
@@ -98,6 +115,24 @@ impl Settings {
     #[must_use]
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
+    }
+
+    /// The routes that requests take, in the order of the configuration; none if all go to the first
+    /// upstream.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().flat_map(Routes::all)
+    }
+
+    /// The rules about who may come, and how often.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The most that there may be at a time.
+    #[must_use]
+    pub fn ceilings(&self) -> &Ceilings {
+        &self.ceilings
     }
 
     /// The log of requests.

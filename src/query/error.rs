@@ -32,6 +32,15 @@ pub enum QueryError {
     /// A body longer than [`BODY_LIMIT`](super::BODY_LIMIT).
     #[error("request body too large: at most {} bytes", super::BODY_LIMIT)]
     BodyTooLarge,
+    /// A client that the policy denies.
+    #[error("forbidden: you may not ask")]
+    Denied,
+    /// A client that asks too often.
+    #[error("too many requests: try again later")]
+    TooManyRequests,
+    /// There is too much to do.
+    #[error("overloaded: try again later")]
+    Overloaded,
     /// Something that should not happen.
     #[error("internal error: {0}")]
     Internal(String),
@@ -47,10 +56,13 @@ impl QueryError {
             | QueryError::NotJson
             | QueryError::NotAnIp(_)
             | QueryError::UnknownFormat(_) => 400,
+            QueryError::Denied => 403,
             QueryError::MethodNotAllowed => 405,
             QueryError::BodyTooLarge => 413,
+            QueryError::TooManyRequests => 429,
             QueryError::Internal(_) => 500,
             QueryError::NoRecord(_) => 501,
+            QueryError::Overloaded => 503,
         }
     }
 
@@ -66,6 +78,9 @@ impl QueryError {
             QueryError::NoRecord(_) => "no_record",
             QueryError::MethodNotAllowed => "method_not_allowed",
             QueryError::BodyTooLarge => "body_too_large",
+            QueryError::Denied => "forbidden",
+            QueryError::TooManyRequests => "too_many_requests",
+            QueryError::Overloaded => "overloaded",
             QueryError::Internal(_) => "internal",
         }
     }

@@ -7,6 +7,7 @@ mod allocator;
 mod database;
 mod error_log;
 mod listen;
+mod memory;
 mod reload;
 mod stop;
 
@@ -153,6 +154,7 @@ impl Server {
             reload: reload.clone(),
             gateway: Arc::clone(&gateway),
         };
+        memory::watch(&gateway).map_err(ServerError::Thread)?;
         let stopping = stop.watch(Arc::clone(&drain), helpers);
         let pingora = pingora_server(&config, Arc::clone(&gateway), reload, upgrade);
         let signal = stopping.signal;

@@ -10,6 +10,7 @@ mod errors;
 mod forwarding;
 mod harness;
 mod lane;
+mod limits;
 mod processes;
 mod proxying;
 mod query;

@@ -3,6 +3,7 @@
 mod client;
 mod database;
 mod geo_headers;
+mod limit;
 mod log;
 mod route;
 mod server;
@@ -16,6 +17,9 @@ use std::path::PathBuf;
 pub use client::{Methods, MinRate};
 pub use database::{Database, Geo, Probe, Published};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
+pub use limit::{
+    Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
+};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
@@ -46,6 +50,14 @@ pub struct Config {
     pub geo_headers: GeoHeaders,
     /// Where requests go that geogate does not answer itself.
     pub upstreams: Vec<Upstream>,
+    /// Who may come, in sets of rules that are named where they hold.
+    pub access: Vec<Access>,
+    /// How often requests may come; named where they hold.
+    pub rate_limits: Vec<RateLimit>,
+    /// What holds for all connections and requests.
+    pub limits: Limits,
+    /// What holds for IP queries besides.
+    pub query: Demands,
     /// Which request goes where. Without any, all go to the first upstream, if there is one.
     pub routes: Vec<Route>,
     /// Where operators and their monitoring ask.

@@ -3,6 +3,7 @@
 use http::Method;
 use regex::bytes::Regex;
 
+use super::limit::RouteLimits;
 use super::template::Template;
 use super::territory::Territory;
 use super::variable::RequestVariable;
@@ -26,6 +27,8 @@ pub struct Route {
     pub regions: Vec<Territory>,
     /// What happens.
     pub action: Action,
+    /// Who may come, how often, and what a request may take.
+    pub limits: RouteLimits,
     /// What is changed in requests to upstreams.
     pub request_headers: HeaderChanges,
     /// What is changed in every response.

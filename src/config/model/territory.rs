@@ -2,6 +2,44 @@
 
 use crate::geo::{Codes, Field, Place};
 
+/// ISO 3166-2 has letters where GB/T 2260, which databases here have, has numbers.
+const CHINA: [(&str, &str); 34] = [
+    ("BJ", "110000"),
+    ("TJ", "120000"),
+    ("HE", "130000"),
+    ("SX", "140000"),
+    ("NM", "150000"),
+    ("LN", "210000"),
+    ("JL", "220000"),
+    ("HL", "230000"),
+    ("SH", "310000"),
+    ("JS", "320000"),
+    ("ZJ", "330000"),
+    ("AH", "340000"),
+    ("FJ", "350000"),
+    ("JX", "360000"),
+    ("SD", "370000"),
+    ("HA", "410000"),
+    ("HB", "420000"),
+    ("HN", "430000"),
+    ("GD", "440000"),
+    ("GX", "450000"),
+    ("HI", "460000"),
+    ("CQ", "500000"),
+    ("SC", "510000"),
+    ("GZ", "520000"),
+    ("YN", "530000"),
+    ("XZ", "540000"),
+    ("SN", "610000"),
+    ("GS", "620000"),
+    ("QH", "630000"),
+    ("NX", "640000"),
+    ("XJ", "650000"),
+    ("TW", "710000"),
+    ("HK", "810000"),
+    ("MO", "820000"),
+];
+
 /// A part of the world: what the fields of every place in it say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Territory(Vec<(Field, String)>);
@@ -42,6 +80,8 @@ impl Territory {
             vec![(Field::ProvinceCode, text.to_owned())]
         } else if let Some(province) = province {
             vec![(Field::ProvinceCode, province.code.clone())]
+        } else if let Some(code) = text.strip_prefix("CN-").and_then(number_of) {
+            vec![(Field::ProvinceCode, code.to_owned())]
         } else if let Some((country, region)) = subdivision(text) {
             vec![
                 (Field::CountryCode, country.to_owned()),
@@ -52,6 +92,12 @@ impl Territory {
         })
     }
 
+    /// What the fields of every place in it say; at least one.
+    #[must_use]
+    pub fn facts(&self) -> &[(Field, String)] {
+        &self.0
+    }
+
     /// Whether a place is in it.
     #[must_use]
     pub fn contains(&self, place: &Place) -> bool {
@@ -59,6 +105,12 @@ impl Territory {
             .iter()
             .all(|(field, text)| place.text(*field) == text.as_str())
     }
+}
+
+/// The GB/T 2260 code of a province of China by its letters in ISO 3166-2.
+fn number_of(letters: &str) -> Option<&'static str> {
+    let known = CHINA.iter().find(|(known, _)| *known == letters);
+    known.map(|(_, number)| *number)
 }
 
 /// The country and the subdivision of an ISO 3166-2 code.
@@ -106,11 +158,25 @@ mod tests {
     #[test]
     fn a_region_has_codes_and_names() {
         let region = |text| Some(Territory::region(text, &Codes::built_in()).0);
-        for spelling in ["福建", "福建省", "350000"] {
+        for spelling in ["福建", "福建省", "350000", "CN-FJ"] {
             check(region(spelling), &[(Field::ProvinceCode, "350000")]);
         }
         let california = [(Field::CountryCode, "US"), (Field::SubdivisionCode, "CA")];
         check(region("US-CA"), &california);
         check(region("加利福尼亚"), &[(Field::Province, "加利福尼亚")]);
+    }
+
+    #[test]
+    fn every_province_of_china_has_its_letters() {
+        let codes = Codes::built_in();
+        for (letters, number) in CHINA {
+            let named = Territory::region(&format!("CN-{letters}"), &codes);
+            assert_eq!(named.facts(), [(Field::ProvinceCode, number.to_owned())]);
+        }
+        // Three that are easily mistaken for each other.
+        for (letters, name) in [("HE", "河北"), ("HA", "河南"), ("SN", "陕西")] {
+            let named = Territory::region(&format!("CN-{letters}"), &codes);
+            assert_eq!(named, Territory::region(name, &codes));
+        }
     }
 }

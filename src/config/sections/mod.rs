@@ -3,6 +3,7 @@
 
 mod database;
 mod geo_headers;
+mod limit;
 mod log;
 mod route;
 mod server;
@@ -18,6 +19,7 @@ use super::model::Config;
 pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
     let root = document.root(&problems);
+    let named = limit::Named::read(&root);
     let upstreams = upstream::upstreams(&root, overrides, &problems);
     let config = Config {
         server: server::server(&root.section("server"), overrides),
@@ -26,8 +28,12 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, overrides),
+        routes: route::routes(&root, &upstreams, &named, overrides),
         upstreams,
+        limits: limit::limits(&root.section("limits"), &named),
+        query: limit::query(&root.section("query"), &named),
+        access: named.access,
+        rate_limits: named.rate_limits,
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),
         error_log: log::error_log(&root.section("error_log")),

@@ -7,16 +7,23 @@ mod matching;
 use std::collections::HashMap;
 
 use self::headers::{changes, conditions};
+use super::limit::{Named, route_limits};
 use self::matching::{captures, host, method, path_pattern};
 use crate::config::Overrides;
 use crate::config::document::{Item, Section};
 use crate::config::model::{Captures, RequestVariable, Route, Template, Territory, Upstream};
 use crate::geo::Codes;
 
-pub(super) fn routes(root: &Section, upstreams: &[Upstream], overrides: &Overrides) -> Vec<Route> {
+pub(super) fn routes(
+    root: &Section,
+    upstreams: &[Upstream],
+    limits: &Named,
+    overrides: &Overrides,
+) -> Vec<Route> {
     let sections = root.sections("route");
     let mut reader = Reader {
         upstreams,
+        limits,
         overridden: !overrides.upstream.is_empty(),
         named: vec![false; upstreams.len()],
         codes: None,
@@ -78,6 +85,8 @@ fn conditions_of(route: &Route) -> String {
 
 struct Reader<'u> {
     upstreams: &'u [Upstream],
+    /// What a route may name to limit its requests.
+    limits: &'u Named,
     /// Whether the command line says where everything goes.
     overridden: bool,
     /// Which upstreams a route leads to.
@@ -109,6 +118,7 @@ impl Reader<'_> {
                 text => Ok(Territory::region(text, self.codes())),
             }),
             action: self.action(section, &captures),
+            limits: route_limits(section, self.limits),
             request_headers: changes(section, "request_headers", &captures),
             response_headers: changes(section, "response_headers", &captures),
             path,

@@ -297,12 +297,18 @@ impl<'g> Connection<'g> {
         self.served += 1;
         self.fresh = None;
         let database = gateway.database.load();
-        let answer = query::answer(query, &database);
+        let header = |name: &str| head.value(name);
+        let settings = gateway.settings();
+        let refusal = settings.refuses_query(self.peer, head, &header, &database);
+        let answer = match &refusal {
+            None => query::answer(query, &database),
+            Some(refusal) => refusal.to_query().into(),
+        };
+        let lines = refusal.map_or_else(Vec::new, |refusal| refusal.lines());
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";
-        response::write(out, &answer, with_body, keep, now);
+        response::write(out, &answer, &lines, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
-        let settings = gateway.settings();
         if settings.access_log.is_on() {
             let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
             let client = origin.client.ip();
@@ -339,8 +345,9 @@ impl<'g> Connection<'g> {
         let gateway = self.gateway;
         let settings = gateway.settings();
         let page = settings.error_pages.page(status);
-        let allow = (status == 405).then(|| settings.client.methods.allow());
-        response::write_refusal(out, status, error_page::CONTENT_TYPE, allow, &page);
+        let allow = || ("Allow", settings.client.methods.allow().to_owned());
+        let allow = (status == 405).then(allow);
+        response::write_refusal(out, status, allow.as_slice(), error_page::CONTENT_TYPE, &page);
         self.state = State::Ending;
         let line = bytes
             .split(|byte| matches!(byte, b'\r' | b'\n'))

@@ -14,6 +14,7 @@ mod connection;
 mod head;
 mod response;
 mod straight;
+mod turn_away;
 
 pub(super) use self::chunks::Malformed;
 
@@ -30,6 +31,7 @@ use pingora_proxy::{HttpProxy, Session};
 use self::boundary::Boundary;
 use self::connection::{Connection, ForProxy, Next};
 use self::straight::Straight;
+use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;
 use super::{Gateway, Proxy};
 
@@ -80,6 +82,11 @@ impl ServerApp for Lane {
 impl Lane {
     /// Serves a connection to its end.
     async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr, shutdown: ShutdownWatch) {
+        let share = self.gateway.has_room();
+        let _share = match share.and_then(|()| self.gateway.share_of(peer)) {
+            Ok(share) => share,
+            Err(refusal) => return turn_away(&self.gateway, stream, &refusal).await,
+        };
         let mut connection = Connection::new(&self.gateway, stream, peer);
         let mut timer = std::pin::pin!(tokio::time::sleep(
             self.gateway.settings().client.header_timeout

@@ -8,8 +8,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::query::{self, Answer};
 
+/// Header lines that not every response has.
+pub type Lines = [(&'static str, String)];
+
 /// Appends a response. Without a body it is the answer to `HEAD`.
-pub fn write(out: &mut Vec<u8>, answer: &Answer, with_body: bool, keep: bool, now: SystemTime) {
+pub fn write(
+    out: &mut Vec<u8>,
+    answer: &Answer,
+    lines: &Lines,
+    with_body: bool,
+    keep: bool,
+    now: SystemTime,
+) {
     start(out, answer.status);
     if answer.names_methods() {
         line(out, b"Allow", query::METHODS.as_bytes());
@@ -20,6 +30,7 @@ pub fn write(out: &mut Vec<u8>, answer: &Answer, with_body: bool, keep: bool, no
         out.extend_from_slice(itoa::Buffer::new().format(answer.body.len()).as_bytes());
         out.extend_from_slice(b"\r\n");
     }
+    more(out, lines);
     end(out, keep, now);
     if with_body {
         out.extend_from_slice(&answer.body);
@@ -30,20 +41,18 @@ pub fn write(out: &mut Vec<u8>, answer: &Answer, with_body: bool, keep: bool, no
 pub fn write_refusal(
     out: &mut Vec<u8>,
     status: u16,
+    lines: &Lines,
     media_type: &str,
-    allow: Option<&str>,
     page: &[u8],
 ) {
     start(out, status);
-    if let Some(methods) = allow {
-        line(out, b"Allow", methods.as_bytes());
-    }
     line(out, b"Content-Type", media_type.as_bytes());
     line(
         out,
         b"Content-Length",
         itoa::Buffer::new().format(page.len()).as_bytes(),
     );
+    more(out, lines);
     end(out, false, SystemTime::now());
     out.extend_from_slice(page);
 }
@@ -69,6 +78,12 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+fn more(out: &mut Vec<u8>, lines: &Lines) {
+    for (name, value) in lines {
+        line(out, name.as_bytes(), value.as_bytes());
+    }
 }
 
 fn end(out: &mut Vec<u8>, keep: bool, now: SystemTime) {

@@ -22,6 +22,7 @@ use pingora_proxy::{ProxyHttp, Session};
 use super::boundary::Boundary;
 use crate::gateway::Proxy;
 use crate::gateway::context::Context;
+use crate::gateway::failure::out_of_time;
 use crate::gateway::upstream::ConnectionKind;
 
 /// How many messages of a response are sent in one go: what a peer has sent already, without
@@ -100,6 +101,17 @@ impl Straight {
         if self.proxy.request_filter(session, ctx).await? {
             return Ok(());
         }
+        match ctx.deadline {
+            None => self.try_peers(session, ctx).await,
+            Some(deadline) => {
+                let tries = self.try_peers(session, ctx);
+                let tries = tokio::time::timeout_at(deadline.into(), tries).await;
+                tries.unwrap_or_else(|_| Err(out_of_time()))
+            }
+        }
+    }
+
+    async fn try_peers(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         while let Err(error) = self.try_peer(session, ctx).await {
             if !error.retry() {
                 return Err(error);

@@ -5,6 +5,7 @@
 //! comes, so a [`table`] has the routes of each host in that order, and the first that matches is
 //! the one. A path is matched in the one spelling that all its spellings lead to ([`spelling`]).
 
+mod admit;
 mod condition;
 mod precedence;
 mod serve;
@@ -25,6 +26,7 @@ use self::spelling::Spelling;
 use self::table::{Found, Table};
 use super::client_ip::HeaderLines;
 use super::header_rules::HeaderRules;
+use super::limit::RouteGate;
 use super::upstream::Pool;
 use crate::config::model::{self, PathPattern, RequestVariable, Template};
 
@@ -39,6 +41,7 @@ pub struct Routes {
 pub struct Route {
     pub name: String,
     pub action: Action,
+    pub gate: RouteGate,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,
 }
@@ -114,8 +117,13 @@ enum Decision {
 }
 
 impl Routes {
-    /// The routes of a configuration, whose upstreams have these pools. `None` if it has none.
-    pub fn new(routes: &[model::Route], pools: &[Arc<Pool>]) -> Option<Self> {
+    /// The routes of a configuration, whose upstreams have these pools and which are entered through
+    /// these gates. `None` if it has none.
+    pub fn new(
+        routes: &[model::Route],
+        pools: &[Arc<Pool>],
+        gate: impl Fn(&model::Route) -> RouteGate,
+    ) -> Option<Self> {
         if routes.is_empty() {
             return None;
         }
@@ -123,9 +131,14 @@ impl Routes {
             table: Table::new(routes),
             routes: routes
                 .iter()
-                .map(|route| Route::new(route, pools))
+                .map(|route| Route::new(route, pools, gate(route)))
                 .collect(),
         })
+    }
+
+    /// All routes, in the order of the configuration.
+    pub fn all(&self) -> &[Route] {
+        &self.routes
     }
 
     /// The route that a request took.
@@ -180,7 +193,7 @@ impl Routes {
 }
 
 impl Route {
-    fn new(route: &model::Route, pools: &[Arc<Pool>]) -> Self {
+    fn new(route: &model::Route, pools: &[Arc<Pool>], gate: RouteGate) -> Self {
         let action = match &route.action {
             model::Action::Upstream { number, rewrite } => Action::Upstream {
                 pool: Arc::clone(&pools[*number]),
@@ -213,6 +226,7 @@ impl Route {
         Route {
             name: route.name.clone(),
             action,
+            gate,
             request_headers: HeaderRules::new(&route.request_headers),
             response_headers: HeaderRules::new(&route.response_headers),
         }

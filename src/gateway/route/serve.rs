@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header;
 use pingora::Result;
 use pingora_proxy::Session;
 
+use super::admit::admit;
 use super::condition::Asked;
 use super::{Action, Body, Decision, Routed, Routes, target};
 use crate::gateway::context::Context;
+use crate::gateway::failure::too_large;
 use crate::gateway::own;
 use crate::gateway::variables::{View, path_and_query, split_query};
 
 /// Decides what becomes of a request; whether it is answered. One that is not has its upstream.
 pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let Some(routes) = &ctx.settings.routes else {
+        refuse_long_body(session, ctx)?;
         ctx.pool = ctx.settings.pools.first().cloned();
         if ctx.pool.is_none() {
             own::answer_with_page(session, ctx, 404).await?;
@@ -24,20 +28,38 @@ pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     match decide(session, ctx, routes) {
         Decision::Route(routed) => {
             ctx.routed = Some(routed);
+            if let Some(refusal) = admit(session, ctx) {
+                own::refuse(session, ctx, &refusal).await?;
+                return Ok(true);
+            }
+            refuse_long_body(session, ctx)?;
             take(session, ctx).await
         }
         Decision::OtherMethods(allow) => {
+            refuse_long_body(session, ctx)?;
             own::answer_method_not_allowed(session, ctx, &allow).await?;
             Ok(true)
         }
         Decision::Nothing => {
+            refuse_long_body(session, ctx)?;
             own::answer_with_page(session, ctx, 404).await?;
             Ok(true)
         }
         Decision::Ambiguous => {
+            refuse_long_body(session, ctx)?;
             own::answer_with_page(session, ctx, 400).await?;
             Ok(true)
         }
+    }
+}
+
+/// Refuses a request that says that its body is longer than it may be.
+fn refuse_long_body(session: &Session, ctx: &Context) -> Result<()> {
+    let length = session.get_header(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if length > ctx.max_body_size => Err(too_large()),
+        _ => Ok(()),
     }
 }
 

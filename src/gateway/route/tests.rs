@@ -20,7 +20,7 @@ fn routes(conditions: &[(&str, &str)]) -> Routes {
         .map(|(name, lines)| format!("[[route]]\nname = '{name}'\nrespond = {{}}\n{lines}\n"))
         .collect();
     let config = parse(&text, "test", &Overrides::default()).unwrap();
-    Routes::new(&config.routes, &[]).unwrap()
+    Routes::new(&config.routes, &[], |_| RouteGate::default()).unwrap()
 }
 
 /// Where `METHOD host path` goes, of a client in Fuzhou: a route's name, what it lacks, or the
@@ -327,6 +327,7 @@ prop_compose! {
             countries: country.into_iter().collect(),
             regions: Vec::new(),
             action: ModelAction::Upstream { number: 0, rewrite: None },
+            limits: crate::config::model::RouteLimits::default(),
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
         }

@@ -1,0 +1,422 @@
+//! `[[access]]`, `[[rate_limit]]`, `[limits]` and `[query]`.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::one_of;
+use crate::config::document::{Item, Section};
+use crate::config::model::{
+    Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Territory,
+    Verdict,
+};
+use crate::geo::Codes;
+
+/// How long a burst may take to come back: longer than anybody waits, shorter than the arithmetic
+/// of nanoseconds reaches.
+const LONGEST_BURST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// What may be named elsewhere: the sets of rules and the rates of the file.
+pub(super) struct Named {
+    pub access: Vec<Access>,
+    pub rate_limits: Vec<RateLimit>,
+}
+
+impl Named {
+    /// Reads `[[access]]` and `[[rate_limit]]`.
+    pub(super) fn read(root: &Section) -> Self {
+        let access = root.sections("access");
+        let rate_limits = root.sections("rate_limit");
+        // Only whoever names a place pays for reading the tables.
+        let codes = if access.is_empty() {
+            Codes::default()
+        } else {
+            Codes::built_in()
+        };
+        let named = Named {
+            access: access.iter().map(|set| access_set(set, &codes)).collect(),
+            rate_limits: rate_limits.iter().map(rate_limit).collect(),
+        };
+        refuse_twice(&access, |index| &named.access[index].name);
+        refuse_twice(&rate_limits, |index| &named.rate_limits[index].name);
+        named
+    }
+
+    /// The keys `access` and `rate_limit` of a section: a name, or a list of them.
+    pub(super) fn demands(&self, section: &Section) -> Demands {
+        let access = |name: &str| self.access.iter().position(|set| set.name == name);
+        let rate = |name: &str| self.rate_limits.iter().position(|rate| rate.name == name);
+        Demands {
+            access: places(section, "access", "[[access]]", access),
+            rate_limits: places(section, "rate_limit", "[[rate_limit]]", rate),
+        }
+    }
+}
+
+fn refuse_twice<'n>(sections: &[Section], name: impl Fn(usize) -> &'n String) {
+    for (index, section) in sections.iter().enumerate() {
+        let is_new = (0..index).all(|before| name(before) != name(index));
+        if !is_new && !name(index).is_empty() {
+            section.note("name", format!("there is another {:?}", name(index)));
+        }
+    }
+}
+
+fn places(
+    section: &Section,
+    key: &'static str,
+    kind: &str,
+    find: impl Fn(&str) -> Option<usize>,
+) -> Vec<usize> {
+    let find = |item: &Item| {
+        let name = item.string()?;
+        find(name).ok_or_else(|| format!("no {kind} is named {name:?}"))
+    };
+    let Some(item) = section.item(key) else {
+        return Vec::new();
+    };
+    let items = item.one_or_more();
+    items.iter().filter_map(|item| item.read(find)).collect()
+}
+
+/// A name that can stand in logs, metrics and headers as it is.
+fn name(item: &Item) -> Result<String, String> {
+    let text = item.string()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if text.is_empty() || !text.bytes().all(plain) {
+        return Err(format!(
+            "{text:?} is no name of letters, digits, '-', '_' and '.'"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn access_set(section: &Section, codes: &Codes) -> Access {
+    let rules = section.required("rules", |item| Ok(item.items()));
+    let rules = rules.unwrap_or_default();
+    let verdict = |item: &Item| one_of(item, &[("allow", Verdict::Allow), ("deny", Verdict::Deny)]);
+    let access = Access {
+        name: section.required("name", name).unwrap_or_default(),
+        rules: rules.iter().filter_map(|rule| access_rule(rule, codes)).collect(),
+        default: section.required("default", verdict).unwrap_or(Verdict::Deny),
+        dry_run: section.value("dry_run", false, Item::boolean),
+    };
+    section.refuse_unknown();
+    access
+}
+
+fn access_rule(item: &Item, codes: &Codes) -> Option<AccessRule> {
+    let section = item.section();
+    let (allow, deny) = (section.item("allow"), section.item("deny"));
+    let rule = match (allow, deny) {
+        (Some(list), None) => Some((Verdict::Allow, list)),
+        (None, Some(list)) => Some((Verdict::Deny, list)),
+        _ => {
+            section.note("", "either { allow = [...] } or { deny = [...] } is expected");
+            None
+        }
+    };
+    section.refuse_unknown();
+    let (verdict, list) = rule?;
+    let items = list.one_or_more();
+    let clients = items.iter().filter_map(|item| item.read(|item| clients(item, codes)));
+    Some(AccessRule {
+        verdict,
+        clients: clients.collect(),
+    })
+}
+
+fn clients(item: &Item, codes: &Codes) -> Result<Clients, String> {
+    let text = item.string()?;
+    let unknown = || {
+        format!(
+            "{text:?} is neither a network such as \"192.0.2.0/24\" nor \"country:CN\", \
+             \"country:unknown\", \"region:NAME\" or \"asn:64496\""
+        )
+    };
+    if text == "country:unknown" {
+        return Ok(Clients::UnknownCountry);
+    }
+    if let Some(country) = text.strip_prefix("country:") {
+        let country = Territory::country(country, codes).filter(|_| !country.is_empty());
+        return country.map(Clients::Territory).ok_or_else(unknown);
+    }
+    if let Some(region) = text.strip_prefix("region:") {
+        let region = (!region.is_empty()).then(|| Territory::region(region, codes));
+        return region.map(Clients::Territory).ok_or_else(unknown);
+    }
+    if let Some(asn) = text.strip_prefix("asn:") {
+        let number = asn.strip_prefix("AS").unwrap_or(asn);
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = number.parse().ok().filter(|_| digits);
+        return number.map(Clients::Asn).ok_or_else(unknown);
+    }
+    let address = || text.parse().ok().map(|ip: IpAddr| IpNet::from(ip));
+    let network = text.parse::<IpNet>().ok().or_else(address);
+    network.map(canonical).map(Clients::Network).ok_or_else(unknown)
+}
+
+/// A network of IPv4-mapped addresses is the network of IPv4 that it is.
+fn canonical(network: IpNet) -> IpNet {
+    if let IpNet::V6(v6) = network
+        && let (Some(address), Some(length)) = (
+            v6.network().to_ipv4_mapped(),
+            v6.prefix_len().checked_sub(96),
+        )
+        && let Ok(v4) = Ipv4Net::new(address, length)
+    {
+        return IpNet::V4(v4);
+    }
+    network.trunc()
+}
+
+fn rate_limit(section: &Section) -> RateLimit {
+    let rate = section.required("rate", rate);
+    let (requests, period) = rate.unwrap_or((NonZeroU32::MIN, Duration::from_secs(1)));
+    let key = section.value("key", RateKey::ClientIp, rate_key);
+    let burst = section.value("burst", requests, |item| {
+        let burst = item.integer(1, u64::from(u32::MAX))? as u32;
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        // A request less than the burst has to come back before the next burst is whole.
+        if period.as_secs_f64() / f64::from(requests.get()) * f64::from(burst.get())
+            > LONGEST_BURST.as_secs_f64()
+        {
+            return Err("at this rate the burst takes more than a year to come back".to_owned());
+        }
+        Ok(burst)
+    });
+    let limit = RateLimit {
+        name: section.required("name", name).unwrap_or_default(),
+        key,
+        requests,
+        period,
+        burst,
+        ipv6_prefix: section.value("ipv6_prefix", 64, prefix),
+        max_keys: section.value("max_keys", 65_536, |item| {
+            Ok(item.integer(64, 1 << 24)? as usize)
+        }),
+        dry_run: section.value("dry_run", false, Item::boolean),
+    };
+    section.refuse_unknown();
+    limit
+}
+
+/// `"100/s"`, `"10/m"`, `"1000/h"`, `"5/d"`.
+fn rate(item: &Item) -> Result<(NonZeroU32, Duration), String> {
+    let text = item.string()?;
+    let seconds = |unit| match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(60 * 60),
+        "d" => Some(24 * 60 * 60),
+        _ => None,
+    };
+    let rate = text.split_once('/').and_then(|(requests, unit)| {
+        let requests: NonZeroU32 = requests.parse().ok()?;
+        Some((requests, Duration::from_secs(seconds(unit)?)))
+    });
+    let rate = rate.filter(|(requests, _)| requests.get() <= 1_000_000_000);
+    rate.ok_or_else(|| format!("{text:?} is not a rate such as \"100/s\", \"10/m\" or \"1000/h\""))
+}
+
+fn rate_key(item: &Item) -> Result<RateKey, String> {
+    let text = item.string()?;
+    match text {
+        "client_ip" => return Ok(RateKey::ClientIp),
+        "country" => return Ok(RateKey::Country),
+        "route" => return Ok(RateKey::Route),
+        _ => {}
+    }
+    let header = text.strip_prefix("header:");
+    let header = header.and_then(|name| name.parse::<http::HeaderName>().ok());
+    header
+        .map(|name| RateKey::Header(name.as_str().to_owned()))
+        .ok_or_else(|| {
+            format!("{text:?} is not \"client_ip\", \"country\", \"route\" or \"header:NAME\"")
+        })
+}
+
+fn prefix(item: &Item) -> Result<u8, String> {
+    Ok(item.integer(1, 128)? as u8)
+}
+
+pub(super) fn limits(section: &Section, named: &Named) -> Limits {
+    let per_client = |item: &Item| Ok(Some(item.integer(1, 1 << 30)? as u32));
+    let limits = Limits {
+        demands: named.demands(section),
+        max_connections: section.value("max_connections", Most::Auto, |item| {
+            most(item, |item| item.integer(1, 1 << 30))
+        }),
+        max_connections_per_client: section.value("max_connections_per_client", None, per_client),
+        max_requests: section.value("max_requests", Most::Auto, |item| {
+            most(item, |item| item.integer(1, 1 << 30))
+        }),
+        max_requests_per_client: section.value("max_requests_per_client", None, per_client),
+        max_memory: section.value("max_memory", Most::Auto, |item| {
+            most(item, |item| match item.size()? {
+                0 => Err("at least a byte is expected".to_owned()),
+                size => Ok(size),
+            })
+        }),
+        ipv6_prefix: section.value("ipv6_prefix", 64, prefix),
+    };
+    section.refuse_unknown();
+    limits
+}
+
+fn most(item: &Item, number: impl FnOnce(&Item) -> Result<u64, String>) -> Result<Most, String> {
+    match item.string() {
+        Ok("auto") => Ok(Most::Auto),
+        _ => number(item).map(Most::Fixed),
+    }
+}
+
+/// The keys of a route that limit its requests.
+pub(super) fn route_limits(section: &Section, named: &Named) -> RouteLimits {
+    RouteLimits {
+        demands: named.demands(section),
+        max_requests: section.value("max_requests", None, |item| {
+            Ok(Some(item.integer(1, 1 << 30)? as u32))
+        }),
+        max_body_size: section.value("max_body_size", None, |item| item.size().map(Some)),
+        timeout: section.value("timeout", None, |item| item.duration().map(Some)),
+    }
+}
+
+/// What is asked of IP queries beside what is asked of every request.
+pub(super) fn query(section: &Section, named: &Named) -> Demands {
+    let demands = named.demands(section);
+    section.refuse_unknown();
+    demands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Overrides, parse};
+
+    fn read(text: &str) -> Result<Config, String> {
+        let config = parse(text, "file", &Overrides::default());
+        config.map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn check_wrong(text: &str, expected: &str) {
+        let error = read(text).expect_err("a wrong configuration");
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[track_caller]
+    fn check_clients(text: &str, expected: Clients) {
+        let text = format!(
+            "[[access]]\nname = 'a'\ndefault = 'allow'\nrules = [{{ deny = {text:?} }}]\n"
+        );
+        let config = read(&text).unwrap();
+        assert_eq!(config.access[0].rules[0].clients, [expected]);
+    }
+
+    #[test]
+    fn clients_are_networks_or_places() {
+        let network = |text: &str| Clients::Network(text.parse().unwrap());
+        check_clients("192.0.2.0/24", network("192.0.2.0/24"));
+        check_clients("192.0.2.7/24", network("192.0.2.0/24"));
+        check_clients("192.0.2.7", network("192.0.2.7/32"));
+        check_clients("2001:db8::/32", network("2001:db8::/32"));
+        check_clients("::ffff:192.0.2.0/120", network("192.0.2.0/24"));
+        check_clients("::ffff:192.0.2.7", network("192.0.2.7/32"));
+        check_clients("::/0", network("::/0"));
+        let codes = Codes::built_in();
+        let country = Territory::country("CN", &codes).unwrap();
+        check_clients("country:cn", Clients::Territory(country));
+        check_clients("country:unknown", Clients::UnknownCountry);
+        let region = Territory::region("福建", &codes);
+        check_clients("region:CN-FJ", Clients::Territory(region));
+        check_clients("asn:AS64496", Clients::Asn(64496));
+        check_clients("asn:64496", Clients::Asn(64496));
+    }
+
+    #[test]
+    fn what_is_no_client_is_said_with_its_line() {
+        for text in [
+            "", "192.0.2.0/33", "192.0.2", "country:", "country:XX", "region:", "asn:", "asn:+1", "asn:4294967296", "CN",
+        ] {
+            let rules = format!("rules = [\n{{ allow = [{text:?}] }} ]\n");
+            let set = format!("[[access]]\nname = 'a'\ndefault = 'allow'\n{rules}");
+            check_wrong(&set, "access[0].rules[0].allow[0]: ");
+            check_wrong(&set, "(line 5)");
+        }
+    }
+
+    #[test]
+    fn names_lead_to_what_they_name() {
+        let config = read(
+            "[limits]\naccess = ['b', 'a']\nrate_limit = 'r'\n[query]\naccess = 'a'\n\
+             [[access]]\nname = 'a'\ndefault = 'deny'\nrules = []\n\
+             [[access]]\nname = 'b'\ndefault = 'deny'\nrules = []\n\
+             [[rate_limit]]\nname = 'r'\nrate = '10/m'\n",
+        );
+        let config = config.unwrap();
+        assert_eq!(config.limits.demands.access, [1, 0]);
+        assert_eq!(config.limits.demands.rate_limits, [0]);
+        assert_eq!(config.query.access, [0]);
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_named() {
+        check_wrong(
+            "[limits]\naccess = 'office'\n",
+            "limits.access: no [[access]] is named \"office\" (line 2)",
+        );
+        check_wrong(
+            "[query]\nrate_limit = 'r'\n",
+            "query.rate_limit: no [[rate_limit]] is named \"r\" (line 2)",
+        );
+    }
+
+    #[test]
+    fn a_set_of_rules_says_all_that_it_has_to() {
+        let set = "[[access]]\nname = 'a'\ndefault = 'deny'\nrules = []\n";
+        check_wrong(&set.replace("default = 'deny'\n", ""), "access[0].default: is missing");
+        check_wrong(&set.replace("rules = []", ""), "access[0].rules: is missing");
+        check_wrong(&set.replace("'a'", "'a b'"), "access[0].name: \"a b\" is no name");
+        check_wrong(&set.replace("'deny'", "'refuse'"), "is not \"allow\" or \"deny\"");
+        check_wrong(&format!("{set}{set}"), "access[1].name: there is another \"a\"");
+        let both = "rules = [{ allow = '::/0', deny = '::/0' }]";
+        check_wrong(&set.replace("rules = []", both), "access[0].rules[0]: either");
+    }
+
+    #[test]
+    fn rates_have_a_number_and_a_period() {
+        let limit = |more: &str| {
+            let text = format!("[[rate_limit]]\nname = 'r'\n{more}\n");
+            read(&text).map(|config| config.rate_limits[0].clone())
+        };
+        let plain = limit("rate = '100/s'").unwrap();
+        assert_eq!((plain.requests.get(), plain.burst.get()), (100, 100));
+        assert_eq!((plain.period.as_secs(), plain.ipv6_prefix), (1, 64));
+        let slow = limit("rate = '5/d'\nburst = 20\nkey = 'header:X-Key'").unwrap();
+        assert_eq!((slow.period.as_secs(), slow.burst.get()), (86_400, 20));
+        assert_eq!(slow.key, RateKey::Header("x-key".to_owned()));
+        for wrong in ["100", "/s", "0/s", "-1/s", "1/w", "1.5/s", "2000000000/s"] {
+            let error = limit(&format!("rate = '{wrong}'")).unwrap_err();
+            assert!(error.contains("is not a rate"), "{error}");
+        }
+        let error = limit("rate = '1/d'\nburst = 400").unwrap_err();
+        assert!(error.contains("more than a year"), "{error}");
+        let error = limit("rate = '1/s'\nkey = 'header:a b'").unwrap_err();
+        assert!(error.contains("header:NAME"), "{error}");
+    }
+
+    #[test]
+    fn most_is_a_number_or_auto() {
+        let config = read("[limits]\nmax_connections = 5\nmax_memory = '2g'\n").unwrap();
+        assert_eq!(config.limits.max_connections, Most::Fixed(5));
+        assert_eq!(config.limits.max_requests, Most::Auto);
+        assert_eq!(config.limits.max_memory, Most::Fixed(2 << 30));
+        check_wrong("[limits]\nmax_connections = 0\n", "limits.max_connections: 0");
+        check_wrong("[limits]\nmax_memory = 0\n", "limits.max_memory: at least");
+        check_wrong("[limits]\nmax_requests = 'many'\n", "limits.max_requests: ");
+    }
+}

@@ -1,0 +1,118 @@
+//! Where connections and requests meet what limits them.
+//!
+//! Both doors come here, with what each of them knows; what is asked stands in [`limit`](super::limit).
+
+use http::HeaderValue;
+use pingora_proxy::Session;
+
+use super::client_ip::{self, HeaderLines, PeerAddr};
+use super::context::Context;
+use super::limit::client::{OfClient, network};
+use super::limit::{Facts, Reason, Refusal};
+use super::{Gateway, Settings};
+use crate::geo::Database;
+use crate::query;
+
+impl Gateway {
+    /// Whether there is room for another connection, whoever it is from.
+    pub(super) fn has_room(&self) -> Result<(), Refusal> {
+        let (open, under_way) = (self.metrics.open(), self.drain.under_way());
+        let settings = self.settings();
+        let ceilings = &settings.ceilings;
+        let reason = if open >= ceilings.connections || open + under_way >= ceilings.files {
+            Reason::Connections
+        } else if self.load.is_memory_short() {
+            Reason::Memory
+        } else {
+            return Ok(());
+        };
+        self.load.count(reason);
+        Err(Refusal::Overloaded)
+    }
+
+    /// What a connection takes of its client's share, to be held as long as it is open; `None` if
+    /// clients share nothing.
+    pub(super) fn share_of(&self, peer: PeerAddr) -> Result<Option<OfClient>, Refusal> {
+        let settings = self.settings();
+        let ceilings = &settings.ceilings;
+        let Some(most) = ceilings.connections_per_client else {
+            return Ok(None);
+        };
+        if settings.client_ip.trusted_proxies.contains(peer.ip()) {
+            // Many clients come through it.
+            return Ok(None);
+        }
+        let client = network(peer.ip(), ceilings.ipv6_prefix);
+        let share = self.load.connections.take(client, most);
+        if share.is_none() {
+            self.load.count(Reason::ClientConnections);
+            return Err(Refusal::TooMany);
+        }
+        Ok(share)
+    }
+
+    /// Why a request that the proxy has is not served, if it is not.
+    pub(super) fn refuses_request(&self, session: &Session, ctx: &mut Context) -> Option<Refusal> {
+        let is_query = query::is_query(session.req_header().uri.path().as_bytes());
+        let client = ctx.origin.as_ref()?.client.ip();
+        let ceilings = ctx.settings.ceilings;
+        let under_way = self.drain.under_way();
+        let overload = if is_query {
+            None
+        } else if self.load.is_memory_short() {
+            Some(Reason::Memory)
+        } else if under_way > ceilings.requests || under_way + self.metrics.open() > ceilings.files
+        {
+            Some(Reason::Requests)
+        } else {
+            None
+        };
+        if let Some(reason) = overload {
+            self.load.count(reason);
+            return Some(Refusal::Overloaded);
+        }
+        if let Some(most) = ceilings.requests_per_client {
+            let client = network(client, ceilings.ipv6_prefix);
+            let Some(one) = self.load.requests.take(client, most) else {
+                self.load.count(Reason::ClientRequests);
+                return Some(Refusal::TooMany);
+            };
+            ctx.hold_client(one);
+        }
+        let headers = &session.req_header().headers;
+        let header = |name: &str| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        let facts = ctx.facts("", &header)?;
+        ctx.settings.refuses(&facts, is_query)
+    }
+}
+
+impl Settings {
+    /// Why an IP query of the lane is not answered, if it is not.
+    pub(super) fn refuses_query<'h>(
+        &self,
+        peer: PeerAddr,
+        head: &impl HeaderLines,
+        header: &'h dyn Fn(&str) -> &'h [u8],
+        database: &'h Database,
+    ) -> Option<Refusal> {
+        if self.gate.is_open() && self.query_gate.is_open() {
+            return None;
+        }
+        let client = client_ip::resolve(peer, head, &self.client_ip).client;
+        let facts = Facts {
+            client: client.ip(),
+            place: database.lookup(client.ip()),
+            route: "",
+            header,
+        };
+        self.refuses(&facts, true)
+    }
+
+    fn refuses(&self, facts: &Facts, is_query: bool) -> Option<Refusal> {
+        let refusal = self.gate.refuses(facts);
+        if refusal.is_none() && is_query {
+            return self.query_gate.refuses(facts);
+        }
+        refusal
+    }
+}

@@ -1,0 +1,34 @@
+//! A connection that there is no room for: told so, and closed.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use pingora::protocols::{ALPN, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::response;
+use crate::gateway::limit::Refusal;
+use crate::gateway::{Gateway, error_page};
+
+/// How long a socket that nothing was written to may take to take something.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says why, without waiting for a request, and closes the connection.
+pub async fn turn_away(gateway: &Gateway, mut stream: Stream, refusal: &Refusal) {
+    if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+        // It would take more than this to be understood.
+        return;
+    }
+    let (status, mut out) = (refusal.status(), Vec::new());
+    let page = gateway.settings().error_pages.page(status);
+    response::write_refusal(&mut out, status, &refusal.lines(), error_page::CONTENT_TYPE, &page);
+    let write = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &out));
+    let _ = tokio::time::timeout(PATIENCE, write).await;
+    // Closing with a request unread resets the connection, and the client may lose the answer.
+    let mut request = [0; 4096];
+    let mut request = ReadBuf::new(&mut request);
+    let read = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut request));
+    let _ = read.now_or_never();
+}

@@ -1,0 +1,213 @@
+//! How much the process has to do, and how much is too much.
+//!
+//! A process that takes on more than it has room for dies of it, and with it the requests that it
+//! could have served. So there is a ceiling on everything that takes memory or files for longer than
+//! a moment: connections, requests that are being proxied, and memory itself. What comes above it is
+//! turned away at once with 503, before anything is set aside for it. An IP query takes neither, so
+//! queries on open connections are answered at any load.
+//!
+//! Counts live as long as the process; the ceilings are the configuration's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::client::PerClient;
+use super::system;
+use crate::config::model::{Limits, Most};
+use crate::gateway::shard::Counter;
+
+/// How many files connections take at most by default, in quarters: an idle client takes one, and
+/// one whose request is proxied takes another.
+const QUARTERS: u64 = 3;
+
+/// Files that are no connections: listeners, logs, databases.
+const OWN_FILES: u64 = 64;
+
+/// The most that there may be at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Connections of clients, and requests that are being proxied, together: each takes a file.
+    pub files: usize,
+    /// Connections of clients.
+    pub connections: usize,
+    /// Those of one client.
+    pub connections_per_client: Option<u32>,
+    /// Requests that are being proxied.
+    pub requests: usize,
+    /// Those of one client.
+    pub requests_per_client: Option<u32>,
+    /// Bytes of memory; `None` if nobody knows how much there is.
+    pub memory: Option<u64>,
+    /// How many bits of an IPv6 address make a client.
+    pub ipv6_prefix: u8,
+}
+
+impl Ceilings {
+    /// The configuration's, with what the system allows where it says nothing.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Ceilings::with(limits, system::open_files(), system::memory())
+    }
+
+    fn with(limits: &Limits, open_files: u64, memory: Option<u64>) -> Self {
+        let files = open_files.saturating_sub(OWN_FILES).max(OWN_FILES / 2);
+        let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        let most = |most, auto| match most {
+            Most::Auto => count(auto),
+            Most::Fixed(most) => count(most),
+        };
+        Ceilings {
+            files: count(files),
+            connections: most(limits.max_connections, files / 4 * QUARTERS),
+            connections_per_client: limits.max_connections_per_client,
+            requests: most(limits.max_requests, files / 2),
+            requests_per_client: limits.max_requests_per_client,
+            memory: match limits.max_memory {
+                Most::Auto => memory.map(|memory| memory / 10 * 9),
+                Most::Fixed(bytes) => Some(bytes),
+            },
+            ipv6_prefix: limits.ipv6_prefix,
+        }
+    }
+}
+
+/// What was too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Connections in all.
+    Connections,
+    /// Connections of one client.
+    ClientConnections,
+    /// Requests in all.
+    Requests,
+    /// Requests of one client.
+    ClientRequests,
+    /// Memory.
+    Memory,
+}
+
+impl Reason {
+    /// Every reason, in the order of the discriminants.
+    pub const ALL: [Reason; 5] = [
+        Reason::Connections,
+        Reason::ClientConnections,
+        Reason::Requests,
+        Reason::ClientRequests,
+        Reason::Memory,
+    ];
+}
+
+/// What there is now.
+#[derive(Default)]
+pub struct Load {
+    /// Connections of each client, where they are limited.
+    pub connections: Arc<PerClient>,
+    /// Requests of each client, where they are limited.
+    pub requests: Arc<PerClient>,
+    memory_is_short: AtomicBool,
+    shed: [Counter; Reason::ALL.len()],
+}
+
+impl Load {
+    /// Counts what was turned away.
+    pub fn count(&self, reason: Reason) {
+        self.shed[reason as usize].add(1);
+    }
+
+    /// How much was turned away for this reason.
+    #[must_use]
+    pub fn shed(&self, reason: Reason) -> u64 {
+        self.shed[reason as usize].sum()
+    }
+
+    /// Whether nothing new should be begun for want of memory.
+    #[must_use]
+    pub fn is_memory_short(&self) -> bool {
+        self.memory_is_short.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the memory that the process has. To be called a few times a second.
+    pub fn look_at_memory(&self, ceiling: Option<u64>) {
+        let resident = ceiling.and_then(|_| system::resident());
+        let before = self.is_memory_short();
+        let now = is_short(before, resident, ceiling);
+        if now == before {
+            return;
+        }
+        self.memory_is_short.store(now, Ordering::Relaxed);
+        let mib = |bytes: Option<u64>| bytes.unwrap_or_default() >> 20;
+        let (resident, ceiling) = (mib(resident), mib(ceiling));
+        if now {
+            log::error!(
+                "memory is short: {resident} MiB of {ceiling} MiB; new connections and requests are turned away"
+            );
+        } else {
+            log::warn!("memory is not short any more: {resident} MiB of {ceiling} MiB");
+        }
+    }
+}
+
+/// Above the ceiling memory is short, and stays so until a twentieth of it is free again: or each
+/// request that is turned away would let the next one in.
+fn is_short(before: bool, resident: Option<u64>, ceiling: Option<u64>) -> bool {
+    let (Some(resident), Some(ceiling)) = (resident, ceiling) else {
+        return false;
+    };
+    resident > ceiling || before && resident > ceiling / 20 * 19
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, parse};
+
+    fn ceilings(text: &str, open_files: u64, memory: Option<u64>) -> Ceilings {
+        let config = parse(text, "test", &Overrides::default()).unwrap();
+        Ceilings::with(&config.limits, open_files, memory)
+    }
+
+    #[test]
+    fn by_default_what_the_system_allows_is_the_ceiling() {
+        let found = ceilings("", 65_535, Some(1000));
+        assert_eq!((found.connections, found.requests), (49_101, 32_735));
+        assert_eq!(found.files, 65_471);
+        assert_eq!(found.memory, Some(900));
+        assert_eq!(found.connections_per_client, None);
+        assert_eq!(ceilings("", 64, None).connections, 24);
+        assert_eq!(ceilings("", 64, None).memory, None);
+    }
+
+    #[test]
+    fn what_the_configuration_says_counts() {
+        let text = "[limits]\nmax_connections = 7\nmax_requests = 8\nmax_memory = '1m'\n";
+        let found = ceilings(text, 65_535, Some(1000));
+        assert_eq!((found.connections, found.requests), (7, 8));
+        assert_eq!(found.memory, Some(1 << 20));
+    }
+
+    #[test]
+    fn memory_is_short_until_there_is_some_room_again() {
+        let mut short = false;
+        for (resident, expected) in [
+            (1000, false),
+            (1001, true),
+            (1000, true),
+            (951, true),
+            (950, false),
+            (1000, false),
+        ] {
+            short = is_short(short, Some(resident), Some(1000));
+            assert_eq!(short, expected, "{resident}");
+        }
+        assert!(!is_short(true, None, Some(1000)) && !is_short(true, Some(1), None));
+    }
+
+    #[test]
+    fn a_process_above_its_ceiling_says_so_and_below_it_no_longer() {
+        let load = Load::default();
+        load.look_at_memory(Some(1));
+        assert!(load.is_memory_short());
+        load.look_at_memory(None);
+        assert!(!load.is_memory_short());
+    }
+}

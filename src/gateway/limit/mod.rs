@@ -1,0 +1,224 @@
+//! Who may come, how often, and how many at a time.
+//!
+//! What a configuration demands of requests stands in [`Gate`]s: one for all requests, one for IP
+//! queries, one for each route. A gate is asked with the [`Facts`] of a request and knows no session,
+//! so the query lane and the proxy ask the same one. A gate without demands asks nothing, and what
+//! leads to it computes nothing.
+//!
+//! - [`rate`]: how often, [`store`] its memory;
+//! - [`client`]: how many at a time;
+//! - [`route`]: what holds for the requests of one route;
+//! - [`load`]: how much the process has to do;
+//! - [`refusal`]: what a client is told;
+//! - [`tally`]: what an operator is told.
+
+pub mod client;
+pub mod load;
+pub mod rate;
+pub mod refusal;
+mod route;
+mod store;
+mod system;
+mod tally;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use load::{Ceilings, Load, Reason};
+pub use rate::Rate;
+pub use refusal::Refusal;
+pub use route::RouteGate;
+pub use tally::Tally;
+
+use super::policy::AccessSet;
+use crate::config::Config;
+use crate::config::model::{Verdict, Demands};
+use crate::geo::Place;
+
+/// What is known of a request that somebody wants to refuse.
+#[derive(Clone, Copy)]
+pub struct Facts<'r> {
+    /// Canonical (no IPv4-mapped one).
+    pub client: IpAddr,
+    /// Where the client is.
+    pub place: Option<Place<'r>>,
+    /// The route's name; empty before there is one.
+    pub route: &'r str,
+    /// The first line of a header, by its name in lower case; empty if there is none.
+    pub header: &'r dyn Fn(&str) -> &'r [u8],
+}
+
+/// Everything of a configuration that gates are made of.
+#[derive(Default)]
+pub struct Rules {
+    access: Vec<Arc<AccessSet>>,
+    rates: Vec<Arc<Rate>>,
+}
+
+impl Rules {
+    /// The rules of `config`. What is the same as `before` is taken over, with what it counted.
+    #[must_use]
+    pub fn new(config: &Config, before: Option<&Rules>) -> Self {
+        let access = config.access.iter().map(|set| {
+            let mut known = before.into_iter().flat_map(|before| &before.access);
+            let same = known.find(|known| known.is_for(set));
+            same.map_or_else(|| Arc::new(AccessSet::new(set)), Arc::clone)
+        });
+        let rates = config.rate_limits.iter().map(|rate| {
+            let mut known = before.into_iter().flat_map(|before| &before.rates);
+            let same = known.find(|known| known.is_for(rate));
+            same.map_or_else(|| Arc::new(Rate::new(rate)), Arc::clone)
+        });
+        Rules {
+            access: access.collect(),
+            rates: rates.collect(),
+        }
+    }
+
+    /// The gate that demands this.
+    #[must_use]
+    pub fn gate(&self, demands: &Demands) -> Gate {
+        let access = demands.access.iter().map(|&at| Arc::clone(&self.access[at]));
+        let rates = demands.rate_limits.iter();
+        Gate {
+            access: access.collect(),
+            rates: rates.map(|&at| Arc::clone(&self.rates[at])).collect(),
+        }
+    }
+
+    /// All sets of rules.
+    #[must_use]
+    pub fn access(&self) -> &[Arc<AccessSet>] {
+        &self.access
+    }
+
+    /// All rates.
+    #[must_use]
+    pub fn rates(&self) -> &[Arc<Rate>] {
+        &self.rates
+    }
+}
+
+/// What is demanded of requests at one place.
+#[derive(Default)]
+pub struct Gate {
+    access: Box<[Arc<AccessSet>]>,
+    rates: Box<[Arc<Rate>]>,
+}
+
+impl Gate {
+    /// Whether anything is demanded.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.access.is_empty() && self.rates.is_empty()
+    }
+
+    /// Why a request may not pass, if it may not. Who is denied is not counted by any rate.
+    #[must_use]
+    pub fn refuses(&self, facts: &Facts) -> Option<Refusal> {
+        for set in &self.access {
+            if set.decide(facts.client, facts.place.as_ref()) == Verdict::Allow {
+                continue;
+            }
+            if !set.is_dry_run() {
+                set.denied.count();
+                return Some(Refusal::Denied);
+            }
+            if let Some(times) = set.denied.count_and_tell(Instant::now()) {
+                let (name, client) = (set.name(), facts.client);
+                log::warn!("access {name:?} would deny {client}, {times} requests since it was said last");
+            }
+        }
+        for rate in &self.rates {
+            let Err(wait) = rate.check(facts) else {
+                continue;
+            };
+            if !rate.is_dry_run() {
+                rate.limited.count();
+                let rate = Arc::clone(rate);
+                return Some(Refusal::TooOften { rate, wait });
+            }
+            if let Some(times) = rate.limited.count_and_tell(Instant::now()) {
+                let (name, client) = (rate.name(), facts.client);
+                log::warn!("rate_limit {name:?} would limit {client}, {times} requests since it was said last");
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, parse};
+
+    const TEXT: &str = "
+        [limits]
+        access = ['dry', 'one']
+        rate_limit = 'r'
+        [query]
+        rate_limit = ['r']
+        [[access]]
+        name = 'one'
+        default = 'allow'
+        rules = [{ deny = '10.0.0.1' }]
+        [[access]]
+        name = 'dry'
+        default = 'deny'
+        rules = []
+        dry_run = true
+        [[rate_limit]]
+        name = 'r'
+        rate = '1/h'
+    ";
+
+    fn rules(text: &str, before: Option<&Rules>) -> (Config, Rules) {
+        let config = parse(text, "test", &Overrides::default()).unwrap();
+        let rules = Rules::new(&config, before);
+        (config, rules)
+    }
+
+    /// The status for a client; 0 if it passes.
+    fn status(gate: &Gate, client: &str) -> u16 {
+        let facts = Facts {
+            client: client.parse().unwrap(),
+            place: None,
+            route: "",
+            header: &|_| b"",
+        };
+        gate.refuses(&facts).map_or(0, |refusal| refusal.status())
+    }
+
+    #[test]
+    fn who_is_denied_takes_nothing_of_a_rate() {
+        let (config, rules) = rules(TEXT, None);
+        let gate = rules.gate(&config.limits.demands);
+        assert_eq!((status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")), (403, 0));
+        assert_eq!((status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")), (403, 429));
+        assert_eq!(rules.access()[0].denied.sum(), 2);
+        assert_eq!(rules.access()[1].denied.sum(), 4, "a dry run counts all");
+        assert_eq!(rules.rates()[0].limited.sum(), 1);
+    }
+
+    #[test]
+    fn one_rate_is_one_wherever_it_is_named() {
+        let (config, rules) = rules(TEXT, None);
+        assert_eq!(status(&rules.gate(&config.limits.demands), "10.0.0.2"), 0);
+        assert_eq!(status(&rules.gate(&config.query), "10.0.0.2"), 429);
+        assert!(!rules.gate(&config.query).is_open());
+        assert!(rules.gate(&Demands::default()).is_open());
+    }
+
+    #[test]
+    fn what_a_new_configuration_leaves_as_it_is_goes_on() {
+        let (_, first) = rules(TEXT, None);
+        let text = TEXT.replace("deny = '10.0.0.1'", "deny = '10.0.0.9'");
+        let (config, second) = rules(&text, Some(&first));
+        let gate = first.gate(&config.query);
+        assert_eq!(status(&gate, "10.0.0.2"), 0);
+        assert_eq!(status(&second.gate(&config.query), "10.0.0.2"), 429);
+        let (config, third) = rules(&text.replace("1/h", "2/h"), Some(&second));
+        assert_eq!(status(&third.gate(&config.query), "10.0.0.2"), 0);
+    }
+}

@@ -1,0 +1,108 @@
+//! What holds for the requests of one route.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{OfShared, Shared};
+use super::{Facts, Gate, Refusal, Rules};
+use crate::config::model::RouteLimits;
+use crate::gateway::shard::Counter;
+
+/// What a request has to pass on its route, and what it may take there.
+#[derive(Default)]
+pub struct RouteGate {
+    gate: Gate,
+    /// Requests under way, and how many there may be.
+    room: Option<(Arc<Shared>, usize)>,
+    /// Largest body in bytes.
+    pub max_body_size: Option<u64>,
+    /// How long a request may take in all.
+    pub timeout: Option<Duration>,
+    /// Requests that there was no room for.
+    pub full: Counter,
+}
+
+impl RouteGate {
+    /// The gate of a route. The requests that are under way on the route of this name `before`
+    /// go on being counted.
+    #[must_use]
+    pub fn new(limits: &RouteLimits, rules: &Rules, before: Option<&RouteGate>) -> Self {
+        let room = limits.max_requests.map(|most| {
+            let before = before.and_then(|before| before.room.as_ref());
+            let shared = before.map_or_else(Arc::default, |(shared, _)| Arc::clone(shared));
+            (shared, most as usize)
+        });
+        RouteGate {
+            gate: rules.gate(&limits.demands),
+            room,
+            max_body_size: limits.max_body_size,
+            timeout: limits.timeout,
+            full: Counter::default(),
+        }
+    }
+
+    /// Takes a request, with what it takes of the route's room, to be held as long as it is under way.
+    ///
+    /// # Errors
+    /// Why it is not taken. A request that there is no room for takes nothing of a rate.
+    pub fn take(&self, facts: &Facts) -> Result<Option<OfShared>, Refusal> {
+        let one = match &self.room {
+            None => None,
+            Some((shared, most)) => match shared.take(*most) {
+                Some(one) => Some(one),
+                None => {
+                    self.full.add(1);
+                    return Err(Refusal::Overloaded);
+                }
+            },
+        };
+        match self.gate.refuses(facts) {
+            None => Ok(one),
+            Some(refusal) => Err(refusal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(most: u32, before: Option<&RouteGate>) -> RouteGate {
+        let limits = RouteLimits {
+            max_requests: Some(most),
+            ..RouteLimits::default()
+        };
+        RouteGate::new(&limits, &Rules::default(), before)
+    }
+
+    fn take(gate: &RouteGate) -> Option<OfShared> {
+        let facts = Facts {
+            client: [127, 0, 0, 1].into(),
+            place: None,
+            route: "r",
+            header: &|_| b"",
+        };
+        gate.take(&facts).ok().flatten()
+    }
+
+    #[test]
+    fn a_route_has_room_for_so_many_requests() {
+        let gate = gate(2, None);
+        let (first, second) = (take(&gate), take(&gate));
+        assert!(first.is_some() && second.is_some() && take(&gate).is_none());
+        assert_eq!(gate.full.sum(), 1);
+        drop(first);
+        assert!(take(&gate).is_some());
+    }
+
+    #[test]
+    fn requests_under_way_count_on_after_a_reload() {
+        let first = gate(2, None);
+        let under_way = (take(&first), take(&first));
+        let second = gate(1, Some(&first));
+        drop(first);
+        assert!(take(&second).is_none());
+        drop(under_way);
+        assert!(take(&second).is_some());
+    }
+}

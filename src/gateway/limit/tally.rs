@@ -1,0 +1,78 @@
+//! How often a rule refused somebody, and a line about it now and then.
+//!
+//! Refusals are most frequent when somebody attacks, so counting them must not make the threads wait
+//! for each other, and telling of them must not fill a disk.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::gateway::shard::Counter;
+
+/// How often a rule may say something.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Counts refusals.
+pub struct Tally {
+    count: Counter,
+    since: Instant,
+    /// When the next line is due, in nanoseconds since `since`.
+    due: AtomicU64,
+    /// Refusals since the last line.
+    untold: AtomicU64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally {
+            count: Counter::default(),
+            since: Instant::now(),
+            due: AtomicU64::new(0),
+            untold: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts one.
+    pub fn count(&self) {
+        self.count.add(1);
+    }
+
+    /// Counts one; how many there were since the last line, if it is time for another.
+    pub fn count_and_tell(&self, now: Instant) -> Option<u64> {
+        self.count();
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        let now = now.saturating_duration_since(self.since).as_nanos() as u64;
+        let due = self.due.load(Ordering::Relaxed);
+        let next = now + EVERY.as_nanos() as u64;
+        let is_mine = now >= due
+            && self
+                .due
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        is_mine.then(|| self.untold.swap(0, Ordering::Relaxed))
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.count.sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_a_second_tells_of_all() {
+        let tally = Tally::default();
+        let at = |millis| tally.since + Duration::from_millis(millis);
+        assert_eq!(tally.count_and_tell(at(5)), Some(1));
+        assert_eq!(tally.count_and_tell(at(6)), None);
+        assert_eq!(tally.count_and_tell(at(1004)), None);
+        assert_eq!(tally.count_and_tell(at(1005)), Some(3));
+        assert_eq!(tally.count_and_tell(at(9000)), Some(1));
+        assert_eq!(tally.sum(), 5);
+    }
+}
