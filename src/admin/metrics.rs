@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::gateway::Gateway;
 use crate::gateway::limit::Reason;
-use crate::gateway::metrics::{BOUNDS, Kind, Sums};
+use crate::gateway::metrics::{BOUNDS, Kind, Refused, Sums};
 use crate::gateway::upstream::Pool;
 
 /// `OpenMetrics` text, which Prometheus and its like ask for and read.
@@ -103,6 +103,19 @@ impl Metrics {
             "connections",
             "Connections that were accepted",
             metrics.accepted(),
+        )?;
+        let refusals = Refused::ALL.map(|why| {
+            let reason = match why {
+                Refused::ProxyProtocol => "proxy_protocol",
+                Refused::Handshake => "tls_handshake",
+                Refused::Slow => "slow",
+            };
+            ([("reason", reason.to_owned())], metrics.refusals(why))
+        });
+        out.counters(
+            "connections_refused",
+            "Connections that ended before their first request",
+            refusals.into_iter(),
         )?;
         let open = metrics.open() as u64;
         out.gauge(

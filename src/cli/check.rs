@@ -42,6 +42,10 @@ impl Check {
                 for name in settings.pools().iter().flat_map(|pool| pool.unresolved()) {
                     eprintln!("geogate: {name} cannot be resolved; `geogate run` asks again");
                 }
+                let warnings = settings.tls().map(|tls| tls.warnings());
+                for warning in warnings.unwrap_or_default() {
+                    eprintln!("geogate: {warning}");
+                }
             }
             Err(error) => problems.push(error.to_string()),
         }

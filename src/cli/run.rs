@@ -69,7 +69,7 @@ impl Run {
             if let Some(Err(error)) = pid_file.as_deref().map(write_pid) {
                 log::error!("pid file: {error}");
             }
-            let addresses: Vec<_> = listen.iter().map(SocketAddr::to_string).collect();
+            let addresses: Vec<_> = listen.iter().map(|l| l.address.to_string()).collect();
             log::info!(
                 "listening on {} with {workers} workers after {} ms",
                 addresses.join(", "),

@@ -355,7 +355,7 @@ impl<'d> Item<'d> {
             .ok_or_else(|| format!("{text:?} is not a share from \"0%\" to \"100%\""))
     }
 
-    /// A duration: `"500ms"`, `"5s"`, `"2m"`, `"1h"`, `"1d"`.
+    /// A duration: `"500ms"`, `"5s"`, `"2m"`, `"1h"`, `"1d"`, `"1y"` (365 days).
     pub(super) fn duration(&self) -> Result<Duration, String> {
         let text = self.string()?;
         let (number, unit) = split_unit(text);
@@ -365,6 +365,7 @@ impl<'d> Item<'d> {
             "m" => Some(60_000),
             "h" => Some(3_600_000),
             "d" => Some(86_400_000),
+            "y" => Some(31_536_000_000),
             _ => None,
         };
         let value: Option<u64> = number.parse().ok();

@@ -10,6 +10,7 @@ use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, Result};
 
 use super::client_ip::Origin;
+use super::compression::Encoder;
 use super::drain::Counted;
 use super::failure::{out_of_time, status_error};
 use super::limit::Facts;
@@ -17,6 +18,7 @@ use super::limit::client::{OfClient, OfShared};
 use super::route::{Route, Routed};
 use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn};
 use super::{Gateway, Settings};
+use crate::config::model::Compression;
 use crate::geo::{Database, Place};
 
 /// What is known of one request that the proxy serves.
@@ -52,6 +54,8 @@ pub struct Context {
     pub max_body_size: u64,
     /// When it has to be done; `None` if nobody says so.
     pub deadline: Option<Instant>,
+    /// What the response's body goes through, if it is compressed.
+    pub encoder: Option<Box<Encoder>>,
     _under_way: Counted,
     /// What it takes of its client's share.
     of_client: Option<OfClient>,
@@ -90,6 +94,7 @@ impl Context {
             is_full: false,
             upstream_start: None,
             body_bytes: 0,
+            encoder: None,
             _under_way: gateway.drain.enter(),
             of_client: None,
             of_route: None,
@@ -161,6 +166,13 @@ impl Context {
     pub fn route(&self) -> Option<&Route> {
         let (routes, routed) = (self.settings.routes.as_ref()?, self.routed.as_ref()?);
         Some(routes.get(routed))
+    }
+
+    /// How the response is compressed, if it may be.
+    pub fn compression(&self) -> Option<&Compression> {
+        let compression = &self.settings.compression;
+        let chosen = self.route().and_then(|route| route.compress);
+        chosen.unwrap_or(compression.enabled).then_some(compression)
     }
 
     /// The peer for the next try of a request, and whether a kept connection to it will do.

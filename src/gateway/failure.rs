@@ -23,6 +23,11 @@ pub fn too_large() -> Box<Error> {
     status_error(413, "the request body is too large")
 }
 
+/// The client is too slow with its request's body.
+pub fn slow_body() -> Box<Error> {
+    status_error(408, "the request body takes too long")
+}
+
 /// The request took longer than it may.
 pub fn out_of_time() -> Box<Error> {
     status_error(504, "the request took too long")

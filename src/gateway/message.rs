@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession as HttpSession;
 use pingora_proxy::Session;
 
-use super::strict;
+use super::context::Context;
+use super::failure::slow_body;
+use super::{hsts, strict};
 
 /// How much of a request, and for how long, is read after an answer that refuses it.
 const LINGER_BYTES: usize = 16 << 20;
@@ -37,7 +40,7 @@ pub async fn read_body(
             .await?;
     }
     let mut length = 0;
-    while let Some(part) = session.as_downstream_mut().read_request_body().await? {
+    while let Some(part) = next_part(session).await? {
         length += part.len() as u64;
         if length > limit {
             return Ok(false);
@@ -45,6 +48,22 @@ pub async fn read_body(
         body.extend(part);
     }
     Ok(true)
+}
+
+/// pingora waits for ever for the body of a stream of HTTP/2. How long it may be drained it knows,
+/// so that is how long a part may take.
+async fn next_part(session: &mut Session) -> Result<Option<Bytes>> {
+    let patience = match session.as_downstream() {
+        http2 @ HttpSession::H2(_) => http2.get_total_drain_timeout(),
+        _ => None,
+    };
+    let read = session.as_downstream_mut().read_request_body();
+    match patience {
+        None => read.await,
+        Some(patience) => tokio::time::timeout(patience, read)
+            .await
+            .unwrap_or_else(|_| Err(slow_body())),
+    }
 }
 
 /// Reads on for a while after an answer that came before the request's end. Closing with unread
@@ -63,8 +82,21 @@ pub async fn linger(session: &mut Session) {
     let _ = tokio::time::timeout(LINGER_TIME, read).await;
 }
 
+/// What was written, if it answers the request: a hint or an invitation to send the body does not.
+pub fn answer_of(written: Option<&ResponseHeader>) -> Option<&ResponseHeader> {
+    written.filter(|response| {
+        !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
+    })
+}
+
 /// Sends a whole response; the body of one to `HEAD` stays here.
-pub async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+pub async fn send(
+    session: &mut Session,
+    ctx: &Context,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    hsts::add(session, &ctx.settings, &mut header)?;
     let empty = body.is_empty() || session.req_header().method == http::Method::HEAD;
     session
         .write_response_header(Box::new(header), empty)

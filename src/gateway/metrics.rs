@@ -25,6 +25,22 @@ impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Query, Kind::Upstream, Kind::Own];
 }
 
+/// Why a connection never came to its first request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It came without a PROXY header, or from somebody who may send none.
+    ProxyProtocol,
+    /// The TLS handshake failed.
+    Handshake,
+    /// It took too long with either.
+    Slow,
+}
+
+impl Refused {
+    /// Every reason, in the order of the discriminants.
+    pub const ALL: [Refused; 3] = [Refused::ProxyProtocol, Refused::Handshake, Refused::Slow];
+}
+
 /// Upper bounds of the histogram of durations, in microseconds; what is longer has a bucket too.
 pub const BOUNDS: [u64; 16] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
@@ -41,6 +57,7 @@ const STATUSES: usize = 500;
 pub struct Metrics {
     parts: [OnceLock<Box<Part>>; SHARDS],
     accepted: AtomicU64,
+    refused: [AtomicU64; Refused::ALL.len()],
     open: AtomicUsize,
 }
 
@@ -74,6 +91,7 @@ impl Default for Metrics {
         Metrics {
             parts: [const { OnceLock::new() }; SHARDS],
             accepted: AtomicU64::new(0),
+            refused: [const { AtomicU64::new(0) }; Refused::ALL.len()],
             open: AtomicUsize::new(0),
         }
     }
@@ -99,6 +117,17 @@ impl Metrics {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
         Open(&self.open)
+    }
+
+    /// Counts a connection that was refused.
+    pub fn refused(&self, why: Refused) {
+        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many connections were refused for this reason.
+    #[must_use]
+    pub fn refusals(&self, why: Refused) -> u64 {
+        self.refused[why as usize].load(Ordering::Relaxed)
     }
 
     /// How many connections were accepted.

@@ -7,25 +7,32 @@
 pub mod access_log;
 mod admission;
 pub mod client_ip;
+mod compression;
 mod context;
 pub mod drain;
 pub mod error_page;
 mod failure;
+mod files;
 pub mod geo_headers;
 mod header_rules;
 mod host;
+mod hsts;
+mod https;
 pub mod lane;
 pub mod limit;
+mod listeners;
 mod message;
 pub mod metrics;
 mod own;
 mod pace;
 pub mod policy;
 pub mod proxy;
+pub mod proxy_protocol;
 mod route;
 mod settings;
 mod shard;
 mod strict;
+pub mod tls;
 pub mod upstream;
 mod variables;
 
@@ -35,8 +42,8 @@ pub use drain::Drain;
 pub use lane::Lane;
 pub use metrics::Metrics;
 pub use proxy::Proxy;
-
 pub use settings::{Settings, SettingsError};
+pub use tls::Tls;
 
 use arc_swap::{ArcSwap, Guard};
 

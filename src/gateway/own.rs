@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 
 use super::context::Context;
 use super::error_page;
+use super::https;
 use super::limit::Refusal;
 use super::message::{Discard, linger, read_body, send};
 use super::variables::View;
@@ -36,11 +37,20 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
         QueryError::BodyTooLarge.into()
     };
     let header = answer_header(&answer)?;
-    send(session, header, Bytes::copy_from_slice(&answer.body)).await?;
+    send(session, ctx, header, Bytes::copy_from_slice(&answer.body)).await?;
     if !whole {
         linger(session).await;
     }
     Ok(())
+}
+
+/// Sends a client to the same place over TLS.
+pub async fn redirect_to_https(session: &mut Session, ctx: &Context, port: u16) -> Result<()> {
+    let host = session.get_header_bytes(header::HOST);
+    match https::location(host, session.req_header().raw_path(), port) {
+        Some(location) => redirect(session, ctx, 308, &location).await,
+        None => answer_with_page(session, ctx, 400).await,
+    }
 }
 
 /// How much of a body is read to keep the connection of a request that is refused.
@@ -58,7 +68,10 @@ pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> 
     }
     let (mut header, body) = if query::is_query(session.req_header().uri.path().as_bytes()) {
         let answer = Answer::from(refusal.to_query());
-        (answer_header(&answer)?, Bytes::from(answer.body.into_owned()))
+        (
+            answer_header(&answer)?,
+            Bytes::from(answer.body.into_owned()),
+        )
     } else {
         let page = ctx.settings.error_pages.page(refusal.status());
         (page_header(refusal.status(), &page)?, page)
@@ -66,7 +79,7 @@ pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> 
     for (name, value) in refusal.lines() {
         header.insert_header(name, value)?;
     }
-    send(session, header, body).await?;
+    send(session, ctx, header, body).await?;
     if !whole {
         linger(session).await;
     }
@@ -122,7 +135,7 @@ pub async fn respond(
 pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
     let (mut header, page) = page(ctx, status)?;
     change_headers(&mut header, session, ctx)?;
-    send(session, header, page).await
+    send(session, ctx, header, page).await
 }
 
 /// Changes the headers of a response as the request's route has it.
@@ -150,7 +163,7 @@ async fn answer(
         session.set_keepalive(None);
     }
     change_headers(&mut header, session, ctx)?;
-    send(session, header, body).await?;
+    send(session, ctx, header, body).await?;
     if !whole {
         linger(session).await;
     }

@@ -3,8 +3,8 @@
 //! The rules are read as nginx reads `allow` and `deny`: the first one that has the client decides,
 //! and if none has it, the default does. A client is known by its network and by its place, so a set
 //! of rules becomes an index for each kind of fact, from the fact to the first rule that names it; the
-//! least of what they give is the first rule of all. Networks lie in the same trie that addresses are located
-//! with: a list of many thousands is one lookup.
+//! least of what they give is the first rule of all. Networks lie in the same trie that addresses are
+//! located with: a list of many thousands is one lookup.
 
 use std::net::IpAddr;
 
@@ -12,8 +12,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use super::limit::Tally;
-use crate::config::model::{Access, Verdict, Clients};
-use crate::config::model::Territory;
+use crate::config::model::{Access, Clients, Territory, Verdict};
 use crate::geo::{Field, Place};
 use crate::tree::{Address, Range, RangeTree};
 
@@ -131,7 +130,10 @@ impl AccessSet {
         let Some(place) = place else {
             return unknown;
         };
-        let facts = self.facts.iter().filter_map(|(field, rules)| rules.get(place.text(*field)));
+        let facts = self
+            .facts
+            .iter()
+            .filter_map(|(field, rules)| rules.get(place.text(*field)));
         let mut territories = self.territories.iter();
         let territory = territories.find(|(territory, _)| territory.contains(place));
         let territory = territory.map_or(NONE, |(_, number)| *number);
@@ -200,8 +202,7 @@ mod tests {
     }
 
     fn set(rules: &str, default: &str) -> AccessSet {
-        let text =
-            format!("[[access]]\nname = 'a'\ndefault = '{default}'\nrules = [{rules}]\n");
+        let text = format!("[[access]]\nname = 'a'\ndefault = '{default}'\nrules = [{rules}]\n");
         let config = parse(&text, "test", &Overrides::default()).unwrap();
         AccessSet::new(&config.access[0])
     }
@@ -249,24 +250,69 @@ mod tests {
     fn the_default_is_for_who_has_no_rule() {
         check("", "allow", &["1.0.0.1", "::1"], &[]);
         check("", "deny", &[], &["1.0.0.1", "::1"]);
-        check("{ allow = '2001:db8::/32' }", "deny", &["2001:db8::1"], &["1.0.0.1", "::1"]);
-        check("{ deny = '0.0.0.0/0' }", "allow", &["::1"], &["1.0.0.1", "255.255.255.255"]);
+        check(
+            "{ allow = '2001:db8::/32' }",
+            "deny",
+            &["2001:db8::1"],
+            &["1.0.0.1", "::1"],
+        );
+        check(
+            "{ deny = '0.0.0.0/0' }",
+            "allow",
+            &["::1"],
+            &["1.0.0.1", "255.255.255.255"],
+        );
     }
 
     #[test]
     fn places_are_countries_regions_and_networks_of_operators() {
-        check("{ allow = 'country:cn' }", "deny", &["1.0.0.1"], &["1.0.1.1", "9.9.9.9"]);
-        check("{ deny = 'region:福建' }", "allow", &["1.0.1.1"], &["1.0.0.1"]);
-        check("{ deny = 'region:350000' }", "allow", &["1.0.1.1"], &["1.0.0.1"]);
-        check("{ deny = 'region:US-CA' }", "allow", &["1.0.0.1"], &["1.0.1.1"]);
-        check("{ deny = 'region:California' }", "allow", &["1.0.0.1"], &["1.0.1.1"]);
-        check("{ deny = 'asn:4134' }", "allow", &["1.0.1.1", "9.9.9.9"], &["1.0.0.1"]);
+        check(
+            "{ allow = 'country:cn' }",
+            "deny",
+            &["1.0.0.1"],
+            &["1.0.1.1", "9.9.9.9"],
+        );
+        check(
+            "{ deny = 'region:福建' }",
+            "allow",
+            &["1.0.1.1"],
+            &["1.0.0.1"],
+        );
+        check(
+            "{ deny = 'region:350000' }",
+            "allow",
+            &["1.0.1.1"],
+            &["1.0.0.1"],
+        );
+        check(
+            "{ deny = 'region:US-CA' }",
+            "allow",
+            &["1.0.0.1"],
+            &["1.0.1.1"],
+        );
+        check(
+            "{ deny = 'region:California' }",
+            "allow",
+            &["1.0.0.1"],
+            &["1.0.1.1"],
+        );
+        check(
+            "{ deny = 'asn:4134' }",
+            "allow",
+            &["1.0.1.1", "9.9.9.9"],
+            &["1.0.0.1"],
+        );
     }
 
     #[test]
     fn unknown_is_who_has_no_country() {
         let both = ["1.0.2.1", "9.9.9.9"];
-        check("{ deny = 'country:unknown' }", "allow", &["1.0.0.1", "1.0.1.1"], &both);
+        check(
+            "{ deny = 'country:unknown' }",
+            "allow",
+            &["1.0.0.1", "1.0.1.1"],
+            &both,
+        );
         check("{ allow = 'country:unknown' }", "deny", &both, &["1.0.0.1"]);
     }
 

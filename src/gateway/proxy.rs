@@ -16,10 +16,13 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
+use super::compression;
 use super::context::{Context, Refresh};
 use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
-use super::message::linger;
+use super::hsts::{self, is_over_tls};
+use super::https::is_challenge;
+use super::message::{answer_of, linger};
 use super::metrics::Kind;
 use super::variables::View;
 use super::{Gateway, Settings, lane, own, route, strict};
@@ -66,6 +69,7 @@ impl ProxyHttp for Proxy {
             return Err(status_error(status, "a request that is not well formed"));
         }
         let is_websocket = strict::settle(session.req_header_mut());
+        name_host(session)?;
         self.set_connection_limits(session, &ctx.settings, is_websocket);
         locate(session, ctx)
     }
@@ -73,6 +77,10 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         if let Some(refusal) = self.refuses_request(session, ctx) {
             own::refuse(session, ctx, &refusal).await?;
+            return Ok(true);
+        }
+        if let Some(port) = redirect_port(session, &ctx.settings) {
+            own::redirect_to_https(session, ctx, port).await?;
             return Ok(true);
         }
         if query::is_query(session.req_header().uri.path().as_bytes()) {
@@ -184,6 +192,7 @@ impl ProxyHttp for Proxy {
         upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        hsts::add(session, &ctx.settings, upstream_response)?;
         if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             lane::begin_tunnel(session);
         }
@@ -195,8 +204,15 @@ impl ProxyHttp for Proxy {
         if self.drain.is_draining() {
             session.set_keepalive(None);
         }
-        if !upstream_response.status.is_informational() {
-            own::change_headers(upstream_response, session, ctx)?;
+        if upstream_response.status.is_informational() {
+            return Ok(());
+        }
+        if session.req_header().version == http::Version::HTTP_10 {
+            without_chunks(session, upstream_response);
+        }
+        own::change_headers(upstream_response, session, ctx)?;
+        if let Some(config) = ctx.compression() {
+            ctx.encoder = compression::begin(config, session.req_header(), upstream_response)?;
         }
         Ok(())
     }
@@ -204,14 +220,32 @@ impl ProxyHttp for Proxy {
     fn response_body_filter(
         &self,
         session: &mut Session,
-        _body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         if !session.was_upgraded() {
             ctx.still_in_time()?;
         }
+        if let Some(encoder) = &mut ctx.encoder {
+            let piece = body.take().unwrap_or_default();
+            *body = Some(encoder.encode(&piece, end_of_stream)?);
+        }
         Ok(None)
+    }
+
+    /// Trailers have no place behind a body that was compressed: the rest of it is sent instead.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        let rest = ctx
+            .encoder
+            .as_mut()
+            .map(|encoder| encoder.encode(b"", true));
+        rest.transpose()
     }
 
     /// Nothing was sent yet, so any request may go to another peer.
@@ -251,7 +285,7 @@ impl ProxyHttp for Proxy {
             error.set_retry(true);
             return error;
         }
-        let unanswered = session.as_downstream().response_written().is_none();
+        let unanswered = answer_of(session.as_downstream().response_written()).is_none();
         let is_stale = client_reused && unanswered && !is_timeout(&error);
         let retry = match error.esource() {
             ErrorSource::Upstream if is_stale && ctx.refresh == Refresh::Unused => {
@@ -275,7 +309,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> FailToProxy {
         let status = status_of(error);
-        if status != CLIENT_LEFT && session.response_written().is_none() {
+        if status != CLIENT_LEFT && answer_of(session.response_written()).is_none() {
             session.set_keepalive(None);
             if let Err(error) = own::send_page(session, ctx, status).await {
                 log::debug!("the client left before its error page: {error}");
@@ -335,7 +369,7 @@ impl Proxy {
         // A connection without an address has nothing that could be logged of it.
         let Some(origin) = &ctx.origin else { return };
         let request = session.req_header();
-        let written = session.response_written();
+        let written = answer_of(session.response_written());
         let status = written.map(|response| response.status.as_u16());
         let header = |name| {
             request
@@ -377,7 +411,7 @@ impl Proxy {
 /// answer, twice does no more than once, and all of it is still here.
 fn may_repeat(session: &mut Session) -> bool {
     let downstream = session.as_downstream();
-    downstream.response_written().is_none()
+    answer_of(downstream.response_written()).is_none()
         && downstream.req_header().method.is_idempotent()
         && !downstream.retry_buffer_truncated()
 }
@@ -400,11 +434,41 @@ fn may_keep(request: &RequestHeader) -> bool {
     request.version != http::Version::HTTP_10 || asks
 }
 
+/// A client of HTTP/1.0 knows no chunks. If there is no length either, its connection tells the end.
+fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
+    response.remove_header(&header::TRANSFER_ENCODING);
+    if !response.headers.contains_key(header::CONTENT_LENGTH) {
+        session.set_keepalive(None);
+    }
+}
+
 pub(super) fn scheme(session: &Session) -> Scheme {
-    let tls = session
-        .digest()
-        .is_some_and(|digest| digest.ssl_digest.is_some());
-    if tls { Scheme::Https } else { Scheme::Http }
+    if is_over_tls(session) {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
+}
+
+/// HTTP/2 names the host in the target, and everything from here on reads it in `Host`. That the
+/// two agree, if both are there, pingora has seen to (RFC 9113, 8.3.1).
+fn name_host(session: &mut Session) -> Result<()> {
+    let request = session.req_header();
+    if request.version != http::Version::HTTP_2 || request.headers.contains_key(header::HOST) {
+        return Ok(());
+    }
+    let Some(authority) = request.uri.authority().cloned() else {
+        return Ok(());
+    };
+    let request = session.req_header_mut();
+    request.insert_header(header::HOST, authority.as_str())
+}
+
+/// The port that a request is sent to if it is to come again with TLS.
+fn redirect_port(session: &Session, settings: &Settings) -> Option<u16> {
+    let local = || session.server_addr()?.as_inet().copied();
+    let port = settings.listeners.redirect(local)?;
+    (!is_challenge(session.req_header().raw_path())).then_some(port)
 }
 
 /// Whether the client speaks TLS, to us or to a trusted proxy.

@@ -7,18 +7,25 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::access_log::AccessLog;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
 use super::limit::{Ceilings, Gate, RouteGate, Rules};
+use super::listeners::Listeners;
 use super::route::{Route, Routes};
+use super::tls::{Tls, TlsError};
 use super::upstream::{Pool, Transport, TransportError};
 use crate::config::Config;
-use crate::config::model::{self, Client, ClientIp, Protocol, Upstream};
+use crate::config::model::{self, Client, ClientIp, Compression, Http2, Protocol, Upstream};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
+    /// A certificate, a key or the authorities of clients cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The access log cannot be opened.
     #[error("access log: {}: {error}", target.display())]
     AccessLog {
@@ -44,6 +51,9 @@ pub enum SettingsError {
 
 /// Everything that a configuration says about requests, ready to be used.
 pub struct Settings {
+    pub(super) listeners: Listeners,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) http2: Http2,
     pub(super) client: Client,
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
@@ -61,11 +71,13 @@ pub struct Settings {
     /// What an IP query has to pass besides.
     pub(super) query_gate: Gate,
     rules: Rules,
+    pub(super) compression: Compression,
 }
 
 impl Settings {
     /// The settings of `config`. Pools, rules and the log are taken over from `before` if they are the
-    /// same; pools that have changed know what was known of their peers.
+    /// same, and listeners in any case: they stay what they were opened as. Pools that have changed know
+    /// what was known of their peers.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -86,6 +98,11 @@ impl Settings {
             file: config.error_page.clone().unwrap_or_default(),
             error,
         })?;
+        let listeners = before.map_or_else(
+            || Listeners::new(&config.server.listen),
+            |before| before.listeners.clone(),
+        );
+        let tls_before = before.and_then(|before| before.tls.as_ref());
         let rules = Rules::new(config, before.map(|before| &before.rules));
         let gate = |route: &model::Route| {
             let mut known = before.into_iter().flat_map(Settings::routes);
@@ -96,6 +113,9 @@ impl Settings {
         let pools = config.upstreams.iter().map(pool);
         let pools = pools.collect::<Result<Vec<_>, TransportError>>()?;
         Ok(Settings {
+            listeners,
+            tls: tls(config, tls_before)?,
+            http2: config.http2.clone(),
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
@@ -108,7 +128,26 @@ impl Settings {
             gate: rules.gate(&config.limits.demands),
             query_gate: rules.gate(&config.query),
             rules,
+            compression: config.compression.clone(),
         })
+    }
+
+    /// What every answer over TLS carries, if anything.
+    #[must_use]
+    pub fn hsts(&self) -> Option<&HeaderValue> {
+        self.tls.as_ref()?.hsts()
+    }
+
+    /// As [`Settings::hsts`], a line of an answer that is written by hand.
+    pub(super) fn hsts_line(&self, is_tls: bool) -> Option<(&'static str, String)> {
+        let value = self.hsts().filter(|_| is_tls)?.to_str().ok()?;
+        Some(("Strict-Transport-Security", value.to_owned()))
+    }
+
+    /// TLS with clients, if it is spoken.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// The upstreams that requests go to, in the order of the configuration.
@@ -158,4 +197,16 @@ fn access_log(
         },
         error,
     })
+}
+
+/// The files are read in any case: they may be others by now. Listeners that are there go on
+/// speaking TLS even if a new configuration has none.
+fn tls(config: &Config, before: Option<&Arc<Tls>>) -> Result<Option<Arc<Tls>>, TlsError> {
+    match &config.tls {
+        Some(config) => Ok(Some(Arc::new(Tls::load(
+            config,
+            before.map(AsRef::as_ref),
+        )?))),
+        None => Ok(before.cloned()),
+    }
 }

@@ -4,12 +4,14 @@
 //! [`Server::run`] serves until a stop is asked for.
 
 mod allocator;
+mod certificates;
 mod database;
 mod error_log;
 mod listen;
 mod memory;
 mod reload;
 mod stop;
+mod watch;
 
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -111,11 +113,11 @@ impl Server {
         }
         raise_open_files(config.server.max_open_files);
         let drain = Arc::new(Drain::default());
-        let gateway = Gateway::new(
-            Settings::new(&config, None)?,
-            Arc::clone(&database),
-            Arc::clone(&drain),
-        );
+        let settings = Settings::new(&config, None)?;
+        if let Some(tls) = settings.tls() {
+            tls.warn();
+        }
+        let gateway = Gateway::new(settings, Arc::clone(&database), Arc::clone(&drain));
         Ok(Server {
             config,
             load: None,
@@ -213,8 +215,8 @@ fn load_apart(config: &Config) -> Result<Database, ServerError> {
 
 /// Every address that is listened on.
 fn listeners(config: &Config) -> Vec<SocketAddr> {
-    let admin = config.admin.listen.iter();
-    config.server.listen.iter().chain(admin).copied().collect()
+    let server = config.server.listen.iter().map(|listener| listener.address);
+    server.chain(config.admin.listen.iter().copied()).collect()
 }
 
 /// Waits until the listeners are closed and the requests under way are done. Connections that were
@@ -275,9 +277,11 @@ fn pingora_server(
     let admin = Admin::new(Arc::clone(&gateway), Box::new(reload));
     let lane = Lane::new(gateway, &server.configuration);
     let mut service = Service::new("gateway".to_owned(), lane);
-    for address in &config.server.listen {
+    for listener in &config.server.listen {
+        let address = &listener.address;
         // The lane reads and writes whole messages, and pingora's proxy has buffers of its own:
-        // another pair on each connection would only take memory.
+        // another pair on each connection would only take memory. It shakes hands itself, too:
+        // pingora would log every failure as an error of ours.
         let listener = ListenerConfig::tcp(address.to_string())
             .l4_buffer(L4BufferSettings::unbuffered())
             .tcp_socket_options(listen::socket_options(address));

@@ -1,4 +1,4 @@
-//! The next configuration and the next database, while the ones before serve.
+//! The next configuration, the next database and the next certificates, while the ones before serve.
 //!
 //! One thread does all of it, one thing after the other, so that nothing is ever half of one and
 //! half of another. A configuration is read and checked as a whole, with the files that it names and
@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use super::DatabaseError;
 use super::database::{Event as DatabaseEvent, Followed, Tell};
+use super::{DatabaseError, certificates};
 use crate::admin::Reload;
 use crate::config::{Config, ConfigError};
 use crate::gateway::{Gateway, Settings, SettingsError};
@@ -56,6 +56,8 @@ enum Event {
     Database(DatabaseEvent),
     /// The server is gone.
     Ended,
+    /// Something happened where certificates are.
+    Certificates,
 }
 
 /// Asks for a reload.
@@ -113,9 +115,12 @@ pub fn start(
 ) -> Result<(ReloadHandle, EndsReloading), ReloadError> {
     let (events, heard) = channel();
     let handle = ReloadHandle(events.clone());
+    let changes = events.clone();
     let tell: Tell = Arc::new(move |event| events.send(Event::Database(event)).is_ok());
     let databases = Followed::new(config.databases.clone(), config.geo.clone(), live, tell);
     let work = Work {
+        certificates: follow_certificates(&gateway.settings(), &changes),
+        changes,
         databases: databases.map_err(ReloadError::Thread)?,
         config,
         load,
@@ -147,6 +152,9 @@ struct Work {
     load: Option<LoadConfig>,
     gateway: Arc<Gateway>,
     databases: Followed,
+    certificates: certificates::Followed,
+    /// For who looks at certificates.
+    changes: Sender<Event>,
     /// Settings that requests under way may still have. What they hold is freed here, and not by the
     /// worker that lets go of them last.
     replaced: Vec<Arc<Settings>>,
@@ -185,6 +193,13 @@ impl Work {
                     }
                 }
                 Event::Ended => return,
+                Event::Certificates => {
+                    if self.certificates.have_changed() {
+                        let is_change = |event: &Event| matches!(event, Event::Certificates);
+                        next = self.certificates.wait_for_quiet(events, is_change);
+                        self.read_certificates();
+                    }
+                }
                 Event::Database(DatabaseEvent::Fetched(fetched)) => {
                     report_database(self.databases.take(fetched));
                 }
@@ -199,8 +214,16 @@ impl Work {
         events.recv_timeout(SWEEP)
     }
 
+    fn read_certificates(&mut self) {
+        let tls = self.gateway.settings().tls().cloned();
+        if let Some(tls) = tls {
+            self.certificates.read_again(&tls);
+        }
+    }
+
     fn reload(&mut self) -> Outcome {
         let Some(load) = &self.load else {
+            self.read_certificates();
             self.databases.refresh()?;
             return Ok(Vec::new());
         };
@@ -214,9 +237,22 @@ impl Work {
             let followed = self.databases.follow(sources, geo, database);
             followed.map_err(ReloadError::Thread)?;
         }
+        self.certificates = follow_certificates(&settings, &self.changes);
+        if let Some(tls) = settings.tls() {
+            tls.warn();
+        }
         self.replaced.push(self.gateway.replace_settings(settings));
         Ok(fixed_differences(&self.config, &config))
     }
+}
+
+/// What happens where they are comes to the thread as everything else.
+fn follow_certificates(settings: &Settings, changes: &Sender<Event>) -> certificates::Followed {
+    let changes = changes.clone();
+    certificates::Followed::new(settings, move || {
+        // Nobody listens any more when the server is on its way out.
+        let _ = changes.send(Event::Certificates);
+    })
 }
 
 /// The keys in which a configuration differs that a running process cannot follow.

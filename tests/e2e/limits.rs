@@ -16,7 +16,9 @@ fn from(ip: &str) -> String {
 /// Asks as a client of this address, a query and a page through either door.
 fn statuses(client: &mut Client, ip: &str) -> Vec<u16> {
     let targets = [QUERY, "/page"];
-    let requests = targets.iter().flat_map(|target| DOORS.map(|door| (*target, door)));
+    let requests = targets
+        .iter()
+        .flat_map(|target| DOORS.map(|door| (*target, door)));
     let ask = |(target, door)| client.get(target, &format!("{}{door}", from(ip))).status;
     requests.map(ask).collect()
 }
@@ -54,7 +56,10 @@ fn rules_hold_for_queries_and_pages_through_every_door() {
     let reached = origin.requests().len();
     assert_eq!(reached, 6, "two pages for each of three clients");
     let log = gateway.stop();
-    assert_eq!(log.iter().filter(|line| line.contains("\" 403 ")).count(), 15);
+    assert_eq!(
+        log.iter().filter(|line| line.contains("\" 403 ")).count(),
+        15
+    );
 }
 
 #[test]
@@ -62,7 +67,10 @@ fn rules_of_queries_hold_for_queries_only() {
     let origin = Origin::start();
     let rules = "[query]\naccess = 'a'\n[[access]]\nname = 'a'\ndefault = 'deny'\nrules = []\n";
     let gateway = Gateway::with_peers(&[origin.address], "", rules);
-    assert_eq!(statuses(&mut gateway.client(), "1.0.0.1"), [403, 403, 200, 200]);
+    assert_eq!(
+        statuses(&mut gateway.client(), "1.0.0.1"),
+        [403, 403, 200, 200]
+    );
 }
 
 #[test]
@@ -82,7 +90,11 @@ fn a_dry_run_denies_nobody_and_counts() {
         "geogate_access_denied_total{access=\"a\",dry_run=\"true\"} 4",
         "geogate_rate_limited_total{rate_limit=\"r\",dry_run=\"true\"} 3",
     ] {
-        assert!(metrics.text().contains(line), "{line} is not in {}", metrics.text());
+        assert!(
+            metrics.text().contains(line),
+            "{line} is not in {}",
+            metrics.text()
+        );
     }
 }
 
@@ -97,7 +109,12 @@ fn who_comes_too_often_is_told_when_to_come_again() {
     assert_eq!(statuses(&mut client, "2001:db8::2"), [429; 4]);
     assert_eq!(statuses(&mut gateway.client(), "2001:db8::3"), [429; 4]);
     assert_eq!(statuses(&mut client, "2001:db8:0:1::1"), [200; 4]);
-    for (target, door) in [(QUERY, ""), (QUERY, DOORS[1]), ("/page", ""), ("/page", DOORS[1])] {
+    for (target, door) in [
+        (QUERY, ""),
+        (QUERY, DOORS[1]),
+        ("/page", ""),
+        ("/page", DOORS[1]),
+    ] {
         let refused = client.get(target, &format!("{}{door}", from("2001:db8::1")));
         let wait = refused.header("retry-after").unwrap();
         assert!((1..=900).contains(&wait.parse::<u32>().unwrap()), "{wait}");
@@ -116,13 +133,19 @@ fn a_refused_request_with_a_body_leaves_the_connection_in_order() {
     let mut client = gateway.client();
     assert_eq!(client.get("/page", "").status, 200);
     for door in DOORS {
-        assert_eq!(client.request("POST", "/page", door, b"0123456789").status, 429);
+        assert_eq!(
+            client.request("POST", "/page", door, b"0123456789").status,
+            429
+        );
         assert_eq!(client.request("HEAD", "/page", door, b"").status, 429);
         assert_eq!(client.request("HEAD", QUERY, door, b"").status, 429);
     }
     // A longer one than anybody wants to read ends it.
     let refused = client.request("POST", "/page", "", &vec![b'x'; 100_000]);
-    assert_eq!((refused.status, refused.header("connection")), (429, Some("close")));
+    assert_eq!(
+        (refused.status, refused.header("connection")),
+        (429, Some("close"))
+    );
     assert!(client.is_closed());
     // And one that waits to be asked for is not asked for.
     let mut client = gateway.client();
@@ -222,7 +245,10 @@ fn a_client_may_have_so_many_requests() {
         let ask = |ip| format!("{}{door}", from(ip));
         let before = origin.requests().len();
         let mut stalled = gateway.client();
-        stalled.send(format!("GET /stall HTTP/1.1\r\nHost: test\r\n{}\r\n", ask("1.0.0.1")));
+        stalled.send(format!(
+            "GET /stall HTTP/1.1\r\nHost: test\r\n{}\r\n",
+            ask("1.0.0.1")
+        ));
         until(|| origin.requests().len() > before);
         let mut client = gateway.client();
         assert_eq!(client.get("/page", &ask("1.0.0.1")).status, 429);
@@ -246,13 +272,20 @@ fn without_memory_nothing_new_is_begun() {
     let origin = Origin::start();
     let admin = Port::reserve();
     // Not even the smallest process has so little.
-    let limit = format!("[admin]\nlisten = ['{}']\n[limits]\nmax_memory = '1k'\n", admin.address);
+    let limit = format!(
+        "[admin]\nlisten = ['{}']\n[limits]\nmax_memory = '1k'\n",
+        admin.address
+    );
     let gateway = Gateway::with_peers(&[origin.address], "", &limit);
     let refused = gateway.client().response();
     assert_eq!(refused.status, 503);
     check_header(&refused, "retry-after", "1");
     let metrics = Client::connect(admin.address).get("/metrics", "");
-    assert!(!metrics.text().contains("geogate_shed_total{reason=\"memory\"} 0"));
+    assert!(
+        !metrics
+            .text()
+            .contains("geogate_shed_total{reason=\"memory\"} 0")
+    );
     assert!(origin.requests().is_empty());
 }
 
@@ -284,7 +317,12 @@ fn rules_and_rates_of_a_route_hold_there_only() {
     for (ip, status) in [("1.0.0.1", 200), ("50.0.0.1", 200), ("1.0.0.2", 429)] {
         assert_eq!(client.get("/limited", &from(ip)).status, status, "{ip}");
     }
-    assert_eq!(client.get("/limited", &format!("{}{}", from("1.0.0.1"), DOORS[1])).status, 429);
+    assert_eq!(
+        client
+            .get("/limited", &format!("{}{}", from("1.0.0.1"), DOORS[1]))
+            .status,
+        429
+    );
     assert_eq!(client.get("/else", "").status, 200);
 }
 
@@ -295,7 +333,9 @@ fn a_route_has_room_for_so_many_requests() {
     for door in DOORS {
         let before = origin.requests().len();
         let mut stalled = gateway.client();
-        stalled.send(format!("GET /limited/stall HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
+        stalled.send(format!(
+            "GET /limited/stall HTTP/1.1\r\nHost: test\r\n{door}\r\n"
+        ));
         until(|| origin.requests().len() > before);
         let mut client = gateway.client();
         let refused = client.get("/limited", door);
@@ -310,7 +350,11 @@ fn a_route_has_room_for_so_many_requests() {
 #[test]
 fn a_route_has_a_body_size_of_its_own() {
     let origin = Origin::start();
-    let gateway = routed(&origin, "max_body_size = 2000", "[client]\nmax_body_size = 1000\n");
+    let gateway = routed(
+        &origin,
+        "max_body_size = 2000",
+        "[client]\nmax_body_size = 1000\n",
+    );
     for (path, size, status) in [
         ("/limited", 2000, 200),
         ("/limited", 2001, 413),
@@ -321,7 +365,9 @@ fn a_route_has_a_body_size_of_its_own() {
         let response = gateway.client().request("POST", path, "", &body);
         assert_eq!(response.status, status, "{path} {size}");
         let mut client = gateway.client();
-        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ));
         client.send(format!("{size:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(size)));
         assert_eq!(client.response().status, status, "{path} {size}, chunked");
     }
@@ -352,6 +398,12 @@ fn what_a_route_names_has_to_be_there() {
                 rate_limit = 'r'\n";
     let error = geogate::config::parse(text, "test", &geogate::config::Overrides::default());
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("route[0].access[0]: no [[access]] is named \"a\" (line 5)"), "{error}");
-    assert!(error.contains("route[0].rate_limit: no [[rate_limit]] is named \"r\" (line 6)"), "{error}");
+    assert!(
+        error.contains("route[0].access[0]: no [[access]] is named \"a\" (line 5)"),
+        "{error}"
+    );
+    assert!(
+        error.contains("route[0].rate_limit: no [[rate_limit]] is named \"r\" (line 6)"),
+        "{error}"
+    );
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::harness::{
-    Client, DOORS, Gateway, Identity, NameServer, Origin, Port, Response, Secure, Speaks,
+    Client, DOORS, Gateway, SelfSigned, NameServer, Origin, Port, Response, Secure, Speaks,
 };
 
 /// Between two looks.
@@ -377,12 +377,12 @@ fn check_secure(
 
 #[test]
 fn a_peer_is_verified_by_its_name_and_authority() {
-    let (own, foreign) = (Identity::of("app.test"), Identity::of("app.test"));
+    let (own, foreign) = (SelfSigned::of("app.test"), SelfSigned::of("app.test"));
     let speaks = Speaks {
         tls: Some(&own),
         ..Speaks::default()
     };
-    let ca = |identity: &Identity| [("ca.pem", identity.certificate())];
+    let ca = |identity: &SelfSigned| [("ca.pem", identity.certificate())];
     let settings = "tls = true\nsni = 'app.test'\nca_file = '{folder}/ca.pem'";
     let answer = "http1 app.test - test GET /path ";
     check_secure(&speaks, settings, &ca(&own), Ok(answer));
@@ -397,7 +397,7 @@ fn a_peer_is_verified_by_its_name_and_authority() {
 
 #[test]
 fn a_client_certificate_is_shown() {
-    let (own, client) = (Identity::of("app.test"), Identity::of("gateway.test"));
+    let (own, client) = (SelfSigned::of("app.test"), SelfSigned::of("gateway.test"));
     let speaks = Speaks {
         tls: Some(&own),
         client: Some(&client),
@@ -422,7 +422,7 @@ fn a_client_certificate_is_shown() {
 
 #[test]
 fn peers_may_speak_http2() {
-    let own = Identity::of("app.test");
+    let own = SelfSigned::of("app.test");
     let plain = Speaks {
         http2: true,
         ..Speaks::default()
@@ -463,7 +463,7 @@ fn requests_share_a_connection_of_http2() {
 
 #[test]
 fn health_checks_speak_as_requests_do() {
-    let own = Identity::of("app.test");
+    let own = SelfSigned::of("app.test");
     for http2 in [false, true] {
         let origin = Secure::start(&Speaks {
             tls: Some(&own),
@@ -519,7 +519,7 @@ fn a_certificate_that_cannot_be_read_is_said_at_the_start() {
         "{said}"
     );
     assert_eq!(
-        check(&Identity::of("a.test").certificate()),
+        check(&SelfSigned::of("a.test").certificate()),
         "geogate: app.invalid:1 cannot be resolved; `geogate run` asks again\n"
     );
 }

@@ -1,25 +1,32 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
 mod client;
+mod compression;
 mod database;
+mod files;
 mod geo_headers;
 mod limit;
+mod listener;
 mod log;
 mod route;
 mod server;
 mod template;
 mod territory;
+mod tls;
 mod upstream;
 mod variable;
 
 use std::path::PathBuf;
 
 pub use client::{Methods, MinRate};
+pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
+pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use limit::{
     Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
 };
+pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
@@ -27,6 +34,7 @@ pub use route::{
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use template::{Part, Template, TemplateError};
 pub use territory::Territory;
+pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use upstream::{
     Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
     Upstream, UpstreamTls,
@@ -38,6 +46,10 @@ pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variab
 pub struct Config {
     /// Listeners, threads, process.
     pub server: Server,
+    /// How TLS is spoken; `None` if it is not.
+    pub tls: Option<Tls>,
+    /// How HTTP/2 is spoken.
+    pub http2: Http2,
     /// How a client may connect and what it may send.
     pub client: Client,
     /// Who is believed about a client's address.
@@ -60,6 +72,8 @@ pub struct Config {
     pub query: Demands,
     /// Which request goes where. Without any, all go to the first upstream, if there is one.
     pub routes: Vec<Route>,
+    /// Which responses are compressed, and how.
+    pub compression: Compression,
     /// Where operators and their monitoring ask.
     pub admin: Admin,
     /// What is logged of each request.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Methods, MinRate};
+use super::{Listener, Methods, MinRate};
 
 /// Listeners, threads, process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// At least one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listener>,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Whether idle workers take over connections of busy ones.
@@ -72,6 +72,12 @@ impl TrustedProxies {
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
         TrustedProxies(networks)
+    }
+
+    /// Whether nobody's word is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether the host is one of them. The address must be canonical (no IPv4-mapped one).

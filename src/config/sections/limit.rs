@@ -1,17 +1,11 @@
-//! `[[access]]`, `[[rate_limit]]`, `[limits]` and `[query]`.
+//! `[[rate_limit]]`, `[limits]`, `[query]`, and what a route says of limits.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
-
-use super::one_of;
+use super::access::access_set;
 use crate::config::document::{Item, Section};
-use crate::config::model::{
-    Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Territory,
-    Verdict,
-};
+use crate::config::model::{Access, Demands, Limits, Most, RateKey, RateLimit, RouteLimits};
 use crate::geo::Codes;
 
 /// How long a burst may take to come back: longer than anybody waits, shorter than the arithmetic
@@ -82,7 +76,7 @@ fn places(
 }
 
 /// A name that can stand in logs, metrics and headers as it is.
-fn name(item: &Item) -> Result<String, String> {
+pub(super) fn name(item: &Item) -> Result<String, String> {
     let text = item.string()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if text.is_empty() || !text.bytes().all(plain) {
@@ -91,85 +85,6 @@ fn name(item: &Item) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
-}
-
-fn access_set(section: &Section, codes: &Codes) -> Access {
-    let rules = section.required("rules", |item| Ok(item.items()));
-    let rules = rules.unwrap_or_default();
-    let verdict = |item: &Item| one_of(item, &[("allow", Verdict::Allow), ("deny", Verdict::Deny)]);
-    let access = Access {
-        name: section.required("name", name).unwrap_or_default(),
-        rules: rules.iter().filter_map(|rule| access_rule(rule, codes)).collect(),
-        default: section.required("default", verdict).unwrap_or(Verdict::Deny),
-        dry_run: section.value("dry_run", false, Item::boolean),
-    };
-    section.refuse_unknown();
-    access
-}
-
-fn access_rule(item: &Item, codes: &Codes) -> Option<AccessRule> {
-    let section = item.section();
-    let (allow, deny) = (section.item("allow"), section.item("deny"));
-    let rule = match (allow, deny) {
-        (Some(list), None) => Some((Verdict::Allow, list)),
-        (None, Some(list)) => Some((Verdict::Deny, list)),
-        _ => {
-            section.note("", "either { allow = [...] } or { deny = [...] } is expected");
-            None
-        }
-    };
-    section.refuse_unknown();
-    let (verdict, list) = rule?;
-    let items = list.one_or_more();
-    let clients = items.iter().filter_map(|item| item.read(|item| clients(item, codes)));
-    Some(AccessRule {
-        verdict,
-        clients: clients.collect(),
-    })
-}
-
-fn clients(item: &Item, codes: &Codes) -> Result<Clients, String> {
-    let text = item.string()?;
-    let unknown = || {
-        format!(
-            "{text:?} is neither a network such as \"192.0.2.0/24\" nor \"country:CN\", \
-             \"country:unknown\", \"region:NAME\" or \"asn:64496\""
-        )
-    };
-    if text == "country:unknown" {
-        return Ok(Clients::UnknownCountry);
-    }
-    if let Some(country) = text.strip_prefix("country:") {
-        let country = Territory::country(country, codes).filter(|_| !country.is_empty());
-        return country.map(Clients::Territory).ok_or_else(unknown);
-    }
-    if let Some(region) = text.strip_prefix("region:") {
-        let region = (!region.is_empty()).then(|| Territory::region(region, codes));
-        return region.map(Clients::Territory).ok_or_else(unknown);
-    }
-    if let Some(asn) = text.strip_prefix("asn:") {
-        let number = asn.strip_prefix("AS").unwrap_or(asn);
-        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        let number = number.parse().ok().filter(|_| digits);
-        return number.map(Clients::Asn).ok_or_else(unknown);
-    }
-    let address = || text.parse().ok().map(|ip: IpAddr| IpNet::from(ip));
-    let network = text.parse::<IpNet>().ok().or_else(address);
-    network.map(canonical).map(Clients::Network).ok_or_else(unknown)
-}
-
-/// A network of IPv4-mapped addresses is the network of IPv4 that it is.
-fn canonical(network: IpNet) -> IpNet {
-    if let IpNet::V6(v6) = network
-        && let (Some(address), Some(length)) = (
-            v6.network().to_ipv4_mapped(),
-            v6.prefix_len().checked_sub(96),
-        )
-        && let Ok(v4) = Ipv4Net::new(address, length)
-    {
-        return IpNet::V4(v4);
-    }
-    network.trunc()
 }
 
 fn rate_limit(section: &Section) -> RateLimit {
@@ -308,47 +223,6 @@ mod tests {
         assert!(error.contains(expected), "{error}");
     }
 
-    #[track_caller]
-    fn check_clients(text: &str, expected: Clients) {
-        let text = format!(
-            "[[access]]\nname = 'a'\ndefault = 'allow'\nrules = [{{ deny = {text:?} }}]\n"
-        );
-        let config = read(&text).unwrap();
-        assert_eq!(config.access[0].rules[0].clients, [expected]);
-    }
-
-    #[test]
-    fn clients_are_networks_or_places() {
-        let network = |text: &str| Clients::Network(text.parse().unwrap());
-        check_clients("192.0.2.0/24", network("192.0.2.0/24"));
-        check_clients("192.0.2.7/24", network("192.0.2.0/24"));
-        check_clients("192.0.2.7", network("192.0.2.7/32"));
-        check_clients("2001:db8::/32", network("2001:db8::/32"));
-        check_clients("::ffff:192.0.2.0/120", network("192.0.2.0/24"));
-        check_clients("::ffff:192.0.2.7", network("192.0.2.7/32"));
-        check_clients("::/0", network("::/0"));
-        let codes = Codes::built_in();
-        let country = Territory::country("CN", &codes).unwrap();
-        check_clients("country:cn", Clients::Territory(country));
-        check_clients("country:unknown", Clients::UnknownCountry);
-        let region = Territory::region("福建", &codes);
-        check_clients("region:CN-FJ", Clients::Territory(region));
-        check_clients("asn:AS64496", Clients::Asn(64496));
-        check_clients("asn:64496", Clients::Asn(64496));
-    }
-
-    #[test]
-    fn what_is_no_client_is_said_with_its_line() {
-        for text in [
-            "", "192.0.2.0/33", "192.0.2", "country:", "country:XX", "region:", "asn:", "asn:+1", "asn:4294967296", "CN",
-        ] {
-            let rules = format!("rules = [\n{{ allow = [{text:?}] }} ]\n");
-            let set = format!("[[access]]\nname = 'a'\ndefault = 'allow'\n{rules}");
-            check_wrong(&set, "access[0].rules[0].allow[0]: ");
-            check_wrong(&set, "(line 5)");
-        }
-    }
-
     #[test]
     fn names_lead_to_what_they_name() {
         let config = read(
@@ -373,18 +247,6 @@ mod tests {
             "[query]\nrate_limit = 'r'\n",
             "query.rate_limit: no [[rate_limit]] is named \"r\" (line 2)",
         );
-    }
-
-    #[test]
-    fn a_set_of_rules_says_all_that_it_has_to() {
-        let set = "[[access]]\nname = 'a'\ndefault = 'deny'\nrules = []\n";
-        check_wrong(&set.replace("default = 'deny'\n", ""), "access[0].default: is missing");
-        check_wrong(&set.replace("rules = []", ""), "access[0].rules: is missing");
-        check_wrong(&set.replace("'a'", "'a b'"), "access[0].name: \"a b\" is no name");
-        check_wrong(&set.replace("'deny'", "'refuse'"), "is not \"allow\" or \"deny\"");
-        check_wrong(&format!("{set}{set}"), "access[1].name: there is another \"a\"");
-        let both = "rules = [{ allow = '::/0', deny = '::/0' }]";
-        check_wrong(&set.replace("rules = []", both), "access[0].rules[0]: either");
     }
 
     #[test]
@@ -415,7 +277,10 @@ mod tests {
         assert_eq!(config.limits.max_connections, Most::Fixed(5));
         assert_eq!(config.limits.max_requests, Most::Auto);
         assert_eq!(config.limits.max_memory, Most::Fixed(2 << 30));
-        check_wrong("[limits]\nmax_connections = 0\n", "limits.max_connections: 0");
+        check_wrong(
+            "[limits]\nmax_connections = 0\n",
+            "limits.max_connections: 0",
+        );
         check_wrong("[limits]\nmax_memory = 0\n", "limits.max_memory: at least");
         check_wrong("[limits]\nmax_requests = 'many'\n", "limits.max_requests: ");
     }

@@ -1,12 +1,16 @@
 //! From the document to the model, one function a section. Every default stands here, and
 //! `conf/geogate.toml` shows the same values; a test holds the two together.
 
+mod access;
+mod compression;
 mod database;
+mod files;
 mod geo_headers;
 mod limit;
 mod log;
 mod route;
 mod server;
+mod tls;
 mod upstream;
 
 use std::path::PathBuf;
@@ -23,6 +27,8 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
     let upstreams = upstream::upstreams(&root, overrides, &problems);
     let config = Config {
         server: server::server(&root.section("server"), overrides),
+        tls: tls::tls(&root.section("tls")),
+        http2: tls::http2(&root.section("http2")),
         client: server::client(&root.section("client")),
         client_ip: server::client_ip(&root.section("client_ip")),
         databases: database::databases(&root, overrides),
@@ -34,11 +40,13 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         query: limit::query(&root.section("query"), &named),
         access: named.access,
         rate_limits: named.rate_limits,
+        compression: compression::compression(&root.section("compression")),
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),
         error_log: log::error_log(&root.section("error_log")),
         error_page: error_page(&root.section("error_page")),
     };
+    server::check_listeners(&root, &config);
     root.refuse_unknown();
     let problems = problems.into_sorted();
     if problems.is_empty() {
@@ -89,7 +97,7 @@ fn one_of<T: Copy>(item: &Item, known: &[(&str, T)]) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::Database;
+    use super::super::model::{Database, Listener};
     use super::super::{BUILT_IN, ConfigError, parse};
     use super::*;
 
@@ -296,7 +304,8 @@ mod tests {
         };
         let text = "[[upstream]]\npeers = ['127.0.0.1:1']\ntries = 2\n[[database]]\nfile = 'y'\n";
         let config = parse(text, "file", &overrides).unwrap();
-        assert_eq!(config.server.listen, overrides.listen);
+        let expected = overrides.listen.iter().copied().map(Listener::plain);
+        assert_eq!(config.server.listen, expected.collect::<Vec<_>>());
         assert_eq!(config.databases, overrides.databases);
         let [upstream] = &config.upstreams[..] else {
             panic!("{:?}", config.upstreams)

@@ -7,8 +7,8 @@ mod matching;
 use std::collections::HashMap;
 
 use self::headers::{changes, conditions};
-use super::limit::{Named, route_limits};
 use self::matching::{captures, host, method, path_pattern};
+use super::limit::{Named, route_limits};
 use crate::config::Overrides;
 use crate::config::document::{Item, Section};
 use crate::config::model::{Captures, RequestVariable, Route, Template, Territory, Upstream};
@@ -119,6 +119,7 @@ impl Reader<'_> {
             }),
             action: self.action(section, &captures),
             limits: route_limits(section, self.limits),
+            compress: section.value("compress", None, |item| item.boolean().map(Some)),
             request_headers: changes(section, "request_headers", &captures),
             response_headers: changes(section, "response_headers", &captures),
             path,

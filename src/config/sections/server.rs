@@ -9,13 +9,14 @@ use super::{one_of, path};
 use crate::config::Overrides;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
-    Admin, Client, ClientIp, ForwardedHeader, Methods, MinRate, Server, TrustedProxies,
+    Admin, Client, ClientIp, Config, ForwardedHeader, Listener, Methods, MinRate, Server, Speaks,
+    TrustedProxies,
 };
 
 pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
     let mut listen = match section.item("listen").map(|item| item.items()) {
-        None => vec![SocketAddr::from(([0, 0, 0, 0], 9000))],
-        Some(items) => addresses(&items),
+        None => vec![Listener::plain(SocketAddr::from(([0, 0, 0, 0], 9000)))],
+        Some(items) => items.iter().filter_map(listener).collect(),
     };
     if section
         .item("listen")
@@ -24,7 +25,12 @@ pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
         section.note("listen", "at least one address is needed");
     }
     if !overrides.listen.is_empty() {
-        listen.clone_from(&overrides.listen);
+        listen = overrides
+            .listen
+            .iter()
+            .copied()
+            .map(Listener::plain)
+            .collect();
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = section.value("workers", cores, |item| match item.string() {
@@ -57,12 +63,60 @@ pub(super) fn admin(section: &Section) -> Admin {
 }
 
 fn addresses(items: &[Item]) -> Vec<SocketAddr> {
-    let read = |item: &Item| {
-        let text = item.string()?;
-        let address = text.parse();
-        address.map_err(|_| format!("{text:?} is not an address with a port, as \"0.0.0.0:9000\""))
+    let read = |item: &Item| item.read(address);
+    items.iter().filter_map(read).collect()
+}
+
+fn address(item: &Item) -> Result<SocketAddr, String> {
+    let text = item.string()?;
+    let address = text.parse();
+    address.map_err(|_| format!("{text:?} is not an address with a port, as \"0.0.0.0:9000\""))
+}
+
+/// `"address:port"`, or `{ address = "address:port", tls = true }` and the like.
+fn listener(item: &Item) -> Option<Listener> {
+    if item.string().is_ok() {
+        return item.read(address).map(Listener::plain);
+    }
+    let section = item.section();
+    let address = section.required("address", address);
+    let tls = section.value("tls", false, Item::boolean);
+    let h2c = section.value("h2c", false, Item::boolean);
+    let redirect = section.value("redirect_to_https", None, |item| match item.boolean() {
+        Ok(redirect) => Ok(redirect.then_some(443)),
+        Err(_) => Ok(Some(item.integer(1, u64::from(u16::MAX))? as u16)),
+    });
+    let proxy_protocol = section.value("proxy_protocol", false, Item::boolean);
+    section.refuse_unknown();
+    let speaks = match (tls, redirect, h2c) {
+        (false, None, h2c) => Speaks::Http { h2c },
+        (true, None, false) => Speaks::Tls,
+        (false, Some(port), false) => Speaks::Redirect { port },
+        _ => {
+            section.note("", "of tls, redirect_to_https and h2c it can have one");
+            return None;
+        }
     };
-    items.iter().filter_map(|item| item.read(read)).collect()
+    Some(Listener {
+        address: address?,
+        speaks,
+        proxy_protocol,
+    })
+}
+
+/// What listeners need of other sections.
+pub(super) fn check_listeners(root: &Section, config: &Config) {
+    let (section, listen) = (root.section("server"), &config.server.listen);
+    let note = |reason: &str| section.note("listen", reason);
+    let certificates = root.section("tls").item("certificates");
+    let none = certificates.is_none_or(|items| items.is_empty_array());
+    if none && listen.iter().any(|l| l.speaks == Speaks::Tls) {
+        note("there is a listener with tls, and tls.certificates has no certificate");
+    }
+    let trusted = &config.client_ip.trusted_proxies;
+    if trusted.is_empty() && listen.iter().any(|l| l.proxy_protocol) {
+        note("proxy_protocol is for client_ip.trusted_proxies only, and there are none");
+    }
 }
 
 pub(super) fn client(section: &Section) -> Client {

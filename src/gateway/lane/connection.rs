@@ -25,6 +25,9 @@ use crate::gateway::{Gateway, error_page};
 use crate::geo::Field;
 use crate::query;
 
+/// How long a client may take to hear that its connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// What comes next on a connection that the lane cannot serve itself any further.
 pub enum Next {
     /// Nothing: it ended.
@@ -74,12 +77,37 @@ pub struct Connection<'g> {
     pace: Pace,
     /// How many requests were served.
     served: u32,
+    /// Whether what is written may wait to be sent, as it does in TLS.
+    is_tls: bool,
+    /// Whether something does.
+    unflushed: bool,
+    /// Whether plain queries are answered here. Where everything is sent elsewhere they are not.
+    answers_queries: bool,
     _open: Open<'g>,
     /// Until the first request is served.
     fresh: Option<Counted>,
     /// When the connection began to wait for what it is waiting for.
     since: Instant,
     state: State,
+}
+
+/// A connection is counted from the moment that it is accepted, whatever comes before its first
+/// request.
+pub struct Arrival<'g> {
+    /// As long as it is open.
+    pub open: Open<'g>,
+    /// Until its first request.
+    pub fresh: Counted,
+}
+
+impl<'g> Arrival<'g> {
+    /// A connection that was just accepted.
+    pub fn new(gateway: &'g Gateway) -> Self {
+        Arrival {
+            open: gateway.metrics.connection(),
+            fresh: gateway.drain.accept(),
+        }
+    }
 }
 
 /// Whether a connection goes on after what is unsent.
@@ -104,10 +132,19 @@ thread_local! {
 }
 
 impl<'g> Connection<'g> {
-    /// A connection that was just accepted.
-    pub fn new(gateway: &'g Gateway, stream: Stream, peer: PeerAddr) -> Self {
+    /// A connection that is ready for its first request.
+    pub fn new(
+        gateway: &'g Gateway,
+        stream: Stream,
+        peer: PeerAddr,
+        arrival: Arrival<'g>,
+        answers_queries: bool,
+    ) -> Self {
         Connection {
             gateway,
+            is_tls: stream.get_ssl_digest().is_some(),
+            unflushed: false,
+            answers_queries,
             stream,
             peer,
             carry: BytesMut::new(),
@@ -115,8 +152,8 @@ impl<'g> Connection<'g> {
             unsent: BytesMut::new(),
             pace: Pace::new(gateway.settings().client.min_response_rate),
             served: 0,
-            _open: gateway.metrics.connection(),
-            fresh: Some(gateway.drain.accept()),
+            _open: arrival.open,
+            fresh: Some(arrival.fresh),
             since: Instant::now(),
             state: State::Open,
         }
@@ -158,6 +195,9 @@ impl<'g> Connection<'g> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
             if !self.unsent.is_empty() && ready!(self.poll_send(cx)).is_err() {
+                return Poll::Ready(Next::End);
+            }
+            if self.unflushed && ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
             match self.state {
@@ -217,6 +257,13 @@ impl<'g> Connection<'g> {
             Poll::Pending => 0,
         };
         self.unsent.extend_from_slice(&output[sent..]);
+        self.unflushed = self.is_tls;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed = false;
         Poll::Ready(Ok(()))
     }
 
@@ -265,7 +312,8 @@ impl<'g> Connection<'g> {
                 Reading::Complete(head) => {
                     at = bytes.len() - rest.len();
                     let behind = &rest[head.length..];
-                    let Some(query) = plain_query(&head, behind) else {
+                    let query = plain_query(&head, behind);
+                    let Some(query) = query.filter(|_| self.answers_queries) else {
                         let Ok(request) = ForProxy::new(&head, behind) else {
                             self.refuse(400, rest, start, out);
                             return bytes.len();
@@ -304,7 +352,8 @@ impl<'g> Connection<'g> {
             None => query::answer(query, &database),
             Some(refusal) => refusal.to_query().into(),
         };
-        let lines = refusal.map_or_else(Vec::new, |refusal| refusal.lines());
+        let mut lines = refusal.map_or_else(Vec::new, |refusal| refusal.lines());
+        lines.extend(settings.hsts_line(self.is_tls));
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";
         response::write(out, &answer, &lines, with_body, keep, now);
@@ -345,9 +394,11 @@ impl<'g> Connection<'g> {
         let gateway = self.gateway;
         let settings = gateway.settings();
         let page = settings.error_pages.page(status);
-        let allow = || ("Allow", settings.client.methods.allow().to_owned());
-        let allow = (status == 405).then(allow);
-        response::write_refusal(out, status, allow.as_slice(), error_page::CONTENT_TYPE, &page);
+        let mut lines: Vec<_> = settings.hsts_line(self.is_tls).into_iter().collect();
+        if status == 405 {
+            lines.push(("Allow", settings.client.methods.allow().to_owned()));
+        }
+        response::write_refusal(out, status, &lines, error_page::CONTENT_TYPE, &page);
         self.state = State::Ending;
         let line = bytes
             .split(|byte| matches!(byte, b'\r' | b'\n'))
@@ -396,9 +447,17 @@ impl<'g> Connection<'g> {
         Poll::Pending
     }
 
+    /// Says that nothing more comes. In clear text the system does that.
+    pub async fn close(mut self) {
+        if self.is_tls {
+            // It fits the socket's buffer, or the client is past hearing.
+            let _ = tokio::time::timeout(GOODBYE, self.stream.shutdown()).await;
+        }
+    }
+
     fn patience(&self) -> Duration {
         let client = &self.gateway.settings().client;
-        if !self.unsent.is_empty() {
+        if !self.unsent.is_empty() || self.unflushed {
             client.write_timeout
         } else if self.served == 0 || !self.carry.is_empty() {
             client.header_timeout
@@ -414,6 +473,7 @@ impl<'g> Connection<'g> {
             self.refuse(408, &carry, self.since, &mut out);
             // It fits the socket's empty buffer, or the client is past hearing.
             let _ = Pin::new(&mut self.stream).poll_write(cx, &out);
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
         }
     }
 }

@@ -11,7 +11,9 @@ mod body;
 mod boundary;
 mod chunks;
 mod connection;
+mod entrance;
 mod head;
+mod http2;
 mod response;
 mod straight;
 mod turn_away;
@@ -27,13 +29,16 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, Session};
+use tokio::time::Instant;
 
 use self::boundary::Boundary;
-use self::connection::{Connection, ForProxy, Next};
+use self::connection::{Arrival, Connection, ForProxy, Next};
+use self::entrance::{Entered, enter};
 use self::straight::Straight;
 use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;
 use super::{Gateway, Proxy};
+use crate::config::model::{Listener, Speaks};
 
 /// The door that every connection comes through.
 pub struct Lane {
@@ -63,13 +68,16 @@ impl ServerApp for Lane {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let peer = stream.get_socket_digest().and_then(|digest| {
-            let address = digest.peer_addr()?.as_inet()?;
-            Some(PeerAddr::new(*address))
-        });
+        let peer = peer_of(&stream)?;
+        let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
+        let special = self.gateway.settings().listeners.find(local);
+        let (lane, shutdown) = (Arc::clone(self), shutdown.clone());
         // A task of its own: the one that we are called in keeps room for a TLS handshake, 9 KiB,
         // for as long as it lives.
-        tokio::spawn(Arc::clone(self).serve(stream, peer?, shutdown.clone()));
+        match special {
+            None => tokio::spawn(lane.serve(stream, peer, shutdown)),
+            Some(listener) => tokio::spawn(lane.let_in(listener, stream, peer, shutdown)),
+        };
         None
     }
 
@@ -80,24 +88,75 @@ impl ServerApp for Lane {
 }
 
 impl Lane {
-    /// Serves a connection to its end.
+    /// Serves a connection of a plain listener to its end.
     async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr, shutdown: ShutdownWatch) {
-        let share = self.gateway.has_room();
-        let _share = match share.and_then(|()| self.gateway.share_of(peer)) {
+        if let Err(refusal) = self.gateway.has_room() {
+            return turn_away(&self.gateway, stream, &refusal).await;
+        }
+        let arrival = Arrival::new(&self.gateway);
+        self.serve_http1(stream, peer, arrival, true, &shutdown)
+            .await;
+    }
+
+    /// Serves a connection of a listener that is not plain to its end.
+    async fn let_in(
+        self: Arc<Self>,
+        listener: Listener,
+        stream: Stream,
+        peer: PeerAddr,
+        shutdown: ShutdownWatch,
+    ) {
+        let gateway = &*self.gateway;
+        if gateway.has_room().is_err() {
+            // To say so would take what there is too little of.
+            return;
+        }
+        let arrival = Arrival::new(gateway);
+        let deadline = Instant::now() + gateway.settings().client.header_timeout;
+        // In boxes of their own, so that only what is going on takes room.
+        let entering = Box::pin(enter(gateway, listener, stream, peer, deadline));
+        let Some(Entered { stream, speaks_h2 }) = entering.await else {
+            return;
+        };
+        // It may be somebody else's than the socket's.
+        let Some(peer) = peer_of(&stream) else { return };
+        if speaks_h2 {
+            let Ok(_share) = gateway.share_of(peer) else {
+                return;
+            };
+            let serving = http2::serve(gateway, &self.proxy, stream, arrival, &shutdown, deadline);
+            Box::pin(serving).await;
+        } else {
+            let queries = !matches!(listener.speaks, Speaks::Redirect { .. });
+            Box::pin(self.serve_http1(stream, peer, arrival, queries, &shutdown)).await;
+        }
+    }
+
+    /// Serves the requests of a connection; plain queries at once, if they are to be.
+    async fn serve_http1<'g>(
+        &'g self,
+        stream: Stream,
+        peer: PeerAddr,
+        arrival: Arrival<'g>,
+        queries: bool,
+        shutdown: &ShutdownWatch,
+    ) {
+        let _share = match self.gateway.share_of(peer) {
             Ok(share) => share,
             Err(refusal) => return turn_away(&self.gateway, stream, &refusal).await,
         };
-        let mut connection = Connection::new(&self.gateway, stream, peer);
+        let mut connection = Connection::new(&self.gateway, stream, peer, arrival, queries);
         let mut timer = std::pin::pin!(tokio::time::sleep(
             self.gateway.settings().client.header_timeout
         ));
         while let Next::Proxy(request) = connection.next(timer.as_mut()).await {
             // In a box of its own, or every idle connection would keep room for a proxied request.
-            match Box::pin(self.hand_over(connection, request, &shutdown)).await {
+            match Box::pin(self.hand_over(connection, request, shutdown)).await {
                 Some(back) => connection = back,
                 None => return,
             }
         }
+        connection.close().await;
     }
 
     /// Lets the proxy serve one request; the connection afterwards, if it can carry another.
@@ -142,4 +201,11 @@ pub(super) fn begin_tunnel(session: &Session) {
 fn boundary(session: &Session) -> Option<&Boundary> {
     let stream = session.as_downstream().stream()?;
     stream.as_any().downcast_ref::<Boundary>()
+}
+
+/// Who is at the other end.
+fn peer_of(stream: &Stream) -> Option<PeerAddr> {
+    let digest = stream.get_socket_digest()?;
+    let address = digest.peer_addr()?.as_inet()?;
+    Some(PeerAddr::new(*address))
 }

@@ -38,13 +38,7 @@ pub fn write(
 }
 
 /// Appends a page for a request that was refused; the connection ends after it.
-pub fn write_refusal(
-    out: &mut Vec<u8>,
-    status: u16,
-    lines: &Lines,
-    media_type: &str,
-    page: &[u8],
-) {
+pub fn write_refusal(out: &mut Vec<u8>, status: u16, lines: &Lines, media_type: &str, page: &[u8]) {
     start(out, status);
     line(out, b"Content-Type", media_type.as_bytes());
     line(

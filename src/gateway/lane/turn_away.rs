@@ -22,9 +22,16 @@ pub async fn turn_away(gateway: &Gateway, mut stream: Stream, refusal: &Refusal)
         return;
     }
     let (status, mut out) = (refusal.status(), Vec::new());
-    let page = gateway.settings().error_pages.page(status);
-    response::write_refusal(&mut out, status, &refusal.lines(), error_page::CONTENT_TYPE, &page);
-    let write = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &out));
+    let settings = gateway.settings();
+    let mut lines = refusal.lines();
+    lines.extend(settings.hsts_line(stream.get_ssl_digest().is_some()));
+    let page = settings.error_pages.page(status);
+    drop(settings);
+    response::write_refusal(&mut out, status, &lines, error_page::CONTENT_TYPE, &page);
+    let write = async {
+        let _ = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &out)).await;
+        poll_fn(|cx| Pin::new(&mut stream).poll_flush(cx)).await
+    };
     let _ = tokio::time::timeout(PATIENCE, write).await;
     // Closing with a request unread resets the connection, and the client may lose the answer.
     let mut request = [0; 4096];

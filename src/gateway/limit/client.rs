@@ -59,13 +59,18 @@ impl PerClient {
 
     fn shard(&self, client: u128) -> MutexGuard<'_, HashMap<u128, u32>> {
         let at = self.seed.hash_one(client) as usize % SHARDS;
-        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[at]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many clients have any.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().unwrap().len())
+            .sum()
     }
 }
 
@@ -169,7 +174,10 @@ mod tests {
     #[test]
     fn ipv6_clients_are_networks() {
         let number = |ip: &str, prefix| network(ip.parse().unwrap(), prefix);
-        assert_eq!(number("2001:db8::1", 64), number("2001:db8::ffff:0:0:1", 64));
+        assert_eq!(
+            number("2001:db8::1", 64),
+            number("2001:db8::ffff:0:0:1", 64)
+        );
         assert_ne!(number("2001:db8::1", 64), number("2001:db8:0:1::1", 64));
         assert_ne!(number("2001:db8::1", 128), number("2001:db8::2", 128));
         assert_ne!(number("1.2.3.4", 64), number("1.2.3.5", 64));

@@ -33,7 +33,7 @@ pub use tally::Tally;
 
 use super::policy::AccessSet;
 use crate::config::Config;
-use crate::config::model::{Verdict, Demands};
+use crate::config::model::{Demands, Verdict};
 use crate::geo::Place;
 
 /// What is known of a request that somebody wants to refuse.
@@ -79,7 +79,10 @@ impl Rules {
     /// The gate that demands this.
     #[must_use]
     pub fn gate(&self, demands: &Demands) -> Gate {
-        let access = demands.access.iter().map(|&at| Arc::clone(&self.access[at]));
+        let access = demands
+            .access
+            .iter()
+            .map(|&at| Arc::clone(&self.access[at]));
         let rates = demands.rate_limits.iter();
         Gate {
             access: access.collect(),
@@ -127,7 +130,9 @@ impl Gate {
             }
             if let Some(times) = set.denied.count_and_tell(Instant::now()) {
                 let (name, client) = (set.name(), facts.client);
-                log::warn!("access {name:?} would deny {client}, {times} requests since it was said last");
+                log::warn!(
+                    "access {name:?} would deny {client}, {times} requests since it was said last"
+                );
             }
         }
         for rate in &self.rates {
@@ -141,7 +146,9 @@ impl Gate {
             }
             if let Some(times) = rate.limited.count_and_tell(Instant::now()) {
                 let (name, client) = (rate.name(), facts.client);
-                log::warn!("rate_limit {name:?} would limit {client}, {times} requests since it was said last");
+                log::warn!(
+                    "rate_limit {name:?} would limit {client}, {times} requests since it was said last"
+                );
             }
         }
         None
@@ -194,8 +201,14 @@ mod tests {
     fn who_is_denied_takes_nothing_of_a_rate() {
         let (config, rules) = rules(TEXT, None);
         let gate = rules.gate(&config.limits.demands);
-        assert_eq!((status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")), (403, 0));
-        assert_eq!((status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")), (403, 429));
+        assert_eq!(
+            (status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")),
+            (403, 0)
+        );
+        assert_eq!(
+            (status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")),
+            (403, 429)
+        );
         assert_eq!(rules.access()[0].denied.sum(), 2);
         assert_eq!(rules.access()[1].denied.sum(), 4, "a dry run counts all");
         assert_eq!(rules.rates()[0].limited.sum(), 1);

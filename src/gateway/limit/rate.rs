@@ -114,7 +114,9 @@ impl<C: Clock> Rate<C> {
         match &self.config.key {
             RateKey::ClientIp => self.client(facts.client),
             RateKey::Country => {
-                let country = facts.place.map_or("", |place| place.text(Field::CountryCode));
+                let country = facts
+                    .place
+                    .map_or("", |place| place.text(Field::CountryCode));
                 Key::Text(country.as_bytes())
             }
             RateKey::Route => Key::Text(facts.route.as_bytes()),
@@ -142,7 +144,10 @@ mod tests {
         let text = format!("[[rate_limit]]\nname = 'r'\n{keys}\n");
         let config = parse(&text, "test", &Overrides::default()).unwrap();
         let clock = FakeRelativeClock::default();
-        (Rate::with_clock(&config.rate_limits[0], clock.clone()), clock)
+        (
+            Rate::with_clock(&config.rate_limits[0], clock.clone()),
+            clock,
+        )
     }
 
     fn facts(client: &str) -> Facts<'static> {

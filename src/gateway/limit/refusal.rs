@@ -102,7 +102,10 @@ mod tests {
             ("RateLimit", "\"per-client\";r=0;t=6"),
         ];
         let lines = refusal.lines();
-        let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         assert_eq!((refusal.status(), lines.as_slice()), (429, &expected[..]));
     }
 

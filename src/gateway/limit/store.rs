@@ -89,7 +89,10 @@ mod tests {
     /// Notes `whole` for a key; what was noted before.
     fn put(store: &Store, key: u64, whole: u64) -> Option<u64> {
         let put = |before: Option<Nanos>| Ok::<_, ()>((before, whole.into()));
-        store.measure_and_replace(&key, put).unwrap().map(Nanos::as_u64)
+        store
+            .measure_and_replace(&key, put)
+            .unwrap()
+            .map(Nanos::as_u64)
     }
 
     #[test]

@@ -12,8 +12,9 @@ use super::condition::Asked;
 use super::{Action, Body, Decision, Routed, Routes, target};
 use crate::gateway::context::Context;
 use crate::gateway::failure::too_large;
-use crate::gateway::own;
 use crate::gateway::variables::{View, path_and_query, split_query};
+use crate::gateway::{files, own};
+use crate::query;
 
 /// Decides what becomes of a request; whether it is answered. One that is not has its upstream.
 pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
@@ -114,6 +115,23 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
             ctx.pool = Some(Arc::clone(pool));
             set_target(&mut ctx.routed, target);
             Ok(false)
+        }
+        Action::Files { files, rewrite } => {
+            let normal = routed.path().or(path(view.target)).unwrap_or(b"/");
+            let named = match rewrite {
+                Some(rewrite) => target::rewritten(rewrite, &view, normal, None),
+                None => Some(normal.to_vec()),
+            };
+            let Some(named) = named else {
+                own::answer_with_page(session, ctx, 400).await?;
+                return Ok(true);
+            };
+            let named = match rewrite {
+                Some(_) => query::normalize(split_query(&named).0).into_owned(),
+                None => named,
+            };
+            files::serve(session, ctx, files, &named).await?;
+            Ok(true)
         }
         Action::Redirect { status, to } => {
             let (status, location) = (*status, target::location(to, &view));

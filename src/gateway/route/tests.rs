@@ -328,6 +328,7 @@ prop_compose! {
             regions: Vec::new(),
             action: ModelAction::Upstream { number: 0, rewrite: None },
             limits: crate::config::model::RouteLimits::default(),
+            compress: None,
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
         }

@@ -4,7 +4,6 @@
 mod acceptance;
 mod fetch;
 mod reload;
-mod watch;
 
 use crate::config::model::{Database as Source, Geo};
 use crate::geo::codes::CodesError;

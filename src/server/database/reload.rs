@@ -5,6 +5,7 @@
 //! first. Whatever is wrong with a new database, the one before serves on, and the log and the
 //! metrics say so.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -12,17 +13,11 @@ use std::time::{Duration, Instant};
 use notify::RecommendedWatcher;
 
 use super::fetch::{Download, FetchError, Fetcher};
-use super::watch::{Files, Fingerprint};
 use super::{DatabaseError, acceptance, load_downloaded};
 use crate::config::model::{Database as Source, Geo, Published};
 use crate::geo::{Database, Live};
 use crate::server::allocator;
-
-/// How long files must have been left alone before they are read: a copy takes many steps.
-const QUIET: Duration = Duration::from_millis(300);
-
-/// Files that are never left alone are read after this long.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::server::watch::{Files, Fingerprint, PATIENCE};
 
 /// The longest wait before a published file is looked for after a start, or again after a failure.
 const SOON: Duration = Duration::from_secs(60);
@@ -75,7 +70,7 @@ impl Followed {
         live: Arc<Live>,
         tell: Tell,
     ) -> std::io::Result<Self> {
-        let files = Files::new(&sources, &geo);
+        let files = files(&sources, &geo);
         let mut followed = Followed {
             known: files.fingerprints(),
             files,
@@ -135,28 +130,13 @@ impl Followed {
         self.files.fingerprints() != self.known
     }
 
-    /// Waits until the files have been left alone for a while; what else was heard meanwhile. Their
-    /// neighbours, a log perhaps, may go on changing.
+    /// As [`Files::wait_for_quiet`].
     pub fn wait_for_quiet<T>(
         &self,
         events: &Receiver<T>,
         is_change: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        let start = Instant::now();
-        let (mut since, mut last) = (start, self.files.fingerprints());
-        while since.elapsed() < QUIET && start.elapsed() < PATIENCE {
-            match events.recv_timeout(QUIET.saturating_sub(since.elapsed())) {
-                Ok(event) if is_change(&event) => {
-                    let now = self.files.fingerprints();
-                    if now != last {
-                        (since, last) = (Instant::now(), now);
-                    }
-                }
-                Ok(event) => return Some(event),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
-            }
-        }
-        None
+        self.files.wait_for_quiet(events, is_change)
     }
 
     /// Somebody wants to have what is new: files that are not what was read last, and what is
@@ -219,7 +199,7 @@ impl Followed {
         geo: Geo,
         database: Database,
     ) -> std::io::Result<()> {
-        self.files = Files::new(&sources, &geo);
+        self.files = files(&sources, &geo);
         self.known = self.files.fingerprints();
         (self.sources, self.geo) = (sources, geo);
         self.was_refused = false;
@@ -283,6 +263,16 @@ fn guarded<T: Send>(
     let result = std::thread::scope(|scope| scope.spawn(load).join());
     allocator::give_back();
     result.unwrap_or(Err(DatabaseError::Panic))
+}
+
+/// All files that a database is read from.
+fn files(sources: &[Source], geo: &Geo) -> Files {
+    let databases = sources.iter().filter_map(Source::file);
+    let mut files: Vec<_> = databases.map(Path::to_owned).collect();
+    if let Some(folder) = &geo.codes {
+        files.extend(crate::geo::codes::FILES.map(|file| folder.join(file)));
+    }
+    Files::new(files)
 }
 
 /// Waits until the last request has let go of a database, so that no worker has to free it.

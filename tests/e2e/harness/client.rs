@@ -1,14 +1,58 @@
 //! A client that sends the bytes it is given and reads one response after the other.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::{read_chunk, read_line};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// Not a measure of anything: a test that hangs fails instead.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Transport>,
+}
+
+enum Transport {
+    Clear(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Transport {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Transport::Clear(socket) => socket,
+            Transport::Tls(session) => session.get_ref(),
+        }
+    }
+}
+
+impl Read for Transport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Clear(socket) => socket.read(buffer),
+            Transport::Tls(session) => session.read(buffer),
+        }
+    }
+}
+
+impl Write for Transport {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Transport::Clear(socket) => socket.write(bytes),
+            Transport::Tls(session) => session.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Transport::Clear(socket) => socket.flush(),
+            Transport::Tls(session) => session.flush(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -21,18 +65,48 @@ pub struct Response {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {
-            stream: BufReader::new(stream),
+            stream: BufReader::new(Transport::Clear(connect(address))),
+        }
+    }
+
+    /// Over TLS, to the host with this name.
+    pub fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> Client {
+        Client::after(connect(address), b"", config, name).unwrap()
+    }
+
+    /// Over TLS after something in clear text; an error if the handshake fails.
+    pub fn after(
+        mut socket: TcpStream,
+        start: &[u8],
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> io::Result<Client> {
+        socket.write_all(start)?;
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut session = ClientConnection::new(Arc::clone(config), name).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut socket)?;
+        }
+        let session = Box::new(StreamOwned::new(session, socket));
+        Ok(Client {
+            stream: BufReader::new(Transport::Tls(session)),
+        })
+    }
+
+    /// What was agreed on with TLS.
+    pub fn session(&self) -> &ClientConnection {
+        match self.stream.get_ref() {
+            Transport::Clear(_) => panic!("there is no TLS"),
+            Transport::Tls(session) => &session.conn,
         }
     }
 
     /// Another handle of the same connection.
     pub fn try_clone(&self) -> Client {
+        let socket = self.stream.get_ref().socket().try_clone().unwrap();
         Client {
-            stream: BufReader::new(self.stream.get_ref().try_clone().unwrap()),
+            stream: BufReader::new(Transport::Clear(socket)),
         }
     }
 
@@ -115,14 +189,29 @@ impl Client {
         }
     }
 
+    /// Reads until the connection ends, well or not.
+    pub fn wait_for_end(&mut self) {
+        while self
+            .stream
+            .read(&mut [0; 64])
+            .is_ok_and(|length| length > 0)
+        {}
+    }
+
+    /// Whether the other end breaks the session off instead of answering.
+    pub fn fails(&mut self) -> bool {
+        self.stream.read(&mut [0]).is_err()
+    }
+
     /// Waits for a byte; whether one came in this time or the other end closed.
     pub fn hears_within(&mut self, time: Duration) -> bool {
-        self.stream.get_ref().set_read_timeout(Some(time)).unwrap();
+        let wait = |client: &Client, time| {
+            let socket = client.stream.get_ref().socket();
+            socket.set_read_timeout(Some(time)).unwrap();
+        };
+        wait(self, time);
         let heard = self.stream.fill_buf().is_ok();
-        self.stream
-            .get_ref()
-            .set_read_timeout(Some(PATIENCE))
-            .unwrap();
+        wait(self, PATIENCE);
         heard
     }
 
@@ -134,30 +223,33 @@ impl Client {
         }
     }
 
+    /// The next chunk of a chunked body; the last one is empty.
+    pub fn chunk(&mut self) -> Vec<u8> {
+        read_chunk(&mut self.stream)
+    }
+
     fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
-            let size = usize::from_str_radix(&self.line(), 16).unwrap();
-            let start = body.len();
-            body.resize(start + size, 0);
-            self.stream.read_exact(&mut body[start..]).unwrap();
-            assert_eq!(self.line(), "");
-            if size == 0 {
+            let chunk = self.chunk();
+            if chunk.is_empty() {
                 return body;
             }
+            body.extend(chunk);
         }
     }
 
     fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        assert!(
-            line.ends_with("\r\n"),
-            "the connection ends within {line:?}"
-        );
-        line.truncate(line.len() - 2);
-        line
+        read_line(&mut self.stream)
     }
+}
+
+/// A socket that fails instead of waiting for ever.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
 }
 
 impl Response {

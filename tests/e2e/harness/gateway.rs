@@ -36,7 +36,8 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts a gateway with this configuration, in which `{folder}` is its own folder. The
-    /// listener, the database and the access log are set, unless it says otherwise.
+    /// listener, the database and the access log are set, unless it says otherwise. One that
+    /// says what its listeners are has `{address}` for the gateway's.
     pub fn start(configuration: &str) -> Gateway {
         Gateway::start_in(configuration, |_| ())
     }
@@ -55,7 +56,9 @@ impl Gateway {
             ("[access_log]", format!("target = '{}'", log.display())),
             ("[server]", "workers = 1\nwork_stealing = true".to_owned()),
         ];
-        let mut text = configuration.replace("{folder}", &folder.path().display().to_string());
+        let mut text = configuration
+            .replace("{folder}", &folder.path().display().to_string())
+            .replace("{address}", &port.address.to_string());
         for (section, setting) in sections {
             let key = setting.split(' ').next().unwrap_or_default();
             let has_key = configuration.contains(&format!("{section}\n{key} ="));
@@ -67,10 +70,14 @@ impl Gateway {
             }
             text = text.replacen(section, &format!("{section}\n{setting}\n"), 1);
         }
+        let listen = match configuration.contains("{address}") {
+            true => Vec::new(),
+            false => vec![port.address],
+        };
         let file = folder.path().join("geogate.toml");
         std::fs::write(&file, text).unwrap();
         let overrides = Overrides {
-            listen: vec![port.address],
+            listen,
             ..Overrides::default()
         };
         let load = move || config::load(Some(&file), &overrides);

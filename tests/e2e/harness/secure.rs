@@ -14,11 +14,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 /// A certificate and its key, signed by itself.
-pub struct Identity(rcgen::CertifiedKey<rcgen::KeyPair>);
+pub struct SelfSigned(rcgen::CertifiedKey<rcgen::KeyPair>);
 
-impl Identity {
-    pub fn of(name: &str) -> Identity {
-        Identity(rcgen::generate_simple_self_signed([name.to_owned()]).unwrap())
+impl SelfSigned {
+    pub fn of(name: &str) -> SelfSigned {
+        SelfSigned(rcgen::generate_simple_self_signed([name.to_owned()]).unwrap())
     }
 
     pub fn certificate(&self) -> String {
@@ -34,9 +34,9 @@ impl Identity {
 #[derive(Default)]
 pub struct Speaks<'i> {
     /// TLS, with this certificate.
-    pub tls: Option<&'i Identity>,
+    pub tls: Option<&'i SelfSigned>,
     /// And only to who shows this one.
-    pub client: Option<&'i Identity>,
+    pub client: Option<&'i SelfSigned>,
     pub http2: bool,
 }
 
@@ -87,12 +87,12 @@ impl Secure {
 }
 
 fn tls_config(speaks: &Speaks) -> Option<Arc<ServerConfig>> {
-    let Identity(own) = speaks.tls?;
+    let SelfSigned(own) = speaks.tls?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     let builder = match speaks.client {
-        Some(Identity(client)) => {
+        Some(SelfSigned(client)) => {
             let mut roots = RootCertStore::empty();
             roots.add(client.cert.der().clone()).unwrap();
             let roots = Arc::new(roots);

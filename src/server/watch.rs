@@ -8,29 +8,27 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-
-use crate::config::model::{Database, Geo};
 
 /// What tells one content of a file from another without reading it: device, inode, size, and when
 /// it was modified (seconds and nanoseconds). `None` for a file that is not there.
 pub type Fingerprint = Option<(u64, u64, u64, i64, i64)>;
 
-/// The files that a database is read from.
+/// How long files must have been left alone before they are read: a copy takes many steps.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Files that are never left alone are read after this long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Files that belong together.
 pub struct Files(Vec<PathBuf>);
 
 impl Files {
-    /// All files of the configuration.
-    pub fn new(databases: &[Database], geo: &Geo) -> Self {
-        let mut files: Vec<_> = databases
-            .iter()
-            .filter_map(|database| database.file().map(Path::to_owned))
-            .collect();
-        let codes = geo.codes.iter();
-        files.extend(
-            codes.flat_map(|folder| crate::geo::codes::FILES.map(|file| folder.join(file))),
-        );
+    /// These files.
+    pub fn new(files: Vec<PathBuf>) -> Self {
         Files(files)
     }
 
@@ -46,6 +44,30 @@ impl Files {
                 *known = fingerprint(file);
             }
         }
+    }
+
+    /// Waits until the files have been left alone for a while; what else was heard meanwhile than
+    /// that something has changed. Their neighbours, a log perhaps, may go on changing.
+    pub fn wait_for_quiet<E>(
+        &self,
+        events: &Receiver<E>,
+        is_change: impl Fn(&E) -> bool,
+    ) -> Option<E> {
+        let start = Instant::now();
+        let (mut since, mut last) = (start, self.fingerprints());
+        while since.elapsed() < QUIET && start.elapsed() < PATIENCE {
+            match events.recv_timeout(QUIET.saturating_sub(since.elapsed())) {
+                Ok(event) if is_change(&event) => {
+                    let now = self.fingerprints();
+                    if now != last {
+                        (since, last) = (Instant::now(), now);
+                    }
+                }
+                Ok(event) => return Some(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        None
     }
 
     /// Calls `changed` whenever something happens in their folders, until what is returned is

@@ -1,0 +1,311 @@
+//! The PROXY protocol: a header before everything else, in which a load balancer that does not speak
+//! HTTP says for whom it connects (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
+//!
+//! Whether a connection has one is never guessed, and who may send one is not decided here: this is
+//! only what the bytes say. Of version 2, what stands behind the addresses is skipped.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Longest header that is read: that of version 2 says its own length, and could say 64 KiB.
+pub const LIMIT: usize = 4096;
+
+/// Longest header of version 1, with its line end.
+const TEXT_LIMIT: usize = 107;
+
+const TEXT: &[u8] = b"PROXY ";
+const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// Length of a header of version 2 up to its addresses.
+const BINARY_START: usize = 16;
+
+/// What the start of a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// The start of a header.
+    Partial,
+    /// A header.
+    Header(Header),
+}
+
+/// A header that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Who connected to the proxy; `None` if it connects for itself, as in a health check, or for
+    /// somebody without an IP address.
+    pub source: Option<SocketAddr>,
+    /// Length in bytes.
+    pub length: usize,
+}
+
+/// Why the start of a connection is no header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// It begins in another way.
+    #[error("it begins without a PROXY header")]
+    None,
+    /// It begins as a header does.
+    #[error("its PROXY header is malformed")]
+    Header,
+    /// It is a header that nobody needs.
+    #[error("its PROXY header is longer than {LIMIT} bytes")]
+    TooLong,
+}
+
+/// Reads the header at the start of `bytes`.
+///
+/// # Errors
+/// If there is none, however it goes on. [`LIMIT`] bytes are never partial.
+pub fn read(bytes: &[u8]) -> Result<Reading, Malformed> {
+    let begins = |signature: &[u8]| bytes.iter().zip(signature).all(|(a, b)| a == b);
+    if begins(TEXT) {
+        read_text(bytes)
+    } else if begins(BINARY) {
+        read_binary(bytes)
+    } else {
+        Err(Malformed::None)
+    }
+}
+
+/// `PROXY TCP4 1.2.3.4 5.6.7.8 1111 80` and a line end.
+fn read_text(bytes: &[u8]) -> Result<Reading, Malformed> {
+    let bytes = &bytes[..bytes.len().min(TEXT_LIMIT)];
+    let Some(length) = memchr::memmem::find(bytes, b"\r\n") else {
+        if bytes.len() == TEXT_LIMIT || memchr::memchr2(b'\n', b'\0', bytes).is_some() {
+            return Err(Malformed::Header);
+        }
+        return Ok(Reading::Partial);
+    };
+    let line = std::str::from_utf8(&bytes[..length]).map_err(|_| Malformed::Header)?;
+    let mut words = line.split(' ').skip(1);
+    let source = match words.next() {
+        // What follows is to be ignored.
+        Some("UNKNOWN") => None,
+        Some(family @ ("TCP4" | "TCP6")) => {
+            let source = text_source(family, words).ok_or(Malformed::Header)?;
+            Some(source)
+        }
+        _ => return Err(Malformed::Header),
+    };
+    Ok(Reading::Header(Header {
+        source,
+        length: length + 2,
+    }))
+}
+
+fn text_source<'w>(family: &str, mut words: impl Iterator<Item = &'w str>) -> Option<SocketAddr> {
+    let (source, destination) = (words.next()?, words.next()?);
+    let (source_port, destination_port) = (port(words.next()?)?, port(words.next()?)?);
+    let address = |text: &str| -> Option<IpAddr> {
+        match family {
+            "TCP4" => text.parse().ok().map(IpAddr::V4),
+            _ => text.parse().ok().map(IpAddr::V6),
+        }
+    };
+    let _ = (address(destination)?, destination_port);
+    let source = SocketAddr::new(address(source)?, source_port);
+    words.next().is_none().then_some(source)
+}
+
+/// Digits and nothing else, without leading zeros.
+fn port(text: &str) -> Option<u16> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok()?;
+    (plain && (text == "0" || !text.starts_with('0'))).then_some(port)
+}
+
+fn read_binary(bytes: &[u8]) -> Result<Reading, Malformed> {
+    let Some(start) = bytes.first_chunk::<BINARY_START>() else {
+        return Ok(Reading::Partial);
+    };
+    let (command, family) = (start[12], start[13]);
+    let length = BINARY_START + usize::from(u16::from_be_bytes([start[14], start[15]]));
+    if length > LIMIT {
+        return Err(Malformed::TooLong);
+    }
+    let Some(addresses) = bytes.get(BINARY_START..length) else {
+        return Ok(Reading::Partial);
+    };
+    let source = match (command, family) {
+        // The proxy connects for itself; the family says nothing then.
+        (0x20, _) => None,
+        // Over TCP, or over UDP: that is how QUIC reaches a proxy.
+        (0x21, 0x11 | 0x12) => {
+            let parts = addresses.first_chunk::<12>().ok_or(Malformed::Header)?;
+            let [a, b, c, d, _, _, _, _, high, low, _, _] = *parts;
+            let address = Ipv4Addr::new(a, b, c, d);
+            Some(SocketAddr::from((address, u16::from_be_bytes([high, low]))))
+        }
+        (0x21, 0x21 | 0x22) => {
+            let parts = addresses.first_chunk::<36>().ok_or(Malformed::Header)?;
+            let address = parts.first_chunk::<16>().ok_or(Malformed::Header)?;
+            let port = u16::from_be_bytes([parts[32], parts[33]]);
+            Some(SocketAddr::from((Ipv6Addr::from(*address), port)))
+        }
+        // Not told, or by a socket of the proxy's own host.
+        (0x21, 0x00 | 0x31 | 0x32) => None,
+        _ => return Err(Malformed::Header),
+    };
+    Ok(Reading::Header(Header { source, length }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The source of a whole header, `-` for none, or a word for what it is otherwise.
+    fn word(bytes: &[u8]) -> String {
+        match read(bytes) {
+            Ok(Reading::Partial) => "partial".to_owned(),
+            Ok(Reading::Header(Header { source, length })) => {
+                assert!(length <= bytes.len() && length <= LIMIT);
+                source.map_or("-".to_owned(), |source| source.to_string())
+            }
+            Err(Malformed::None) => "none".to_owned(),
+            Err(Malformed::Header) => "malformed".to_owned(),
+            Err(Malformed::TooLong) => "too long".to_owned(),
+        }
+    }
+
+    #[track_caller]
+    fn check(bytes: impl AsRef<[u8]>, expected: &str) {
+        let bytes = bytes.as_ref();
+        assert_eq!(
+            word(bytes),
+            expected,
+            "{:?}",
+            bytes.escape_ascii().to_string()
+        );
+    }
+
+    /// A header of version 2 with these addresses.
+    fn binary(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(addresses.len()).unwrap().to_be_bytes();
+        [BINARY, &[command, family], &length, addresses].concat()
+    }
+
+    const V4: [u8; 12] = [1, 2, 3, 4, 10, 0, 0, 1, 0x04, 0x57, 0, 80];
+
+    fn v6() -> Vec<u8> {
+        let source: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        [&source.octets()[..], &[0; 16], &[0x04, 0x57, 0, 80]].concat()
+    }
+
+    #[test]
+    fn text_names_its_source() {
+        check("PROXY TCP4 1.2.3.4 5.6.7.8 1111 80\r\n", "1.2.3.4:1111");
+        check("PROXY TCP4 1.2.3.4 5.6.7.8 0 65535\r\nGET /", "1.2.3.4:0");
+        check(
+            "PROXY TCP6 2001:db8::1 ::1 1111 80\r\n",
+            "[2001:db8::1]:1111",
+        );
+        check("PROXY UNKNOWN\r\n", "-");
+        check("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", "-");
+    }
+
+    #[test]
+    fn text_has_one_form() {
+        for line in [
+            "PROXY ",
+            "PROXY TCP4",
+            "PROXY TCP5 1.2.3.4 5.6.7.8 1 2",
+            "PROXY tcp4 1.2.3.4 5.6.7.8 1 2",
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1",
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2 3",
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2 ",
+            "PROXY TCP4  1.2.3.4 5.6.7.8 1 2",
+            "PROXY TCP4 01.2.3.4 5.6.7.8 1 2",
+            "PROXY TCP4 1.2.3.4 5.6.7 1 2",
+            "PROXY TCP4 1.2.3.4 5.6.7.8 01 2",
+            "PROXY TCP4 1.2.3.4 5.6.7.8 +1 2",
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 65536",
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 -",
+            "PROXY TCP4 ::1 ::1 1 2",
+            "PROXY TCP6 1.2.3.4 5.6.7.8 1 2",
+            "PROXY TCP6 [::1] [::1] 1 2",
+            "PROXY TCP6 fe80::1%eth0 ::1 1 2",
+            "PROXY TCP4\t1.2.3.4 5.6.7.8 1 2",
+            "PROXY UDP4 1.2.3.4 5.6.7.8 1 2",
+            "PROXY \u{e9}",
+        ] {
+            check(format!("{line}\r\n"), "malformed");
+        }
+        check("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n", "malformed");
+        check("PROXY TCP4 \0", "malformed");
+        check(format!("PROXY UNKNOWN {}", "x".repeat(93)), "malformed");
+        check(format!("PROXY UNKNOWN {}\r\n", "x".repeat(91)), "-");
+        check(format!("PROXY UNKNOWN {}\r\n", "x".repeat(92)), "malformed");
+    }
+
+    #[test]
+    fn binary_names_its_source() {
+        check(binary(0x21, 0x11, &V4), "1.2.3.4:1111");
+        check(binary(0x21, 0x12, &V4), "1.2.3.4:1111");
+        check(binary(0x21, 0x21, &v6()), "[2001:db8::1]:1111");
+        let with_more = [&V4[..], &[0x04, 0, 3, 1, 2, 3]].concat();
+        check(binary(0x21, 0x11, &with_more), "1.2.3.4:1111");
+        check(binary(0x20, 0x11, &V4), "-");
+        check(binary(0x20, 0x00, &[]), "-");
+        check(binary(0x21, 0x00, &[]), "-");
+        check(binary(0x21, 0x31, &[0; 216]), "-");
+    }
+
+    #[test]
+    fn binary_has_one_form() {
+        check(binary(0x21, 0x11, &V4[..11]), "malformed");
+        check(binary(0x21, 0x21, &V4), "malformed");
+        check(binary(0x22, 0x11, &V4), "malformed");
+        check(binary(0x11, 0x11, &V4), "malformed");
+        check(binary(0x21, 0x41, &v6()), "malformed");
+        check(binary(0x21, 0x13, &V4), "malformed");
+        check(binary(0x21, 0x11, &[0; LIMIT - 16]), "0.0.0.0:0");
+        check(binary(0x21, 0x11, &[0; LIMIT - 15]), "too long");
+        // Its length is enough to know.
+        check(&binary(0x21, 0x11, &[0; LIMIT - 15])[..16], "too long");
+    }
+
+    #[test]
+    fn a_header_cut_anywhere_is_partial() {
+        let headers = [
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 1111 80\r\n".to_vec(),
+            binary(0x21, 0x11, &V4),
+            binary(0x21, 0x21, &v6()),
+        ];
+        for header in headers {
+            for length in 0..header.len() {
+                check(&header[..length], "partial");
+            }
+        }
+    }
+
+    #[test]
+    fn anything_else_is_none() {
+        for bytes in [
+            "GET / HTTP/1.1\r\n",
+            "PROXX",
+            "\r\n\r\nGET",
+            "\x16\x03\x01",
+            "P\0",
+        ] {
+            check(bytes, "none");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(
+            start in proptest::sample::select(vec![&b""[..], TEXT, b"PROXY TCP4 ", BINARY, b"\r\n\r\n\0\r\nQUIT\n!\x11"]),
+            rest in proptest::collection::vec(proptest::num::u8::ANY, 0..5000),
+        ) {
+            let bytes = [start, &rest].concat();
+            let whole = word(&bytes);
+            proptest::prop_assert!(whole != "partial" || bytes.len() < LIMIT);
+            // More bytes behind a header change nothing.
+            if let Ok(Reading::Header(header)) = read(&bytes) {
+                proptest::prop_assert_eq!(
+                    read(&bytes[..header.length]),
+                    Ok(Reading::Header(header))
+                );
+            }
+        }
+    }
+}

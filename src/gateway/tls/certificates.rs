@@ -1,0 +1,182 @@
+//! Which certificate a client is shown.
+//!
+//! The names that a certificate is for stand in itself, so the configuration does not repeat them.
+//! Where several certificates are for one name, as with keys of two kinds, the first that the
+//! client can check is shown.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{TlsError, read_chain};
+use crate::config::model::Certificate;
+
+type Keys = Vec<Arc<CertifiedKey>>;
+
+/// All certificates with their keys, by their names.
+#[derive(Debug)]
+pub struct Certificates {
+    /// In lower case; `*.example.com` is here as it is written.
+    names: HashMap<String, Keys>,
+    default: Keys,
+    warnings: Vec<String>,
+}
+
+impl Certificates {
+    /// Reads all pairs; the first is the default.
+    pub fn load(pairs: &[Certificate], provider: &CryptoProvider) -> Result<Self, TlsError> {
+        let mut certificates = Certificates {
+            names: HashMap::new(),
+            default: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for (number, pair) in pairs.iter().enumerate() {
+            certificates.add(number, pair, provider)?;
+        }
+        Ok(certificates)
+    }
+
+    fn add(
+        &mut self,
+        number: usize,
+        pair: &Certificate,
+        provider: &CryptoProvider,
+    ) -> Result<(), TlsError> {
+        let in_chain = |reason: String| TlsError::Chain {
+            number,
+            file: pair.chain.clone(),
+            reason,
+        };
+        let in_key = |reason: String| TlsError::Key {
+            number,
+            file: pair.key.clone(),
+            reason,
+        };
+        let chain = read_chain(&pair.chain).map_err(in_chain)?;
+        let key = read_key(&pair.key).map_err(in_key)?;
+        let facts = Facts::read(&chain[0]).map_err(in_chain)?;
+        let certified =
+            CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => {
+                    in_key(format!("is not the key of {}", pair.chain.display()))
+                }
+                error => in_key(error.to_string()),
+            })?;
+        let certified = Arc::new(certified);
+        let warn = |text: &str| {
+            format!(
+                "tls.certificates[{number}].cert: {}: {text}",
+                pair.chain.display()
+            )
+        };
+        if let Some(reason) = facts.is_outside(SystemTime::now()) {
+            self.warnings.push(warn(reason));
+        }
+        if number == 0 {
+            self.default.push(Arc::clone(&certified));
+        }
+        if facts.names.is_empty() {
+            let reason = "names no host (subjectAltName), so no client asks for it";
+            if number > 0 {
+                return Err(in_chain(reason.to_owned()));
+            }
+            self.warnings.push(warn(reason));
+        }
+        for name in facts.names {
+            self.names
+                .entry(name)
+                .or_default()
+                .push(Arc::clone(&certified));
+        }
+        Ok(())
+    }
+
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The certificates for a name, the default if there is none.
+    fn find(&self, name: &str) -> &Keys {
+        let name = name.to_ascii_lowercase();
+        if let Some(keys) = self.names.get(&name) {
+            return keys;
+        }
+        // A star stands for one label.
+        let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+        let keys = wildcard.and_then(|name| self.names.get(&name));
+        keys.unwrap_or(&self.default)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let keys = match hello.server_name() {
+            Some(name) => self.find(name),
+            None => &self.default,
+        };
+        let schemes = hello.signature_schemes();
+        let can_check = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        let best = keys.iter().find(can_check).or(keys.first());
+        best.cloned()
+    }
+}
+
+fn read_key(file: &std::path::Path) -> Result<PrivateKeyDer<'static>, String> {
+    let text = std::fs::read(file).map_err(|error| error.to_string())?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+        pem::Error::NoItemsFound => {
+            "has no private key (PEM is expected, and not encrypted)".to_owned()
+        }
+        error => error.to_string(),
+    })
+}
+
+/// What a certificate says of itself.
+struct Facts {
+    /// In lower case.
+    names: Vec<String>,
+    /// Seconds since 1970.
+    not_before: i64,
+    not_after: i64,
+}
+
+impl Facts {
+    fn read(certificate: &[u8]) -> Result<Self, String> {
+        let parsed = X509Certificate::from_der(certificate);
+        let (_, certificate) = parsed.map_err(|_| "is not a certificate".to_owned())?;
+        let names = certificate.subject_alternative_name();
+        let names = names.map_err(|_| "has names that cannot be read".to_owned())?;
+        let names = names.map_or(&[][..], |names| &names.value.general_names);
+        let name = |name: &GeneralName| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        };
+        let validity = certificate.validity();
+        Ok(Facts {
+            names: names.iter().filter_map(name).collect(),
+            not_before: validity.not_before.timestamp(),
+            not_after: validity.not_after.timestamp(),
+        })
+    }
+
+    /// Why no client will take it at this time.
+    fn is_outside(&self, time: SystemTime) -> Option<&'static str> {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        if now > self.not_after {
+            Some("has expired")
+        } else if now < self.not_before {
+            Some("is not valid yet")
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The files of TLS, followed while they serve.
+//!
+//! Whoever renews a certificate replaces two files, one after the other. Between the two they do
+//! not go together; then, as with anything else that is wrong, the ones before serve on, and the
+//! log says so.
+
+use std::sync::mpsc::Receiver;
+
+use notify::RecommendedWatcher;
+
+use super::watch::{Files, Fingerprint};
+use crate::gateway::{Settings, Tls};
+
+/// The files of some settings, and what was seen of them.
+pub struct Followed {
+    files: Files,
+    /// What they were when they were read last.
+    known: Vec<Fingerprint>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Followed {
+    /// Calls `changed` when something happens where the files of `settings` are.
+    pub fn new(settings: &Settings, changed: impl Fn() + Send + 'static) -> Self {
+        let tls = settings.tls();
+        let files = Files::new(tls.map(|tls| tls.files()).unwrap_or_default());
+        let watch = tls.is_some_and(|tls| tls.is_watched());
+        Followed {
+            _watcher: watch.then(|| watcher(&files, changed)).flatten(),
+            known: files.fingerprints(),
+            files,
+        }
+    }
+
+    /// Whether a file is another one than what was read.
+    pub fn have_changed(&self) -> bool {
+        self.files.fingerprints() != self.known
+    }
+
+    /// As [`Files::wait_for_quiet`].
+    pub fn wait_for_quiet<T>(
+        &self,
+        events: &Receiver<T>,
+        is_change: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        self.files.wait_for_quiet(events, is_change)
+    }
+
+    /// Reads them again. What comes of it is in the log.
+    pub fn read_again(&mut self, tls: &Tls) {
+        self.known = self.files.fingerprints();
+        match tls.reload() {
+            Ok(()) => {
+                log::info!("certificates were read again");
+                tls.warn();
+            }
+            Err(error) => log::error!("the certificates before serve on: {error}"),
+        }
+    }
+}
+
+fn watcher(files: &Files, changed: impl Fn() + Send + 'static) -> Option<RecommendedWatcher> {
+    files
+        .watch(changed)
+        .inspect_err(|error| {
+            log::warn!("certificates are not watched: {error}; a reload (HUP) reads them");
+        })
+        .ok()
+}
