@@ -185,7 +185,11 @@ async fn answer(
 
 fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
-    let header = page_header(status, &page)?;
+    let mut header = page_header(status, &page)?;
+    if ctx.is_full {
+        // Requests end within a second, mostly, and then there is room.
+        header.insert_header(header::RETRY_AFTER, "1")?;
+    }
     Ok((header, page))
 }
 
