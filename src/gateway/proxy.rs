@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::access_log::Entry;
@@ -172,6 +172,10 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         hsts::add(session, &ctx.settings, upstream_response)?;
         if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            if !session.as_downstream().is_upgrade_req() {
+                let reason = "the peer changes to a protocol that nobody asked for";
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up());
+            }
             lane::begin_tunnel(session);
         }
         if let (Some(pool), Some(peer)) = (&ctx.pool, ctx.tried.last()) {
