@@ -8,14 +8,17 @@ use pingora::Result;
 use pingora::upstreams::peer::PeerOptions;
 
 use super::client_ip::Origin;
+use super::compression::Encoder;
 use super::drain::Counted;
 use super::failure::{out_of_time, status_error};
+use super::identity::Identity;
 use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
 use super::pace::Pace;
 use super::route::{Route, Routed};
 use super::upstream::{ConnectionKind, Pool};
 use super::{Gateway, Settings};
+use crate::config::model::Compression;
 use crate::geo::{Database, Place};
 
 /// What is known of one request that the proxy serves.
@@ -25,6 +28,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// `None` until the head was looked at.
     pub origin: Option<Origin>,
+    /// How it is known to others, likewise from then on.
+    pub identity: Identity,
     /// The database, likewise one for its whole life.
     pub database: Arc<Database>,
     /// The client's place in it.
@@ -45,6 +50,8 @@ pub struct Context {
     pub max_body_size: u64,
     /// When it has to be done; `None` if nobody says so.
     pub deadline: Option<Instant>,
+    /// What the response's body goes through, if it is compressed.
+    pub encoder: Option<Box<Encoder>>,
     _under_way: Counted,
     /// What it takes of its client's share.
     of_client: Option<OfClient>,
@@ -72,6 +79,7 @@ impl Context {
             deadline: None,
             settings,
             origin: None,
+            identity: Identity::default(),
             database: gateway.database.current(),
             place: None,
             routed: None,
@@ -80,6 +88,7 @@ impl Context {
             refresh: Refresh::Unused,
             upstream_start: None,
             body_bytes: 0,
+            encoder: None,
             _under_way: gateway.drain.enter(),
             of_client: None,
             of_route: None,
@@ -149,8 +158,15 @@ impl Context {
 
     /// The route that it takes.
     pub fn route(&self) -> Option<&Route> {
-        let (routes, routed) = (self.settings.routes.as_ref()?, self.routed.as_ref()?);
-        Some(routes.get(routed))
+        let routes = self.settings.routes.as_ref()?;
+        Some(routes.get(self.routed.as_ref()?))
+    }
+
+    /// How the response is compressed, if it may be.
+    pub fn compression(&self) -> Option<&Compression> {
+        let compression = &self.settings.compression;
+        let chosen = self.route().and_then(|route| route.compress);
+        chosen.unwrap_or(compression.enabled).then_some(compression)
     }
 
     /// The peer for the next try of a request, and whether a kept connection to it will do.

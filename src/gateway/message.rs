@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
@@ -88,6 +88,13 @@ pub async fn linger(session: &mut Session) {
     };
     // Out of time or not, the connection is closed next.
     let _ = tokio::time::timeout(LINGER_TIME, read).await;
+}
+
+/// What was written, if it answers the request: a hint or an invitation to send the body does not.
+pub fn answer_of(written: Option<&ResponseHeader>) -> Option<&ResponseHeader> {
+    written.filter(|response| {
+        !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
+    })
 }
 
 /// Sends a whole response; the body of one to `HEAD` stays here.

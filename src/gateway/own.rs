@@ -94,14 +94,6 @@ pub async fn answer_with_page(session: &mut Session, ctx: &Context, status: u16)
     answer(session, ctx, header, page).await
 }
 
-/// Refuses a method that is not served at all.
-pub async fn refuse_method(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
-    match status {
-        405 => answer_method_not_allowed(session, ctx, ctx.settings.client.methods.allow()).await,
-        _ => answer_with_page(session, ctx, status).await,
-    }
-}
-
 /// Says which methods there are, as the list `allow`.
 pub async fn answer_method_not_allowed(
     session: &mut Session,
@@ -109,7 +101,7 @@ pub async fn answer_method_not_allowed(
     allow: &str,
 ) -> Result<()> {
     let (mut header, page) = page(ctx, 405)?;
-    header.insert_header(header::ALLOW, allow)?;
+    header.insert_header("Allow", allow)?;
     answer(session, ctx, header, page).await
 }
 
@@ -121,7 +113,7 @@ pub async fn redirect(
     location: &[u8],
 ) -> Result<()> {
     let (mut header, page) = page(ctx, status)?;
-    header.insert_header(header::LOCATION, location)?;
+    header.insert_header("Location", location)?;
     answer(session, ctx, header, page).await
 }
 
@@ -148,8 +140,10 @@ pub async fn send_page(session: &mut Session, ctx: &Context, status: u16) -> Res
     send(session, ctx, header, page).await
 }
 
-/// Changes the headers of a response as the request's route has it.
+/// Changes the headers of a response as the request's route has it, after the client was told the
+/// request's id.
 pub fn change_headers(header: &mut ResponseHeader, session: &Session, ctx: &Context) -> Result<()> {
+    ctx.identity.tell_client(header, &ctx.settings)?;
     let Some(route) = ctx
         .route()
         .filter(|route| !route.response_headers.is_empty())
@@ -183,7 +177,10 @@ async fn answer(
 
 fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
-    let header = page_header(status, &page)?;
+    let mut header = page_header(status, &page)?;
+    if status == 405 {
+        header.insert_header("Allow", ctx.settings.client.methods.allow())?;
+    }
     Ok((header, page))
 }
 

@@ -4,7 +4,7 @@
 //! calls the phases, or the lane's straight path does.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,16 +16,17 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
+use super::compression;
 use super::context::{Context, Refresh};
 use super::failure::{CLIENT_LEFT, is_timeout, slow_body, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
 use super::hsts::{self, is_over_tls};
 use super::https::is_challenge;
-use super::message::linger;
+use super::identity::Identity;
+use super::message::{answer_of, linger};
 use super::metrics::Kind;
 use super::variables::View;
 use super::{Gateway, Settings, lane, own, route, strict};
-use crate::geo::Field;
 use crate::query;
 
 /// The proxy's side of the gateway.
@@ -85,7 +86,7 @@ impl ProxyHttp for Proxy {
         }
         let method = session.req_header().method.as_str();
         if let Some(status) = ctx.settings.client.methods.refusal(method) {
-            own::refuse_method(session, ctx, status).await?;
+            own::answer_with_page(session, ctx, status).await?;
             return Ok(true);
         }
         route::direct(session, ctx).await
@@ -145,6 +146,7 @@ impl ProxyHttp for Proxy {
                 &ctx.settings.location_headers,
             );
         }
+        ctx.identity.tell_upstream(upstream_request, &ctx.settings);
         if let Some(target) = ctx
             .routed
             .as_ref()
@@ -184,8 +186,15 @@ impl ProxyHttp for Proxy {
         if self.drain.is_draining() {
             session.set_keepalive(None);
         }
-        if !upstream_response.status.is_informational() {
-            own::change_headers(upstream_response, session, ctx)?;
+        if upstream_response.status.is_informational() {
+            return Ok(());
+        }
+        if session.req_header().version == http::Version::HTTP_10 {
+            without_chunks(session, upstream_response);
+        }
+        own::change_headers(upstream_response, session, ctx)?;
+        if let Some(config) = ctx.compression() {
+            ctx.encoder = compression::begin(config, session.req_header(), upstream_response)?;
         }
         Ok(())
     }
@@ -193,14 +202,32 @@ impl ProxyHttp for Proxy {
     fn response_body_filter(
         &self,
         session: &mut Session,
-        _body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         if !session.was_upgraded() {
             ctx.still_in_time()?;
         }
+        if let Some(encoder) = &mut ctx.encoder {
+            let piece = body.take().unwrap_or_default();
+            *body = Some(encoder.encode(&piece, end_of_stream)?);
+        }
         Ok(None)
+    }
+
+    /// Trailers have no place behind a body that was compressed: the rest of it is sent instead.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        let rest = ctx
+            .encoder
+            .as_mut()
+            .map(|encoder| encoder.encode(b"", true));
+        rest.transpose()
     }
 
     /// Nothing was sent yet, so any request may go to another peer.
@@ -233,7 +260,7 @@ impl ProxyHttp for Proxy {
             return error;
         }
         let downstream = session.as_downstream();
-        let unanswered = downstream.response_written().is_none();
+        let unanswered = answer_of(downstream.response_written()).is_none();
         let may_repeat = unanswered
             && downstream.req_header().method.is_idempotent()
             && !downstream.retry_buffer_truncated();
@@ -257,7 +284,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> FailToProxy {
         let status = status_of(error);
-        if status != CLIENT_LEFT && session.response_written().is_none() {
+        if status != CLIENT_LEFT && answer_of(session.response_written()).is_none() {
             session.set_keepalive(None);
             if let Err(error) = own::send_page(session, ctx, status).await {
                 log::debug!("the client left before its error page: {error}");
@@ -315,34 +342,25 @@ impl Proxy {
 
     fn log_access(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
         // A connection without an address has nothing that could be logged of it.
-        let Some(origin) = &ctx.origin else { return };
+        if ctx.origin.is_none() {
+            return;
+        }
         let request = session.req_header();
-        let written = session.response_written();
+        let written = answer_of(session.response_written());
         let status = written.map(|response| response.status.as_u16());
-        let header = |name| {
-            request
-                .headers
-                .get(name)
-                .map_or(&b""[..], |value| value.as_bytes())
-        };
+        let status = status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of));
+        let digest = session
+            .digest()
+            .and_then(|digest| digest.ssl_digest.as_ref());
+        let (view, body_bytes) = (View::of(session, ctx), session.body_bytes_sent());
         let entry = Entry {
-            time: SystemTime::now(),
-            client: origin.client.ip(),
-            country: ctx
-                .place()
-                .map_or("", |place| place.text(Field::CountryCode)),
-            authorization: header(header::AUTHORIZATION),
-            method: request.method.as_str().as_bytes(),
-            target: request.raw_path(),
-            protocol: protocol(request.version),
-            status: status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of)),
-            body_bytes: session.body_bytes_sent(),
-            referer: header(header::REFERER),
-            user_agent: header(header::USER_AGENT),
-            forwarded_for: header(http::HeaderName::from_static("x-forwarded-for")),
-            upstream: &ctx.tried,
-            request_time: ctx.start.elapsed(),
+            sent: written.map(|response| &response.headers),
+            upstream: ctx.pool.as_ref().map_or("", |pool| pool.name()),
+            peers: &ctx.tried,
             upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
+            trace: ctx.identity.trace(),
+            tls: digest.map(AsRef::as_ref),
+            ..Entry::new(view, status, body_bytes, ctx.start)
         };
         let kind = if !ctx.tried.is_empty() {
             Kind::Upstream
@@ -361,6 +379,7 @@ fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
     let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
     let headers = &session.req_header().headers;
     let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &ctx.settings.client_ip);
+    ctx.identity = Identity::of(headers, origin.peer_is_trusted, &ctx.settings);
     ctx.set_origin(origin);
     Ok(())
 }
@@ -371,6 +390,14 @@ fn may_keep(request: &RequestHeader) -> bool {
     let asks = request.headers.get(header::CONNECTION);
     let asks = asks.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
     request.version != http::Version::HTTP_10 || asks
+}
+
+/// A client of HTTP/1.0 knows no chunks. If there is no length either, its connection tells the end.
+fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
+    response.remove_header(&header::TRANSFER_ENCODING);
+    if !response.headers.contains_key(header::CONTENT_LENGTH) {
+        session.set_keepalive(None);
+    }
 }
 
 pub(super) fn scheme(session: &Session) -> Scheme {

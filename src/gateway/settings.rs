@@ -18,7 +18,7 @@ use super::route::{Route, Routes};
 use super::tls::{Tls, TlsError};
 use super::upstream::Pool;
 use crate::config::Config;
-use crate::config::model::{self, Client, ClientIp, Http2};
+use crate::config::model::{self, Client, ClientIp, Compression, Http2, RequestIds, Tracing};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,12 +59,15 @@ pub struct Settings {
     pub(super) routes: Option<Routes>,
     pub(super) error_pages: ErrorPages,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) request_ids: Option<RequestIds>,
+    pub(super) tracing: Tracing,
     pub(super) ceilings: Ceilings,
     /// What every request has to pass.
     pub(super) gate: Gate,
     /// What an IP query has to pass besides.
     pub(super) query_gate: Gate,
     rules: Rules,
+    pub(super) compression: Compression,
 }
 
 impl Settings {
@@ -108,10 +111,13 @@ impl Settings {
             pools,
             error_pages,
             access_log,
+            request_ids: config.request_ids.clone(),
+            tracing: config.tracing.clone(),
             ceilings: Ceilings::new(&config.limits),
             gate: rules.gate(&config.limits.demands),
             query_gate: rules.gate(&config.query),
             rules,
+            compression: config.compression.clone(),
         })
     }
 
@@ -176,7 +182,9 @@ fn access_log(
     opened.map_err(|error| SettingsError::AccessLog {
         target: match &config.target {
             model::LogTarget::File(file) => file.clone(),
-            model::LogTarget::Off | model::LogTarget::Standard => PathBuf::new(),
+            model::LogTarget::Off | model::LogTarget::Standard | model::LogTarget::Syslog(_) => {
+                PathBuf::new()
+            }
         },
         error,
     })

@@ -1,7 +1,9 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
 mod client;
+mod compression;
 mod database;
+mod files;
 mod geo_headers;
 mod limit;
 mod listener;
@@ -11,19 +13,22 @@ mod server;
 mod template;
 mod territory;
 mod tls;
+mod tracing;
 mod upstream;
 mod variable;
 
 use std::path::PathBuf;
 
 pub use client::{Methods, MinRate};
+pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
+pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use limit::{
     Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
 };
 pub use listener::{Listener, Speaks};
-pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
+pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
 };
@@ -31,6 +36,7 @@ pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxie
 pub use template::{Part, Template, TemplateError};
 pub use territory::Territory;
 pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
+pub use tracing::{RequestIds, TraceSource, Tracing};
 pub use upstream::{Peer, Upstream};
 pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
@@ -65,12 +71,18 @@ pub struct Config {
     pub query: Demands,
     /// Which request goes where. Without any, all go to the first upstream, if there is one.
     pub routes: Vec<Route>,
+    /// Which responses are compressed, and how.
+    pub compression: Compression,
     /// Where operators and their monitoring ask.
     pub admin: Admin,
     /// What is logged of each request.
     pub access_log: AccessLog,
     /// What is logged of the server itself.
     pub error_log: ErrorLog,
+    /// The ids of requests, if they have any.
+    pub request_ids: Option<RequestIds>,
+    /// What becomes of the traces that requests are part of.
+    pub tracing: Tracing,
     /// The user's own page for 500, 502, 503 and 504.
     pub error_page: Option<PathBuf>,
 }

@@ -1,8 +1,11 @@
 //! Which requests go where.
 
+use std::sync::Arc;
+
 use http::Method;
 use regex::bytes::Regex;
 
+use super::files::Files;
 use super::limit::RouteLimits;
 use super::template::Template;
 use super::territory::Territory;
@@ -29,6 +32,8 @@ pub struct Route {
     pub action: Action,
     /// Who may come, how often, and what a request may take.
     pub limits: RouteLimits,
+    /// Whether responses are compressed; as for all if it does not say.
+    pub compress: Option<bool>,
     /// What is changed in requests to upstreams.
     pub request_headers: HeaderChanges,
     /// What is changed in every response.
@@ -82,6 +87,13 @@ pub enum Action {
     Upstream {
         /// Its place among the configuration's upstreams.
         number: usize,
+        /// What becomes of its path; otherwise it stays.
+        rewrite: Option<Template<RequestVariable>>,
+    },
+    /// A file answers it.
+    Files {
+        /// Where they are.
+        files: Arc<Files>,
         /// What becomes of its path; otherwise it stays.
         rewrite: Option<Template<RequestVariable>>,
     },

@@ -2,13 +2,17 @@
 //! `conf/geogate.toml` shows the same values; a test holds the two together.
 
 mod access;
+mod compression;
 mod database;
+mod files;
 mod geo_headers;
 mod limit;
 mod log;
 mod route;
 mod server;
+mod syslog;
 mod tls;
+mod tracing;
 mod upstream;
 
 use std::path::PathBuf;
@@ -32,15 +36,18 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, &named, overrides),
+        routes: route::routes(&root, &upstreams, &named, overrides, &problems),
         upstreams,
         limits: limit::limits(&root.section("limits"), &named),
         query: limit::query(&root.section("query"), &named),
         access: named.access,
         rate_limits: named.rate_limits,
+        compression: compression::compression(&root.section("compression")),
         admin: server::admin(&root.section("admin")),
         access_log: log::access_log(&root.section("access_log")),
         error_log: log::error_log(&root.section("error_log")),
+        request_ids: tracing::request_ids(&root.section("request_id")),
+        tracing: tracing::tracing(&root.section("tracing")),
         error_page: error_page(&root.section("error_page")),
     };
     server::check_listeners(&root, &config);

@@ -176,12 +176,20 @@ impl Straight {
         loop {
             let mut batch = self.next_batch(session, upstream).await?;
             for task in &mut batch {
-                if let HttpTask::Header(header, end) = task {
-                    frame(session, header, *end)?;
-                    self.proxy.response_filter(session, header, ctx).await?;
+                match task {
+                    HttpTask::Header(header, end) => {
+                        frame(session, header, *end)?;
+                        self.proxy.response_filter(session, header, ctx).await?;
+                    }
+                    HttpTask::Body(body, end) => {
+                        self.proxy.response_body_filter(session, body, *end, ctx)?;
+                    }
+                    _ => {}
                 }
             }
-            if let [HttpTask::Header(..), HttpTask::Body(..), ..] = &batch[..] {
+            if let [HttpTask::Header(..), HttpTask::Body(Some(body), _), ..] = &batch[..]
+                && !body.is_empty()
+            {
                 hold_head(session);
             }
             if session

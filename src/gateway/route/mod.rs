@@ -28,7 +28,7 @@ use super::client_ip::HeaderLines;
 use super::header_rules::HeaderRules;
 use super::limit::RouteGate;
 use super::upstream::Pool;
-use crate::config::model::{self, PathPattern, RequestVariable, Template};
+use crate::config::model::{self, Files, PathPattern, RequestVariable, Template};
 
 /// All routes of a configuration.
 pub struct Routes {
@@ -42,6 +42,7 @@ pub struct Route {
     pub name: String,
     pub action: Action,
     pub gate: RouteGate,
+    pub compress: Option<bool>,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,
 }
@@ -51,6 +52,11 @@ pub enum Action {
     /// It goes to one of these peers.
     Upstream {
         pool: Arc<Pool>,
+        rewrite: Option<Rewrite>,
+    },
+    /// A file answers it.
+    Files {
+        files: Arc<Files>,
         rewrite: Option<Rewrite>,
     },
     /// It is sent elsewhere.
@@ -164,11 +170,11 @@ impl Routes {
             _ => spelling.sent,
         };
         let mut decision = self.decision(found, asked, Some(&spelling.normal));
-        if let Decision::Route(routed) = &mut decision {
-            if *spelling.normal != *path || !routed.captures.is_empty() {
-                routed.path = Some(spelling.normal.into());
+        if let Decision::Route(taken) = &mut decision {
+            if *spelling.normal != *path || !taken.captures.is_empty() {
+                taken.path = Some(spelling.normal.into());
             }
-            routed.target = (*sent != *path).then(|| sent.into_owned());
+            taken.target = (*sent != *path).then(|| sent.into_owned());
         }
         decision
     }
@@ -194,17 +200,27 @@ impl Routes {
 
 impl Route {
     fn new(route: &model::Route, pools: &[Arc<Pool>], gate: RouteGate) -> Self {
+        let rewrite = |to: &Option<Template<RequestVariable>>| {
+            to.as_ref().map(|to| Rewrite {
+                to: to.clone(),
+                prefix: match &route.path {
+                    PathPattern::Prefix(prefix) => Some(prefix.len()),
+                    PathPattern::Any => Some(0),
+                    PathPattern::Exact(_) | PathPattern::Regex(_) => None,
+                },
+            })
+        };
         let action = match &route.action {
-            model::Action::Upstream { number, rewrite } => Action::Upstream {
+            model::Action::Upstream {
+                number,
+                rewrite: to,
+            } => Action::Upstream {
                 pool: Arc::clone(&pools[*number]),
-                rewrite: rewrite.as_ref().map(|to| Rewrite {
-                    to: to.clone(),
-                    prefix: match &route.path {
-                        PathPattern::Prefix(prefix) => Some(prefix.len()),
-                        PathPattern::Any => Some(0),
-                        PathPattern::Exact(_) | PathPattern::Regex(_) => None,
-                    },
-                }),
+                rewrite: rewrite(to),
+            },
+            model::Action::Files { files, rewrite: to } => Action::Files {
+                files: Arc::clone(files),
+                rewrite: rewrite(to),
             },
             model::Action::Redirect { status, to } => Action::Redirect {
                 status: *status,
@@ -227,6 +243,7 @@ impl Route {
             name: route.name.clone(),
             action,
             gate,
+            compress: route.compress,
             request_headers: HeaderRules::new(&route.request_headers),
             response_headers: HeaderRules::new(&route.response_headers),
         }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{read_chunk, read_line};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
@@ -222,29 +223,24 @@ impl Client {
         }
     }
 
+    /// The next chunk of a chunked body; the last one is empty.
+    pub fn chunk(&mut self) -> Vec<u8> {
+        read_chunk(&mut self.stream)
+    }
+
     fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
-            let size = usize::from_str_radix(&self.line(), 16).unwrap();
-            let start = body.len();
-            body.resize(start + size, 0);
-            self.stream.read_exact(&mut body[start..]).unwrap();
-            assert_eq!(self.line(), "");
-            if size == 0 {
+            let chunk = self.chunk();
+            if chunk.is_empty() {
                 return body;
             }
+            body.extend(chunk);
         }
     }
 
     fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        assert!(
-            line.ends_with("\r\n"),
-            "the connection ends within {line:?}"
-        );
-        line.truncate(line.len() - 2);
-        line
+        read_line(&mut self.stream)
     }
 }
 

@@ -6,18 +6,21 @@ mod client;
 mod gateway;
 mod http2;
 mod origin;
+mod peer;
 
 pub use authority::{Authority, Identity};
 pub use client::{Client, Response, connect};
 pub use gateway::Gateway;
 pub use http2::{Http2, request};
 pub use origin::Origin;
+pub use peer::{Incoming, Peer};
 
 /// Header lines that have no meaning and lead a request through one or the other door of the
 /// gateway: the straight path, and pingora's proxy, which alone knows what to do with options of
 /// `Connection`.
 pub const DOORS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
 
+use std::io::BufRead;
 use std::net::SocketAddr;
 
 use socket2::{Domain, Socket, Type};
@@ -44,4 +47,25 @@ impl Port {
             address,
         }
     }
+}
+
+/// A chunk of a chunked body; the last one is empty. Trailers are not expected.
+fn read_chunk(stream: &mut impl BufRead) -> Vec<u8> {
+    let size = read_line(stream);
+    let size = usize::from_str_radix(&size, 16).unwrap();
+    let mut chunk = vec![0; size];
+    stream.read_exact(&mut chunk).unwrap();
+    assert_eq!(read_line(stream), "");
+    chunk
+}
+
+fn read_line(stream: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    assert!(
+        line.ends_with("\r\n"),
+        "the connection ends within {line:?}"
+    );
+    line.truncate(line.len() - 2);
+    line
 }

@@ -1,6 +1,6 @@
 //! An origin server: it notes what it is sent and answers by the path.
 //!
-//! `/once` is answered only on a new connection, which a later request closes; `/large/N` is N bytes, `/chunked` three chunks, `/stall` never answers, `/close` closes instead of
+//! `/once` is answered only on a new connection, which a later request closes; `/large/N` is N bytes, `/chunked` three chunks, `/trailers` a chunk and a trailer, `/stall` never answers, `/close` closes instead of
 //! answering, `/half` closes within the body; everything else is 200 with the request's body.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -158,6 +158,10 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
             "/chunked" => out.write_all(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                   3\r\none\r\n4\r\n two\r\n6\r\n three\r\n0\r\n\r\n",
+            )?,
+            "/trailers" => out.write_all(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+                  4\r\nbody\r\n0\r\nX-Sum: 1\r\n\r\n",
             )?,
             _ => {
                 let body = match target.strip_prefix("/large/") {

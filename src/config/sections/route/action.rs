@@ -1,21 +1,28 @@
 //! What a route does with a request.
 
+use std::sync::Arc;
+
 use super::{Reader, template};
-use crate::config::document::{Item, Section};
+use crate::config::document::Section;
 use crate::config::model::{Action, Captures, Template};
+use crate::config::sections::files;
 
 impl Reader<'_> {
-    /// `upstream`, `redirect` or `respond`.
+    /// `upstream`, `files`, `redirect` or `respond`.
     pub(super) fn action(&mut self, section: &Section, captures: &Captures) -> Action {
         let found = [
             section.item("upstream").is_some(),
+            section.item("files").is_some(),
             section.item("redirect").is_some(),
             section.item("respond").is_some(),
         ];
         match found.iter().filter(|found| **found).count() {
-            0 => section.note("", "has neither upstream nor redirect nor respond"),
+            0 => section.note(
+                "",
+                "has neither upstream nor files nor redirect nor respond",
+            ),
             1 => {}
-            _ => section.note("", "has several of upstream, redirect and respond"),
+            _ => section.note("", "has several of upstream, files, redirect and respond"),
         }
         let rewrite = section.value("rewrite", None, |item| {
             let template = template(item, captures)?;
@@ -25,12 +32,16 @@ impl Reader<'_> {
             }
             Ok(Some(template))
         });
-        if rewrite.is_some() && !found[0] {
-            section.note("rewrite", "is for requests to an upstream");
+        if rewrite.is_some() && !found[0] && !found[1] {
+            section.note("rewrite", "is for requests to an upstream and for files");
         }
         if found[1] {
-            redirect(&section.section("redirect"), captures)
+            let files = files::files(&section.section("files"));
+            let files = Arc::new(files);
+            Action::Files { files, rewrite }
         } else if found[2] {
+            redirect(&section.section("redirect"), captures)
+        } else if found[3] {
             respond(&section.section("respond"), captures)
         } else {
             let number = section.value("upstream", 0, |item| self.upstream(item.string()?));

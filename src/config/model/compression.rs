@@ -1,0 +1,101 @@
+//! Which responses are compressed, and how.
+
+/// Which responses are compressed, and how.
+#[derive(Debug, Clone)]
+pub struct Compression {
+    /// Whether responses are compressed where no route says otherwise.
+    pub enabled: bool,
+    /// What may be used, the best first. At least one, each once.
+    pub algorithms: Vec<Coding>,
+    /// From 1, the fastest, to 9, the smallest.
+    pub level: u32,
+    /// The media types that are worth it.
+    pub types: MediaTypes,
+    /// Bodies that are known to be shorter stay as they are, in bytes.
+    pub min_size: u64,
+}
+
+/// A way to compress a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Coding {
+    /// The name in `Accept-Encoding` and `Content-Encoding`.
+    #[must_use]
+    pub fn token(self) -> &'static str {
+        match self {
+            Coding::Gzip => "gzip",
+            Coding::Brotli => "br",
+            Coding::Zstd => "zstd",
+        }
+    }
+}
+
+/// A set of media types.
+#[derive(Debug, Clone, Default)]
+pub struct MediaTypes(Vec<MediaType>);
+
+/// One type, or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaType {
+    /// `type/subtype`, in lower case.
+    One(String),
+    /// All types that begin so: `text/` for `text/*`, nothing for `*`.
+    Starting(String),
+}
+
+impl MediaTypes {
+    /// These types.
+    #[must_use]
+    pub fn new(types: Vec<MediaType>) -> Self {
+        MediaTypes(types)
+    }
+
+    /// Whether a `Content-Type` names one of them, whatever its parameters.
+    #[must_use]
+    pub fn contain(&self, content_type: &[u8]) -> bool {
+        let end = content_type.iter().position(|&byte| byte == b';');
+        let name = content_type[..end.unwrap_or(content_type.len())].trim_ascii();
+        self.0.iter().any(|known| match known {
+            MediaType::One(known) => name.eq_ignore_ascii_case(known.as_bytes()),
+            MediaType::Starting(known) => {
+                let start = name.get(..known.len());
+                start.is_some_and(|start| start.eq_ignore_ascii_case(known.as_bytes()))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_found_with_its_parameters_and_in_any_case() {
+        let types = MediaTypes::new(vec![
+            MediaType::One("application/json".to_owned()),
+            MediaType::Starting("text/".to_owned()),
+        ]);
+        for (name, expected) in [
+            ("application/json", true),
+            ("Application/JSON ; charset=utf-8", true),
+            ("application/json5", false),
+            ("text/html", true),
+            ("TEXT/plain;charset=x", true),
+            ("text", false),
+            ("", false),
+            ("image/png; x=text/html", false),
+        ] {
+            assert_eq!(types.contain(name.as_bytes()), expected, "{name}");
+        }
+        let all = MediaTypes::new(vec![MediaType::Starting(String::new())]);
+        assert!(all.contain(b"image/png"));
+    }
+}

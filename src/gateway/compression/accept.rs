@@ -1,0 +1,118 @@
+//! Which coding a client would have: `Accept-Encoding` (RFC 9110, 12.5.3).
+
+use crate::config::model::Coding;
+
+/// Weights are thousandths.
+const FULL: u16 = 1000;
+
+/// The coding of `known` that the client likes best, in the order of `known` where it likes several
+/// the same. `None` if it takes none of them, and if it says nothing: then any may be sent, and the
+/// plain one is understood by all.
+pub fn best<'l>(lines: impl Iterator<Item = &'l [u8]>, known: &[Coding]) -> Option<Coding> {
+    let mut weights: [Option<u16>; 3] = [None; 3];
+    let mut any = None;
+    let elements = lines.flat_map(|line| line.split(|&byte| byte == b','));
+    for element in elements {
+        let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let name = parts.next().unwrap_or_default();
+        let weight = weight(parts);
+        if name == b"*" {
+            any = weight;
+        } else if let Some(place) = known.iter().position(|&coding| is(name, coding)) {
+            weights[place] = weight;
+        }
+    }
+    let mut best: Option<(Coding, u16)> = None;
+    for (&coding, weight) in known.iter().zip(weights) {
+        let weight = weight.or(any).unwrap_or(0);
+        if weight > best.map_or(0, |(_, weight)| weight) {
+            best = Some((coding, weight));
+        }
+    }
+    best.map(|(coding, _)| coding)
+}
+
+fn is(name: &[u8], coding: Coding) -> bool {
+    let old = coding == Coding::Gzip && name.eq_ignore_ascii_case(b"x-gzip");
+    old || name.eq_ignore_ascii_case(coding.token().as_bytes())
+}
+
+/// The weight that parameters give; a wrong one is none, and then the coding is not taken.
+fn weight<'l>(parameters: impl Iterator<Item = &'l [u8]>) -> Option<u16> {
+    for parameter in parameters {
+        if let [b'q' | b'Q', b'=', value @ ..] = parameter {
+            return Some(thousandths(value).unwrap_or(0));
+        }
+    }
+    Some(FULL)
+}
+
+/// `0`, `1`, with up to three decimals.
+fn thousandths(value: &[u8]) -> Option<u16> {
+    let (&whole, rest) = value.split_first()?;
+    let decimals = match rest {
+        [] => rest,
+        [b'.', decimals @ ..] => decimals,
+        _ => return None,
+    };
+    if decimals.len() > 3 || !decimals.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digit = |place: usize| {
+        decimals
+            .get(place)
+            .map_or(0, |digit| u16::from(digit - b'0'))
+    };
+    let part = digit(0) * 100 + digit(1) * 10 + digit(2);
+    match whole {
+        b'0' => Some(part),
+        b'1' if part == 0 => Some(FULL),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(lines: &[&str], expected: Option<Coding>) {
+        let known = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
+        let found = best(lines.iter().map(|line| line.as_bytes()), &known);
+        assert_eq!(found, expected, "{lines:?}");
+    }
+
+    #[test]
+    fn our_order_counts_where_the_client_has_none() {
+        check(&["gzip, deflate, br, zstd"], Some(Coding::Zstd));
+        check(&["gzip, deflate, br"], Some(Coding::Brotli));
+        check(&["gzip;q=0.8", "br;q=0.8"], Some(Coding::Brotli));
+        check(&["*"], Some(Coding::Zstd));
+        check(&["X-GZip"], Some(Coding::Gzip));
+    }
+
+    #[test]
+    fn the_clients_order_counts_before_ours() {
+        check(&["zstd;q=0.5, gzip;q=0.501, br;q=0.1"], Some(Coding::Gzip));
+        check(&["br ; Q=0.9 , zstd;q=0.899"], Some(Coding::Brotli));
+        check(&["zstd;q=0, *;q=0.1, gzip;q=1.000"], Some(Coding::Gzip));
+    }
+
+    #[test]
+    fn what_is_not_taken_is_not_sent() {
+        check(&[], None);
+        check(&[""], None);
+        check(&["identity"], None);
+        check(&["deflate"], None);
+        check(&["gzip;q=0"], None);
+        check(&["gzip;q=0.000, *;q=0"], None);
+        check(&["*;q=0.5, zstd;q=0"], Some(Coding::Brotli));
+    }
+
+    #[test]
+    fn a_weight_that_is_none_takes_nothing() {
+        for weight in ["", "2", "1.5", "1.001", "0.1234", "x", ".5", "-1", "0,5"] {
+            check(&[&format!("gzip;q={weight}")], None);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Compressing what upstreams and files answer in plain form.
+//!
+//! What may be compressed is decided from the two heads alone; how is up to the encoder. pingora has
+//! encoders of its own, but they keep what they were given until they have enough of it, so that an
+//! event of a stream would wait for the next one, and their choice knows no q-values, no `no-transform`
+//! and no partial content. The decision here is the same for both doors and for files.
+
+mod accept;
+mod encoder;
+
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+pub use encoder::Encoder;
+
+use crate::config::model::{Coding, Compression};
+
+/// Fields that say something of the very bytes of a body, which compressing would make untrue.
+const OF_THE_BYTES: [&str; 5] = [
+    "content-range",
+    "content-md5",
+    "content-digest",
+    "repr-digest",
+    "digest",
+];
+
+/// Begins to compress a response, if that is right: its head is changed, and its body has to go
+/// through the encoder. To `HEAD` the head alone is changed, to what it would be to `GET`.
+///
+/// # Errors
+/// If an encoder cannot be made.
+pub fn begin(
+    config: &Compression,
+    request: &RequestHeader,
+    response: &mut ResponseHeader,
+) -> Result<Option<Box<Encoder>>> {
+    let streamed = !response.headers.contains_key(header::CONTENT_LENGTH);
+    let Some(coding) = recode(config, request, response)? else {
+        return Ok(None);
+    };
+    if request.method == Method::HEAD {
+        return Ok(None);
+    }
+    if request.version == Version::HTTP_11 {
+        response.set_version(Version::HTTP_11);
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Encoder::new(coding, config.level, streamed).map(|encoder| Some(Box::new(encoder)))
+}
+
+/// Makes the head of a response that of a compressed one, if that is right.
+///
+/// # Errors
+/// If the head has no room.
+pub fn recode(
+    config: &Compression,
+    request: &RequestHeader,
+    response: &mut ResponseHeader,
+) -> Result<Option<Coding>> {
+    if !is_candidate(config, response) {
+        return Ok(None);
+    }
+    add_vary(response)?;
+    if request.version == Version::HTTP_10 {
+        // The end of its connection would be the only sign of the body's end.
+        return Ok(None);
+    }
+    let accepted = request.headers.get_all(header::ACCEPT_ENCODING);
+    let accepted = accepted.iter().map(http::HeaderValue::as_bytes);
+    let coding = accept::best(accepted, &config.algorithms);
+    if let Some(coding) = coding {
+        set_coding(response, coding)?;
+    }
+    Ok(coding)
+}
+
+/// Whether a response would be compressed for a client that takes it so.
+fn is_candidate(config: &Compression, response: &ResponseHeader) -> bool {
+    let headers = &response.headers;
+    let value = |name: HeaderName| headers.get(name).map(http::HeaderValue::as_bytes);
+    let has_whole_body = !response.status.is_informational()
+        && !matches!(
+            response.status,
+            StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    let content_type = value(header::CONTENT_TYPE).unwrap_or_default();
+    has_whole_body
+        && config.types.contain(content_type)
+        && !starts_with(content_type, b"application/grpc")
+        && value(header::CONTENT_ENCODING).is_none()
+        && value(header::TRAILER).is_none()
+        && is_long_enough(value(header::CONTENT_LENGTH), config.min_size)
+        && !OF_THE_BYTES.iter().any(|&name| headers.contains_key(name))
+        && !forbids_transformation(headers)
+}
+
+fn starts_with(text: &[u8], start: &[u8]) -> bool {
+    let part = text.get(..start.len());
+    part.is_some_and(|part| part.eq_ignore_ascii_case(start))
+}
+
+/// A body of unknown length may be a long one. One of which there is nothing stays so.
+fn is_long_enough(length: Option<&[u8]>, min_size: u64) -> bool {
+    let Some(length) = length else { return true };
+    let length: Option<u64> = std::str::from_utf8(length)
+        .ok()
+        .and_then(|l| l.parse().ok());
+    length.is_some_and(|length| length >= min_size.max(1))
+}
+
+/// RFC 9111, 5.2.2.6.
+fn forbids_transformation(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CACHE_CONTROL).iter();
+    let mut directives = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+}
+
+/// The response is another one to other clients (RFC 9110, 12.5.5).
+fn add_vary(response: &mut ResponseHeader) -> Result<()> {
+    let lines = response.headers.get_all(header::VARY).iter();
+    let mut names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let says_so = names.any(|name| {
+        let name = name.trim_ascii();
+        name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding")
+    });
+    if !says_so {
+        response.append_header("Vary", "Accept-Encoding")?;
+    }
+    Ok(())
+}
+
+fn set_coding(response: &mut ResponseHeader, coding: Coding) -> Result<()> {
+    response.insert_header("Content-Encoding", coding.token())?;
+    response.remove_header(&header::CONTENT_LENGTH);
+    // A range would be one of other bytes.
+    response.remove_header(&header::ACCEPT_RANGES);
+    // The same to look at, no more the same byte by byte (RFC 9110, 8.8.1).
+    let tag = response.headers.get(header::ETAG);
+    if let Some(tag) = tag.filter(|tag| tag.as_bytes().starts_with(b"\"")) {
+        let weak = [b"W/", tag.as_bytes()].concat();
+        response.insert_header("ETag", weak)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::{MediaType, MediaTypes};
+
+    fn config() -> Compression {
+        Compression {
+            enabled: true,
+            algorithms: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
+            level: 4,
+            types: MediaTypes::new(vec![MediaType::Starting("text/".to_owned())]),
+            min_size: 100,
+        }
+    }
+
+    fn request(method: &str, accept: &str) -> RequestHeader {
+        let mut request = RequestHeader::build(method, b"/", None).unwrap();
+        request.set_version(Version::HTTP_11);
+        request.insert_header("Accept-Encoding", accept).unwrap();
+        request
+    }
+
+    fn response(status: u16, lines: &[(&'static str, &str)]) -> ResponseHeader {
+        let mut response = ResponseHeader::build(status, None).unwrap();
+        for (name, value) in lines {
+            response.append_header(*name, *value).unwrap();
+        }
+        response
+    }
+
+    /// The head of what a client gets that takes gzip, as lines.
+    fn lines(method: &str, mut response: ResponseHeader) -> Vec<String> {
+        let encoder = begin(&config(), &request(method, "gzip"), &mut response).unwrap();
+        let line = |(name, value): (&HeaderName, &http::HeaderValue)| {
+            format!("{name}: {}", value.to_str().unwrap())
+        };
+        let mut lines: Vec<_> = response.headers.iter().map(line).collect();
+        lines.sort();
+        assert!(encoder.is_none() || lines.contains(&"content-encoding: gzip".to_owned()));
+        lines
+    }
+
+    #[track_caller]
+    fn check_left_alone(status: u16, more: &[(&'static str, &str)], vary: bool) {
+        let mut all = vec![("Content-Type", "text/plain")];
+        all.extend_from_slice(more);
+        let mut response = response(status, &all);
+        let encoder = begin(&config(), &request("GET", "gzip"), &mut response).unwrap();
+        assert!(encoder.is_none(), "{all:?}");
+        assert_eq!(response.headers.contains_key("vary"), vary, "{all:?}");
+    }
+
+    #[test]
+    fn the_head_says_what_the_body_has_become() {
+        let plain = [
+            ("Content-Type", "text/plain"),
+            ("Content-Length", "100"),
+            ("Accept-Ranges", "bytes"),
+            ("ETag", "\"x\""),
+            ("Vary", "Origin"),
+        ];
+        let coded = [
+            "content-encoding: gzip",
+            "content-type: text/plain",
+            "etag: W/\"x\"",
+            "vary: Accept-Encoding",
+            "vary: Origin",
+        ];
+        assert_eq!(lines("HEAD", response(200, &plain)), coded);
+        let mut with_body = coded.to_vec();
+        with_body.insert(3, "transfer-encoding: chunked");
+        assert_eq!(lines("GET", response(200, &plain)), with_body);
+        assert_eq!(lines("GET", response(404, &plain)), with_body);
+    }
+
+    #[test]
+    fn a_weak_tag_and_what_varies_already_stay() {
+        let plain = [
+            ("Content-Type", "text/plain"),
+            ("ETag", "W/\"x\""),
+            ("Vary", "Origin, accept-encoding"),
+        ];
+        let lines = lines("GET", response(200, &plain));
+        assert!(lines.contains(&"etag: W/\"x\"".to_owned()), "{lines:?}");
+        assert!(!lines.contains(&"vary: Accept-Encoding".to_owned()));
+    }
+
+    #[test]
+    fn what_must_not_be_changed_is_not() {
+        for status in [103, 204, 206, 304] {
+            check_left_alone(status, &[], false);
+        }
+        check_left_alone(200, &[("Content-Encoding", "br")], false);
+        check_left_alone(200, &[("Content-Encoding", "identity")], false);
+        check_left_alone(200, &[("Content-Length", "99")], false);
+        check_left_alone(200, &[("Cache-Control", "public, No-Transform")], false);
+        check_left_alone(200, &[("Content-Digest", "sha-256=:x:")], false);
+        check_left_alone(200, &[("Content-Range", "bytes 0-1/2")], false);
+        check_left_alone(200, &[("Trailer", "X-Sum")], false);
+    }
+
+    #[test]
+    fn nothing_is_said_of_types_that_are_not_compressed() {
+        for content_type in ["image/png", "application/grpc+proto", ""] {
+            let mut response = response(200, &[("Content-Type", content_type)]);
+            let encoder = begin(&config(), &request("GET", "gzip"), &mut response).unwrap();
+            assert!(encoder.is_none() && !response.headers.contains_key("vary"));
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_no_coding_gets_none_and_a_cache_is_told() {
+        for (accept, version) in [
+            ("identity", Version::HTTP_11),
+            ("gzip;q=0", Version::HTTP_11),
+            ("gzip", Version::HTTP_10),
+        ] {
+            let mut response = response(200, &[("Content-Type", "text/css")]);
+            let mut request = request("GET", accept);
+            request.set_version(version);
+            assert!(begin(&config(), &request, &mut response).unwrap().is_none());
+            assert_eq!(response.headers["vary"], "Accept-Encoding");
+            assert!(!response.headers.contains_key("content-encoding"));
+        }
+    }
+}

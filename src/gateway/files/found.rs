@@ -1,0 +1,305 @@
+//! From a path to an open file, and to nothing outside of the folder.
+//!
+//! The folder is opened first and the path within it second, by a crate that lets no `..` and no link
+//! lead out of it, in one step of the kernel where there is one. To look first and open afterwards
+//! would leave a moment in which a link can be put there. The folder is opened anew for each request, so
+//! that a link to it can be pointed at a new release.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use rustix::fs::OFlags;
+
+use super::PIECE;
+use crate::config::model::Files;
+
+/// What is at a path.
+#[derive(Debug)]
+pub enum Found {
+    /// A file, open.
+    File(Served),
+    /// A folder, which is named with a slash at its end.
+    FolderWithoutSlash,
+    /// Nothing that is for clients.
+    Nothing,
+    /// Something that may not be read, or a folder without an index.
+    Refused,
+    /// The system does not say.
+    Failed(io::Error),
+}
+
+/// A file as it was when it was opened.
+#[derive(Debug)]
+pub struct Served {
+    /// Open for reading.
+    pub file: File,
+    /// In bytes.
+    pub length: u64,
+    /// When its content was changed last.
+    pub modified: SystemTime,
+    /// Its path within the folder.
+    pub name: PathBuf,
+    /// All of it, if it is a small one.
+    pub first: Option<Bytes>,
+}
+
+/// What `path` names within the folder. It may block.
+pub fn find(files: &Files, path: &[u8]) -> Found {
+    match look(files, path) {
+        Found::Nothing => match &files.fallback {
+            Some(name) => open(files, Path::new(name)).unwrap_or_else(not_open),
+            None => Found::Nothing,
+        },
+        found => found,
+    }
+}
+
+fn look(files: &Files, path: &[u8]) -> Found {
+    let Some(inner) = inner_path(path, files.hidden) else {
+        return Found::Nothing;
+    };
+    if !path.ends_with(b"/") {
+        return open(files, &inner).unwrap_or_else(not_open);
+    }
+    for name in &files.index {
+        match open(files, &inner.join(name)) {
+            Ok(Found::File(file)) => return Found::File(file),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return not_open(error),
+        }
+    }
+    match open(files, &inner) {
+        Ok(Found::FolderWithoutSlash) => Found::Refused,
+        Ok(_) => Found::Nothing,
+        Err(error) => not_open(error),
+    }
+}
+
+/// The path below the folder; `None` if it names what no client may see.
+fn inner_path(path: &[u8], hidden: bool) -> Option<PathBuf> {
+    let mut inner = PathBuf::new();
+    let segments = path.split(|&byte| byte == b'/');
+    for (index, segment) in segments.filter(|segment| !segment.is_empty()).enumerate() {
+        let is_dots = matches!(segment, b"." | b"..");
+        let is_known = index == 0 && segment == b".well-known";
+        let is_hidden = segment.starts_with(b".") && !hidden && !is_known;
+        if is_dots || is_hidden || segment.contains(&0) {
+            return None;
+        }
+        inner.push(OsStr::from_bytes(segment));
+    }
+    Some(inner)
+}
+
+fn open(files: &Files, inner: &Path) -> io::Result<Found> {
+    // The folder itself has no name within it.
+    let inner = if inner.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        inner
+    };
+    // Without it, to open a pipe waits for somebody to write into it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = if files.follow_links {
+        let mut options = File::options();
+        options.read(true).custom_flags(flags);
+        options.open(files.root.join(inner))?
+    } else {
+        let root = Dir::open_ambient_dir(&files.root, ambient_authority())?;
+        let mut options = cap_std::fs::OpenOptions::new();
+        options.read(true);
+        cap_std::fs::OpenOptionsExt::custom_flags(&mut options, flags);
+        root.open_with(inner, &options)?.into_std()
+    };
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Ok(Found::FolderWithoutSlash);
+    }
+    if !metadata.is_file() {
+        return Ok(Found::Refused);
+    }
+    let length = metadata.len();
+    Ok(Found::File(Served {
+        first: read_small(&file, length)?,
+        length,
+        modified: metadata.modified().unwrap_or(UNIX_EPOCH),
+        name: inner.to_owned(),
+        file,
+    }))
+}
+
+/// A small file is read at once, while the thread is here anyway.
+fn read_small(file: &File, length: u64) -> io::Result<Option<Bytes>> {
+    if length > PIECE {
+        return Ok(None);
+    }
+    let mut content = vec![0; length as usize];
+    match file.read_exact_at(&mut content, 0) {
+        Ok(()) => Ok(Some(content.into())),
+        // It has become shorter just now; whoever reads it will see.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn not_open(error: io::Error) -> Found {
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::InvalidFilename
+        | ErrorKind::InvalidInput => Found::Nothing,
+        // A link that leads out of the folder is one of them.
+        ErrorKind::PermissionDenied => Found::Refused,
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Found::Refused,
+        _ => Found::Failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Folder {
+        _folder: tempfile::TempDir,
+        files: Files,
+    }
+
+    /// A root with a secret beside it.
+    fn folder() -> Folder {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("sub/empty")).unwrap();
+        std::fs::create_dir_all(root.join(".well-known")).unwrap();
+        std::fs::create_dir_all(root.join("sub/.well-known")).unwrap();
+        for (name, text) in [
+            ("secret", "secret"),
+            ("root/index.html", "index"),
+            ("root/a b.txt", "spaces"),
+            ("root/.env", "hidden"),
+            ("root/.well-known/x", "known"),
+            ("root/sub/.well-known/x", "hidden"),
+            ("root/sub/index.html", "sub index"),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        symlink("../secret", root.join("out")).unwrap();
+        symlink(folder.path().join("secret"), root.join("absolute")).unwrap();
+        symlink("..", root.join("up")).unwrap();
+        symlink("index.html", root.join("in")).unwrap();
+        symlink("round", root.join("round")).unwrap();
+        let files = Files {
+            root,
+            index: vec!["index.htm".to_owned(), "index.html".to_owned()],
+            fallback: None,
+            types: Vec::new(),
+            default_type: "text/plain".to_owned(),
+            follow_links: false,
+            hidden: false,
+        };
+        Folder {
+            _folder: folder,
+            files,
+        }
+    }
+
+    fn word(found: Found) -> String {
+        match found {
+            Found::File(file) => String::from_utf8(file.first.unwrap().to_vec()).unwrap(),
+            Found::FolderWithoutSlash => "folder".to_owned(),
+            Found::Nothing => "nothing".to_owned(),
+            Found::Refused => "refused".to_owned(),
+            Found::Failed(error) => error.to_string(),
+        }
+    }
+
+    #[track_caller]
+    fn check(files: &Files, path: &str, expected: &str) {
+        assert_eq!(word(find(files, path.as_bytes())), expected, "{path:?}");
+    }
+
+    #[test]
+    fn files_are_found_and_folders_have_an_index() {
+        let folder = folder();
+        check(&folder.files, "/", "index");
+        check(&folder.files, "/index.html", "index");
+        check(&folder.files, "/a b.txt", "spaces");
+        check(&folder.files, "/sub", "folder");
+        check(&folder.files, "/sub/", "sub index");
+        check(&folder.files, "/sub/empty", "folder");
+        check(&folder.files, "/sub/empty/", "refused");
+        check(&folder.files, "/none", "nothing");
+        check(&folder.files, "/none/", "nothing");
+        check(&folder.files, "/index.html/", "nothing");
+        check(&folder.files, "/index.html/x", "nothing");
+        check(&folder.files, &format!("/{}", "x".repeat(5000)), "nothing");
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_folder() {
+        let mut folder = folder();
+        for path in ["/../secret", "/sub/../../secret", "/..", "/a\0b"] {
+            check(&folder.files, path, "nothing");
+        }
+        for path in [
+            "/out",
+            "/absolute",
+            "/up/secret",
+            "/up/root/index.html",
+            "/round",
+        ] {
+            check(&folder.files, path, "refused");
+        }
+        check(&folder.files, "/in", "index");
+        folder.files.follow_links = true;
+        check(&folder.files, "/out", "secret");
+        check(&folder.files, "/../secret", "nothing");
+        check(&folder.files, "/round", "refused");
+    }
+
+    #[test]
+    fn hidden_files_are_nothing_unless_they_are_asked_for() {
+        let mut folder = folder();
+        check(&folder.files, "/.env", "nothing");
+        check(&folder.files, "/sub/.well-known/x", "nothing");
+        check(&folder.files, "/.well-known/x", "known");
+        folder.files.hidden = true;
+        check(&folder.files, "/.env", "hidden");
+    }
+
+    #[test]
+    fn the_fallback_is_for_what_is_not_there() {
+        let mut folder = folder();
+        folder.files.fallback = Some("index.html".to_owned());
+        check(&folder.files, "/no/such/page", "index");
+        check(&folder.files, "/.env", "index");
+        check(&folder.files, "/sub/empty/", "refused");
+        check(&folder.files, "/out", "refused");
+    }
+
+    #[test]
+    fn a_pipe_keeps_nobody_waiting() {
+        let folder = folder();
+        let pipe = folder.files.root.join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        check(&folder.files, "/pipe", "refused");
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_has_nothing() {
+        let mut folder = folder();
+        folder.files.root.push("none");
+        check(&folder.files, "/", "nothing");
+    }
+}

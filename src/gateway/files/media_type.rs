@@ -1,0 +1,50 @@
+//! What a file is, by its name.
+
+use std::path::Path;
+
+use crate::config::model::Files;
+
+/// The media type of a file. Text has no charset unless the user names one: a header that is wrong
+/// would override what the page says of itself.
+pub fn of<'f>(files: &'f Files, name: &Path) -> &'f str {
+    let extension = name.extension().and_then(|extension| extension.to_str());
+    let Some(extension) = extension else {
+        return &files.default_type;
+    };
+    let own = files.types.iter();
+    let mut own = own.filter(|(known, _)| known.eq_ignore_ascii_case(extension));
+    if let Some((_, media_type)) = own.next() {
+        return media_type;
+    }
+    let known = mime_guess::from_ext(extension).first_raw();
+    known.unwrap_or(&files.default_type)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_types_go_before_the_known_ones() {
+        let files = Files {
+            root: "/".into(),
+            index: Vec::new(),
+            fallback: None,
+            types: vec![("txt".to_owned(), "text/plain; charset=gbk".to_owned())],
+            default_type: "application/x-any".to_owned(),
+            follow_links: false,
+            hidden: false,
+        };
+        for (name, expected) in [
+            ("a.html", "text/html"),
+            ("a.JS", "text/javascript"),
+            ("a.svg", "image/svg+xml"),
+            ("a.wasm", "application/wasm"),
+            ("a.Txt", "text/plain; charset=gbk"),
+            ("a.nothing-known", "application/x-any"),
+            ("a.d/b", "application/x-any"),
+        ] {
+            assert_eq!(of(&files, Path::new(name)), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! An upstream that the test plays itself, step by step, so that it knows what has passed when.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+/// Not a measure of anything: a test that hangs fails instead.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Peer {
+    pub address: SocketAddr,
+    listener: TcpListener,
+}
+
+/// One connection of the gateway's.
+pub struct Incoming {
+    stream: BufReader<TcpStream>,
+}
+
+impl Peer {
+    pub fn listen() -> Peer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Peer {
+            address: listener.local_addr().unwrap(),
+            listener,
+        }
+    }
+
+    /// The next connection.
+    pub fn accept(&self) -> Incoming {
+        let (stream, _) = self.listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Incoming {
+            stream: BufReader::new(stream),
+        }
+    }
+}
+
+impl Incoming {
+    /// The head of a request, in lower case.
+    pub fn head(&mut self) -> String {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let length = self.stream.read_line(&mut head).unwrap();
+            assert!(length > 0, "the connection ends within {head:?}");
+        }
+        head.to_ascii_lowercase()
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// One chunk of a chunked body.
+    pub fn send_chunk(&mut self, bytes: &str) {
+        self.send(format!("{:x}\r\n{bytes}\r\n", bytes.len()));
+    }
+
+    /// The next chunk of a chunked body; the last one is empty.
+    pub fn chunk(&mut self) -> Vec<u8> {
+        super::read_chunk(&mut self.stream)
+    }
+
+    pub fn read_exact(&mut self, buffer: &mut [u8]) {
+        self.stream.read_exact(buffer).unwrap();
+    }
+
+    /// Whether the other end closed and sent nothing more.
+    pub fn is_closed(&mut self) -> bool {
+        self.stream.read(&mut [0]).unwrap_or(0) == 0
+    }
+
+    pub fn close(self) {
+        self.stream.get_ref().shutdown(Shutdown::Both).unwrap();
+    }
+
+    pub fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+}
