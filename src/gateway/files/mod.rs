@@ -80,7 +80,14 @@ async fn send_file(
     files: &Files,
     served: Served,
 ) -> Result<()> {
-    if !read_body(session, ctx.max_body_size, &mut Discard).await? {
+    if !read_body(
+        session,
+        &ctx.settings.client,
+        ctx.max_body_size,
+        &mut Discard,
+    )
+    .await?
+    {
         return Err(too_large());
     }
     let validators = Validators::new(served.modified, served.length, SystemTime::now());
