@@ -14,11 +14,13 @@
 //! admin     metrics and health, on a listener of their own
 //! gateway   what happens to a connection
 //! query     the IP query API, free of any transport
+//! nginx     an nginx.conf -> the geogate.toml that does the same, and what is left
 //! config    a file with positions -> types that cannot be invalid
 //! geo       what an address means: formats, layers, codes, database, reports
 //! tree      address -> number; the only hot loop
 //!
 //! main -> cli -> server -> admin -> gateway -> query -> geo -> tree      server, gateway -> config -> geo
+//!         cli -> nginx -> config
 //! ```
 //!
 //! pingora is named in `server`, `admin` and `gateway` only; `geo` and `tree` know no HTTP.
@@ -42,6 +44,7 @@ pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod geo;
+pub mod nginx;
 pub mod query;
 pub mod server;
 pub mod tree;

@@ -256,6 +256,11 @@ impl<'d> Item<'d> {
         }
     }
 
+    /// Notes a problem with the value.
+    pub(super) fn note(&self, reason: impl Into<String>) {
+        self.problems.note(self.line(), self.path.clone(), reason);
+    }
+
     /// As a table. Anything else is noted and read as an empty one.
     pub(super) fn section(&self) -> Section<'d> {
         let table = self.value.get_ref().as_table();

@@ -25,3 +25,4 @@ mod strict;
 mod through;
 mod tls;
 mod tracing;
+mod upstreams;
