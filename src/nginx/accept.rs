@@ -35,7 +35,10 @@ pub(super) fn accept(
                 place: Place::whole(file),
                 text: refusal.written.clone(),
             });
-            let why = format!("geogate does not take {}: {}", refusal.written, problem.reason);
+            let why = format!(
+                "geogate does not take {}: {}",
+                refusal.written, problem.reason
+            );
             notes.note_origin(Fate::Lost, origin, why);
         }
         if refused == 0 {

@@ -3,7 +3,7 @@
 //! It is not a `toml` document, for it is written once, in an order of its own, and things are
 //! taken out of it again by the key that an error names.
 
-use toml_writer::{TomlKeyBuilder, TomlStringBuilder, ToTomlKey, ToTomlValue};
+use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
 
 use super::tree::{Directive, Place};
 
@@ -248,7 +248,11 @@ impl Document {
                 if !text.is_empty() {
                     text.push('\n');
                 }
-                let header = if array { format!("[[{name}]]") } else { format!("[{name}]") };
+                let header = if array {
+                    format!("[[{name}]]")
+                } else {
+                    format!("[{name}]")
+                };
                 text.push_str(&header);
                 text.push('\n');
                 table.write(&mut text);
@@ -265,7 +269,11 @@ impl Document {
             let tables = self.tables.iter_mut();
             let tables = tables.filter(|table| table.name == name && !table.is_empty());
             for (index, table) in tables.enumerate() {
-                let own = if array { format!("{name}[{index}]") } else { name.to_owned() };
+                let own = if array {
+                    format!("{name}[{index}]")
+                } else {
+                    name.to_owned()
+                };
                 // A table that may not be there at all is an unknown key, without an index.
                 let rest = path.strip_prefix(&own).or((path == name).then_some(""));
                 if let Some(rest) = rest.filter(|rest| begins_anew(rest))
@@ -281,7 +289,9 @@ impl Document {
     /// Drops what was refused, and what holds nothing any more.
     pub(super) fn settle(&mut self) {
         self.tables.retain_mut(|table| {
-            table.entries.retain_mut(|entry| !entry.refused && settle(&mut entry.value));
+            table
+                .entries
+                .retain_mut(|entry| !entry.refused && settle(&mut entry.value));
             !table.refused
         });
     }
@@ -434,7 +444,10 @@ mod tests {
         for peer in ["p:1", "p:2"] {
             let address = Entry::new("address", peer, None);
             let backup = Entry::new("backup", true, None);
-            upstream.push("peers", Item::new(Value::Inline(vec![address, backup]), None));
+            upstream.push(
+                "peers",
+                Item::new(Value::Inline(vec![address, backup]), None),
+            );
         }
         document.add(upstream);
         document.table("server").set("workers", 4, None);
@@ -451,7 +464,8 @@ mod tests {
         assert_eq!(document.write(), expected);
     }
 
-    const PEERS: &str = "peers = [{ address = \"p:1\", backup = true }, { address = \"p:2\", backup = true }]\n";
+    const PEERS: &str =
+        "peers = [{ address = \"p:1\", backup = true }, { address = \"p:2\", backup = true }]\n";
 
     #[test]
     fn tables_are_written_in_their_order() {
@@ -474,10 +488,7 @@ mod tests {
             &["upstream[0].peers[1].backup", "server"],
             "[[upstream]]\nname = \"a\"\npeers = [{ address = \"p:1\", backup = true }]\n",
         );
-        check_refused(
-            &["upstream[0].missing"],
-            "[server]\nworkers = 4\n",
-        );
+        check_refused(&["upstream[0].missing"], "[server]\nworkers = 4\n");
     }
 
     #[test]
@@ -494,7 +505,10 @@ mod tests {
             let line = format!("a = {}", written(text));
             assert!(!line.contains('\n'), "{line}");
             let table = toml::de::DeTable::parse(&line).unwrap();
-            assert_eq!(table.get_ref().get("a").unwrap().get_ref().as_str(), Some(text));
+            assert_eq!(
+                table.get_ref().get("a").unwrap().get_ref().as_str(),
+                Some(text)
+            );
         }
     }
 

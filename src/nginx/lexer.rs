@@ -84,7 +84,11 @@ impl<'t> Lexer<'t> {
         Err((Fault::BlockWithoutEnd, begin))
     }
 
-    fn quoted(&mut self, quote: u8, begin: Position) -> Result<(Token, Position), (Fault, Position)> {
+    fn quoted(
+        &mut self,
+        quote: u8,
+        begin: Position,
+    ) -> Result<(Token, Position), (Fault, Position)> {
         self.advance();
         let from = self.at;
         loop {

@@ -72,11 +72,19 @@ impl Notes {
     /// As above, of something that is no directive of the tree.
     pub(super) fn note_origin(&mut self, fate: Fate, origin: Origin, why: String) {
         let Origin { place, text } = origin;
-        let known = self.notes.iter().rev().take(64).any(|note| {
-            note.fate == fate && note.place == place && note.why == why
-        });
+        let known = self
+            .notes
+            .iter()
+            .rev()
+            .take(64)
+            .any(|note| note.fate == fate && note.place == place && note.why == why);
         if !known {
-            self.notes.push(Note { fate, place, text, why });
+            self.notes.push(Note {
+                fate,
+                place,
+                text,
+                why,
+            });
         }
     }
 
@@ -119,7 +127,10 @@ impl Notes {
                 whys.len() - 1
             });
             let directives = &mut whys[at].1;
-            match directives.iter_mut().find(|(directive, _)| *directive == note.text) {
+            match directives
+                .iter_mut()
+                .find(|(directive, _)| *directive == note.text)
+            {
                 Some((_, places)) => places.push(&note.place),
                 None => directives.push((&note.text, vec![&note.place])),
             }
@@ -157,7 +168,9 @@ fn listed(places: &[&Place]) -> String {
 
 /// Comments hold no line breaks and no control characters.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 fn wrapped(text: &str) -> Vec<String> {

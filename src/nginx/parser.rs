@@ -107,7 +107,11 @@ impl Parser {
                     open.push(Open { directive, before });
                 }
                 Token::Close => {
-                    let Some(Open { mut directive, before }) = open.pop() else {
+                    let Some(Open {
+                        mut directive,
+                        before,
+                    }) = open.pop()
+                    else {
                         return Err(fail((Fault::UnexpectedClose, position)));
                     };
                     if !words.is_empty() {
@@ -249,7 +253,10 @@ mod tests {
 
     #[test]
     fn errors_have_file_line_and_column() {
-        check_error("a;\n b", "f:2:2: the file ends where \";\" or \"{\" is expected");
+        check_error(
+            "a;\n b",
+            "f:2:2: the file ends where \";\" or \"{\" is expected",
+        );
         check_error("a {\n b;", "f:1:1: the block has no \"}\"");
         check_error("a; }", "f:1:4: unexpected \"}\"");
         check_error("a { b }", "f:1:7: unexpected \"}\"");

@@ -33,9 +33,16 @@ pub(super) fn milliseconds(text: &str) -> Option<u64> {
 
 /// A time as geogate writes it, in the largest unit that holds it.
 pub(super) fn duration(milliseconds: u64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1000, "s"),
+    ];
     // A minute or two reads better in seconds, as it was most likely written.
-    let units = units.into_iter().filter(|(factor, _)| milliseconds >= 5 * factor || *factor == 1000);
+    let units = units
+        .into_iter()
+        .filter(|(factor, _)| milliseconds >= 5 * factor || *factor == 1000);
     let mut fitting = units.filter(|(factor, _)| milliseconds.is_multiple_of(*factor));
     match fitting.next() {
         Some((factor, unit)) if milliseconds > 0 => format!("{}{unit}", milliseconds / factor),
@@ -60,7 +67,9 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 /// A size as geogate writes it.
 pub(super) fn size(bytes: u64) -> String {
     let units = [(1 << 30, "g"), (1 << 20, "m"), (1 << 10, "k")];
-    let mut fitting = units.into_iter().filter(|(factor, _)| bytes.is_multiple_of(*factor));
+    let mut fitting = units
+        .into_iter()
+        .filter(|(factor, _)| bytes.is_multiple_of(*factor));
     match fitting.next() {
         Some((factor, unit)) if bytes > 0 => format!("{}{unit}", bytes / factor),
         _ => bytes.to_string(),
@@ -73,7 +82,11 @@ mod tests {
 
     #[track_caller]
     fn check_time(text: &str, expected: Option<&str>) {
-        assert_eq!(milliseconds(text).map(duration).as_deref(), expected, "{text}");
+        assert_eq!(
+            milliseconds(text).map(duration).as_deref(),
+            expected,
+            "{text}"
+        );
     }
 
     #[track_caller]

@@ -376,7 +376,11 @@ fn a_file_of_nginx_is_translated() {
     );
     assert_eq!(stderr(&output), summary);
     let printed = stdout(&output);
-    for part in ["listen = [\"127.0.0.1:8000\"]", "peers = [\"127.0.0.1:8001\"]", "sites/one:1: teapot on"] {
+    for part in [
+        "listen = [\"127.0.0.1:8000\"]",
+        "peers = [\"127.0.0.1:8001\"]",
+        "sites/one:1: teapot on",
+    ] {
         assert!(printed.contains(part), "{printed}");
     }
     std::fs::write(&toml, printed).unwrap();

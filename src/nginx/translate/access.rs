@@ -12,10 +12,16 @@ use super::variables::Variables;
 /// Directives that ask for more than geogate can ask.
 const CLOSING: [(&str, &str); 6] = [
     ("auth_basic", "geogate asks for no passwords"),
-    ("auth_request", "geogate asks no other server whether a client may come"),
+    (
+        "auth_request",
+        "geogate asks no other server whether a client may come",
+    ),
     ("auth_jwt", "geogate reads no tokens"),
     ("secure_link", "geogate checks no signed links"),
-    ("internal", "a location that nothing leads to from within is for nobody"),
+    (
+        "internal",
+        "a location that nothing leads to from within is for nobody",
+    ),
     ("access_by_lua_block", "geogate runs no Lua"),
 ];
 
@@ -31,12 +37,19 @@ pub(super) struct Demands<'s> {
 /// For all: what stands in `http` is for `[limits]`.
 pub(super) fn for_all(http: &Scope, output: &mut Output) {
     if let Some((name, from)) = addresses(http, output) {
-        output.document.table("limits").push("access", Item::new(name, Some(from)));
+        output
+            .document
+            .table("limits")
+            .push("access", Item::new(name, Some(from)));
     }
 }
 
 /// For the routes of a block; `http` has said its own already.
-pub(super) fn of_block<'s>(http: &Scope<'s>, scope: &Scope<'s>, output: &mut Output) -> Demands<'s> {
+pub(super) fn of_block<'s>(
+    http: &Scope<'s>,
+    scope: &Scope<'s>,
+    output: &mut Output,
+) -> Demands<'s> {
     let mut demands = Demands::default();
     let is_inherited = |name: &str| {
         let first = |scope: &Scope| scope.all(name).first().map(|directive| directive.id);
@@ -50,9 +63,14 @@ pub(super) fn of_block<'s>(http: &Scope<'s>, scope: &Scope<'s>, output: &mut Out
     for (name, why) in CLOSING {
         let holds = |directive: &&Directive| directive.arg(0) != "off";
         // What is internal is said of one location alone.
-        let found = if name == "internal" { scope.here(name).last() } else { scope.one(name) };
+        let found = if name == "internal" {
+            scope.here(name).last()
+        } else {
+            scope.one(name)
+        };
         if let Some(directive) = found.filter(holds) {
-            let why = format!("The route answers 403: {why}. Change `respond` to what it is to do.");
+            let why =
+                format!("The route answers 403: {why}. Change `respond` to what it is to do.");
             output.notes.lost(directive, why);
             demands.closed_by = Some(directive);
         }
@@ -75,13 +93,19 @@ fn addresses<'s>(scope: &Scope<'s>, output: &mut Output) -> Option<(String, &'s 
     let mut default = "allow";
     for directive in all {
         output.notes.carried(directive);
-        let action = if directive.name == "allow" { "allow" } else { "deny" };
+        let action = if directive.name == "allow" {
+            "allow"
+        } else {
+            "deny"
+        };
         match directive.arg(0) {
             "all" => {
                 default = action;
                 break;
             }
-            "unix:" => output.notes.needless(directive, "There are no listeners on UNIX sockets."),
+            "unix:" => output
+                .notes
+                .needless(directive, "There are no listeners on UNIX sockets."),
             address => push(&mut rules, action, address.to_owned(), directive),
         }
     }
@@ -167,7 +191,9 @@ pub(super) fn condition<'s>(
     output.notes.carried(condition);
     output.notes.carried(answer);
     if status != "403" {
-        output.notes.differs(answer, "Who may not come is answered with 403.");
+        output
+            .notes
+            .differs(answer, "Who may not come is answered with 403.");
     }
     Some(register(rules, default, condition, output))
 }
@@ -207,7 +233,11 @@ impl Test {
         let Test::In { values, negated } = self else {
             return None;
         };
-        let (action, default) = if *negated { ("allow", "deny") } else { ("deny", "allow") };
+        let (action, default) = if *negated {
+            ("allow", "deny")
+        } else {
+            ("deny", "allow")
+        };
         let mut rules = Vec::new();
         for value in values {
             push(&mut rules, action, country(value)?, from);
@@ -220,9 +250,16 @@ impl Test {
 fn alternatives(regex: &str) -> Option<Vec<String>> {
     let regex = regex.strip_prefix('^').unwrap_or(regex);
     let regex = regex.strip_suffix('$').unwrap_or(regex);
-    let inner = regex.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
-    let values: Vec<String> = inner.unwrap_or(regex).split('|').map(str::to_owned).collect();
-    let is_code = |value: &String| value.len() == 2 && value.bytes().all(|b| b.is_ascii_alphabetic());
+    let inner = regex
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'));
+    let values: Vec<String> = inner
+        .unwrap_or(regex)
+        .split('|')
+        .map(str::to_owned)
+        .collect();
+    let is_code =
+        |value: &String| value.len() == 2 && value.bytes().all(|b| b.is_ascii_alphabetic());
     values.iter().all(is_code).then_some(values)
 }
 
@@ -255,7 +292,9 @@ fn of_table<'s>(
     for line in block.inside() {
         match line.name.as_str() {
             "default" => default = line.arg(0),
-            "hostnames" | "volatile" | "ranges" | "delete" | "proxy" | "proxy_recursive" => return None,
+            "hostnames" | "volatile" | "ranges" | "delete" | "proxy" | "proxy_recursive" => {
+                return None;
+            }
             key if is_map => lines.push((0, country(key)?, line)),
             key => {
                 let network: ipnet::IpNet = key

@@ -20,7 +20,12 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
             set_time(directive, "client", key, output);
         }
     }
-    let requests = one_for_all(http, "keepalive_requests", "client.keepalive_requests", output);
+    let requests = one_for_all(
+        http,
+        "keepalive_requests",
+        "client.keepalive_requests",
+        output,
+    );
     if let Some(directive) = requests {
         set_number(directive, "keepalive_requests", output);
     }
@@ -33,7 +38,9 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
                 let client = output.document.table("client");
                 client.set("max_header_size", units::size(size), Some(directive));
             }
-            None => output.notes.lost(directive, "This is no number with a size."),
+            None => output
+                .notes
+                .lost(directive, "This is no number with a size."),
         }
     }
     if let Some(directive) = body_size_for_all(http) {
@@ -44,9 +51,14 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
 fn set_number(directive: &Directive, key: &str, output: &mut Output) {
     match directive.arg(0).parse::<u64>() {
         Ok(number) if number > 0 => {
-            output.document.table("client").set(key, number, Some(directive));
+            output
+                .document
+                .table("client")
+                .set(key, number, Some(directive));
         }
-        _ => output.notes.lost(directive, format!("`client.{key}` is at least 1.")),
+        _ => output
+            .notes
+            .lost(directive, format!("`client.{key}` is at least 1.")),
     }
 }
 

@@ -9,12 +9,17 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
     let networks = http.everywhere("set_real_ip_from");
     for &network in &networks {
         if network.arg(0).starts_with("unix") {
-            output.notes.lost(network, "There are no listeners on UNIX sockets.");
+            output
+                .notes
+                .lost(network, "There are no listeners on UNIX sockets.");
             continue;
         }
         output.notes.carried(network);
         let item = Item::new(network.arg(0), Some(network));
-        output.document.table("client_ip").push("trusted_proxies", item);
+        output
+            .document
+            .table("client_ip")
+            .push("trusted_proxies", item);
     }
     let header = one_for_all(http, "real_ip_header", "client_ip.header", output);
     let name = header.map(|header| header.arg(0)).unwrap_or_default();
@@ -39,7 +44,10 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
     }
     for recursive in http.everywhere("real_ip_recursive") {
         if recursive.arg(0) == "on" {
-            output.notes.needless(recursive, "Always: the header is read up to the first address that is not trusted.");
+            output.notes.needless(
+                recursive,
+                "Always: the header is read up to the first address that is not trusted.",
+            );
         } else {
             let why = "The header is always read up to the first address that is not trusted.";
             output.notes.differs(recursive, why);

@@ -9,18 +9,27 @@ use super::one_for_all;
 pub(super) fn translate(http: &Scope, output: &mut Output) {
     let is_on = |scope: &Scope, name| scope.here(name).last().is_some_and(|d| d.arg(0) == "on");
     // Blocks within say it for their routes.
-    for directive in ["gzip", "brotli", "zstd"].into_iter().flat_map(|name| http.here(name)) {
+    for directive in ["gzip", "brotli", "zstd"]
+        .into_iter()
+        .flat_map(|name| http.here(name))
+    {
         output.notes.carried(directive);
     }
     let enabled = http.here("gzip").last();
     let others = ["brotli", "zstd"].into_iter().any(|name| is_on(http, name));
     if is_on(http, "gzip") || others {
-        output.document.table("compression").set("enabled", true, enabled);
+        output
+            .document
+            .table("compression")
+            .set("enabled", true, enabled);
     }
     let level = one_for_all(http, "gzip_comp_level", "compression.level", output);
     if let Some(level) = level {
         match level.arg(0).parse::<u64>() {
-            Ok(value) => output.document.table("compression").set("level", value, Some(level)),
+            Ok(value) => output
+                .document
+                .table("compression")
+                .set("level", value, Some(level)),
             Err(_) => output.notes.lost(level, "This is no number."),
         }
     }
@@ -43,12 +52,18 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
     }
     for name in ["brotli_comp_level", "zstd_comp_level"] {
         for directive in http.everywhere(name) {
-            output.notes.lost(directive, "There is one `compression.level` for all algorithms.");
+            output.notes.lost(
+                directive,
+                "There is one `compression.level` for all algorithms.",
+            );
         }
     }
     for name in ["brotli_types", "zstd_types"] {
         for directive in http.everywhere(name) {
-            output.notes.lost(directive, "There is one `compression.types` for all algorithms.");
+            output.notes.lost(
+                directive,
+                "There is one `compression.types` for all algorithms.",
+            );
         }
     }
 }

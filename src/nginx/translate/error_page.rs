@@ -26,7 +26,10 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
         }
     }
     if let Some((file, page)) = chosen {
-        output.document.table("error_page").set("file", file, Some(page));
+        output
+            .document
+            .table("error_page")
+            .set("file", file, Some(page));
     }
 }
 
@@ -36,27 +39,37 @@ fn file(scope: &Scope, page: &Directive, output: &mut Output) -> Option<String> 
     output.notes.carried(page);
     let is_ours = |status: &&String| STATUSES.contains(&status.as_str());
     if !statuses.iter().any(|status| is_ours(&status)) {
-        let why = "What an upstream answers is passed on. The one page is for 500, 502, 503 and 504.";
+        let why =
+            "What an upstream answers is passed on. The one page is for 500, 502, 503 and 504.";
         output.notes.lost(page, why);
         return None;
     }
     if statuses.iter().any(|status| status.starts_with('=')) {
         output.notes.differs(page, "The status stays the error's.");
     }
-    if statuses.iter().any(|status| !status.starts_with('=') && !is_ours(&status)) {
-        output.notes.differs(page, "The page is for 500, 502, 503 and 504 only.");
+    if statuses
+        .iter()
+        .any(|status| !status.starts_with('=') && !is_ours(&status))
+    {
+        output
+            .notes
+            .differs(page, "The page is for 500, 502, 503 and 504 only.");
     }
     if !uri.starts_with('/') || uri.contains('$') {
         let why = "The page is a file: `error_page.file`.";
         output.notes.lost(page, why);
         return None;
     }
-    let location = scope.here("location").find(|location| is_for(location, uri));
+    let location = scope
+        .here("location")
+        .find(|location| is_for(location, uri));
     let inside = location.map(|location| scope.inner(location));
     let root = inside.as_ref().unwrap_or(scope).one("root");
     let root = root.map_or("html", |root| root.arg(0));
     if root.contains('$') {
-        output.notes.lost(page, "The page is a file, without variables.");
+        output
+            .notes
+            .lost(page, "The page is a file, without variables.");
         return None;
     }
     Some(format!("{}{uri}", root.trim_end_matches('/')))
@@ -70,7 +83,12 @@ fn is_for(location: &Directive, uri: &str) -> bool {
 /// Whether a location is there only for a page of errors: then it is no route.
 pub(super) fn is_page(scope: &Scope, location: &Directive) -> bool {
     let pages = scope.all("error_page");
-    let is_plain = |directive: &Directive| matches!(directive.name.as_str(), "root" | "internal" | "access_log" | "log_not_found");
+    let is_plain = |directive: &Directive| {
+        matches!(
+            directive.name.as_str(),
+            "root" | "internal" | "access_log" | "log_not_found"
+        )
+    };
     location.inside().iter().all(is_plain)
         && pages.iter().any(|page| {
             let uri = page.args.last();

@@ -49,16 +49,25 @@ pub(super) fn translate(
         _ => ROOT,
     };
     if path.contains('$') {
-        output.notes.lost(folder, "A folder has no variables. Write a route for each.");
+        output
+            .notes
+            .lost(folder, "A folder has no variables. Write a route for each.");
         return Served::Lost;
     }
     entries.push(Entry::new("root", path, Some(folder)));
     if let Some(index) = scope.one("index") {
         output.notes.carried(index);
-        let names = index.args.iter().filter(|name| !name.starts_with('/') && !name.contains('$'));
-        let items: Vec<Item> = names.map(|name| Item::new(name.as_str(), Some(index))).collect();
+        let names = index
+            .args
+            .iter()
+            .filter(|name| !name.starts_with('/') && !name.contains('$'));
+        let items: Vec<Item> = names
+            .map(|name| Item::new(name.as_str(), Some(index)))
+            .collect();
         if items.len() < index.args.len() {
-            output.notes.differs(index, "Only names of files in the folder are carried over.");
+            output
+                .notes
+                .differs(index, "Only names of files in the folder are carried over.");
         }
         if !items.is_empty() {
             entries.push(Entry::new("index", Value::List(items), Some(index)));
@@ -66,12 +75,18 @@ pub(super) fn translate(
     }
     if let Some(list) = scope.one("autoindex") {
         if list.arg(0) == "on" {
-            output.notes.lost(list, "The content of folders is not listed.");
+            output
+                .notes
+                .lost(list, "The content of folders is not listed.");
         } else {
-            output.notes.needless(list, "The content of folders is not listed.");
+            output
+                .notes
+                .needless(list, "The content of folders is not listed.");
         }
     }
-    let tried = scope.one("try_files").map(|tried| try_files(tried, &mut entries, output));
+    let tried = scope
+        .one("try_files")
+        .map(|tried| try_files(tried, &mut entries, output));
     route.set("files", Value::Inline(entries), Some(folder));
     tried.unwrap_or(Served::Files)
 }
@@ -94,7 +109,9 @@ fn try_files(tried: &Directive, entries: &mut Vec<Entry>, output: &mut Output) -
     match last.split_once('?').map_or(last.as_str(), |(path, _)| path) {
         "=404" => {}
         status if status.starts_with('=') => {
-            output.notes.differs(tried, "What is not there is answered with 404.");
+            output
+                .notes
+                .differs(tried, "What is not there is answered with 404.");
         }
         path if path.starts_with('/') && !path.contains('$') && !path.ends_with(".php") => {
             entries.push(Entry::new("fallback", path, Some(tried)));

@@ -39,9 +39,14 @@ pub(super) fn translate(http: &Scope, output: &mut Output) -> Variables {
                     }
                 }
                 (None, "auto_reload") => {
-                    output.notes.needless(line, "A database that changes is read again at once: `geo.watch`.");
+                    output.notes.needless(
+                        line,
+                        "A database that changes is read again at once: `geo.watch`.",
+                    );
                 }
-                _ => output.notes.lost(line, "geogate does not know what this is."),
+                _ => output
+                    .notes
+                    .lost(line, "geogate does not know what this is."),
             }
         }
     }
@@ -54,9 +59,14 @@ pub(super) fn translate(http: &Scope, output: &mut Output) -> Variables {
         }
     }
     for directive in http.here("geoip2_proxy").chain(http.here("geoip_proxy")) {
-        output.notes.lost(directive, "Networks that are believed stand in `client_ip.trusted_proxies`.");
+        output.notes.lost(
+            directive,
+            "Networks that are believed stand in `client_ip.trusted_proxies`.",
+        );
     }
-    let always = http.here("geoip2_proxy_recursive").chain(http.here("geoip_proxy_recursive"));
+    let always = http
+        .here("geoip2_proxy_recursive")
+        .chain(http.here("geoip_proxy_recursive"));
     for directive in always {
         output.notes.needless(directive, "Always.");
     }
@@ -67,7 +77,10 @@ fn database(block: &Directive, output: &mut Output) {
     output.notes.carried(block);
     let mut table = Table::new("database", Some(block));
     table.set("file", block.arg(0), Some(block));
-    let known = output.document.named("database").any(|other| other.says_the_same(&table));
+    let known = output
+        .document
+        .named("database")
+        .any(|other| other.says_the_same(&table));
     if !known {
         output.document.add(table);
     }
@@ -77,7 +90,11 @@ fn database(block: &Directive, output: &mut Output) {
 fn variable(line: &Directive, output: &mut Output) -> Option<&'static str> {
     let (settings, path): (Vec<&String>, Vec<&String>) =
         line.args.iter().partition(|arg| arg.contains('='));
-    let path = path.iter().map(|part| part.as_str()).collect::<Vec<_>>().join(" ");
+    let path = path
+        .iter()
+        .map(|part| part.as_str())
+        .collect::<Vec<_>>()
+        .join(" ");
     let known = PATHS.iter().find(|(known, _)| {
         let rest = path.strip_prefix(known);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
@@ -96,7 +113,9 @@ fn variable(line: &Directive, output: &mut Output) -> Option<&'static str> {
                 output.notes.differs(line, why);
             }
             _ => {
-                let why = format!("${name} is empty where the database does not know; there is no default.");
+                let why = format!(
+                    "${name} is empty where the database does not know; there is no default."
+                );
                 output.notes.differs(line, why);
             }
         }

@@ -1,11 +1,11 @@
 //! Headers to upstreams and to clients.
 
 use super::super::Output;
+use super::super::document::Table;
 use super::super::document::{Entry, Item, Value};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::super::units;
-use super::super::document::Table;
 use super::tls;
 use super::variables::Variables;
 
@@ -13,10 +13,23 @@ use super::variables::Variables;
 const ALWAYS: [(&str, &[&str]); 9] = [
     ("host", &["$host", "$http_host", "$host:$server_port"]),
     ("x-real-ip", &["$remote_addr"]),
-    ("x-forwarded-for", &["$proxy_add_x_forwarded_for", "$remote_addr"]),
+    (
+        "x-forwarded-for",
+        &["$proxy_add_x_forwarded_for", "$remote_addr"],
+    ),
     ("x-forwarded-proto", &["$scheme", "$http_x_forwarded_proto"]),
     ("x-forwarded-host", &["$host", "$http_host"]),
-    ("connection", &["", "upgrade", "Upgrade", "$connection_upgrade", "keep-alive", "$http_connection"]),
+    (
+        "connection",
+        &[
+            "",
+            "upgrade",
+            "Upgrade",
+            "$connection_upgrade",
+            "keep-alive",
+            "$http_connection",
+        ],
+    ),
     ("upgrade", &["$http_upgrade"]),
     ("te", &["trailers"]),
     ("content-length", &["$content_length"]),
@@ -48,7 +61,10 @@ pub(super) fn to_upstream(
         if managed.is_some_and(|(_, values)| values.contains(&value)) {
             output.notes.needless(header, "Always.");
         } else if is_managed && lower != "host" {
-            output.notes.lost(header, "geogate writes this header itself, from what it knows of the client.");
+            output.notes.lost(
+                header,
+                "geogate writes this header itself, from what it knows of the client.",
+            );
         } else if value.is_empty() {
             output.notes.carried(header);
             rules.remove.push(Item::new(name, Some(header)));
@@ -68,7 +84,11 @@ pub(super) fn to_client(
     output: &mut Output,
 ) {
     let mut rules = Rules::default();
-    for family in ["proxy_hide_header", "grpc_hide_header", "more_clear_headers"] {
+    for family in [
+        "proxy_hide_header",
+        "grpc_hide_header",
+        "more_clear_headers",
+    ] {
         for hidden in scope.all(family) {
             output.notes.carried(hidden);
             for name in &hidden.args {
@@ -81,7 +101,14 @@ pub(super) fn to_client(
         if is_of_tls && tls::is_hsts(header) {
             output.notes.carried(header);
         } else {
-            rules.set(header.arg(0), header.arg(1), header, scope, variables, output);
+            rules.set(
+                header.arg(0),
+                header.arg(1),
+                header,
+                scope,
+                variables,
+                output,
+            );
             if header.arg(2) != "always" {
                 let why = "Without `always` nginx leaves it out of errors; geogate does not, and a \
                            header of that name from the upstream is replaced.";
@@ -116,16 +143,24 @@ impl Rules {
         match variables.template(value, scope) {
             Ok(value) => {
                 let entry = Entry::new(name, value, Some(from));
-                match self.set.iter_mut().find(|old| old.key.eq_ignore_ascii_case(name)) {
+                match self
+                    .set
+                    .iter_mut()
+                    .find(|old| old.key.eq_ignore_ascii_case(name))
+                {
                     Some(old) => {
-                        output.notes.differs(from, "A header is set once; the last one counts.");
+                        output
+                            .notes
+                            .differs(from, "A header is set once; the last one counts.");
                         *old = entry;
                     }
                     None => self.set.push(entry),
                 }
             }
             Err(missing) => {
-                output.notes.lost(from, format!("There is no {missing} in geogate."));
+                output
+                    .notes
+                    .lost(from, format!("There is no {missing} in geogate."));
             }
         }
     }
@@ -158,9 +193,17 @@ fn expires(expires: &Directive, rules: &mut Rules, output: &mut Output) {
     };
     match value {
         Some(value) => {
-            output.notes.differs(expires, "As Cache-Control alone, which goes before Expires.");
-            rules.set.push(Entry::new("Cache-Control", value, Some(expires)));
+            output.notes.differs(
+                expires,
+                "As Cache-Control alone, which goes before Expires.",
+            );
+            rules
+                .set
+                .push(Entry::new("Cache-Control", value, Some(expires)));
         }
-        None => output.notes.lost(expires, "Only a time from now, `epoch`, `max` and `off` are carried over."),
+        None => output.notes.lost(
+            expires,
+            "Only a time from now, `epoch`, `max` and `off` are carried over.",
+        ),
     }
 }

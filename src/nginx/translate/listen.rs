@@ -50,11 +50,17 @@ pub(super) fn listen<'s>(
             "proxy_protocol" => listen.proxy_protocol = true,
             "default_server" | "default" => listen.is_default = true,
             "quic" | "http3" => {
-                output.notes.lost(directive, "There is no HTTP/3; clients use HTTP/2 on the same port over TCP.");
+                output.notes.lost(
+                    directive,
+                    "There is no HTTP/3; clients use HTTP/2 on the same port over TCP.",
+                );
                 return None;
             }
             "ipv6only=off" => {
-                output.notes.differs(directive, "An IPv6 listener takes IPv6 only; list 0.0.0.0 as well for IPv4.");
+                output.notes.differs(
+                    directive,
+                    "An IPv6 listener takes IPv6 only; list 0.0.0.0 as well for IPv4.",
+                );
             }
             // Sockets: backlog=, reuseport, deferred, so_keepalive= and the like.
             _ => {}
@@ -66,7 +72,9 @@ pub(super) fn listen<'s>(
 fn address(text: &str) -> Option<SocketAddr> {
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     if let Ok(port) = text.parse::<u16>() {
-        return Some((any, port)).filter(|(_, port)| *port > 0).map(SocketAddr::from);
+        return Some((any, port))
+            .filter(|(_, port)| *port > 0)
+            .map(SocketAddr::from);
     }
     let text = text.replacen("localhost", "127.0.0.1", 1);
     let text = match text.strip_prefix('*') {
@@ -75,7 +83,11 @@ fn address(text: &str) -> Option<SocketAddr> {
         None => text,
     };
     let ip = text.trim_start_matches('[').trim_end_matches(']');
-    let without_port = || ip.parse::<IpAddr>().ok().map(|ip| SocketAddr::from((ip, 80)));
+    let without_port = || {
+        ip.parse::<IpAddr>()
+            .ok()
+            .map(|ip| SocketAddr::from((ip, 80)))
+    };
     text.parse().ok().or_else(without_port)
 }
 
@@ -139,13 +151,13 @@ fn say_redirect(site: &Site, carried: bool, output: &mut Output) {
 fn say_where_they_differ(sites: &[Site], output: &mut Output) {
     let serving = || sites.iter().filter(|site| !site.only_redirects);
     let addresses = |site: &Site| {
-        let plain = site.listens.iter().filter(|listen| !(site.redirects_to_https && !listen.tls));
+        let plain = site
+            .listens
+            .iter()
+            .filter(|listen| !(site.redirects_to_https && !listen.tls));
         let mut addresses: Vec<&str> = plain.map(|listen| listen.address.as_str()).collect();
         addresses.sort_unstable();
-        addresses
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+        addresses.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     let Some(first) = serving().next() else {
         return;

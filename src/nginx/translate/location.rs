@@ -38,9 +38,15 @@ const PREFIXES_FIRST: &str = "A prefix goes before a regular expression, as with
 
 /// Answers that geogate does not have.
 const OTHER_ANSWERS: [(&str, &str); 8] = [
-    ("stub_status", "Metrics have a listener of their own: `[admin] listen`."),
+    (
+        "stub_status",
+        "Metrics have a listener of their own: `[admin] listen`.",
+    ),
     ("dav_methods", "Files are read only."),
-    ("empty_gif", "There is no built-in picture; a file is as good."),
+    (
+        "empty_gif",
+        "There is no built-in picture; a file is as good.",
+    ),
     ("flv", "Parts of files are served by range requests alone."),
     ("mp4", "Parts of files are served by range requests alone."),
     ("content_by_lua_block", "geogate runs no Lua."),
@@ -54,7 +60,9 @@ pub(super) fn translate<'s>(
     variables: &Variables,
     output: &mut Output,
 ) {
-    let secure = sites.iter().filter(|site| site.listens.iter().any(|listen| listen.tls));
+    let secure = sites
+        .iter()
+        .filter(|site| site.listens.iter().any(|listen| listen.tls));
     let secure: Vec<&Site> = secure.collect();
     let mut routes = Routes {
         http,
@@ -113,7 +121,8 @@ impl<'s> Routes<'_, 's> {
         } else {
             Vec::new()
         };
-        let is_of_it = |directive: &Directive| to_https.iter().any(|other| other.id == directive.id);
+        let is_of_it =
+            |directive: &Directive| to_https.iter().any(|other| other.id == directive.id);
         let access = self.conditions(&scope, &is_of_it, output);
         let common = Common {
             site,
@@ -148,9 +157,9 @@ impl<'s> Routes<'_, 's> {
 
     /// What becomes of paths that no location is for.
     fn rest(&mut self, common: &Common<'_, 's>, sites: &[Site], output: &mut Output) {
-        let has_all = common.scope.here("location").any(|location| {
-            matches!(pattern(location), Some(Pattern::Prefix(path)) if path == "/")
-        });
+        let has_all = common.scope.here("location").any(
+            |location| matches!(pattern(location), Some(Pattern::Prefix(path)) if path == "/"),
+        );
         if has_all {
             return;
         }
@@ -226,7 +235,9 @@ impl<'s> Routes<'_, 's> {
                 }
                 // It is somebody else's; who leads to it says what becomes of it.
                 None if location.arg(0).starts_with('@') => {}
-                None => output.notes.lost(location, "geogate does not know this kind of location."),
+                None => output
+                    .notes
+                    .lost(location, "geogate does not know this kind of location."),
             }
             self.locations(&inner, common, is_done, output);
         }
@@ -262,7 +273,9 @@ impl<'s> Routes<'_, 's> {
             }
         }
         // What is to come first must be of a kind that can.
-        let behind = prefix.filter(|prefix| has_regex && *prefix != "/").map(as_regex);
+        let behind = prefix
+            .filter(|prefix| has_regex && *prefix != "/")
+            .map(as_regex);
         if let Some(action) = all {
             return self.add(common, Some(pattern), &action, output);
         }
@@ -307,7 +320,9 @@ impl<'s> Routes<'_, 's> {
             output.notes.carried(inner);
         }
         if !closes {
-            output.notes.lost(only, "Other methods are answered with 403 for everybody.");
+            output
+                .notes
+                .lost(only, "Other methods are answered with 403 for everybody.");
         }
         let mut rest = Table::new("route", Some(only));
         rewrite::closed(403, only, &mut rest);
@@ -364,7 +379,9 @@ impl<'s> Routes<'_, 's> {
         }
         for (name, why) in OTHER_ANSWERS {
             if let Some(directive) = here(name) {
-                output.notes.lost(directive, format!("{why} The route answers 501."));
+                output
+                    .notes
+                    .lost(directive, format!("{why} The route answers 501."));
                 return rewrite::closed(501, directive, route);
             }
         }
@@ -386,10 +403,22 @@ impl<'s> Routes<'_, 's> {
         route: &mut Table,
         output: &mut Output,
     ) {
-        if !proxy::translate(self.http, scope, pass, pattern, self.variables, route, output) {
+        if !proxy::translate(
+            self.http,
+            scope,
+            pass,
+            pattern,
+            self.variables,
+            route,
+            output,
+        ) {
             return rewrite::closed(501, pass, route);
         }
-        let family = if pass.name == "grpc_pass" { "grpc_set_header" } else { "proxy_set_header" };
+        let family = if pass.name == "grpc_pass" {
+            "grpc_set_header"
+        } else {
+            "proxy_set_header"
+        };
         headers::to_upstream(scope, family, self.variables, route, output);
     }
 
@@ -402,7 +431,10 @@ impl<'s> Routes<'_, 's> {
         route: &mut Table,
         output: &mut Output,
     ) {
-        let named = common.scope.here("location").find(|location| location.arg(0).strip_prefix('@') == Some(name));
+        let named = common
+            .scope
+            .here("location")
+            .find(|location| location.arg(0).strip_prefix('@') == Some(name));
         let pass = named.and_then(|named| named.inside().iter().find(|d| d.name == "proxy_pass"));
         let (Some(named), Some(pass)) = (named, pass) else {
             let why = format!("Where no file is, 404 is answered; @{name} cannot be tried.");
@@ -480,12 +512,16 @@ impl<'s> Routes<'_, 's> {
             Some(Pattern::Exact(path)) => route.set("path", path.as_str(), None),
             Some(Pattern::Regex(regex)) => route.set("regex", regex.as_str(), None),
         }
-        let methods = action.get("methods").map(Value::to_text).unwrap_or_default();
+        let methods = action
+            .get("methods")
+            .map(Value::to_text)
+            .unwrap_or_default();
         let key = route.written() + &methods;
         let route = route.followed_by(action);
         let known = self.places.iter().find(|(other, ..)| *other == key);
         let Some((_, other, line)) = known else {
-            self.places.push((key, route.clone(), common.site.block.place.line));
+            self.places
+                .push((key, route.clone(), common.site.block.place.line));
             output.document.add(route);
             return;
         };
@@ -504,7 +540,10 @@ impl<'s> Routes<'_, 's> {
 /// What stands beside a `return` that answers everything.
 fn say_unreachable(scope: &Scope, answer: &Directive, output: &mut Output) {
     for location in scope.here("location") {
-        let why = format!("The server answers everything in line {}.", answer.place.line);
+        let why = format!(
+            "The server answers everything in line {}.",
+            answer.place.line
+        );
         output.notes.needless(location, why);
         silence(location, output);
     }
@@ -518,9 +557,9 @@ fn silence(directive: &Directive, output: &mut Output) {
 }
 
 fn has_prefixes(scope: &Scope) -> bool {
-    scope.here("location").any(|location| {
-        matches!(pattern(location), Some(Pattern::Prefix(path)) if path != "/")
-    })
+    scope
+        .here("location")
+        .any(|location| matches!(pattern(location), Some(Pattern::Prefix(path)) if path != "/"))
 }
 
 /// A prefix as a regular expression, which comes behind those that stand before it.

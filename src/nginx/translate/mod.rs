@@ -44,7 +44,10 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
             let why = unspoken::TYPES.to_owned();
             output.notes.note_origin(Fate::Needless, origin, why);
         } else {
-            let why = format!("{}; what it says is not in this translation.", missing.reason);
+            let why = format!(
+                "{}; what it says is not in this translation.",
+                missing.reason
+            );
             output.notes.note_origin(Fate::Lost, origin, why);
         }
     }
@@ -89,7 +92,10 @@ fn one_for_all<'s>(
         if other.args == chosen.args {
             output.notes.carried(other);
         } else {
-            let why = format!("There is one `{key}` for all; it is as in line {}.", chosen.place.line);
+            let why = format!(
+                "There is one `{key}` for all; it is as in line {}.",
+                chosen.place.line
+            );
             output.notes.lost(other, why);
         }
     }
@@ -101,9 +107,14 @@ fn set_time(directive: &Directive, table: &'static str, key: &str, output: &mut 
     match units::milliseconds(directive.arg(0)) {
         Some(time) if time > 0 => {
             let value: Value = units::duration(time).into();
-            output.document.table(table).set(key, value, Some(directive));
+            output
+                .document
+                .table(table)
+                .set(key, value, Some(directive));
         }
-        Some(_) => output.notes.lost(directive, format!("`{table}.{key}` is never nothing.")),
+        Some(_) => output
+            .notes
+            .lost(directive, format!("`{table}.{key}` is never nothing.")),
         None => output.notes.lost(directive, "This is no time."),
     }
 }

@@ -57,14 +57,18 @@ fn worker_processes(directive: &Directive, output: &mut Output) {
 
 fn events(name: &str) -> &'static str {
     match name {
-        "worker_connections" => "Open files are the limit: `server.max_open_files`, and `limits.max_connections`.",
+        "worker_connections" => {
+            "Open files are the limit: `server.max_open_files`, and `limits.max_connections`."
+        }
         _ => "geogate's event loop has nothing to set.",
     }
 }
 
 /// One log for all. The main one counts; without it, the first within `http`.
 fn error_log(main: &Scope, output: &mut Output) {
-    let within = main.here("http").flat_map(|http| main.inner(http).everywhere("error_log"));
+    let within = main
+        .here("http")
+        .flat_map(|http| main.inner(http).everywhere("error_log"));
     let all: Vec<_> = main.everywhere("error_log").into_iter().collect();
     let mut all: Vec<&Directive> = all.into_iter().chain(within).collect();
     all.sort_by_key(|directive| directive.id);
@@ -76,7 +80,10 @@ fn error_log(main: &Scope, output: &mut Output) {
         if other.args == chosen.args {
             output.notes.carried(other);
         } else {
-            let why = format!("There is one error log; it is as in line {}.", chosen.place.line);
+            let why = format!(
+                "There is one error log; it is as in line {}.",
+                chosen.place.line
+            );
             output.notes.lost(other, why);
         }
     }
@@ -90,7 +97,9 @@ fn error_log(main: &Scope, output: &mut Output) {
         "stderr" | "/dev/stderr" | "/dev/stdout" => "standard",
         "/dev/null" => "off",
         target if target.starts_with("memory:") => {
-            return output.notes.lost(chosen, "Logs go to a file or to standard error.");
+            return output
+                .notes
+                .lost(chosen, "Logs go to a file or to standard error.");
         }
         target => target,
     };

@@ -22,7 +22,10 @@ fn destination(pass: &Directive, scope: &Scope) -> Result<Destination, &'static 
     let written = pass.arg(0);
     // What the client has asked for is what it is in any case.
     let same = ["$request_uri", "$uri$is_args$args", "$uri"];
-    let written = same.iter().find_map(|end| written.strip_suffix(end)).unwrap_or(written);
+    let written = same
+        .iter()
+        .find_map(|end| written.strip_suffix(end))
+        .unwrap_or(written);
     let (scheme, rest) = written.split_once("://").unwrap_or(("", written));
     let (host, path) = match rest.find(['/', '?']) {
         Some(at) => (&rest[..at], Some(&rest[at..])),
@@ -40,7 +43,11 @@ fn destination(pass: &Directive, scope: &Scope) -> Result<Destination, &'static 
     destination_of(&format!("{scheme}://{host}"), path, http2)
 }
 
-fn destination_of(text: &str, path: Option<&str>, http2: bool) -> Result<Destination, &'static str> {
+fn destination_of(
+    text: &str,
+    path: Option<&str>,
+    http2: bool,
+) -> Result<Destination, &'static str> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let tls = match scheme {
         "http" | "grpc" | "h2c" => false,
@@ -109,7 +116,9 @@ pub(super) fn translate(
             match variables.template(path, scope) {
                 Ok(path) => Some(path),
                 Err(missing) => {
-                    output.notes.lost(pass, format!("There is no {missing} in geogate."));
+                    output
+                        .notes
+                        .lost(pass, format!("There is no {missing} in geogate."));
                     return false;
                 }
             }
@@ -129,7 +138,12 @@ pub(super) fn translate(
 }
 
 /// nginx replaces what the location matches by the path of `proxy_pass`.
-fn replacement(path: &str, pass: &Directive, pattern: &Pattern, output: &mut Output) -> Option<String> {
+fn replacement(
+    path: &str,
+    pass: &Directive,
+    pattern: &Pattern,
+    output: &mut Output,
+) -> Option<String> {
     match pattern {
         Pattern::Prefix(own) | Pattern::Exact(own) if own == path => None,
         Pattern::Prefix(_) | Pattern::Exact(_) => Some(path.replace('$', "$$")),
@@ -144,8 +158,15 @@ fn replacement(path: &str, pass: &Directive, pattern: &Pattern, output: &mut Out
 
 /// Without a word on it nginx tells upstreams its own name for them.
 fn say_host(scope: &Scope, target: &Target, pass: &Directive, output: &mut Output) {
-    let family = if target.http2 { "grpc_set_header" } else { "proxy_set_header" };
-    let says_host = scope.all(family).iter().any(|header| header.arg(0).eq_ignore_ascii_case("host"));
+    let family = if target.http2 {
+        "grpc_set_header"
+    } else {
+        "proxy_set_header"
+    };
+    let says_host = scope
+        .all(family)
+        .iter()
+        .any(|header| header.arg(0).eq_ignore_ascii_case("host"));
     if !says_host {
         let why = format!(
             "The upstream reads the Host that the client sent; nginx writes {} unless told \

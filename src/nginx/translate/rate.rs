@@ -4,13 +4,16 @@ use super::super::Output;
 use super::super::document::{Item, Table};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
-use super::one_for_all;
 use super::access;
+use super::one_for_all;
 
 /// What holds for all: `[limits]`.
 pub(super) fn translate(http: &Scope, output: &mut Output) {
     access::for_all(http, output);
-    for zone in http.here("limit_req_zone").chain(http.here("limit_conn_zone")) {
+    for zone in http
+        .here("limit_req_zone")
+        .chain(http.here("limit_conn_zone"))
+    {
         output.notes.carried(zone);
     }
     for limit in http.here("limit_req") {
@@ -19,7 +22,8 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
             output.document.table("limits").push("rate_limit", item);
         }
     }
-    let of_clients = |limit: &&Directive| zone_key(http, "limit_conn_zone", limit.arg(0)).is_some_and(is_client);
+    let of_clients =
+        |limit: &&Directive| zone_key(http, "limit_conn_zone", limit.arg(0)).is_some_and(is_client);
     let all = http.everywhere("limit_conn");
     if let Some(first) = all.iter().find(|limit| of_clients(limit)) {
         match first.arg(1).parse::<u64>() {
@@ -32,7 +36,10 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
         for limit in all.iter().filter(|limit| of_clients(limit)) {
             output.notes.carried(limit);
             if limit.arg(1) != first.arg(1) || limit.place != first.place {
-                let why = format!("A client has one limit for all of it, as in line {}.", first.place.line);
+                let why = format!(
+                    "A client has one limit for all of it, as in line {}.",
+                    first.place.line
+                );
                 output.notes.differs(limit, why);
             }
         }
@@ -42,7 +49,9 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
             if status.arg(0) == "429" {
                 output.notes.needless(status, "Always, with Retry-After.");
             } else {
-                output.notes.differs(status, "Answered with 429 and Retry-After.");
+                output
+                    .notes
+                    .differs(status, "Answered with 429 and Retry-After.");
             }
         }
     }
@@ -69,10 +78,16 @@ pub(super) fn of_block(http: &Scope, scope: &Scope, route: &mut Table, output: &
         }
         match limit.arg(1).parse::<u64>() {
             Ok(number) if key == "$server_name" && number > 0 => {
-                output.notes.differs(limit, "Each route has its own number of requests at a time.");
+                output.notes.differs(
+                    limit,
+                    "Each route has its own number of requests at a time.",
+                );
                 route.set("max_requests", number, Some(limit));
             }
-            _ => output.notes.lost(limit, "Requests at a time are counted by client (`limits`) or by route."),
+            _ => output.notes.lost(
+                limit,
+                "Requests at a time are counted by client (`limits`) or by route.",
+            ),
         }
     }
 }
@@ -108,12 +123,17 @@ fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> 
         return None;
     };
     let rate = zone.args.iter().find_map(|arg| arg.strip_prefix("rate="))?;
-    let rate = rate.strip_suffix("r/s").map(|n| format!("{n}/s")).or_else(|| {
-        let per_minute = rate.strip_suffix("r/m");
-        per_minute.map(|n| format!("{n}/m"))
-    })?;
+    let rate = rate
+        .strip_suffix("r/s")
+        .map(|n| format!("{n}/s"))
+        .or_else(|| {
+            let per_minute = rate.strip_suffix("r/m");
+            per_minute.map(|n| format!("{n}/m"))
+        })?;
     // nginx counts what comes beyond the first one.
-    let burst = setting("burst=").and_then(|burst| burst.parse::<u64>().ok()).unwrap_or(0);
+    let burst = setting("burst=")
+        .and_then(|burst| burst.parse::<u64>().ok())
+        .unwrap_or(0);
     let is_delayed = burst > 0 && !limit.args.iter().any(|arg| arg == "nodelay");
     if is_delayed {
         let why = "Requests of a burst are served at once; nginx lets them wait.";
@@ -131,9 +151,20 @@ fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> 
             table.set("dry_run", true, Some(dry));
         }
     }
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
     let name: String = name.chars().map(plain).collect();
-    Some(super::upstream::register("rate_limit", &name, &table, output))
+    Some(super::upstream::register(
+        "rate_limit",
+        &name,
+        &table,
+        output,
+    ))
 }
 
 fn key(key: &str) -> Option<String> {
@@ -147,6 +178,8 @@ fn key(key: &str) -> Option<String> {
         return Some("country".to_owned());
     }
     let header = key.strip_prefix("$http_")?;
-    let is_name = header.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_name = header
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     is_name.then(|| format!("header:{}", header.replace('_', "-")))
 }

@@ -10,7 +10,11 @@ const REDIRECTS: [u64; 5] = [301, 302, 303, 307, 308];
 
 /// The directives by which a server sends clients from http to https, if it does so with all.
 pub(super) fn redirects_to_https(block: &Directive) -> Option<Vec<&Directive>> {
-    let names: Vec<&str> = block.named("server_name").flat_map(|names| &names.args).map(String::as_str).collect();
+    let names: Vec<&str> = block
+        .named("server_name")
+        .flat_map(|names| &names.args)
+        .map(String::as_str)
+        .collect();
     let leads_there = |directive: &Directive| leads_to_https(directive, &names);
     let mut found = Vec::new();
     for condition in block.named("if") {
@@ -25,17 +29,28 @@ pub(super) fn redirects_to_https(block: &Directive) -> Option<Vec<&Directive>> {
         }
     }
     let by_condition = !found.is_empty();
-    let leads = |name: &str| block.inside().iter().find(|d| d.name == name && leads_there(d));
+    let leads = |name: &str| {
+        block
+            .inside()
+            .iter()
+            .find(|d| d.name == name && leads_there(d))
+    };
     if let Some(directive) = leads("return").or_else(|| leads("rewrite")) {
         found.push(directive);
         return Some(found);
     }
     if by_condition {
         // certbot's file answers 404 to what its conditions leave.
-        found.extend(block.named("return").filter(|answer| answer.arg(0) == "404"));
+        found.extend(
+            block
+                .named("return")
+                .filter(|answer| answer.arg(0) == "404"),
+        );
         return Some(found);
     }
-    let all = block.named("location").find(|location| location.args == ["/"])?;
+    let all = block
+        .named("location")
+        .find(|location| location.args == ["/"])?;
     match all.inside() {
         [inner] if leads_there(inner) => Some(vec![all, inner]),
         _ => None,
@@ -52,7 +67,13 @@ fn leads_to_https(directive: &Directive, names: &[&str]) -> bool {
     let Some(rest) = target.and_then(|target| target.strip_prefix("https://")) else {
         return false;
     };
-    let ends = ["$request_uri", "$uri$is_args$args", "$request_uri?", "$1", "/$1"];
+    let ends = [
+        "$request_uri",
+        "$uri$is_args$args",
+        "$request_uri?",
+        "$1",
+        "/$1",
+    ];
     let Some(host) = ends.iter().find_map(|end| rest.strip_suffix(end)) else {
         return false;
     };
@@ -77,14 +98,19 @@ pub(super) fn answer(
     let text = match text.map(|text| variables.template(text, scope)).transpose() {
         Ok(text) => text,
         Err(missing) => {
-            output.notes.lost(directive, format!("There is no {missing} in geogate."));
+            output
+                .notes
+                .lost(directive, format!("There is no {missing} in geogate."));
             return false;
         }
     };
     match text {
         Some(to) if REDIRECTS.contains(&status) => redirect(&to, status, directive, route),
         _ if status == 444 => {
-            output.notes.differs(directive, "Answered with 403; connections are not cut without an answer.");
+            output.notes.differs(
+                directive,
+                "Answered with 403; connections are not cut without an answer.",
+            );
             closed(403, directive, route);
         }
         text => {
@@ -145,12 +171,16 @@ pub(super) fn rewritten(
 ) -> Rewritten {
     output.notes.carried(rewrite);
     let (regex, to, flag) = (rewrite.arg(0), rewrite.arg(1), rewrite.arg(2));
-    let is_absolute = ["http://", "https://", "$scheme"].iter().any(|start| to.starts_with(start));
+    let is_absolute = ["http://", "https://", "$scheme"]
+        .iter()
+        .any(|start| to.starts_with(start));
     let plain = to.strip_suffix('?').unwrap_or(to);
     let to = match variables.template(plain, scope) {
         Ok(to) => to,
         Err(missing) => {
-            output.notes.lost(rewrite, format!("There is no {missing} in geogate."));
+            output
+                .notes
+                .lost(rewrite, format!("There is no {missing} in geogate."));
             return Rewritten::Lost;
         }
     };
@@ -162,8 +192,14 @@ pub(super) fn rewritten(
             return Rewritten::All(action);
         }
         redirect(&to, status, rewrite, &mut action);
-        if !plain.contains("$request_uri") && !plain.contains("args") && plain.len() == rewrite.arg(1).len() {
-            output.notes.differs(rewrite, "nginx adds the query behind the new address; write `?$args` there if you need it.");
+        if !plain.contains("$request_uri")
+            && !plain.contains("args")
+            && plain.len() == rewrite.arg(1).len()
+        {
+            output.notes.differs(
+                rewrite,
+                "nginx adds the query behind the new address; write `?$args` there if you need it.",
+            );
         }
         return Rewritten::Redirect {
             regex: regex.to_owned(),
@@ -213,7 +249,11 @@ fn new_prefix(regex: &str, to: &str, prefix: &str) -> Option<String> {
         return None;
     }
     // `/?` takes the slash that is left of the prefix.
-    let tail = if regex.contains("/?(") { tail.trim_start_matches('/') } else { tail };
+    let tail = if regex.contains("/?(") {
+        tail.trim_start_matches('/')
+    } else {
+        tail
+    };
     Some(format!("{new}{tail}"))
 }
 

@@ -34,10 +34,15 @@ pub(super) struct Listen<'s> {
 /// The servers, in the order of the file.
 pub(super) fn all<'s>(http: &'s Scope<'s>, output: &mut Output) -> Vec<Site<'s>> {
     let blocks: Vec<&Directive> = http.here("server").collect();
-    let mut sites: Vec<Site> = blocks.iter().map(|block| site(http, block, output)).collect();
+    let mut sites: Vec<Site> = blocks
+        .iter()
+        .map(|block| site(http, block, output))
+        .collect();
     // The first of a listener answers for hosts that no server names, if no other one is told to.
     let is_default = |site: &Site| site.listens.iter().any(|listen| listen.is_default);
-    let default = sites.iter().position(|site| is_default(site) && !site.only_redirects);
+    let default = sites
+        .iter()
+        .position(|site| is_default(site) && !site.only_redirects);
     let default = default.or_else(|| sites.iter().position(|site| !site.only_redirects));
     if let Some(default) = default {
         sites[default].hosts.clear();
@@ -86,7 +91,9 @@ fn host(name: &str, directive: &Directive, output: &mut Output) -> Vec<String> {
         return Vec::new();
     }
     if name.starts_with('~') {
-        let why = format!("{name}: a host is a name or `*.name`; a regular expression is none. List the names.");
+        let why = format!(
+            "{name}: a host is a name or `*.name`; a regular expression is none. List the names."
+        );
         output.notes.lost(directive, why);
         return Vec::new();
     }

@@ -17,20 +17,36 @@ pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mu
         return;
     }
     if let Some(versions) = one_for_all(http, "ssl_protocols", "tls.min_version", output) {
-        let is_old = |version: &&String| matches!(version.as_str(), "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1");
+        let is_old =
+            |version: &&String| matches!(version.as_str(), "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1");
         let has = |version: &str| versions.args.iter().any(|v| v == version);
         if versions.args.iter().any(|version| is_old(&version)) {
-            output.notes.differs(versions, "TLS 1.2 is the oldest that is spoken.");
+            output
+                .notes
+                .differs(versions, "TLS 1.2 is the oldest that is spoken.");
         }
-        let oldest = if has("TLSv1.3") && versions.args.len() == 1 { "1.3" } else { "1.2" };
-        output.document.table("tls").set("min_version", oldest, Some(versions));
+        let oldest = if has("TLSv1.3") && versions.args.len() == 1 {
+            "1.3"
+        } else {
+            "1.2"
+        };
+        output
+            .document
+            .table("tls")
+            .set("min_version", oldest, Some(versions));
     }
     if let Some(tickets) = one_for_all(http, "ssl_session_tickets", "tls.session_tickets", output) {
         let value = tickets.arg(0) != "off";
-        output.document.table("tls").set("session_tickets", value, Some(tickets));
+        output
+            .document
+            .table("tls")
+            .set("session_tickets", value, Some(tickets));
     }
     if let Some(http2) = one_for_all(http, "http2", "tls.http2", output) {
-        output.document.table("tls").set("http2", http2.arg(0) != "off", Some(http2));
+        output
+            .document
+            .table("tls")
+            .set("http2", http2.arg(0) != "off", Some(http2));
     }
     client_certificates(http, &secure, output);
     hsts(http, &secure, output);
@@ -39,7 +55,11 @@ pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mu
 /// Each pair of the servers that speak TLS; the default server's first.
 fn certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
     let mut sites: Vec<&Site> = secure.to_vec();
-    let is_default = |site: &&Site| site.listens.iter().any(|listen| listen.tls && listen.is_default);
+    let is_default = |site: &&Site| {
+        site.listens
+            .iter()
+            .any(|listen| listen.tls && listen.is_default)
+    };
     sites.sort_by_key(|site| !is_default(site));
     for site in sites {
         let scope = http.inner(site.block);
@@ -75,20 +95,27 @@ fn certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
     for name in ["ssl_certificate", "ssl_certificate_key"] {
         for directive in http.everywhere(name) {
             if !output.notes.is_spoken_for(directive) {
-                output.notes.needless(directive, "Nothing listens with TLS here.");
+                output
+                    .notes
+                    .needless(directive, "Nothing listens with TLS here.");
             }
         }
     }
 }
 
 fn is_file(name: &str) -> bool {
-    !name.is_empty() && !name.contains('$') && !name.starts_with("data:") && !name.starts_with("engine:")
+    !name.is_empty()
+        && !name.contains('$')
+        && !name.starts_with("data:")
+        && !name.starts_with("engine:")
 }
 
 fn client_certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
     let Some(verify) = one_for_all(http, "ssl_verify_client", "tls.client_auth", output) else {
         for directive in http.everywhere("ssl_client_certificate") {
-            output.notes.needless(directive, "Nobody is asked for a certificate.");
+            output
+                .notes
+                .needless(directive, "Nobody is asked for a certificate.");
         }
         return;
     };
@@ -102,12 +129,20 @@ fn client_certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
         }
     };
     if let Some(ca) = one_for_all(http, "ssl_client_certificate", "tls.client_ca", output) {
-        output.document.table("tls").set("client_ca", ca.arg(0), Some(ca));
+        output
+            .document
+            .table("tls")
+            .set("client_ca", ca.arg(0), Some(ca));
     }
-    output.document.table("tls").set("client_auth", kind, Some(verify));
+    output
+        .document
+        .table("tls")
+        .set("client_auth", kind, Some(verify));
     let is_everywhere = secure.iter().all(|site| {
         let scope = http.inner(site.block);
-        scope.one("ssl_verify_client").is_some_and(|other| other.args == verify.args)
+        scope
+            .one("ssl_verify_client")
+            .is_some_and(|other| other.args == verify.args)
     });
     if !is_everywhere {
         let why = "It holds for every host: clients show their certificate before they name one.";
@@ -127,7 +162,9 @@ pub(super) fn hsts_for_all<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>]) -> Opt
 }
 
 pub(super) fn is_hsts(header: &Directive) -> bool {
-    header.arg(0).eq_ignore_ascii_case("strict-transport-security")
+    header
+        .arg(0)
+        .eq_ignore_ascii_case("strict-transport-security")
 }
 
 fn hsts<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>], output: &mut Output) {
@@ -138,17 +175,25 @@ fn hsts<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>], output: &mut Output) {
     let mut entries = Vec::new();
     for part in header.arg(1).split(';').map(str::trim) {
         match part.to_ascii_lowercase().as_str() {
-            "includesubdomains" => entries.push(Entry::new("include_subdomains", true, Some(header))),
+            "includesubdomains" => {
+                entries.push(Entry::new("include_subdomains", true, Some(header)))
+            }
             "preload" => entries.push(Entry::new("preload", true, Some(header))),
             part => {
-                let seconds = part.strip_prefix("max-age=").map(|age| age.trim_matches('"'));
+                let seconds = part
+                    .strip_prefix("max-age=")
+                    .map(|age| age.trim_matches('"'));
                 age = age.or_else(|| seconds?.parse::<u64>().ok());
             }
         }
     }
-    let time = age.and_then(|age| age.checked_mul(1000)).map(super::units::duration);
+    let time = age
+        .and_then(|age| age.checked_mul(1000))
+        .map(super::units::duration);
     let Some(time) = time.filter(|_| age > Some(0)) else {
-        return output.notes.lost(header, "`tls.hsts` is a time, and not nothing.");
+        return output
+            .notes
+            .lost(header, "`tls.hsts` is a time, and not nothing.");
     };
     output.notes.carried(header);
     let value = if entries.is_empty() {
@@ -157,5 +202,8 @@ fn hsts<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>], output: &mut Output) {
         entries.insert(0, Entry::new("max_age", time, Some(header)));
         Value::Inline(entries)
     };
-    output.document.table("tls").set("hsts", value, Some(header));
+    output
+        .document
+        .table("tls")
+        .set("hsts", value, Some(header));
 }

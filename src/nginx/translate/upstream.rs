@@ -45,7 +45,13 @@ pub(super) fn name(
         }
     };
     if !matches!(table.get("peers"), Some(Value::List(peers)) if !peers.is_empty()) {
-        output.notes.lost(from, format!("The upstream {} has no peer that is carried over.", target.host));
+        output.notes.lost(
+            from,
+            format!(
+                "The upstream {} has no peer that is carried over.",
+                target.host
+            ),
+        );
         return None;
     }
     speech(scope, target, from, &mut table, output);
@@ -61,7 +67,11 @@ pub(super) fn register(
 ) -> String {
     let mut number = 1;
     loop {
-        let name = if number == 1 { base.to_owned() } else { format!("{base}-{number}") };
+        let name = if number == 1 {
+            base.to_owned()
+        } else {
+            format!("{base}-{number}")
+        };
         let mut named = Table::new(kind, None);
         named.set("name", name.as_str(), None);
         let named = named.followed_by(table);
@@ -113,19 +123,33 @@ fn group(block: &Directive, table: &mut Table, output: &mut Output) {
             }
             "keepalive_timeout" => time(directive, "idle_timeout", table, output),
             "keepalive_requests" | "keepalive_time" => {
-                output.notes.needless(directive, "Connections to peers are kept as long as both like.");
+                output.notes.needless(
+                    directive,
+                    "Connections to peers are kept as long as both like.",
+                );
             }
-            "zone" => output.notes.needless(directive, "Workers are threads and share what they know."),
+            "zone" => output
+                .notes
+                .needless(directive, "Workers are threads and share what they know."),
             "resolver" | "resolver_timeout" => {
-                output.notes.needless(directive, "Names are resolved again and again, by the system's resolvers or `resolver`.");
+                output.notes.needless(
+                    directive,
+                    "Names are resolved again and again, by the system's resolvers or `resolver`.",
+                );
             }
-            _ => output.notes.lost(directive, "geogate has nothing like it for upstreams."),
+            _ => output
+                .notes
+                .lost(directive, "geogate has nothing like it for upstreams."),
         }
     }
     for server in &servers {
         peer(server, table, output);
     }
-    for (parameter, key) in [("max_fails", "max_fails"), ("fail_timeout", "fail_timeout"), ("slow_start", "slow_start")] {
+    for (parameter, key) in [
+        ("max_fails", "max_fails"),
+        ("fail_timeout", "fail_timeout"),
+        ("slow_start", "slow_start"),
+    ] {
         for_all_peers(&servers, parameter, key, table, output);
     }
 }
@@ -141,7 +165,9 @@ fn hash(directive: &Directive, table: &mut Table, output: &mut Output) {
     let key = match directive.arg(0) {
         "$remote_addr" | "$binary_remote_addr" => Some("client_ip".to_owned()),
         key => {
-            let cookie = key.strip_prefix("$cookie_").map(|name| format!("cookie:{name}"));
+            let cookie = key
+                .strip_prefix("$cookie_")
+                .map(|name| format!("cookie:{name}"));
             let header = key.strip_prefix("$http_");
             cookie.or_else(|| header.map(|name| format!("header:{}", name.replace('_', "-"))))
         }
@@ -151,7 +177,10 @@ fn hash(directive: &Directive, table: &mut Table, output: &mut Output) {
             table.set("balance", "hash", Some(directive));
             table.set("hash_key", key, Some(directive));
             if directive.arg(1) != "consistent" {
-                output.notes.differs(directive, "Always consistent: few clients move when a peer comes or goes.");
+                output.notes.differs(
+                    directive,
+                    "Always consistent: few clients move when a peer comes or goes.",
+                );
             }
         }
         None => {
@@ -184,7 +213,9 @@ fn for_all_peers(
 ) {
     let of = |server: &Directive| {
         let value = server.args.iter().filter_map(|arg| arg.split_once('='));
-        let mut named = value.filter(|(name, _)| *name == parameter).map(|(_, value)| value.to_owned());
+        let mut named = value
+            .filter(|(name, _)| *name == parameter)
+            .map(|(_, value)| value.to_owned());
         named.next()
     };
     let values: Vec<_> = servers.iter().map(|server| (*server, of(server))).collect();
@@ -193,7 +224,10 @@ fn for_all_peers(
     };
     for (server, other) in &values {
         if other.as_ref() != Some(value) {
-            let why = format!("All peers of an upstream have one `{key}`, as in line {}.", first.place.line);
+            let why = format!(
+                "All peers of an upstream have one `{key}`, as in line {}.",
+                first.place.line
+            );
             output.notes.differs(server, why);
         }
     }
@@ -205,7 +239,9 @@ fn for_all_peers(
     };
     match read {
         Some(read) => table.set(key, read, Some(first)),
-        None => output.notes.lost(first, format!("{parameter}={value} is not carried over.")),
+        None => output
+            .notes
+            .lost(first, format!("{parameter}={value} is not carried over.")),
     }
 }
 
@@ -213,7 +249,10 @@ fn for_all_peers(
 fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
     let address = server.arg(0);
     if address.starts_with("unix:") {
-        return output.notes.lost(server, "Peers are reached over TCP; there are no UNIX sockets.");
+        return output.notes.lost(
+            server,
+            "Peers are reached over TCP; there are no UNIX sockets.",
+        );
     }
     let mut entries = Vec::new();
     let mut service = None;
@@ -226,17 +265,25 @@ fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
                 }
             }
             "backup" => entries.push(Entry::new("backup", true, Some(server))),
-            "down" => return output.notes.lost(server, "It is down; add it to the peers when it is up."),
+            "down" => {
+                return output
+                    .notes
+                    .lost(server, "It is down; add it to the peers when it is up.");
+            }
             "drain" => entries.push(Entry::new("drain", true, Some(server))),
             "max_conns" => {
-                if let Ok(most) = value.parse::<u64>() && most > 0 {
+                if let Ok(most) = value.parse::<u64>()
+                    && most > 0
+                {
                     entries.push(Entry::new("max_requests", most, Some(server)));
                 }
             }
             "service" => service = Some(value),
             // These are of all peers; names are resolved again in any case.
             "max_fails" | "fail_timeout" | "slow_start" | "resolve" => {}
-            _ => output.notes.lost(server, format!("{name}: peers have nothing like it.")),
+            _ => output
+                .notes
+                .lost(server, format!("{name}: peers have nothing like it.")),
         }
     }
     let first = match service {
@@ -253,7 +300,9 @@ fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
     let is_there = matches!(table.get("peers"), Some(Value::List(peers))
         if peers.iter().any(|peer| address_of(&peer.value) == Some(&first.value)));
     if is_there {
-        return output.notes.lost(server, "It stands twice; give it a weight instead.");
+        return output
+            .notes
+            .lost(server, "It stands twice; give it a weight instead.");
     }
     let item = if entries.is_empty() && service.is_none() {
         Item::new(first.value, Some(server))
@@ -277,7 +326,11 @@ fn with_port(address: &str) -> String {
         Some((_, rest)) => rest.starts_with(':'),
         None => address.contains(':'),
     };
-    if has_port { address.to_owned() } else { format!("{address}:80") }
+    if has_port {
+        address.to_owned()
+    } else {
+        format!("{address}:80")
+    }
 }
 
 /// How the location speaks to it: times, tries, TLS, HTTP/2. Directives begin with `proxy_` or
@@ -305,7 +358,10 @@ fn speech(
         output.notes.carried(tries);
         match tries.arg(0).parse::<u64>() {
             Ok(count) if count > 0 => table.set("tries", count.min(16), Some(tries)),
-            _ => output.notes.differs(tries, "There is no trying without end: `tries` is 3, and 16 at most."),
+            _ => output.notes.differs(
+                tries,
+                "There is no trying without end: `tries` is 3, and 16 at most.",
+            ),
         }
     }
     if let Some(next) = one("next_upstream") {
@@ -325,7 +381,10 @@ fn next_upstream(next: &Directive, table: &mut Table, output: &mut Output) {
         table.set("tries", 1, Some(next));
         return;
     }
-    let statuses = next.args.iter().filter_map(|reason| reason.strip_prefix("http_"));
+    let statuses = next
+        .args
+        .iter()
+        .filter_map(|reason| reason.strip_prefix("http_"));
     for status in statuses.filter_map(|status| status.parse::<u64>().ok()) {
         table.push("retry_on", Item::new(status, Some(next)));
     }
@@ -346,13 +405,17 @@ fn tls(
     let one = |name: &str| scope.one(&format!("{family}_ssl_{name}"));
     table.set("tls", true, Some(from));
     if let Some(on) = one("server_name") {
-        output.notes.needless(on, "Always: peers are told the name that is asked for.");
+        output
+            .notes
+            .needless(on, "Always: peers are told the name that is asked for.");
     }
     let mut has_name = !is_address(&target.host);
     if let Some(name) = one("name") {
         output.notes.carried(name);
         if name.arg(0).contains('$') {
-            output.notes.lost(name, "`sni` is a name, without variables.");
+            output
+                .notes
+                .lost(name, "`sni` is a name, without variables.");
         } else {
             table.set("sni", name.arg(0), Some(name));
             has_name = true;

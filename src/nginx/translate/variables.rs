@@ -93,7 +93,11 @@ impl Variables {
         let known = known.or_else(|| self.of_place.get(name).copied());
         if let Some(known) = known {
             let braces = next_is_name && !is_capture(known);
-            return Ok(if braces { format!("${{{known}}}") } else { format!("${known}") });
+            return Ok(if braces {
+                format!("${{{known}}}")
+            } else {
+                format!("${known}")
+            });
         }
         match constant(name, scope) {
             Some(value) if levels > 0 => self.resolve(value, scope, levels - 1),
@@ -123,7 +127,9 @@ impl Variables {
 
 /// Whether a text has variables.
 pub(super) fn has_variables(text: &str) -> bool {
-    parts(text).iter().any(|part| matches!(part, Part::Variable { .. }))
+    parts(text)
+        .iter()
+        .any(|part| matches!(part, Part::Variable { .. }))
 }
 
 /// The value that `set` gives in this block or those around it, if it is one value.
@@ -140,7 +146,9 @@ fn is_capture(name: &str) -> bool {
 }
 
 fn has_name(name: &str) -> bool {
-    WITH_NAMES.iter().any(|beginning| name.len() > beginning.len() && name.starts_with(beginning))
+    WITH_NAMES
+        .iter()
+        .any(|beginning| name.len() > beginning.len() && name.starts_with(beginning))
 }
 
 enum Part<'t> {
@@ -154,7 +162,9 @@ fn parts(text: &str) -> Vec<Part<'_>> {
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
         let after = &rest[dollar + 1..];
-        let in_braces = after.strip_prefix('{').and_then(|after| after.split_once('}'));
+        let in_braces = after
+            .strip_prefix('{')
+            .and_then(|after| after.split_once('}'));
         let (name, next) = in_braces.unwrap_or_else(|| {
             let length = match after.bytes().next() {
                 Some(b'0'..=b'9') => 1,
@@ -202,7 +212,10 @@ mod tests {
         check("$binary_remote_addr-${args}x", Ok("$remote_addr-${args}x"));
         check("$query_string|${host}_", Ok("$args|${host}_"));
         check("/$1$2/$10", Ok("/$1$2/$10"));
-        check("$geoip2_cc $http_x_a $cookie_b", Ok("$country $http_x_a $cookie_b"));
+        check(
+            "$geoip2_cc $http_x_a $cookie_b",
+            Ok("$country $http_x_a $cookie_b"),
+        );
         check("a$", Ok("a$$"));
     }
 
