@@ -33,10 +33,10 @@
 //! has no body, by pingora's proxy otherwise, with the same decisions either way.
 //! [`gateway::client_ip`] finds the client behind trusted hops, one lookup in [`geo::Database`] finds
 //! its place, and both stay in the request's context. A query in whatever spelling of its path is
-//! answered by the same code as in the lane; what else comes goes to a peer that
-//! [`gateway::upstream`] selects, after [`gateway::geo_headers`] has replaced what the client said of
-//! itself by what we know. A failure is tried on another peer where that is safe, or ends in
-//! [`gateway::error_page`]. Every request, through whichever door, is counted in
+//! answered by the same code as in the lane; what else comes takes the most specific route, which
+//! answers it or leads to a peer that [`gateway::upstream`] selects, after [`gateway::geo_headers`]
+//! has replaced what the client said of itself by what we know. A failure is tried on another peer
+//! where that is safe, or ends in [`gateway::error_page`]. Every request, through whichever door, is counted in
 //! [`gateway::metrics`] and leaves one line in [`gateway::access_log`].
 
 pub mod admin;

@@ -58,6 +58,9 @@ impl Check {
         // As `nginx -t`, it makes log files that are not there.
         match Settings::new(&config, None) {
             Ok(settings) => {
+                for name in settings.pools().iter().flat_map(|pool| pool.unresolved()) {
+                    eprintln!("geogate: {name} cannot be resolved; `geogate run` asks again");
+                }
                 let warnings = settings.tls().map(|tls| tls.warnings());
                 for warning in warnings.unwrap_or_default() {
                     eprintln!("geogate: {warning}");

@@ -91,6 +91,10 @@ impl Problems {
         });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     /// All problems, by line.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut problems = self.0.into_inner();
@@ -192,10 +196,11 @@ impl<'d> Section<'d> {
         items.iter().map(Item::section).collect()
     }
 
-    /// All keys with their values, for a table whose keys are the user's own.
+    /// All keys with their values, in the order of the file, for a table whose keys are the user's own.
     pub(super) fn entries(&self) -> Vec<(&'d str, Item<'d>)> {
-        let pairs = self.table.into_iter().flat_map(|table| table.iter());
-        let entries = pairs.map(|(key, value)| {
+        let mut pairs: Vec<_> = self.table.into_iter().flatten().collect();
+        pairs.sort_by_key(|(key, _)| key.span().start);
+        let entries = pairs.into_iter().map(|(key, value)| {
             let name: &'d str = key.get_ref();
             let item = Item {
                 text: self.text,
@@ -249,6 +254,11 @@ impl<'d> Item<'d> {
                 None
             }
         }
+    }
+
+    /// Notes a problem with the value.
+    pub(super) fn note(&self, reason: impl Into<String>) {
+        self.problems.note(self.line(), self.path.clone(), reason);
     }
 
     /// As a table. Anything else is noted and read as an empty one.

@@ -4,22 +4,29 @@
 //! writes full buffers, and every buffer once a `flush` interval. If the disk cannot follow, lines
 //! are dropped and counted: a slow disk must not slow down clients.
 
-mod line;
+mod entry;
+mod format;
+mod output;
+mod sampling;
+mod text;
+mod times;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use line::Entry;
-pub(super) use line::user;
+pub use entry::Entry;
+pub use format::Format;
+use output::{Output, count_lines};
+use sampling::Sampler;
+pub(super) use text::{user, write_address};
 
+use super::client_ip::HeaderLines;
 use super::shard::{SHARDS, shard};
-use crate::config::model::{self, LogTarget};
+use crate::config::model;
 
 /// A buffer that holds this much is handed to the writer.
 const BUFFER: usize = 64 << 10;
@@ -30,6 +37,9 @@ const QUEUE: usize = 1024;
 /// The access log.
 pub struct AccessLog {
     config: model::AccessLog,
+    format: Format,
+    /// `None` if every request has a line.
+    sampler: Option<Sampler>,
     /// `None` if nothing is logged.
     buffers: Option<Arc<Buffers>>,
     writer: Mutex<Option<Writer>>,
@@ -50,40 +60,6 @@ enum Message {
     End,
 }
 
-/// Where lines are written.
-enum Output {
-    Standard,
-    File { path: PathBuf, file: File },
-}
-
-impl Output {
-    fn file(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        Ok(Output::File { path, file })
-    }
-
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        match self {
-            Output::Standard => {
-                let mut out = io::stdout();
-                out.write_all(lines)?;
-                out.flush()
-            }
-            Output::File { file, .. } => file.write_all(lines),
-        }
-    }
-
-    /// The file that has the name now. If it cannot be had, the one before goes on.
-    fn reopen(&mut self) {
-        if let Output::File { path, .. } = self {
-            match Output::file(path.clone()) {
-                Ok(new) => *self = new,
-                Err(error) => log::error!("access log {}: {error}", path.display()),
-            }
-        }
-    }
-}
-
 struct Writer {
     thread: JoinHandle<()>,
 }
@@ -94,16 +70,15 @@ impl AccessLog {
     /// # Errors
     /// If the file cannot be opened.
     pub fn open(config: &model::AccessLog) -> io::Result<Self> {
-        let output = match &config.target {
-            LogTarget::Off => {
-                return Ok(AccessLog {
-                    config: config.clone(),
-                    buffers: None,
-                    writer: Mutex::new(None),
-                });
-            }
-            LogTarget::Standard => Output::Standard,
-            LogTarget::File(path) => Output::file(path.clone())?,
+        let mut log = AccessLog {
+            config: config.clone(),
+            format: Format::new(&config.format),
+            sampler: config.sampling.map(Sampler::new),
+            buffers: None,
+            writer: Mutex::new(None),
+        };
+        let Some(output) = Output::open(&config.target)? else {
+            return Ok(log);
         };
         let (full, queue) = sync_channel(QUEUE);
         let buffers = Arc::new(Buffers {
@@ -116,11 +91,9 @@ impl AccessLog {
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write_all(&for_thread, &queue, output, flush))?;
-        Ok(AccessLog {
-            config: config.clone(),
-            buffers: Some(buffers),
-            writer: Mutex::new(Some(Writer { thread })),
-        })
+        log.buffers = Some(buffers);
+        log.writer = Mutex::new(Some(Writer { thread }));
+        Ok(log)
     }
 
     /// Whether this is the log of such a configuration.
@@ -134,11 +107,21 @@ impl AccessLog {
         self.buffers.is_some()
     }
 
-    /// Logs a request.
-    pub fn log(&self, entry: &Entry) {
+    /// What a line looks like.
+    #[must_use]
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// Logs a request, if it is one that has a line.
+    pub fn log<H: HeaderLines>(&self, entry: &Entry<H>) {
         let Some(buffers) = &self.buffers else { return };
+        let share = self.sampler.map_or(Some(1.0), |sampler| {
+            sampler.choose(entry.status, entry.request_time, entry.id())
+        });
+        let Some(share) = share else { return };
         let mut buffer = lock(&buffers.shards[shard()]);
-        entry.write(self.config.format, &mut buffer);
+        self.format.write(entry, share, &mut buffer);
         if buffer.len() < BUFFER {
             return;
         }
@@ -162,8 +145,8 @@ impl AccessLog {
         self.buffers.as_ref().map_or(0, sum)
     }
 
-    /// Opens the file again by its name, after writing what was logged so far to the one before: for
-    /// whoever moves log files away.
+    /// Opens the file, or the socket, again by its name, after writing what was logged so far to the
+    /// one before: for whoever moves log files away.
     pub fn reopen(&self) {
         if let Some(buffers) = &self.buffers
             && buffers.full.try_send(Message::Reopen).is_err()
@@ -192,10 +175,6 @@ impl Drop for AccessLog {
 /// A worker that panicked while it wrote a line leaves a line cut short, no more.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn count_lines(lines: &[u8]) -> u64 {
-    memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
 fn write_all(buffers: &Buffers, queue: &Receiver<Message>, mut output: Output, flush: Duration) {
@@ -233,26 +212,34 @@ fn write_all(buffers: &Buffers, queue: &Receiver<Message>, mut output: Output, f
 }
 
 fn write(buffers: &Buffers, output: &mut Output, lines: &[u8]) {
-    if let Err(error) = output.write(lines) {
-        log::error!("access log: {error}");
-        buffers
-            .dropped
-            .fetch_add(count_lines(lines), Ordering::Relaxed);
+    if let Err(lost) = output.write(lines) {
+        log::error!("access log: {}", lost.error);
+        buffers.dropped.fetch_add(lost.lines, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::entry::tests::with_entry;
+    use super::format::tests::format;
     use super::*;
-    use crate::config::model::LogFormat;
+    use crate::config::model::{LogTarget, Sampling};
+
+    fn config(target: LogTarget) -> model::AccessLog {
+        model::AccessLog {
+            target,
+            format: format("$remote_addr $status"),
+            sampling: None,
+            flush: Duration::from_secs(3600),
+        }
+    }
 
     fn open(target: LogTarget) -> AccessLog {
-        AccessLog::open(&model::AccessLog {
-            target,
-            format: LogFormat::Main,
-            flush: Duration::from_secs(3600),
-        })
-        .unwrap()
+        AccessLog::open(&config(target)).unwrap()
+    }
+
+    fn lines(path: &std::path::Path) -> usize {
+        std::fs::read_to_string(path).unwrap().lines().count()
     }
 
     #[test]
@@ -263,13 +250,15 @@ mod tests {
         let log = open(LogTarget::File(file.clone()));
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..2000).for_each(|_| log.log(&line::tests::entry())));
+                scope.spawn(|| {
+                    with_entry(|entry| (0..2000).for_each(|_| log.log(&entry)));
+                });
             }
         });
         log.close();
+        assert_eq!(lines(&file), 8001);
         let text = std::fs::read_to_string(&file).unwrap();
-        assert_eq!(text.lines().count(), 8001);
-        assert!(text.starts_with("before\n"));
+        assert!(text.starts_with("before\n") && text.ends_with("\n1.0.0.7 200\n"));
     }
 
     #[test]
@@ -277,30 +266,54 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (file, moved) = (folder.path().join("log"), folder.path().join("log.1"));
         let log = open(LogTarget::File(file.clone()));
-        log.log(&line::tests::entry());
+        with_entry(|entry| log.log(&entry));
         std::fs::rename(&file, &moved).unwrap();
         log.reopen();
         // The writer takes one message after the other, and this waits for the last.
         log.close();
-        let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
         assert_eq!((lines(&moved), lines(&file)), (1, 0));
+    }
+
+    #[test]
+    fn a_sample_has_all_failures_and_some_of_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log");
+        let config = model::AccessLog {
+            sampling: Some(Sampling {
+                share: 0.0,
+                slow: Duration::from_secs(2),
+            }),
+            format: format("$status $sample_rate"),
+            ..config(LogTarget::File(file.clone()))
+        };
+        let log = AccessLog::open(&config).unwrap();
+        with_entry(|entry| {
+            log.log(&entry);
+            log.log(&Entry {
+                status: 404,
+                ..entry
+            });
+            let request_time = Duration::from_secs(2);
+            log.log(&Entry {
+                request_time,
+                ..entry
+            });
+        });
+        log.close();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "404 1\n200 1\n");
+        assert_eq!(log.dropped(), 0);
     }
 
     #[test]
     fn a_log_may_be_off() {
         let log = open(LogTarget::Off);
-        log.log(&line::tests::entry());
+        with_entry(|entry| log.log(&entry));
         log.close();
     }
 
     #[test]
     fn a_file_that_cannot_be_opened_is_an_error() {
         let target = LogTarget::File("/nonexistent/access.log".into());
-        let config = model::AccessLog {
-            target,
-            format: LogFormat::Json,
-            flush: Duration::from_secs(1),
-        };
-        assert!(AccessLog::open(&config).is_err());
+        assert!(AccessLog::open(&config(target)).is_err());
     }
 }

@@ -18,6 +18,7 @@ mod header_rules;
 mod host;
 mod hsts;
 mod https;
+mod identity;
 pub mod lane;
 pub mod limit;
 mod listeners;
@@ -28,11 +29,15 @@ mod pace;
 pub mod policy;
 pub mod proxy;
 pub mod proxy_protocol;
+mod random;
+mod request_id;
 mod route;
 mod settings;
 mod shard;
 mod strict;
+pub mod syslog;
 pub mod tls;
+mod trace_context;
 pub mod upstream;
 mod variables;
 
@@ -49,6 +54,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
+use client_ip::HeaderLines;
 use limit::Load;
 use metrics::Kind;
 
@@ -125,7 +131,7 @@ impl Gateway {
     }
 
     /// Every request ends here, from either door: counted, and logged.
-    fn finish(&self, settings: &Settings, kind: Kind, entry: &Entry) {
+    fn finish<H: HeaderLines>(&self, settings: &Settings, kind: Kind, entry: &Entry<H>) {
         self.metrics
             .request(kind, entry.status, entry.body_bytes, entry.request_time);
         settings.access_log.log(entry);

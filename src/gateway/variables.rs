@@ -6,15 +6,13 @@
 //! that takes more.
 
 use std::borrow::Cow;
-use std::io::Write;
-use std::net::IpAddr;
 use std::ops::Range;
 
 use http::HeaderMap;
 use http::uri::Authority;
 use pingora_proxy::Session;
 
-use super::access_log::user;
+use super::access_log::{user, write_address};
 use super::client_ip::{HeaderLines, Origin};
 use super::context::Context;
 use super::geo_headers::Scheme;
@@ -49,6 +47,15 @@ pub struct View<'r, H> {
     /// The groups of the route's pattern.
     pub captures: Captured<'r>,
 }
+
+// Derived, they would ask the same of the headers.
+impl<H> Clone for View<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for View<'_, H> {}
 
 /// What the groups of a pattern matched.
 #[derive(Clone, Copy, Default)]
@@ -96,7 +103,7 @@ impl<'r> View<'r, HeaderMap> {
             protocol: protocol(request.version),
             authority: request.uri.authority().map(Authority::as_str),
             headers: &request.headers,
-            request_id: "",
+            request_id: ctx.identity.id(),
             route: ctx.route().map_or("", |route| &route.name),
             captures: routed.map_or(Captured::default(), |routed| Captured {
                 text: routed.path().unwrap_or_default(),
@@ -123,10 +130,14 @@ impl<H: HeaderLines> View<'_, H> {
     pub fn append(&self, variable: &RequestVariable, out: &mut Vec<u8>) {
         match variable {
             RequestVariable::RemoteAddr => {
-                append_address(self.origin.map(|origin| origin.client.ip()), out);
+                if let Some(origin) = self.origin {
+                    write_address(origin.client.ip(), out);
+                }
             }
             RequestVariable::PeerAddr => {
-                append_address(self.origin.map(|origin| origin.peer.ip()), out);
+                if let Some(origin) = self.origin {
+                    write_address(origin.peer.ip(), out);
+                }
             }
             RequestVariable::RemoteUser => {
                 let authorization = self.headers.lines("authorization").next();
@@ -171,12 +182,17 @@ impl<H: HeaderLines> View<'_, H> {
     }
 
     fn append_request_line(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.method.as_bytes());
-        for part in [self.target, self.protocol.as_bytes()] {
-            if !part.is_empty() {
+        let parts = [
+            self.method.as_bytes(),
+            self.target,
+            self.protocol.as_bytes(),
+        ];
+        let mut is_first = true;
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+            if !std::mem::take(&mut is_first) {
                 out.push(b' ');
-                out.extend_from_slice(part);
             }
+            out.extend_from_slice(part);
         }
     }
 
@@ -210,13 +226,6 @@ impl<H: HeaderLines> View<'_, H> {
             }
             out.extend_from_slice(line);
         }
-    }
-}
-
-fn append_address(address: Option<IpAddr>, out: &mut Vec<u8>) {
-    if let Some(address) = address {
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "{address}");
     }
 }
 

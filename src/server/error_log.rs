@@ -5,12 +5,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use log::LevelFilter;
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::config::model::{ErrorLog, LogTarget};
+use crate::gateway::syslog::{Syslog, Waiting};
 
 /// The file, if there is one. A process has one logger, and so one of these.
 static LOG_FILE: OnceLock<LogFile> = OnceLock::new();
+
+/// The way to the syslog server, if there is one.
+static SYSLOG: OnceLock<ToSyslog> = OnceLock::new();
 
 struct LogFile {
     path: PathBuf,
@@ -34,6 +38,43 @@ impl Write for CurrentFile {
     fn flush(&mut self) -> io::Result<()> {
         self.0.file().flush()
     }
+}
+
+/// Sends each message to a syslog server. One that cannot be sent is lost: there is nobody left to
+/// tell.
+struct ToSyslog {
+    /// Knows what is logged, and writes nothing.
+    filter: env_logger::Logger,
+    syslog: Mutex<Syslog>,
+}
+
+impl ToSyslog {
+    fn syslog(&self) -> MutexGuard<'_, Syslog> {
+        self.syslog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log for ToSyslog {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        self.filter.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record) {
+        if !self.filter.matches(record) {
+            return;
+        }
+        // RFC 5424, 6.2.1.
+        let severity = match record.level() {
+            Level::Error => 3,
+            Level::Warn => 4,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
+        };
+        let message = format!("{}: {}", record.target(), record.args());
+        let _ = self.syslog().send(severity, message.as_bytes());
+    }
+
+    fn flush(&self) {}
 }
 
 /// Sends `log` messages to the configured target, from the configured level up. `RUST_LOG` goes
@@ -61,6 +102,16 @@ pub fn start(config: &ErrorLog) -> io::Result<()> {
             let target = Box::new(CurrentFile(log_file));
             logger.target(env_logger::Target::Pipe(target));
         }
+        LogTarget::Syslog(config) => {
+            let to_syslog = SYSLOG.get_or_init(|| ToSyslog {
+                filter: logger.build(),
+                syslog: Mutex::new(Syslog::new(config.clone(), Waiting::Never)),
+            });
+            if log::set_logger(to_syslog).is_ok() {
+                log::set_max_level(to_syslog.filter.filter());
+            }
+            return Ok(());
+        }
     }
     // A logger that is there already stays: tests start more than one server.
     let _ = logger.try_init();
@@ -75,9 +126,12 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Opens the file again by its name, for whoever moves log files away. If it cannot be had, the one
-/// before goes on.
+/// Opens the file, or the socket, again by its name, for whoever moves log files away. If a file cannot
+/// be had, the one before goes on.
 pub fn reopen() {
+    if let Some(to_syslog) = SYSLOG.get() {
+        to_syslog.syslog().reconnect();
+    }
     let Some(log_file) = LOG_FILE.get() else {
         return;
     };

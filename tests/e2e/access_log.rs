@@ -1,6 +1,16 @@
 //! One line a request, from whichever way it was answered.
 
-use crate::harness::{Gateway, Origin, Port};
+use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{DOORS, Gateway, Origin, Port};
+
+/// Loopback speaks for clients in China.
+const TRUST_LOOPBACK: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.1']\n";
+const FROM_CHINA: &str = "X-Forwarded-For: 1.0.0.1\r\n";
 
 #[test]
 fn every_request_leaves_one_line() {
@@ -30,7 +40,7 @@ fn every_request_leaves_one_line() {
         ),
         "{query}"
     );
-    assert!(query.ends_with(" - CN"), "{query}");
+    assert!(query.ends_with(" - CN \"福建\" -"), "{query}");
     assert!(
         error.contains("\"GET /api/ip_query?ip=x HTTP/1.1\" 400 "),
         "{error}"
@@ -39,6 +49,11 @@ fn every_request_leaves_one_line() {
         assert!(line.starts_with("127.0.0.1 - joe ["), "{line}");
         assert!(line.contains("\"GET /path HTTP/1.1\" 200 0 "), "{line}");
         assert!(line.contains(&origin), "{line}");
+        let (_, id) = line.rsplit_once(" - \"本机地址\" ").unwrap();
+        assert!(
+            id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{line}"
+        );
     }
     // One of the two was tried on the dead peer first.
     let retried = format!("\"{dead}, {origin}\"");
@@ -59,8 +74,149 @@ fn json_lines_are_json() {
         .client()
         .get("/api/ip_query?ip=1.0.0.1", "User-Agent: \"\\\t\r\n");
     let lines = gateway.stop();
-    let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
     assert_eq!(line["status"], 200);
     assert_eq!(line["uri"], "/api/ip_query?ip=1.0.0.1");
     assert_eq!(line["http_user_agent"], "\"\\");
+    assert_eq!(line["region"], "本机地址");
+}
+
+/// A line of one's own says the same of a request, whichever door it comes through: a query, a proxied
+/// request, an error page.
+#[test]
+fn a_format_of_ones_own_means_the_same_at_every_door() {
+    let origin = Origin::start();
+    let format = "$remote_addr $peer_addr $request_method $uri?$args $status $body_bytes_sent \
+         $country/$region/$geo_city $http_x_two $cookie_a $arg_b [$sent_http_x_origin] \
+         $upstream_name $upstream_addr $scheme $host $server_protocol $$ $ssl_protocol";
+    let more = format!("{TRUST_LOOPBACK}[access_log]\nformat = '{format}'\n");
+    let gateway = Gateway::with_peers(&[origin.address], "name = 'api'", &more);
+    for door in DOORS {
+        let headers =
+            format!("{FROM_CHINA}X-Two: 1\r\nX-Two: \"\r\nCookie: z=0; a=c\r\nHost2: x\r\n{door}");
+        gateway.client().get("/a%20b?b=1&c", &headers);
+        gateway
+            .client()
+            .get("/api/ip_query?ip=1.0.0.1&b=2", &headers);
+    }
+    let address = origin.address;
+    let proxied = format!(
+        "1.0.0.1 127.0.0.1 GET /a b?b=1&c 200 0 CN/福建/福州 1, \\x22 c 1 [yes] \
+         api {address} http test HTTP/1.1 $ -"
+    );
+    let query = "1.0.0.1 127.0.0.1 GET /api/ip_query?ip=1.0.0.1&b=2 200 72 CN/福建/福州 1, \\x22 c 2 [-] \
+         - - http test HTTP/1.1 $ -";
+    assert_eq!(gateway.stop(), [&proxied, query, &proxied, query]);
+}
+
+#[test]
+fn members_of_ones_own_are_json() {
+    let config = "[access_log]\njson = { b = '$status', a = '$country_name $status', t = '$request_time' }\n";
+    let gateway = Gateway::start(config);
+    gateway.client().get("/api/ip_query?ip=x", "");
+    let lines = gateway.stop();
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert!(lines[0].starts_with("{\"b\":400,\"a\":"), "{}", lines[0]);
+    assert!(line["t"].is_number());
+    assert_eq!(line["a"], json!("本机地址 400"));
+}
+
+#[test]
+fn a_head_that_is_refused_has_a_line_too() {
+    let format = "$status $country_name <$request> $request_method $http_user_agent $request_id";
+    let gateway = Gateway::start(&format!("[access_log]\nformat = '{format}'\n"));
+    for head in [
+        &b"GET / HTTP/1.1\r\nUser-Agent: x\r\n\r\n"[..],
+        b"B\xffD\"\x01 x\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET / HTTP/3.0\r\n\r\n",
+    ] {
+        let mut client = gateway.client();
+        client.send(head);
+        client.rest();
+    }
+    let place = "本机地址";
+    let expected = [
+        format!("400 {place} <GET / HTTP/1.1> GET - -"),
+        format!("400 {place} <B\\xFFD\\x22\\x01 x> - - -"),
+        format!("400 {place} <GET / HTTP/1.1> GET - -"),
+        format!("505 {place} <GET / HTTP/3.0> GET - -"),
+    ];
+    assert_eq!(gateway.stop(), expected);
+}
+
+fn receive(server: &UdpSocket) -> String {
+    let mut buffer = [0; 4096];
+    server
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let length = server.recv(&mut buffer).unwrap();
+    String::from_utf8(buffer[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn lines_go_to_a_syslog_server() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let gateway = Gateway::start(&format!(
+        "[access_log]\ntarget = 'syslog:server={address},facility=local1,severity=notice,tag=edge'\n\
+         flush = '10ms'\nformat = '$status $uri $region'\n"
+    ));
+    for ip in ["1.0.0.1", "x"] {
+        gateway.client().get(&format!("/api/ip_query?ip={ip}"), "");
+    }
+    for status in [200, 400] {
+        let message = receive(&server);
+        // local1 is 17, notice is 5.
+        assert!(message.starts_with("<141>"), "{message}");
+        let expected = format!(" edge: {status} /api/ip_query 本机地址");
+        assert!(message.ends_with(&expected), "{message}");
+    }
+}
+
+#[test]
+fn a_local_syslog_server_may_come_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let gateway = Gateway::start(&format!(
+        "[access_log]\ntarget = 'syslog:server=unix:{}'\nformat = '$args'\nflush = '1h'\n",
+        path.display()
+    ));
+    let server = UnixDatagram::bind(&path).unwrap();
+    gateway.client().get("/api/ip_query?ip=1.0.0.1", "");
+    // What is in memory is sent at the end.
+    drop(gateway);
+    let mut buffer = [0; 4096];
+    let length = server.recv(&mut buffer).unwrap();
+    let message = std::str::from_utf8(&buffer[..length]).unwrap();
+    assert!(message.ends_with(" geogate: ip=1.0.0.1"), "{message}");
+}
+
+/// Two gateways choose the same requests by their ids, and both have every failure.
+#[test]
+fn a_sample_is_the_same_everywhere() {
+    let sampled = || {
+        let gateway = Gateway::start(&format!(
+            "{TRUST_LOOPBACK}[access_log]\nsample = '50%'\nslow = '1h'\n\
+             format = '$request_id $status $sample_rate'\n"
+        ));
+        let mut client = gateway.client();
+        for number in 0..64 {
+            for (ip, kind) in [("1.0.0.1", "good"), ("x", "bad")] {
+                let header = format!("X-Request-ID: {kind}-{number}\r\n");
+                client.get(&format!("/api/ip_query?ip={ip}"), &header);
+            }
+        }
+        gateway.stop()
+    };
+    let lines = sampled();
+    assert_eq!(lines, sampled());
+    let bad = |line: &&String| line.starts_with("bad-") && line.ends_with(" 400 1");
+    let good = |line: &&String| line.starts_with("good-") && line.ends_with(" 200 0.5");
+    let (bad, good) = (
+        lines.iter().filter(bad).count(),
+        lines.iter().filter(good).count(),
+    );
+    assert_eq!((bad, bad + good), (64, lines.len()));
+    assert!((10..54).contains(&good), "{good}");
 }

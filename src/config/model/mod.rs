@@ -13,6 +13,7 @@ mod server;
 mod template;
 mod territory;
 mod tls;
+mod tracing;
 mod upstream;
 mod variable;
 
@@ -27,7 +28,7 @@ pub use limit::{
     Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
 };
 pub use listener::{Listener, Speaks};
-pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget};
+pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
 };
@@ -35,7 +36,11 @@ pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxie
 pub use template::{Part, Template, TemplateError};
 pub use territory::Territory;
 pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
-pub use upstream::{Peer, Upstream};
+pub use tracing::{RequestIds, TraceSource, Tracing};
+pub use upstream::{
+    Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
+    Upstream, UpstreamTls,
+};
 pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
 /// The whole configuration.
@@ -77,6 +82,10 @@ pub struct Config {
     pub access_log: AccessLog,
     /// What is logged of the server itself.
     pub error_log: ErrorLog,
+    /// The ids of requests, if they have any.
+    pub request_ids: Option<RequestIds>,
+    /// What becomes of the traces that requests are part of.
+    pub tracing: Tracing,
     /// The user's own page for 500, 502, 503 and 504.
     pub error_page: Option<PathBuf>,
 }

@@ -85,6 +85,8 @@ pub enum ResponseVariable {
     BodyBytesSent,
     /// Seconds from the request's head to now.
     RequestTime,
+    /// The upstream that the request went to.
+    UpstreamName,
     /// The peers that were tried.
     UpstreamAddr,
     /// Seconds since the first peer was chosen.
@@ -95,6 +97,16 @@ pub enum ResponseVariable {
     TimeIso8601,
     /// Seconds since 1970 with milliseconds.
     Msec,
+    /// The trace that the request is part of.
+    TraceId,
+    /// Whose part of it: ours, or the caller's if we have none.
+    SpanId,
+    /// The version of TLS.
+    SslProtocol,
+    /// The cipher suite.
+    SslCipher,
+    /// For which share of requests like this one there is a line.
+    SampleRate,
     /// A header of the response, by its name in lower case with `-`.
     SentHttp(String),
 }
@@ -132,10 +144,11 @@ const REQUEST: [(&str, RequestVariable); 21] = [
     ("isp", RequestVariable::Geo(Field::Isp)),
 ];
 
-const RESPONSE: [(&str, ResponseVariable); 8] = [
+const RESPONSE: [(&str, ResponseVariable); 14] = [
     ("status", ResponseVariable::Status),
     ("body_bytes_sent", ResponseVariable::BodyBytesSent),
     ("request_time", ResponseVariable::RequestTime),
+    ("upstream_name", ResponseVariable::UpstreamName),
     ("upstream_addr", ResponseVariable::UpstreamAddr),
     (
         "upstream_response_time",
@@ -144,6 +157,11 @@ const RESPONSE: [(&str, ResponseVariable); 8] = [
     ("time_local", ResponseVariable::TimeLocal),
     ("time_iso8601", ResponseVariable::TimeIso8601),
     ("msec", ResponseVariable::Msec),
+    ("trace_id", ResponseVariable::TraceId),
+    ("span_id", ResponseVariable::SpanId),
+    ("ssl_protocol", ResponseVariable::SslProtocol),
+    ("ssl_cipher", ResponseVariable::SslCipher),
+    ("sample_rate", ResponseVariable::SampleRate),
 ];
 
 impl Variables for RequestVariable {

@@ -68,14 +68,17 @@ impl LocationHeaders {
 
     /// `name` is in lower case, as the header map keeps it.
     fn is_managed(&self, name: &str, peer_is_trusted: bool) -> bool {
-        let spelled = |known: &str| {
-            let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
-            name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
-        };
+        let spelled = |known: &str| is_spelling_of(name, known);
         is_managed_name(name)
             || self.managed.iter().any(|known| spelled(known))
             || !peer_is_trusted && self.foreign.iter().any(|known| spelled(known))
     }
+}
+
+/// Whether `name` is `known` with `_` for `-` or not. Both are in lower case.
+pub fn is_spelling_of(name: &str, known: &str) -> bool {
+    let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+    name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
 }
 
 /// Replaces all managed headers of a request by what we know.
@@ -132,7 +135,7 @@ fn claim<'r>(request: &'r RequestHeader, origin: &Origin, name: &str) -> Option<
 }
 
 /// The scheme that a trusted proxy saw, otherwise our own.
-fn proto(request: &RequestHeader, origin: &Origin, scheme: Scheme) -> &'static str {
+pub(super) fn proto(request: &RequestHeader, origin: &Origin, scheme: Scheme) -> &'static str {
     let claim = claim(request, origin, "x-forwarded-proto");
     match claim.map(HeaderValue::as_bytes) {
         Some(b"http") => "http",

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, BytesMut};
+use http::HeaderMap;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
@@ -19,10 +20,12 @@ use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
+use crate::gateway::geo_headers::Scheme;
 use crate::gateway::metrics::{Kind, Open};
 use crate::gateway::pace::Pace;
-use crate::gateway::{Gateway, error_page};
-use crate::geo::Field;
+use crate::gateway::request_id::RequestId;
+use crate::gateway::variables::{Captured, View};
+use crate::gateway::{Gateway, error_page, identity};
 use crate::query;
 
 /// How long a client may take to hear that its connection ends.
@@ -77,10 +80,8 @@ pub struct Connection<'g> {
     pace: Pace,
     /// How many requests were served.
     served: u32,
-    /// Whether what is written may wait to be sent, as it does in TLS.
-    is_tls: bool,
-    /// Whether something does.
-    unflushed: bool,
+    /// Whether something that was written waits to be sent, as it may in TLS; `None` in clear text.
+    unflushed: Option<bool>,
     /// Whether plain queries are answered here. Where everything is sent elsewhere they are not.
     answers_queries: bool,
     _open: Open<'g>,
@@ -142,8 +143,7 @@ impl<'g> Connection<'g> {
     ) -> Self {
         Connection {
             gateway,
-            is_tls: stream.get_ssl_digest().is_some(),
-            unflushed: false,
+            unflushed: stream.get_ssl_digest().map(|_| false),
             answers_queries,
             stream,
             peer,
@@ -197,7 +197,7 @@ impl<'g> Connection<'g> {
             if !self.unsent.is_empty() && ready!(self.poll_send(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
-            if self.unflushed && ready!(self.poll_flush(cx)).is_err() {
+            if self.unflushed == Some(true) && ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
             match self.state {
@@ -257,13 +257,13 @@ impl<'g> Connection<'g> {
             Poll::Pending => 0,
         };
         self.unsent.extend_from_slice(&output[sent..]);
-        self.unflushed = self.is_tls;
+        self.unflushed = self.unflushed.map(|_| true);
         Poll::Ready(Ok(()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.unflushed = false;
+        self.unflushed = self.unflushed.map(|_| false);
         Poll::Ready(Ok(()))
     }
 
@@ -353,31 +353,34 @@ impl<'g> Connection<'g> {
             Some(refusal) => refusal.to_query().into(),
         };
         let mut lines = refusal.map_or_else(Vec::new, |refusal| refusal.lines());
-        lines.extend(settings.hsts_line(self.is_tls));
+        lines.extend(settings.hsts_line(self.unflushed.is_some()));
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";
         response::write(out, &answer, &lines, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
         if settings.access_log.is_on() {
             let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
-            let client = origin.client.ip();
-            let place = database.lookup(client);
-            let entry = Entry {
-                time: now,
-                client,
-                country: place.map_or("", |place| place.text(Field::CountryCode)),
-                authorization: head.value("authorization"),
-                method: head.method.as_bytes(),
+            let id = identity::logged_id(head, origin.peer_is_trusted, &settings);
+            let trace = identity::logged_trace(head, origin.peer_is_trusted, &settings);
+            let tls = self.stream.get_ssl_digest();
+            let view = View {
+                origin: Some(&origin),
+                place: database.lookup(origin.client.ip()),
+                scheme: scheme(tls.is_some()),
+                method: head.method,
                 target: head.target.as_bytes(),
                 protocol: "HTTP/1.1",
-                status: answer.status,
-                body_bytes,
-                referer: head.value("referer"),
-                user_agent: head.value("user-agent"),
-                forwarded_for: head.value("x-forwarded-for"),
-                upstream: &[],
-                request_time: start.elapsed(),
-                upstream_time: None,
+                authority: None,
+                headers: head,
+                request_id: id.as_ref().map_or("", RequestId::as_str),
+                route: "",
+                captures: Captured::default(),
+            };
+            let entry = Entry {
+                time: now,
+                trace: trace.as_ref(),
+                tls: tls.as_deref(),
+                ..Entry::new(view, answer.status, body_bytes, start)
             };
             gateway.finish(&settings, Kind::Query, &entry);
         } else {
@@ -394,7 +397,10 @@ impl<'g> Connection<'g> {
         let gateway = self.gateway;
         let settings = gateway.settings();
         let page = settings.error_pages.page(status);
-        let mut lines: Vec<_> = settings.hsts_line(self.is_tls).into_iter().collect();
+        let mut lines: Vec<_> = settings
+            .hsts_line(self.unflushed.is_some())
+            .into_iter()
+            .collect();
         if status == 405 {
             lines.push(("Allow", settings.client.methods.allow().to_owned()));
         }
@@ -404,27 +410,26 @@ impl<'g> Connection<'g> {
             .split(|byte| matches!(byte, b'\r' | b'\n'))
             .next()
             .unwrap_or_default();
-        let mut words = line.splitn(2, |&byte| byte == b' ');
-        let client = self.peer.ip();
-        let database = gateway.database.load();
-        let entry = Entry {
-            time: SystemTime::now(),
-            client,
-            country: database
-                .lookup(client)
-                .map_or("", |place| place.text(Field::CountryCode)),
-            authorization: b"",
-            method: words.next().unwrap_or_default(),
-            target: words.next().unwrap_or_default(),
+        let (method, target) = method_and_rest(line);
+        let (headers, database) = (HeaderMap::new(), gateway.database.load());
+        let origin = client_ip::resolve(self.peer, &headers, &settings.client_ip);
+        let tls = self.stream.get_ssl_digest();
+        let view = View {
+            origin: Some(&origin),
+            place: database.lookup(origin.client.ip()),
+            scheme: scheme(tls.is_some()),
+            method,
+            target,
             protocol: "",
-            status,
-            body_bytes: page.len(),
-            referer: b"",
-            user_agent: b"",
-            forwarded_for: b"",
-            upstream: &[],
-            request_time: start.elapsed(),
-            upstream_time: None,
+            authority: None,
+            headers: &headers,
+            request_id: "",
+            route: "",
+            captures: Captured::default(),
+        };
+        let entry = Entry {
+            tls: tls.as_deref(),
+            ..Entry::new(view, status, page.len(), start)
         };
         gateway.finish(&settings, Kind::Own, &entry);
     }
@@ -449,7 +454,7 @@ impl<'g> Connection<'g> {
 
     /// Says that nothing more comes. In clear text the system does that.
     pub async fn close(mut self) {
-        if self.is_tls {
+        if self.unflushed.is_some() {
             // It fits the socket's buffer, or the client is past hearing.
             let _ = tokio::time::timeout(GOODBYE, self.stream.shutdown()).await;
         }
@@ -457,7 +462,7 @@ impl<'g> Connection<'g> {
 
     fn patience(&self) -> Duration {
         let client = &self.gateway.settings().client;
-        if !self.unsent.is_empty() || self.unflushed {
+        if !self.unsent.is_empty() || self.unflushed == Some(true) {
             client.write_timeout
         } else if self.served == 0 || !self.carry.is_empty() {
             client.header_timeout
@@ -475,6 +480,23 @@ impl<'g> Connection<'g> {
             let _ = Pin::new(&mut self.stream).poll_write(cx, &out);
             let _ = Pin::new(&mut self.stream).poll_flush(cx);
         }
+    }
+}
+
+fn scheme(is_encrypted: bool) -> Scheme {
+    if is_encrypted {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
+}
+
+/// What a line that is none of a request begins with, and the rest.
+fn method_and_rest(line: &[u8]) -> (&str, &[u8]) {
+    let end = memchr::memchr(b' ', line).unwrap_or(line.len());
+    match std::str::from_utf8(&line[..end]) {
+        Ok(method) => (method, line.get(end + 1..).unwrap_or_default()),
+        Err(_) => ("", line),
     }
 }
 

@@ -1,0 +1,218 @@
+//! What there is to say of a request that has ended, and each variable's value in it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+use pingora::protocols::tls::SslDigest;
+
+use super::text::{write_number, write_peer, write_seconds, write_share};
+use super::times::with_times;
+use crate::config::model::{RequestVariable, ResponseVariable, Variable};
+use crate::gateway::client_ip::HeaderLines;
+use crate::gateway::trace_context::Trace;
+use crate::gateway::variables::View;
+
+/// A request as it is logged. Text is what the client sent, raw: the formats make it harmless.
+pub struct Entry<'r, H> {
+    /// The request itself.
+    pub view: View<'r, H>,
+    /// When it ended.
+    pub time: SystemTime,
+    /// 499 if the client left before there was one.
+    pub status: u16,
+    /// Bytes of the body that were sent.
+    pub body_bytes: usize,
+    /// The response's headers, of one that the proxy has sent.
+    pub sent: Option<&'r HeaderMap>,
+    /// The name of the upstream that it went to; empty if it was answered here.
+    pub upstream: &'r str,
+    /// The peers that it was tried on, in this order.
+    pub peers: &'r [SocketAddr],
+    /// From the request's head to the end of the response.
+    pub request_time: Duration,
+    /// From the choice of the first peer to the end of the response.
+    pub upstream_time: Option<Duration>,
+    /// The trace that it is part of, if that is known.
+    pub trace: Option<&'r Trace>,
+    /// How the connection is encrypted, if it is.
+    pub tls: Option<&'r SslDigest>,
+}
+
+// Derived, they would ask the same of the headers.
+impl<H> Clone for Entry<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Entry<'_, H> {}
+
+/// Where a value comes from, and so what may be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Digits and signs of our own.
+    Plain,
+    /// The configuration or the database: UTF-8.
+    Ours,
+    /// Somebody else: any bytes.
+    Foreign,
+}
+
+impl<'r, H: HeaderLines> Entry<'r, H> {
+    /// One that was answered here, just now.
+    #[must_use]
+    pub fn new(view: View<'r, H>, status: u16, body_bytes: usize, start: Instant) -> Self {
+        Entry {
+            view,
+            time: SystemTime::now(),
+            status,
+            body_bytes,
+            sent: None,
+            upstream: "",
+            peers: &[],
+            request_time: start.elapsed(),
+            upstream_time: None,
+            trace: None,
+            tls: None,
+        }
+    }
+
+    /// What this request and others of the same trace have in common, for sampling.
+    #[must_use]
+    pub fn id(&self) -> Option<&[u8]> {
+        let own = Some(self.view.request_id.as_bytes()).filter(|id| !id.is_empty());
+        self.trace.map(|trace| &trace.id[..]).or(own)
+    }
+
+    /// Appends a value as it is; nothing if there is none. `share` is of which requests like this one
+    /// there are lines.
+    pub fn append(&self, variable: &Variable, share: f64, out: &mut Vec<u8>) -> Source {
+        match variable {
+            Variable::Request(variable) => self.append_of_request(variable, out),
+            Variable::Response(variable) => self.append_of_response(variable, share, out),
+        }
+    }
+
+    fn append_of_request(&self, variable: &RequestVariable, out: &mut Vec<u8>) -> Source {
+        self.view.append(variable, out);
+        match variable {
+            RequestVariable::Geo(_) | RequestVariable::Route => Source::Ours,
+            RequestVariable::RemoteAddr
+            | RequestVariable::PeerAddr
+            | RequestVariable::RequestId
+            | RequestVariable::Scheme => Source::Plain,
+            _ => Source::Foreign,
+        }
+    }
+
+    fn append_of_response(
+        &self,
+        variable: &ResponseVariable,
+        share: f64,
+        out: &mut Vec<u8>,
+    ) -> Source {
+        match variable {
+            ResponseVariable::Status => write_number(u64::from(self.status), out),
+            ResponseVariable::BodyBytesSent => write_number(self.body_bytes as u64, out),
+            ResponseVariable::RequestTime => write_seconds(self.request_time, out),
+            ResponseVariable::UpstreamResponseTime => {
+                if let Some(time) = self.upstream_time {
+                    write_seconds(time, out);
+                }
+            }
+            ResponseVariable::UpstreamAddr => {
+                for (index, peer) in self.peers.iter().enumerate() {
+                    if index > 0 {
+                        out.extend_from_slice(b", ");
+                    }
+                    write_peer(*peer, out);
+                }
+            }
+            ResponseVariable::UpstreamName => {
+                out.extend_from_slice(self.upstream.as_bytes());
+                return Source::Ours;
+            }
+            ResponseVariable::TimeLocal => {
+                with_times(self.time, |times| {
+                    out.extend_from_slice(times.local.as_bytes())
+                });
+            }
+            ResponseVariable::TimeIso8601 => {
+                with_times(self.time, |times| {
+                    out.extend_from_slice(times.iso.as_bytes())
+                });
+            }
+            ResponseVariable::Msec => {
+                let since = self.time.duration_since(UNIX_EPOCH);
+                write_seconds(since.unwrap_or_default(), out);
+            }
+            ResponseVariable::TraceId => {
+                out.extend_from_slice(self.trace.map_or(&[], |trace| &trace.id));
+            }
+            ResponseVariable::SpanId => {
+                out.extend_from_slice(self.trace.map_or(&[], |trace| &trace.span));
+            }
+            ResponseVariable::SslProtocol => {
+                out.extend_from_slice(self.tls.map_or("", |tls| &tls.version).as_bytes());
+            }
+            ResponseVariable::SslCipher => {
+                out.extend_from_slice(self.tls.map_or("", |tls| &tls.cipher).as_bytes());
+            }
+            ResponseVariable::SampleRate => write_share(share, out),
+            ResponseVariable::SentHttp(name) => {
+                let lines = self.sent.into_iter().flat_map(|sent| sent.lines(name));
+                for (index, line) in lines.enumerate() {
+                    if index > 0 {
+                        out.extend_from_slice(b", ");
+                    }
+                    out.extend_from_slice(line);
+                }
+                return Source::Foreign;
+            }
+        }
+        Source::Plain
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::config::model::{ClientIp, ForwardedHeader, TrustedProxies};
+    use crate::gateway::client_ip::{PeerAddr, resolve};
+    use crate::gateway::geo_headers::Scheme;
+    use crate::gateway::variables::Captured;
+    use crate::gateway::variables::tests::{database, headers};
+
+    /// A request from Fuzhou that was answered here.
+    pub fn with_entry<T>(read: impl FnOnce(Entry<HeaderMap>) -> T) -> T {
+        let headers = headers(&[("user-agent", "curl/8"), ("host", "example.com")]);
+        let config = ClientIp {
+            trusted_proxies: TrustedProxies::default(),
+            header: ForwardedHeader::XForwardedFor,
+        };
+        let peer = PeerAddr::new((IpAddr::from([1, 0, 0, 7]), 80).into());
+        let origin = resolve(peer, &headers, &config);
+        let database = database();
+        let view = View {
+            origin: Some(&origin),
+            place: database.lookup(origin.client.ip()),
+            scheme: Scheme::Http,
+            method: "GET",
+            target: b"/a?b=c",
+            protocol: "HTTP/1.1",
+            authority: None,
+            headers: &headers,
+            request_id: "",
+            route: "",
+            captures: Captured::default(),
+        };
+        read(Entry {
+            time: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            request_time: Duration::from_micros(1_234_567),
+            ..Entry::new(view, 200, 612, Instant::now())
+        })
+    }
+}

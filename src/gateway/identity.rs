@@ -1,0 +1,105 @@
+//! How a request is known to others: its id and its trace, decided once, as soon as it is known who
+//! sent it. Every try of the request says the same.
+
+use http::HeaderValue;
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use super::Settings;
+use super::client_ip::HeaderLines;
+use super::request_id::{self, RequestId};
+use super::trace_context::{self, Trace, TraceContext};
+
+/// The id and the trace of a proxied request.
+#[derive(Debug, Default)]
+pub struct Identity {
+    id: Option<HeaderValue>,
+    trace: Option<TraceContext>,
+}
+
+impl Identity {
+    /// Of a request with these headers.
+    #[must_use]
+    pub fn of(headers: &impl HeaderLines, peer_is_trusted: bool, settings: &Settings) -> Self {
+        let id = match &settings.request_ids {
+            Some(config) => Some(RequestId::of(headers, &config.header, peer_is_trusted)),
+            None => settings
+                .access_log
+                .format()
+                .wants_id()
+                .then(RequestId::fresh),
+        };
+        Identity {
+            id: id.map(RequestId::to_value),
+            trace: Some(TraceContext::of(
+                headers,
+                peer_is_trusted,
+                &settings.tracing,
+            )),
+        }
+    }
+
+    /// The id; empty if it has none.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        let id = self.id.as_ref().and_then(|id| id.to_str().ok());
+        id.unwrap_or_default()
+    }
+
+    /// The trace, if it is known to be part of one.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()?.trace.as_ref()
+    }
+
+    /// Tells the upstream.
+    pub fn tell_upstream(&self, request: &mut RequestHeader, settings: &Settings) {
+        if let (Some(config), Some(id)) = (&settings.request_ids, &self.id) {
+            request_id::replace(request, &config.header, id);
+        }
+        if let Some(trace) = &self.trace {
+            trace.apply(request);
+        }
+    }
+
+    /// Tells the client, if it is to know.
+    ///
+    /// # Errors
+    /// If the response has no room for a header.
+    pub fn tell_client(&self, response: &mut ResponseHeader, settings: &Settings) -> Result<()> {
+        match (&settings.request_ids, &self.id) {
+            (Some(config), Some(id)) if config.to_client && !response.status.is_informational() => {
+                response.insert_header(&config.header, id.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The id of a request that is not proxied: only if the log asks for it.
+#[must_use]
+pub fn logged_id<'r>(
+    headers: &'r impl HeaderLines,
+    peer_is_trusted: bool,
+    settings: &'r Settings,
+) -> Option<RequestId<'r>> {
+    if !settings.access_log.format().wants_id() {
+        return None;
+    }
+    Some(match &settings.request_ids {
+        Some(config) => RequestId::of(headers, &config.header, peer_is_trusted),
+        None => RequestId::fresh(),
+    })
+}
+
+/// The trace of a request that is not proxied: the one that it came with, if the log asks for it.
+#[must_use]
+pub fn logged_trace(
+    headers: &impl HeaderLines,
+    peer_is_trusted: bool,
+    settings: &Settings,
+) -> Option<Trace> {
+    let believed = settings.tracing.accept.believes(peer_is_trusted);
+    let wanted = believed && settings.access_log.format().wants_trace();
+    wanted.then(|| trace_context::sent(headers)).flatten()
+}

@@ -1,0 +1,180 @@
+//! The id by which one request is found again: in the log, at the upstream, in a client's complaint.
+//!
+//! Whoever chooses an id can give two requests the same one, or put into logs what their readers
+//! trip over. So a client's is deleted, in every spelling, and replaced by one that nobody could
+//! guess; only a trusted proxy may hand one on, and only of characters that mean nothing anywhere.
+
+use http::{HeaderName, HeaderValue};
+use pingora::http::RequestHeader;
+
+use super::client_ip::HeaderLines;
+use super::geo_headers::is_spelling_of;
+use super::random;
+
+/// Longest id that is handed on, in bytes.
+const LONGEST: usize = 128;
+
+/// The id of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestId<'r> {
+    /// A trusted proxy's.
+    Given(&'r [u8]),
+    /// Our own: 128 random bits in lower case hexadecimal digits, as nginx's `$request_id`.
+    Fresh([u8; 32]),
+}
+
+impl<'r> RequestId<'r> {
+    /// The id of the request with these headers, in which `name` is the one that has it.
+    #[must_use]
+    pub fn of(headers: &'r impl HeaderLines, name: &'r HeaderName, peer_is_trusted: bool) -> Self {
+        if peer_is_trusted {
+            let mut lines = headers.lines(name.as_str());
+            // One that comes twice is no id.
+            if let (Some(given), None) = (lines.next(), lines.next())
+                && is_valid(given)
+            {
+                return RequestId::Given(given);
+            }
+        }
+        RequestId::fresh()
+    }
+
+    /// One that was never there.
+    #[must_use]
+    pub fn fresh() -> Self {
+        RequestId::Fresh(random::hex(random::id()))
+    }
+
+    /// Its characters.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            RequestId::Given(given) => given,
+            RequestId::Fresh(digits) => digits,
+        }
+    }
+
+    /// The same as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).expect("an id is visible ASCII")
+    }
+
+    /// It as a header's value.
+    #[must_use]
+    pub fn to_value(self) -> HeaderValue {
+        let value = HeaderValue::from_bytes(self.as_bytes());
+        value.expect("an id is visible ASCII")
+    }
+}
+
+/// Sends `id` to the upstream, and nothing else that could be taken for one.
+pub fn replace(request: &mut RequestHeader, name: &HeaderName, id: &HeaderValue) {
+    let is_another = |known: &&HeaderName| {
+        is_spelling_of(known.as_str(), name.as_str()) && known.as_str() != name.as_str()
+    };
+    let others: Vec<_> = request.headers.keys().filter(is_another).cloned().collect();
+    for other in others {
+        request.remove_header(&other);
+    }
+    request
+        .insert_header(name, id.clone())
+        .expect("a valid name and value");
+}
+
+/// Letters, digits and a few signs that separate: nothing that quotes, ends or expands anything in
+/// a log, a shell, a page or a query.
+fn is_valid(id: &[u8]) -> bool {
+    let is_safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@~".contains(byte);
+    (1..=LONGEST).contains(&id.len()) && id.iter().all(is_safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    const NAME: HeaderName = HeaderName::from_static("x-request-id");
+
+    /// The id that is taken over from these lines of a peer.
+    fn given(peer_is_trusted: bool, lines: &[&[u8]]) -> Option<Vec<u8>> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(NAME, HeaderValue::from_bytes(line).unwrap());
+        }
+        match RequestId::of(&headers, &NAME, peer_is_trusted) {
+            RequestId::Given(id) => Some(id.to_vec()),
+            RequestId::Fresh(_) => None,
+        }
+    }
+
+    #[track_caller]
+    fn check_taken(id: &[u8], expected: bool) {
+        let taken = given(true, &[id]);
+        assert_eq!(taken.is_some(), expected, "{}", id.escape_ascii());
+        assert!(taken.is_none_or(|taken| taken == id));
+        assert_eq!(given(false, &[id]), None);
+    }
+
+    #[test]
+    fn a_trusted_proxy_hands_on_what_is_safe_to_write_anywhere() {
+        check_taken(b"4bf92f3577b34da6a3ce929d0e0e4736", true);
+        check_taken(b"f5ae2621-ffff-4e7d-9000-bb8f04ef278a", true);
+        check_taken(b"Root=1-67891233-abcdef012345678912345678", true);
+        check_taken(b"a/b+c==@d.e:f~_", true);
+        check_taken(&[b'x'; 128], true);
+        check_taken(&[b'x'; 129], false);
+        for unsafe_id in [
+            "",
+            "a b",
+            "a,b",
+            "a;b",
+            "a\"b",
+            "a'b",
+            "<a>",
+            "a\\b",
+            "${jndi:x}",
+            "a|b",
+            "a%0ab",
+            "a\tb",
+            "\u{e9}",
+        ] {
+            check_taken(unsafe_id.as_bytes(), false);
+        }
+    }
+
+    #[test]
+    fn two_ids_are_none() {
+        assert_eq!(given(true, &[b"a", b"a"]), None);
+    }
+
+    #[test]
+    fn a_fresh_id_is_new_and_a_header() {
+        let (one, other) = (RequestId::fresh(), RequestId::fresh());
+        assert_ne!(one, other);
+        assert!(one.as_bytes().iter().all(u8::is_ascii_hexdigit));
+        assert_eq!(one.to_value().as_bytes(), one.as_bytes());
+    }
+
+    #[test]
+    fn no_spelling_of_the_name_reaches_the_upstream() {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for name in [
+            "X-Request-ID",
+            "x-request-id",
+            "X_Request_ID",
+            "x-request_id",
+        ] {
+            request.append_header(name, "spoofed").unwrap();
+        }
+        request
+            .append_header("X-Request-Identity", "other")
+            .unwrap();
+        replace(&mut request, &NAME, &HeaderValue::from_static("ours"));
+        let found: Vec<_> = request.headers.iter().map(|(_, value)| value).collect();
+        assert_eq!(found.len(), 2);
+        assert_eq!(request.headers[NAME], "ours");
+        assert_eq!(request.headers["x-request-identity"], "other");
+    }
+}
