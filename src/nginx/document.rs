@@ -311,7 +311,8 @@ const NARROWING: [&str; 8] = [
 fn refuse_in_table(table: &mut Table, rest: &str) -> Refusal {
     let key = rest.trim_start_matches('.').split(['.', '[']).next();
     let inner = refuse_in_entries(&mut table.entries, rest);
-    let is_narrowing = matches!(table.name, "route" | "access") && key.is_some_and(|key| NARROWING.contains(&key));
+    let is_narrowing =
+        matches!(table.name, "route" | "access") && key.is_some_and(|key| NARROWING.contains(&key));
     if inner.is_none() || is_narrowing {
         table.refused = true;
     }

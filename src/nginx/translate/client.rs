@@ -78,9 +78,14 @@ pub(super) fn body_size_for_all<'s>(http: &Scope<'s>) -> Option<&'s Directive> {
 }
 
 /// The size that holds in each block that passes requests on.
-fn passed_on<'s>(block: &'s Directive, around: Option<&'s Directive>, sizes: &mut Vec<Option<&'s Directive>>) {
+fn passed_on<'s>(
+    block: &'s Directive,
+    around: Option<&'s Directive>,
+    sizes: &mut Vec<Option<&'s Directive>>,
+) {
     let size = block.named("client_max_body_size").last().or(around);
-    let passes = |directive: &&Directive| matches!(directive.name.as_str(), "proxy_pass" | "grpc_pass");
+    let passes =
+        |directive: &&Directive| matches!(directive.name.as_str(), "proxy_pass" | "grpc_pass");
     if block.inside().iter().any(|directive| passes(&directive)) {
         sizes.push(size);
     }
