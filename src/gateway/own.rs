@@ -178,6 +178,9 @@ async fn answer(
 fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
     let mut header = page_header(status, &page)?;
+    if status == 405 {
+        header.insert_header("Allow", ctx.settings.client.methods.allow())?;
+    }
     if ctx.is_full {
         // Requests end within a second, mostly, and then there is room.
         header.insert_header(header::RETRY_AFTER, "1")?;
