@@ -163,7 +163,7 @@ async fn answer(
     body: Bytes,
 ) -> Result<()> {
     let limits = &ctx.settings.client;
-    let whole = read_body(session, limits, limits.max_body_size, &mut Discard).await?;
+    let whole = read_body(session, limits, ctx.max_body_size, &mut Discard).await?;
     if !whole {
         session.set_keepalive(None);
     }
