@@ -106,16 +106,12 @@ fn read_server(text: &str) -> Result<SyslogServer, String> {
 }
 
 fn is_host(text: &str) -> bool {
-    match text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-            !text.is_empty() && text.bytes().all(is_of_name)
-        }
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Some(address) = inner {
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
+    let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    !text.is_empty() && text.bytes().all(is_of_name)
 }
 
 fn read_tag(text: &str) -> Result<String, String> {

@@ -135,12 +135,12 @@ impl<'r, H: HeaderLines> Entry<'r, H> {
             }
             ResponseVariable::TimeLocal => {
                 with_times(self.time, |times| {
-                    out.extend_from_slice(times.local.as_bytes())
+                    out.extend_from_slice(times.local.as_bytes());
                 });
             }
             ResponseVariable::TimeIso8601 => {
                 with_times(self.time, |times| {
-                    out.extend_from_slice(times.iso.as_bytes())
+                    out.extend_from_slice(times.iso.as_bytes());
                 });
             }
             ResponseVariable::Msec => {

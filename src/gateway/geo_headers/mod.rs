@@ -76,6 +76,7 @@ impl LocationHeaders {
 }
 
 /// Whether `name` is `known` with `_` for `-` or not. Both are in lower case.
+#[must_use]
 pub fn is_spelling_of(name: &str, known: &str) -> bool {
     let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
     name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
