@@ -14,11 +14,13 @@
 //! admin     metrics and health, on a listener of their own
 //! gateway   what happens to a connection
 //! query     the IP query API, free of any transport
+//! nginx     an nginx.conf -> the geogate.toml that does the same, and what is left
 //! config    a file with positions -> types that cannot be invalid
 //! geo       what an address means: formats, layers, codes, database, reports
 //! tree      address -> number; the only hot loop
 //!
 //! main -> cli -> server -> admin -> gateway -> query -> geo -> tree      server, gateway -> config -> geo
+//!         cli -> nginx -> config
 //! ```
 //!
 //! pingora is named in `server`, `admin` and `gateway` only; `geo` and `tree` know no HTTP.
@@ -31,10 +33,10 @@
 //! has no body, by pingora's proxy otherwise, with the same decisions either way.
 //! [`gateway::client_ip`] finds the client behind trusted hops, one lookup in [`geo::Database`] finds
 //! its place, and both stay in the request's context. A query in whatever spelling of its path is
-//! answered by the same code as in the lane; what else comes goes to a peer that
-//! [`gateway::upstream`] selects, after [`gateway::geo_headers`] has replaced what the client said of
-//! itself by what we know. A failure is tried on another peer where that is safe, or ends in
-//! [`gateway::error_page`]. Every request, through whichever door, is counted in
+//! answered by the same code as in the lane; what else comes takes the most specific route, which
+//! answers it or leads to a peer that [`gateway::upstream`] selects, after [`gateway::geo_headers`]
+//! has replaced what the client said of itself by what we know. A failure is tried on another peer
+//! where that is safe, or ends in [`gateway::error_page`]. Every request, through whichever door, is counted in
 //! [`gateway::metrics`] and leaves one line in [`gateway::access_log`].
 
 pub mod admin;
@@ -42,6 +44,7 @@ pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod geo;
+pub mod nginx;
 pub mod query;
 pub mod server;
 pub mod tree;

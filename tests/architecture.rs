@@ -3,12 +3,18 @@
 use std::path::{Path, PathBuf};
 
 /// From the top down. A layer may name those after it.
-const LAYERS: [&str; 8] = [
-    "cli", "server", "admin", "gateway", "query", "config", "geo", "tree",
+const LAYERS: [&str; 9] = [
+    "cli", "server", "admin", "gateway", "query", "nginx", "config", "geo", "tree",
 ];
 
 /// A layer that stands beside another and not above it, though the list has an order.
-const NOT_BELOW: [(&str, &str); 1] = [("query", "config")];
+const NOT_BELOW: [(&str, &str); 5] = [
+    ("query", "config"),
+    ("server", "nginx"),
+    ("admin", "nginx"),
+    ("gateway", "nginx"),
+    ("query", "nginx"),
+];
 
 /// The layers that know pingora.
 const PINGORA: [&str; 3] = ["server", "admin", "gateway"];

@@ -103,9 +103,10 @@ fn claim() -> impl Strategy<Value = String> {
 fn lines() -> impl Strategy<Value = String> {
     let claims = proptest::collection::vec(claim(), 0..6);
     let name = prop_oneof![Just("X-Forwarded-For"), Just("Forwarded")];
-    let line = (name, claims).prop_map(|(name, claims)| format!("{name}: {}", claims.join(",")));
+    let line = (name, claims)
+        .prop_map(|(name, claims)| format!("{name}: {}", claims.join(",").replace('\\', "/")));
     let lines = proptest::collection::vec(line, 0..4);
-    lines.prop_map(|lines| lines.join("\\n").replace('|', "/"))
+    lines.prop_map(|lines| lines.join("\\n"))
 }
 
 fn outside() -> impl Strategy<Value = IpAddr> {
@@ -137,11 +138,8 @@ proptest! {
     fn left_of_the_first_untrusted_hop_nothing_matters(
         hop in outside(),
         trusted in proptest::collection::vec(any::<[u8; 3]>(), 0..4),
-        // A quote that is open would take what follows into itself; in a list of addresses it
-        // is only another thing that is none.
         written in lines(),
     ) {
-        let written = written.replace("Forwarded: ", "For: ").replace("X-For: ", "X-Forwarded-For: ");
         let own = written.split("\\n").filter(|line| line.starts_with("X-"));
         let own: Vec<_> = own.map(str::to_owned).collect();
         let chain = trusted.iter().map(|[a, b, c]| format!(", 10.{a}.{b}.{c}"));

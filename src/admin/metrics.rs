@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::gateway::Gateway;
 use crate::gateway::limit::Reason;
 use crate::gateway::metrics::{BOUNDS, Kind, Refused, Sums};
+use crate::gateway::upstream::Pool;
 
 /// `OpenMetrics` text, which Prometheus and its like ask for and read.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -160,7 +161,7 @@ impl Metrics {
         let settings = self.0.settings();
         let peers = || {
             settings.pools().iter().flat_map(|pool| {
-                pool.status().map(|peer| {
+                pool.status().into_iter().map(|peer| {
                     let address = peer.address.to_string();
                     let labels = [("upstream", pool.name().to_owned()), ("peer", address)];
                     (labels, peer)
@@ -184,7 +185,21 @@ impl Metrics {
             "upstream_failures",
             "Requests that the peer did not answer",
             failures,
-        )
+        )?;
+        let under_way = peers().map(|(labels, peer)| (labels, peer.under_way as u64));
+        let help = "Requests that the peer has now";
+        out.gauges("upstream_requests_under_way", help, under_way)?;
+        let down = peers().map(|(labels, peer)| (labels, u64::from(peer.is_down)));
+        let help = "1 while health checks say that the peer is down";
+        out.gauges("upstream_peer_down", help, down)?;
+        let pools = || settings.pools().iter();
+        let labels = |pool: &Pool| [("upstream", pool.name().to_owned())];
+        let retries = pools().map(|pool| (labels(pool), pool.retries()));
+        let help = "Requests that were tried on another peer";
+        out.counters("upstream_retries", help, retries)?;
+        let refused = pools().map(|pool| (labels(pool), pool.retries_refused()));
+        let help = "Requests that were not, because the retry budget was spent";
+        out.counters("upstream_retries_refused", help, refused)
     }
 
     fn database(&self, out: &mut Encoder) -> fmt::Result {

@@ -1,6 +1,8 @@
-//! `geogate check`: everything that `run` would refuse, without running.
+//! `geogate check`: everything that `run` would refuse, without running; and what an nginx.conf is in
+//! geogate's words.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use structopt::StructOpt;
@@ -8,6 +10,7 @@ use structopt::StructOpt;
 use crate::config::model::LogTarget;
 use crate::config::{self, Overrides};
 use crate::gateway::Settings;
+use crate::nginx;
 use crate::server;
 
 #[derive(StructOpt, Debug)]
@@ -15,10 +18,26 @@ pub(super) struct Check {
     /// Configuration file [default: the built-in configuration]
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
     config: Option<PathBuf>,
+    /// Print the geogate.toml that does what this nginx.conf does; what is not carried over stands
+    /// in comments at its end
+    #[structopt(
+        long,
+        value_name = "FILE",
+        parse(from_os_str),
+        conflicts_with = "config"
+    )]
+    nginx: Option<PathBuf>,
 }
 
 impl Check {
-    pub(super) fn execute(self) -> ExitCode {
+    pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+        match &self.nginx {
+            Some(file) => translate(file),
+            None => Ok(self.check()),
+        }
+    }
+
+    fn check(self) -> ExitCode {
         let config = match config::load(self.config.as_deref(), &Overrides::default()) {
             Ok(config) => config,
             Err(error) => {
@@ -39,6 +58,9 @@ impl Check {
         // As `nginx -t`, it makes log files that are not there.
         match Settings::new(&config, None) {
             Ok(settings) => {
+                for name in settings.pools().iter().flat_map(|pool| pool.unresolved()) {
+                    eprintln!("geogate: {name} cannot be resolved; `geogate run` asks again");
+                }
                 let warnings = settings.tls().map(|tls| tls.warnings());
                 for warning in warnings.unwrap_or_default() {
                     eprintln!("geogate: {warning}");
@@ -64,4 +86,16 @@ impl Check {
         );
         ExitCode::SUCCESS
     }
+}
+
+fn translate(file: &Path) -> anyhow::Result<ExitCode> {
+    let translation = nginx::translate(file)?;
+    std::io::stdout().write_all(translation.toml.as_bytes())?;
+    eprintln!(
+        "geogate: {}: {} not carried over, {} not quite the same; the comments at the end say which",
+        file.display(),
+        translation.lost,
+        translation.differing
+    );
+    Ok(ExitCode::SUCCESS)
 }

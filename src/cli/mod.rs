@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let result = match arguments.command.unwrap_or_else(run::by_default) {
         Command::Run(command) => command.execute(),
-        Command::Check(command) => Ok(command.execute()),
+        Command::Check(command) => command.execute(),
         Command::Lookup(command) => command.execute(),
         Command::Db(command) => command.execute(),
         Command::Completions(command) => {

@@ -91,6 +91,10 @@ impl Problems {
         });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     /// All problems, by line.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut problems = self.0.into_inner();
@@ -250,6 +254,11 @@ impl<'d> Item<'d> {
                 None
             }
         }
+    }
+
+    /// Notes a problem with the value.
+    pub(super) fn note(&self, reason: impl Into<String>) {
+        self.problems.note(self.line(), self.path.clone(), reason);
     }
 
     /// As a table. Anything else is noted and read as an empty one.

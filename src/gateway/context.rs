@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pingora::Result;
+use http::HeaderValue;
+use pingora::http::RequestHeader;
 use pingora::upstreams::peer::PeerOptions;
+use pingora::{Error, Result};
 
 use super::client_ip::Origin;
 use super::compression::Encoder;
@@ -14,8 +16,9 @@ use super::failure::{out_of_time, status_error};
 use super::identity::Identity;
 use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
+use super::pace::Pace;
 use super::route::{Route, Routed};
-use super::upstream::{ConnectionKind, Pool};
+use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn};
 use super::{Gateway, Settings};
 use crate::config::model::Compression;
 use crate::geo::{Database, Place};
@@ -39,10 +42,20 @@ pub struct Context {
     pub pool: Option<Arc<Pool>>,
     /// The peers that were tried; the last one is the current one.
     pub tried: Vec<SocketAddr>,
+    /// What the request says of the peer that it belongs to; `None` until one is chosen.
+    affinity: Option<Affinity>,
+    /// The current peer, which has the request as long as this is here.
+    turn: Option<Turn>,
     pub refresh: Refresh,
+    /// Whether another peer is to answer in place of one that answered with a failure.
+    pub is_refused: bool,
+    /// Whether there was no room, so that the client may come again.
+    pub is_full: bool,
     pub upstream_start: Option<Instant>,
     /// Bytes of the request's body that passed.
     pub body_bytes: u64,
+    /// How fast the body of a request of HTTP/2 comes; of others the lane knows.
+    pub pace: Pace,
     /// How many of them may.
     pub max_body_size: u64,
     /// When it has to be done; `None` if nobody says so.
@@ -61,7 +74,7 @@ pub struct Context {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Refresh {
     Unused,
-    Due(SocketAddr),
+    Due,
     Used,
 }
 
@@ -71,6 +84,7 @@ impl Context {
         let settings = gateway.settings.load_full();
         Context {
             start: Instant::now(),
+            pace: Pace::new(settings.client.min_body_rate),
             max_body_size: settings.client.max_body_size,
             deadline: None,
             settings,
@@ -81,7 +95,11 @@ impl Context {
             routed: None,
             pool: None,
             tried: Vec::new(),
+            affinity: None,
+            turn: None,
             refresh: Refresh::Unused,
+            is_refused: false,
+            is_full: false,
             upstream_start: None,
             body_bytes: 0,
             encoder: None,
@@ -154,8 +172,8 @@ impl Context {
 
     /// The route that it takes.
     pub fn route(&self) -> Option<&Route> {
-        let (routes, routed) = (self.settings.routes.as_ref()?, self.routed.as_ref()?);
-        Some(routes.get(routed))
+        let routes = self.settings.routes.as_ref()?;
+        Some(routes.get(self.routed.as_ref()?))
     }
 
     /// How the response is compressed, if it may be.
@@ -166,29 +184,66 @@ impl Context {
     }
 
     /// The peer for the next try of a request, and whether a kept connection to it will do.
-    pub fn choose_peer(&mut self) -> Result<(Arc<Pool>, SocketAddr, ConnectionKind)> {
+    pub fn choose_peer(&mut self, request: &RequestHeader) -> Result<(Arc<Peer>, ConnectionKind)> {
         self.still_in_time()?;
-        let pool = self.pool.clone();
-        let pool = pool.ok_or_else(|| status_error(502, "no upstream"))?;
+        let Some(pool) = &self.pool else {
+            return Err(status_error(502, "no upstream"));
+        };
         self.upstream_start.get_or_insert_with(Instant::now);
         // A retry sends the body again from its beginning.
         self.body_bytes = 0;
-        if let Refresh::Due(address) = self.refresh {
+        if let (Refresh::Due, Some(turn)) = (self.refresh, &self.turn) {
             self.refresh = Refresh::Used;
-            return Ok((pool, address, ConnectionKind::Fresh));
+            return Ok((Arc::clone(turn.peer()), ConnectionKind::Fresh));
         }
-        let next = pool.select(&self.tried);
-        let next = next.ok_or_else(|| status_error(502, "no peer is left to try"))?;
-        self.tried.push(next);
-        Ok((pool, next, ConnectionKind::Any))
+        // Whoever had it before has it no more.
+        self.turn = None;
+        let client = self.origin.as_ref().map(|origin| origin.client.ip());
+        let affinity = &*self
+            .affinity
+            .get_or_insert_with(|| pool.affinity(&request.headers, client));
+        let turn = pool.choose(&self.tried, affinity);
+        let turn = turn.map_err(|no_peer| {
+            self.is_full = no_peer == NoPeer::Full;
+            no_peer_error(no_peer)
+        })?;
+        let peer = Arc::clone(turn.peer());
+        self.tried.push(peer.address);
+        self.turn = Some(turn);
+        Ok((peer, ConnectionKind::Any))
     }
 
-    /// Notes that the current peer failed; whether there is another one to try.
-    pub fn give_up_peer(&self) -> bool {
-        let (Some(pool), Some(peer)) = (&self.pool, self.tried.last()) else {
-            return false;
-        };
-        pool.failed(*peer);
-        pool.has_another(&self.tried)
+    /// The pool and the peer that has the request.
+    pub fn peer(&self) -> Option<(&Pool, &Peer)> {
+        let turn = self.turn.as_ref()?;
+        Some((self.pool.as_deref()?, turn.peer()))
+    }
+
+    /// Notes that the current peer failed.
+    pub fn note_failure(&self, reason: &Error) {
+        if let Some((pool, peer)) = self.peer() {
+            pool.failed(peer, reason.etype().as_str());
+        }
+    }
+
+    /// Whether the request may be tried on another peer, which is one of the retries that there may
+    /// be.
+    pub fn may_go_on(&self) -> bool {
+        let pool = self.pool.as_ref();
+        pool.is_some_and(|pool| pool.has_another(&self.tried) && pool.spend_retry())
+    }
+
+    /// What to tell the client so that it stays with its peer.
+    pub fn peer_cookie(&self, is_https: bool) -> Option<HeaderValue> {
+        let (pool, peer) = self.peer()?;
+        let cookie = pool.cookie(peer, self.affinity.as_ref()?, is_https);
+        cookie.cloned()
+    }
+}
+
+fn no_peer_error(no_peer: NoPeer) -> Box<Error> {
+    match no_peer {
+        NoPeer::NoneLeft => status_error(502, "no peer is left to try"),
+        NoPeer::Full => status_error(503, "the upstream has as many requests as it may"),
     }
 }

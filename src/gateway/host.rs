@@ -7,20 +7,16 @@ use std::borrow::Cow;
 #[must_use]
 pub fn normalize(authority: &[u8]) -> Option<Cow<'_, str>> {
     let text = std::str::from_utf8(authority).ok()?;
-    let host = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (inner, port) = rest.split_once(']')?;
-            let is_address = inner
-                .bytes()
-                .all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
-            (is_address && is_port(port)).then(|| &text[..inner.len() + 2])?
-        }
-        None => {
-            let end = text.find(':').unwrap_or(text.len());
-            let (name, port) = text.split_at(end);
-            let name = name.strip_suffix('.').unwrap_or(name);
-            (name.bytes().all(is_of_name) && is_port(port)).then_some(name)?
-        }
+    let host = if let Some(rest) = text.strip_prefix('[') {
+        let (inner, port) = rest.split_once(']')?;
+        let known = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+        let is_address = !inner.is_empty() && inner.bytes().all(known);
+        (is_address && is_port(port)).then(|| &text[..inner.len() + 2])?
+    } else {
+        let end = text.find(':').unwrap_or(text.len());
+        let (name, port) = text.split_at(end);
+        let name = name.strip_suffix('.').unwrap_or(name);
+        (name.bytes().all(is_of_name) && is_port(port)).then_some(name)?
     };
     if host.is_empty() {
         None

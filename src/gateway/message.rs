@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{StatusCode, header};
-use pingora::Result;
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession as HttpSession;
+use pingora::{Error, Result};
 use pingora_proxy::Session;
 
 use super::context::Context;
 use super::failure::slow_body;
+use super::pace::Pace;
 use super::{hsts, strict};
+use crate::config::model::Client;
 
 /// How much of a request, and for how long, is read after an answer that refuses it.
 const LINGER_BYTES: usize = 16 << 20;
@@ -28,19 +29,23 @@ impl Extend<u8> for Discard {
 /// `false` if it is longer than `limit` bytes, and then part of it is still to come.
 pub async fn read_body(
     session: &mut Session,
+    client: &Client,
     limit: u64,
     body: &mut (impl Extend<u8> + Send),
 ) -> Result<bool> {
     let expect = session.get_header_bytes(header::EXPECT);
     let is_1_0 = session.req_header().version == http::Version::HTTP_10;
     if strict::is_expectation(expect) && !is_1_0 {
-        session
-            .as_downstream_mut()
-            .write_continue_response()
-            .await?;
+        let downstream = session.as_downstream_mut();
+        // To pingora a response before the end of the request is the connection's last, this one
+        // included.
+        let keepalive = downstream.get_keepalive();
+        let sent = downstream.write_continue_response().await;
+        sent.map_err(Error::into_down)?;
+        downstream.set_keepalive(keepalive);
     }
-    let mut length = 0;
-    while let Some(part) = next_part(session).await? {
+    let (mut length, mut pace) = (0, Pace::new(client.min_body_rate));
+    while let Some(part) = read_part(session, client, &mut pace).await? {
         length += part.len() as u64;
         if length > limit {
             return Ok(false);
@@ -50,20 +55,23 @@ pub async fn read_body(
     Ok(true)
 }
 
-/// pingora waits for ever for the body of a stream of HTTP/2. How long it may be drained it knows,
-/// so that is how long a part may take.
-async fn next_part(session: &mut Session) -> Result<Option<Bytes>> {
-    let patience = match session.as_downstream() {
-        http2 @ HttpSession::H2(_) => http2.get_total_drain_timeout(),
-        _ => None,
-    };
-    let read = session.as_downstream_mut().read_request_body();
-    match patience {
-        None => read.await,
-        Some(patience) => tokio::time::timeout(patience, read)
-            .await
-            .unwrap_or_else(|_| Err(slow_body())),
+/// pingora waits for ever for the body of a stream of HTTP/2, and takes it in however slowly it
+/// comes. Of HTTP/1 it knows how long a part may take, and the lane the rest.
+async fn read_part(
+    session: &mut Session,
+    client: &Client,
+    pace: &mut Pace,
+) -> Result<Option<Bytes>> {
+    let is_h2 = session.as_http2().is_some();
+    let part = session.as_downstream_mut().read_request_body();
+    if !is_h2 {
+        return part.await.map_err(Error::into_down);
     }
+    pace.wait();
+    let part = tokio::time::timeout(client.read_timeout, part).await;
+    let part = part.map_err(|_| slow_body())?.map_err(Error::into_down)?;
+    let moved = pace.moved(part.as_ref().map_or(0, Bytes::len));
+    moved.map_err(|_| slow_body()).map(|()| part)
 }
 
 /// Reads on for a while after an answer that came before the request's end. Closing with unread
@@ -98,11 +106,11 @@ pub async fn send(
 ) -> Result<()> {
     hsts::add(session, &ctx.settings, &mut header)?;
     let empty = body.is_empty() || session.req_header().method == http::Method::HEAD;
-    session
-        .write_response_header(Box::new(header), empty)
-        .await?;
+    let sent = session.write_response_header(Box::new(header), empty).await;
+    sent.map_err(Error::into_down)?;
     if !empty {
-        session.write_response_body(Some(body), true).await?;
+        let sent = session.write_response_body(Some(body), true).await;
+        sent.map_err(Error::into_down)?;
     }
     Ok(())
 }

@@ -19,11 +19,13 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
     let request = session.req_header();
     let method = request.method.clone();
     let query = request.uri.query().unwrap_or_default().to_owned();
-    let mut body = Vec::new();
+    let (limits, mut body) = (&ctx.settings.client, Vec::new());
     let whole = match method {
-        http::Method::POST => read_body(session, query::BODY_LIMIT as u64, &mut body).await?,
+        http::Method::POST => {
+            read_body(session, limits, query::BODY_LIMIT as u64, &mut body).await?
+        }
         // No other method's body means anything here.
-        _ => read_body(session, query::BODY_LIMIT as u64, &mut Discard).await?,
+        _ => read_body(session, limits, query::BODY_LIMIT as u64, &mut Discard).await?,
     };
     let answer = if whole {
         let request = query::Request {
@@ -62,7 +64,7 @@ pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> 
     let expect = session.get_header(header::EXPECT).is_some();
     let wanted = !expect && !matches!(refusal, Refusal::Overloaded);
     let whole = session.as_downstream_mut().is_body_empty()
-        || wanted && read_body(session, REFUSED_BODY, &mut Discard).await?;
+        || wanted && read_body(session, &ctx.settings.client, REFUSED_BODY, &mut Discard).await?;
     if !whole {
         session.set_keepalive(None);
     }
@@ -92,6 +94,14 @@ pub async fn answer_with_page(session: &mut Session, ctx: &Context, status: u16)
     answer(session, ctx, header, page).await
 }
 
+/// Refuses a method that is not served at all.
+pub async fn refuse_method(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
+    match status {
+        405 => answer_method_not_allowed(session, ctx, ctx.settings.client.methods.allow()).await,
+        _ => answer_with_page(session, ctx, status).await,
+    }
+}
+
 /// Says which methods there are, as the list `allow`.
 pub async fn answer_method_not_allowed(
     session: &mut Session,
@@ -99,7 +109,7 @@ pub async fn answer_method_not_allowed(
     allow: &str,
 ) -> Result<()> {
     let (mut header, page) = page(ctx, 405)?;
-    header.insert_header(header::ALLOW, allow)?;
+    header.insert_header("Allow", allow)?;
     answer(session, ctx, header, page).await
 }
 
@@ -111,7 +121,7 @@ pub async fn redirect(
     location: &[u8],
 ) -> Result<()> {
     let (mut header, page) = page(ctx, status)?;
-    header.insert_header(header::LOCATION, location)?;
+    header.insert_header("Location", location)?;
     answer(session, ctx, header, page).await
 }
 
@@ -160,7 +170,8 @@ async fn answer(
     mut header: ResponseHeader,
     body: Bytes,
 ) -> Result<()> {
-    let whole = read_body(session, ctx.settings.client.max_body_size, &mut Discard).await?;
+    let limits = &ctx.settings.client;
+    let whole = read_body(session, limits, limits.max_body_size, &mut Discard).await?;
     if !whole {
         session.set_keepalive(None);
     }
@@ -175,8 +186,9 @@ async fn answer(
 fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
     let mut header = page_header(status, &page)?;
-    if status == 405 {
-        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
+    if ctx.is_full {
+        // Requests end within a second, mostly, and then there is room.
+        header.insert_header(header::RETRY_AFTER, "1")?;
     }
     Ok((header, page))
 }

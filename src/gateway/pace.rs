@@ -56,11 +56,6 @@ impl Pace {
         }
     }
 
-    /// How long the bytes that moved since the last waiting may take, beside the grace.
-    pub fn worth(&self) -> Duration {
-        worth(self.bytes, self.rate)
-    }
-
     fn settle(&mut self, waited: Duration) -> Result<(), TooSlow> {
         let bytes = std::mem::take(&mut self.bytes);
         self.owed = (self.owed + waited).saturating_sub(worth(bytes, self.rate));

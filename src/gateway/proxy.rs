@@ -11,14 +11,14 @@ use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::access_log::Entry;
 use super::client_ip::{self, PeerAddr};
 use super::compression;
 use super::context::{Context, Refresh};
-use super::failure::{CLIENT_LEFT, is_timeout, status_error, status_of, too_large};
+use super::failure::{CLIENT_LEFT, is_timeout, slow_body, status_error, status_of, too_large};
 use super::geo_headers::{self, Scheme};
 use super::hsts::{self, is_over_tls};
 use super::https::is_challenge;
@@ -28,6 +28,9 @@ use super::metrics::Kind;
 use super::variables::View;
 use super::{Gateway, Settings, lane, own, route, strict};
 use crate::query;
+
+/// An answer that another peer is asked in place of.
+const REFUSED: ErrorType = ErrorType::new("Refused");
 
 /// The proxy's side of the gateway.
 pub struct Proxy(Arc<Gateway>);
@@ -86,7 +89,7 @@ impl ProxyHttp for Proxy {
         }
         let method = session.req_header().method.as_str();
         if let Some(status) = ctx.settings.client.methods.refusal(method) {
-            own::answer_with_page(session, ctx, status).await?;
+            own::refuse_method(session, ctx, status).await?;
             return Ok(true);
         }
         route::direct(session, ctx).await
@@ -103,7 +106,12 @@ impl ProxyHttp for Proxy {
             // What comes after an upgrade is no body, and has no end.
             return Ok(());
         }
-        ctx.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
+        let length = body.as_ref().map_or(0, Bytes::len);
+        if session.as_http2().is_some() {
+            ctx.pace.moved(length).map_err(|_| slow_body())?;
+            ctx.pace.wait();
+        }
+        ctx.body_bytes += length as u64;
         if ctx.body_bytes > ctx.max_body_size {
             return Err(too_large());
         }
@@ -112,11 +120,11 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        let (pool, address, connection) = ctx.choose_peer()?;
-        let mut peer = pool.http_peer(address, connection);
+        let (peer, connection) = ctx.choose_peer(session.req_header())?;
+        let mut peer = peer.http_peer(connection);
         ctx.hurry(&mut peer.options);
         Ok(Box::new(peer))
     }
@@ -161,6 +169,29 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
+    /// An answer is one, unless the configuration says that such an answer is none.
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let status = upstream_response.status;
+        let Some((pool, peer)) = ctx.peer() else {
+            return Ok(());
+        };
+        if !pool.refuses(status) {
+            pool.succeeded(peer);
+            return Ok(());
+        }
+        pool.failed(peer, status.as_str());
+        ctx.is_refused = may_repeat(session) && ctx.may_go_on();
+        if ctx.is_refused {
+            return Err(Error::explain(REFUSED, "an answer that is none").into_up());
+        }
+        Ok(())
+    }
+
     async fn response_filter(
         &self,
         session: &mut Session,
@@ -171,8 +202,10 @@ impl ProxyHttp for Proxy {
         if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             lane::begin_tunnel(session);
         }
-        if let (Some(pool), Some(peer)) = (&ctx.pool, ctx.tried.last()) {
-            pool.succeeded(*peer);
+        if !upstream_response.status.is_informational()
+            && let Some(cookie) = ctx.peer_cookie(is_https(session, ctx))
+        {
+            upstream_response.append_header(header::SET_COOKIE, cookie)?;
         }
         if self.drain.is_draining() {
             session.set_keepalive(None);
@@ -230,7 +263,10 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         let in_time = ctx.still_in_time().is_ok();
-        error.set_retry(in_time && ctx.give_up_peer());
+        if in_time {
+            ctx.note_failure(&error);
+        }
+        error.set_retry(in_time && ctx.may_go_on());
         error
     }
 
@@ -250,18 +286,22 @@ impl ProxyHttp for Proxy {
             error.set_retry(false);
             return error;
         }
-        let downstream = session.as_downstream();
-        let unanswered = answer_of(downstream.response_written()).is_none();
-        let may_repeat = unanswered
-            && downstream.req_header().method.is_idempotent()
-            && !downstream.retry_buffer_truncated();
+        if std::mem::take(&mut ctx.is_refused) {
+            // That was decided with the answer.
+            error.set_retry(true);
+            return error;
+        }
+        let unanswered = answer_of(session.as_downstream().response_written()).is_none();
         let is_stale = client_reused && unanswered && !is_timeout(&error);
-        let retry = match (error.esource(), ctx.tried.last()) {
-            (ErrorSource::Upstream, Some(&peer)) if is_stale && ctx.refresh == Refresh::Unused => {
-                ctx.refresh = Refresh::Due(peer);
-                may_repeat
+        let retry = match error.esource() {
+            ErrorSource::Upstream if is_stale && ctx.refresh == Refresh::Unused => {
+                ctx.refresh = Refresh::Due;
+                may_repeat(session)
             }
-            (ErrorSource::Upstream, _) => ctx.give_up_peer() && may_repeat,
+            ErrorSource::Upstream => {
+                ctx.note_failure(&error);
+                may_repeat(session) && ctx.may_go_on()
+            }
             _ => false,
         };
         error.set_retry(retry);
@@ -364,6 +404,15 @@ impl Proxy {
     }
 }
 
+/// Whether a request that a peer may have seen can be sent again: the client has seen nothing of an
+/// answer, twice does no more than once, and all of it is still here.
+fn may_repeat(session: &mut Session) -> bool {
+    let downstream = session.as_downstream();
+    answer_of(downstream.response_written()).is_none()
+        && downstream.req_header().method.is_idempotent()
+        && !downstream.retry_buffer_truncated()
+}
+
 /// Who is the client, and where.
 fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
     let peer = session.client_addr().and_then(|address| address.as_inet());
@@ -418,6 +467,14 @@ fn redirect_port(session: &Session, settings: &Settings) -> Option<u16> {
     let local = || session.server_addr()?.as_inet().copied();
     let port = settings.listeners.redirect(local)?;
     (!is_challenge(session.req_header().raw_path())).then_some(port)
+}
+
+/// Whether the client speaks TLS, to us or to a trusted proxy.
+fn is_https(session: &Session, ctx: &Context) -> bool {
+    let scheme = scheme(session);
+    let origin = ctx.origin.as_ref();
+    let seen = origin.map(|origin| geo_headers::proto(session.req_header(), origin, scheme));
+    seen.is_some_and(|seen| seen == "https")
 }
 
 pub(super) fn protocol(version: http::Version) -> &'static str {

@@ -126,8 +126,6 @@ fn read_binary(bytes: &[u8]) -> Result<Reading, Malformed> {
         return Ok(Reading::Partial);
     };
     let source = match (command, family) {
-        // The proxy connects for itself; the family says nothing then.
-        (0x20, _) => None,
         // Over TCP, or over UDP: that is how QUIC reaches a proxy.
         (0x21, 0x11 | 0x12) => {
             let parts = addresses.first_chunk::<12>().ok_or(Malformed::Header)?;
@@ -141,8 +139,8 @@ fn read_binary(bytes: &[u8]) -> Result<Reading, Malformed> {
             let port = u16::from_be_bytes([parts[32], parts[33]]);
             Some(SocketAddr::from((Ipv6Addr::from(*address), port)))
         }
-        // Not told, or by a socket of the proxy's own host.
-        (0x21, 0x00 | 0x31 | 0x32) => None,
+        // For itself, and the family says nothing then; not told; by a socket of the proxy's own host.
+        (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => None,
         _ => return Err(Malformed::Header),
     };
     Ok(Reading::Header(Header { source, length }))

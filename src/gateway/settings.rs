@@ -16,9 +16,11 @@ use super::limit::{Ceilings, Gate, RouteGate, Rules};
 use super::listeners::Listeners;
 use super::route::{Route, Routes};
 use super::tls::{Tls, TlsError};
-use super::upstream::Pool;
+use super::upstream::{Pool, Transport, TransportError};
 use crate::config::Config;
-use crate::config::model::{self, Client, ClientIp, Compression, Http2, RequestIds, Tracing};
+use crate::config::model::{
+    self, Client, ClientIp, Compression, Http2, Protocol, RequestIds, Tracing, Upstream,
+};
 
 /// Why a configuration that is right in itself cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum SettingsError {
         #[source]
         error: std::io::Error,
     },
+    /// An upstream's certificates cannot be read.
+    #[error(transparent)]
+    Upstream(#[from] TransportError),
 }
 
 /// Everything that a configuration says about requests, ready to be used.
@@ -57,6 +62,9 @@ pub struct Settings {
     pub(super) pools: Vec<Arc<Pool>>,
     /// `None` if everything goes to the first upstream.
     pub(super) routes: Option<Routes>,
+    /// Whether the straight path can speak to every upstream. The lane chooses a request's door before
+    /// its upstream is known.
+    pub(super) is_straight: bool,
     pub(super) error_pages: ErrorPages,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) request_ids: Option<RequestIds>,
@@ -72,16 +80,22 @@ pub struct Settings {
 
 impl Settings {
     /// The settings of `config`. Pools, rules and the log are taken over from `before` if they are the
-    /// same, and listeners in any case: they stay what they were opened as.
+    /// same, and listeners in any case: they stay what they were opened as. Pools that have changed know
+    /// what was known of their peers.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
     pub fn new(config: &Config, before: Option<&Settings>) -> Result<Self, SettingsError> {
-        let pool = |upstream| {
-            let pools = before.map_or(&[][..], |before| &before.pools);
-            let same = pools.iter().find(|pool| pool.is_for(upstream));
-            same.map_or_else(|| Arc::new(Pool::new(upstream)), Arc::clone)
+        let known = before.map_or(&[][..], |before| &before.pools);
+        let pool = |upstream: &Upstream| {
+            let transport = Transport::load(upstream)?;
+            let before = known.iter().find(|pool| pool.name() == upstream.name);
+            Ok(match before {
+                Some(same) if same.is_for(upstream, &transport) => Arc::clone(same),
+                _ => Arc::new(Pool::new(upstream, transport, before.map(AsRef::as_ref))),
+            })
         };
+        let is_http1 = |upstream: &Upstream| upstream.protocol == Protocol::Http1;
         let access_log = access_log(&config.access_log, before)?;
         let error_pages = ErrorPages::load(config.error_page.as_deref());
         let error_pages = error_pages.map_err(|error| SettingsError::ErrorPage {
@@ -99,7 +113,9 @@ impl Settings {
             let same = known.find(|known| known.name == route.name);
             RouteGate::new(&route.limits, &rules, same.map(|known| &known.gate))
         };
-        let pools: Vec<_> = config.upstreams.iter().map(pool).collect();
+        // Last, because with pools begins what asks for names and health.
+        let pools = config.upstreams.iter().map(pool);
+        let pools = pools.collect::<Result<Vec<_>, TransportError>>()?;
         Ok(Settings {
             listeners,
             tls: tls(config, tls_before)?,
@@ -109,6 +125,7 @@ impl Settings {
             location_headers: LocationHeaders::new(&config.geo_headers),
             routes: Routes::new(&config.routes, &pools, gate),
             pools,
+            is_straight: config.upstreams.iter().all(is_http1),
             error_pages,
             access_log,
             request_ids: config.request_ids.clone(),

@@ -133,7 +133,7 @@ pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
         return Some(431);
     }
     if request.method == http::Method::CONNECT {
-        return Some(405);
+        return Some(501);
     }
     let form = target(request.method.as_str(), request.raw_path());
     if !matches!(form, Some(Target::Origin | Target::Asterisk))
@@ -441,7 +441,7 @@ mod tests {
             "host: a; content-length: 5; expect: 100-continue; te: trailers",
             None,
         );
-        check("CONNECT", "/", "", Some(405));
+        check("CONNECT", "/", "", Some(501));
         for text in [
             "host: b",
             "host: a; host: a",

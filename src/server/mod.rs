@@ -150,7 +150,8 @@ impl Server {
             gateway,
             upgrade,
         } = self;
-        let reload = reload::start(config.clone(), load, Arc::clone(&gateway), database)?;
+        let reloading = reload::start(config.clone(), load, Arc::clone(&gateway), database)?;
+        let (reload, _ends_reloading) = reloading;
         let helpers = Helpers {
             reload: reload.clone(),
             gateway: Arc::clone(&gateway),
@@ -273,10 +274,8 @@ fn pingora_server(
     };
     let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
     server.bootstrap();
-    let idle_timeouts = config.upstreams.iter().map(|u| u.idle_timeout);
-    let idle_timeout = idle_timeouts.max().unwrap_or_default();
     let admin = Admin::new(Arc::clone(&gateway), Box::new(reload));
-    let lane = Lane::new(gateway, &server.configuration, idle_timeout);
+    let lane = Lane::new(gateway, &server.configuration);
     let mut service = Service::new("gateway".to_owned(), lane);
     for listener in &config.server.listen {
         let address = &listener.address;
@@ -318,7 +317,8 @@ fn pingora_conf(config: &Config) -> ServerConf {
             .map(|u| u.keepalive)
             .sum::<usize>()
             .max(1),
-        max_retries: config.upstreams.iter().map(|u| u.tries).max().unwrap_or(1),
+        // Pools count tries, as their configuration says that runs; this must only be more.
+        max_retries: usize::MAX,
         ..ServerConf::default()
     }
 }

@@ -54,6 +54,8 @@ enum Event {
     /// Somebody wants it, and may want to know what came of it.
     Asked(Option<oneshot::Sender<Outcome>>),
     Database(DatabaseEvent),
+    /// The server is gone.
+    Ended,
     /// Something happened where certificates are.
     Certificates,
 }
@@ -78,6 +80,17 @@ impl ReloadHandle {
     }
 }
 
+/// Ends the reloading thread, and with it the watch on its files, when the server ends: a process may
+/// have one server after the other.
+pub struct EndsReloading(ReloadHandle);
+
+impl Drop for EndsReloading {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.0.send(Event::Ended);
+    }
+}
+
 #[async_trait]
 impl Reload for ReloadHandle {
     async fn reload(&self) -> Result<String, String> {
@@ -90,7 +103,7 @@ impl Reload for ReloadHandle {
     }
 }
 
-/// Starts the thread, which runs as long as the process.
+/// Starts the thread, which runs until what is returned beside its handle is dropped.
 ///
 /// # Errors
 /// If the system refuses it.
@@ -99,7 +112,7 @@ pub fn start(
     load: Option<LoadConfig>,
     gateway: Arc<Gateway>,
     live: Arc<Live>,
-) -> Result<ReloadHandle, ReloadError> {
+) -> Result<(ReloadHandle, EndsReloading), ReloadError> {
     let (events, heard) = channel();
     let handle = ReloadHandle(events.clone());
     let changes = events.clone();
@@ -115,7 +128,8 @@ pub fn start(
         replaced: Vec::new(),
     };
     spawn("reload", move || work.run(&heard)).map_err(ReloadError::Thread)?;
-    Ok(handle)
+    let end = EndsReloading(handle.clone());
+    Ok((handle, end))
 }
 
 /// Starts a thread that stands back behind clients.
@@ -178,6 +192,7 @@ impl Work {
                         report_database(self.databases.read_changed());
                     }
                 }
+                Event::Ended => return,
                 Event::Certificates => {
                     if self.certificates.have_changed() {
                         let is_change = |event: &Event| matches!(event, Event::Certificates);

@@ -356,6 +356,50 @@ fn check_reports_everything_with_line_and_key() {
 }
 
 #[test]
+fn a_file_of_nginx_is_translated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (nginx, toml) = (path("nginx.conf"), path("geogate.toml"));
+    let text = format!(
+        "error_log {}; events {{ }} http {{ include sites/*; }}\n",
+        path("error.log")
+    );
+    std::fs::write(&nginx, text).unwrap();
+    std::fs::create_dir(path("sites")).unwrap();
+    let site = "server { listen 127.0.0.1:8000; teapot on; location / { proxy_pass http://127.0.0.1:8001; \
+                proxy_set_header Host $host; } }";
+    std::fs::write(path("sites/one"), site).unwrap();
+    let output = run(&["check", "--nginx", &nginx], "");
+    assert_eq!(output.status.code(), Some(0));
+    let summary = format!(
+        "geogate: {nginx}: 1 not carried over, 0 not quite the same; the comments at the end say which\n"
+    );
+    assert_eq!(stderr(&output), summary);
+    let printed = stdout(&output);
+    for part in [
+        "listen = [\"127.0.0.1:8000\"]",
+        "peers = [\"127.0.0.1:8001\"]",
+        "sites/one:1: teapot on",
+    ] {
+        assert!(printed.contains(part), "{printed}");
+    }
+    std::fs::write(&toml, printed).unwrap();
+    check(&["check", "-c", &toml], "", 0, &format!("{toml}: ok\n"), "");
+}
+
+#[test]
+fn a_file_that_nginx_does_not_read_is_not_translated() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nginx.conf").display().to_string();
+    std::fs::write(&file, "http {\n  server { listen 80 }\n}\n").unwrap();
+    let error = format!("geogate: {file}:2:22: unexpected \"}}\"\n");
+    check(&["check", "--nginx", &file], "", 1, "", &error);
+    let missing = format!("{file}.missing");
+    let error = format!("geogate: {missing}: No such file or directory (os error 2)\n");
+    check(&["check", "--nginx", &missing], "", 1, "", &error);
+}
+
+#[test]
 fn completions_are_printed() {
     let output = run(&["completions", "bash"], "");
     assert!(stdout(&output).contains("_geogate"), "{}", stdout(&output));

@@ -115,7 +115,6 @@ fn a_folder_has_an_index_and_a_slash() {
             ("/docs/no%20index", "/docs/no%20index/"),
             // Not the host "docs".
             ("//docs", "/docs/"),
-            ("/%5C../docs", "/docs/"),
         ] {
             let response = client.get(target, door);
             assert_eq!(response.status, 301, "{target}");
@@ -137,13 +136,14 @@ fn nothing_outside_of_the_folder_is_served() {
             "/%2e%2e%2fsecret",
             "/.env",
             "/%2eenv",
-            "/page.html%00",
-            "/page.html%00.txt",
             "/page.html/",
             "/none",
             "/none/",
         ] {
             assert_eq!(client.get(target, door).status, 404, "{target}");
+        }
+        for target in ["/page.html%00", "/page.html%00.txt"] {
+            assert_eq!(gateway.client().get(target, door).status, 400, "{target}");
         }
         assert_eq!(client.get("/link", door).status, 403);
         assert_eq!(client.get("/a%20b+c%25.txt", door).text(), "odd name");
@@ -267,6 +267,9 @@ fn a_route_of_files_stands_beside_one_to_an_upstream() {
     let gateway = Gateway::start_in(&configuration, prepare);
     let mut client = gateway.client();
     assert_eq!(client.get("/static/page.html", "").text(), "<p>page</p>");
+    assert_eq!(client.get("/static/", "").text(), "<p>index</p>");
+    let root = client.get("/static?x=1", "");
+    assert_eq!(root.header("location"), Some("/static/?x=1"));
     let folder = client.get("/static/docs", "");
     assert_eq!(folder.header("location"), Some("/static/docs/"));
     assert_eq!(client.get("/page.html", "").header("x-origin"), Some("yes"));

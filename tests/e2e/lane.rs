@@ -237,8 +237,8 @@ fn methods_are_case_sensitive() {
             .status,
         405
     );
-    client.request("get", "/page", "", b"");
-    assert_eq!(origin.last().line, "get /page HTTP/1.1");
+    assert_eq!(client.request("get", "/page", "", b"").status, 501);
+    assert!(origin.requests().is_empty());
 }
 
 #[test]

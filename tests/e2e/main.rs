@@ -21,6 +21,8 @@ mod query;
 mod reloading;
 mod request_id;
 mod routing;
+mod strict;
 mod through;
 mod tls;
 mod tracing;
+mod upstreams;

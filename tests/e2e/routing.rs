@@ -10,7 +10,8 @@ fn gateway(origins: &[&Origin], routes: &str) -> Gateway {
             origin.address
         )
     };
-    let upstreams: String = ('a'..).zip(origins).map(upstream).collect();
+    let upstreams = ('a'..).zip(origins).map(upstream);
+    let upstreams = upstreams.collect::<Vec<_>>().concat();
     Gateway::start(&format!("{upstreams}{routes}"))
 }
 
@@ -98,7 +99,6 @@ fn no_spelling_reaches_the_upstream_past_its_route() {
             "[[route]]\nupstream = 'a'\n\
              [[route]]\nprefix = '/admin'\nrespond = { status = 403 }\n",
         );
-        let mut client = gateway.client();
         for (target, status) in [
             ("/admin", 403),
             ("/%61dmin", 403),
@@ -112,9 +112,15 @@ fn no_spelling_reaches_the_upstream_past_its_route() {
             ("/admin%00", 400),
             ("/x/..;/admin", 400),
         ] {
-            assert_eq!(client.get(target, door).status, status, "{target}");
+            // Some end the connection.
+            assert_eq!(
+                gateway.client().get(target, door).status,
+                status,
+                "{target}"
+            );
         }
         assert_eq!(origin.requests().len(), 0);
+        let mut client = gateway.client();
         for (target, sent) in [
             ("/admin/../x/%61?/admin/..", "/x/%61?/admin/.."),
             ("/@scope%2Fname", "/@scope%2Fname"),
@@ -254,8 +260,13 @@ fn a_body_is_read_before_the_answer() {
          [[route]]\npath = '/go'\nredirect = { to = '/' }\n[client]\nmax_body_size = 1000000\n",
     );
     let mut client = gateway.client();
-    for (target, status) in [("/", 200), ("/go", 302), ("/get", 200), ("/a%2f..%00", 400)] {
-        let response = client.request("POST", target, "", &[b'x'; 500_000]);
+    for (target, status) in [
+        ("/", 200),
+        ("/go", 302),
+        ("/get", 200),
+        ("/x%2f..%2fgo", 400),
+    ] {
+        let response = client.request("POST", target, "", &vec![b'x'; 500_000]);
         assert_eq!(response.status, status, "{target}");
         client.send(format!(
             "POST {target} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -326,9 +337,8 @@ fn a_routes_response_headers_are_on_its_own_answers_and_errors_too() {
 
 #[test]
 fn a_thousand_hosts_have_a_route_each() {
-    let routes: String = (0..1000)
-        .map(|n| format!("[[route]]\nhost = 'h{n}.test'\nrespond = {{ body = '{n}' }}\n"))
-        .collect();
+    let route = |n| format!("[[route]]\nhost = 'h{n}.test'\nrespond = {{ body = '{n}' }}\n");
+    let routes = (0..1000).map(route).collect::<Vec<_>>().concat();
     let gateway = gateway(&[], &routes);
     let mut client = gateway.client();
     for n in [0, 1, 500, 999] {

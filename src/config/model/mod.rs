@@ -37,7 +37,10 @@ pub use template::{Part, Template, TemplateError};
 pub use territory::Territory;
 pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use tracing::{RequestIds, TraceSource, Tracing};
-pub use upstream::{Peer, Upstream};
+pub use upstream::{
+    Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
+    Upstream, UpstreamTls,
+};
 pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
 
 /// The whole configuration.

@@ -127,16 +127,16 @@ fn subdivision(text: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn country(text: &str) -> Option<Vec<(Field, String)>> {
-        Territory::country(text, &Codes::built_in()).map(|territory| territory.0)
+    fn country(text: &str) -> Option<Territory> {
+        Territory::country(text, &Codes::built_in())
     }
 
     #[track_caller]
-    fn check(found: Option<Vec<(Field, String)>>, expected: &[(Field, &str)]) {
+    fn check(found: Option<Territory>, expected: &[(Field, &str)]) {
         let expected = expected
             .iter()
             .map(|(field, text)| (*field, (*text).to_owned()));
-        assert_eq!(found, Some(expected.collect()));
+        assert_eq!(found.map(|found| found.0), Some(expected.collect()));
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_region_has_codes_and_names() {
-        let region = |text| Some(Territory::region(text, &Codes::built_in()).0);
+        let region = |text| Some(Territory::region(text, &Codes::built_in()));
         for spelling in ["福建", "福建省", "350000", "CN-FJ"] {
             check(region(spelling), &[(Field::ProvinceCode, "350000")]);
         }

@@ -36,7 +36,7 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, &named, overrides),
+        routes: route::routes(&root, &upstreams, &named, overrides, &problems),
         upstreams,
         limits: limit::limits(&root.section("limits"), &named),
         query: limit::query(&root.section("query"), &named),
@@ -126,6 +126,98 @@ mod tests {
         let config = read(&text).unwrap();
         assert!(!config.upstreams.is_empty() && config.error_page.is_some());
         assert!(config.databases.len() > 1 && config.geo.codes.is_some());
+    }
+
+    #[track_caller]
+    fn check_upstream(settings: &str, expected: &str) {
+        let text = format!("[[upstream]]\n{settings}");
+        let found = read(&text).map_or_else(|problems| problems, |_| String::new());
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_name_of_a_peer_of_tls_is_known_if_it_is_to_be_verified() {
+        check_upstream("peers = ['app.example:443']\ntls = true\n", "");
+        check_upstream(
+            "peers = ['1.2.3.4:443']\ntls = true\nsni = 'app.example'\n",
+            "",
+        );
+        check_upstream("peers = ['1.2.3.4:443']\ntls = true\nverify = false\n", "");
+        let has_none = "has no name that its certificate could be checked for: set sni";
+        check_upstream(
+            "peers = ['a:1', '1.2.3.4:443']\ntls = true\n",
+            &format!("file: upstream[0].peers[1]: 1.2.3.4:443 {has_none} (line 2)"),
+        );
+        check_upstream(
+            "peers = [{ srv = '_https._tcp.example' }]\ntls = true\n",
+            &format!("file: upstream[0].peers[0]: _https._tcp.example {has_none} (line 2)"),
+        );
+    }
+
+    #[test]
+    fn what_would_mean_nothing_is_refused() {
+        let peers = "peers = ['127.0.0.1:1']";
+        for (settings, key, reason) in [
+            ("sni = 'a'", "sni", "without tls = true"),
+            ("verify = false", "verify", "without tls = true"),
+            (
+                "hash_key = 'client_ip'",
+                "hash_key",
+                "without balance = \"hash\"",
+            ),
+            (
+                "sticky_key = '0123456789abcdef'",
+                "sticky_key",
+                "without sticky_cookie",
+            ),
+            (
+                "health_check = { type = 'tcp', path = '/' }",
+                "health_check.path",
+                "with type = \"tcp\"",
+            ),
+        ] {
+            check_upstream(
+                &format!("{peers}\n{settings}\n"),
+                &format!("file: upstream[0].{key}: means nothing {reason} (line 3)"),
+            );
+        }
+    }
+
+    #[test]
+    fn peers_are_addresses_names_and_services() {
+        for (peer, reason) in [
+            ("'localhost:80'", ""),
+            ("'[::1]:80'", ""),
+            ("{ srv = '_http._tcp.example.' }", ""),
+            (
+                "'localhost'",
+                "\"localhost\" is not host:port: it has no port",
+            ),
+            (
+                "'a b:80'",
+                "\"a b:80\" is not host:port: \"a b\" is no name of a host",
+            ),
+            (
+                "'1.2.3:80'",
+                "\"1.2.3:80\" is not host:port: \"1.2.3\" is no name of a host",
+            ),
+            (
+                "'a:0'",
+                "\"a:0\" is not host:port: the port is no number from 1 to 65535",
+            ),
+            (
+                "'1.2.3.4:0'",
+                "\"1.2.3.4:0\" is not host:port: no port is 0",
+            ),
+        ] {
+            let problem = format!("file: upstream[0].peers[0]: {reason} (line 2)");
+            let expected = if reason.is_empty() { "" } else { &problem };
+            check_upstream(&format!("peers = [{peer}]\n"), expected);
+        }
+        check_upstream(
+            "peers = [{ address = '127.0.0.1:1', drain = true }]\n",
+            "file: upstream[0].peers: no peer is left that takes new clients (line 2)",
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use self::headers::{changes, conditions};
 use self::matching::{captures, host, method, path_pattern};
 use super::limit::{Named, route_limits};
 use crate::config::Overrides;
-use crate::config::document::{Item, Section};
+use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{Captures, RequestVariable, Route, Template, Territory, Upstream};
 use crate::geo::Codes;
 
@@ -19,6 +19,7 @@ pub(super) fn routes(
     upstreams: &[Upstream],
     limits: &Named,
     overrides: &Overrides,
+    problems: &Problems,
 ) -> Vec<Route> {
     let sections = root.sections("route");
     let mut reader = Reader {
@@ -29,24 +30,33 @@ pub(super) fn routes(
         codes: None,
     };
     let mut routes: Vec<Route> = Vec::new();
-    let mut taken: HashMap<String, usize> = HashMap::new();
     for (index, section) in sections.iter().enumerate() {
         let route = reader.route(section, index);
         if routes.iter().any(|other| other.name == route.name) {
             section.note("name", format!("there is another {:?}", route.name));
         }
-        let first = *taken.entry(conditions_of(&route)).or_insert(index);
-        if first != index {
-            let other = &routes[first].name;
+        routes.push(route);
+    }
+    // What could not be read looks like what is not there, so all else has to be right first.
+    if problems.is_empty() {
+        refuse_unreached(&sections, &routes);
+        if !reader.overridden {
+            refuse_unused(root, &reader, routes.is_empty());
+        }
+    }
+    routes
+}
+
+/// Of two routes that take the same requests the second takes none.
+fn refuse_unreached(sections: &[Section], routes: &[Route]) {
+    let mut taken: HashMap<String, &str> = HashMap::new();
+    for (section, route) in sections.iter().zip(routes) {
+        let other = *taken.entry(conditions_of(route)).or_insert(&route.name);
+        if other != route.name {
             let reason = format!("takes the same requests as {other:?}, so none comes here");
             section.note("", reason);
         }
-        routes.push(route);
     }
-    if !reader.overridden {
-        refuse_unused(root, &reader, routes.is_empty());
-    }
-    routes
 }
 
 /// An upstream that nothing leads to is a mistake: of its name, or of a route that was forgotten.

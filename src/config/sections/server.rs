@@ -109,8 +109,8 @@ pub(super) fn check_listeners(root: &Section, config: &Config) {
     let (section, listen) = (root.section("server"), &config.server.listen);
     let note = |reason: &str| section.note("listen", reason);
     let certificates = root.section("tls").item("certificates");
-    let none = certificates.is_none_or(|items| items.is_empty_array());
-    if none && listen.iter().any(|l| l.speaks == Speaks::Tls) {
+    let is_bare = certificates.is_none_or(|items| items.is_empty_array());
+    if is_bare && listen.iter().any(|l| l.speaks == Speaks::Tls) {
         note("there is a listener with tls, and tls.certificates has no certificate");
     }
     let trusted = &config.client_ip.trusted_proxies;

@@ -10,6 +10,7 @@ mod selection;
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,9 +24,10 @@ use pingora_proxy::Session;
 
 use self::found::{Found, Served};
 use self::selection::{Selection, Validators};
-use super::compression;
+use super::compression::{self, Encoder};
 use super::context::Context;
 use super::failure::too_large;
+use super::hsts;
 use super::message::{Discard, read_body};
 use super::own;
 use crate::config::model::Files;
@@ -78,7 +80,14 @@ async fn send_file(
     files: &Files,
     served: Served,
 ) -> Result<()> {
-    if !read_body(session, ctx.max_body_size, &mut Discard).await? {
+    if !read_body(
+        session,
+        &ctx.settings.client,
+        ctx.max_body_size,
+        &mut Discard,
+    )
+    .await?
+    {
         return Err(too_large());
     }
     let validators = Validators::new(served.modified, served.length, SystemTime::now());
@@ -134,16 +143,26 @@ async fn send_file(
     if request.method == Method::HEAD {
         range = 0..0;
     }
-    let empty = range.is_empty();
+    hsts::add(session, &ctx.settings, &mut header)?;
     session
-        .write_response_header(Box::new(header), empty)
+        .write_response_header(Box::new(header), range.is_empty())
         .await?;
-    let mut first = served.first;
+    send_part(session, ctx, served, range, encoder).await
+}
+
+/// Sends these bytes of a file, each piece when the client has taken the one before.
+async fn send_part(
+    session: &mut Session,
+    ctx: &Context,
+    mut served: Served,
+    mut range: Range<u64>,
+    mut encoder: Option<Box<Encoder>>,
+) -> Result<()> {
     let file = Arc::new(served.file);
     while !range.is_empty() {
         ctx.still_in_time()?;
-        let piece = match first.take().filter(|_| range.start == 0) {
-            Some(piece) => piece.slice(..piece.len().min(length_of(&range))),
+        let piece = match served.first.take() {
+            Some(all) => all.slice(range.start as usize..range.end as usize),
             None => read_piece(&file, range.start, length_of(&range)).await?,
         };
         range.start += piece.len() as u64;
@@ -159,7 +178,7 @@ async fn send_file(
     Ok(())
 }
 
-fn length_of(range: &std::ops::Range<u64>) -> usize {
+fn length_of(range: &Range<u64>) -> usize {
     (range.end - range.start).min(PIECE) as usize
 }
 
@@ -186,7 +205,11 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 /// It is written anew from its normal form: as the client wrote it, it might name another host.
 async fn redirect_to_folder(session: &mut Session, ctx: &Context) -> Result<()> {
     let uri = &session.req_header().uri;
-    let path = normalize(uri.path().as_bytes());
+    let path = normalize(uri.path().as_bytes()).into_owned();
+    if path.ends_with(b"/") {
+        // A rewrite has taken the slash away; another one would lead here again.
+        return own::answer_with_page(session, ctx, 404).await;
+    }
     let mut location = percent_encode(&path, PATH).to_string();
     location.push('/');
     if let Some(query) = uri.query() {

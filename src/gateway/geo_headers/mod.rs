@@ -136,7 +136,7 @@ fn claim<'r>(request: &'r RequestHeader, origin: &Origin, name: &str) -> Option<
 }
 
 /// The scheme that a trusted proxy saw, otherwise our own.
-fn proto(request: &RequestHeader, origin: &Origin, scheme: Scheme) -> &'static str {
+pub(super) fn proto(request: &RequestHeader, origin: &Origin, scheme: Scheme) -> &'static str {
     let claim = claim(request, origin, "x-forwarded-proto");
     match claim.map(HeaderValue::as_bytes) {
         Some(b"http") => "http",

@@ -180,7 +180,7 @@ impl Boundary {
             return Poll::Ready(Ok(sent));
         }
         self.outgoing.wait();
-        let patience = self.write_timeout + self.outgoing.worth();
+        let patience = self.write_timeout;
         let stalled = self
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
@@ -277,5 +277,157 @@ impl GetProxyDigest for Boundary {
 impl GetSocketDigest for Boundary {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.get_socket_digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::super::chunks::Scanner;
+    use super::*;
+    use crate::config::{Overrides, parse};
+
+    const CHUNKED: &[u8] = b"3;x=y\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n";
+
+    /// A boundary and the client at its other end.
+    fn pair(body: Body, ahead: &[u8], configuration: &str) -> (Boundary, DuplexStream) {
+        let (client, server) = tokio::io::duplex(1 << 10);
+        let config = parse(configuration, "test", &Overrides::default()).unwrap();
+        let boundary = Boundary::new(Box::new(server), body, ahead.into(), &config.client);
+        (boundary, client)
+    }
+
+    /// What can be read now.
+    fn read(boundary: &mut Boundary) -> io::Result<Vec<u8>> {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut all = Vec::new();
+        loop {
+            let mut bytes = [0; 7];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *boundary).poll_read(&mut context, &mut buffer) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => return Ok(all),
+            }
+            assert!(
+                !buffer.filled().is_empty(),
+                "the end, though nobody has left"
+            );
+            all.extend_from_slice(buffer.filled());
+        }
+    }
+
+    fn send(client: &mut DuplexStream, bytes: &[u8]) {
+        let mut context = Context::from_waker(Waker::noop());
+        let sent = Pin::new(client).poll_write(&mut context, bytes);
+        assert!(matches!(sent, Poll::Ready(Ok(length)) if length == bytes.len()));
+    }
+
+    proptest! {
+        /// Wherever the bytes are cut, the request gets its own and the next one the others.
+        #[test]
+        fn a_request_ends_where_it_ends(
+            is_chunked in any::<bool>(),
+            behind in proptest::collection::vec(any::<u8>(), 0..40),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let body = if is_chunked {
+                Body::Chunked(Scanner::new())
+            } else {
+                Body::Length(CHUNKED.len() as u64)
+            };
+            let (mut boundary, mut client) = pair(body, b"", "");
+            let text = [CHUNKED, &behind].concat();
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let mut given = Vec::new();
+            for ends in cuts.windows(2).filter(|ends| ends[0] < ends[1]) {
+                send(&mut client, &text[ends[0]..ends[1]]);
+                given.extend(read(&mut boundary).unwrap());
+            }
+            prop_assert_eq!(&given, CHUNKED);
+            let (_, ahead) = boundary.into_parts().expect("a whole request");
+            prop_assert_eq!(&ahead[..], &behind[..]);
+        }
+    }
+
+    #[test]
+    fn chunks_that_are_none_are_an_error_and_the_end() {
+        let (mut boundary, mut client) = pair(Body::Chunked(Scanner::new()), b"", "");
+        send(&mut client, b"3\r\nabc\r\n");
+        assert_eq!(read(&mut boundary).unwrap(), b"3\r\nabc\r\n");
+        send(&mut client, b"0\n\r\nGET");
+        let error = read(&mut boundary).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(boundary.into_parts().is_none());
+    }
+
+    #[test]
+    fn a_request_that_was_not_read_to_its_end_has_no_next() {
+        let (mut boundary, mut client) = pair(Body::Length(3), b"", "");
+        send(&mut client, b"ab");
+        assert_eq!(read(&mut boundary).unwrap(), b"ab");
+        assert!(boundary.into_parts().is_none());
+    }
+
+    #[test]
+    fn an_upgrade_gives_nothing_before_it_is_agreed_to_and_has_no_next() {
+        let (mut boundary, mut client) = pair(Body::Upgrade, b"early", "");
+        send(&mut client, b" frame");
+        assert_eq!(read(&mut boundary).unwrap(), b"");
+        boundary.begin_tunnel();
+        assert_eq!(read(&mut boundary).unwrap(), b"early frame");
+        send(&mut client, b"more");
+        assert_eq!(read(&mut boundary).unwrap(), b"more");
+        assert!(boundary.into_parts().is_none());
+        let (refused, _client) = pair(Body::Upgrade, b"", "");
+        assert!(refused.into_parts().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_given_up() {
+        let configuration = "[client]\nwrite_timeout = '20ms'\n";
+        let (mut boundary, _client) = pair(Body::Length(0), b"", configuration);
+        let error = boundary.write_all(&[b'x'; 2000]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_a_byte_at_a_time_is_given_up() {
+        let configuration = "[client]\nmin_response_rate = '1m'\nrate_grace = '20ms'\n";
+        let (mut boundary, mut client) = pair(Body::Length(0), b"", configuration);
+        let reads = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                assert_eq!(client.read(&mut [0]).await.unwrap(), 1);
+            }
+        };
+        let error = tokio::select! {
+            sent = boundary.write_all(&[b'x'; 2000]) => sent.unwrap_err(),
+            () = reads => unreachable!(),
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_drips_is_given_up() {
+        let configuration = "[client]\nmin_body_rate = '1m'\nrate_grace = '20ms'\n";
+        let (mut boundary, mut client) = pair(Body::Length(2000), b"", configuration);
+        let writes = async {
+            loop {
+                client.write_all(b"x").await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let mut body = [0; 2000];
+        let error = tokio::select! {
+            read = boundary.read_exact(&mut body) => read.unwrap_err(),
+            () = writes => unreachable!(),
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -80,10 +80,8 @@ pub struct Connection<'g> {
     pace: Pace,
     /// How many requests were served.
     served: u32,
-    /// Whether what is written may wait to be sent, as it does in TLS.
-    is_tls: bool,
-    /// Whether something does.
-    unflushed: bool,
+    /// Whether something that was written waits to be sent, as it may in TLS; `None` in clear text.
+    unflushed: Option<bool>,
     /// Whether plain queries are answered here. Where everything is sent elsewhere they are not.
     answers_queries: bool,
     _open: Open<'g>,
@@ -145,8 +143,7 @@ impl<'g> Connection<'g> {
     ) -> Self {
         Connection {
             gateway,
-            is_tls: stream.get_ssl_digest().is_some(),
-            unflushed: false,
+            unflushed: stream.get_ssl_digest().map(|_| false),
             answers_queries,
             stream,
             peer,
@@ -200,7 +197,7 @@ impl<'g> Connection<'g> {
             if !self.unsent.is_empty() && ready!(self.poll_send(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
-            if self.unflushed && ready!(self.poll_flush(cx)).is_err() {
+            if self.unflushed == Some(true) && ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
             match self.state {
@@ -260,13 +257,13 @@ impl<'g> Connection<'g> {
             Poll::Pending => 0,
         };
         self.unsent.extend_from_slice(&output[sent..]);
-        self.unflushed = self.is_tls;
+        self.unflushed = self.unflushed.map(|_| true);
         Poll::Ready(Ok(()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.unflushed = false;
+        self.unflushed = self.unflushed.map(|_| false);
         Poll::Ready(Ok(()))
     }
 
@@ -356,7 +353,7 @@ impl<'g> Connection<'g> {
             Some(refusal) => refusal.to_query().into(),
         };
         let mut lines = refusal.map_or_else(Vec::new, |refusal| refusal.lines());
-        lines.extend(settings.hsts_line(self.is_tls));
+        lines.extend(settings.hsts_line(self.unflushed.is_some()));
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";
         response::write(out, &answer, &lines, with_body, keep, now);
@@ -400,7 +397,10 @@ impl<'g> Connection<'g> {
         let gateway = self.gateway;
         let settings = gateway.settings();
         let page = settings.error_pages.page(status);
-        let mut lines: Vec<_> = settings.hsts_line(self.is_tls).into_iter().collect();
+        let mut lines: Vec<_> = settings
+            .hsts_line(self.unflushed.is_some())
+            .into_iter()
+            .collect();
         if status == 405 {
             lines.push(("Allow", settings.client.methods.allow().to_owned()));
         }
@@ -454,7 +454,7 @@ impl<'g> Connection<'g> {
 
     /// Says that nothing more comes. In clear text the system does that.
     pub async fn close(mut self) {
-        if self.is_tls {
+        if self.unflushed.is_some() {
             // It fits the socket's buffer, or the client is past hearing.
             let _ = tokio::time::timeout(GOODBYE, self.stream.shutdown()).await;
         }
@@ -462,7 +462,7 @@ impl<'g> Connection<'g> {
 
     fn patience(&self) -> Duration {
         let client = &self.gateway.settings().client;
-        if !self.unsent.is_empty() || self.unflushed {
+        if !self.unsent.is_empty() || self.unflushed == Some(true) {
             client.write_timeout
         } else if self.served == 0 || !self.carry.is_empty() {
             client.header_timeout

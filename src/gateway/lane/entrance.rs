@@ -117,6 +117,7 @@ async fn take_in(
         }),
         Speaks::Tls => {
             let tls = settings.tls.as_deref().ok_or(Refusal::NoTls)?;
+            wait_for_start(&mut socket).await?;
             let stream = tls.accept(*socket).await.map_err(Refusal::Handshake)?;
             Ok(Entered {
                 speaks_h2: matches!(stream.selected_alpn_proto(), Some(ALPN::H2)),
@@ -145,6 +146,17 @@ async fn read_source(socket: &mut Socket, is_trusted: bool) -> Result<Option<Soc
             return Ok(header.source);
         }
     }
+}
+
+/// Waits for the first bytes. Whoever leaves without any fails no handshake.
+async fn wait_for_start(socket: &mut Socket) -> Result<(), Refusal> {
+    let mut start = [0; 1024];
+    let read = socket.read(&mut start).await?;
+    if read == 0 {
+        return Err(Refusal::Left);
+    }
+    socket.rewind(&start[..read]);
+    Ok(())
 }
 
 /// From here on the connection is that of `source`.

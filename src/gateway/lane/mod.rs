@@ -14,7 +14,6 @@ mod connection;
 mod entrance;
 mod head;
 mod http2;
-mod kept;
 mod response;
 mod straight;
 mod turn_away;
@@ -22,7 +21,6 @@ mod turn_away;
 pub(super) use self::chunks::Malformed;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, ServerApp};
@@ -50,19 +48,13 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane in front of pingora's proxy. Idle connections to upstreams are kept for
-    /// `idle_timeout`.
+    /// A lane in front of pingora's proxy.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, conf: &Arc<ServerConf>, idle_timeout: Duration) -> Self {
+    pub fn new(gateway: Arc<Gateway>, conf: &Arc<ServerConf>) -> Self {
         let mut proxy = HttpProxy::new(Proxy::new(Arc::clone(&gateway)), Arc::clone(conf));
         proxy.handle_init_modules();
         Lane {
-            straight: Straight::new(
-                Proxy::new(Arc::clone(&gateway)),
-                conf,
-                conf.upstream_keepalive_pool_size,
-                idle_timeout,
-            ),
+            straight: Straight::new(Proxy::new(Arc::clone(&gateway)), conf),
             proxy: Arc::new(proxy),
             gateway,
         }
@@ -182,7 +174,7 @@ impl Lane {
             let settings = self.gateway.settings();
             Boundary::new(connection.stream, request.body, ahead, &settings.client)
         };
-        let stream = if request.straight {
+        let stream = if request.straight && self.gateway.settings().is_straight {
             self.straight.serve(boundary, read, left).await?
         } else {
             let mut session = ServerSession::new_http1(Box::new(boundary));

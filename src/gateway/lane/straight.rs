@@ -6,9 +6,6 @@
 //! decision is made by the same phases of [`Proxy`], in the same order, so this door differs from the
 //! other in nothing but time.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::BytesMut;
 use futures_util::FutureExt;
 use http::header;
@@ -23,7 +20,6 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
-use super::kept::Kept;
 use crate::gateway::Proxy;
 use crate::gateway::context::Context;
 use crate::gateway::failure::out_of_time;
@@ -46,19 +42,17 @@ const HOP_BY_HOP: [&str; 8] = [
     "http2-settings",
 ];
 
-/// The straight path and its connections to upstreams.
+/// The straight path.
 pub struct Straight {
     proxy: Proxy,
     /// Connects. What it would keep itself stays empty: nothing is ever given back to it.
     connector: Connector,
-    kept: Arc<Kept>,
 }
 
 impl Straight {
-    /// A path on which `proxy` decides, that keeps so many connections for so long.
-    pub fn new(proxy: Proxy, conf: &ServerConf, keep: usize, idle_timeout: Duration) -> Self {
+    /// A path on which `proxy` decides.
+    pub fn new(proxy: Proxy, conf: &ServerConf) -> Self {
         Straight {
-            kept: Arc::new(Kept::new(keep, idle_timeout)),
             proxy,
             connector: Connector::new(Some(ConnectorOptions::from_server_conf(conf))),
         }
@@ -127,10 +121,10 @@ impl Straight {
     }
 
     async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let (pool, address, connection) = ctx.choose_peer()?;
-        let peer = pool.template(address);
+        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
+        let peer = chosen.template();
         let kept = match connection {
-            ConnectionKind::Any => self.kept.take(address),
+            ConnectionKind::Any => chosen.kept(),
             ConnectionKind::Fresh => None,
         };
         let reused = kept.is_some();
@@ -154,7 +148,7 @@ impl Straight {
         }
         upstream.respect_keepalive();
         if let Some(stream) = upstream.reuse().await {
-            self.kept.put(address, stream);
+            chosen.keep(stream);
         }
         Ok(())
     }
@@ -178,6 +172,8 @@ impl Straight {
             for task in &mut batch {
                 match task {
                     HttpTask::Header(header, end) => {
+                        let filter = self.proxy.upstream_response_filter(session, header, ctx);
+                        filter.await?;
                         frame(session, header, *end)?;
                         self.proxy.response_filter(session, header, ctx).await?;
                     }

@@ -44,6 +44,7 @@ impl Default for PerClient {
 
 impl PerClient {
     /// One more for a client, unless it has `most` of them.
+    #[must_use]
     pub fn take(self: &Arc<Self>, client: u128, most: u32) -> Option<OfClient> {
         let mut shard = self.shard(client);
         let count = shard.entry(client).or_default();
@@ -66,7 +67,7 @@ impl PerClient {
 
     /// How many clients have any.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.shards
             .iter()
             .map(|shard| shard.lock().unwrap().len())
@@ -98,6 +99,7 @@ pub struct Shared(AtomicUsize);
 
 impl Shared {
     /// One more, unless there are `most` of them.
+    #[must_use]
     pub fn take(self: &Arc<Self>, most: usize) -> Option<OfShared> {
         let before = self.0.fetch_add(1, Ordering::AcqRel);
         let taken = OfShared(Arc::clone(self));

@@ -102,7 +102,10 @@ impl<C: Clock> Rate<C> {
         self.config.dry_run
     }
 
-    /// Counts a request, or says how long it is until one may come.
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// How long it is until one may come, if it is too much.
     pub fn check(&self, facts: &Facts) -> Result<(), Duration> {
         let key = self.seed.hash_one(self.key(facts));
         let now = self.limiter.clock().now();

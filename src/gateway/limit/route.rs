@@ -48,13 +48,14 @@ impl RouteGate {
     pub fn take(&self, facts: &Facts) -> Result<Option<OfShared>, Refusal> {
         let one = match &self.room {
             None => None,
-            Some((shared, most)) => match shared.take(*most) {
-                Some(one) => Some(one),
-                None => {
+            Some((shared, most)) => {
+                let one = shared.take(*most);
+                if one.is_none() {
                     self.full.add(1);
                     return Err(Refusal::Overloaded);
                 }
-            },
+                one
+            }
         };
         match self.gate.refuses(facts) {
             None => Ok(one),

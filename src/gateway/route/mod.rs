@@ -170,11 +170,11 @@ impl Routes {
             _ => spelling.sent,
         };
         let mut decision = self.decision(found, asked, Some(&spelling.normal));
-        if let Decision::Route(routed) = &mut decision {
-            if *spelling.normal != *path || !routed.captures.is_empty() {
-                routed.path = Some(spelling.normal.into());
+        if let Decision::Route(taken) = &mut decision {
+            if *spelling.normal != *path || !taken.captures.is_empty() {
+                taken.path = Some(spelling.normal.into());
             }
-            routed.target = (*sent != *path).then(|| sent.into_owned());
+            taken.target = (*sent != *path).then(|| sent.into_owned());
         }
         decision
     }

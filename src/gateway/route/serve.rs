@@ -27,8 +27,8 @@ pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
         return Ok(ctx.pool.is_none());
     };
     match decide(session, ctx, routes) {
-        Decision::Route(routed) => {
-            ctx.routed = Some(routed);
+        Decision::Route(taken) => {
+            ctx.routed = Some(taken);
             if let Some(refusal) = admit(session, ctx) {
                 own::refuse(session, ctx, &refusal).await?;
                 return Ok(true);
@@ -87,23 +87,22 @@ fn path(target: &[u8]) -> Option<&[u8]> {
 
 /// Does what the route of a request says.
 async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
-    let (Some(routes), Some(routed)) = (&ctx.settings.routes, &ctx.routed) else {
+    let (Some(routes), Some(taken)) = (&ctx.settings.routes, &ctx.routed) else {
         return Ok(false);
     };
     let view = View::of(session, ctx);
-    match &routes.get(routed).action {
+    match &routes.get(taken).action {
         Action::Upstream { pool, rewrite } => {
             let query = split_query(path_and_query(view.target)).1;
-            let target = match (rewrite, &routed.target) {
+            let target = match (rewrite, &taken.target) {
                 (Some(rewrite), _) => {
-                    let normal = routed.path().or(path(view.target)).unwrap_or(b"/");
-                    match target::rewritten(rewrite, &view, normal, query) {
-                        Some(target) => Some(target),
-                        None => {
-                            own::answer_with_page(session, ctx, 400).await?;
-                            return Ok(true);
-                        }
+                    let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
+                    let target = target::rewritten(rewrite, &view, normal, query);
+                    if target.is_none() {
+                        own::answer_with_page(session, ctx, 400).await?;
+                        return Ok(true);
                     }
+                    target
                 }
                 (None, Some(path)) => {
                     let mut target = path.clone();
@@ -117,7 +116,7 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
             Ok(false)
         }
         Action::Files { files, rewrite } => {
-            let normal = routed.path().or(path(view.target)).unwrap_or(b"/");
+            let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
             let named = match rewrite {
                 Some(rewrite) => target::rewritten(rewrite, &view, normal, None),
                 None => Some(normal.to_vec()),
@@ -127,6 +126,14 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
                 return Ok(true);
             };
             let named = match rewrite {
+                // The prefix itself is a folder without its slash, whatever stands for it.
+                Some(rewrite)
+                    if rewrite.prefix == Some(normal.len()) && !normal.ends_with(b"/") =>
+                {
+                    let named = query::normalize(split_query(&named).0);
+                    let named = &named[..];
+                    named.strip_suffix(b"/").unwrap_or(named).to_vec()
+                }
                 Some(_) => query::normalize(split_query(&named).0).into_owned(),
                 None => named,
             };

@@ -48,7 +48,7 @@ impl Table {
                 match host {
                     HostPattern::Exact(name) => exact.entry(name.clone()).or_default().push(ranked),
                     HostPattern::Wildcard(end) => {
-                        wildcard.entry(end.clone()).or_default().push(ranked)
+                        wildcard.entry(end.clone()).or_default().push(ranked);
                     }
                 }
             }

@@ -127,3 +127,105 @@ fn encode(text: &[u8], set: &'static AsciiSet, out: &mut Vec<u8>) {
         out.extend_from_slice(piece.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::config::model::Captures;
+    use crate::gateway::geo_headers::Scheme;
+    use crate::gateway::variables::Captured;
+
+    /// A request for this target, whose captures are its text and the text from its second byte on.
+    fn with_view<T>(target: &str, captured: &str, read: impl FnOnce(&View<HeaderMap>) -> T) -> T {
+        let groups = [Some(0..captured.len()), Some(1..captured.len())];
+        read(&View {
+            origin: None,
+            place: None,
+            scheme: Scheme::Http,
+            method: "GET",
+            target: target.as_bytes(),
+            protocol: "HTTP/1.1",
+            authority: Some("h.test"),
+            headers: &HeaderMap::new(),
+            request_id: "",
+            route: "",
+            captures: Captured {
+                text: captured.as_bytes(),
+                groups: &groups,
+            },
+        })
+    }
+
+    fn template(text: &str) -> Template<RequestVariable> {
+        Template::parse(text, &Captures::new([None, None])).unwrap()
+    }
+
+    #[track_caller]
+    fn check_location(to: &str, captured: &str, expected: &str) {
+        let location = with_view("/p%20q?r=%20#s", captured, |view| {
+            location(&template(to), view)
+        });
+        assert_eq!(String::from_utf8(location).unwrap(), expected, "{to}");
+    }
+
+    #[test]
+    fn a_value_stays_within_its_part_of_a_url() {
+        check_location(
+            "https://$host$request_uri",
+            "",
+            "https://h.test/p%20q?r=%20%23s",
+        );
+        check_location("/x?u=$uri", "", "/x?u=/p%20q");
+        check_location("/$1", "/a\r\nb", "/a%0D%0Ab");
+        check_location("/$1", "/a?b#c%d&e", "/a%3Fb%23c%25d&e");
+        check_location("/?x=$1", "/a&b+c", "/?x=a%26b%2Bc");
+        check_location("/中 $1", "/国", "/%E4%B8%AD%20%E5%9B%BD");
+    }
+
+    #[test]
+    fn only_the_template_names_another_host() {
+        check_location("//cdn.test/$1", "//x", "//cdn.test//x");
+        check_location("/$1", "//evil.test", "/evil.test");
+        check_location("$1", "/\\evil.test", "%5Cevil.test");
+    }
+
+    #[track_caller]
+    fn check_rewritten(to: &str, prefix: Option<usize>, path: &str, expected: Option<&str>) {
+        let rewrite = Rewrite {
+            to: template(to),
+            prefix,
+        };
+        let target = with_view(path, path, |view| {
+            rewritten(&rewrite, view, path.as_bytes(), Some(b"q"))
+        });
+        let target = target.map(|target| String::from_utf8(target).unwrap());
+        assert_eq!(target.as_deref(), expected, "{to} {path}");
+    }
+
+    #[test]
+    fn a_prefix_is_replaced_with_one_slash_between() {
+        for to in ["/new", "/new/"] {
+            check_rewritten(to, Some(4), "/api/x", Some("/new/x?q"));
+            check_rewritten(to, Some(5), "/api/x", Some("/new/x?q"));
+        }
+        check_rewritten("/", Some(4), "/api", Some("/?q"));
+        check_rewritten("/", Some(4), "/api/", Some("/?q"));
+        check_rewritten("/a", Some(0), "/b c", Some("/a/b%20c?q"));
+    }
+
+    #[test]
+    fn a_rewrite_may_have_a_query_of_its_own() {
+        check_rewritten("/new?a=$1", None, "/b?c", Some("/new?a=b%3Fc"));
+        check_rewritten("/new?a", Some(4), "/api/x", Some("/new/x?a"));
+        check_rewritten("/new", None, "/b", Some("/new?q"));
+    }
+
+    #[test]
+    fn a_rewrite_leads_nowhere_else() {
+        check_rewritten("/x/$1", None, "/../y", None);
+        check_rewritten("/x/$1", None, "/.", None);
+        check_rewritten("$1", None, "//evil.test", Some("/evil.test?q"));
+    }
+}

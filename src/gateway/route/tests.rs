@@ -15,10 +15,10 @@ use crate::geo::Codes;
 
 /// Routes with a name and conditions each, such as `host = 'a'`; none has an upstream.
 fn routes(conditions: &[(&str, &str)]) -> Routes {
-    let text: String = conditions
-        .iter()
-        .map(|(name, lines)| format!("[[route]]\nname = '{name}'\nrespond = {{}}\n{lines}\n"))
-        .collect();
+    let route = |(name, lines): &(&str, &str)| {
+        format!("[[route]]\nname = '{name}'\nrespond = {{}}\n{lines}\n")
+    };
+    let text = conditions.iter().map(route).collect::<Vec<_>>().concat();
     let config = parse(&text, "test", &Overrides::default()).unwrap();
     Routes::new(&config.routes, &[], |_| RouteGate::default()).unwrap()
 }
@@ -39,7 +39,7 @@ fn decide(routes: &Routes, request: &str, headers: &HeaderMap) -> String {
     };
     let path = Some(path.as_bytes()).filter(|path| path != b"*");
     match routes.decide(&asked, path) {
-        Decision::Route(routed) => routes.get(&routed).name.clone(),
+        Decision::Route(taken) => routes.get(&taken).name.clone(),
         Decision::OtherMethods(allow) => format!("405 {allow}"),
         Decision::Nothing => "404".to_owned(),
         Decision::Ambiguous => "400".to_owned(),
@@ -244,10 +244,10 @@ fn check_target(path: &str, expected: Option<&str>) {
         headers: &HeaderMap::new(),
         place: None,
     };
-    let Decision::Route(routed) = routes.decide(&asked, Some(path.as_bytes())) else {
+    let Decision::Route(taken) = routes.decide(&asked, Some(path.as_bytes())) else {
         panic!("{path} is refused")
     };
-    let target = routed
+    let target = taken
         .target
         .map(|target| String::from_utf8(target).unwrap());
     assert_eq!(target.as_deref(), expected, "{path}");
@@ -273,11 +273,11 @@ fn a_pattern_has_its_captures() {
         headers: &HeaderMap::new(),
         place: None,
     };
-    let Decision::Route(routed) = routes.decide(&asked, Some(b"/%61b/77/c")) else {
+    let Decision::Route(taken) = routes.decide(&asked, Some(b"/%61b/77/c")) else {
         panic!("refused")
     };
-    assert_eq!(routed.path(), Some(&b"/ab/77/c"[..]));
-    assert_eq!(routed.captures(), [Some(0..6), Some(1..3), Some(4..6)]);
+    assert_eq!(taken.path(), Some(&b"/ab/77/c"[..]));
+    assert_eq!(taken.captures(), [Some(0..6), Some(1..3), Some(4..6)]);
 }
 
 const HOSTS: [&str; 6] = ["a.com", "b.a.com", "*.a.com", "*.com", "*.b.a.com", "x"];

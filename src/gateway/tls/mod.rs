@@ -137,9 +137,10 @@ impl Current {
             .map_err(TlsError::Unusable)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(certificates));
-        server.alpn_protocols = match config.http2 {
-            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            false => vec![b"http/1.1".to_vec()],
+        server.alpn_protocols = if config.http2 {
+            vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+        } else {
+            vec![b"http/1.1".to_vec()]
         };
         // A store of sessions would be one lock for all threads; tickets leave them with clients.
         server.session_storage = Arc::new(NoServerSessionStorage {});
@@ -172,12 +173,13 @@ fn verifier(
     }
     let builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let builder = match required {
-        true => builder,
-        false => builder.allow_unauthenticated(),
+    let builder = if *required {
+        builder
+    } else {
+        builder.allow_unauthenticated()
     };
     let built = builder.build();
-    Ok(built.map_err(|error| unusable(error.to_string()))?)
+    built.map_err(|error| unusable(error.to_string()))
 }
 
 /// All certificates of a PEM file, at least one.

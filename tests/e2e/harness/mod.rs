@@ -3,17 +3,21 @@
 
 mod authority;
 mod client;
+mod dns;
 mod gateway;
 mod http2;
 mod origin;
 mod peer;
+mod secure;
 
 pub use authority::{Authority, Identity};
 pub use client::{Client, Response, connect};
+pub use dns::NameServer;
 pub use gateway::Gateway;
 pub use http2::{Http2, request};
 pub use origin::Origin;
 pub use peer::{Incoming, Peer};
+pub use secure::{Secure, SelfSigned, Speaks};
 
 /// Header lines that have no meaning and lead a request through one or the other door of the
 /// gateway: the straight path, and pingora's proxy, which alone knows what to do with options of
@@ -36,11 +40,13 @@ pub struct Port {
 
 impl Port {
     pub fn reserve() -> Port {
+        Port::reserve_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    pub fn reserve_at(address: SocketAddr) -> Port {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
-        socket
-            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-            .unwrap();
+        socket.bind(&address.into()).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         Port {
             _reserved: socket,

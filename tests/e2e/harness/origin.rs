@@ -50,6 +50,11 @@ impl Origin {
         Origin::on(Port::reserve())
     }
 
+    /// At another address of loopback.
+    pub fn at(address: SocketAddr) -> Origin {
+        Origin::on(Port::reserve_at(address))
+    }
+
     fn on(port: Port) -> Origin {
         let listener = TcpListener::bind(port.address).unwrap();
         let state = Arc::new(State::default());

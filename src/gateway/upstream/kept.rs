@@ -18,6 +18,11 @@ use crate::gateway::shard::{SHARDS, shard};
 
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// What a connection is good for: an address, and pingora's hash of how it is spoken to there. That
+/// one does not know the authorities that a peer is trusted by, so only peers with the same ones may
+/// share what is kept.
+pub type Key = (SocketAddr, u64);
+
 /// The kept connections to all peers of an upstream.
 ///
 /// Each thread has a stack of its own: a connection is best used by the thread whose event loop it
@@ -31,7 +36,7 @@ pub struct Kept {
 }
 
 struct Connection {
-    peer: SocketAddr,
+    key: Key,
     stream: Stream,
     since: Instant,
 }
@@ -48,13 +53,18 @@ impl Kept {
         }
     }
 
-    /// A connection to `peer` that is open, as far as can be known.
-    pub fn take(&self, peer: SocketAddr) -> Option<Stream> {
+    /// Whether it keeps as much for as long.
+    pub fn is_like(&self, limit: usize, idle_timeout: Duration) -> bool {
+        self.limit == limit && self.idle_timeout == idle_timeout
+    }
+
+    /// A connection that is open, as far as can be known.
+    pub fn take(&self, key: &Key) -> Option<Stream> {
         loop {
             let mut stack = lock(&self.stacks[shard()]);
             let place = stack
                 .iter()
-                .rposition(|connection| connection.peer == peer)?;
+                .rposition(|connection| connection.key == *key)?;
             let mut connection = stack.remove(place);
             drop(stack);
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -65,13 +75,13 @@ impl Kept {
     }
 
     /// Keeps a connection, unless there are enough. Must be called within a runtime.
-    pub fn put(self: &Arc<Self>, peer: SocketAddr, stream: Stream) {
+    pub fn put(self: &Arc<Self>, key: Key, stream: Stream) {
         if self.count.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return;
         }
         lock(&self.stacks[shard()]).push(Connection {
-            peer,
+            key,
             stream,
             since: Instant::now(),
         });

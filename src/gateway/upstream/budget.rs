@@ -1,0 +1,157 @@
+//! How many retries there may be.
+//!
+//! When all peers of an upstream fail, each request is tried on several of them, and what is ill gets
+//! a multiple of what made it ill. So retries are a share of the requests, and a few for an upstream
+//! that has few requests; as in linkerd, whose numbers these are. Requests are counted in any case:
+//! only a retry looks here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is looked back at.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// What is allowed in any case, in a window.
+const RESERVE: f64 = 100.0;
+
+/// What is left of retries.
+pub struct Budget {
+    share: f64,
+    window: Mutex<Window>,
+    refused: AtomicU64,
+}
+
+/// This window and the one before.
+struct Window {
+    since: Instant,
+    /// The tries of requests, retries among them, at its start.
+    tries: u64,
+    retries: u64,
+    before: Option<Past>,
+}
+
+struct Past {
+    requests: u64,
+    retries: u64,
+}
+
+impl Budget {
+    /// A budget of so many retries for each request.
+    pub fn new(share: f64) -> Self {
+        Budget {
+            share,
+            window: Mutex::new(Window {
+                since: Instant::now(),
+                tries: 0,
+                retries: 0,
+                before: None,
+            }),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes one retry; `false` if there is none left. `tries` is how often requests were tried since
+    /// there is the upstream.
+    pub fn spend(&self, tries: u64, now: Instant) -> bool {
+        // Whoever panicked left it whole: it is numbers.
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.roll(tries, now);
+        let is_left = window.is_left(self.share, tries, now);
+        if is_left {
+            window.retries += 1;
+        } else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        is_left
+    }
+
+    /// How many retries were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Window {
+    fn roll(&mut self, tries: u64, now: Instant) {
+        let age = now.saturating_duration_since(self.since);
+        if age < WINDOW {
+            return;
+        }
+        let past = Past {
+            requests: self.requests(tries),
+            retries: self.retries,
+        };
+        *self = Window {
+            since: now,
+            tries,
+            retries: 0,
+            before: (age < 2 * WINDOW).then_some(past),
+        };
+    }
+
+    fn requests(&self, tries: u64) -> u64 {
+        tries
+            .saturating_sub(self.tries)
+            .saturating_sub(self.retries)
+    }
+
+    /// The window before counts for as much as is still within sight.
+    fn is_left(&self, share: f64, tries: u64, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.since);
+        let seen = 1.0 - age.as_secs_f64() / WINDOW.as_secs_f64();
+        let before = |of: fn(&Past) -> u64| {
+            let count = self.before.as_ref().map_or(0, of);
+            count as f64 * seen.max(0.0)
+        };
+        let requests = self.requests(tries) as f64 + before(|past| past.requests);
+        let retries = self.retries as f64 + before(|past| past.retries);
+        retries < requests * share + RESERVE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of so many requests in each second may be tried again, if all of them want it.
+    fn retries(share: f64, rate: u64, seconds: u64) -> Vec<u64> {
+        let (budget, start) = (Budget::new(share), Instant::now());
+        let mut tries = 0;
+        let second = |second| {
+            let requests = (0..rate).filter(|request| {
+                let at = Duration::from_secs(second)
+                    + Duration::from_secs(1) * *request as u32 / rate as u32;
+                tries += 1;
+                let spent = budget.spend(tries, start + at);
+                tries += u64::from(spent);
+                spent
+            });
+            requests.count() as u64
+        };
+        (0..seconds).map(second).collect()
+    }
+
+    #[test]
+    fn an_outage_gets_its_share_and_no_more() {
+        let all: u64 = retries(0.2, 1000, 60).iter().sum();
+        let expected = 60 * 200..60 * 200 + 8 * 100;
+        assert!(expected.contains(&all), "{all}");
+    }
+
+    #[test]
+    fn a_quiet_upstream_may_retry_everything() {
+        assert_eq!(retries(0.0, 9, 30), [9; 30]);
+    }
+
+    #[test]
+    fn what_is_long_ago_counts_no_more() {
+        let (budget, start) = (Budget::new(0.0), Instant::now());
+        let spend = |seconds| {
+            let at = start + Duration::from_secs(seconds);
+            (0..200).filter(|_| budget.spend(0, at)).count()
+        };
+        assert_eq!((spend(0), spend(1), spend(60)), (100, 0, 100));
+        assert_eq!(budget.refused(), 100 + 200 + 100);
+    }
+}

@@ -1,0 +1,120 @@
+//! Whom a request goes to, of all who are there.
+//!
+//! First the peer that its cookie names; then one of those who serve; then one of those who stand in
+//! for them; and when none of them is well, whoever there is: an ill peer is better than none.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::NoPeer;
+use super::affinity::Affinity;
+use super::members::{Members, Roster, Tier};
+use super::peer::Peer;
+use super::selection::Candidates;
+
+/// Takes a peer for a request that was `tried` on some.
+pub fn choose(
+    members: &Members,
+    tried: &[SocketAddr],
+    affinity: &Affinity,
+) -> Result<Arc<Peer>, NoPeer> {
+    let roster = members.now_listed();
+    let mut choice = Choice {
+        members,
+        tried,
+        is_last_resort: false,
+        peers: &[],
+    };
+    if let Some(peer) = choice.named(&roster, affinity) {
+        return Ok(peer);
+    }
+    for is_last_resort in [false, true] {
+        choice.is_last_resort = is_last_resort;
+        for tier in &roster.tiers {
+            if let Some(peer) = choice.one_of(tier, affinity) {
+                return Ok(peer);
+            }
+        }
+    }
+    let is_full = |peer: &Arc<Peer>| choice.may_have(peer) && !peer.has_room();
+    if roster.peers.iter().any(is_full) {
+        Err(NoPeer::Full)
+    } else {
+        Err(NoPeer::NoneLeft)
+    }
+}
+
+struct Choice<'c> {
+    members: &'c Members,
+    tried: &'c [SocketAddr],
+    /// Whether an ill peer will do.
+    is_last_resort: bool,
+    /// Who is chosen from.
+    peers: &'c [Arc<Peer>],
+}
+
+impl<'c> Choice<'c> {
+    /// The peer that a request's cookie names. It may be draining: its own clients stay.
+    fn named(&self, roster: &Roster, affinity: &Affinity) -> Option<Arc<Peer>> {
+        let named = affinity.peer?;
+        let is_named = |peer: &&Arc<Peer>| peer.cookie.as_ref().is_some_and(|c| c.id == named);
+        let peer = roster.peers.iter().find(is_named)?;
+        let may = !self.tried.contains(&peer.address) && self.is_fit(peer) && self.take_it(peer);
+        may.then(|| Arc::clone(peer))
+    }
+
+    fn one_of(&mut self, tier: &'c Tier, affinity: &Affinity) -> Option<Arc<Peer>> {
+        self.peers = &tier.peers;
+        let index = tier.selection.pick(&affinity.key, self)?;
+        Some(Arc::clone(&self.peers[index]))
+    }
+
+    fn may_have(&self, peer: &Peer) -> bool {
+        !peer.is_draining && !self.tried.contains(&peer.address)
+    }
+
+    fn is_fit(&self, peer: &Peer) -> bool {
+        peer.has_room()
+            && (self.is_last_resort || peer.state.fitness.is_open(|| self.members.now()))
+    }
+
+    fn take_it(&self, peer: &Peer) -> bool {
+        if !peer.enter() {
+            return false;
+        }
+        let fitness = &peer.state.fitness;
+        let taken = fitness.take(&self.members.policy, || self.members.now());
+        if !taken && !self.is_last_resort {
+            peer.leave();
+            return false;
+        }
+        true
+    }
+}
+
+impl Candidates for Choice<'_> {
+    fn is_open(&self, index: usize) -> bool {
+        let peer = &self.peers[index];
+        self.may_have(peer) && self.is_fit(peer)
+    }
+
+    fn is_lucky(&self, index: usize) -> bool {
+        let fitness = &self.peers[index].state.fitness;
+        let share = fitness.share(&self.members.policy, || self.members.now());
+        share >= 1.0 || fastrand::f32() < share
+    }
+
+    fn load(&self, index: usize) -> f32 {
+        let peer = &self.peers[index];
+        let under_way = peer.status().under_way as f32;
+        let share = peer
+            .state
+            .fitness
+            .share(&self.members.policy, || self.members.now());
+        under_way / (peer.weight as f32 * share)
+    }
+
+    fn take(&mut self, index: usize) -> bool {
+        self.take_it(&self.peers[index])
+    }
+}

@@ -1,0 +1,132 @@
+//! Where a name leads: all its addresses, or the targets of a service, and for how long.
+//!
+//! The system's `resolv.conf` and `hosts` are read at every question, so that a change in them is
+//! noticed; both are a few lines.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
+
+use super::members::Found;
+use crate::config::model::PeerAddress;
+
+/// How long a name server may take, and how often it is asked.
+const TIMEOUT: Duration = Duration::from_secs(2);
+const ATTEMPTS: usize = 2;
+
+/// What DNS says.
+#[derive(Debug)]
+pub struct Answer {
+    /// At least one address, in order, none twice.
+    pub found: Vec<Found>,
+    /// How long it holds.
+    pub time_to_live: Duration,
+}
+
+/// Asks for a peer's addresses: the name servers of the configuration, or the system's if there are
+/// none.
+///
+/// # Errors
+/// If there is no answer, or no address in it.
+pub async fn resolve(address: &PeerAddress, servers: &[SocketAddr]) -> Result<Answer, String> {
+    let resolver = resolver(servers).map_err(|error| error.to_string())?;
+    let answer = match address {
+        PeerAddress::Socket(address) => Ok(Answer {
+            found: vec![Found::from(*address)],
+            time_to_live: Duration::MAX,
+        }),
+        PeerAddress::Name(host, port) => host_addresses(&resolver, host, *port).await,
+        PeerAddress::Service(name) => targets(&resolver, name).await,
+    };
+    let mut answer = answer.map_err(|error| error.to_string())?;
+    answer.found.sort_unstable();
+    answer.found.dedup_by_key(|found| found.address);
+    if answer.found.is_empty() {
+        return Err("it has no address".to_owned());
+    }
+    Ok(answer)
+}
+
+async fn host_addresses(
+    resolver: &TokioResolver,
+    host: &str,
+    port: u16,
+) -> Result<Answer, NetError> {
+    let lookup = resolver.lookup_ip(host).await?;
+    let found = lookup.iter().map(|ip| SocketAddr::new(ip, port).into());
+    Ok(Answer {
+        found: found.collect(),
+        time_to_live: until(lookup.valid_until()),
+    })
+}
+
+/// The targets of a service. Those of the lowest priority serve, all others stand in for them.
+async fn targets(resolver: &TokioResolver, name: &str) -> Result<Answer, NetError> {
+    let lookup = resolver.srv_lookup(name).await?;
+    let mut answer = Answer {
+        found: Vec::new(),
+        time_to_live: until(lookup.valid_until()),
+    };
+    let records = lookup
+        .answers()
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(target) => Some(target),
+            _ => None,
+        });
+    let records: Vec<_> = records.collect();
+    let best = records.iter().map(|target| target.priority).min();
+    for target in records {
+        let host = target.target.to_utf8();
+        let Ok(addresses) = host_addresses(resolver, &host, target.port).await else {
+            // The other targets serve without it.
+            continue;
+        };
+        answer.time_to_live = answer.time_to_live.min(addresses.time_to_live);
+        answer
+            .found
+            .extend(addresses.found.into_iter().map(|found| Found {
+                weight: Some(u32::from(target.weight).max(1)),
+                is_backup: Some(target.priority) != best,
+                ..found
+            }));
+    }
+    Ok(answer)
+}
+
+fn until(instant: Instant) -> Duration {
+    instant.saturating_duration_since(Instant::now())
+}
+
+fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+    let mut builder = if servers.is_empty() {
+        TokioResolver::builder_tokio()?
+    } else {
+        let servers = servers.iter().map(|server| {
+            let mut connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            for connection in &mut connections {
+                connection.port = server.port();
+            }
+            NameServerConfig::new(server.ip(), true, connections.into())
+        });
+        let config = ResolverConfig::from_name_servers(servers.collect());
+        let provider = TokioRuntimeProvider::default();
+        let mut builder = TokioResolver::builder_with_config(config, provider);
+        builder.options_mut().use_hosts_file = ResolveHosts::Never;
+        builder
+    };
+    let options = builder.options_mut();
+    options.timeout = TIMEOUT;
+    options.attempts = ATTEMPTS;
+    // Names are asked for when their time is over: there is nothing to remember.
+    options.cache_size = 0;
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    builder.build()
+}

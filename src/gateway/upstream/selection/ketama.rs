@@ -1,0 +1,111 @@
+//! The same peer for the same key, and when a peer comes or goes only its own keys move.
+//!
+//! The ring is the one of nginx's `hash ... consistent`, so that a change from one to the other
+//! moves nobody.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use pingora_ketama::{Bucket, Continuum};
+
+use super::{Candidates, weights};
+
+/// How large the weights may be together. Each is 160 points on the ring.
+const WEIGHTS: u32 = 4096;
+
+/// The points of all peers.
+pub struct Ketama {
+    ring: Continuum,
+    numbers: HashMap<SocketAddr, usize>,
+}
+
+impl Ketama {
+    /// A ring of peers at these addresses with these weights.
+    pub fn new(peers: &[(SocketAddr, u32)]) -> Self {
+        let given: Vec<_> = peers.iter().map(|&(_, weight)| weight).collect();
+        let weights = weights::reduced(&given, WEIGHTS);
+        let addresses = peers.iter().map(|&(address, _)| address);
+        let buckets = addresses.clone().zip(weights);
+        let buckets: Vec<_> = buckets.map(|(a, weight)| Bucket::new(a, weight)).collect();
+        Ketama {
+            ring: Continuum::new(&buckets),
+            numbers: addresses.zip(0..).collect(),
+        }
+    }
+
+    /// The key's peer; if it cannot be had, the next one on the ring.
+    pub fn pick(&self, key: &[u8], candidates: &mut impl Candidates) -> Option<usize> {
+        let mut refused = Vec::new();
+        let mut place = self.ring.node_idx(key);
+        while refused.len() < self.numbers.len() {
+            let address = self.ring.get_addr(&mut place)?;
+            let peer = *self.numbers.get(address)?;
+            if refused.contains(&peer) {
+                continue;
+            }
+            if candidates.is_open(peer) && candidates.take(peer) {
+                return Some(peer);
+            }
+            refused.push(peer);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Fake, addresses};
+    use super::*;
+
+    fn owners(peers: &[(SocketAddr, u32)], open: &[bool]) -> Vec<SocketAddr> {
+        let ring = Ketama::new(peers);
+        let mut fake = Fake::all_open(peers.len());
+        fake.open = open.to_vec();
+        let owner = |key: u32| ring.pick(key.to_string().as_bytes(), &mut fake);
+        (0..10_000)
+            .map(owner)
+            .map(|peer| peers[peer.unwrap()].0)
+            .collect()
+    }
+
+    /// What a ring means, written down the slow way: the first point at or after the key's.
+    #[test]
+    fn a_key_goes_to_the_next_point() {
+        let peers = addresses(&[1, 2, 1]);
+        let mut points = Vec::new();
+        for (address, weight) in &peers {
+            let name = format!("{}\0{}", address.ip(), address.port());
+            let mut last = 0_u32;
+            for _ in 0..weight * 160 {
+                last = crc32fast::hash(&[name.as_bytes(), &last.to_le_bytes()].concat());
+                points.push((last, *address));
+            }
+        }
+        for (key, owner) in owners(&peers, &[true; 3]).into_iter().enumerate() {
+            let hash = crc32fast::hash(key.to_string().as_bytes());
+            let least = points.iter().min_by_key(|(point, _)| point).unwrap();
+            let next = points.iter().filter(|(point, _)| *point >= hash);
+            let next = next.min_by_key(|(point, _)| point).unwrap_or(least);
+            assert_eq!(owner, next.1, "{key}");
+        }
+    }
+
+    #[test]
+    fn only_the_keys_of_a_peer_that_goes_move() {
+        let peers = addresses(&[1; 5]);
+        let before = owners(&peers, &[true; 5]);
+        let gone = peers[2].0;
+        let without: Vec<_> = peers
+            .iter()
+            .copied()
+            .filter(|peer| peer.0 != gone)
+            .collect();
+        let closed = [true, true, false, true, true];
+        for after in [owners(&without, &[true; 4]), owners(&peers, &closed)] {
+            for (before, after) in before.iter().zip(&after) {
+                assert_ne!(*after, gone);
+                assert!(before == after || *before == gone);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The peer with the fewest requests under way, by weight.
+//!
+//! Among those that are equally busy lots are drawn, by weight too: with every peer idle the first
+//! one would otherwise get everything.
+
+use std::cmp::Ordering;
+
+use super::random::Draw;
+use super::{Candidates, first_from};
+
+/// The least busy peer.
+pub fn pick(draw: &Draw, candidates: &mut impl Candidates) -> Option<usize> {
+    // The least, and how much weight those have that are as busy as it.
+    let mut least: Option<(usize, f32, u64)> = None;
+    for peer in 0..draw.count() {
+        if !candidates.is_open(peer) {
+            continue;
+        }
+        let (load, weight) = (candidates.load(peer), draw.weight(peer));
+        let Some((found, known, sum)) = &mut least else {
+            least = Some((peer, load, weight));
+            continue;
+        };
+        match load.total_cmp(known) {
+            Ordering::Less => least = Some((peer, load, weight)),
+            Ordering::Equal => {
+                *sum += weight;
+                if fastrand::u64(..*sum) < weight {
+                    *found = peer;
+                }
+            }
+            Ordering::Greater => {}
+        }
+    }
+    let (peer, ..) = least?;
+    if candidates.take(peer) {
+        return Some(peer);
+    }
+    // Somebody was quicker, and it is full now.
+    first_from(peer, draw.count(), candidates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Fake;
+    use super::*;
+
+    #[test]
+    fn the_least_busy_one_is_chosen() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..1000 {
+            let count = random.usize(1..9);
+            let mut fake = Fake::all_open(count);
+            for peer in 0..count {
+                fake.load[peer] = random.u8(..4).into();
+                fake.open[peer] = random.u8(..4) > 0;
+            }
+            let open = (0..count).filter(|&peer| fake.open[peer]);
+            let least = open.map(|peer| fake.load[peer]).reduce(f32::min);
+            let chosen = pick(&Draw::new(&vec![1; count]), &mut fake);
+            assert_eq!(chosen.map(|peer| fake.load[peer]), least);
+            assert!(chosen.is_none_or(|peer| fake.open[peer]));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Which of some peers is next, one algorithm a file.
+//!
+//! An algorithm knows numbers of peers and their weights. What a peer is doing, and whether it may
+//! be had, it asks the [`Candidates`], so that each is tested with a few numbers.
+
+mod ketama;
+mod least_connections;
+mod power_of_two;
+mod random;
+mod round_robin;
+mod weights;
+
+use std::net::SocketAddr;
+
+use crate::config::model::Balance;
+
+use ketama::Ketama;
+use random::Draw;
+use round_robin::RoundRobin;
+
+/// The peers that are chosen from, by their numbers from 0.
+pub trait Candidates {
+    /// Whether a peer can be had, as it looks.
+    fn is_open(&self, index: usize) -> bool;
+
+    /// Whether a peer that slowly comes back is in for this one.
+    fn is_lucky(&self, index: usize) -> bool;
+
+    /// How busy a peer is: requests under way by weight.
+    fn load(&self, index: usize) -> f32;
+
+    /// Takes a peer; `false` if somebody else was quicker.
+    fn take(&mut self, index: usize) -> bool;
+}
+
+/// An algorithm with what it needs to know of the peers.
+pub enum Selection {
+    /// In turn.
+    RoundRobin(RoundRobin),
+    /// The least busy one.
+    LeastConnections(Draw),
+    /// The less busy one of two.
+    PowerOfTwo(Draw),
+    /// Any.
+    Random(Draw),
+    /// The same one for the same key.
+    Hash(Ketama),
+}
+
+impl Selection {
+    /// An algorithm for peers at these addresses with these weights.
+    pub fn new(balance: &Balance, peers: &[(SocketAddr, u32)]) -> Self {
+        let weights: Vec<_> = peers.iter().map(|&(_, weight)| weight).collect();
+        match balance {
+            Balance::RoundRobin => Selection::RoundRobin(RoundRobin::new(&weights)),
+            Balance::LeastConnections => Selection::LeastConnections(Draw::new(&weights)),
+            Balance::PowerOfTwo => Selection::PowerOfTwo(Draw::new(&weights)),
+            Balance::Random => Selection::Random(Draw::new(&weights)),
+            Balance::Hash(_) => Selection::Hash(Ketama::new(peers)),
+        }
+    }
+
+    /// Takes one of the candidates; `None` if none can be had.
+    pub fn pick(&self, key: &[u8], candidates: &mut impl Candidates) -> Option<usize> {
+        match self {
+            Selection::RoundRobin(turns) => turns.pick(candidates),
+            Selection::LeastConnections(draw) => least_connections::pick(draw, candidates),
+            Selection::PowerOfTwo(draw) => power_of_two::pick(draw, candidates),
+            Selection::Random(draw) => draw.pick(candidates),
+            Selection::Hash(ring) => ring.pick(key, candidates),
+        }
+    }
+}
+
+/// The first that can be had from `start` on, in a circle of `count`.
+fn first_from(start: usize, count: usize, candidates: &mut impl Candidates) -> Option<usize> {
+    let mut circle = (start..count).chain(0..start);
+    circle.find(|&index| candidates.is_open(index) && candidates.take(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Peers of which some are closed, with their loads.
+    pub struct Fake {
+        pub open: Vec<bool>,
+        pub load: Vec<f32>,
+    }
+
+    impl Fake {
+        pub fn all_open(count: usize) -> Fake {
+            Fake {
+                open: vec![true; count],
+                load: vec![0.0; count],
+            }
+        }
+    }
+
+    impl Candidates for Fake {
+        fn is_open(&self, index: usize) -> bool {
+            self.open[index]
+        }
+
+        fn is_lucky(&self, _: usize) -> bool {
+            true
+        }
+
+        fn load(&self, index: usize) -> f32 {
+            self.load[index]
+        }
+
+        fn take(&mut self, _: usize) -> bool {
+            true
+        }
+    }
+
+    /// How often each is chosen in `rounds`.
+    pub fn shares(selection: &Selection, rounds: usize, fake: &mut Fake) -> Vec<usize> {
+        let mut shares = vec![0; fake.open.len()];
+        for round in 0..rounds {
+            let key = round.to_string();
+            shares[selection.pick(key.as_bytes(), fake).unwrap()] += 1;
+        }
+        shares
+    }
+
+    pub fn addresses(weights: &[u32]) -> Vec<(SocketAddr, u32)> {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let ports = 1..;
+        ports.map(address).zip(weights.iter().copied()).collect()
+    }
+
+    /// That the shares are those of the weights, but for a few hundredths.
+    #[track_caller]
+    pub fn check_shares(shares: &[usize], weights: &[u32]) {
+        let (all, sum) = (shares.iter().sum::<usize>(), weights.iter().sum::<u32>());
+        for (share, weight) in shares.iter().zip(weights) {
+            let (is, should) = (
+                *share as f64 / all as f64,
+                f64::from(*weight) / f64::from(sum),
+            );
+            assert!((is - should).abs() < 0.05, "{shares:?} for {weights:?}");
+        }
+    }
+
+    fn all_kinds() -> [Balance; 5] {
+        [
+            Balance::RoundRobin,
+            Balance::LeastConnections,
+            Balance::PowerOfTwo,
+            Balance::Random,
+            Balance::Hash(crate::config::model::HashKey::ClientIp),
+        ]
+    }
+
+    #[test]
+    fn idle_peers_get_what_their_weights_say() {
+        for balance in all_kinds() {
+            for weights in [&[1, 1][..], &[3, 1], &[1, 2, 5], &[7], &[1000, 500, 500]] {
+                let selection = Selection::new(&balance, &addresses(weights));
+                let shares = shares(&selection, 20_000, &mut Fake::all_open(weights.len()));
+                check_shares(&shares, weights);
+            }
+        }
+    }
+
+    #[test]
+    fn the_share_of_a_closed_peer_goes_to_all_others() {
+        for balance in all_kinds() {
+            let selection = Selection::new(&balance, &addresses(&[1, 1, 1, 1]));
+            let mut fake = Fake::all_open(4);
+            fake.open[1] = false;
+            check_shares(&shares(&selection, 20_000, &mut fake), &[1, 0, 1, 1]);
+        }
+    }
+
+    #[test]
+    fn the_only_open_peer_is_found_and_none_is_none() {
+        for balance in all_kinds() {
+            let selection = Selection::new(&balance, &addresses(&[1000, 1000, 1]));
+            let mut fake = Fake::all_open(3);
+            fake.open = vec![false, false, true];
+            assert_eq!(shares(&selection, 100, &mut fake), [0, 0, 100]);
+            fake.open[2] = false;
+            assert_eq!(selection.pick(b"key", &mut fake), None);
+            let nobody = Selection::new(&balance, &[]);
+            assert_eq!(nobody.pick(b"key", &mut Fake::all_open(0)), None);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! In turn, by weight.
+//!
+//! The order of a whole round is written down once, and a counter walks through it, so that a choice
+//! is one addition and no lock. Who has weight 3 of 4 comes three times in a round, spread over it
+//! and not in a row, as in nginx.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Candidates, first_from, weights};
+
+/// How many turns a round may have.
+const ROUND: u32 = 1 << 14;
+
+/// How many turns of closed peers are passed over, for each peer that there is.
+const PATIENCE: usize = 8;
+
+/// The order of a round, and where it is.
+pub struct RoundRobin {
+    round: Box<[u32]>,
+    peers: usize,
+    next: AtomicUsize,
+}
+
+impl RoundRobin {
+    /// An order for peers with these weights.
+    pub fn new(weights: &[u32]) -> Self {
+        let weights = weights::reduced(weights, ROUND);
+        let turns = (0..).zip(&weights).flat_map(|(peer, &weight)| {
+            // The middles of equal parts of the round.
+            let place = move |turn| (f64::from(turn) + 0.5) / f64::from(weight);
+            (0..weight).map(move |turn| (place(turn), peer))
+        });
+        let mut turns: Vec<(f64, u32)> = turns.collect();
+        turns.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        RoundRobin {
+            round: turns.into_iter().map(|(_, peer)| peer).collect(),
+            peers: weights.len(),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// The next whose turn it is. Who cannot be had misses a turn, so that what is his goes to all
+    /// others and not to the one behind him.
+    pub fn pick(&self, candidates: &mut impl Candidates) -> Option<usize> {
+        if self.peers == 0 {
+            return None;
+        }
+        for _ in 0..self.peers * PATIENCE {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.round.len();
+            let peer = self.round[turn] as usize;
+            if candidates.is_open(peer) && candidates.is_lucky(peer) && candidates.take(peer) {
+                return Some(peer);
+            }
+        }
+        first_from(fastrand::usize(..self.peers), self.peers, candidates)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Fake;
+    use super::*;
+
+    /// nginx's smooth weighted round robin, as its comment describes it.
+    fn smooth(weights: &[u32], rounds: usize) -> Vec<usize> {
+        let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
+        let mut current = vec![0; weights.len()];
+        let mut step = || {
+            for (current, weight) in current.iter_mut().zip(weights) {
+                *current += i64::from(*weight);
+            }
+            let best = (0..weights.len())
+                .rev()
+                .max_by_key(|&i| current[i])
+                .unwrap();
+            current[best] -= sum;
+            best
+        };
+        (0..rounds).map(|_| step()).collect()
+    }
+
+    fn order(weights: &[u32], rounds: usize) -> Vec<usize> {
+        let turns = RoundRobin::new(weights);
+        let mut fake = Fake::all_open(weights.len());
+        (0..rounds)
+            .map(|_| turns.pick(&mut fake).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn peers_take_turns() {
+        assert_eq!(order(&[1, 1, 1], 6), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(order(&[5, 5], 4), [0, 1, 0, 1]);
+        assert_eq!(order(&[3, 1], 8), [0, 0, 1, 0, 0, 0, 1, 0]);
+    }
+
+    /// Nobody is ever further than one turn from what nginx would have given him.
+    #[test]
+    fn turns_are_spread_as_smoothly_as_nginx_spreads_them() {
+        for weights in [
+            &[5, 1, 1][..],
+            &[3, 1],
+            &[4, 3, 2, 1],
+            &[10, 9, 1],
+            &[1, 100],
+        ] {
+            let rounds = 300;
+            let (ours, theirs) = (order(weights, rounds), smooth(weights, rounds));
+            for peer in 0..weights.len() {
+                let mut apart = 0_i32;
+                for (our, their) in ours.iter().zip(&theirs) {
+                    apart += i32::from(*our == peer) - i32::from(*their == peer);
+                    assert!(apart.abs() <= 1, "peer {peer} of {weights:?}: {ours:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! How the peers of an upstream are reached and trusted.
+//!
+//! pingora takes this as an `HttpPeer`, of which each peer of ours has one, complete. Two things it
+//! leaves open are closed here: without a server name it verifies nothing, so there always is one,
+//! and its pool does not know one set of authorities from another, so connections are kept apart
+//! by a group that all of it goes into.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pingora::protocols::tls::{ALPN, CaType};
+use pingora::tls::{CryptoProvider, install_default_crypto_provider, sign::CertifiedKey};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+
+use crate::config::model::{Protocol, Upstream, UpstreamTls};
+
+/// How many requests a connection of HTTP/2 carries at a time; what most servers allow.
+const STREAMS: usize = 100;
+
+/// Why an upstream's files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream {upstream}: {key} {}: {reason}", file.display())]
+pub struct TransportError {
+    /// The upstream's name.
+    pub upstream: String,
+    /// The setting that names the file.
+    pub key: &'static str,
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// How the peers of an upstream are reached.
+pub struct Transport {
+    tls: Option<Tls>,
+    digest: [u8; 32],
+}
+
+struct Tls {
+    settings: UpstreamTls,
+    authorities: Option<Arc<CaType>>,
+    client: Option<Arc<CertKey>>,
+}
+
+impl Transport {
+    /// Reads the files that an upstream names.
+    ///
+    /// # Errors
+    /// If one cannot be read, or is not what it should be.
+    pub fn load(upstream: &Upstream) -> Result<Self, TransportError> {
+        let mut digest = Sha256::new()
+            .chain_update(&upstream.name)
+            .chain_update(format!("{:?}{:?}", upstream.protocol, upstream.tls));
+        let tls = match &upstream.tls {
+            Some(settings) => Some(Tls::load(&upstream.name, settings, &mut digest)?),
+            None => None,
+        };
+        Ok(Transport {
+            tls,
+            digest: digest.finalize().into(),
+        })
+    }
+
+    /// Whether connections of the one are as good as connections of the other.
+    #[must_use]
+    pub fn is_same(&self, other: &Transport) -> bool {
+        self.digest == other.digest
+    }
+
+    /// How to reach the peer at an address, by the name that it is known by.
+    #[must_use]
+    pub fn template(&self, upstream: &Upstream, at: SocketAddr, host: Option<&str>) -> HttpPeer {
+        let sni = self.tls.as_ref().map_or_else(String::new, |tls| {
+            let name = tls.settings.sni.as_deref().or(host);
+            // Where nothing is verified an address will do; it is not sent.
+            name.map_or_else(|| at.ip().to_string(), str::to_owned)
+        });
+        let mut peer = HttpPeer::new(at, self.tls.is_some(), sni);
+        let mut group = [0; 8];
+        group.copy_from_slice(&self.digest[..8]);
+        peer.group_key = u64::from_ne_bytes(group);
+        let options = &mut peer.options;
+        // pingora sets no timeouts.
+        options.connection_timeout = Some(upstream.connect_timeout);
+        options.total_connection_timeout = Some(upstream.connect_timeout);
+        options.read_timeout = Some(upstream.read_timeout);
+        options.write_timeout = Some(upstream.write_timeout);
+        options.idle_timeout = Some(upstream.idle_timeout);
+        if upstream.protocol == Protocol::Http2 {
+            options.alpn = ALPN::H2;
+            options.max_h2_streams = STREAMS;
+        }
+        if let Some(tls) = &self.tls {
+            options.verify_cert = tls.settings.verify;
+            options.verify_hostname = tls.settings.verify;
+            options.ca.clone_from(&tls.authorities);
+            peer.client_cert_key.clone_from(&tls.client);
+        }
+        peer
+    }
+}
+
+impl Tls {
+    fn load(
+        upstream: &str,
+        settings: &UpstreamTls,
+        digest: &mut Sha256,
+    ) -> Result<Self, TransportError> {
+        let error = |key, file: &Path, reason: String| TransportError {
+            upstream: upstream.to_owned(),
+            key,
+            file: file.to_owned(),
+            reason,
+        };
+        let mut read = |key, file: &Path| {
+            let bytes = std::fs::read(file).map_err(|e| error(key, file, e.to_string()))?;
+            digest.update(Sha256::digest(&bytes));
+            Ok(bytes)
+        };
+        let mut authorities = None;
+        if let Some(file) = &settings.ca_file {
+            let found = certificates(&read("ca_file", file)?);
+            let found = found.map_err(|reason| error("ca_file", file, reason))?;
+            let wrap = |der: CertificateDer| WrappedX509::new(der.to_vec(), parse_x509);
+            authorities = Some(found.into_iter().map(wrap).collect());
+        }
+        let mut client = None;
+        if let Some((cert, key)) = &settings.client {
+            let chain = certificates(&read("client_cert", cert)?);
+            let chain = chain.map_err(|reason| error("client_cert", cert, reason))?;
+            let secret = PrivateKeyDer::from_pem_slice(&read("client_key", key)?);
+            let secret = secret.map_err(|e| error("client_key", key, e.to_string()))?;
+            fits(&chain, &secret).map_err(|reason| error("client_key", key, reason))?;
+            let chain = chain.iter().map(|der| der.to_vec()).collect();
+            client = Some(Arc::new(CertKey::new(chain, secret.secret_der().to_vec())));
+        }
+        Ok(Tls {
+            settings: settings.clone(),
+            authorities,
+            client,
+        })
+    }
+}
+
+/// The certificates of a PEM file, at least one, all of them readable: pingora reads them again, and
+/// panics at one that is not.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|error| error.to_string())?;
+    if found.is_empty() {
+        return Err("has no certificate".to_owned());
+    }
+    for der in &found {
+        x509_parser::parse_x509_certificate(der).map_err(|error| error.to_string())?;
+    }
+    Ok(found)
+}
+
+fn fits(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> Result<(), String> {
+    install_default_crypto_provider();
+    let provider = CryptoProvider::get_default().ok_or("no cryptography is installed")?;
+    let fits = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), provider);
+    fits.map(|_| ()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,50 @@
+//! What is printed is what geogate reads. Its own reader judges, and what it refuses is taken out
+//! again and becomes a note: a regular expression of another dialect, a name that does not resolve,
+//! a number beyond what is allowed.
+
+use crate::config::{self, ConfigError, Overrides};
+
+use super::document::{Document, Origin};
+use super::error::NginxError;
+use super::notes::{Fate, Notes};
+use super::tree::Place;
+
+/// Takes out of the document what geogate refuses until it refuses nothing, and returns its text.
+///
+/// # Errors
+/// If what is refused cannot be found in the document.
+pub(super) fn accept(
+    document: &mut Document,
+    notes: &mut Notes,
+    file: &str,
+) -> Result<String, NginxError> {
+    loop {
+        let text = document.write();
+        let problems = match config::parse(&text, file, &Overrides::default()) {
+            Ok(_) => return Ok(text),
+            Err(ConfigError::Wrong { problems, .. }) => problems,
+            Err(error) => return Err(NginxError::Refused(error.to_string())),
+        };
+        let mut refused = 0;
+        for problem in &problems {
+            let Some(refusal) = document.refuse(&problem.key) else {
+                continue;
+            };
+            refused += 1;
+            let origin = refusal.origin.unwrap_or_else(|| Origin {
+                place: Place::whole(file),
+                text: refusal.written.clone(),
+            });
+            let why = format!(
+                "geogate does not take {}: {}",
+                refusal.written, problem.reason
+            );
+            notes.note_origin(Fate::Lost, origin, why);
+        }
+        if refused == 0 {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            return Err(NginxError::Refused(problems.join("; ")));
+        }
+        document.settle();
+    }
+}

@@ -1,0 +1,525 @@
+//! A geogate.toml in the making: tables with keys, each of which knows the directive that it is from.
+//!
+//! It is not a `toml` document, for it is written once, in an order of its own, and things are
+//! taken out of it again by the key that an error names.
+
+use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
+
+use super::tree::{Directive, Place};
+
+/// The directive that something is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) place: Place,
+    pub(super) text: String,
+}
+
+impl From<&Directive> for Origin {
+    fn from(directive: &Directive) -> Self {
+        Origin {
+            place: directive.place.clone(),
+            text: directive.to_string(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Text(String),
+    Integer(u64),
+    Boolean(bool),
+    List(Vec<Item>),
+    /// A table in braces.
+    Inline(Vec<Entry>),
+}
+
+/// An element of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) value: Value,
+    origin: Option<Origin>,
+    refused: bool,
+}
+
+/// A key and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) value: Value,
+    origin: Option<Origin>,
+    refused: bool,
+}
+
+/// `[name]`, or one of `[[name]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Table {
+    name: &'static str,
+    entries: Vec<Entry>,
+    origin: Option<Origin>,
+    refused: bool,
+}
+
+/// The tables of a configuration and the order in which they are written. Those that may be several
+/// are written `[[name]]`.
+const TABLES: [(&str, bool); 17] = [
+    ("server", false),
+    ("tls", false),
+    ("client", false),
+    ("client_ip", false),
+    ("database", true),
+    ("geo", false),
+    ("geo_headers", false),
+    ("limits", false),
+    ("rate_limit", true),
+    ("access", true),
+    ("compression", false),
+    ("upstream", true),
+    ("route", true),
+    ("admin", false),
+    ("access_log", false),
+    ("error_log", false),
+    ("error_page", false),
+];
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Text(text)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Value::Integer(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Value::Boolean(value)
+    }
+}
+
+impl Item {
+    pub(super) fn new(value: impl Into<Value>, from: Option<&Directive>) -> Self {
+        Item {
+            value: value.into(),
+            origin: from.map(Origin::from),
+            refused: false,
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn new(key: &str, value: impl Into<Value>, from: Option<&Directive>) -> Self {
+        Entry {
+            key: key.to_owned(),
+            value: value.into(),
+            origin: from.map(Origin::from),
+            refused: false,
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn new(name: &'static str, from: Option<&Directive>) -> Self {
+        Table {
+            name,
+            entries: Vec::new(),
+            origin: from.map(Origin::from),
+            refused: false,
+        }
+    }
+
+    /// Sets a key, in the place where it was if it was there.
+    pub(super) fn set(&mut self, key: &str, value: impl Into<Value>, from: Option<&Directive>) {
+        let entry = Entry::new(key, value, from);
+        match self.entries.iter_mut().find(|entry| entry.key == key) {
+            Some(old) => *old = entry,
+            None => self.entries.push(entry),
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        entry.map(|entry| &entry.value)
+    }
+
+    /// Adds to the list of a key.
+    pub(super) fn push(&mut self, key: &str, item: Item) {
+        let at = self.entries.iter().position(|entry| entry.key == key);
+        let at = at.unwrap_or_else(|| {
+            let list = Value::List(Vec::new());
+            self.entries.push(Entry::new(key, list, None));
+            self.entries.len() - 1
+        });
+        if let Value::List(items) = &mut self.entries[at].value
+            && !items.contains(&item)
+        {
+            items.push(item);
+        }
+    }
+
+    /// This one with the keys of another one behind its own.
+    pub(super) fn followed_by(mut self, other: &Table) -> Self {
+        self.entries.extend(other.entries.iter().cloned());
+        self.origin = self.origin.or_else(|| other.origin.clone());
+        self
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The directive that it is from.
+    pub(super) fn from(&self) -> Option<Origin> {
+        self.origin.clone()
+    }
+
+    /// The names of its keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.key.as_str())
+    }
+
+    /// Its keys, without its name.
+    pub(super) fn written(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text);
+        text
+    }
+
+    /// Whether it says the same, whichever directives it is from.
+    pub(super) fn says_the_same(&self, other: &Table) -> bool {
+        self.written() == other.written()
+    }
+}
+
+/// All tables.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    tables: Vec<Table>,
+}
+
+/// What was taken out because geogate does not read it.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) origin: Option<Origin>,
+    /// As it was written.
+    pub(super) written: String,
+}
+
+impl Document {
+    /// The one table of this name.
+    pub(super) fn table(&mut self, name: &'static str) -> &mut Table {
+        let at = self.tables.iter().position(|table| table.name == name);
+        let at = at.unwrap_or_else(|| {
+            self.tables.push(Table::new(name, None));
+            self.tables.len() - 1
+        });
+        &mut self.tables[at]
+    }
+
+    /// Adds a table to those of its name.
+    pub(super) fn add(&mut self, table: Table) {
+        self.tables.push(table);
+    }
+
+    /// Leaves all tables of a name out.
+    pub(super) fn leave_out(&mut self, name: &str) {
+        self.tables.retain(|table| table.name != name);
+    }
+
+    /// The tables of a name, in their order.
+    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Table> {
+        self.tables.iter().filter(move |table| table.name == name)
+    }
+
+    /// The text. Tables without keys are left out.
+    pub(super) fn write(&self) -> String {
+        let mut text = String::new();
+        for (name, array) in TABLES {
+            let tables = self.named(name).filter(|table| !table.is_empty());
+            for table in tables {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                let header = if array {
+                    format!("[[{name}]]")
+                } else {
+                    format!("[{name}]")
+                };
+                text.push_str(&header);
+                text.push('\n');
+                table.write(&mut text);
+            }
+        }
+        text
+    }
+
+    /// Takes out what a key path of an error means, such as `upstream[0].peers[1]`: the innermost
+    /// thing that is there. It stays in its place until [`Document::settle`], for the paths of other
+    /// errors count it. `None` if nothing is meant.
+    pub(super) fn refuse(&mut self, path: &str) -> Option<Refusal> {
+        for (name, array) in TABLES {
+            let tables = self.tables.iter_mut();
+            let tables = tables.filter(|table| table.name == name && !table.is_empty());
+            for (index, table) in tables.enumerate() {
+                let own = if array {
+                    format!("{name}[{index}]")
+                } else {
+                    name.to_owned()
+                };
+                // A table that may not be there at all is an unknown key, without an index.
+                let rest = path.strip_prefix(&own).or((path == name).then_some(""));
+                if let Some(rest) = rest.filter(|rest| begins_anew(rest))
+                    && !table.refused
+                {
+                    return Some(refuse_in_table(table, rest));
+                }
+            }
+        }
+        None
+    }
+
+    /// Drops what was refused, and what holds nothing any more.
+    pub(super) fn settle(&mut self) {
+        self.tables.retain_mut(|table| {
+            table
+                .entries
+                .retain_mut(|entry| !entry.refused && settle(&mut entry.value));
+            !table.refused
+        });
+    }
+}
+
+/// Whether a path goes on here with another key or index, or ends.
+fn begins_anew(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with(['.', '['])
+}
+
+fn refuse_in_table(table: &mut Table, rest: &str) -> Refusal {
+    if let Some(refusal) = refuse_in_entries(&mut table.entries, rest) {
+        return with_origin(refusal, table.origin.as_ref());
+    }
+    table.refused = true;
+    Refusal {
+        origin: table.origin.clone(),
+        written: format!("[{}]", table.name),
+    }
+}
+
+fn refuse_in_entries(entries: &mut [Entry], rest: &str) -> Option<Refusal> {
+    let rest = rest.strip_prefix('.')?;
+    let (entry, rest) = entries.iter_mut().find_map(|entry| {
+        let rest = rest.strip_prefix(&entry.key)?;
+        (begins_anew(rest) && !entry.refused).then_some((entry, rest))
+    })?;
+    let inner = match &mut entry.value {
+        Value::List(items) => refuse_in_items(items, rest),
+        Value::Inline(entries) => refuse_in_entries(entries, rest),
+        _ => None,
+    };
+    if let Some(refusal) = inner {
+        return Some(with_origin(refusal, entry.origin.as_ref()));
+    }
+    entry.refused = true;
+    let mut written = String::new();
+    entry.write(&mut written, false);
+    let origin = entry.origin.clone();
+    Some(Refusal { origin, written })
+}
+
+fn refuse_in_items(items: &mut [Item], rest: &str) -> Option<Refusal> {
+    let (index, _) = rest.strip_prefix('[')?.split_once(']')?;
+    let item = items.get_mut(index.parse::<usize>().ok()?)?;
+    if item.refused {
+        return None;
+    }
+    // What is left of a peer or a listener without one of its keys would be another one.
+    item.refused = true;
+    let mut written = String::new();
+    item.value.write(&mut written, false);
+    let origin = item.origin.clone();
+    Some(Refusal { origin, written })
+}
+
+fn with_origin(refusal: Refusal, outer: Option<&Origin>) -> Refusal {
+    Refusal {
+        origin: refusal.origin.or_else(|| outer.cloned()),
+        ..refusal
+    }
+}
+
+/// Whether there is something left.
+fn settle(value: &mut Value) -> bool {
+    match value {
+        Value::List(items) => {
+            let before = items.len();
+            items.retain_mut(|item| !item.refused && settle(&mut item.value));
+            before == 0 || !items.is_empty()
+        }
+        Value::Inline(entries) => {
+            entries.retain_mut(|entry| !entry.refused && settle(&mut entry.value));
+            !entries.is_empty()
+        }
+        _ => true,
+    }
+}
+
+impl Table {
+    fn write(&self, text: &mut String) {
+        for entry in &self.entries {
+            entry.write(text, true);
+            text.push('\n');
+        }
+    }
+}
+
+impl Entry {
+    fn write(&self, text: &mut String, may_wrap: bool) {
+        text.push_str(&TomlKeyBuilder::new(&self.key).as_default().to_toml_key());
+        text.push_str(" = ");
+        self.value.write(text, may_wrap);
+    }
+}
+
+impl Value {
+    /// Writes it in one line, or a long list with a line for each element.
+    fn write(&self, text: &mut String, may_wrap: bool) {
+        const LENGTH: usize = 96;
+        match self {
+            Value::Text(value) => text.push_str(&written(value)),
+            Value::Integer(value) => text.push_str(&value.to_string()),
+            Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
+            Value::List(items) => {
+                let texts: Vec<String> = items.iter().map(|item| item.value.to_text()).collect();
+                let length: usize = texts.iter().map(|text| text.len() + 2).sum();
+                if may_wrap && length > LENGTH && texts.len() > 1 {
+                    let lines: String = texts.iter().map(|item| format!("    {item},\n")).collect();
+                    text.push_str(&format!("[\n{lines}]"));
+                } else {
+                    text.push_str(&format!("[{}]", texts.join(", ")));
+                }
+            }
+            Value::Inline(entries) => {
+                let texts = entries.iter().map(|entry| {
+                    let mut text = String::new();
+                    entry.write(&mut text, false);
+                    text
+                });
+                let texts: Vec<String> = texts.collect();
+                text.push_str(&format!("{{ {} }}", texts.join(", ")));
+            }
+        }
+    }
+
+    /// The value in one line.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, false);
+        text
+    }
+}
+
+/// A string in one line, as easy to read as it can be.
+fn written(text: &str) -> String {
+    let builder = TomlStringBuilder::new(text);
+    let string = builder.as_basic_pretty().or_else(|| builder.as_literal());
+    string.unwrap_or_else(|| builder.as_basic()).to_toml_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> Document {
+        let mut document = Document::default();
+        let mut upstream = Table::new("upstream", None);
+        upstream.set("name", "a", None);
+        for peer in ["p:1", "p:2"] {
+            let address = Entry::new("address", peer, None);
+            let backup = Entry::new("backup", true, None);
+            upstream.push(
+                "peers",
+                Item::new(Value::Inline(vec![address, backup]), None),
+            );
+        }
+        document.add(upstream);
+        document.table("server").set("workers", 4, None);
+        document
+    }
+
+    #[track_caller]
+    fn check_refused(paths: &[&str], expected: &str) {
+        let mut document = document();
+        for path in paths {
+            assert!(document.refuse(path).is_some(), "{path}");
+        }
+        document.settle();
+        assert_eq!(document.write(), expected);
+    }
+
+    const PEERS: &str =
+        "peers = [{ address = \"p:1\", backup = true }, { address = \"p:2\", backup = true }]\n";
+
+    #[test]
+    fn tables_are_written_in_their_order() {
+        let expected = format!("[server]\nworkers = 4\n\n[[upstream]]\nname = \"a\"\n{PEERS}");
+        assert_eq!(document().write(), expected);
+    }
+
+    #[test]
+    fn what_an_error_names_is_taken_out() {
+        check_refused(&["upstream[0]"], "[server]\nworkers = 4\n");
+        check_refused(
+            &["server", "upstream[0].peers"],
+            "[[upstream]]\nname = \"a\"\n",
+        );
+        check_refused(
+            &["server.workers", "upstream[0].peers[0]"],
+            "[[upstream]]\nname = \"a\"\npeers = [{ address = \"p:2\", backup = true }]\n",
+        );
+        check_refused(
+            &["upstream[0].peers[1].backup", "server"],
+            "[[upstream]]\nname = \"a\"\npeers = [{ address = \"p:1\", backup = true }]\n",
+        );
+        check_refused(&["upstream[0].missing"], "[server]\nworkers = 4\n");
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_taken_out() {
+        let mut document = document();
+        for path in ["", "upstream[1]", "serve", "servers.workers", "client"] {
+            assert!(document.refuse(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn texts_are_written_so_that_they_are_read_again() {
+        for text in ["a", "", "\"", "'\"", "\\d", "a\nb", "\u{1}", "'''\"\"\"\\"] {
+            let line = format!("a = {}", written(text));
+            assert!(!line.contains('\n'), "{line}");
+            let table = toml::de::DeTable::parse(&line).unwrap();
+            assert_eq!(
+                table.get_ref().get("a").unwrap().get_ref().as_str(),
+                Some(text)
+            );
+        }
+    }
+
+    #[test]
+    fn long_lists_have_a_line_for_each_element() {
+        let mut table = Table::new("server", None);
+        for item in 0..30 {
+            table.push("listen", Item::new(item, None));
+        }
+        let mut text = String::new();
+        table.write(&mut text);
+        assert!(text.starts_with("listen = [\n    0,\n"), "{text}");
+    }
+}

@@ -1,0 +1,189 @@
+//! What became of each directive. Nobody may be silent about one: what no part of the translation
+//! has spoken for is a loss, and said.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::document::Origin;
+use super::tree::{Directive, Place};
+
+/// What became of a directive that is not simply carried over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    /// It is not there any more.
+    Lost,
+    /// It is there and not quite the same.
+    Differs,
+    /// geogate does it in any case, or has no need of it.
+    Needless,
+}
+
+#[derive(Debug)]
+struct Note {
+    fate: Fate,
+    place: Place,
+    text: String,
+    why: String,
+}
+
+/// All that is to be said.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    spoken_for: Vec<bool>,
+    notes: Vec<Note>,
+}
+
+impl Notes {
+    /// For this many directives.
+    pub(super) fn new(count: usize) -> Self {
+        Notes {
+            spoken_for: vec![false; count],
+            notes: Vec::new(),
+        }
+    }
+
+    /// It is in the result, and means the same.
+    pub(super) fn carried(&mut self, directive: &Directive) {
+        if let Some(spoken_for) = self.spoken_for.get_mut(directive.id) {
+            *spoken_for = true;
+        }
+    }
+
+    /// It is not in the result.
+    pub(super) fn lost(&mut self, directive: &Directive, why: impl Into<String>) {
+        self.note(Fate::Lost, directive, why.into());
+    }
+
+    /// It is in the result, and there is something to know.
+    pub(super) fn differs(&mut self, directive: &Directive, why: impl Into<String>) {
+        self.note(Fate::Differs, directive, why.into());
+    }
+
+    /// It has no need to be in the result.
+    pub(super) fn needless(&mut self, directive: &Directive, why: impl Into<String>) {
+        self.note(Fate::Needless, directive, why.into());
+    }
+
+    pub(super) fn note(&mut self, fate: Fate, directive: &Directive, why: String) {
+        self.carried(directive);
+        self.note_origin(fate, Origin::from(directive), why);
+    }
+
+    /// As above, of something that is no directive of the tree.
+    pub(super) fn note_origin(&mut self, fate: Fate, origin: Origin, why: String) {
+        let Origin { place, text } = origin;
+        let known = self
+            .notes
+            .iter()
+            .rev()
+            .take(64)
+            .any(|note| note.fate == fate && note.place == place && note.why == why);
+        if !known {
+            self.notes.push(Note {
+                fate,
+                place,
+                text,
+                why,
+            });
+        }
+    }
+
+    /// Whether anyone has said what became of it.
+    pub(super) fn is_spoken_for(&self, directive: &Directive) -> bool {
+        self.spoken_for.get(directive.id).copied().unwrap_or(false)
+    }
+
+    /// How many places have this fate.
+    pub(super) fn count(&self, fate: Fate) -> usize {
+        self.notes.iter().filter(|note| note.fate == fate).count()
+    }
+
+    /// All of it as comments; empty if there is nothing to say.
+    pub(super) fn write(&self) -> String {
+        let kinds = [
+            (Fate::Lost, "Not carried over:"),
+            (Fate::Differs, "Carried over, but not quite the same:"),
+            (Fate::Needless, "Nothing to set:"),
+        ];
+        let mut text = String::new();
+        for (fate, title) in kinds {
+            if self.count(fate) > 0 {
+                let _ = write!(text, "\n# {title}\n");
+                self.write_fate(fate, &mut text);
+            }
+        }
+        text
+    }
+
+    /// What is said of several directives stands once, below all of them.
+    fn write_fate(&self, fate: Fate, text: &mut String) {
+        let mut whys: Vec<(&str, Vec<(&str, Vec<&Place>)>)> = Vec::new();
+        let mut notes: Vec<&Note> = self.notes.iter().filter(|note| note.fate == fate).collect();
+        notes.sort_by(|a, b| a.place.cmp(&b.place));
+        let mut at: BTreeMap<&str, usize> = BTreeMap::new();
+        for note in notes {
+            let at = *at.entry(&note.why).or_insert_with(|| {
+                whys.push((&note.why, Vec::new()));
+                whys.len() - 1
+            });
+            let directives = &mut whys[at].1;
+            match directives
+                .iter_mut()
+                .find(|(directive, _)| *directive == note.text)
+            {
+                Some((_, places)) => places.push(&note.place),
+                None => directives.push((&note.text, vec![&note.place])),
+            }
+        }
+        for (why, directives) in whys {
+            for (directive, places) in directives {
+                let _ = writeln!(text, "#   {}: {}", listed(&places), one_line(directive));
+            }
+            for line in wrapped(&one_line(why)) {
+                let _ = writeln!(text, "#       {line}");
+            }
+        }
+    }
+}
+
+/// `nginx.conf:3, 7, 12`, and files by name where they change.
+fn listed(places: &[&Place]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = String::new();
+    let mut file = "";
+    for place in places.iter().take(SHOWN) {
+        let separator = if text.is_empty() { "" } else { ", " };
+        if *place.file == *file {
+            let _ = write!(text, "{separator}{}", place.line);
+        } else {
+            file = &place.file;
+            let _ = write!(text, "{separator}{}:{}", one_line(file), place.line);
+        }
+    }
+    if places.len() > SHOWN {
+        let _ = write!(text, " and {} more", places.len() - SHOWN);
+    }
+    text
+}
+
+/// Comments hold no line breaks and no control characters.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+fn wrapped(text: &str) -> Vec<String> {
+    const LENGTH: usize = 90;
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < LENGTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

@@ -1,0 +1,325 @@
+//! From tokens to a tree of directives. nginx's grammar has words, `;` and blocks, and nothing else;
+//! what a directive means does not matter here.
+//!
+//! Everything has a limit, for the file may be anything: bytes, directives, blocks within blocks,
+//! files within files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::error::{Fault, NginxError};
+use super::include::Files;
+use super::lexer::{Lexer, Position, Token};
+use super::tree::{Directive, Missing, Place, Tree};
+
+/// Blocks within blocks, over all files.
+const DEPTH: usize = 64;
+/// Directives in all files.
+const COUNT: usize = 100_000;
+/// Files that include files.
+const INCLUDES: usize = 16;
+
+/// Reads a file and what it includes.
+pub(super) fn read(file: &Path) -> Result<Tree, NginxError> {
+    let mut files = Files::of(file);
+    let name = file.display().to_string();
+    let bytes = files.read(file).map_err(|error| NginxError::Io {
+        file: name.clone(),
+        error,
+    })?;
+    parse(&bytes, &name, files)
+}
+
+/// Reads a text. `name` is its file in errors; `files` is where includes are looked for.
+pub(super) fn parse(bytes: &[u8], name: &str, files: Files) -> Result<Tree, NginxError> {
+    let mut parser = Parser {
+        files,
+        tree: Tree::default(),
+    };
+    parser.tree.directives = parser.file(bytes, &Arc::from(name), 0, 0)?;
+    Ok(parser.tree)
+}
+
+struct Parser {
+    files: Files,
+    tree: Tree,
+}
+
+/// A block that is not closed yet: its directive, and what stood before it.
+struct Open {
+    directive: Directive,
+    before: Vec<Directive>,
+}
+
+impl Parser {
+    /// The directives of one file that stands `depth` blocks deep and was included by `level` files.
+    fn file(
+        &mut self,
+        bytes: &[u8],
+        file: &Arc<str>,
+        depth: usize,
+        level: usize,
+    ) -> Result<Vec<Directive>, NginxError> {
+        let fail = |(fault, position): (Fault, Position)| NginxError::Syntax {
+            place: Place::new(file, position),
+            fault,
+        };
+        let mut lexer = Lexer::new(bytes);
+        let mut open: Vec<Open> = Vec::new();
+        let mut directives = Vec::new();
+        let mut words: Vec<String> = Vec::new();
+        let mut begin = lexer.position();
+        while let Some((token, position)) = lexer.token().map_err(fail)? {
+            match token {
+                Token::Word(word) => {
+                    if words.is_empty() {
+                        begin = position;
+                    }
+                    words.push(word);
+                }
+                Token::End => {
+                    let place = Place::new(file, begin);
+                    let directive = self
+                        .directive(&mut words, place)
+                        .ok_or_else(|| fail((Fault::UnexpectedEnd, position)))??;
+                    if directive.name == "include" && directive.args.len() == 1 {
+                        let depth = depth + open.len();
+                        directives.extend(self.include(&directive, depth, level)?);
+                    } else {
+                        directives.push(directive);
+                    }
+                }
+                Token::Open => {
+                    let place = Place::new(file, begin);
+                    let mut directive = self
+                        .directive(&mut words, place)
+                        .ok_or_else(|| fail((Fault::UnexpectedOpen, position)))??;
+                    directive.block = Some(Vec::new());
+                    if directive.name.ends_with("_by_lua_block") {
+                        lexer.skip_foreign_block().map_err(fail)?;
+                        directives.push(directive);
+                        continue;
+                    }
+                    if depth + open.len() >= DEPTH {
+                        return Err(fail((Fault::TooDeep(DEPTH), position)));
+                    }
+                    let before = std::mem::take(&mut directives);
+                    open.push(Open { directive, before });
+                }
+                Token::Close => {
+                    let Some(Open {
+                        mut directive,
+                        before,
+                    }) = open.pop()
+                    else {
+                        return Err(fail((Fault::UnexpectedClose, position)));
+                    };
+                    if !words.is_empty() {
+                        return Err(fail((Fault::UnexpectedClose, position)));
+                    }
+                    directive.block = Some(std::mem::replace(&mut directives, before));
+                    directives.push(directive);
+                }
+            }
+        }
+        if !words.is_empty() {
+            return Err(fail((Fault::DirectiveWithoutEnd, begin)));
+        }
+        if let Some(Open { directive, .. }) = open.pop() {
+            return Err(NginxError::Syntax {
+                place: directive.place,
+                fault: Fault::BlockWithoutEnd,
+            });
+        }
+        Ok(directives)
+    }
+
+    /// `None` if there are no words.
+    fn directive(
+        &mut self,
+        words: &mut Vec<String>,
+        place: Place,
+    ) -> Option<Result<Directive, NginxError>> {
+        if words.is_empty() {
+            return None;
+        }
+        if self.tree.count >= COUNT {
+            let fault = Fault::TooMany(COUNT);
+            return Some(Err(NginxError::Syntax { place, fault }));
+        }
+        let mut args = std::mem::take(words);
+        let name = args.remove(0);
+        let id = self.tree.count;
+        self.tree.count += 1;
+        Some(Ok(Directive {
+            id,
+            name,
+            args,
+            block: None,
+            place,
+        }))
+    }
+
+    /// The directives of the files that an `include` names.
+    fn include(
+        &mut self,
+        directive: &Directive,
+        depth: usize,
+        level: usize,
+    ) -> Result<Vec<Directive>, NginxError> {
+        let place = || directive.place.clone();
+        if level >= INCLUDES {
+            return Err(NginxError::Syntax {
+                place: place(),
+                fault: Fault::IncludeTooDeep(INCLUDES),
+            });
+        }
+        let pattern = directive.arg(0);
+        let missing = |reason: String| Missing {
+            place: place(),
+            pattern: pattern.to_owned(),
+            reason,
+        };
+        let found = match self.files.matching(pattern) {
+            Ok(found) => found,
+            Err(reason) => {
+                self.tree.missing.push(missing(reason));
+                return Ok(Vec::new());
+            }
+        };
+        let mut directives = Vec::new();
+        for file in found {
+            let name = file.display().to_string();
+            match self.files.read(&file) {
+                Ok(bytes) => {
+                    directives.extend(self.file(&bytes, &Arc::from(name), depth, level + 1)?);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                    return Err(NginxError::Syntax {
+                        place: place(),
+                        fault: Fault::TooLong(super::include::BYTES),
+                    });
+                }
+                Err(error) => {
+                    let reason = format!("{name}: {error}");
+                    self.tree.missing.push(missing(reason));
+                }
+            }
+        }
+        Ok(directives)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tree(text: &str) -> Result<Tree, String> {
+        let files = Files::of(Path::new("/nonexistent/nginx.conf"));
+        parse(text.as_bytes(), "f", files).map_err(|error| error.to_string())
+    }
+
+    /// A tree in one line, blocks in brackets.
+    fn shown(directives: &[Directive]) -> String {
+        let one = |d: &Directive| match &d.block {
+            Some(block) => format!("{d} [{}]", shown(block)),
+            None => d.to_string(),
+        };
+        directives.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(shown(&tree(text).unwrap().directives), expected);
+    }
+
+    #[track_caller]
+    fn check_error(text: &str, expected: &str) {
+        assert_eq!(tree(text).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn blocks_are_nested() {
+        check("a; b c { d e; f { } } g;", "a, b c [d e, f []], g");
+    }
+
+    #[test]
+    fn the_text_of_another_language_is_passed_over() {
+        let lua = "a { content_by_lua_block { if x then -- }\n say(\"}\") t = {1} end } b; }";
+        check(lua, "a [content_by_lua_block [], b]");
+    }
+
+    #[test]
+    fn errors_have_file_line_and_column() {
+        check_error(
+            "a;\n b",
+            "f:2:2: the file ends where \";\" or \"{\" is expected",
+        );
+        check_error("a {\n b;", "f:1:1: the block has no \"}\"");
+        check_error("a; }", "f:1:4: unexpected \"}\"");
+        check_error("a { b }", "f:1:7: unexpected \"}\"");
+        check_error("a;;", "f:1:3: unexpected \";\"");
+        check_error("{", "f:1:1: unexpected \"{\"");
+        check_error("a 'b", "f:1:3: the quote has no end");
+    }
+
+    #[test]
+    fn depth_and_number_are_bounded() {
+        check_error(
+            &"a{".repeat(100_000),
+            "f:1:130: blocks are nested deeper than 64",
+        );
+        check_error(
+            &"a;".repeat(100_001),
+            "f:1:200001: more than 100000 directives",
+        );
+    }
+
+    #[test]
+    fn what_is_included_and_not_there_is_known() {
+        let tree = tree("a; include b/c.conf; include d/*.conf;").unwrap();
+        assert_eq!(shown(&tree.directives), "a");
+        let missing: Vec<_> = tree.missing.iter().map(|m| m.pattern.as_str()).collect();
+        assert_eq!(missing, ["b/c.conf"]);
+    }
+
+    #[test]
+    fn includes_are_found_beside_the_file_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        };
+        std::fs::create_dir(folder.path().join("d")).unwrap();
+        write("nginx.conf", "http { include d/*.conf; }");
+        write("d/2.conf", "b; include d/inner;");
+        write("d/1.conf", "a;");
+        write("d/inner", "c;");
+        let tree = read(&folder.path().join("nginx.conf")).unwrap();
+        assert_eq!(shown(&tree.directives), "http [a, b, c]");
+    }
+
+    #[test]
+    fn files_that_include_themselves_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(&file, "include *.conf;").unwrap();
+        let error = read(&file).unwrap_err().to_string();
+        let expected = "nginx.conf:1:1: files include one another 16 levels deep";
+        assert!(error.ends_with(expected), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_tree_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let files = Files::of(Path::new("/nonexistent/nginx.conf"));
+            let _ = parse(&bytes, "f", files);
+        }
+
+        #[test]
+        fn what_looks_like_a_file_is_a_tree_or_an_error(text in r#"([a-c$~] ?|[;{}'"\\#\n]|\$\{){0,80}"#) {
+            let _ = tree(&text);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Who may come: `allow` and `deny`, and conditions on where a client is.
+//!
+//! What protects a location and cannot be carried over closes it: a route that answers 403 is
+//! noticed, one that is open to everybody is not.
+
+use super::super::Output;
+use super::super::document::{Entry, Item, Table, Value};
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::variables::Variables;
+
+/// Directives that ask for more than geogate can ask.
+const CLOSING: [(&str, &str); 6] = [
+    ("auth_basic", "geogate asks for no passwords"),
+    (
+        "auth_request",
+        "geogate asks no other server whether a client may come",
+    ),
+    ("auth_jwt", "geogate reads no tokens"),
+    ("secure_link", "geogate checks no signed links"),
+    (
+        "internal",
+        "a location that nothing leads to from within is for nobody",
+    ),
+    ("access_by_lua_block", "geogate runs no Lua"),
+];
+
+/// What a route asks of clients.
+#[derive(Debug, Default)]
+pub(super) struct Demands<'s> {
+    /// Names of `[[access]]`.
+    pub(super) sets: Vec<String>,
+    /// Why it is for nobody.
+    pub(super) closed_by: Option<&'s Directive>,
+}
+
+/// For all: what stands in `http` is for `[limits]`.
+pub(super) fn for_all(http: &Scope, output: &mut Output) {
+    if let Some((name, from)) = addresses(http, output) {
+        output
+            .document
+            .table("limits")
+            .push("access", Item::new(name, Some(from)));
+    }
+}
+
+/// For the routes of a block; `http` has said its own already.
+pub(super) fn of_block<'s>(
+    http: &Scope<'s>,
+    scope: &Scope<'s>,
+    output: &mut Output,
+) -> Demands<'s> {
+    let mut demands = Demands::default();
+    let is_inherited = |name: &str| {
+        let first = |scope: &Scope| scope.all(name).first().map(|directive| directive.id);
+        first(scope) == first(http)
+    };
+    if !(is_inherited("allow") && is_inherited("deny"))
+        && let Some((name, _)) = addresses(scope, output)
+    {
+        demands.sets.push(name);
+    }
+    for (name, why) in CLOSING {
+        let holds = |directive: &&Directive| directive.arg(0) != "off";
+        // What is internal is said of one location alone.
+        let found = if name == "internal" {
+            scope.here(name).last()
+        } else {
+            scope.one(name)
+        };
+        if let Some(directive) = found.filter(holds) {
+            let why =
+                format!("The route answers 403: {why}. Change `respond` to what it is to do.");
+            output.notes.lost(directive, why);
+            demands.closed_by = Some(directive);
+        }
+    }
+    for (name, _) in CLOSING {
+        for directive in scope.here(name) {
+            output.notes.carried(directive);
+        }
+    }
+    demands
+}
+
+/// The rules on addresses that hold in a scope, as the name of an `[[access]]`.
+fn addresses<'s>(scope: &Scope<'s>, output: &mut Output) -> Option<(String, &'s Directive)> {
+    let mut all = scope.all("allow");
+    all.extend(scope.all("deny"));
+    all.sort_by_key(|directive| directive.id);
+    let first = *all.first()?;
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut default = "allow";
+    for directive in all {
+        output.notes.carried(directive);
+        let action = if directive.name == "allow" {
+            "allow"
+        } else {
+            "deny"
+        };
+        match directive.arg(0) {
+            "all" => {
+                default = action;
+                break;
+            }
+            "unix:" => output
+                .notes
+                .needless(directive, "There are no listeners on UNIX sockets."),
+            address => push(&mut rules, action, address.to_owned(), directive),
+        }
+    }
+    Some((register(rules, default, first, output), first))
+}
+
+/// Clients of one kind after another, all allowed or all denied.
+struct Rule<'s> {
+    action: &'static str,
+    clients: Vec<(String, &'s Directive)>,
+}
+
+fn push<'s>(rules: &mut Vec<Rule<'s>>, action: &'static str, client: String, from: &'s Directive) {
+    match rules.last_mut() {
+        Some(rule) if rule.action == action => rule.clients.push((client, from)),
+        _ => rules.push(Rule {
+            action,
+            clients: vec![(client, from)],
+        }),
+    }
+}
+
+/// The name of the set with these rules, which is added if there is none.
+fn register(rules: Vec<Rule>, default: &str, from: &Directive, output: &mut Output) -> String {
+    let mut table = Table::new("access", Some(from));
+    let rules = rules.into_iter().map(|rule| {
+        let clients = rule.clients.into_iter();
+        let clients = clients.map(|(client, from)| Item::new(client, Some(from)));
+        let entry = Entry::new(rule.action, Value::List(clients.collect()), Some(from));
+        Item::new(Value::Inline(vec![entry]), Some(from))
+    });
+    table.set("rules", Value::List(rules.collect()), Some(from));
+    table.set("default", default, Some(from));
+    let mut number = 0;
+    for other in output.document.named("access") {
+        number += 1;
+        let same = other.get("rules").map(Value::to_text) == table.get("rules").map(Value::to_text)
+            && other.get("default") == table.get("default");
+        if same {
+            return format!("access-{number}");
+        }
+    }
+    let name = format!("access-{}", number + 1);
+    let mut named = Table::new("access", Some(from));
+    named.set("name", name.as_str(), Some(from));
+    output.document.add(named.followed_by(&table));
+    name
+}
+
+/// An `if` that turns clients away by where they are, as the name of an `[[access]]`. `None` if it
+/// is something else.
+pub(super) fn condition<'s>(
+    http: &Scope<'s>,
+    condition: &'s Directive,
+    variables: &Variables,
+    output: &mut Output,
+) -> Option<String> {
+    let [answer] = condition.inside() else {
+        return None;
+    };
+    let status = answer.arg(0);
+    if answer.name != "return" || !(status.starts_with('4') && answer.args.len() == 1) {
+        return None;
+    }
+    let text = condition.args.join(" ");
+    let text = text.strip_prefix('(')?.strip_suffix(')')?.trim();
+    let (variable, comparison) = text.split_once(' ').unwrap_or((text, ""));
+    let variable = variable.strip_prefix('$')?;
+    let test = Test::new(comparison)?;
+    let (rules, default) = if variables.of_place.get(variable) == Some(&"country") {
+        test.of_country(condition)?
+    } else {
+        let block = http.here("map").chain(http.here("geo")).find(|block| {
+            block.args.last().and_then(|name| name.strip_prefix('$')) == Some(variable)
+        })?;
+        let found = of_table(block, &test, variables)?;
+        output.notes.carried(block);
+        for line in block.inside() {
+            output.notes.carried(line);
+        }
+        found
+    };
+    output.notes.carried(condition);
+    output.notes.carried(answer);
+    if status != "403" {
+        output
+            .notes
+            .differs(answer, "Who may not come is answered with 403.");
+    }
+    Some(register(rules, default, condition, output))
+}
+
+/// What a condition asks of a value.
+enum Test {
+    /// It is neither empty nor `0`.
+    True,
+    /// It is one of these, or none of them.
+    In { values: Vec<String>, negated: bool },
+}
+
+impl Test {
+    fn new(comparison: &str) -> Option<Test> {
+        let Some((operator, value)) = comparison.trim().split_once(' ') else {
+            return comparison.is_empty().then_some(Test::True);
+        };
+        let value = value.trim();
+        let values = match operator {
+            "=" | "!=" => vec![value.to_owned()],
+            "~" | "~*" | "!~" | "!~*" => alternatives(value)?,
+            _ => return None,
+        };
+        let negated = operator.starts_with('!');
+        Some(Test::In { values, negated })
+    }
+
+    fn holds(&self, value: &str) -> bool {
+        match self {
+            Test::True => !matches!(value, "" | "0"),
+            Test::In { values, negated } => values.iter().any(|one| one == value) != *negated,
+        }
+    }
+
+    /// The rules by which those for whom it holds are denied.
+    fn of_country<'s>(&self, from: &'s Directive) -> Option<(Vec<Rule<'s>>, &'static str)> {
+        let Test::In { values, negated } = self else {
+            return None;
+        };
+        let (action, default) = if *negated {
+            ("allow", "deny")
+        } else {
+            ("deny", "allow")
+        };
+        let mut rules = Vec::new();
+        for value in values {
+            push(&mut rules, action, country(value)?, from);
+        }
+        Some((rules, default))
+    }
+}
+
+/// `^(CN|US)$`, or without any of `^`, `$` and brackets.
+fn alternatives(regex: &str) -> Option<Vec<String>> {
+    let regex = regex.strip_prefix('^').unwrap_or(regex);
+    let regex = regex.strip_suffix('$').unwrap_or(regex);
+    let inner = regex
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'));
+    let values: Vec<String> = inner
+        .unwrap_or(regex)
+        .split('|')
+        .map(str::to_owned)
+        .collect();
+    let is_code =
+        |value: &String| value.len() == 2 && value.bytes().all(|b| b.is_ascii_alphabetic());
+    values.iter().all(is_code).then_some(values)
+}
+
+fn country(code: &str) -> Option<String> {
+    if code.is_empty() {
+        return Some("country:unknown".to_owned());
+    }
+    let is_code = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_code.then(|| format!("country:{}", code.to_ascii_uppercase()))
+}
+
+/// A `map` of countries or a `geo` of networks: who is denied because the test holds for his value.
+fn of_table<'s>(
+    block: &'s Directive,
+    test: &Test,
+    variables: &Variables,
+) -> Option<(Vec<Rule<'s>>, &'static str)> {
+    let is_map = block.name == "map";
+    if is_map {
+        let source = block.arg(0).strip_prefix('$')?;
+        if variables.of_place.get(source) != Some(&"country") {
+            return None;
+        }
+    } else if block.args.len() == 2 && block.arg(0) != "$remote_addr" {
+        return None;
+    }
+    let action = |value: &str| if test.holds(value) { "deny" } else { "allow" };
+    let mut default = "";
+    let mut lines: Vec<(u8, String, &Directive)> = Vec::new();
+    for line in block.inside() {
+        match line.name.as_str() {
+            "default" => default = line.arg(0),
+            "hostnames" | "volatile" | "ranges" | "delete" | "proxy" | "proxy_recursive" => {
+                return None;
+            }
+            key if is_map => lines.push((0, country(key)?, line)),
+            key => {
+                let network: ipnet::IpNet = key
+                    .parse()
+                    .or_else(|_| key.parse().map(|ip: std::net::IpAddr| ip.into()))
+                    .ok()?;
+                lines.push((network.prefix_len(), key.to_owned(), line));
+            }
+        }
+    }
+    // The smallest network counts in nginx, the first rule here.
+    lines.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
+    let default = action(default);
+    let mut rules = Vec::new();
+    for (_, client, line) in lines {
+        push(&mut rules, action(line.arg(0)), client, line);
+    }
+    // What ends as the default does need not be said.
+    while rules.last().is_some_and(|rule| rule.action == default) {
+        rules.pop();
+    }
+    Some((rules, default))
+}

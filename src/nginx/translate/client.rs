@@ -1,0 +1,99 @@
+//! How clients connect and what they may send: one `[client]` for all.
+
+use super::super::Output;
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::super::units;
+use super::{one_for_all, set_time};
+
+/// Times, with their keys in `[client]`.
+const TIMES: [(&str, &str); 4] = [
+    ("keepalive_timeout", "keepalive_timeout"),
+    ("client_header_timeout", "header_timeout"),
+    ("client_body_timeout", "read_timeout"),
+    ("send_timeout", "write_timeout"),
+];
+
+pub(super) fn translate(http: &Scope, output: &mut Output) {
+    for (name, key) in TIMES {
+        if let Some(directive) = one_for_all(http, name, &format!("client.{key}"), output) {
+            set_time(directive, "client", key, output);
+        }
+    }
+    let requests = one_for_all(
+        http,
+        "keepalive_requests",
+        "client.keepalive_requests",
+        output,
+    );
+    if let Some(directive) = requests {
+        set_number(directive, "keepalive_requests", output);
+    }
+    let head = "large_client_header_buffers";
+    if let Some(directive) = one_for_all(http, head, "client.max_header_size", output) {
+        let count = directive.arg(0).parse::<u64>().ok();
+        let size = count.zip(units::bytes(directive.arg(1)));
+        match size.and_then(|(count, size)| count.checked_mul(size)) {
+            Some(size) => {
+                let client = output.document.table("client");
+                client.set("max_header_size", units::size(size), Some(directive));
+            }
+            None => output
+                .notes
+                .lost(directive, "This is no number with a size."),
+        }
+    }
+    if let Some(directive) = body_size_for_all(http) {
+        set_body_size(directive, output);
+    }
+}
+
+fn set_number(directive: &Directive, key: &str, output: &mut Output) {
+    match directive.arg(0).parse::<u64>() {
+        Ok(number) if number > 0 => {
+            output
+                .document
+                .table("client")
+                .set(key, number, Some(directive));
+        }
+        _ => output
+            .notes
+            .lost(directive, format!("`client.{key}` is at least 1.")),
+    }
+}
+
+/// The size that all blocks agree on, or that of `http`. Routes have their own where it differs.
+pub(super) fn body_size_for_all<'s>(http: &Scope<'s>) -> Option<&'s Directive> {
+    let all = http.everywhere("client_max_body_size");
+    let first = *all.first()?;
+    if all.iter().all(|other| other.args == first.args) {
+        return Some(first);
+    }
+    http.here("client_max_body_size").last()
+}
+
+fn set_body_size(directive: &Directive, output: &mut Output) {
+    match body_size(directive) {
+        Some(size) => {
+            output.notes.carried(directive);
+            if size == UNLIMITED {
+                output.notes.differs(directive, WHY_UNLIMITED);
+            }
+            let client = output.document.table("client");
+            client.set("max_body_size", size, Some(directive));
+        }
+        None => output.notes.lost(directive, "This is no size."),
+    }
+}
+
+const UNLIMITED: &str = "1024g";
+pub(super) const WHY_UNLIMITED: &str =
+    "0 is no limit in nginx and no body at all in geogate, so it is a terabyte here.";
+
+/// The size of bodies in geogate's words.
+pub(super) fn body_size(directive: &Directive) -> Option<String> {
+    match units::bytes(directive.arg(0))? {
+        0 => Some(UNLIMITED.to_owned()),
+        size => Some(units::size(size)),
+    }
+}

@@ -1,0 +1,209 @@
+//! Headers to upstreams and to clients.
+
+use super::super::Output;
+use super::super::document::Table;
+use super::super::document::{Entry, Item, Value};
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::super::units;
+use super::tls;
+use super::variables::Variables;
+
+/// Headers that geogate writes itself, and the values of nginx that mean the same.
+const ALWAYS: [(&str, &[&str]); 9] = [
+    ("host", &["$host", "$http_host", "$host:$server_port"]),
+    ("x-real-ip", &["$remote_addr"]),
+    (
+        "x-forwarded-for",
+        &["$proxy_add_x_forwarded_for", "$remote_addr"],
+    ),
+    ("x-forwarded-proto", &["$scheme", "$http_x_forwarded_proto"]),
+    ("x-forwarded-host", &["$host", "$http_host"]),
+    (
+        "connection",
+        &[
+            "",
+            "upgrade",
+            "Upgrade",
+            "$connection_upgrade",
+            "keep-alive",
+            "$http_connection",
+        ],
+    ),
+    ("upgrade", &["$http_upgrade"]),
+    ("te", &["trailers"]),
+    ("content-length", &["$content_length"]),
+];
+
+/// Other headers that no rule may touch, because an upstream trusts them.
+const MANAGED: [&str; 5] = [
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "forwarded",
+    "x-forwarded",
+    "true-client-ip",
+];
+
+/// What a route's upstream is told: `request_headers`.
+pub(super) fn to_upstream(
+    scope: &Scope,
+    family: &str,
+    variables: &Variables,
+    route: &mut Table,
+    output: &mut Output,
+) {
+    let mut rules = Rules::default();
+    for header in scope.all(family) {
+        let (name, value) = (header.arg(0), header.arg(1));
+        let lower = name.to_ascii_lowercase();
+        let managed = ALWAYS.iter().find(|(known, _)| *known == lower);
+        let is_managed = managed.is_some() || MANAGED.contains(&lower.as_str());
+        if managed.is_some_and(|(_, values)| values.contains(&value)) {
+            output.notes.needless(header, "Always.");
+        } else if is_managed && lower != "host" {
+            output.notes.lost(
+                header,
+                "geogate writes this header itself, from what it knows of the client.",
+            );
+        } else if value.is_empty() {
+            output.notes.carried(header);
+            rules.remove.push(Item::new(name, Some(header)));
+        } else {
+            rules.set(name, value, header, scope, variables, output);
+        }
+    }
+    rules.write("request_headers", route);
+}
+
+/// What a route's clients are told: `response_headers`. `hsts` is the header that stands in `[tls]`.
+pub(super) fn to_client(
+    scope: &Scope,
+    hsts: Option<&Directive>,
+    variables: &Variables,
+    route: &mut Table,
+    output: &mut Output,
+) {
+    let mut rules = Rules::default();
+    for family in [
+        "proxy_hide_header",
+        "grpc_hide_header",
+        "more_clear_headers",
+    ] {
+        for hidden in scope.all(family) {
+            output.notes.carried(hidden);
+            for name in &hidden.args {
+                rules.remove.push(Item::new(name.as_str(), Some(hidden)));
+            }
+        }
+    }
+    for header in scope.all("add_header") {
+        let is_of_tls = hsts.is_some_and(|hsts| hsts.arg(1) == header.arg(1));
+        if is_of_tls && tls::is_hsts(header) {
+            output.notes.carried(header);
+        } else {
+            rules.set(
+                header.arg(0),
+                header.arg(1),
+                header,
+                scope,
+                variables,
+                output,
+            );
+            if header.arg(2) != "always" {
+                let why = "Without `always` nginx leaves it out of errors; geogate does not, and a \
+                           header of that name from the upstream is replaced.";
+                output.notes.differs(header, why);
+            }
+        }
+    }
+    if let Some(expires) = scope.one("expires") {
+        self::expires(expires, &mut rules, output);
+    }
+    rules.write("response_headers", route);
+}
+
+/// What is done with headers.
+#[derive(Default)]
+struct Rules {
+    set: Vec<Entry>,
+    remove: Vec<Item>,
+}
+
+impl Rules {
+    fn set(
+        &mut self,
+        name: &str,
+        value: &str,
+        from: &Directive,
+        scope: &Scope,
+        variables: &Variables,
+        output: &mut Output,
+    ) {
+        output.notes.carried(from);
+        match variables.template(value, scope) {
+            Ok(value) => {
+                let entry = Entry::new(name, value, Some(from));
+                match self
+                    .set
+                    .iter_mut()
+                    .find(|old| old.key.eq_ignore_ascii_case(name))
+                {
+                    Some(old) => {
+                        output
+                            .notes
+                            .differs(from, "A header is set once; the last one counts.");
+                        *old = entry;
+                    }
+                    None => self.set.push(entry),
+                }
+            }
+            Err(missing) => {
+                output
+                    .notes
+                    .lost(from, format!("There is no {missing} in geogate."));
+            }
+        }
+    }
+
+    fn write(self, key: &str, route: &mut Table) {
+        let mut entries = Vec::new();
+        if !self.set.is_empty() {
+            entries.push(Entry::new("set", Value::Inline(self.set), None));
+        }
+        if !self.remove.is_empty() {
+            entries.push(Entry::new("remove", Value::List(self.remove), None));
+        }
+        if !entries.is_empty() {
+            route.set(key, Value::Inline(entries), None);
+        }
+    }
+}
+
+/// `Cache-Control` alone: every client of today knows it, and it needs no clock.
+fn expires(expires: &Directive, rules: &mut Rules, output: &mut Output) {
+    let value = match expires.arg(0) {
+        "off" => return output.notes.carried(expires),
+        "epoch" => Some("no-cache".to_owned()),
+        "max" => Some("max-age=315360000".to_owned()),
+        time if time.starts_with('-') => Some("no-cache".to_owned()),
+        time if expires.args.len() == 1 => {
+            units::milliseconds(time).map(|time| format!("max-age={}", time / 1000))
+        }
+        _ => None,
+    };
+    match value {
+        Some(value) => {
+            output.notes.differs(
+                expires,
+                "As Cache-Control alone, which goes before Expires.",
+            );
+            rules
+                .set
+                .push(Entry::new("Cache-Control", value, Some(expires)));
+        }
+        None => output.notes.lost(
+            expires,
+            "Only a time from now, `epoch`, `max` and `off` are carried over.",
+        ),
+    }
+}

@@ -1,0 +1,120 @@
+//! What directives mean in geogate's words: a file for each concern.
+//!
+//! Each takes the directives that it knows and says what became of them. In nginx most settings
+//! hold for a block and in geogate for all clients or for a route, so the first question is always
+//! whether the blocks agree.
+
+mod access;
+mod client;
+mod client_ip;
+mod compression;
+mod error_page;
+mod files;
+mod geo;
+mod headers;
+mod listen;
+mod location;
+mod log;
+mod process;
+mod proxy;
+mod rate;
+mod rewrite;
+mod site;
+mod tls;
+mod unspoken;
+mod upstream;
+mod variables;
+
+use super::Output;
+use super::document::{Origin, Value};
+use super::notes::Fate;
+use super::scope::Scope;
+use super::tree::{Directive, Tree};
+use super::units;
+
+/// Translates all of it.
+pub(super) fn translate(tree: &Tree, output: &mut Output) {
+    for missing in &tree.missing {
+        let origin = Origin {
+            place: missing.place.clone(),
+            text: format!("include {}", missing.pattern),
+        };
+        // What is in that file everywhere, geogate knows by itself.
+        if missing.pattern.ends_with("mime.types") {
+            let why = unspoken::TYPES.to_owned();
+            output.notes.note_origin(Fate::Needless, origin, why);
+        } else {
+            let why = format!(
+                "{}; what it says is not in this translation.",
+                missing.reason
+            );
+            output.notes.note_origin(Fate::Lost, origin, why);
+        }
+    }
+    let main = Scope::outermost(&tree.directives);
+    process::translate(&main, output);
+    for block in main.here("http") {
+        output.notes.carried(block);
+        http(&main.inner(block), output);
+    }
+    // A file of conf.d is the inside of a block http.
+    if main.here("http").next().is_none() {
+        http(&main, output);
+    }
+    unspoken::report(&tree.directives, output);
+}
+
+fn http(http: &Scope, output: &mut Output) {
+    client::translate(http, output);
+    client_ip::translate(http, output);
+    let variables = geo::translate(http, output);
+    log::translate(http, &variables, output);
+    compression::translate(http, output);
+    let sites = site::all(http, output);
+    listen::translate(&sites, output);
+    tls::translate(http, &sites, output);
+    error_page::translate(http, output);
+    rate::translate(http, output);
+    location::translate(http, &sites, &variables, output);
+}
+
+/// The directive that is to hold for everybody where nginx has one for each block: that of the
+/// outermost block, or the first. The others are carried if they say the same, or lost.
+fn one_for_all<'s>(
+    scope: &Scope<'s>,
+    name: &str,
+    key: &str,
+    output: &mut Output,
+) -> Option<&'s Directive> {
+    let all = scope.everywhere(name);
+    let chosen = scope.here(name).last().or_else(|| all.first().copied())?;
+    for other in all {
+        if other.args == chosen.args {
+            output.notes.carried(other);
+        } else {
+            let why = format!(
+                "There is one `{key}` for all; it is as in line {}.",
+                chosen.place.line
+            );
+            output.notes.lost(other, why);
+        }
+    }
+    Some(chosen)
+}
+
+/// Sets a key to a time, or says why not.
+fn set_time(directive: &Directive, table: &'static str, key: &str, output: &mut Output) {
+    match units::milliseconds(directive.arg(0)) {
+        Some(time) if time > 0 => {
+            let value: Value = units::duration(time).into();
+            output
+                .document
+                .table(table)
+                .set(key, value, Some(directive));
+        }
+        Some(_) => output
+            .notes
+            .lost(directive, format!("`{table}.{key}` is never nothing.")),
+        None => output.notes.lost(directive, "This is no time."),
+    }
+}

@@ -1,0 +1,185 @@
+//! How much clients may ask for: `limit_req` and `limit_conn`.
+
+use super::super::Output;
+use super::super::document::{Item, Table};
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::access;
+use super::one_for_all;
+
+/// What holds for all: `[limits]`.
+pub(super) fn translate(http: &Scope, output: &mut Output) {
+    access::for_all(http, output);
+    for zone in http
+        .here("limit_req_zone")
+        .chain(http.here("limit_conn_zone"))
+    {
+        output.notes.carried(zone);
+    }
+    for limit in http.here("limit_req") {
+        if let Some(name) = rate(http, http, limit, output) {
+            let item = Item::new(name, Some(limit));
+            output.document.table("limits").push("rate_limit", item);
+        }
+    }
+    let of_clients =
+        |limit: &&Directive| zone_key(http, "limit_conn_zone", limit.arg(0)).is_some_and(is_client);
+    let all = http.everywhere("limit_conn");
+    if let Some(first) = all.iter().find(|limit| of_clients(limit)) {
+        match first.arg(1).parse::<u64>() {
+            Ok(number) if number > 0 => {
+                let limits = output.document.table("limits");
+                limits.set("max_requests_per_client", number, Some(first));
+            }
+            _ => output.notes.lost(first, "This is no number."),
+        }
+        for limit in all.iter().filter(|limit| of_clients(limit)) {
+            output.notes.carried(limit);
+            if limit.arg(1) != first.arg(1) || limit.place != first.place {
+                let why = format!(
+                    "A client has one limit for all of it, as in line {}.",
+                    first.place.line
+                );
+                output.notes.differs(limit, why);
+            }
+        }
+    }
+    for name in ["limit_req_status", "limit_conn_status"] {
+        if let Some(status) = one_for_all(http, name, "the status", output) {
+            if status.arg(0) == "429" {
+                output.notes.needless(status, "Always, with Retry-After.");
+            } else {
+                output
+                    .notes
+                    .differs(status, "Answered with 429 and Retry-After.");
+            }
+        }
+    }
+}
+
+/// What holds for a route beside that.
+pub(super) fn of_block(http: &Scope, scope: &Scope, route: &mut Table, output: &mut Output) {
+    let limits = scope.all("limit_req");
+    let ids = |limits: &[&Directive]| limits.iter().map(|limit| limit.id).collect::<Vec<_>>();
+    if ids(&limits) != ids(&http.all("limit_req")) {
+        for limit in limits {
+            if let Some(name) = rate(http, scope, limit, output) {
+                route.push("rate_limit", Item::new(name, Some(limit)));
+            }
+        }
+    }
+    for limit in scope.all("limit_conn") {
+        let Some(key) = zone_key(http, "limit_conn_zone", limit.arg(0)) else {
+            output.notes.lost(limit, "There is no such zone.");
+            continue;
+        };
+        if is_client(key) {
+            continue;
+        }
+        match limit.arg(1).parse::<u64>() {
+            Ok(number) if key == "$server_name" && number > 0 => {
+                output.notes.differs(
+                    limit,
+                    "Each route has its own number of requests at a time.",
+                );
+                route.set("max_requests", number, Some(limit));
+            }
+            _ => output.notes.lost(
+                limit,
+                "Requests at a time are counted by client (`limits`) or by route.",
+            ),
+        }
+    }
+}
+
+fn is_client(key: &str) -> bool {
+    matches!(key, "$binary_remote_addr" | "$remote_addr")
+}
+
+fn zone<'s>(http: &Scope<'s>, kind: &str, name: &str) -> Option<&'s Directive> {
+    http.here(kind).find(|zone| {
+        let named = zone.args.iter().find_map(|arg| arg.strip_prefix("zone="));
+        named.and_then(|named| named.split(':').next()) == Some(name)
+    })
+}
+
+fn zone_key<'s>(http: &Scope<'s>, kind: &str, name: &str) -> Option<&'s str> {
+    Some(zone(http, kind, name)?.arg(0))
+}
+
+/// The `[[rate_limit]]` of a `limit_req`, by its name.
+fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> Option<String> {
+    output.notes.carried(limit);
+    let setting = |name: &str| limit.args.iter().find_map(|arg| arg.strip_prefix(name));
+    let name = setting("zone=")?;
+    let Some(zone) = zone(http, "limit_req_zone", name) else {
+        output.notes.lost(limit, "There is no such zone.");
+        return None;
+    };
+    let Some(key) = key(zone.arg(0)) else {
+        let why = "Rates are counted by client, by country, by route or by a header.";
+        output.notes.lost(zone, why);
+        output.notes.lost(limit, why);
+        return None;
+    };
+    let rate = zone.args.iter().find_map(|arg| arg.strip_prefix("rate="))?;
+    let rate = rate
+        .strip_suffix("r/s")
+        .map(|n| format!("{n}/s"))
+        .or_else(|| {
+            let per_minute = rate.strip_suffix("r/m");
+            per_minute.map(|n| format!("{n}/m"))
+        })?;
+    // nginx counts what comes beyond the first one.
+    let burst = setting("burst=")
+        .and_then(|burst| burst.parse::<u64>().ok())
+        .unwrap_or(0);
+    let is_delayed = burst > 0 && !limit.args.iter().any(|arg| arg == "nodelay");
+    if is_delayed {
+        let why = "Requests of a burst are served at once; nginx lets them wait.";
+        output.notes.differs(limit, why);
+    }
+    let mut table = Table::new("rate_limit", Some(zone));
+    if key != "client_ip" {
+        table.set("key", key, Some(zone));
+    }
+    table.set("rate", rate, Some(zone));
+    table.set("burst", burst.saturating_add(1), Some(limit));
+    if let Some(dry) = scope.one("limit_req_dry_run") {
+        output.notes.carried(dry);
+        if dry.arg(0) == "on" {
+            table.set("dry_run", true, Some(dry));
+        }
+    }
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = name.chars().map(plain).collect();
+    Some(super::upstream::register(
+        "rate_limit",
+        &name,
+        &table,
+        output,
+    ))
+}
+
+fn key(key: &str) -> Option<String> {
+    if is_client(key) {
+        return Some("client_ip".to_owned());
+    }
+    if matches!(key, "$server_name" | "$host") {
+        return Some("route".to_owned());
+    }
+    if key.contains("country") {
+        return Some("country".to_owned());
+    }
+    let header = key.strip_prefix("$http_")?;
+    let is_name = header
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_name.then(|| format!("header:{}", header.replace('_', "-")))
+}

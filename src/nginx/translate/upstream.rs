@@ -1,0 +1,457 @@
+//! Upstreams. In nginx a location says how it speaks to one, so an upstream that two locations speak
+//! to differently becomes two.
+
+use super::super::Output;
+use super::super::document::{Entry, Item, Table, Value};
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::super::units;
+
+/// Where a location's requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The name of a block `upstream`, or a host.
+    pub(super) host: String,
+    /// If the location says it.
+    pub(super) port: Option<u16>,
+    pub(super) tls: bool,
+    /// HTTP/2 without asking, as for gRPC.
+    pub(super) http2: bool,
+}
+
+/// The name of the upstream for this target, spoken to as the location's scope says. `None` if it
+/// has no peer that can be carried over.
+pub(super) fn name(
+    http: &Scope,
+    scope: &Scope,
+    target: &Target,
+    from: &Directive,
+    output: &mut Output,
+) -> Option<String> {
+    let is_it = |block: &&Directive| block.arg(0) == target.host;
+    let block = http.here("upstream").find(is_it);
+    let block = block.filter(|_| target.port.is_none_or(|port| port == 80));
+    let mut table = Table::new("upstream", Some(block.unwrap_or(from)));
+    let base = match block {
+        Some(block) => {
+            output.notes.carried(block);
+            group(block, &mut table, output);
+            target.host.clone()
+        }
+        None => {
+            let address = literal(target);
+            table.push("peers", Item::new(address.as_str(), Some(from)));
+            address
+        }
+    };
+    if !matches!(table.get("peers"), Some(Value::List(peers)) if !peers.is_empty()) {
+        output.notes.lost(
+            from,
+            format!(
+                "The upstream {} has no peer that is carried over.",
+                target.host
+            ),
+        );
+        return None;
+    }
+    speech(scope, target, from, &mut table, output);
+    Some(register("upstream", &base, &table, output))
+}
+
+/// Adds a table under a name of its own unless there is one like it, and returns its name.
+pub(super) fn register(
+    kind: &'static str,
+    base: &str,
+    table: &Table,
+    output: &mut Output,
+) -> String {
+    let mut number = 1;
+    loop {
+        let name = if number == 1 {
+            base.to_owned()
+        } else {
+            format!("{base}-{number}")
+        };
+        let mut named = Table::new(kind, None);
+        named.set("name", name.as_str(), None);
+        let named = named.followed_by(table);
+        let key = Value::from(name.as_str());
+        let is_same = {
+            let mut tables = output.document.named(kind);
+            let known = tables.find(|other| other.get("name") == Some(&key));
+            known.map(|other| other.says_the_same(&named))
+        };
+        match is_same {
+            Some(true) => return name,
+            Some(false) => number += 1,
+            None => {
+                output.document.add(named);
+                return name;
+            }
+        }
+    }
+}
+
+fn literal(target: &Target) -> String {
+    let port = target.port.unwrap_or(if target.tls { 443 } else { 80 });
+    format!("{}:{port}", target.host)
+}
+
+/// A block `upstream`.
+fn group(block: &Directive, table: &mut Table, output: &mut Output) {
+    let mut servers = Vec::new();
+    for directive in block.inside() {
+        output.notes.carried(directive);
+        match directive.name.as_str() {
+            "server" => servers.push(directive),
+            "least_conn" => table.set("balance", "least_connections", Some(directive)),
+            "random" if directive.arg(0) == "two" => {
+                table.set("balance", "power_of_two", Some(directive));
+            }
+            "random" => table.set("balance", "random", Some(directive)),
+            "ip_hash" => {
+                table.set("balance", "hash", Some(directive));
+                let why = "The whole address is hashed, consistently; nginx takes the first three bytes of IPv4.";
+                output.notes.differs(directive, why);
+            }
+            "hash" => hash(directive, table, output),
+            "sticky" => sticky(directive, table, output),
+            "keepalive" => {
+                let why = "geogate keeps up to 4096 idle connections for all workers together; \
+                           `keepalive` sets another number.";
+                output.notes.needless(directive, why);
+            }
+            "keepalive_timeout" => time(directive, "idle_timeout", table, output),
+            "keepalive_requests" | "keepalive_time" => {
+                output.notes.needless(
+                    directive,
+                    "Connections to peers are kept as long as both like.",
+                );
+            }
+            "zone" => output
+                .notes
+                .needless(directive, "Workers are threads and share what they know."),
+            "resolver" | "resolver_timeout" => {
+                output.notes.needless(
+                    directive,
+                    "Names are resolved again and again, by the system's resolvers or `resolver`.",
+                );
+            }
+            _ => output
+                .notes
+                .lost(directive, "geogate has nothing like it for upstreams."),
+        }
+    }
+    for server in &servers {
+        peer(server, table, output);
+    }
+    for (parameter, key) in [
+        ("max_fails", "max_fails"),
+        ("fail_timeout", "fail_timeout"),
+        ("slow_start", "slow_start"),
+    ] {
+        for_all_peers(&servers, parameter, key, table, output);
+    }
+}
+
+fn time(directive: &Directive, key: &str, table: &mut Table, output: &mut Output) {
+    match units::milliseconds(directive.arg(0)) {
+        Some(time) if time > 0 => table.set(key, units::duration(time), Some(directive)),
+        _ => output.notes.lost(directive, "This is no time."),
+    }
+}
+
+fn hash(directive: &Directive, table: &mut Table, output: &mut Output) {
+    let key = match directive.arg(0) {
+        "$remote_addr" | "$binary_remote_addr" => Some("client_ip".to_owned()),
+        key => {
+            let cookie = key
+                .strip_prefix("$cookie_")
+                .map(|name| format!("cookie:{name}"));
+            let header = key.strip_prefix("$http_");
+            cookie.or_else(|| header.map(|name| format!("header:{}", name.replace('_', "-"))))
+        }
+    };
+    match key {
+        Some(key) => {
+            table.set("balance", "hash", Some(directive));
+            table.set("hash_key", key, Some(directive));
+            if directive.arg(1) != "consistent" {
+                output.notes.differs(
+                    directive,
+                    "Always consistent: few clients move when a peer comes or goes.",
+                );
+            }
+        }
+        None => {
+            let why = "Clients are told apart by address, a header or a cookie, so peers take turns here.";
+            output.notes.lost(directive, why);
+        }
+    }
+}
+
+fn sticky(directive: &Directive, table: &mut Table, output: &mut Output) {
+    if directive.arg(0) == "cookie" {
+        table.set("sticky_cookie", directive.arg(1), Some(directive));
+        if directive.args.len() > 2 {
+            let why = "The cookie is a session's, HttpOnly and SameSite=Lax; its attributes cannot be set.";
+            output.notes.differs(directive, why);
+        }
+    } else {
+        let why = "Only `sticky cookie`: geogate sets the cookie itself (`sticky_cookie`).";
+        output.notes.lost(directive, why);
+    }
+}
+
+/// A value that each peer has in nginx and all have in geogate.
+fn for_all_peers(
+    servers: &[&Directive],
+    parameter: &str,
+    key: &str,
+    table: &mut Table,
+    output: &mut Output,
+) {
+    let of = |server: &Directive| {
+        let value = server.args.iter().filter_map(|arg| arg.split_once('='));
+        let mut named = value
+            .filter(|(name, _)| *name == parameter)
+            .map(|(_, value)| value.to_owned());
+        named.next()
+    };
+    let values: Vec<_> = servers.iter().map(|server| (*server, of(server))).collect();
+    let Some((first, Some(value))) = values.iter().find(|(_, value)| value.is_some()) else {
+        return;
+    };
+    for (server, other) in &values {
+        if other.as_ref() != Some(value) {
+            let why = format!(
+                "All peers of an upstream have one `{key}`, as in line {}.",
+                first.place.line
+            );
+            output.notes.differs(server, why);
+        }
+    }
+    let read: Option<Value> = if parameter == "max_fails" {
+        value.parse::<u64>().ok().map(Value::from)
+    } else {
+        let time = units::milliseconds(value).filter(|time| *time > 0);
+        time.map(|time| units::duration(time).into())
+    };
+    match read {
+        Some(read) => table.set(key, read, Some(first)),
+        None => output
+            .notes
+            .lost(first, format!("{parameter}={value} is not carried over.")),
+    }
+}
+
+/// One `server` of a block.
+fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
+    let address = server.arg(0);
+    if address.starts_with("unix:") {
+        return output.notes.lost(
+            server,
+            "Peers are reached over TCP; there are no UNIX sockets.",
+        );
+    }
+    let mut entries = Vec::new();
+    let mut service = None;
+    for parameter in server.args.iter().skip(1) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match name {
+            "weight" => {
+                if let Ok(weight) = value.parse::<u64>() {
+                    entries.push(Entry::new("weight", weight, Some(server)));
+                }
+            }
+            "backup" => entries.push(Entry::new("backup", true, Some(server))),
+            "down" => {
+                return output
+                    .notes
+                    .lost(server, "It is down; add it to the peers when it is up.");
+            }
+            "drain" => entries.push(Entry::new("drain", true, Some(server))),
+            "max_conns" => {
+                if let Ok(most) = value.parse::<u64>()
+                    && most > 0
+                {
+                    entries.push(Entry::new("max_requests", most, Some(server)));
+                }
+            }
+            "service" => service = Some(value),
+            // These are of all peers; names are resolved again in any case.
+            "max_fails" | "fail_timeout" | "slow_start" | "resolve" => {}
+            _ => output
+                .notes
+                .lost(server, format!("{name}: peers have nothing like it.")),
+        }
+    }
+    let first = match service {
+        Some(service) => {
+            let service = if service.contains('.') || service.starts_with('_') {
+                format!("{service}.{address}")
+            } else {
+                format!("_{service}._tcp.{address}")
+            };
+            Entry::new("srv", service, Some(server))
+        }
+        None => Entry::new("address", with_port(address), Some(server)),
+    };
+    let is_there = matches!(table.get("peers"), Some(Value::List(peers))
+        if peers.iter().any(|peer| address_of(&peer.value) == Some(&first.value)));
+    if is_there {
+        return output
+            .notes
+            .lost(server, "It stands twice; give it a weight instead.");
+    }
+    let item = if entries.is_empty() && service.is_none() {
+        Item::new(first.value, Some(server))
+    } else {
+        entries.insert(0, first);
+        Item::new(Value::Inline(entries), Some(server))
+    };
+    table.push("peers", item);
+}
+
+fn address_of(peer: &Value) -> Option<&Value> {
+    match peer {
+        Value::Inline(entries) => entries.first().map(|entry| &entry.value),
+        address => Some(address),
+    }
+}
+
+/// Port 80 if it has none.
+fn with_port(address: &str) -> String {
+    let has_port = match address.rsplit_once(']') {
+        Some((_, rest)) => rest.starts_with(':'),
+        None => address.contains(':'),
+    };
+    if has_port {
+        address.to_owned()
+    } else {
+        format!("{address}:80")
+    }
+}
+
+/// How the location speaks to it: times, tries, TLS, HTTP/2. Directives begin with `proxy_` or
+/// `grpc_`.
+fn speech(
+    scope: &Scope,
+    target: &Target,
+    from: &Directive,
+    table: &mut Table,
+    output: &mut Output,
+) {
+    let family = if target.http2 { "grpc" } else { "proxy" };
+    let one = |name: &str| scope.one(&format!("{family}_{name}"));
+    for (name, key) in [
+        ("connect_timeout", "connect_timeout"),
+        ("read_timeout", "read_timeout"),
+        ("send_timeout", "write_timeout"),
+    ] {
+        if let Some(directive) = one(name) {
+            output.notes.carried(directive);
+            time(directive, key, table, output);
+        }
+    }
+    if let Some(tries) = one("next_upstream_tries") {
+        output.notes.carried(tries);
+        match tries.arg(0).parse::<u64>() {
+            Ok(count) if count > 0 => table.set("tries", count.min(16), Some(tries)),
+            _ => output.notes.differs(
+                tries,
+                "There is no trying without end: `tries` is 3, and 16 at most.",
+            ),
+        }
+    }
+    if let Some(next) = one("next_upstream") {
+        next_upstream(next, table, output);
+    }
+    if target.http2 {
+        table.set("protocol", "http2", Some(from));
+    }
+    if target.tls {
+        tls(scope, family, target, from, table, output);
+    }
+}
+
+fn next_upstream(next: &Directive, table: &mut Table, output: &mut Output) {
+    output.notes.carried(next);
+    if next.args.iter().any(|reason| reason == "off") {
+        table.set("tries", 1, Some(next));
+        return;
+    }
+    let statuses = next
+        .args
+        .iter()
+        .filter_map(|reason| reason.strip_prefix("http_"));
+    for status in statuses.filter_map(|status| status.parse::<u64>().ok()) {
+        table.push("retry_on", Item::new(status, Some(next)));
+    }
+    if next.args.iter().any(|reason| reason == "non_idempotent") {
+        let why = "non_idempotent: what a peer may have seen is tried again only if its method may be repeated.";
+        output.notes.differs(next, why);
+    }
+}
+
+fn tls(
+    scope: &Scope,
+    family: &str,
+    target: &Target,
+    from: &Directive,
+    table: &mut Table,
+    output: &mut Output,
+) {
+    let one = |name: &str| scope.one(&format!("{family}_ssl_{name}"));
+    table.set("tls", true, Some(from));
+    if let Some(on) = one("server_name") {
+        output
+            .notes
+            .needless(on, "Always: peers are told the name that is asked for.");
+    }
+    let mut has_name = !is_address(&target.host);
+    if let Some(name) = one("name") {
+        output.notes.carried(name);
+        if name.arg(0).contains('$') {
+            output
+                .notes
+                .lost(name, "`sni` is a name, without variables.");
+        } else {
+            table.set("sni", name.arg(0), Some(name));
+            has_name = true;
+        }
+    } else if has_name && target.port.is_none() && target.host.contains('.') {
+        // Peers of a block are checked for the name that the location has for them.
+        table.set("sni", target.host.as_str(), Some(from));
+    }
+    let verify = one("verify");
+    let verifies = verify.is_some_and(|verify| verify.arg(0) == "on");
+    if let Some(verify) = verify {
+        output.notes.carried(verify);
+    }
+    if !verifies && !has_name {
+        table.set("verify", false, verify.or(Some(from)));
+        let why = "The peer has no name that its certificate could be checked for, so it is not \
+                   checked, as in nginx. Set `sni` and take `verify = false` out.";
+        output.notes.differs(verify.unwrap_or(from), why);
+    } else if !verifies {
+        let why = "The peer's certificate is checked, which nginx was not told to do. If it is \
+                   not from a known authority, name its `ca_file`.";
+        output.notes.differs(verify.unwrap_or(from), why);
+    }
+    for (name, key) in [
+        ("trusted_certificate", "ca_file"),
+        ("certificate", "client_cert"),
+        ("certificate_key", "client_key"),
+    ] {
+        if let Some(file) = one(name) {
+            output.notes.carried(file);
+            table.set(key, file.arg(0), Some(file));
+        }
+    }
+}
+
+fn is_address(host: &str) -> bool {
+    let inner = host.trim_start_matches('[').trim_end_matches(']');
+    inner.parse::<std::net::IpAddr>().is_ok()
+}

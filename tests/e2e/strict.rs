@@ -1,0 +1,568 @@
+//! What can be read in two ways, what has no end, what is too slow: a matrix of requests, with what
+//! becomes of them here and in nginx 1.22.
+//!
+//! The last column is what nginx does with each of them, proxied, `proxy_http_version 1.1`, all else
+//! at its default. No test needs nginx; this one looks whether the column is true:
+//!
+//!     cargo test --test e2e strict::nginx -- --ignored --nocapture
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::harness::{Client, DOORS, Gateway, Origin, Port};
+
+/// Behind each probe: answered only if the probe is a request whose end is known.
+const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+const QUERY: &str = "/api/ip_query?ip=1.0.0.1";
+
+/// A body that is a query, too, and its length in both notations.
+const JSON: &str = r#"{"ip":"1.0.0.1"}"#;
+
+/// What is sent, where `|` is a line end and `PATH` what is asked for; then the statuses of all
+/// answers, of which the last is that to the request behind the probe, if there is one: from
+/// geogate for a proxied request, from geogate for an IP query, from nginx for a proxied request.
+type Probe = (&'static str, &'static str, &'static str, &'static str);
+
+#[rustfmt::skip]
+const LINES: &[Probe] = &[
+    ("GET PATH HTTP/1.1|Host: a||",                     "200 200", "200 404", "200 200"),
+    ("|GET PATH HTTP/1.1|Host: a||",                    "200 200", "200 404", "200 200"),
+    ("||GET PATH HTTP/1.1|Host: a||",                   "400", "400", "200 200"),
+    ("\nGET PATH HTTP/1.1|Host: a||",                   "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1\nHost: a\n\n",                  "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|X: b\nY: c||",          "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|X: b\rY: c||",          "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|X: b\r\rY: c||",        "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|X: b| c||",             "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|X: b|\tc||",            "400", "400", "400"),
+    ("GET PATH HTTP/1.1| Host: a||",                    "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|X : b||",               "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|X||",                   "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|: b||",                 "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|X: \0||",               "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|X: \u{1}||",            "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|X: \u{7f}||",           "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|X\u{e9}: b||",          "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|X(Y: b||",              "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|X Y: b||",              "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|X: \u{e9}\tb ||",       "200 200", "200 404", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|X_Y: b||",              "200 200", "200 404", "200 200"),
+    ("GET  PATH HTTP/1.1|Host: a||",                    "400", "400", "200 200"),
+    ("GET PATH  HTTP/1.1|Host: a||",                    "505", "505", "200 200"),
+    ("GET PATH HTTP/1.1 |Host: a||",                    "400", "400", "200 200"),
+    ("GET\tPATH\tHTTP/1.1|Host: a||",                   "400", "400", "400"),
+    (" GET PATH HTTP/1.1|Host: a||",                    "400", "400", "400"),
+    ("GET PATH|",                                       "400", "400", "as 0.9"),
+    ("GET PATH|Host: a||",                              "400", "400", "as 0.9"),
+    ("GET PATH HTTP/0.9|Host: a||",                     "505", "505", "400"),
+    ("GET PATH HTTP/1.2|Host: a||",                     "505", "505", "200 200"),
+    ("GET PATH HTTP/1.10|Host: a||",                    "400", "400", "200 200"),
+    ("GET PATH HTTP/2.0|Host: a||",                     "505", "505", "505"),
+    ("GET PATH http/1.1|Host: a||",                     "505", "505", "400"),
+    ("GET PATH HTTPS/1.1|Host: a||",                    "505", "505", "400"),
+    ("PRI * HTTP/2.0||SM||",                            "505", "505", "400"),
+    ("\u{16}\u{3}\u{1}\u{2}\0\u{1}",                    "400", "400", "400"),
+];
+
+#[rustfmt::skip]
+const TARGETS: &[Probe] = &[
+    ("GET PATH#x HTTP/1.1|Host: a||",                   "400", "400", "200 200"),
+    ("GET PATH\u{1} HTTP/1.1|Host: a||",                "400", "400", "400"),
+    ("GET PATH\u{7f} HTTP/1.1|Host: a||",               "400", "400", "400"),
+    ("GET PATH\u{e9} HTTP/1.1|Host: a||",               "400", "400", "200 200"),
+    ("GET /a\\bPATH HTTP/1.1|Host: a||",                "400", "400", "200 200"),
+    ("GET /a%00bPATH HTTP/1.1|Host: a||",               "400", "400", "400"),
+    ("GET aPATH HTTP/1.1|Host: a||",                    "400", "400", "400"),
+    ("GET a:80 HTTP/1.1|Host: a:80||",                  "400", "400", "400"),
+    ("GET http://aPATH HTTP/1.1|Host: a||",             "200 200", "200 404", "200 200"),
+    ("GET http://a:80PATH HTTP/1.1|Host: a:80||",       "200 200", "200 404", "200 200"),
+    ("GET http://aPATH HTTP/1.0||",                     "200", "200", "200"),
+    ("GET http://bPATH HTTP/1.1|Host: a||",             "400", "400", "200 200"),
+    ("GET http://a@bPATH HTTP/1.1|Host: b||",           "400", "400", "400"),
+    ("GET http://PATH HTTP/1.1|Host: a||",              "400", "400", "400"),
+    ("GET ftp://aPATH HTTP/1.1|Host: a||",              "400", "400", "200 200"),
+    ("GET http:PATH HTTP/1.1|Host: a||",                "400", "400", "400"),
+    ("GET * HTTP/1.1|Host: a||",                        "400", "400", "400"),
+    ("OPTIONS * HTTP/1.1|Host: a||",                    "200 200", "404 404", "400"),
+    ("CONNECT a:80 HTTP/1.1|Host: a:80||",              "405", "405", "400"),
+    ("CONNECT PATH HTTP/1.1|Host: a||",                 "405", "405", "405"),
+];
+
+#[rustfmt::skip]
+const METHODS: &[Probe] = &[
+    ("TRACE PATH HTTP/1.1|Host: a||",                   "405 200", "405 404", "405"),
+    ("get PATH HTTP/1.1|Host: a||",                     "501 200", "405 404", "400"),
+    ("PROPFIND PATH HTTP/1.1|Host: a||",                "501 200", "405 404", "200 200"),
+    ("XY-Z PATH HTTP/1.1|Host: a||",                    "501 200", "405 404", "200 200"),
+    ("G(T PATH HTTP/1.1|Host: a||",                     "400", "400", "400"),
+    ("TRACE PATH HTTP/1.1|Host: a|Content-Length: 3||xyz", "405 200", "405 404", "405"),
+];
+
+#[rustfmt::skip]
+const HOSTS: &[Probe] = &[
+    ("GET PATH HTTP/1.1||",                             "400", "400", "400"),
+    ("GET PATH HTTP/1.0||",                             "200", "200", "200"),
+    ("GET PATH HTTP/1.1|Host:||",                       "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|Host: a||",             "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a|Host: b||",             "400", "400", "400"),
+    ("GET PATH HTTP/1.0|Host: a|Host: b||",             "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a b||",                   "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: u@a||",                   "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a/b||",                   "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a,b||",                   "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a:x||",                   "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a:65536||",               "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: [::1||",                  "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: [::1]:80||",              "200 200", "200 404", "200 200"),
+];
+
+#[rustfmt::skip]
+const FRAMING: &[Probe] = &[
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: 16||JSON",             "200 200", "200 404", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10|JSON|0||", "200 200", "200 404", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding:\tChunked ||10|JSON|0||", "200 200", "200 404", "501"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: 6|Transfer-Encoding: chunked||0||X", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked|Content-Length: 6||0||X", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: 16|Content-Length: 16||JSON", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: 0|Content-Length: 16||JSON", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: 16, 16||JSON",         "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: +16||JSON",            "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: -1||JSON",             "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: 0x10||JSON",           "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: 1 6||JSON",            "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length:||JSON",                "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: 99999999999999999999||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length : 16||JSON",            "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content_Length: 16||JSON",             "400", "400", "200 400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: xchunked||10|JSON|0||", "400", "400", "501"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: gzip, chunked||10|JSON|0||", "400", "400", "501"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked, identity||10|JSON|0||", "400", "400", "501"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: identity||",        "400", "400", "501"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: \"chunked\"||10|JSON|0||", "400", "400", "501"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: \u{b}chunked||10|JSON|0||", "400", "400", "501"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked|Transfer-Encoding: chunked||10|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked|Transfer-Encoding: identity||10|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding : chunked||10|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer_Encoding: chunked||10|JSON|0||", "400", "400", "200 400"),
+    ("POST PATH HTTP/1.1|Host: a|X: y|Transfer-Encoding:| chunked||10|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.0|Host: a|Transfer-Encoding: chunked||10|JSON|0||", "400", "400", "400"),
+];
+
+#[rustfmt::skip]
+const CHUNKS: &[Probe] = &[
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||00010|JSON|000||", "200 200", "200 404", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10;a=\"b\";c|JSON|0;d||", "200 200", "200 404", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10|JSON|0|X-Sum: 1|Y: 2||", "200 200", "200 404", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10\nJSON|0||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10|JSON\n0||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10|JSON|0\n\n", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10;a\nb|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked|| 10|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10 |JSON|0||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0x10|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||+10|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||-10|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10,10|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||00000000000000010|JSON|0||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10000000000000010|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||fffffffffffffffff|JSON|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10|JSON||0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10|JSONx|0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10|JSON0||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked|||", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||;a|", "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|Content-Length: 5||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|Transfer_Encoding: chunked||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|Host: b||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|X : y||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|X: y| z||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|X: y\nZ: z||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|GET /smuggled HTTP/1.1|Host: a||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|\u{1}||", "400", "400", "200 200"),
+];
+
+#[rustfmt::skip]
+const OPTIONS: &[Probe] = &[
+    ("POST PATH HTTP/1.1|Host: a|Expect: 100-continue|Content-Length: 16||JSON", "200 200", "100 200 404", "100 200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Expect: 200-ok||",                      "417", "417", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Expect:||",                             "417", "417", "200 200"),
+    ("GET PATH HTTP/1.0|Host: a|Expect: 100-continue||",                "200", "200", "200"),
+    ("GET PATH HTTP/1.1|Host: a|Upgrade: h2c|HTTP2-Settings: AAMAAABkAAQAAP__|Connection: Upgrade, HTTP2-Settings||", "200 200", "200 404", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Upgrade: h2c||",                        "200 200", "200 404", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Upgrade: websocket||",                  "200 200", "200 404", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Upgrade: websocket|Connection: Upgrade|Content-Length: 16||JSON", "200 200", "200 404", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Upgrade: websocket|Connection: Upgrade||", "200", "200", "200 200"),
+    ("GET PATH HTTP/1.0|Host: a|Upgrade: websocket|Connection: Upgrade||", "200", "200", "200"),
+    ("GET PATH HTTP/1.1|Host: a|TE: gzip, trailers|Connection: TE||",   "200 200", "200 404", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Trailer: X||",                          "200 200", "200 404", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Connection: close||",                   "200", "200", "200"),
+    ("GET PATH HTTP/1.1|Host: a|Connection: keep-alive, Close||",       "200", "200", "200"),
+    ("GET PATH HTTP/1.1|Host: a|Connection: Host||",                    "400", "200 404", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Connection: X-Forwarded-For||",         "400", "200 404", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Connection: Content-Length||",          "200 200", "200 404", "200 200"),
+];
+
+const MATRIX: [&[Probe]; 7] = [LINES, TARGETS, METHODS, HOSTS, FRAMING, CHUNKS, OPTIONS];
+
+fn probes() -> impl Iterator<Item = &'static Probe> {
+    MATRIX.into_iter().flatten()
+}
+
+fn bytes(probe: &str, path: &str) -> String {
+    probe
+        .replace("PATH", path)
+        .replace("JSON", JSON)
+        .replace('|', "\r\n")
+}
+
+/// The statuses of all answers on a connection until it ends.
+fn statuses(client: &mut Client) -> String {
+    let bytes = client.rest();
+    let (mut rest, mut statuses) = (&bytes[..], Vec::new());
+    if rest.is_empty() {
+        // The empty body of a response without a head.
+        return "as 0.9".to_owned();
+    }
+    while let Some((status, length)) = response(rest) {
+        statuses.push(status);
+        rest = &rest[length..];
+    }
+    assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(rest));
+    statuses.join(" ")
+}
+
+/// The first response's status and length.
+fn response(bytes: &[u8]) -> Option<(String, usize)> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let status = head.strip_prefix("http/1.1 ")?.get(..3)?.to_owned();
+    let length = head.split("content-length: ").nth(1);
+    let length = length.and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
+    let length = if head.contains("transfer-encoding: chunked") {
+        let end = bytes[end..]
+            .windows(5)
+            .position(|five| five == b"0\r\n\r\n");
+        end? + 5
+    } else {
+        length.unwrap_or(0)
+    };
+    Some((status, end + length))
+}
+
+/// What is answered to a probe and the request behind it.
+fn answers(address: SocketAddr, parts: &[&str]) -> String {
+    let mut client = Client::connect(address);
+    let (last, first) = parts.split_last().expect("a part");
+    for part in first {
+        client.send(part);
+        // When the one worker has come round twice, it has read the part as it is.
+        for _ in 0..2 {
+            let mut other = Client::connect(address);
+            other.send(format!("GET {QUERY} HTTP/1.0\r\n\r\n"));
+            other.rest();
+        }
+    }
+    client.send([*last, NEXT].concat());
+    statuses(&mut client)
+}
+
+/// Sends every probe, asking for `path`, in one piece, and with its body apart; what is wrong.
+fn wrong(gateway: &Gateway, path: &str, expected: impl Fn(&Probe) -> &'static str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for probe in probes() {
+        let (bytes, expected) = (bytes(probe.0, path), expected(probe));
+        let whole = answers(gateway.address, &[&bytes]);
+        let head = bytes.find("\r\n\r\n").map_or(bytes.len(), |end| end + 4);
+        let (head, body) = bytes.split_at(head);
+        if whole != expected {
+            wrong.push(format!("{whole:?}, not {expected:?}: {:?}", probe.0));
+        }
+        if body.is_empty() {
+            continue;
+        }
+        let split = answers(gateway.address, &[head, body]);
+        if split != expected {
+            wrong.push(format!("{split:?}, not {expected:?}: split {:?}", probe.0));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_matrix_holds_for_proxied_requests() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let wrong = wrong(&gateway, "/page", |probe| probe.1);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for request in origin.requests() {
+        let target = request.line.split(' ').nth(1).unwrap_or_default();
+        assert!(matches!(target, "/page" | "/next" | "*"), "{request:?}");
+        assert!(matches!(&request.body[..], b"" | b"{\"ip\":\"1.0.0.1\"}"));
+        assert_eq!(request.values("host").len(), 1, "{request:?}");
+        for name in ["te", "trailer", "upgrade", "http2-settings", "connection"] {
+            let upgrade = request.values("upgrade") == ["websocket"];
+            assert!(request.values(name).is_empty() || upgrade, "{request:?}");
+        }
+    }
+}
+
+#[test]
+fn the_matrix_holds_for_queries() {
+    let gateway = Gateway::start("");
+    let wrong = wrong(&gateway, QUERY, |probe| probe.2);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const PAGE: &str = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Answers that are given without looking at the body read it all the same, or the connection
+/// could not go on.
+#[test]
+fn what_is_answered_here_is_read_to_its_end_first() {
+    let origin = Origin::start();
+    let routes = "[[route]]\nupstream = 'default'\n\
+                  [[route]]\npath = '/moved'\nredirect = { to = '/elsewhere' }\n\
+                  [[route]]\npath = '/forbidden'\nrespond = { status = 403, body = 'no' }\n\
+                  [[route]]\npath = '/get'\nmethods = ['GET']\nupstream = 'default'\n";
+    let upstream = "name = 'default'";
+    let gateway = Gateway::with_peers(&[origin.address], upstream, routes);
+    let body = "x".repeat(50_000);
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\nX-Sum: 1\r\n\r\n", body.len());
+    let length = format!("Content-Length: {}\r\n", body.len());
+    for (request, status) in [
+        ("POST /moved", 301),
+        ("POST /forbidden", 403),
+        ("POST /get", 405),
+        ("TRACE /page", 405),
+        ("PROPFIND /page", 501),
+        ("DELETE /api/ip_query", 405),
+        ("GET /api/ip_query?ip=1.0.0.1", 200),
+        ("POST /page", 200),
+    ] {
+        for (framing, body) in [
+            (&length[..], &body),
+            ("Transfer-Encoding: chunked\r\n", &chunked),
+        ] {
+            let mut client = gateway.client();
+            let head = format!("{request} HTTP/1.1\r\nHost: a\r\n{framing}\r\n");
+            for _ in 0..2 {
+                client.send([&head, body.as_str(), PAGE].concat());
+                assert_eq!(client.response().status, status, "{request} {framing}");
+                assert_eq!(client.response().status, 200, "behind {request} {framing}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_refused_ends_the_connection_after_its_answer() {
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "", "");
+    let upgrade = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    for target in ["/page", QUERY] {
+        let mut client = gateway.client();
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{upgrade}");
+        client.send([&head, "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
+        let response = client.response();
+        assert_eq!(
+            (response.status, response.header("connection")),
+            (200, Some("close"))
+        );
+        assert_eq!(client.rest(), b"");
+    }
+    let lines: Vec<_> = origin.requests().into_iter().map(|r| r.line).collect();
+    assert_eq!(lines, ["GET /page HTTP/1.1"]);
+}
+
+/// An origin that switches to what nobody asked for gets no tunnel.
+#[test]
+fn nothing_but_an_agreed_websocket_is_a_tunnel() {
+    for headers in [
+        "",
+        "Connection: keep-alive, X-Nothing\r\n",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+        "Upgrade: websocket\r\n",
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let gateway = Gateway::with_peers(&[address], "tries = 1", "");
+        let peer = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                peer.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            peer.write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                  Upgrade: h2c\r\n\r\n",
+            )
+            .unwrap();
+            let mut rest = Vec::new();
+            // Reset or closed.
+            let _ = peer.read_to_end(&mut rest);
+            (String::from_utf8(head).unwrap().to_lowercase(), rest)
+        });
+        let mut client = gateway.client();
+        client.send(format!("GET /page HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
+        assert_eq!(client.response().status, 502, "{headers}");
+        assert!(client.is_closed());
+        let (head, rest) = peer.join().unwrap();
+        assert!(
+            !head.contains("upgrade") && !head.contains("http2"),
+            "{head}"
+        );
+        assert_eq!(rest, b"");
+    }
+}
+
+/// Bytes that come one by one do not buy more time, whoever reads them.
+#[test]
+fn a_body_that_drips_is_cut_off() {
+    let origin = Origin::start();
+    let limits = "[client]\nmin_body_rate = '1m'\nrate_grace = '200ms'\n";
+    let gateway = Gateway::with_peers(&[origin.address], "", limits);
+    for path in ["/page", "/api/ip_query"] {
+        for (framing, unit) in [
+            ("Content-Length: 1000000", "x"),
+            ("Transfer-Encoding: chunked", "1\r\nx\r\n"),
+        ] {
+            let mut client = gateway.client();
+            client.send(format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"
+            ));
+            while !client.hears_within(Duration::from_millis(20)) {
+                client.send(unit);
+            }
+            assert_eq!(client.response().status, 408, "{path} {framing}");
+        }
+    }
+    // A body that comes at once is not slow, however long it is looked at.
+    let body = vec![b'x'; 1 << 20];
+    let mut client = gateway.client();
+    assert_eq!(client.request("POST", "/page", "", &body).status, 200);
+    assert!(origin.requests().iter().all(|request| request.body == body));
+}
+
+/// A response that nobody takes is given up, and with it the connection to the peer.
+#[test]
+fn a_client_that_reads_nothing_is_cut_off() {
+    let origin = Origin::start();
+    let limits = "[client]\nwrite_timeout = '100ms'\n[access_log]\nflush = '10ms'\n";
+    let gateway = Gateway::with_peers(&[origin.address], "", limits);
+    let mut requests = 0;
+    for headers in DOORS {
+        let mut client = gateway.client();
+        client.send(format!(
+            "GET /large/50000000 HTTP/1.1\r\nHost: a\r\n{headers}\r\n"
+        ));
+        // The line in the log comes when the request is over.
+        requests += 1;
+        let log = || std::fs::read_to_string(gateway.file("access.log")).unwrap();
+        while log().matches("/large/").count() < requests {
+            assert_eq!(gateway.client().get(QUERY, "").status, 200);
+        }
+        assert!(client.rest().len() < 50_000_000);
+    }
+}
+
+#[test]
+fn limits_of_a_head_can_be_set() {
+    let origin = Origin::start();
+    let limits =
+        "[client]\nmax_header_size = '64k'\nmax_headers = 200\nmethods = ['GET', 'REPORT']\n";
+    let gateway = Gateway::with_peers(&[origin.address], "", limits);
+    for door in DOORS {
+        let mut client = gateway.client();
+        let long = format!("X: {}\r\n{door}", "x".repeat(60_000));
+        let many = "X: 1\r\n".repeat(190) + door;
+        for headers in [&long, &many] {
+            assert_eq!(client.get("/page", headers).status, 200);
+            assert_eq!(client.get(QUERY, headers).status, 200);
+        }
+        assert_eq!(client.request("REPORT", "/page", door, b"x").status, 200);
+        let refused = client.request("POST", "/page", door, b"x");
+        assert_eq!(
+            (refused.status, refused.header("allow")),
+            (405, Some("GET, REPORT"))
+        );
+        for headers in [&long.repeat(2), &many.repeat(2)] {
+            assert_eq!(gateway.client().get("/page", headers).status, 431);
+        }
+    }
+}
+
+/// An nginx that proxies to an origin, until it is dropped.
+struct Nginx {
+    child: Child,
+    port: Port,
+    _folder: tempfile::TempDir,
+}
+
+impl Nginx {
+    fn start(origin: SocketAddr) -> Nginx {
+        let (port, folder) = (Port::reserve(), tempfile::tempdir().unwrap());
+        let path = folder.path().display();
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {path}/{kind};"))
+            .join("\n");
+        let listen = port.address;
+        let configuration = format!(
+            "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;
+            events {{}}
+            http {{
+                access_log off;
+                {temporary}
+                server {{
+                    listen {listen};
+                    location / {{
+                        proxy_pass http://{origin};
+                        proxy_http_version 1.1;
+                        proxy_set_header Connection \"\";
+                    }}
+                }}
+            }}"
+        );
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(&file, configuration).unwrap();
+        let child = Command::new("nginx")
+            .args(["-c".as_ref(), file.as_os_str()])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nginx is installed");
+        while std::net::TcpStream::connect(listen).is_err() {
+            std::thread::yield_now();
+        }
+        Nginx {
+            child,
+            port,
+            _folder: folder,
+        }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs nginx 1.22"]
+fn nginx_does_what_the_matrix_says() {
+    let origin = Origin::start();
+    let nginx = Nginx::start(origin.address);
+    let mut wrong = Vec::new();
+    for (probe, _, _, expected) in probes() {
+        let answers = answers(nginx.port.address, &[&bytes(probe, "/page")]);
+        if answers != *expected {
+            wrong.push(format!("{answers:?}, not {expected:?}: {probe:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
