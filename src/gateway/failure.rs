@@ -62,7 +62,9 @@ pub fn status_of(error: &Error) -> u16 {
 fn is_caused_by<E: std::error::Error + 'static>(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>();
     let reason = cause.and_then(io::Error::get_ref);
-    reason.is_some_and(|reason| reason.is::<E>())
+    reason.is_some_and(
+        <dyn pingora::ErrorTrait + std::marker::Send + std::marker::Sync + 'static>::is::<E>,
+    )
 }
 
 #[cfg(test)]

@@ -63,21 +63,18 @@ fn is_clean(target: &[u8]) -> bool {
 /// Whether this is the name or address of a host, with a port or without. Stricter than RFC 3986,
 /// which also takes what no name in DNS has.
 pub fn is_authority(text: &[u8]) -> bool {
-    let (is_host, port) = match text.strip_prefix(b"[") {
-        Some(rest) => {
-            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
-                return false;
-            };
-            let address = std::str::from_utf8(&rest[..end]).ok();
-            let address = address.and_then(|address| address.parse::<Ipv6Addr>().ok());
-            (address.is_some(), &rest[end + 1..])
-        }
-        None => {
-            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-            let end = text.iter().position(|byte| !is_name(byte));
-            let (host, port) = text.split_at(end.unwrap_or(text.len()));
-            (!host.is_empty(), port)
-        }
+    let (is_host, port) = if let Some(rest) = text.strip_prefix(b"[") {
+        let Some(end) = rest.iter().position(|&byte| byte == b']') else {
+            return false;
+        };
+        let address = std::str::from_utf8(&rest[..end]).ok();
+        let address = address.and_then(|address| address.parse::<Ipv6Addr>().ok());
+        (address.is_some(), &rest[end + 1..])
+    } else {
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+        let end = text.iter().position(|byte| !is_name(byte));
+        let (host, port) = text.split_at(end.unwrap_or(text.len()));
+        (!host.is_empty(), port)
     };
     is_host && (port.is_empty() || is_port(port))
 }
@@ -460,8 +457,8 @@ mod tests {
         check("GET", "*", "host: a", Some(400));
         check("OPTIONS", "*", "host: a", None);
         check("GET", "/", "expect: 200-ok", Some(417));
-        check("GET", "/", &vec!["x: y"; 8].join("; "), None);
-        check("GET", "/", &vec!["x: y"; 9].join("; "), Some(431));
+        check("GET", "/", &["x: y"; 8].join("; "), None);
+        check("GET", "/", &["x: y"; 9].join("; "), Some(431));
         check("GET", "/", &format!("x: {}", "y".repeat(900)), None);
         check("GET", "/", &format!("x: {}", "y".repeat(1000)), Some(431));
         check("GET", &format!("/{}", "y".repeat(1024)), "", Some(431));

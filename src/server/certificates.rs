@@ -6,9 +6,7 @@
 
 use std::sync::mpsc::Receiver;
 
-use notify::RecommendedWatcher;
-
-use super::watch::{Files, Fingerprint};
+use super::watch::{Files, Fingerprint, Watch};
 use crate::gateway::{Settings, Tls};
 
 /// The files of some settings, and what was seen of them.
@@ -16,12 +14,12 @@ pub struct Followed {
     files: Files,
     /// What they were when they were read last.
     known: Vec<Fingerprint>,
-    _watcher: Option<RecommendedWatcher>,
+    _watcher: Option<Watch>,
 }
 
 impl Followed {
     /// Calls `changed` when something happens where the files of `settings` are.
-    pub fn new(settings: &Settings, changed: impl Fn() + Send + 'static) -> Self {
+    pub fn new(settings: &Settings, changed: impl Fn() + Send + Sync + 'static) -> Self {
         let tls = settings.tls();
         let files = Files::new(tls.map(|tls| tls.files()).unwrap_or_default());
         let watch = tls.is_some_and(|tls| tls.is_watched());
@@ -59,7 +57,7 @@ impl Followed {
     }
 }
 
-fn watcher(files: &Files, changed: impl Fn() + Send + 'static) -> Option<RecommendedWatcher> {
+fn watcher(files: &Files, changed: impl Fn() + Send + Sync + 'static) -> Option<Watch> {
     files
         .watch(changed)
         .inspect_err(|error| {

@@ -8,10 +8,11 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{EventHandler, EventKind, PollWatcher, RecursiveMode, Watcher};
 
 /// What tells one content of a file from another without reading it: device, inode, size, and when
 /// it was modified (seconds and nanoseconds). `None` for a file that is not there.
@@ -22,6 +23,12 @@ const QUIET: Duration = Duration::from_millis(300);
 
 /// Files that are never left alone are read after this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often files are looked at that cannot be watched.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Tells of changes as long as it lives.
+pub type Watch = Box<dyn Watcher + Send + Sync>;
 
 /// Files that belong together.
 pub struct Files(Vec<PathBuf>);
@@ -71,15 +78,24 @@ impl Files {
     }
 
     /// Calls `changed` whenever something happens in their folders, until what is returned is
-    /// dropped.
-    pub fn watch(&self, changed: impl Fn() + Send + 'static) -> notify::Result<RecommendedWatcher> {
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                // Reading the files is an event as well.
-                if !matches!(event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
-                    changed();
-                }
-            })?;
+    /// dropped. The system has only so many watches for all programs of a user; without one, the
+    /// folders are looked at every two seconds.
+    ///
+    /// # Errors
+    /// If a folder cannot be looked at, either.
+    pub fn watch(&self, changed: impl Fn() + Send + Sync + 'static) -> notify::Result<Watch> {
+        let changed = Arc::new(changed);
+        let watcher = notify::recommended_watcher(handler(&changed));
+        let watched = watcher.and_then(|watcher| self.watched_by(Box::new(watcher)));
+        watched.or_else(|error| {
+            log::warn!("files are looked at now and then, because they cannot be watched: {error}");
+            let config = notify::Config::default().with_poll_interval(LOOK);
+            let watcher = PollWatcher::new(handler(&changed), config)?;
+            self.watched_by(Box::new(watcher))
+        })
+    }
+
+    fn watched_by(&self, mut watcher: Watch) -> notify::Result<Watch> {
         let folders: BTreeSet<_> = self.0.iter().filter_map(|file| file.parent()).collect();
         for folder in folders {
             let folder = if folder.as_os_str().is_empty() {
@@ -90,6 +106,16 @@ impl Files {
             watcher.watch(folder, RecursiveMode::NonRecursive)?;
         }
         Ok(watcher)
+    }
+}
+
+fn handler(changed: &Arc<impl Fn() + Send + Sync + 'static>) -> impl EventHandler {
+    let changed = Arc::clone(changed);
+    move |event: notify::Result<notify::Event>| {
+        // Reading the files is an event as well.
+        if !matches!(event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+            changed();
+        }
     }
 }
 

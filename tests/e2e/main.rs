@@ -10,6 +10,7 @@ mod databases;
 mod errors;
 mod files;
 mod forwarding;
+mod grpc;
 mod harness;
 mod http2;
 mod lane;

@@ -106,9 +106,14 @@ fn read_server(text: &str) -> Result<SyslogServer, String> {
 }
 
 fn is_host(text: &str) -> bool {
-    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    if let Some(address) = inner {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    if let Some(address) = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        address.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        !text.is_empty() && text.bytes().all(is_of_name)
     }
     let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     !text.is_empty() && text.bytes().all(is_of_name)

@@ -15,7 +15,7 @@ pub fn best<'l>(lines: impl Iterator<Item = &'l [u8]>, known: &[Coding]) -> Opti
     for element in elements {
         let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
         let name = parts.next().unwrap_or_default();
-        let weight = weight(parts);
+        let weight = Some(weight(parts));
         if name == b"*" {
             any = weight;
         } else if let Some(place) = known.iter().position(|&coding| is(name, coding)) {
@@ -38,13 +38,12 @@ fn is(name: &[u8], coding: Coding) -> bool {
 }
 
 /// The weight that parameters give; a wrong one is none, and then the coding is not taken.
-fn weight<'l>(parameters: impl Iterator<Item = &'l [u8]>) -> Option<u16> {
-    for parameter in parameters {
-        if let [b'q' | b'Q', b'=', value @ ..] = parameter {
-            return Some(thousandths(value).unwrap_or(0));
-        }
-    }
-    Some(FULL)
+fn weight<'l>(mut parameters: impl Iterator<Item = &'l [u8]>) -> u16 {
+    let weight = parameters.find_map(|parameter| match parameter {
+        [b'q' | b'Q', b'=', value @ ..] => Some(thousandths(value).unwrap_or(0)),
+        _ => None,
+    });
+    weight.unwrap_or(FULL)
 }
 
 /// `0`, `1`, with up to three decimals.

@@ -145,7 +145,7 @@ impl Scanner {
                     size,
                 }
             }
-            (State::SizeLf { size: 0 }, b'\n') => State::LineStart,
+            (State::SizeLf { size: 0 } | State::ValueLf, b'\n') => State::LineStart,
             (State::SizeLf { size }, b'\n') => State::Data { left: size },
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::SIZE,
@@ -175,7 +175,6 @@ impl Scanner {
                 self.trailer_byte()?;
                 State::Value
             }
-            (State::ValueLf, b'\n') => State::LineStart,
             _ => return Err(Malformed),
         })
     }

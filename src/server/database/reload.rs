@@ -10,14 +10,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use notify::RecommendedWatcher;
-
 use super::fetch::{Download, FetchError, Fetcher};
 use super::{DatabaseError, acceptance, load_downloaded};
 use crate::config::model::{Database as Source, Geo, Published};
 use crate::geo::{Database, Live};
 use crate::server::allocator;
-use crate::server::watch::{Files, Fingerprint, PATIENCE};
+use crate::server::watch::{Files, Fingerprint, PATIENCE, Watch};
 
 /// The longest wait before a published file is looked for after a start, or again after a failure.
 const SOON: Duration = Duration::from_secs(60);
@@ -56,7 +54,7 @@ pub struct Followed {
     generation: u64,
     /// Wakes who waits for published files. They end when it goes.
     fetchers: Vec<Sender<()>>,
-    watcher: Option<RecommendedWatcher>,
+    watcher: Option<Watch>,
 }
 
 impl Followed {
@@ -112,7 +110,7 @@ impl Followed {
         Ok(())
     }
 
-    fn watch(&self) -> Option<RecommendedWatcher> {
+    fn watch(&self) -> Option<Watch> {
         let tell = Arc::clone(&self.tell);
         let watcher = self.files.watch(move || {
             // Nobody listens any more when the server is on its way out.

@@ -70,9 +70,10 @@ impl Gateway {
             }
             text = text.replacen(section, &format!("{section}\n{setting}\n"), 1);
         }
-        let listen = match configuration.contains("{address}") {
-            true => Vec::new(),
-            false => vec![port.address],
+        let listen = if configuration.contains("{address}") {
+            Vec::new()
+        } else {
+            vec![port.address]
         };
         let file = folder.path().join("geogate.toml");
         std::fs::write(&file, text).unwrap();
