@@ -115,8 +115,6 @@ fn is_host(text: &str) -> bool {
         let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
         !text.is_empty() && text.bytes().all(is_of_name)
     }
-    let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    !text.is_empty() && text.bytes().all(is_of_name)
 }
 
 fn read_tag(text: &str) -> Result<String, String> {
