@@ -3,6 +3,8 @@
 //! It is not a `toml` document, for it is written once, in an order of its own, and things are
 //! taken out of it again by the key that an error names.
 
+use std::fmt::Write as _;
+
 use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
 
 use super::tree::{Directive, Place};
@@ -410,10 +412,9 @@ impl Value {
                 let texts: Vec<String> = items.iter().map(|item| item.value.to_text()).collect();
                 let length: usize = texts.iter().map(|text| text.len() + 2).sum();
                 if may_wrap && length > LENGTH && texts.len() > 1 {
-                    let lines: String = texts.iter().map(|item| format!("    {item},\n")).collect();
-                    text.push_str(&format!("[\n{lines}]"));
+                    let _ = write!(text, "[\n    {},\n]", texts.join(",\n    "));
                 } else {
-                    text.push_str(&format!("[{}]", texts.join(", ")));
+                    let _ = write!(text, "[{}]", texts.join(", "));
                 }
             }
             Value::Inline(entries) => {
@@ -423,7 +424,7 @@ impl Value {
                     text
                 });
                 let texts: Vec<String> = texts.collect();
-                text.push_str(&format!("{{ {} }}", texts.join(", ")));
+                let _ = write!(text, "{{ {} }}", texts.join(", "));
             }
         }
     }

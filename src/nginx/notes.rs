@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 use super::document::Origin;
 use super::tree::{Directive, Place};
 
+/// A directive, and where it stands.
+type Said<'n> = (&'n str, Vec<&'n Place>);
+
 /// What became of a directive that is not simply carried over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
@@ -117,7 +120,7 @@ impl Notes {
 
     /// What is said of several directives stands once, below all of them.
     fn write_fate(&self, fate: Fate, text: &mut String) {
-        let mut whys: Vec<(&str, Vec<(&str, Vec<&Place>)>)> = Vec::new();
+        let mut whys: Vec<(&str, Vec<Said>)> = Vec::new();
         let mut notes: Vec<&Note> = self.notes.iter().filter(|note| note.fate == fate).collect();
         notes.sort_by(|a, b| a.place.cmp(&b.place));
         let mut at: BTreeMap<&str, usize> = BTreeMap::new();

@@ -103,132 +103,30 @@ fn no_directive_is_passed_over_in_silence() {
     }
 }
 
+const NAMES: &str = "
+    worker_processes error_log http server upstream location if listen server_name proxy_pass
+    grpc_pass return rewrite root alias try_files set map geo geoip2 $var default allow deny
+    limit_req limit_req_zone limit_conn limit_conn_zone access_log log_format error_page
+    ssl_certificate ssl_certificate_key ssl_verify_client ssl_client_certificate ssl_protocols
+    add_header proxy_set_header proxy_hide_header expires gzip gzip_types client_max_body_size
+    keepalive_timeout large_client_header_buffers set_real_ip_from real_ip_header limit_except
+    auth_basic hash sticky events proxy_next_upstream proxy_next_upstream_tries proxy_ssl_name
+    index weird
+";
+
+const WORDS: &str = r#"
+    / /a/ = ~ ~* ^~ /b @x (a $host $var $1 http://h https://h:1/x http://$var
+    https://$host$request_uri 80 443 ssl default_server [::]:80 unix:/x 10.0.0.1:80 10.0.0.0/8
+    all off on 301 404 444 zone=z:1m zone=z rate=1r/s burst=2 $remote_addr weight=0 weight=2
+    backup 1m 0 10s -1 é "" *.x.org .x _ permanent break ^/a/(.*)$ /$1 max-age=1 country
+    iso_code CN ($var 99999999999999999999 "a\nb" X-Name Host = CN) 'b'
+"#;
+
 /// Words that mean something, in places where they may not.
 fn directive() -> impl Strategy<Value = String> {
-    let name = prop::sample::select(vec![
-        "worker_processes",
-        "error_log",
-        "http",
-        "server",
-        "upstream",
-        "location",
-        "if",
-        "listen",
-        "server_name",
-        "proxy_pass",
-        "grpc_pass",
-        "return",
-        "rewrite",
-        "root",
-        "alias",
-        "try_files",
-        "set",
-        "map",
-        "geo",
-        "geoip2",
-        "$var",
-        "default",
-        "allow",
-        "deny",
-        "limit_req",
-        "limit_req_zone",
-        "limit_conn",
-        "limit_conn_zone",
-        "access_log",
-        "log_format",
-        "error_page",
-        "ssl_certificate",
-        "ssl_certificate_key",
-        "ssl_verify_client",
-        "ssl_client_certificate",
-        "ssl_protocols",
-        "add_header",
-        "proxy_set_header",
-        "proxy_hide_header",
-        "expires",
-        "gzip",
-        "gzip_types",
-        "client_max_body_size",
-        "keepalive_timeout",
-        "large_client_header_buffers",
-        "set_real_ip_from",
-        "real_ip_header",
-        "limit_except",
-        "auth_basic",
-        "hash",
-        "sticky",
-        "events",
-        "proxy_next_upstream",
-        "proxy_next_upstream_tries",
-        "proxy_ssl_name",
-        "index",
-        "weird",
-    ]);
-    let word = prop::sample::select(vec![
-        "/",
-        "/a/",
-        "=",
-        "~",
-        "~*",
-        "^~",
-        "/b",
-        "@x",
-        "(a",
-        "$host",
-        "$var",
-        "$1",
-        "http://h",
-        "https://h:1/x",
-        "http://$var",
-        "https://$host$request_uri",
-        "80",
-        "443",
-        "ssl",
-        "default_server",
-        "[::]:80",
-        "unix:/x",
-        "10.0.0.1:80",
-        "10.0.0.0/8",
-        "all",
-        "off",
-        "on",
-        "301",
-        "404",
-        "444",
-        "zone=z:1m",
-        "zone=z",
-        "rate=1r/s",
-        "burst=2",
-        "$remote_addr",
-        "weight=0",
-        "weight=2",
-        "backup",
-        "1m",
-        "0",
-        "10s",
-        "-1",
-        "é",
-        "\"\"",
-        "'a b'",
-        "*.x.org",
-        ".x",
-        "_",
-        "permanent",
-        "break",
-        "^/a/(.*)$",
-        "/$1",
-        "max-age=1",
-        "country",
-        "iso_code",
-        "CN",
-        "($var",
-        "= CN)",
-        "99999999999999999999",
-        "\"a\\nb\"",
-        "X-Name",
-        "Host",
-        "",
-    ]);
+    let words = |text: &'static str| text.split_whitespace().collect::<Vec<_>>();
+    let name = prop::sample::select(words(NAMES));
+    let word = prop::sample::select(words(WORDS));
     (name, prop::collection::vec(word, 0..4))
         .prop_map(|(name, words)| format!("{name} {}", words.join(" ")))
 }

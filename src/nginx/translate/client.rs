@@ -73,8 +73,8 @@ pub(super) fn body_size_for_all<'s>(http: &Scope<'s>) -> Option<&'s Directive> {
         passed_on(block, None, &mut sizes);
     }
     let first = (*sizes.first()?)?;
-    let same = |other: &Option<&Directive>| other.is_some_and(|other| other.args == first.args);
-    sizes.iter().all(same).then_some(first)
+    let same = |other: Option<&Directive>| other.is_some_and(|other| other.args == first.args);
+    sizes.iter().all(|other| same(*other)).then_some(first)
 }
 
 /// The size that holds in each block that passes requests on.

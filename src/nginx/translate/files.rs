@@ -4,7 +4,7 @@ use super::super::Output;
 use super::super::document::{Entry, Item, Table, Value};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
-use super::location::Pattern;
+use super::pattern::Pattern;
 
 /// Where nginx looks if nobody says.
 const ROOT: &str = "html";
@@ -113,7 +113,7 @@ fn try_files(tried: &Directive, entries: &mut Vec<Entry>, output: &mut Output) -
                 .notes
                 .differs(tried, "What is not there is answered with 404.");
         }
-        path if path.starts_with('/') && !path.contains('$') && !path.ends_with(".php") => {
+        path if path.starts_with('/') && !path.contains('$') && !path.contains(".php") => {
             entries.push(Entry::new("fallback", path, Some(tried)));
         }
         _ => {

@@ -5,15 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::super::Output;
 use super::super::document::{Entry, Item, Value};
 use super::super::tree::Directive;
-use super::site::{Listen, Site};
+use super::site::{Listen, Site, Speaks};
 
 /// Where nginx listens if a server does not say.
 pub(super) fn unsaid<'s>(tls: bool) -> Listen<'s> {
     Listen {
         directive: None,
         address: "0.0.0.0:80".to_owned(),
-        tls,
-        http2: false,
+        speaks: if tls { Speaks::Tls } else { Speaks::Http },
         proxy_protocol: false,
         is_default: false,
     }
@@ -38,15 +37,14 @@ pub(super) fn listen<'s>(
     let mut listen = Listen {
         directive: Some(directive),
         address: address.to_string(),
-        tls: ssl,
-        http2: false,
+        speaks: if ssl { Speaks::Tls } else { Speaks::Http },
         proxy_protocol: false,
         is_default: false,
     };
     for parameter in directive.args.iter().skip(1) {
         match parameter.as_str() {
-            "ssl" => listen.tls = true,
-            "http2" => listen.http2 = true,
+            "ssl" => listen.speaks = Speaks::Tls,
+            "http2" if !listen.is_tls() => listen.speaks = Speaks::H2c,
             "proxy_protocol" => listen.proxy_protocol = true,
             "default_server" | "default" => listen.is_default = true,
             "quic" | "http3" => {
@@ -114,13 +112,13 @@ fn item(address: &str, sites: &[&Site], listens: &[&Listen], output: &mut Output
     let from = listens.iter().find_map(|listen| listen.directive);
     let any = |is: fn(&Listen) -> bool| listens.iter().any(|listen| is(listen));
     let mut entries = vec![Entry::new("address", address, from)];
-    let tls = any(|listen| listen.tls);
+    let tls = any(|listen| listen.is_tls());
     let redirects = !tls && sites.iter().all(|site| site.redirects_to_https);
     if tls {
         entries.push(Entry::new("tls", true, from));
     } else if redirects {
         entries.push(Entry::new("redirect_to_https", true, from));
-    } else if any(|listen| listen.http2) {
+    } else if any(|listen| listen.speaks == Speaks::H2c) {
         entries.push(Entry::new("h2c", true, from));
     }
     if any(|listen| listen.proxy_protocol) {
@@ -154,7 +152,7 @@ fn say_where_they_differ(sites: &[Site], output: &mut Output) {
         let plain = site
             .listens
             .iter()
-            .filter(|listen| !(site.redirects_to_https && !listen.tls));
+            .filter(|listen| !site.redirects_to_https || listen.is_tls());
         let mut addresses: Vec<&str> = plain.map(|listen| listen.address.as_str()).collect();
         addresses.sort_unstable();
         addresses.into_iter().map(str::to_owned).collect::<Vec<_>>()

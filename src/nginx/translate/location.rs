@@ -15,20 +15,13 @@ use super::client;
 use super::error_page;
 use super::files::{self, Served};
 use super::headers;
+use super::pattern::{Pattern, as_regex, has_prefixes, pattern};
 use super::proxy;
 use super::rate;
 use super::rewrite::{self, Rewritten};
 use super::site::Site;
 use super::tls;
 use super::variables::Variables;
-
-/// Which paths a location is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Pattern {
-    Exact(String),
-    Prefix(String),
-    Regex(String),
-}
 
 /// What hands requests to servers that do not speak HTTP.
 const OTHER_PROTOCOLS: [&str; 4] = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
@@ -62,7 +55,7 @@ pub(super) fn translate<'s>(
 ) {
     let secure = sites
         .iter()
-        .filter(|site| site.listens.iter().any(|listen| listen.tls));
+        .filter(|site| site.listens.iter().any(|listen| listen.is_tls()));
     let secure: Vec<&Site> = secure.collect();
     let mut routes = Routes {
         http,
@@ -553,51 +546,5 @@ fn silence(directive: &Directive, output: &mut Output) {
     for inner in directive.inside() {
         output.notes.carried(inner);
         silence(inner, output);
-    }
-}
-
-fn has_prefixes(scope: &Scope) -> bool {
-    scope
-        .here("location")
-        .any(|location| matches!(pattern(location), Some(Pattern::Prefix(path)) if path != "/"))
-}
-
-/// A prefix as a regular expression, which comes behind those that stand before it.
-fn as_regex(prefix: &str) -> Pattern {
-    let mut regex = "^".to_owned();
-    for c in prefix.chars() {
-        if r"\.+*?()|[]{}^$".contains(c) {
-            regex.push('\\');
-        }
-        regex.push(c);
-    }
-    Pattern::Regex(regex)
-}
-
-fn pattern(location: &Directive) -> Option<Pattern> {
-    let path = |text: &str| text.to_owned();
-    match location.args.as_slice() {
-        [modifier, text] => match modifier.as_str() {
-            "=" => Some(Pattern::Exact(path(text))),
-            "^~" => Some(Pattern::Prefix(path(text))),
-            "~" => Some(Pattern::Regex(path(text))),
-            "~*" => Some(Pattern::Regex(format!("(?i){text}"))),
-            _ => None,
-        },
-        // A modifier may stand right before what it is of.
-        [text] => {
-            if let Some(rest) = text.strip_prefix("~*") {
-                Some(Pattern::Regex(format!("(?i){rest}")))
-            } else if let Some(rest) = text.strip_prefix("^~") {
-                Some(Pattern::Prefix(path(rest)))
-            } else if let Some(rest) = text.strip_prefix('~') {
-                Some(Pattern::Regex(path(rest)))
-            } else if let Some(rest) = text.strip_prefix('=') {
-                Some(Pattern::Exact(path(rest)))
-            } else {
-                text.starts_with('/').then(|| Pattern::Prefix(path(text)))
-            }
-        }
-        _ => None,
     }
 }

@@ -4,7 +4,7 @@ use super::super::Output;
 use super::super::document::Table;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
-use super::location::Pattern;
+use super::pattern::Pattern;
 use super::upstream::{self, Target};
 use super::variables::{self, Variables};
 

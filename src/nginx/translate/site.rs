@@ -25,10 +25,24 @@ pub(super) struct Listen<'s> {
     pub(super) directive: Option<&'s Directive>,
     /// As geogate writes it.
     pub(super) address: String,
-    pub(super) tls: bool,
-    pub(super) http2: bool,
+    pub(super) speaks: Speaks,
     pub(super) proxy_protocol: bool,
     pub(super) is_default: bool,
+}
+
+/// What is spoken on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Http,
+    /// HTTP/2 without TLS as well.
+    H2c,
+    Tls,
+}
+
+impl Listen<'_> {
+    pub(super) fn is_tls(&self) -> bool {
+        self.speaks == Speaks::Tls
+    }
 }
 
 /// The servers, in the order of the file.
@@ -69,8 +83,8 @@ fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> S
         listens.push(super::listen::unsaid(ssl));
     }
     let redirects = rewrite::redirects_to_https(block);
-    let has_tls = listens.iter().any(|listen| listen.tls);
-    let redirects_to_https = redirects.is_some() && listens.iter().any(|listen| !listen.tls);
+    let has_tls = listens.iter().any(|listen| listen.is_tls());
+    let redirects_to_https = redirects.is_some() && listens.iter().any(|listen| !listen.is_tls());
     Site {
         block,
         hosts,

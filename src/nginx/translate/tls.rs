@@ -10,7 +10,7 @@ use super::site::Site;
 pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mut Output) {
     let secure: Vec<&Site<'s>> = sites
         .iter()
-        .filter(|site| site.listens.iter().any(|listen| listen.tls))
+        .filter(|site| site.listens.iter().any(|listen| listen.is_tls()))
         .collect();
     certificates(http, &secure, output);
     if secure.is_empty() {
@@ -58,7 +58,7 @@ fn certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
     let is_default = |site: &&Site| {
         site.listens
             .iter()
-            .any(|listen| listen.tls && listen.is_default)
+            .any(|listen| listen.is_tls() && listen.is_default)
     };
     sites.sort_by_key(|site| !is_default(site));
     for site in sites {
@@ -176,7 +176,7 @@ fn hsts<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>], output: &mut Output) {
     for part in header.arg(1).split(';').map(str::trim) {
         match part.to_ascii_lowercase().as_str() {
             "includesubdomains" => {
-                entries.push(Entry::new("include_subdomains", true, Some(header)))
+                entries.push(Entry::new("include_subdomains", true, Some(header)));
             }
             "preload" => entries.push(Entry::new("preload", true, Some(header))),
             part => {

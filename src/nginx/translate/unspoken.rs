@@ -429,7 +429,7 @@ fn known(directive: &Directive) -> (Fate, &'static str) {
     };
     let found = KNOWN
         .iter()
-        .find(|(names, ..)| names.iter().any(|name| fits(&name)));
+        .find(|(names, ..)| names.iter().any(fits));
     found.map_or(
         (Fate::Lost, "geogate does not know this directive."),
         |(_, fate, why)| (*fate, *why),

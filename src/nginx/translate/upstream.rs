@@ -6,6 +6,7 @@ use super::super::document::{Entry, Item, Table, Value};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::super::units;
+use super::speech;
 
 /// Where a location's requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,17 +33,14 @@ pub(super) fn name(
     let block = http.here("upstream").find(is_it);
     let block = block.filter(|_| target.port.is_none_or(|port| port == 80));
     let mut table = Table::new("upstream", Some(block.unwrap_or(from)));
-    let base = match block {
-        Some(block) => {
-            output.notes.carried(block);
-            group(block, &mut table, output);
-            target.host.clone()
-        }
-        None => {
-            let address = literal(target);
-            table.push("peers", Item::new(address.as_str(), Some(from)));
-            address
-        }
+    let base = if let Some(block) = block {
+        output.notes.carried(block);
+        group(block, &mut table, output);
+        target.host.clone()
+    } else {
+        let address = literal(target);
+        table.push("peers", Item::new(address.as_str(), Some(from)));
+        address
     };
     if !matches!(table.get("peers"), Some(Value::List(peers)) if !peers.is_empty()) {
         output.notes.lost(
@@ -54,7 +52,7 @@ pub(super) fn name(
         );
         return None;
     }
-    speech(scope, target, from, &mut table, output);
+    speech::translate(scope, target, from, &mut table, output);
     Some(register("upstream", &base, &table, output))
 }
 
@@ -154,7 +152,8 @@ fn group(block: &Directive, table: &mut Table, output: &mut Output) {
     }
 }
 
-fn time(directive: &Directive, key: &str, table: &mut Table, output: &mut Output) {
+/// Sets a key to a time, or says why not.
+pub(super) fn time(directive: &Directive, key: &str, table: &mut Table, output: &mut Output) {
     match units::milliseconds(directive.arg(0)) {
         Some(time) if time > 0 => table.set(key, units::duration(time), Some(directive)),
         _ => output.notes.lost(directive, "This is no time."),
@@ -172,21 +171,15 @@ fn hash(directive: &Directive, table: &mut Table, output: &mut Output) {
             cookie.or_else(|| header.map(|name| format!("header:{}", name.replace('_', "-"))))
         }
     };
-    match key {
-        Some(key) => {
-            table.set("balance", "hash", Some(directive));
-            table.set("hash_key", key, Some(directive));
-            if directive.arg(1) != "consistent" {
-                output.notes.differs(
-                    directive,
-                    "Always consistent: few clients move when a peer comes or goes.",
-                );
-            }
-        }
-        None => {
-            let why = "Clients are told apart by address, a header or a cookie, so peers take turns here.";
-            output.notes.lost(directive, why);
-        }
+    let Some(key) = key else {
+        let why = "Clients are told apart by address, a header or a cookie, so peers take turns here.";
+        return output.notes.lost(directive, why);
+    };
+    table.set("balance", "hash", Some(directive));
+    table.set("hash_key", key, Some(directive));
+    if directive.arg(1) != "consistent" {
+        let why = "Always consistent: few clients move when a peer comes or goes.";
+        output.notes.differs(directive, why);
     }
 }
 
@@ -331,127 +324,4 @@ fn with_port(address: &str) -> String {
     } else {
         format!("{address}:80")
     }
-}
-
-/// How the location speaks to it: times, tries, TLS, HTTP/2. Directives begin with `proxy_` or
-/// `grpc_`.
-fn speech(
-    scope: &Scope,
-    target: &Target,
-    from: &Directive,
-    table: &mut Table,
-    output: &mut Output,
-) {
-    let family = if target.http2 { "grpc" } else { "proxy" };
-    let one = |name: &str| scope.one(&format!("{family}_{name}"));
-    for (name, key) in [
-        ("connect_timeout", "connect_timeout"),
-        ("read_timeout", "read_timeout"),
-        ("send_timeout", "write_timeout"),
-    ] {
-        if let Some(directive) = one(name) {
-            output.notes.carried(directive);
-            time(directive, key, table, output);
-        }
-    }
-    if let Some(tries) = one("next_upstream_tries") {
-        output.notes.carried(tries);
-        match tries.arg(0).parse::<u64>() {
-            Ok(count) if count > 0 => table.set("tries", count.min(16), Some(tries)),
-            _ => output.notes.differs(
-                tries,
-                "There is no trying without end: `tries` is 3, and 16 at most.",
-            ),
-        }
-    }
-    if let Some(next) = one("next_upstream") {
-        next_upstream(next, table, output);
-    }
-    if target.http2 {
-        table.set("protocol", "http2", Some(from));
-    }
-    if target.tls {
-        tls(scope, family, target, from, table, output);
-    }
-}
-
-fn next_upstream(next: &Directive, table: &mut Table, output: &mut Output) {
-    output.notes.carried(next);
-    if next.args.iter().any(|reason| reason == "off") {
-        table.set("tries", 1, Some(next));
-        return;
-    }
-    let statuses = next
-        .args
-        .iter()
-        .filter_map(|reason| reason.strip_prefix("http_"));
-    for status in statuses.filter_map(|status| status.parse::<u64>().ok()) {
-        table.push("retry_on", Item::new(status, Some(next)));
-    }
-    if next.args.iter().any(|reason| reason == "non_idempotent") {
-        let why = "non_idempotent: what a peer may have seen is tried again only if its method may be repeated.";
-        output.notes.differs(next, why);
-    }
-}
-
-fn tls(
-    scope: &Scope,
-    family: &str,
-    target: &Target,
-    from: &Directive,
-    table: &mut Table,
-    output: &mut Output,
-) {
-    let one = |name: &str| scope.one(&format!("{family}_ssl_{name}"));
-    table.set("tls", true, Some(from));
-    if let Some(on) = one("server_name") {
-        output
-            .notes
-            .needless(on, "Always: peers are told the name that is asked for.");
-    }
-    let mut has_name = !is_address(&target.host);
-    if let Some(name) = one("name") {
-        output.notes.carried(name);
-        if name.arg(0).contains('$') {
-            output
-                .notes
-                .lost(name, "`sni` is a name, without variables.");
-        } else {
-            table.set("sni", name.arg(0), Some(name));
-            has_name = true;
-        }
-    } else if has_name && target.port.is_none() && target.host.contains('.') {
-        // Peers of a block are checked for the name that the location has for them.
-        table.set("sni", target.host.as_str(), Some(from));
-    }
-    let verify = one("verify");
-    let verifies = verify.is_some_and(|verify| verify.arg(0) == "on");
-    if let Some(verify) = verify {
-        output.notes.carried(verify);
-    }
-    if !verifies && !has_name {
-        table.set("verify", false, verify.or(Some(from)));
-        let why = "The peer has no name that its certificate could be checked for, so it is not \
-                   checked, as in nginx. Set `sni` and take `verify = false` out.";
-        output.notes.differs(verify.unwrap_or(from), why);
-    } else if !verifies {
-        let why = "The peer's certificate is checked, which nginx was not told to do. If it is \
-                   not from a known authority, name its `ca_file`.";
-        output.notes.differs(verify.unwrap_or(from), why);
-    }
-    for (name, key) in [
-        ("trusted_certificate", "ca_file"),
-        ("certificate", "client_cert"),
-        ("certificate_key", "client_key"),
-    ] {
-        if let Some(file) = one(name) {
-            output.notes.carried(file);
-            table.set(key, file.arg(0), Some(file));
-        }
-    }
-}
-
-fn is_address(host: &str) -> bool {
-    let inner = host.trim_start_matches('[').trim_end_matches(']');
-    inner.parse::<std::net::IpAddr>().is_ok()
 }

@@ -1,0 +1,130 @@
+//! How a location speaks to its upstream: times, tries, TLS, HTTP/2. The directives begin with
+//! `proxy_` or `grpc_`.
+
+use super::super::Output;
+use super::super::document::{Item, Table};
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::upstream::{Target, time};
+
+/// Adds it to an upstream.
+pub(super) fn translate(
+    scope: &Scope,
+    target: &Target,
+    from: &Directive,
+    table: &mut Table,
+    output: &mut Output,
+) {
+    let family = if target.http2 { "grpc" } else { "proxy" };
+    let one = |name: &str| scope.one(&format!("{family}_{name}"));
+    for (name, key) in [
+        ("connect_timeout", "connect_timeout"),
+        ("read_timeout", "read_timeout"),
+        ("send_timeout", "write_timeout"),
+    ] {
+        if let Some(directive) = one(name) {
+            output.notes.carried(directive);
+            time(directive, key, table, output);
+        }
+    }
+    if let Some(tries) = one("next_upstream_tries") {
+        output.notes.carried(tries);
+        match tries.arg(0).parse::<u64>() {
+            Ok(count) if count > 0 => table.set("tries", count.min(16), Some(tries)),
+            _ => output.notes.differs(
+                tries,
+                "There is no trying without end: `tries` is 3, and 16 at most.",
+            ),
+        }
+    }
+    if let Some(next) = one("next_upstream") {
+        next_upstream(next, table, output);
+    }
+    if target.http2 {
+        table.set("protocol", "http2", Some(from));
+    }
+    if target.tls {
+        tls(scope, family, target, from, table, output);
+    }
+}
+
+fn next_upstream(next: &Directive, table: &mut Table, output: &mut Output) {
+    output.notes.carried(next);
+    if next.args.iter().any(|reason| reason == "off") {
+        table.set("tries", 1, Some(next));
+        return;
+    }
+    let statuses = next
+        .args
+        .iter()
+        .filter_map(|reason| reason.strip_prefix("http_"));
+    for status in statuses.filter_map(|status| status.parse::<u64>().ok()) {
+        table.push("retry_on", Item::new(status, Some(next)));
+    }
+    if next.args.iter().any(|reason| reason == "non_idempotent") {
+        let why = "non_idempotent: what a peer may have seen is tried again only if its method may be repeated.";
+        output.notes.differs(next, why);
+    }
+}
+
+fn tls(
+    scope: &Scope,
+    family: &str,
+    target: &Target,
+    from: &Directive,
+    table: &mut Table,
+    output: &mut Output,
+) {
+    let one = |name: &str| scope.one(&format!("{family}_ssl_{name}"));
+    table.set("tls", true, Some(from));
+    if let Some(on) = one("server_name") {
+        output
+            .notes
+            .needless(on, "Always: peers are told the name that is asked for.");
+    }
+    let mut has_name = !is_address(&target.host);
+    if let Some(name) = one("name") {
+        output.notes.carried(name);
+        if name.arg(0).contains('$') {
+            output
+                .notes
+                .lost(name, "`sni` is a name, without variables.");
+        } else {
+            table.set("sni", name.arg(0), Some(name));
+            has_name = true;
+        }
+    } else if has_name && target.port.is_none() && target.host.contains('.') {
+        // Peers of a block are checked for the name that the location has for them.
+        table.set("sni", target.host.as_str(), Some(from));
+    }
+    let verify = one("verify");
+    let verifies = verify.is_some_and(|verify| verify.arg(0) == "on");
+    if let Some(verify) = verify {
+        output.notes.carried(verify);
+    }
+    if !verifies && !has_name {
+        table.set("verify", false, verify.or(Some(from)));
+        let why = "The peer has no name that its certificate could be checked for, so it is not \
+                   checked, as in nginx. Set `sni` and take `verify = false` out.";
+        output.notes.differs(verify.unwrap_or(from), why);
+    } else if !verifies {
+        let why = "The peer's certificate is checked, which nginx was not told to do. If it is \
+                   not from a known authority, name its `ca_file`.";
+        output.notes.differs(verify.unwrap_or(from), why);
+    }
+    for (name, key) in [
+        ("trusted_certificate", "ca_file"),
+        ("certificate", "client_cert"),
+        ("certificate_key", "client_key"),
+    ] {
+        if let Some(file) = one(name) {
+            output.notes.carried(file);
+            table.set(key, file.arg(0), Some(file));
+        }
+    }
+}
+
+fn is_address(host: &str) -> bool {
+    let inner = host.trim_start_matches('[').trim_end_matches(']');
+    inner.parse::<std::net::IpAddr>().is_ok()
+}
