@@ -97,7 +97,18 @@ impl Gateway {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&log));
         logs.push(log);
-        self.settings.swap(Arc::new(settings))
+        let settings = Arc::new(settings);
+        let before = self.settings.swap(Arc::clone(&settings));
+        let stays = |pool| {
+            settings
+                .pools()
+                .iter()
+                .any(|known| Arc::ptr_eq(known, pool))
+        };
+        for pool in before.pools().iter().filter(|pool| !stays(pool)) {
+            pool.retire();
+        }
+        before
     }
 
     /// Every access log that a request may still be written to.

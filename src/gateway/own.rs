@@ -76,7 +76,9 @@ pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> 
         )
     } else {
         let page = ctx.settings.error_pages.page(refusal.status());
-        (page_header(refusal.status(), &page)?, page)
+        let mut header = page_header(refusal.status(), &page)?;
+        change_headers(&mut header, session, ctx)?;
+        (header, page)
     };
     for (name, value) in refusal.lines() {
         header.insert_header(name, value)?;
