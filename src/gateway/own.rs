@@ -94,14 +94,6 @@ pub async fn answer_with_page(session: &mut Session, ctx: &Context, status: u16)
     answer(session, ctx, header, page).await
 }
 
-/// Refuses a method that is not served at all.
-pub async fn refuse_method(session: &mut Session, ctx: &Context, status: u16) -> Result<()> {
-    match status {
-        405 => answer_method_not_allowed(session, ctx, ctx.settings.client.methods.allow()).await,
-        _ => answer_with_page(session, ctx, status).await,
-    }
-}
-
 /// Says which methods there are, as the list `allow`.
 pub async fn answer_method_not_allowed(
     session: &mut Session,

@@ -89,7 +89,7 @@ impl ProxyHttp for Proxy {
         }
         let method = session.req_header().method.as_str();
         if let Some(status) = ctx.settings.client.methods.refusal(method) {
-            own::refuse_method(session, ctx, status).await?;
+            own::answer_with_page(session, ctx, status).await?;
             return Ok(true);
         }
         route::direct(session, ctx).await
@@ -200,6 +200,10 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         hsts::add(session, &ctx.settings, upstream_response)?;
         if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            if !session.as_downstream().is_upgrade_req() {
+                let reason = "the peer changes to a protocol that nobody asked for";
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up());
+            }
             lane::begin_tunnel(session);
         }
         if !upstream_response.status.is_informational()

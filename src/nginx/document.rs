@@ -154,8 +154,9 @@ impl Table {
     pub(super) fn push(&mut self, key: &str, item: Item) {
         let at = self.entries.iter().position(|entry| entry.key == key);
         let at = at.unwrap_or_else(|| {
-            let list = Value::List(Vec::new());
-            self.entries.push(Entry::new(key, list, None));
+            let mut entry = Entry::new(key, Value::List(Vec::new()), None);
+            entry.origin.clone_from(&item.origin);
+            self.entries.push(entry);
             self.entries.len() - 1
         });
         if let Value::List(items) = &mut self.entries[at].value
@@ -302,15 +303,24 @@ fn begins_anew(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with(['.', '['])
 }
 
+/// What a route is for and who may come to it. Without one of these it would be for more.
+const NARROWING: [&str; 8] = [
+    "host", "path", "prefix", "regex", "methods", "headers", "access", "rules",
+];
+
 fn refuse_in_table(table: &mut Table, rest: &str) -> Refusal {
-    if let Some(refusal) = refuse_in_entries(&mut table.entries, rest) {
-        return with_origin(refusal, table.origin.as_ref());
+    let key = rest.trim_start_matches('.').split(['.', '[']).next();
+    let inner = refuse_in_entries(&mut table.entries, rest);
+    let is_narrowing =
+        matches!(table.name, "route" | "access") && key.is_some_and(|key| NARROWING.contains(&key));
+    if inner.is_none() || is_narrowing {
+        table.refused = true;
     }
-    table.refused = true;
-    Refusal {
-        origin: table.origin.clone(),
+    let refusal = inner.unwrap_or_else(|| Refusal {
+        origin: None,
         written: format!("[{}]", table.name),
-    }
+    });
+    with_origin(refusal, table.origin.as_ref())
 }
 
 fn refuse_in_entries(entries: &mut [Entry], rest: &str) -> Option<Refusal> {
@@ -489,6 +499,18 @@ mod tests {
             "[[upstream]]\nname = \"a\"\npeers = [{ address = \"p:1\", backup = true }]\n",
         );
         check_refused(&["upstream[0].missing"], "[server]\nworkers = 4\n");
+    }
+
+    #[test]
+    fn a_route_without_its_pattern_is_no_route() {
+        let mut document = Document::default();
+        let mut route = Table::new("route", None);
+        route.set("regex", "(?!a)", None);
+        route.set("upstream", "a", None);
+        document.add(route);
+        assert!(document.refuse("route[0].regex").is_some());
+        document.settle();
+        assert_eq!(document.write(), "");
     }
 
     #[test]

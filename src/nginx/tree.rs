@@ -62,7 +62,10 @@ impl Directive {
     }
 
     /// Those in its block that have this name.
-    pub(super) fn named<'d>(&'d self, name: &'d str) -> impl Iterator<Item = &'d Directive> {
+    pub(super) fn named<'d, 'n>(
+        &'d self,
+        name: &'n str,
+    ) -> impl Iterator<Item = &'d Directive> + use<'d, 'n> {
         self.inside().iter().filter(move |d| d.name == name)
     }
 }

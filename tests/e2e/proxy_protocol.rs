@@ -1,6 +1,6 @@
 //! The PROXY protocol: who the client is when a load balancer says so before everything else.
 
-use crate::harness::{Authority, Client, DOORS, Gateway, Origin, Port, connect};
+use crate::harness::{Authority, Client, DOORS, Gateway, Origin, Port, connect, wait_for_metrics};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -104,12 +104,11 @@ fn a_connection_without_its_header_is_closed() {
         assert!(client.is_closed(), "{start:?}");
     }
     assert!(origin.requests().is_empty());
-    let metrics = Client::connect(admin.address).get("/metrics", "");
     let line = format!(
-        "geogate_connections_refused_total{{reason=\"proxy_protocol\"}} {}",
+        "geogate_connections_refused_total{{reason=\"proxy_protocol\"}} {}\n",
         starts.len()
     );
-    assert!(metrics.text().contains(&line), "{}", metrics.text());
+    wait_for_metrics(admin.address, &[&line]);
 }
 
 #[test]

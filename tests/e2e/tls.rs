@@ -8,7 +8,9 @@ use rcgen::date_time_ymd;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::harness::{Authority, Client, DOORS, Gateway, Identity, Origin, Port, connect};
+use crate::harness::{
+    Authority, Client, DOORS, Gateway, Identity, Origin, Port, connect, wait_for_metrics,
+};
 
 const IP: &str = "/api/ip_query?ip=1.0.0.1";
 
@@ -373,14 +375,14 @@ fn failed_handshakes_are_counted_and_hold_nothing() {
     let config = authority.client(&["h2"]);
     let mut silent = Client::connect_tls(gateway.address, &config, "localhost");
     silent.wait_for_end();
-    let metrics = Client::connect(admin.address).get("/metrics", "");
-    for line in [
-        "geogate_connections_refused_total{reason=\"tls_handshake\"} 1",
-        "geogate_connections_refused_total{reason=\"slow\"} 3",
-        "geogate_connections_open 0",
-    ] {
-        assert!(metrics.text().contains(line), "{}", metrics.text());
-    }
+    wait_for_metrics(
+        admin.address,
+        &[
+            "geogate_connections_refused_total{reason=\"tls_handshake\"} 1\n",
+            "geogate_connections_refused_total{reason=\"slow\"} 3\n",
+            "geogate_connections_open 0\n",
+        ],
+    );
 }
 
 #[test]

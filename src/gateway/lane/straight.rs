@@ -245,10 +245,6 @@ fn strip_hop_by_hop(request: &mut RequestHeader) {
 /// A response that ends with its connection becomes a chunked one, so that the client's connection
 /// need not end as well.
 fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<()> {
-    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        let reason = "the peer changes to a protocol that nobody asked for";
-        return Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up());
-    }
     let has_none = session.req_header().method == http::Method::HEAD
         || response.status.is_informational()
         || matches!(response.status.as_u16(), 204 | 304);

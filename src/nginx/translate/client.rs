@@ -62,14 +62,36 @@ fn set_number(directive: &Directive, key: &str, output: &mut Output) {
     }
 }
 
-/// The size that all blocks agree on, or that of `http`. Routes have their own where it differs.
+/// The size of `http`, or the one that holds wherever requests are passed on. Routes have their own
+/// where it differs.
 pub(super) fn body_size_for_all<'s>(http: &Scope<'s>) -> Option<&'s Directive> {
-    let all = http.everywhere("client_max_body_size");
-    let first = *all.first()?;
-    if all.iter().all(|other| other.args == first.args) {
-        return Some(first);
+    if let Some(size) = http.here("client_max_body_size").last() {
+        return Some(size);
     }
-    http.here("client_max_body_size").last()
+    let mut sizes = Vec::new();
+    for block in http.here("server") {
+        passed_on(block, None, &mut sizes);
+    }
+    let first = (*sizes.first()?)?;
+    let same = |other: &Option<&Directive>| other.is_some_and(|other| other.args == first.args);
+    sizes.iter().all(same).then_some(first)
+}
+
+/// The size that holds in each block that passes requests on.
+fn passed_on<'s>(
+    block: &'s Directive,
+    around: Option<&'s Directive>,
+    sizes: &mut Vec<Option<&'s Directive>>,
+) {
+    let size = block.named("client_max_body_size").last().or(around);
+    let passes =
+        |directive: &&Directive| matches!(directive.name.as_str(), "proxy_pass" | "grpc_pass");
+    if block.inside().iter().any(|directive| passes(&directive)) {
+        sizes.push(size);
+    }
+    for location in block.named("location") {
+        passed_on(location, size, sizes);
+    }
 }
 
 fn set_body_size(directive: &Directive, output: &mut Output) {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{read_chunk, read_line};
 use rustls::pki_types::ServerName;
@@ -250,6 +250,20 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     socket.set_nodelay(true).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
+}
+
+/// Asks for the metrics until they have these lines: what has ended is counted a moment later.
+#[track_caller]
+pub fn wait_for_metrics(admin: SocketAddr, lines: &[&str]) {
+    let start = Instant::now();
+    loop {
+        let metrics = Client::connect(admin).get("/metrics", "");
+        if lines.iter().all(|line| metrics.text().contains(line)) {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{}", metrics.text());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 impl Response {

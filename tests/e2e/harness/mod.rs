@@ -11,7 +11,7 @@ mod peer;
 mod secure;
 
 pub use authority::{Authority, Identity};
-pub use client::{Client, Response, connect};
+pub use client::{Client, Response, connect, wait_for_metrics};
 pub use dns::NameServer;
 pub use gateway::Gateway;
 pub use http2::{Http2, request};
