@@ -22,7 +22,7 @@ impl Followed {
     /// Calls `changed` when something happens where the files of `tls` are. To be called before they
     /// are read, or a change between the two would never be seen.
     pub fn new(tls: Option<&model::Tls>, changed: impl Fn() + Send + Sync + 'static) -> Self {
-        let files = Files::new(tls.map(|tls| tls.files()).unwrap_or_default());
+        let files = Files::new(tls.map(model::Tls::files).unwrap_or_default());
         let watch = tls.is_some_and(|tls| tls.watch);
         Followed {
             _watcher: watch.then(|| watcher(&files, changed)).flatten(),
