@@ -112,7 +112,7 @@ fn item(address: &str, sites: &[&Site], listens: &[&Listen], output: &mut Output
     let from = listens.iter().find_map(|listen| listen.directive);
     let any = |is: fn(&Listen) -> bool| listens.iter().any(|listen| is(listen));
     let mut entries = vec![Entry::new("address", address, from)];
-    let tls = any(|listen| listen.is_tls());
+    let tls = listens.iter().any(|listen| listen.is_tls());
     let redirects = !tls && sites.iter().all(|site| site.redirects_to_https);
     if tls {
         entries.push(Entry::new("tls", true, from));

@@ -19,7 +19,7 @@ use super::pattern::{Pattern, as_regex, has_prefixes, pattern};
 use super::proxy;
 use super::rate;
 use super::rewrite::{self, Rewritten};
-use super::site::Site;
+use super::site::{Listen, Site};
 use super::tls;
 use super::variables::Variables;
 
@@ -55,7 +55,7 @@ pub(super) fn translate<'s>(
 ) {
     let secure = sites
         .iter()
-        .filter(|site| site.listens.iter().any(|listen| listen.is_tls()));
+        .filter(|site| site.listens.iter().any(Listen::is_tls));
     let secure: Vec<&Site> = secure.collect();
     let mut routes = Routes {
         http,

@@ -83,7 +83,7 @@ fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> S
         listens.push(super::listen::unsaid(ssl));
     }
     let redirects = rewrite::redirects_to_https(block);
-    let has_tls = listens.iter().any(|listen| listen.is_tls());
+    let has_tls = listens.iter().any(Listen::is_tls);
     let redirects_to_https = redirects.is_some() && listens.iter().any(|listen| !listen.is_tls());
     Site {
         block,

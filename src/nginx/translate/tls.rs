@@ -5,12 +5,12 @@ use super::super::document::{Entry, Item, Value};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::one_for_all;
-use super::site::Site;
+use super::site::{Listen, Site};
 
 pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mut Output) {
     let secure: Vec<&Site<'s>> = sites
         .iter()
-        .filter(|site| site.listens.iter().any(|listen| listen.is_tls()))
+        .filter(|site| site.listens.iter().any(Listen::is_tls))
         .collect();
     certificates(http, &secure, output);
     if secure.is_empty() {
