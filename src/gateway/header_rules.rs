@@ -11,6 +11,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::client_ip::HeaderLines;
+use super::geo_headers::remove_other_spellings;
 use super::variables::{View, is_decoded};
 use crate::config::model::{HeaderChanges, Part, RequestVariable, Template};
 
@@ -63,7 +64,8 @@ impl HeaderRules {
         self.remove.is_empty() && self.set.is_empty()
     }
 
-    /// Changes a request.
+    /// Changes a request. What clients write with `_` for `-` is the same header to many an
+    /// application, so it goes with the header that is set or removed.
     ///
     /// # Errors
     /// If it has more headers than there can be.
@@ -73,9 +75,11 @@ impl HeaderRules {
         view: &View<H>,
     ) -> Result<()> {
         for name in &self.remove {
+            remove_other_spellings(request, name);
             request.remove_header(name);
         }
         for rule in &self.set {
+            remove_other_spellings(request, &rule.name);
             match rule.value(view) {
                 Some(value) => request.insert_header(rule.spelling.clone(), value)?,
                 None => drop(request.remove_header(&rule.name)),

@@ -1,8 +1,20 @@
 //! What happens to a connection.
 //!
 //! The [`lane`] takes every connection and answers plain IP queries at once; all else goes through
-//! the phases of the [`proxy`]. Both are a few calls to the modules beside them, which decide with
-//! values and pure functions and know no session, so that the doors cannot differ.
+//! the phases of the [`proxy`]. Both are a few calls to the modules beside them. What is to be
+//! decided there, values and pure functions decide that know no session, so that the doors cannot
+//! differ; the few that do know one only carry it out (`admission`, `own`, `files`, `message`).
+//!
+//! - How it comes in: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `pace`.
+//! - Who it is from: [`client_ip`], `identity` with `request_id` and `trace_context`.
+//! - Whether it may come: [`policy`] and [`limit`], by way of `admission`.
+//! - What answers it: `route`, then `own`, `files` or [`upstream`]; if all fails `failure` and
+//!   [`error_page`].
+//! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
+//!   `hsts`.
+//! - What is left of it: [`metrics`], [`access_log`], [`syslog`].
+//! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
+//!   and [`drain`], the way out.
 
 pub mod access_log;
 mod admission;
@@ -97,7 +109,18 @@ impl Gateway {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&log));
         logs.push(log);
-        self.settings.swap(Arc::new(settings))
+        let settings = Arc::new(settings);
+        let before = self.settings.swap(Arc::clone(&settings));
+        let stays = |pool| {
+            settings
+                .pools()
+                .iter()
+                .any(|known| Arc::ptr_eq(known, pool))
+        };
+        for pool in before.pools().iter().filter(|pool| !stays(pool)) {
+            pool.retire();
+        }
+        before
     }
 
     /// Every access log that a request may still be written to.

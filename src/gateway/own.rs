@@ -76,7 +76,9 @@ pub async fn refuse(session: &mut Session, ctx: &Context, refusal: &Refusal) -> 
         )
     } else {
         let page = ctx.settings.error_pages.page(refusal.status());
-        (page_header(refusal.status(), &page)?, page)
+        let mut header = page_header(refusal.status(), &page)?;
+        change_headers(&mut header, session, ctx)?;
+        (header, page)
     };
     for (name, value) in refusal.lines() {
         header.insert_header(name, value)?;
@@ -178,6 +180,9 @@ async fn answer(
 fn page(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     let page = ctx.settings.error_pages.page(status);
     let mut header = page_header(status, &page)?;
+    if status == 405 {
+        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
+    }
     if ctx.is_full {
         // Requests end within a second, mostly, and then there is room.
         header.insert_header(header::RETRY_AFTER, "1")?;

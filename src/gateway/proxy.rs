@@ -70,6 +70,7 @@ impl ProxyHttp for Proxy {
         }
         let is_websocket = strict::settle(session.req_header_mut());
         name_host(session)?;
+        join_cookies(session)?;
         self.set_connection_limits(session, &ctx.settings, is_websocket);
         locate(session, ctx)
     }
@@ -464,6 +465,20 @@ fn name_host(session: &mut Session) -> Result<()> {
     };
     let request = session.req_header_mut();
     request.insert_header(header::HOST, authority.as_str())
+}
+
+/// HTTP/2 may cut cookies into several lines, which nobody else knows how to read: all of them belong
+/// in one (RFC 9113, 8.2.3).
+fn join_cookies(session: &mut Session) -> Result<()> {
+    let request = session.req_header();
+    let lines = request.headers.get_all(header::COOKIE);
+    if request.version != http::Version::HTTP_2 || lines.iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let lines: Vec<_> = lines.iter().map(http::HeaderValue::as_bytes).collect();
+    let joined = lines.join(&b"; "[..]);
+    let request = session.req_header_mut();
+    request.insert_header(header::COOKIE, joined)
 }
 
 /// The port that a request is sent to if it is to come again with TLS.

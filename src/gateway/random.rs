@@ -16,6 +16,12 @@ pub fn short_id() -> u64 {
     rand::random::<u64>().max(1)
 }
 
+/// A key that nobody knows.
+#[must_use]
+pub fn key() -> [u8; 32] {
+    rand::random()
+}
+
 /// A number as lower case hexadecimal digits, all of them.
 #[must_use]
 pub fn hex<const DIGITS: usize>(number: u128) -> [u8; DIGITS] {

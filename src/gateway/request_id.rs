@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
 use super::client_ip::HeaderLines;
-use super::geo_headers::is_spelling_of;
+use super::geo_headers::remove_other_spellings;
 use super::random;
 
 /// Longest id that is handed on, in bytes.
@@ -70,13 +70,7 @@ impl<'r> RequestId<'r> {
 
 /// Sends `id` to the upstream, and nothing else that could be taken for one.
 pub fn replace(request: &mut RequestHeader, name: &HeaderName, id: &HeaderValue) {
-    let is_another = |known: &&HeaderName| {
-        is_spelling_of(known.as_str(), name.as_str()) && known.as_str() != name.as_str()
-    };
-    let others: Vec<_> = request.headers.keys().filter(is_another).cloned().collect();
-    for other in others {
-        request.remove_header(&other);
-    }
+    remove_other_spellings(request, name);
     request
         .insert_header(name, id.clone())
         .expect("a valid name and value");

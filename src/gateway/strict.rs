@@ -46,16 +46,20 @@ fn after_scheme(target: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether a path and query have only bytes that they may have, and none that some servers take for
-/// another: a fragment, `\` as `/`, an escaped NUL as the end.
+/// another: a fragment, `\` as `/`, an escaped NUL as the end. A few that no URL has are let pass,
+/// as far as pingora can read them: what it cannot read would be a request without an answer.
 fn is_clean(target: &[u8]) -> bool {
-    let is_plain = |&byte: &u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'%' | b'\\');
+    let is_plain = |&byte: &u8| {
+        matches!(byte, b'!'..=b'~')
+            && !matches!(byte, b'"' | b'#' | b'%' | b'<' | b'>' | b'\\' | b'`')
+    };
     target.iter().all(is_plain) || {
-        let path = target.split(|&byte| byte == b'?').next();
-        let path = path.unwrap_or_default();
-        target
-            .iter()
-            .all(|&byte| matches!(byte, b'!'..=b'~') && byte != b'#')
-            && !path.contains(&b'\\')
+        let query = memchr::memchr(b'?', target).unwrap_or(target.len());
+        let (path, query) = target.split_at(query);
+        let is_visible = |byte| matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>');
+        path.iter()
+            .all(|&byte| is_visible(byte) && !matches!(byte, b'\\' | b'`'))
+            && query.iter().all(|&byte| is_visible(byte) && byte != b'"')
             && !path.windows(3).any(|three| three == b"%00")
     }
 }
@@ -227,7 +231,7 @@ mod tests {
             "/?",
             "//a",
             "/%e4%bd%a0?%00\\",
-            "/a|b{c}\"^`<>",
+            "/a|b{c}\"^?`|^",
             "/http://b/",
             "/a?b=http://c/@",
         ] {
@@ -263,6 +267,11 @@ mod tests {
             "/\u{e9}",
             "/a\\b",
             "/a%00b",
+            "/<a>",
+            "/a`b",
+            "/?a=<b",
+            "/?a=\"b\"",
+            "http://a/<b>",
             "http:/a",
             "http:a",
             "http://",
@@ -274,6 +283,16 @@ mod tests {
             "javascript://a/",
         ] {
             check_target("GET", text, None);
+        }
+    }
+
+    proptest::proptest! {
+        /// Or it would be answered by nobody.
+        #[test]
+        fn what_is_a_target_can_be_read_by_pingora(text in "(http://a)?/[!-~]{0,4}(\\?[!-~]{0,4})?") {
+            let is_target = target("GET", text.as_bytes()).is_some();
+            let read = RequestHeader::build("GET", text.as_bytes(), None);
+            proptest::prop_assert!(!is_target || read.is_ok());
         }
     }
 

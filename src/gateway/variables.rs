@@ -156,7 +156,9 @@ impl<H: HeaderLines> View<'_, H> {
             RequestVariable::RequestId => out.extend_from_slice(self.request_id.as_bytes()),
             RequestVariable::Route => out.extend_from_slice(self.route.as_bytes()),
             RequestVariable::Arg(name) => out.extend_from_slice(self.parameter(name)),
-            RequestVariable::Cookie(name) => out.extend_from_slice(self.cookie(name)),
+            RequestVariable::Cookie(name) => {
+                out.extend_from_slice(cookie(self.headers, name).unwrap_or_default());
+            }
             RequestVariable::Http(name) => self.append_header(name, out),
             RequestVariable::Geo(field) => {
                 let text = self.place.map_or("", |place| place.text(*field));
@@ -206,17 +208,6 @@ impl<H: HeaderLines> View<'_, H> {
         pairs.find_map(value).unwrap_or_default()
     }
 
-    /// The first cookie of a name (RFC 6265, 4.2).
-    fn cookie(&self, name: &str) -> &[u8] {
-        let lines = self.headers.lines("cookie");
-        let mut pairs = lines.flat_map(|line| line.split(|&byte| byte == b';'));
-        let value = |pair| {
-            let (key, value) = split_at_byte(pair, b'=')?;
-            (key.trim_ascii() == name.as_bytes()).then(|| value.trim_ascii())
-        };
-        pairs.find_map(value).unwrap_or_default()
-    }
-
     /// All lines of a header as one list, as RFC 9110, 5.3 has it; cookies as RFC 9113, 8.2.3 does.
     fn append_header(&self, name: &str, out: &mut Vec<u8>) {
         let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
@@ -227,6 +218,16 @@ impl<H: HeaderLines> View<'_, H> {
             out.extend_from_slice(line);
         }
     }
+}
+
+/// The first cookie of a name (RFC 6265, 4.2).
+pub fn cookie<'h>(headers: &'h impl HeaderLines, name: &str) -> Option<&'h [u8]> {
+    let lines = headers.lines("cookie");
+    let mut pairs = lines.flat_map(|line| line.split(|&byte| byte == b';'));
+    pairs.find_map(|pair| {
+        let (key, value) = split_at_byte(pair, b'=')?;
+        (key.trim_ascii() == name.as_bytes()).then(|| value.trim_ascii())
+    })
 }
 
 /// The path and the query of a target in whichever form (RFC 9112, 3.2): what stands behind the

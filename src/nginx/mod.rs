@@ -1,8 +1,8 @@
 //! From an nginx.conf to a geogate.toml.
 //!
-//! [`lexer`] and [`parser`] read what nginx reads, includes and all, into a [`tree`]; [`translate`]
-//! has a file for each concern and fills a [`document`]; [`accept`] holds the result against
-//! geogate's own reader. What became of each directive is in [`notes`], for an operator who moves
+//! `lexer` and `parser` read what nginx reads, includes and all, into a `tree`; `translate`
+//! has a file for each concern and fills a `document`; `accept` holds the result against
+//! geogate's own reader. What became of each directive is in `notes`, for an operator who moves
 //! must know what stays behind: a directive that nobody has spoken for is reported by itself.
 //!
 //! The reader is our own because nothing kept reads these files as nginx does, includes in place

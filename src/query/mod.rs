@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 pub use error::QueryError;
 pub use path::normalize;
+use path::other_readings;
 
 use crate::geo::{Database, Field, Place, answer};
 
@@ -31,8 +32,8 @@ pub fn is_query(path: &[u8]) -> bool {
     if path == PATH {
         return true;
     }
-    let path = normalize(path);
-    path.strip_suffix(b"/").unwrap_or(&path) == PATH
+    let is = |path: &[u8]| path.strip_suffix(b"/").unwrap_or(path) == PATH;
+    is(&normalize(path)) || other_readings(path).iter().any(|path| is(path))
 }
 
 /// What of a request matters here.
@@ -432,6 +433,11 @@ mod tests {
             "/api/ip_query/",
             "/api/ip%5Fquery",
             "//api/./x/../ip_query",
+            // To whom `%2F` or an empty segment is a segment, or `\\` a slash.
+            "/api/x%2Fy/../ip_query",
+            "/api//../ip_query",
+            "/api/x%2F/../ip_query",
+            "/x/..%5Capi%5Cip_query",
         ] {
             assert!(is_query(path.as_bytes()), "{path}");
         }
@@ -441,6 +447,8 @@ mod tests {
             "/x/api/ip_query",
             "/api/ip_query/x",
             "/API/ip_query",
+            "/api/x%2F../ip_query/y",
+            "/api%255Cip_query",
         ] {
             assert!(!is_query(path.as_bytes()), "{path}");
         }

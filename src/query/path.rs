@@ -34,6 +34,40 @@ pub fn normalize(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(normal)
 }
 
+/// The path in the other ways in which servers read it: an escaped slash is none, empty segments are
+/// segments, a backslash is a slash. None for a path that has one reading.
+pub fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
+    if is_normal(path) {
+        return Vec::new();
+    }
+    let decoded: Vec<u8> = percent_encoding::percent_decode(path).collect();
+    let slashes = |&byte: &u8| if byte == b'\\' { b'/' } else { byte };
+    let with_slashes: Vec<u8> = decoded.iter().map(slashes).collect();
+    let resolved = [false, true].map(|keeps_empty| resolve(path, keeps_empty));
+    let readings = resolved.iter().chain([&with_slashes]);
+    readings
+        .map(|reading| normalize(reading).into_owned())
+        .collect()
+}
+
+/// The path with `.` and `..` resolved before anything is decoded but them.
+fn resolve(path: &[u8], keeps_empty: bool) -> Vec<u8> {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in path.split(|&byte| byte == b'/') {
+        let decoded: Cow<[u8]> = percent_encoding::percent_decode(segment).into();
+        match &*decoded {
+            b"" if !keeps_empty => {}
+            b"." => {}
+            b".." => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    [b"/", &segments.join(&b'/')[..]].concat()
+}
+
 fn is_normal(path: &[u8]) -> bool {
     let decoded = !path.contains(&b'%');
     let segments = path.windows(2).all(|pair| pair != b"//" && pair != b"/.");

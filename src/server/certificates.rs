@@ -7,22 +7,23 @@
 use std::sync::mpsc::Receiver;
 
 use super::watch::{Files, Fingerprint, Watch};
-use crate::gateway::{Settings, Tls};
+use crate::config::model;
+use crate::gateway::Tls;
 
-/// The files of some settings, and what was seen of them.
+/// The files of a configuration, and what was seen of them.
 pub struct Followed {
     files: Files,
-    /// What they were when they were read last.
+    /// What they were before they were read last.
     known: Vec<Fingerprint>,
     _watcher: Option<Watch>,
 }
 
 impl Followed {
-    /// Calls `changed` when something happens where the files of `settings` are.
-    pub fn new(settings: &Settings, changed: impl Fn() + Send + Sync + 'static) -> Self {
-        let tls = settings.tls();
+    /// Calls `changed` when something happens where the files of `tls` are. To be called before they
+    /// are read, or a change between the two would never be seen.
+    pub fn new(tls: Option<&model::Tls>, changed: impl Fn() + Send + Sync + 'static) -> Self {
         let files = Files::new(tls.map(|tls| tls.files()).unwrap_or_default());
-        let watch = tls.is_some_and(|tls| tls.is_watched());
+        let watch = tls.is_some_and(|tls| tls.watch);
         Followed {
             _watcher: watch.then(|| watcher(&files, changed)).flatten(),
             known: files.fingerprints(),

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use super::database::{Event as DatabaseEvent, Followed, Tell};
 use super::{DatabaseError, certificates};
 use crate::admin::Reload;
-use crate::config::{Config, ConfigError};
-use crate::gateway::{Gateway, Settings, SettingsError};
+use crate::config::{Config, ConfigError, model};
+use crate::gateway::{Gateway, Settings, SettingsError, Tls};
 use crate::geo::Live;
 
 /// How much nicer than workers the thread is: the most that there is. Where a core is busy to the
@@ -119,7 +119,7 @@ pub fn start(
     let tell: Tell = Arc::new(move |event| events.send(Event::Database(event)).is_ok());
     let databases = Followed::new(config.databases.clone(), config.geo.clone(), live, tell);
     let work = Work {
-        certificates: follow_certificates(&gateway.settings(), &changes),
+        certificates: follow_certificates(config.tls.as_ref(), &changes),
         changes,
         databases: databases.map_err(ReloadError::Thread)?,
         config,
@@ -228,6 +228,10 @@ impl Work {
             return Ok(Vec::new());
         };
         let config = load()?;
+        // Listeners that are there go on speaking TLS even if the new configuration has none.
+        let spoken = self.gateway.settings().tls().cloned();
+        let tls = config.tls.as_ref().or(spoken.as_deref().map(Tls::config));
+        let certificates = follow_certificates(tls, &self.changes);
         let settings = Settings::new(&config, Some(&self.gateway.settings()))?;
         if self.databases.are_for(&config.databases, &config.geo) {
             self.databases.refresh()?;
@@ -237,7 +241,7 @@ impl Work {
             let followed = self.databases.follow(sources, geo, database);
             followed.map_err(ReloadError::Thread)?;
         }
-        self.certificates = follow_certificates(&settings, &self.changes);
+        self.certificates = certificates;
         if let Some(tls) = settings.tls() {
             tls.warn();
         }
@@ -247,9 +251,12 @@ impl Work {
 }
 
 /// What happens where they are comes to the thread as everything else.
-fn follow_certificates(settings: &Settings, changes: &Sender<Event>) -> certificates::Followed {
+fn follow_certificates(
+    tls: Option<&model::Tls>,
+    changes: &Sender<Event>,
+) -> certificates::Followed {
     let changes = changes.clone();
-    certificates::Followed::new(settings, move || {
+    certificates::Followed::new(tls, move || {
         // Nobody listens any more when the server is on its way out.
         let _ = changes.send(Event::Certificates);
     })

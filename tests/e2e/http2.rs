@@ -146,6 +146,16 @@ fn what_a_client_says_of_itself_never_reaches_the_origin() {
 }
 
 #[test]
+fn cookies_that_come_in_pieces_are_passed_on_in_one() {
+    let setup = Setup::new("");
+    let mut client = setup.client();
+    let pieces = [("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")];
+    assert_eq!(client.get("https://localhost/", &pieces).status, 200);
+    let sent = setup.origin.last();
+    assert_eq!(sent.values("cookie"), ["a=1; b=2; c=3; d=4"]);
+}
+
+#[test]
 fn the_host_is_said_once() {
     let setup = Setup::new("");
     let mut client = setup.client();

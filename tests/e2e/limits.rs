@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, DOORS, Gateway, Origin, Port, Response};
+use crate::harness::{Authority, Client, DOORS, Gateway, Origin, Port, Response, connect};
 
 const QUERY: &str = "/api/ip_query?ip=1.0.0.1";
 
@@ -209,6 +209,32 @@ fn a_client_may_have_so_many_connections() {
     for client in &mut clients {
         assert_eq!(client.get(QUERY, "").status, 200);
     }
+}
+
+/// Or whoever begins no handshake could have as many as there are.
+#[test]
+fn a_connection_counts_before_its_handshake() {
+    let authority = Authority::new();
+    let identity = authority.sign(&["localhost"]);
+    let configuration = "[server]\nlisten = [{ address = '{address}', tls = true }]\n\
+         [tls]\ncertificates = [{ cert = '{folder}/a.pem', key = '{folder}/a.key' }]\n\
+         [limits]\nmax_connections_per_client = 1\n[client]\nheader_timeout = '1h'\n";
+    let gateway = Gateway::start_in(configuration, |folder| identity.write(folder, "a"));
+    let config = authority.client(&[]);
+    let mut first = None;
+    until(|| {
+        drop(first.take());
+        let client = Client::after(connect(gateway.address), b"", &config, "localhost");
+        first = client.ok();
+        first
+            .as_mut()
+            .is_some_and(|client| client.get(QUERY, "").status == 200)
+    });
+    assert!(
+        gateway.client().is_closed(),
+        "it says nothing and is not waited for"
+    );
+    assert_eq!(first.unwrap().get(QUERY, "").status, 200);
 }
 
 #[test]

@@ -73,6 +73,28 @@ fn clients_go_by_their_place() {
     }
 }
 
+/// An application that knows headers by the names of CGI cannot tell them apart.
+#[test]
+fn no_spelling_of_a_header_gets_past_its_route() {
+    for door in DOORS {
+        let origin = Origin::start();
+        let gateway = gateway(
+            &[&origin],
+            "[[route]]\nupstream = 'a'\n\
+             request_headers = { set = { X-User = 'us' }, remove = ['X-Old-Key'] }\n",
+        );
+        let lies = "X_User: a\r\nx-USER: b\r\nX_Old_Key: c\r\nX-Old_Key: d\r\nX_Other: e\r\n";
+        let answer = gateway.client().get("/", &format!("{lies}{door}"));
+        assert_eq!(answer.status, 200);
+        let sent = origin.last();
+        assert_eq!(sent.values("x-user"), ["us"]);
+        for name in ["x_user", "x-old-key", "x_old_key", "x-old_key"] {
+            assert!(sent.values(name).is_empty(), "{sent:?}");
+        }
+        assert_eq!(sent.values("x_other"), ["e"]);
+    }
+}
+
 /// The query API is not a route's to take.
 #[test]
 fn queries_are_answered_before_routes() {

@@ -244,6 +244,45 @@ fn clients_show_certificates_where_they_must() {
     }
 }
 
+/// A session that is taken up is not asked for a certificate again.
+#[test]
+fn sessions_end_with_the_authorities_of_clients() {
+    let (authority, others) = (Authority::new(), Authority::new());
+    let (identity, ca) = (authority.sign(&["localhost"]), authority.pem().to_owned());
+    let configuration = "[server]\nlisten = [{ address = '{address}', tls = true }]\n[tls]\n\
+         certificates = [{ cert = '{folder}/a.pem', key = '{folder}/a.key' }]\n\
+         client_auth = 'required'\nclient_ca = '{folder}/ca.pem'\n";
+    let gateway = Gateway::start_in(configuration, |folder| {
+        identity.write(folder, "a");
+        std::fs::write(folder.join("ca.pem"), ca).unwrap();
+    });
+    let client = |of: &Authority, version| {
+        authority.client_with(&[], &[version], Some(&of.sign(&["client"])))
+    };
+    let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
+    let known = versions.map(|version| client(&authority, version));
+    for config in &known {
+        let mut client = Client::connect_tls(gateway.address, config, "localhost");
+        assert_eq!(client.get(IP, "").status, 200);
+    }
+    let new = gateway.file("new.pem");
+    std::fs::write(&new, others.pem()).unwrap();
+    std::fs::rename(&new, gateway.file("ca.pem")).unwrap();
+    let connect = |config| Client::after(connect(gateway.address), b"", config, "localhost");
+    // In TLS 1.2 a client hears at once whether it is taken.
+    let other = client(&others, versions[0]);
+    while connect(&other).is_err() {
+        std::thread::sleep(PAUSE);
+    }
+    for config in &known {
+        if let Ok(client) = connect(config) {
+            let kind = client.session().handshake_kind();
+            assert_eq!(kind, Some(rustls::HandshakeKind::Full));
+        }
+        check_refused(&gateway, config);
+    }
+}
+
 #[test]
 fn versions_that_are_too_old_are_refused() {
     let authority = Authority::new();

@@ -67,11 +67,20 @@ const LOCATION_PREFIX: &str = "x-geo-";
 /// servers.
 #[must_use]
 pub fn is_managed_name(name: &str) -> bool {
-    let spelled = |known: &str| {
-        let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
-        name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
-    };
+    let spelled = |known: &str| is_spelling_of(name, known);
     let prefix = name.get(..LOCATION_PREFIX.len());
     prefix.is_some_and(|prefix| prefix.replace('_', "-") == LOCATION_PREFIX)
         || FORWARDING.into_iter().any(spelled)
+}
+
+/// Whether two names, both in lower case, are one to those who make no difference between `_` and
+/// `-`.
+#[must_use]
+pub fn is_spelling_of(name: &str, other: &str) -> bool {
+    let fold = |byte| if byte == b'_' { b'-' } else { byte };
+    name.len() == other.len()
+        && name
+            .bytes()
+            .zip(other.bytes())
+            .all(|(a, b)| fold(a) == fold(b))
 }

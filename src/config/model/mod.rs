@@ -23,7 +23,7 @@ pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
 pub use files::Files;
-pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
+pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name, is_spelling_of};
 pub use limit::{
     Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
 };

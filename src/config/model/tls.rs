@@ -22,6 +22,17 @@ pub struct Tls {
     pub watch: bool,
 }
 
+impl Tls {
+    /// Every file that is read.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let pairs = self.certificates.iter();
+        let files = pairs.flat_map(|pair| [&pair.chain, &pair.key]);
+        let authorities = self.client_auth.iter().map(|auth| &auth.ca_file);
+        files.chain(authorities).cloned().collect()
+    }
+}
+
 /// A certificate with its key, PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {

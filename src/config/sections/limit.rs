@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::access::access_set;
 use crate::config::document::{Item, Section};
-use crate::config::model::{Access, Demands, Limits, Most, RateKey, RateLimit, RouteLimits};
+use crate::config::model::{
+    Access, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, is_managed_name,
+};
 use crate::geo::Codes;
 
 /// How long a burst may take to come back: longer than anybody waits, shorter than the arithmetic
@@ -146,6 +148,14 @@ fn rate_key(item: &Item) -> Result<RateKey, String> {
     }
     let header = text.strip_prefix("header:");
     let header = header.and_then(|name| name.parse::<http::HeaderName>().ok());
+    if header
+        .as_ref()
+        .is_some_and(|name| is_managed_name(name.as_str()))
+    {
+        return Err(format!(
+            "{text:?} is what clients say of themselves; \"client_ip\" is what is known of them"
+        ));
+    }
     header
         .map(|name| RateKey::Header(name.as_str().to_owned()))
         .ok_or_else(|| {
@@ -269,6 +279,10 @@ mod tests {
         assert!(error.contains("more than a year"), "{error}");
         let error = limit("rate = '1/s'\nkey = 'header:a b'").unwrap_err();
         assert!(error.contains("header:NAME"), "{error}");
+        for name in ["X-Forwarded-For", "x_real_ip", "X-Geo-Country"] {
+            let error = limit(&format!("rate = '1/s'\nkey = 'header:{name}'")).unwrap_err();
+            assert!(error.contains("say of themselves"), "{error}");
+        }
     }
 
     #[test]

@@ -81,3 +81,70 @@ pub(super) fn http2(section: &Section) -> Http2 {
     section.refuse_unknown();
     http2
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Overrides, parse};
+
+    const PAIR: &str = "certificates = [{ cert = 'a.pem', key = 'a.key' }]";
+
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        let read = parse(text, "file", &Overrides::default());
+        let said = read
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{said}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_listener_speaks_one_thing() {
+        for two in [
+            "tls = true, h2c = true",
+            "tls = true, redirect_to_https = true",
+        ] {
+            let listen = format!("listen = [{{ address = '0.0.0.0:1', {two} }}]");
+            let text = format!("[server]\n{listen}\n[tls]\n{PAIR}\n");
+            check(
+                &text,
+                &["server.listen[0]: of tls, redirect_to_https and h2c it can have one"],
+            );
+        }
+    }
+
+    #[test]
+    fn a_listener_has_what_it_needs() {
+        let tls = "[server]\nlisten = [{ address = '0.0.0.0:1', tls = true }]\n";
+        check(tls, &["server.listen: there is a listener with tls"]);
+        check(&format!("{tls}[tls]\n{PAIR}\n"), &[]);
+        let proxy = "[server]\nlisten = [{ address = '0.0.0.0:1', proxy_protocol = true }]\n";
+        check(
+            proxy,
+            &["server.listen: proxy_protocol is for client_ip.trusted_proxies only"],
+        );
+        check(
+            &format!("{proxy}[client_ip]\ntrusted_proxies = ['10.0.0.1']\n"),
+            &[],
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_tls_is_said_with_its_place() {
+        let text = "[tls]\ncertificates = [{ cert = 'a.pem' }]\nmin_version = '1.1'\n\
+                    client_auth = 'required'\nhsts = { max_age = '1y', subdomains = true }\n";
+        check(
+            text,
+            &[
+                "tls.certificates[0].key: is missing (line 2)",
+                "tls.min_version: \"1.1\" is not \"1.2\" or \"1.3\" (line 3)",
+                "tls.client_auth: needs client_ca",
+                "tls.hsts.subdomains: unknown key",
+            ],
+        );
+    }
+}

@@ -6,12 +6,12 @@
 
 mod names;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora::http::RequestHeader;
 
 use super::client_ip::Origin;
-use crate::config::model::{GeoHeaders, HeaderEncoding, is_managed_name};
+use crate::config::model::{GeoHeaders, HeaderEncoding, is_managed_name, is_spelling_of};
 use crate::geo::Place;
 use names::Header;
 
@@ -75,11 +75,15 @@ impl LocationHeaders {
     }
 }
 
-/// Whether `name` is `known` with `_` for `-` or not. Both are in lower case.
-#[must_use]
-pub fn is_spelling_of(name: &str, known: &str) -> bool {
-    let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
-    name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
+/// Removes what a server that makes no difference between `_` and `-` would take for the header with
+/// this name; the header itself stays.
+pub fn remove_other_spellings(request: &mut RequestHeader, name: &HeaderName) {
+    let is_another =
+        |known: &&HeaderName| *known != name && is_spelling_of(known.as_str(), name.as_str());
+    let others: Vec<_> = request.headers.keys().filter(is_another).cloned().collect();
+    for other in others {
+        request.remove_header(&other);
+    }
 }
 
 /// Replaces all managed headers of a request by what we know.

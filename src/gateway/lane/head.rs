@@ -16,6 +16,9 @@ use crate::gateway::strict::{self, Target};
 /// How many header lines can be read at all; it is what pingora reads, too.
 const MOST_LINES: usize = 256;
 
+/// How many bytes a target or a name may have at most, so that pingora can read it.
+const LONGEST: usize = 65_534;
+
 /// Room for the header lines of a head; it needs no initial value.
 pub type Slots<'b> = [MaybeUninit<Header<'b>>; MOST_LINES];
 
@@ -147,6 +150,9 @@ impl<'b> Head<'_, 'b> {
         if has_bare_line_ends(bytes) || bytes.starts_with(b"\r") {
             return Err(400);
         }
+        if self.target.len() > LONGEST {
+            return Err(414);
+        }
         let (mut host, mut length, mut encodings, mut upgrade) = (None, None, 0, false);
         for line in self.lines {
             let is = |name: &str| line.name.eq_ignore_ascii_case(name);
@@ -179,6 +185,7 @@ impl<'b> Head<'_, 'b> {
                     self.demand = self.demand.max(Demand::Special);
                 }
                 7 if is("upgrade") => upgrade = true,
+                LONGEST.. => return Err(431),
                 _ => {}
             }
         }
@@ -380,6 +387,26 @@ mod tests {
             "431",
         );
         assert_eq!(word(&format!("GET /{}", "x".repeat(LIMITS.size))), "431");
+    }
+
+    #[test]
+    fn what_pingora_cannot_read_is_refused() {
+        let limits = Limits {
+            size: 256 << 10,
+            ..LIMITS
+        };
+        let long = "a".repeat(66_000);
+        for (bytes, expected) in [
+            (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
+            (
+                format!("GET / HTTP/1.1\r\nHost: a\r\n{long}: b\r\n\r\n"),
+                431,
+            ),
+        ] {
+            let mut slots = slots();
+            let reading = read(bytes.as_bytes(), limits, &mut slots);
+            assert!(matches!(reading, Reading::Refused(status) if status == expected));
+        }
     }
 
     #[test]

@@ -93,6 +93,10 @@ impl Lane {
         if let Err(refusal) = self.gateway.has_room() {
             return turn_away(&self.gateway, stream, &refusal).await;
         }
+        let _share = match self.gateway.share_of(peer) {
+            Ok(share) => share,
+            Err(refusal) => return turn_away(&self.gateway, stream, &refusal).await,
+        };
         let arrival = Arrival::new(&self.gateway);
         self.serve_http1(stream, peer, arrival, true, &shutdown)
             .await;
@@ -111,6 +115,15 @@ impl Lane {
             // To say so would take what there is too little of.
             return;
         }
+        // Who waits before the first request has a connection as well. Behind a proxy it is not known
+        // yet whose it is.
+        let early = (!listener.proxy_protocol).then(|| gateway.share_of(peer));
+        let early = match early.transpose() {
+            Ok(share) => share,
+            // In TLS, to say so would take a handshake.
+            Err(_) if listener.speaks == Speaks::Tls => return,
+            Err(refusal) => return turn_away(gateway, stream, &refusal).await,
+        };
         let arrival = Arrival::new(gateway);
         let deadline = Instant::now() + gateway.settings().client.header_timeout;
         // In boxes of their own, so that only what is going on takes room.
@@ -120,10 +133,11 @@ impl Lane {
         };
         // It may be somebody else's than the socket's.
         let Some(peer) = peer_of(&stream) else { return };
+        let _share = match early.map_or_else(|| gateway.share_of(peer), Ok) {
+            Ok(share) => share,
+            Err(refusal) => return turn_away(gateway, stream, &refusal).await,
+        };
         if speaks_h2 {
-            let Ok(_share) = gateway.share_of(peer) else {
-                return;
-            };
             let serving = http2::serve(gateway, &self.proxy, stream, arrival, &shutdown, deadline);
             Box::pin(serving).await;
         } else {
@@ -141,10 +155,6 @@ impl Lane {
         queries: bool,
         shutdown: &ShutdownWatch,
     ) {
-        let _share = match self.gateway.share_of(peer) {
-            Ok(share) => share,
-            Err(refusal) => return turn_away(&self.gateway, stream, &refusal).await,
-        };
         let mut connection = Connection::new(&self.gateway, stream, peer, arrival, queries);
         let mut timer = std::pin::pin!(tokio::time::sleep(
             self.gateway.settings().client.header_timeout
@@ -174,8 +184,8 @@ impl Lane {
             let settings = self.gateway.settings();
             Boundary::new(connection.stream, request.body, ahead, &settings.client)
         };
-        let stream = if request.straight && self.gateway.settings().is_straight {
-            self.straight.serve(boundary, read, left).await?
+        let stream = if let Some(ctx) = self.straight.context(request.straight, &self.gateway) {
+            self.straight.serve(boundary, read, left, ctx).await?
         } else {
             let mut session = ServerSession::new_http1(Box::new(boundary));
             session.set_pipelined_prefix(read);

@@ -20,10 +20,10 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
-use crate::gateway::Proxy;
 use crate::gateway::context::Context;
 use crate::gateway::failure::out_of_time;
 use crate::gateway::upstream::ConnectionKind;
+use crate::gateway::{Gateway, Proxy};
 
 /// How many messages of a response are sent in one go: what a peer has sent already, without
 /// holding more of it than this.
@@ -58,12 +58,23 @@ impl Straight {
         }
     }
 
+    /// What is known of a request before it is read, if it can take this path: with the settings that
+    /// it is served with, all upstreams are spoken to as it can.
+    pub fn context(&self, may: bool, gateway: &Gateway) -> Option<Context> {
+        if !may || !gateway.settings().is_straight {
+            return None;
+        }
+        let ctx = self.proxy.new_ctx();
+        ctx.settings.is_straight.then_some(ctx)
+    }
+
     /// Serves the request that begins with `read`; the stream afterwards, if it can carry another.
     pub async fn serve(
         &self,
         boundary: Boundary,
         read: BytesMut,
         requests_left: u32,
+        mut ctx: Context,
     ) -> Option<Stream> {
         let mut session = Session::new_h1(Box::new(boundary));
         session.set_pipelined_prefix(read);
@@ -72,7 +83,6 @@ impl Straight {
             // The lane has read the same head with the same parser, so this is beyond reading.
             return None;
         }
-        let mut ctx = self.proxy.new_ctx();
         let result = self.answer(&mut session, &mut ctx).await;
         if let Err(error) = &result {
             self.proxy

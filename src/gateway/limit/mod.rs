@@ -5,12 +5,12 @@
 //! so the query lane and the proxy ask the same one. A gate without demands asks nothing, and what
 //! leads to it computes nothing.
 //!
-//! - [`rate`]: how often, [`store`] its memory;
+//! - [`rate`]: how often, `store` its memory;
 //! - [`client`]: how many at a time;
-//! - [`route`]: what holds for the requests of one route;
+//! - `route`: what holds for the requests of one route;
 //! - [`load`]: how much the process has to do;
 //! - [`refusal`]: what a client is told;
-//! - [`tally`]: what an operator is told.
+//! - `tally`: what an operator is told.
 
 pub mod client;
 pub mod load;

@@ -1,6 +1,6 @@
 //! How often: GCRA, the leaky bucket as a meter, for each key.
 //!
-//! The algorithm is governor's, the memory is our [`Store`]. One number a key says all: the moment
+//! The algorithm is governor's, the memory is our `Store`. One number a key says all: the moment
 //! at which it has its whole burst again. Each request moves it on by the time in which the rate
 //! allows one, and a request that would move it further ahead than the burst allows is too much.
 

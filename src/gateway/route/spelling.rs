@@ -9,7 +9,8 @@
 //! agree; nor whether `//` is `/`. Refusing all of them would break those who rely on them: package
 //! registries write `/@scope%2Fname`, image proxies `/fetch/https://host/`. So every reading is
 //! matched, and only if two lead to different routes something is done about it: empty segments are
-//! left out of what is sent, the others are refused.
+//! left out of what is sent, the others are refused. Some servers take `/a;x=1/b` for `/a/b`, so that
+//! is another reading, too.
 
 use std::borrow::Cow;
 
@@ -44,7 +45,7 @@ impl<'r> Spelling<'r> {
     /// ends it) or as a way up (`..;`), which nobody writes without intent.
     pub fn read(path: &'r [u8]) -> Option<Self> {
         let normal = query::normalize(path);
-        if matches!(normal, Cow::Borrowed(_)) && !path.contains(&b'\\') {
+        if matches!(normal, Cow::Borrowed(_)) && memchr::memchr2(b'\\', b';', path).is_none() {
             return Some(Spelling {
                 sent: normal.clone(),
                 normal,
@@ -84,6 +85,9 @@ impl<'r> Spelling<'r> {
                 .collect();
             // Escapes that stand in the text now are text.
             others.push(query::normalize(&escape_percent(&all)).into_owned());
+        }
+        if contains(b';') {
+            others.push(without_parameters(&normal));
         }
         others.retain(|other| *other != *normal);
         let has_empty = segments[..segments.len() - 1].iter().any(|s| s.is_empty());
@@ -168,6 +172,16 @@ fn join<'r>(segments: &[&[u8]], path: &'r [u8]) -> Cow<'r, [u8]> {
     }
 }
 
+/// The path, decoded, to servers that take what follows `;` in a segment for a parameter.
+fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let segments = path.split(|&byte| byte == b'/').map(|segment| {
+        let end = memchr::memchr(b';', segment).unwrap_or(segment.len());
+        &segment[..end]
+    });
+    let path = segments.collect::<Vec<_>>().join(&b'/');
+    query::normalize(&escape_percent(&path)).into_owned()
+}
+
 fn escape_percent(text: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(text.len());
     for &byte in text {
@@ -196,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_plain_path_is_what_it_is() {
-        for path in ["/", "/a", "/a/b/", "/a.b/c;d", "/a~b"] {
+        for path in ["/", "/a", "/a/b/", "/a.b/c=d", "/a~b"] {
             check(path, path, path, &[]);
             assert!(matches!(
                 Spelling::read(path.as_bytes()).unwrap().sent,
@@ -234,6 +248,12 @@ mod tests {
         check("/a\\b", "/a\\b", "/a\\b", &["/a/b"]);
         check("/a/..%5Cb", "/a/..\\b", "/a/..%5Cb", &["/b"]);
         check("/a%255C%5Cb", "/a%5C\\b", "/a%255C%5Cb", &["/a%5C/b"]);
+    }
+
+    #[test]
+    fn a_parameter_of_a_segment_is_read_both_ways() {
+        check("/a.b/c;d", "/a.b/c;d", "/a.b/c;d", &["/a.b/c"]);
+        check("/a;x=1/b%3Bc", "/a;x=1/b;c", "/a;x=1/b%3Bc", &["/a/b"]);
     }
 
     #[test]

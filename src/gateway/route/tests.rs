@@ -221,6 +221,9 @@ fn no_spelling_of_a_path_gets_past_its_route() {
         "/admin%00.txt",
         "/x/..;/admin",
         "/public%2Fpage",
+        "/admin;x=1",
+        "/;x/admin",
+        "/admin%3Bx/y",
     ] {
         check(&routes, &[(&format!("GET h {spelling}"), "400")]);
     }
@@ -229,6 +232,7 @@ fn no_spelling_of_a_path_gets_past_its_route() {
         "/fetch/https://host/x",
         "/a\\b",
         "/adminx",
+        "/matrix;a=1/b;c",
     ] {
         check(&routes, &[(&format!("GET h {spelling}"), "public")]);
     }

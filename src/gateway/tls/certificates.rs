@@ -180,3 +180,101 @@ impl Facts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::crypto::ring;
+
+    use super::*;
+
+    /// Writes `NAME.pem` and `NAME.key`.
+    fn write(folder: &Path, name: &str, hosts: &[&str]) {
+        let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+        let key = KeyPair::generate().unwrap();
+        let cert = CertificateParams::new(hosts)
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        std::fs::write(folder.join(name).with_extension("pem"), cert.pem()).unwrap();
+        std::fs::write(folder.join(name).with_extension("key"), key.serialize_pem()).unwrap();
+    }
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a", &["a.example", "*.A.example"]);
+        write(folder.path(), "b", &["b.example"]);
+        write(folder.path(), "nameless", &[]);
+        std::fs::write(folder.path().join("empty"), "").unwrap();
+        folder
+    }
+
+    /// Loads pairs of file names.
+    fn load(folder: &Path, pairs: &[(&str, &str)]) -> Result<Certificates, String> {
+        let pair = |(chain, key): &(&str, &str)| Certificate {
+            chain: folder.join(chain),
+            key: folder.join(key),
+        };
+        let pairs: Vec<_> = pairs.iter().map(pair).collect();
+        let loaded = Certificates::load(&pairs, &ring::default_provider());
+        loaded.map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn check_error(pairs: &[(&str, &str)], place: &str, reason: &str) {
+        let folder = folder();
+        let error = load(folder.path(), pairs).unwrap_err();
+        assert!(
+            error.starts_with(place) && error.contains(reason),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_what_is_wrong_with_it() {
+        let (in_cert, in_key) = ("tls.certificates[0].cert: ", "tls.certificates[0].key: ");
+        check_error(&[("none", "a.key")], in_cert, "No such file");
+        check_error(&[("a.pem", "none")], in_key, "No such file");
+        check_error(&[("empty", "a.key")], in_cert, "has no certificate");
+        check_error(&[("a.key", "a.key")], in_cert, "has no certificate");
+        check_error(&[("a.pem", "empty")], in_key, "has no private key");
+        check_error(&[("a.pem", "b.key")], in_key, "is not the key of");
+        let pairs = [("a.pem", "a.key"), ("nameless.pem", "nameless.key")];
+        check_error(&pairs, "tls.certificates[1].cert: ", "names no host");
+    }
+
+    #[test]
+    fn the_first_needs_no_name_and_is_warned_of() {
+        let folder = folder();
+        let pairs = [("nameless.pem", "nameless.key"), ("a.pem", "a.key")];
+        let certificates = load(folder.path(), &pairs).unwrap();
+        let [warning] = certificates.warnings() else {
+            panic!("{:?}", certificates.warnings())
+        };
+        assert!(warning.contains("names no host"), "{warning}");
+    }
+
+    #[test]
+    fn a_star_is_one_label_and_the_first_is_for_everybody_else() {
+        let folder = folder();
+        let pairs = [("b.pem", "b.key"), ("a.pem", "a.key")];
+        let certificates = load(folder.path(), &pairs).unwrap();
+        let [b, a] = ["b.example", "a.example"].map(|name| &certificates.names[name][0]);
+        for (name, expected) in [
+            ("a.example", a),
+            ("A.Example", a),
+            ("x.a.example", a),
+            ("b.example", b),
+            ("x.y.a.example", b),
+            ("example", b),
+            ("", b),
+        ] {
+            assert!(
+                Arc::ptr_eq(&certificates.find(name)[0], expected),
+                "{name:?}"
+            );
+        }
+    }
+}

@@ -29,35 +29,34 @@ pub use error::TlsError;
 pub struct Tls {
     config: model::Tls,
     hsts: Option<HeaderValue>,
-    /// Made once: a change of certificates ends no session.
-    tickets: Option<Arc<dyn ProducesTickets>>,
     current: ArcSwap<Current>,
 }
 
 /// What comes from the files.
 struct Current {
     acceptor: Acceptor,
+    /// A change of certificates ends no session. One of authorities ends all: who takes up a session
+    /// is not asked for a certificate again.
+    tickets: Option<Arc<dyn ProducesTickets>>,
+    /// Those of clients.
+    authorities: Vec<CertificateDer<'static>>,
     /// What is no error and the operator should know.
     warnings: Vec<String>,
 }
 
 impl Tls {
-    /// Reads all files. Sessions of `before` go on if it is of the same configuration.
+    /// Reads all files. Sessions of `before` go on if it is of the same configuration and clients have
+    /// the same authorities.
     ///
     /// # Errors
     /// If a file cannot be read or used.
     pub fn load(config: &model::Tls, before: Option<&Tls>) -> Result<Self, TlsError> {
         let same = before.filter(|before| before.config == *config);
-        let tickets = match (same, config.session_tickets) {
-            (Some(before), _) => before.tickets.clone(),
-            (None, true) => Some(ring::Ticketer::new().map_err(TlsError::Unusable)?),
-            (None, false) => None,
-        };
-        let current = Current::load(config, tickets.clone())?;
+        let same = same.map(|before| before.current.load_full());
+        let current = Current::load(config, same.as_deref())?;
         Ok(Tls {
             config: config.clone(),
             hsts: config.hsts.as_ref().map(hsts_value),
-            tickets,
             current: ArcSwap::from_pointee(current),
         })
     }
@@ -67,7 +66,7 @@ impl Tls {
     /// # Errors
     /// As [`Tls::load`]; then nothing has changed.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let current = Current::load(&self.config, self.tickets.clone())?;
+        let current = Current::load(&self.config, Some(&self.current.load()))?;
         self.current.store(Arc::new(current));
         Ok(())
     }
@@ -85,19 +84,10 @@ impl Tls {
         }
     }
 
-    /// Every file that is read.
+    /// What it was made of.
     #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
-        let pairs = self.config.certificates.iter();
-        let files = pairs.flat_map(|pair| [&pair.chain, &pair.key]);
-        let authorities = self.config.client_auth.iter().map(|auth| &auth.ca_file);
-        files.chain(authorities).cloned().collect()
-    }
-
-    /// Whether files that change are to be read again.
-    #[must_use]
-    pub fn is_watched(&self) -> bool {
-        self.config.watch
+    pub fn config(&self) -> &model::Tls {
+        &self.config
     }
 
     /// What every answer over TLS carries, if anything.
@@ -120,10 +110,8 @@ impl Tls {
 }
 
 impl Current {
-    fn load(
-        config: &model::Tls,
-        tickets: Option<Arc<dyn ProducesTickets>>,
-    ) -> Result<Self, TlsError> {
+    /// `before` is of the same configuration.
+    fn load(config: &model::Tls, before: Option<&Current>) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let certificates = Certificates::load(&config.certificates, &provider)?;
         let warnings = certificates.warnings().to_vec();
@@ -131,7 +119,14 @@ impl Current {
             TlsVersion::Tls12 => &[&rustls::version::TLS12, &rustls::version::TLS13],
             TlsVersion::Tls13 => &[&rustls::version::TLS13],
         };
-        let verifier = verifier(config.client_auth.as_ref(), &provider)?;
+        let authorities = authorities(config.client_auth.as_ref())?;
+        let verifier = verifier(config.client_auth.as_ref(), &authorities, &provider)?;
+        let same = before.filter(|before| before.authorities == authorities);
+        let tickets = match (same, config.session_tickets) {
+            (Some(before), _) => before.tickets.clone(),
+            (None, true) => Some(ring::Ticketer::new().map_err(TlsError::Unusable)?),
+            (None, false) => None,
+        };
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .map_err(TlsError::Unusable)?
@@ -144,31 +139,45 @@ impl Current {
         };
         // A store of sessions would be one lock for all threads; tickets leave them with clients.
         server.session_storage = Arc::new(NoServerSessionStorage {});
-        match tickets {
-            Some(tickets) => server.ticketer = tickets,
+        match &tickets {
+            Some(tickets) => server.ticketer = Arc::clone(tickets),
             None => server.send_tls13_tickets = 0,
         }
         Ok(Current {
             acceptor: Acceptor::from_server_config(Arc::new(server)),
+            tickets,
+            authorities,
             warnings,
         })
     }
 }
 
+/// Who signs the certificates of clients; nobody if they need not have any.
+fn authorities(config: Option<&ClientAuth>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let file = config.map(|config| config.ca_file.as_path());
+    let read = file.map_or_else(|| Ok(Vec::new()), read_chain);
+    read.map_err(|reason| unusable(config, reason))
+}
+
+fn unusable(config: Option<&ClientAuth>, reason: String) -> TlsError {
+    TlsError::Authorities {
+        file: config.map_or_else(PathBuf::new, |config| config.ca_file.clone()),
+        reason,
+    }
+}
+
 fn verifier(
     config: Option<&ClientAuth>,
+    authorities: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let Some(ClientAuth { ca_file, required }) = config else {
+    let Some(ClientAuth { required, .. }) = config else {
         return Ok(Arc::new(NoClientAuth));
     };
-    let unusable = |reason: String| TlsError::Authorities {
-        file: ca_file.clone(),
-        reason,
-    };
+    let unusable = |reason: String| unusable(config, reason);
     let mut roots = RootCertStore::empty();
-    for certificate in read_chain(ca_file).map_err(unusable)? {
-        let added = roots.add(certificate);
+    for certificate in authorities {
+        let added = roots.add(certificate.clone());
         added.map_err(|error| unusable(error.to_string()))?;
     }
     let builder =

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use http::HeaderMap;
 
 use super::members::Members;
-use super::sticky::{PeerId, cookie};
+use super::sticky::PeerId;
 use crate::config::model::{Balance, HashKey};
+use crate::gateway::variables::cookie;
 
 /// The longest text of an IPv6 address.
 const LONGEST_ADDRESS: usize = 45;

@@ -2,7 +2,7 @@
 //!
 //! It has a thread of its own with a runtime of one thread, because a pool is made before there is
 //! any other, and because what takes long here must not hold up requests. The thread ends when the
-//! pool is dropped, so that configurations may come and go.
+//! pool is retired or dropped, so that configurations may come and go.
 
 use std::sync::Arc;
 use std::sync::mpsc;

@@ -1,9 +1,9 @@
 //! Which peer of an upstream serves a request.
 //!
-//! A [`Pool`] is an upstream at work. Its [`members`] are the peers as they are now, a list that is
-//! replaced as a whole when a name or the configuration changes; a [`selection`] chooses from it
-//! whom [`fitness`] leaves. The [`keeper`] looks after names and health on a thread of its own,
-//! which ends with the pool. What is known of peers, and the connections to them, outlive a pool
+//! A [`Pool`] is an upstream at work. Its `members` are the peers as they are now, a list that is
+//! replaced as a whole when a name or the configuration changes; a `selection` chooses from it
+//! whom `fitness` leaves. The `keeper` looks after names and health on a thread of its own,
+//! which ends when the pool is retired. What is known of peers, and the connections to them, outlive a pool
 //! when the next configuration has one of the same name.
 
 mod affinity;
@@ -21,9 +21,9 @@ mod sticky;
 mod transport;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -54,7 +54,7 @@ pub struct Pool {
     retries: AtomicU64,
     /// The requests of all peers, where they are limited.
     under_way: Option<Arc<AtomicUsize>>,
-    _keeper: Option<Keeper>,
+    keeper: Mutex<Option<Keeper>>,
 }
 
 impl Pool {
@@ -69,9 +69,17 @@ impl Pool {
             budget: Budget::new(upstream.retry_budget),
             retries: AtomicU64::new(before.map_or(0, Pool::retries)),
             under_way: upstream.max_requests.map(|_| under_way.unwrap_or_default()),
-            _keeper: Keeper::start(&members),
+            keeper: Mutex::new(Keeper::start(&members)),
             members,
         }
+    }
+
+    /// Another pool serves what comes from now on. Requests that are under way, a `WebSocket` perhaps
+    /// for days, keep the peers that they have; names are not followed any more and nothing is
+    /// checked: what is known of a peer is what the other pool's checks say.
+    pub fn retire(&self) {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(keeper.take());
     }
 
     /// Whether this is the pool of such an upstream, with all its settings.

@@ -5,10 +5,12 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::config::model::Sticky;
+use crate::gateway::random;
+use crate::gateway::variables::cookie;
 
 /// What stands for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ impl Cookies {
         let key = match (&sticky.key, like) {
             (Some(key), _) => Sha256::digest(key).into(),
             (None, Some(like)) => like.key,
-            (None, None) => random_key(),
+            (None, None) => random::key(),
         };
         Cookies {
             name: sticky.cookie.clone(),
@@ -87,25 +89,10 @@ impl Cookies {
     }
 }
 
-/// The value of a request's cookie (RFC 6265, 5.4); the first one of that name.
-pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
-    let lines = headers.get_all(header::COOKIE).into_iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
-    let mut values = pairs.filter_map(|pair| {
-        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-        rest.strip_prefix(b"=")
-    });
-    values.next()
-}
-
-fn random_key() -> [u8; 32] {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).expect("the system has randomness");
-    key
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     fn cookies(key: Option<&str>) -> Cookies {

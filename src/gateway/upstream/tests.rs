@@ -1,3 +1,4 @@
+use std::net::TcpListener;
 use std::time::Duration;
 
 use super::*;
@@ -293,6 +294,34 @@ fn who_is_no_longer_checked_is_no_longer_down() {
     assert!(before.status()[0].is_down);
     assert!(pool_after(&checked, Some(&before)).status()[0].is_down);
     assert!(!pool_after(&upstream(1), Some(&before)).status()[0].is_down);
+}
+
+/// Or its checks would go on for as long as a request of its time is under way, and say of peers what
+/// is not asked any more.
+#[test]
+fn a_pool_that_is_retired_checks_nothing() {
+    let checks = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut checked = upstream(1);
+    checked.peers = vec![configured(checks.local_addr().unwrap().port())];
+    checked.health_check = Some(HealthCheck {
+        probe: HealthProbe::Tcp,
+        interval: Duration::from_millis(1),
+        timeout: Duration::from_secs(1),
+        rise: 1,
+        fall: 1,
+    });
+    let pool = pool(&checked);
+    let turn = pool.choose(&[], &Affinity::default()).unwrap();
+    checks.accept().unwrap();
+    pool.retire();
+    // The thread has a share of them until it ends.
+    let start = Instant::now();
+    while Arc::strong_count(&pool.members) > 1 {
+        assert!(start.elapsed() < Duration::from_secs(60), "it goes on");
+        std::thread::yield_now();
+    }
+    drop(turn);
+    assert_eq!(pool.status()[0].under_way, 0);
 }
 
 #[test]
