@@ -75,10 +75,13 @@ impl<'c> Prober<'c> {
 
 impl Question<'_> {
     async fn ask(&self, connector: &Connector, peer: &HttpPeer) -> Result<()> {
-        let (mut session, _) = connector.get_http_session(peer).await?;
+        let mut peer = peer.clone();
+        // A connection of HTTP/2 that has room for more is one that the next check would share.
+        peer.options.max_h2_streams = 1;
+        let (mut session, _) = connector.get_http_session(&peer).await?;
         let is_h2 = matches!(session, HttpSession::H2(_));
         session
-            .write_request_header(Box::new(self.request(peer, is_h2)?))
+            .write_request_header(Box::new(self.request(&peer, is_h2)?))
             .await?;
         session.finish_request_body().await?;
         session.set_read_timeout(peer.options.read_timeout);
