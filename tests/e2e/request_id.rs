@@ -100,7 +100,8 @@ fn a_client_is_told_if_it_is_to_know() {
         let id = response.header("x-trace-nr").unwrap().to_owned();
         assert!(is_fresh(&id));
         assert_eq!(gateway.stop(), [id]);
-        let denied = "[limits]\naccess = 'a'\n[[access]]\nname = 'a'\ndefault = 'deny'\nrules = []\n";
+        let denied =
+            "[limits]\naccess = 'a'\n[[access]]\nname = 'a'\ndefault = 'deny'\nrules = []\n";
         let gateway = Gateway::with_peers(&[origin.address], "", &format!("{more}{denied}"));
         let response = gateway.client().get("/", door);
         assert_eq!(response.status, 403);

@@ -398,7 +398,10 @@ mod tests {
         let long = "a".repeat(66_000);
         for (bytes, expected) in [
             (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
-            (format!("GET / HTTP/1.1\r\nHost: a\r\n{long}: b\r\n\r\n"), 431),
+            (
+                format!("GET / HTTP/1.1\r\nHost: a\r\n{long}: b\r\n\r\n"),
+                431,
+            ),
         ] {
             let mut slots = slots();
             let reading = read(bytes.as_bytes(), limits, &mut slots);

@@ -301,7 +301,7 @@ mod tests {
         assert!(share(1) >= 1.0);
         fitness.failed(&POLICY, 100);
         fitness.succeeded(&POLICY, || 1000);
-        let percent = |now| (share(now) * 100.0).round() as u32;
-        assert_eq!([1000, 1050, 1100].map(percent), [10, 50, 100]);
+        let percent = |now| format!("{:.0} %", share(now) * 100.0);
+        assert_eq!([1000, 1050, 1100].map(percent), ["10 %", "50 %", "100 %"]);
     }
 }

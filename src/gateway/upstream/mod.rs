@@ -3,7 +3,7 @@
 //! A [`Pool`] is an upstream at work. Its `members` are the peers as they are now, a list that is
 //! replaced as a whole when a name or the configuration changes; a `selection` chooses from it
 //! whom `fitness` leaves. The `keeper` looks after names and health on a thread of its own,
-//! which ends with the pool. What is known of peers, and the connections to them, outlive a pool
+//! which ends when the pool is retired. What is known of peers, and the connections to them, outlive a pool
 //! when the next configuration has one of the same name.
 
 mod affinity;

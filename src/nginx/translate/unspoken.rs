@@ -427,9 +427,7 @@ fn known(directive: &Directive) -> (Fate, &'static str) {
         (Some(beginning), None) => name.starts_with(beginning),
         _ => name == *pattern,
     };
-    let found = KNOWN
-        .iter()
-        .find(|(names, ..)| names.iter().any(fits));
+    let found = KNOWN.iter().find(|(names, ..)| names.iter().any(fits));
     found.map_or(
         (Fate::Lost, "geogate does not know this directive."),
         |(_, fate, why)| (*fate, *why),

@@ -172,7 +172,8 @@ fn hash(directive: &Directive, table: &mut Table, output: &mut Output) {
         }
     };
     let Some(key) = key else {
-        let why = "Clients are told apart by address, a header or a cookie, so peers take turns here.";
+        let why =
+            "Clients are told apart by address, a header or a cookie, so peers take turns here.";
         return output.notes.lost(directive, why);
     };
     table.set("balance", "hash", Some(directive));
