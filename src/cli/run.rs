@@ -43,12 +43,14 @@ pub(super) fn by_default() -> Command {
 impl Run {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let start = Instant::now();
+        let stop = Stop::signals().context("signals")?;
         let config = self.loader()()?;
         if self.daemon {
             self.check_before_leaving(&config)?;
             leave_the_terminal(&config)?;
         }
         server::start_error_log(&config.error_log).context("error log")?;
+        log::info!("starting geogate {}", env!("CARGO_PKG_VERSION"));
         let (listen, upstreams) = (config.server.listen.clone(), config.upstreams.clone());
         let (workers, pid_file) = (config.server.workers, config.server.pid_file.clone());
         let server = match Server::prepare(config, self.upgrade) {
@@ -65,7 +67,7 @@ impl Run {
             log::info!("waiting for the running process to hand over its listeners (SIGQUIT)");
         }
         let pid_file = self.daemon.then_some(pid_file);
-        server.run(Stop::Signals, || {
+        server.run(stop, || {
             if let Some(Err(error)) = pid_file.as_deref().map(write_pid) {
                 log::error!("pid file: {error}");
             }

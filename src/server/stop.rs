@@ -5,12 +5,14 @@
 //! get a moment to be closed by their own responses: pingora drops idle ones when it closes listeners,
 //! with the request that may be on its way. In a hand-over it waits five seconds itself.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use signal_hook::consts::{SIGHUP, SIGUSR1};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -27,9 +29,29 @@ const HANDLE_PATIENCE: Duration = Duration::from_secs(10);
 /// What makes a server stop.
 pub enum Stop {
     /// Signals to the process: TERM, QUIT, INT.
-    Signals,
+    Signals(EarlySignals),
     /// [`StopHandle::stop`].
     Handle(StopReceiver),
+}
+
+/// HUP and USR1 that come while the gateway is still on its way up. By itself the system would end
+/// the process.
+pub struct EarlySignals {
+    hangup: Arc<AtomicBool>,
+    user: Arc<AtomicBool>,
+}
+
+impl EarlySignals {
+    fn heard() -> std::io::Result<Self> {
+        let heard = |signal| {
+            let flag = Arc::default();
+            signal_hook::flag::register(signal, Arc::clone(&flag)).map(|_| flag)
+        };
+        Ok(EarlySignals {
+            hangup: heard(SIGHUP)?,
+            user: heard(SIGUSR1)?,
+        })
+    }
 }
 
 /// What signals besides those that stop ask of.
@@ -47,6 +69,15 @@ pub struct StopHandle(watch::Sender<bool>);
 pub struct StopReceiver(watch::Receiver<bool>);
 
 impl Stop {
+    /// A server that runs until a signal ends it. Signals that do not end it are kept from now on
+    /// until it can act on them, so this comes first of all.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn signals() -> std::io::Result<Stop> {
+        EarlySignals::heard().map(Stop::Signals)
+    }
+
     /// A server that runs until the handle says stop, or is dropped.
     #[must_use]
     pub fn handle() -> (StopHandle, Stop) {
@@ -133,7 +164,7 @@ impl Watch {
 impl ShutdownSignalWatch for Watch {
     async fn recv(&self) -> ShutdownSignal {
         let signal = match &self.stop {
-            Stop::Signals => signals(&self.helpers).await,
+            Stop::Signals(early) => signals(early, &self.helpers).await,
             Stop::Handle(receiver) => {
                 let mut receiver = receiver.0.clone();
                 // An error means that the handle was dropped.
@@ -166,28 +197,43 @@ impl ShutdownSignalWatch for Watch {
     }
 }
 
-async fn signals(helpers: &Helpers) -> ShutdownSignal {
+impl Helpers {
+    fn hangup(&self) {
+        log::info!("HUP: reading the configuration again");
+        self.reload.reload();
+    }
+
+    fn user(&self) {
+        log::info!("USR1: opening the log files again");
+        self.gateway
+            .access_logs()
+            .iter()
+            .for_each(|log| log.reopen());
+        error_log::reopen();
+        log::info!("USR1: log files were opened again");
+    }
+}
+
+async fn signals(early: &EarlySignals, helpers: &Helpers) -> ShutdownSignal {
     let listen = |kind| signal(kind).expect("the runtime listens to signals");
     let mut terminate = listen(SignalKind::terminate());
     let mut quit = listen(SignalKind::quit());
     let mut interrupt = listen(SignalKind::interrupt());
     let mut hangup = listen(SignalKind::hangup());
     let mut user = listen(SignalKind::user_defined1());
+    if early.hangup.load(Ordering::Relaxed) {
+        helpers.hangup();
+    }
+    if early.user.load(Ordering::Relaxed) {
+        helpers.user();
+    }
     loop {
         tokio::select! {
             _ = terminate.recv() => return ShutdownSignal::GracefulTerminate,
             _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
             _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
-            _ = hangup.recv() => {
-                log::info!("HUP: reading the configuration again");
-                helpers.reload.reload();
-            }
-            _ = user.recv() => {
-                log::info!("USR1: opening the log files again");
-                helpers.gateway.access_logs().iter().for_each(|log| log.reopen());
-                error_log::reopen();
-                log::info!("USR1: log files were opened again");
-            }
+            _ = hangup.recv() => helpers.hangup(),
+            _ = user.recv() => helpers.user(),
         }
     }
 }

@@ -107,8 +107,8 @@ fn check_untouched(settings: &str, headers: &str, answer: &str) {
 
 #[test]
 fn what_must_not_be_compressed_passes_as_it_is() {
-    let text = long_text();
     const ACCEPT: &str = "Accept-Encoding: gzip\r\n";
+    let text = long_text();
     let plain = whole(TEXT, &text);
     check_untouched("", "", &plain);
     check_untouched("", "Accept-Encoding: gzip;q=0, identity\r\n", &plain);

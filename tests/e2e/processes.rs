@@ -196,7 +196,11 @@ fn hup_reads_the_configuration_again() {
     let folder = tempfile::tempdir().unwrap();
     let port = Port::reserve();
     let mut gateway = Process::start(folder.path(), port.address, &[]);
+    // It is heard from the first moment on.
+    gateway.wait_for("starting geogate");
+    gateway.signal("-HUP");
     gateway.wait_for("listening on");
+    gateway.wait_for("configuration reloaded");
     let config = gateway.configs.path().join("geogate.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("{text}\n[client]\nmax_body_size = 'x'\n")).unwrap();

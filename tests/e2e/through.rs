@@ -31,7 +31,6 @@ fn web_socket_messages_pass_both_ways() {
         socket.send(Message::text("welcome")).unwrap();
         loop {
             match socket.read() {
-                Ok(Message::Close(_)) => {}
                 Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
                     socket.send(message).unwrap();
                 }

@@ -160,7 +160,7 @@ fn certificates_that_change_are_shown_to_new_connections() {
         authority.sign(&["localhost"]),
         authority.sign(&["localhost"]),
     );
-    let gateway = start(&[before.clone()], "", "");
+    let gateway = start(std::slice::from_ref(&before), "", "");
     let config = authority.client(&[]);
     let mut old = Client::connect_tls(gateway.address, &config, "localhost");
     assert!(shown(&old) == certificate(&before));
@@ -181,7 +181,7 @@ fn certificates_that_change_are_shown_to_new_connections() {
 fn a_bad_pair_is_refused_and_the_one_before_serves_on() {
     let authority = Authority::new();
     let before = authority.sign(&["localhost"]);
-    let gateway = start(&[before.clone()], "", "");
+    let gateway = start(std::slice::from_ref(&before), "", "");
     let config = authority.client(&[]);
     let show = || shown(&Client::connect_tls(gateway.address, &config, "localhost"));
     let after = authority.sign(&["localhost"]);

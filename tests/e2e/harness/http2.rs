@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::Response;
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Http2 {
     runtime: Runtime,
     requests: SendRequest<Bytes>,
-    ended: tokio::sync::watch::Receiver<Option<Option<Reason>>>,
+    ended: JoinHandle<Option<Reason>>,
 }
 
 impl Http2 {
@@ -51,15 +52,10 @@ impl Http2 {
     {
         let runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
-        let (end, ended) = tokio::sync::watch::channel(None);
-        let requests = runtime.block_on(async {
+        let (requests, ended) = runtime.block_on(async {
             let (requests, connection) = h2::client::handshake(stream.await).await.unwrap();
-            tokio::spawn(async move {
-                let reason = connection.await.err().and_then(|error| error.reason());
-                // The test may be over.
-                let _ = end.send(Some(reason));
-            });
-            requests
+            let ended = async { connection.await.err().and_then(|error| error.reason()) };
+            (requests, tokio::spawn(ended))
         });
         Http2 {
             runtime,
@@ -112,8 +108,7 @@ impl Http2 {
 
     /// Waits until the connection has ended; the reason, if it is one.
     pub fn wait_for_end(&mut self) -> Option<Reason> {
-        let mut ended = self.ended.clone();
-        self.block_on(async move { ended.wait_for(Option::is_some).await.unwrap().flatten() })
+        self.runtime.block_on(&mut self.ended).unwrap()
     }
 
     fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
