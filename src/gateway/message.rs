@@ -16,7 +16,7 @@ use crate::config::model::Client;
 
 /// How much of a request, and for how long, is read after an answer that refuses it.
 const LINGER_BYTES: usize = 16 << 20;
-const LINGER_TIME: Duration = Duration::from_secs(5);
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Where a body that nobody asked for goes.
 pub struct Discard;
