@@ -60,6 +60,8 @@ pub struct Context {
     pub max_body_size: u64,
     /// When it has to be done; `None` if nobody says so.
     pub deadline: Option<Instant>,
+    /// Whether the connection may become a tunnel, which has no end that could be set.
+    pub asks_to_upgrade: bool,
     /// What the response's body goes through, if it is compressed.
     pub encoder: Option<Box<Encoder>>,
     _under_way: Counted,
@@ -87,6 +89,7 @@ impl Context {
             pace: Pace::new(settings.client.min_body_rate),
             max_body_size: settings.client.max_body_size,
             deadline: None,
+            asks_to_upgrade: false,
             settings,
             origin: None,
             identity: Identity::default(),
@@ -155,7 +158,8 @@ impl Context {
 
     /// Lets nothing that is done with a peer take longer than the time that is left.
     pub fn hurry(&self, options: &mut PeerOptions) {
-        let Some(deadline) = self.deadline else {
+        // Set now, a tunnel would keep these.
+        let Some(deadline) = self.deadline.filter(|_| !self.asks_to_upgrade) else {
             return;
         };
         let left = deadline.saturating_duration_since(Instant::now());

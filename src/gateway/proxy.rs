@@ -206,6 +206,7 @@ impl ProxyHttp for Proxy {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up());
             }
             lane::begin_tunnel(session);
+            ctx.deadline = None;
         }
         if !upstream_response.status.is_informational()
             && let Some(cookie) = ctx.peer_cookie(is_https(session, ctx))

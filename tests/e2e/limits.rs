@@ -1,5 +1,6 @@
 //! Who is not served: by rules, by rates, and because there is no room.
 
+use std::io::Write;
 use std::time::Duration;
 
 use crate::harness::{Authority, Client, DOORS, Gateway, Origin, Port, Response, connect};
@@ -416,6 +417,32 @@ fn a_request_that_takes_longer_than_its_route_allows_is_ended() {
     let log = gateway.stop();
     let late = log.iter().filter(|line| line.contains("\" 504 ")).count();
     assert_eq!(late, 2, "{log:#?}");
+}
+
+/// To ask for an upgrade is no way around it, only an agreed one is.
+#[test]
+fn an_answer_without_an_end_is_ended_though_an_upgrade_was_asked_for() {
+    let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "[[upstream]]\npeers = ['{}']\n[[route]]\nupstream = 'default'\ntimeout = '200ms'\n",
+        peer.local_addr().unwrap()
+    );
+    let gateway = Gateway::start(&text);
+    let answering = std::thread::spawn(move || {
+        let mut stream = peer.accept().unwrap().0;
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut sent = stream.write_all(head);
+        // Until the gateway has had enough.
+        while sent.is_ok() {
+            sent = stream.write_all(b"4\r\nmore\r\n");
+        }
+    });
+    let mut client = gateway.client();
+    client.send(
+        "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    assert!(client.rest().starts_with(b"HTTP/1.1 200 "));
+    answering.join().unwrap();
 }
 
 #[test]

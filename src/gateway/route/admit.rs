@@ -21,8 +21,7 @@ pub fn admit(session: &Session, ctx: &mut Context) -> Option<Refusal> {
         Err(refusal) => return Some(refusal),
     }
     ctx.max_body_size = max_body_size.unwrap_or(ctx.max_body_size);
-    // What becomes of a connection after an upgrade has no end that could be set.
-    let timeout = timeout.filter(|_| !headers.contains_key(header::UPGRADE));
+    ctx.asks_to_upgrade = headers.contains_key(header::UPGRADE);
     ctx.deadline = timeout.map(|timeout| ctx.start + timeout);
     None
 }
