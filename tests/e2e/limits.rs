@@ -438,9 +438,8 @@ fn an_answer_without_an_end_is_ended_though_an_upgrade_was_asked_for() {
         }
     });
     let mut client = gateway.client();
-    client.send(
-        "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-    );
+    client
+        .send("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     assert!(client.rest().starts_with(b"HTTP/1.1 200 "));
     answering.join().unwrap();
 }
