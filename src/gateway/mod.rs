@@ -12,9 +12,9 @@
 //!   [`error_page`].
 //! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
 //!   `hsts`.
-//! - What is left of it: [`metrics`], [`access_log`], [`syslog`].
+//! - What is left of it: [`metrics`], [`access_log`], [`syslog`], [`log_file`].
 //! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
-//!   and [`drain`], the way out.
+//!   and [`drain`], the way out, and [`heartbeat`], whether workers get on.
 
 pub mod access_log;
 mod admission;
@@ -27,6 +27,7 @@ mod failure;
 mod files;
 pub mod geo_headers;
 mod header_rules;
+pub mod heartbeat;
 mod host;
 mod hsts;
 mod https;
@@ -34,6 +35,7 @@ mod identity;
 pub mod lane;
 pub mod limit;
 mod listeners;
+pub mod log_file;
 mod message;
 pub mod metrics;
 mod own;
@@ -67,6 +69,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
 use client_ip::HeaderLines;
+use heartbeat::Heartbeats;
 use limit::Load;
 use metrics::Kind;
 
@@ -79,6 +82,7 @@ pub struct Gateway {
     database: Arc<Live>,
     drain: Arc<Drain>,
     load: Load,
+    heartbeats: Heartbeats,
 }
 
 impl Gateway {
@@ -92,6 +96,7 @@ impl Gateway {
             database,
             drain,
             load: Load::default(),
+            heartbeats: Heartbeats::default(),
         }
     }
 
@@ -151,6 +156,12 @@ impl Gateway {
     #[must_use]
     pub fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// Signs of life of the worker threads.
+    #[must_use]
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
     }
 
     /// Every request ends here, from either door: counted, and logged.
