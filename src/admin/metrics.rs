@@ -225,6 +225,8 @@ impl Metrics {
         let help = "Memory of the database's trees and ready-made answers";
         out.gauges("database_memory_bytes", help, parts.into_iter())?;
         let history = self.0.database().history();
+        let help = "Databases that were replaced and are still in memory";
+        out.gauge("database_retired", help, history.retired)?;
         let help = "When the database came, in seconds since 1970";
         out.gauge("database_since_seconds", help, history.since)?;
         let loads = [

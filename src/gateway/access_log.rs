@@ -107,6 +107,7 @@ impl AccessLog {
     }
 
     /// Whether anything is logged, so that nobody collects what nobody reads.
+    #[must_use]
     pub fn is_on(&self) -> bool {
         self.writer.is_some()
     }
@@ -141,6 +142,7 @@ impl AccessLog {
     }
 
     /// How many lines were lost, because the target could not follow or failed.
+    #[must_use]
     pub fn dropped(&self) -> u64 {
         self.writer.as_ref().map_or(0, |writer| {
             let Buffers { dropped, told, .. } = &*writer.buffers;
@@ -160,6 +162,7 @@ impl AccessLog {
 
     /// Waits until everything that was logged so far is written, but not longer than `deadline`. How many
     /// lines are not; they are lost if the process ends now.
+    #[must_use]
     pub fn flush(&self, deadline: Instant) -> u64 {
         let Some(Writer { buffers, full }) = &self.writer else {
             return 0;
@@ -209,7 +212,9 @@ fn write_all(buffers: &Buffers, queue: &Receiver<Message>, mut output: Output, f
             for shard in &buffers.shards {
                 let lines = {
                     let mut shard = lock(shard);
-                    buffers.waiting.fetch_add(count_lines(&shard), Ordering::Relaxed);
+                    buffers
+                        .waiting
+                        .fetch_add(count_lines(&shard), Ordering::Relaxed);
                     std::mem::take(&mut *shard)
                 };
                 if !lines.is_empty() {

@@ -44,7 +44,10 @@ pub async fn answer_query(session: &mut Session, ctx: &Context, live: &Live) -> 
         } else {
             QueryError::BodyTooLarge.into()
         };
-        (answer_header(&answer)?, Bytes::copy_from_slice(&answer.body))
+        (
+            answer_header(&answer)?,
+            Bytes::copy_from_slice(&answer.body),
+        )
     };
     send(session, ctx, header, body).await?;
     if !whole {

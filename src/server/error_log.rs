@@ -116,10 +116,7 @@ fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed").to_owned();
-        log::error!(
-            "thread {name}: {}",
-            panic.to_string().replace('\n', " ")
-        );
+        log::error!("thread {name}: {}", panic.to_string().replace('\n', " "));
     }));
 }
 
@@ -230,12 +227,11 @@ fn tell_dropped(target: &mut Target, counts: &Counts) -> bool {
         return false;
     }
     let text = format!("error log: {dropped} messages dropped, its target did not take them");
-    let line = match target {
-        Target::Syslog(_) => text,
-        _ => {
-            let now = jiff::Timestamp::now();
-            format!("[{now:.0} ERROR {}] {text}\n", module_path!())
-        }
+    let line = if let Target::Syslog(_) = target {
+        text
+    } else {
+        let now = jiff::Timestamp::now();
+        format!("[{now:.0} ERROR {}] {text}\n", module_path!())
     };
     if target.write(Level::Error, line.as_bytes()).is_err() {
         return false;
@@ -328,7 +324,10 @@ mod tests {
     /// A queue whose target nobody reads yet.
     fn stalled() -> (Queue, PipeReader) {
         let (reader, writer) = io::pipe().unwrap();
-        (Queue::new(Target::Stream(Box::new(writer))).unwrap(), reader)
+        (
+            Queue::new(Target::Stream(Box::new(writer))).unwrap(),
+            reader,
+        )
     }
 
     #[test]
@@ -343,14 +342,18 @@ mod tests {
         assert!(dropped >= (sent - QUEUE - 200) as u64, "{dropped}");
         let reading = std::thread::spawn(|| {
             let lines = BufReader::new(reader).lines().map(Result::unwrap);
-            lines.filter(|line| line.contains("dropped")).collect::<Vec<_>>()
+            lines
+                .filter(|line| line.contains("dropped"))
+                .collect::<Vec<_>>()
         });
         assert!(queue.flush(Duration::from_secs(60)));
         assert_eq!(queue.counts.dropped(), dropped);
         drop(queue);
         let told = reading.join().unwrap();
         let number = |line: &String| {
-            let (time, rest) = line.split_once(" ERROR geogate::server::error_log] ").unwrap();
+            let (time, rest) = line
+                .split_once(" ERROR geogate::server::error_log] ")
+                .unwrap();
             assert!(time.starts_with('[') && time.ends_with('Z'), "{line}");
             let rest = rest.strip_prefix("error log: ").unwrap();
             let number = rest.strip_suffix(" messages dropped, its target did not take them");
@@ -374,7 +377,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let file = open(&path).unwrap();
-        let queue = Queue::new(Target::File { path: path.clone(), file }).unwrap();
+        let queue = Queue::new(Target::File {
+            path: path.clone(),
+            file,
+        })
+        .unwrap();
         (0..1000).for_each(|_| queue.push(Level::Info, b"a line\n"));
         let moved = folder.path().join("log.1");
         assert!(queue.flush(Duration::from_secs(60)));
@@ -382,7 +389,10 @@ mod tests {
         queue.reopen();
         queue.push(Level::Info, b"after\n");
         assert!(queue.flush(Duration::from_secs(60)));
-        assert_eq!(std::fs::read_to_string(&moved).unwrap().lines().count(), 1000);
+        assert_eq!(
+            std::fs::read_to_string(&moved).unwrap().lines().count(),
+            1000
+        );
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "after\n");
     }
 }

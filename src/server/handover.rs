@@ -29,7 +29,7 @@ use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// How long the new process waits to be given the listeners, and the running one for a new process that
-/// it has started itself.
+/// is still on its way up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long one side waits for the other's next step, once they are connected.
@@ -122,12 +122,12 @@ pub(super) fn give(socket: &Path, listeners: &[TcpListener]) -> Result<Given, Ha
         return Ok(Given::NobodyWaits);
     }
     check_folder(folder)?;
-    let deadline = Instant::now() + STEP;
+    let deadline = Instant::now() + PATIENCE;
     let mut stream = loop {
         match UnixStream::connect(socket) {
             Ok(stream) => break stream,
             Err(error) if is_absent(&error) => {
-                // A process that waits holds the lock before its socket is there.
+                // A new process has the lock while it loads what it needs, before its socket is there.
                 if !is_locked(socket).map_err(failed)? {
                     return Ok(Given::NobodyWaits);
                 }
@@ -171,19 +171,40 @@ impl Takeover {
     }
 }
 
-/// Waits at `socket` for the listeners of the running process.
+/// The right to wait at a socket, which one process has at a time. Whoever is to hand over listeners waits
+/// for it.
+pub(super) struct Claim {
+    socket: PathBuf,
+    _lock: File,
+}
+
+/// Claims `socket`, and makes its folder if there is none.
 ///
 /// # Errors
-/// If another process waits there, if nothing is handed over in time, or if the socket cannot be had.
-pub(super) fn take(socket: &Path) -> Result<Takeover, HandoverError> {
+/// If another process has it, or it cannot be had.
+pub(super) fn claim(socket: &Path) -> Result<Claim, HandoverError> {
+    make_folder(socket)?;
+    let lock = lock(socket).map_err(|error| HandoverError::Socket {
+        socket: socket.to_owned(),
+        error,
+    })?;
+    let lock = lock.ok_or_else(|| HandoverError::Occupied(socket.to_owned()))?;
+    Ok(Claim {
+        socket: socket.to_owned(),
+        _lock: lock,
+    })
+}
+
+/// Waits for the listeners of the running process.
+///
+/// # Errors
+/// If nothing is handed over in time, or if the socket cannot be had.
+pub(super) fn take(claim: &Claim) -> Result<Takeover, HandoverError> {
+    let socket = claim.socket.as_path();
     let failed = |error| HandoverError::Socket {
         socket: socket.to_owned(),
         error,
     };
-    make_folder(socket)?;
-    let _lock = lock(socket)
-        .map_err(failed)?
-        .ok_or_else(|| HandoverError::Occupied(socket.to_owned()))?;
     let waiting = Waiting::bind(socket).map_err(failed)?;
     log::info!("waiting for the running process to hand over its listeners (SIGQUIT)");
     let deadline = Instant::now() + PATIENCE;
@@ -209,7 +230,7 @@ pub(super) fn take(socket: &Path) -> Result<Takeover, HandoverError> {
 ///
 /// # Errors
 /// If it cannot be made, or is not private.
-pub(super) fn make_folder(socket: &Path) -> Result<(), HandoverError> {
+fn make_folder(socket: &Path) -> Result<(), HandoverError> {
     let folder = folder(socket);
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|error| HandoverError::Folder {
@@ -411,6 +432,10 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").unwrap()
     }
 
+    fn take(socket: &Path) -> Result<Takeover, HandoverError> {
+        super::take(&claim(socket)?)
+    }
+
     fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
         let addresses = listeners.iter().map(|one| one.local_addr().unwrap());
         addresses.collect()
@@ -432,13 +457,12 @@ mod tests {
                 taken
             }
         });
-        let given = loop {
+        loop {
             match give(&socket, &listeners).unwrap() {
                 Given::NobodyWaits => std::thread::yield_now(),
-                given => break given,
+                Given::Taken => break,
             }
-        };
-        assert_eq!(given, Given::Taken);
+        }
         assert_eq!(taking.join().unwrap(), addresses(&listeners));
     }
 
@@ -461,6 +485,16 @@ mod tests {
     }
 
     #[test]
+    fn a_new_process_that_still_loads_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("u.sock");
+        let claim = claim(&socket).unwrap();
+        let giving = std::thread::spawn(move || give(&socket, &[listener()]).unwrap());
+        super::take(&claim).unwrap().confirm();
+        assert_eq!(giving.join().unwrap(), Given::Taken);
+    }
+
+    #[test]
     fn nobody_waits_where_a_socket_was_left_behind() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("u.sock");
@@ -476,7 +510,7 @@ mod tests {
         make_folder(&socket).unwrap();
         let _lock = lock(&socket).unwrap().unwrap();
         let waiting = Waiting::bind(&socket).unwrap();
-        assert!(matches!(take(&socket), Err(HandoverError::Occupied(_))));
+        assert!(matches!(claim(&socket), Err(HandoverError::Occupied(_))));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!(mode(&socket), 0o600);
         assert_eq!(mode(socket.parent().unwrap()), 0o700);

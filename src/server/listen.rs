@@ -36,9 +36,9 @@ impl Listeners {
         mut inherited: Vec<TcpListener>,
     ) -> Result<Self, ServerError> {
         let open = |&address: &SocketAddr| {
-            let known = inherited.iter().position(|listener| {
-                listener.local_addr().is_ok_and(|local| local == address)
-            });
+            let known = inherited
+                .iter()
+                .position(|listener| listener.local_addr().is_ok_and(|local| local == address));
             let listener = match known {
                 Some(at) => Ok(inherited.swap_remove(at)),
                 None => bind(address),
@@ -122,7 +122,9 @@ impl<A: ServerApp + Send + Sync + 'static> pingora::services::Service for OnList
             // Nobody listens any more if the server is on its way out.
             let _ = started.send(());
         }
-        let serving = self.service.start_service(known, shutdown, listeners_per_fd);
+        let serving = self
+            .service
+            .start_service(known, shutdown, listeners_per_fd);
         serving.await;
     }
 

@@ -23,9 +23,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use pingora::apps::ServerApp;
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
-use pingora::apps::ServerApp;
 use pingora::server::RunArgs;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
@@ -36,6 +36,7 @@ pub use database::{
     read_table,
 };
 pub use error_log::{LastMessages, open as open_error_log, start as start_error_log};
+use handover::Claim;
 pub use handover::HandoverError;
 use listen::{Listeners, OnListeners};
 pub use reload::LoadConfig;
@@ -104,9 +105,16 @@ pub struct Server {
     database: Arc<Live>,
     drain: Arc<Drain>,
     gateway: Arc<Gateway>,
-    /// `None` if they come from the process that runs now.
-    listeners: Option<Listeners>,
+    listeners: ListenersFrom,
     new_process: Option<NewProcess>,
+}
+
+/// Source of the listeners.
+enum ListenersFrom {
+    /// They were opened.
+    Here(Listeners),
+    /// The process that runs now hands them over.
+    Upgrade(Claim),
 }
 
 impl Server {
@@ -117,13 +125,17 @@ impl Server {
     /// # Errors
     /// With the first of these that fails.
     pub fn prepare(config: Config, upgrade: bool) -> Result<Self, ServerError> {
-        let database = Arc::new(Live::new(load_apart(&config)?));
-        let listeners = if upgrade {
-            handover::make_folder(&config.server.upgrade_socket)?;
-            None
+        let socket = &config.server.upgrade_socket;
+        let claim = if upgrade {
+            Some(handover::claim(socket)?)
         } else {
-            handover::check_folder_of(&config.server.upgrade_socket)?;
-            Some(Listeners::open(&addresses(&config), Vec::new())?)
+            handover::check_folder_of(socket)?;
+            None
+        };
+        let database = Arc::new(Live::new(load_apart(&config)?));
+        let listeners = match claim {
+            Some(claim) => ListenersFrom::Upgrade(claim),
+            None => ListenersFrom::Here(Listeners::open(&addresses(&config), Vec::new())?),
         };
         raise_open_files(config.server.max_open_files);
         let drain = Arc::new(Drain::default());
@@ -178,9 +190,9 @@ impl Server {
         let (reload, _ends_reloading) = reloading;
         memory::watch(&gateway).map_err(ServerError::Thread)?;
         let (listeners, takeover) = match listeners {
-            Some(listeners) => (listeners, None),
-            None => {
-                let mut takeover = handover::take(&config.server.upgrade_socket)?;
+            ListenersFrom::Here(listeners) => (listeners, None),
+            ListenersFrom::Upgrade(claim) => {
+                let mut takeover = handover::take(&claim)?;
                 let inherited = std::mem::take(&mut takeover.listeners);
                 let listeners = Listeners::open(&addresses(&config), inherited)?;
                 (listeners, Some(takeover))
@@ -237,7 +249,9 @@ fn write_logs(gateway: &Gateway, grace_period: Duration) {
     for log in gateway.access_logs() {
         let lost = log.flush(deadline);
         if lost > 0 {
-            log::error!("access log: {lost} lines dropped at the end, the target did not take them");
+            log::error!(
+                "access log: {lost} lines dropped at the end, the target did not take them"
+            );
         }
     }
 }

@@ -93,7 +93,7 @@ impl Successor {
     }
 }
 
-/// Sends the message of sd_notify(3).
+/// Sends the message of `sd_notify(3)`.
 fn notify(socket: &[u8], main: u32) -> io::Result<()> {
     let address = match socket.strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,

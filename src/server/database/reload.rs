@@ -271,6 +271,7 @@ impl Followed {
         if self.retired.len() < before {
             allocator::give_back();
         }
+        self.live.note_retired(self.retired.len());
         self.retired.is_empty()
     }
 }
