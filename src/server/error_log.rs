@@ -122,7 +122,7 @@ pub fn start(config: &ErrorLog) -> io::Result<()> {
 ///
 /// # Errors
 /// If the system refuses.
-pub fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 

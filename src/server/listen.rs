@@ -26,6 +26,15 @@ pub(super) fn check(addresses: &[SocketAddr]) -> Result<(), ServerError> {
     sockets.map(drop)
 }
 
+/// Tells if an address could be listened on, whether somebody listens there now or not: it may be the
+/// process that is to be replaced.
+pub(super) fn could_be_had(address: SocketAddr) -> io::Result<()> {
+    match bind(address) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;

@@ -5,6 +5,7 @@
 
 mod allocator;
 mod certificates;
+mod check;
 mod database;
 mod error_log;
 mod listen;
@@ -25,12 +26,12 @@ use pingora::server::RunArgs;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::services::listening::Service;
 
+pub use check::{Checked, check};
 use database::fetch_and_load;
 pub use database::{
-    DatabaseError, build_database, check_databases, load_codes, load_database, merge_tables,
-    read_table,
+    DatabaseError, build_database, load_codes, load_database, merge_tables, read_table,
 };
-pub use error_log::{open as open_error_log, start as start_error_log};
+pub use error_log::start as start_error_log;
 pub use reload::LoadConfig;
 use reload::{ReloadError, ReloadHandle};
 use stop::{Helpers, Stopped};
@@ -38,6 +39,8 @@ pub use stop::{Stop, StopHandle};
 
 use crate::admin::Admin;
 use crate::config::Config;
+use crate::config::model::Most;
+use crate::gateway::limit::system::processors;
 use crate::gateway::{Drain, Gateway, Lane, Settings, SettingsError};
 use crate::geo::{Database, Live};
 
@@ -95,6 +98,7 @@ pub struct Server {
     drain: Arc<Drain>,
     gateway: Arc<Gateway>,
     upgrade: bool,
+    workers: usize,
 }
 
 impl Server {
@@ -118,14 +122,25 @@ impl Server {
             tls.warn();
         }
         let gateway = Gateway::new(settings, Arc::clone(&database), Arc::clone(&drain));
+        let workers = match config.server.workers {
+            Most::Auto => processors(),
+            Most::Fixed(workers) => workers as usize,
+        };
         Ok(Server {
             config,
+            workers,
             load: None,
             database,
             drain,
             gateway: Arc::new(gateway),
             upgrade,
         })
+    }
+
+    /// Worker threads, as configured or as many as there are processors for.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// A reload (HUP, or the admin listener) reads the configuration again with `load`. Without it, a
@@ -149,6 +164,7 @@ impl Server {
             drain,
             gateway,
             upgrade,
+            workers,
         } = self;
         let reloading = reload::start(config.clone(), load, Arc::clone(&gateway), database)?;
         let (reload, _ends_reloading) = reloading;
@@ -158,7 +174,8 @@ impl Server {
         };
         memory::watch(&gateway).map_err(ServerError::Thread)?;
         let stopping = stop.watch(Arc::clone(&drain), helpers);
-        let pingora = pingora_server(&config, Arc::clone(&gateway), reload, upgrade);
+        let conf = pingora_conf(&config, workers);
+        let pingora = pingora_server(&config, conf, Arc::clone(&gateway), reload, upgrade);
         let signal = stopping.signal;
         let serving = std::thread::Builder::new()
             .name("pingora".to_owned())
@@ -264,6 +281,7 @@ fn raise_open_files(wanted: u64) {
 
 fn pingora_server(
     config: &Config,
+    conf: ServerConf,
     gateway: Arc<Gateway>,
     reload: ReloadHandle,
     upgrade: bool,
@@ -272,7 +290,7 @@ fn pingora_server(
         upgrade,
         ..Opt::default()
     };
-    let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
+    let mut server = pingora::server::Server::new_with_opt_and_conf(options, conf);
     server.bootstrap();
     let admin = Admin::new(Arc::clone(&gateway), Box::new(reload));
     let lane = Lane::new(gateway, &server.configuration);
@@ -301,10 +319,10 @@ fn pingora_server(
     server
 }
 
-fn pingora_conf(config: &Config) -> ServerConf {
+fn pingora_conf(config: &Config, workers: usize) -> ServerConf {
     let text = |path: &PathBuf| path.display().to_string();
     ServerConf {
-        threads: config.server.workers,
+        threads: workers,
         work_stealing: config.server.work_stealing,
         pid_file: text(&config.server.pid_file),
         upgrade_sock: text(&config.server.upgrade_socket),

@@ -188,11 +188,8 @@ fn the_access_log_may_go_to_another_file() {
 
 #[test]
 fn what_a_running_process_cannot_change_is_named_and_no_success() {
-    let it = Configured::start(
-        &[Origin::start().address],
-        "",
-        "[client]\nmax_body_size = 1\n",
-    );
+    let origin = Origin::start();
+    let it = Configured::start(&[origin.address], "", "[client]\nmax_body_size = 1\n");
     it.gateway
         .reconfigure(|text| text.replace("max_body_size = 1", "max_body_size = 2"));
     let (status, said) = it.replace("workers = 1", "workers = 2\ngrace_period = '1s'");

@@ -35,7 +35,7 @@ fn replace(file: &Path, text: &str) {
 
 /// Lets a symbolic link lead elsewhere in one step.
 fn switch(link: &Path, target: &str) {
-    let new = link.with_extension("new");
+    let new = link.with_file_name("next");
     std::os::unix::fs::symlink(target, &new).unwrap();
     std::fs::rename(&new, link).unwrap();
 }
