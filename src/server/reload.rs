@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::database::{Event as DatabaseEvent, Followed, Tell};
 use super::notice::{Notice, Notices};
 use super::{DatabaseError, certificates};
-use crate::admin::Reload;
+use crate::admin::{Reload, Reloaded};
 use crate::config::{Config, ConfigError, model};
 use crate::gateway::{Gateway, Settings, SettingsError, Tls};
 use crate::geo::Live;
@@ -101,12 +101,12 @@ impl Drop for EndsReloading {
 
 #[async_trait]
 impl Reload for ReloadHandle {
-    async fn reload(&self) -> Result<String, String> {
+    async fn reload(&self) -> Reloaded {
         match self.reload_and_tell().await {
-            None => Err("stopping\n".to_owned()),
-            Some(Err(error)) => Err(format!("{error}\n")),
-            Some(Ok(fixed)) if fixed.is_empty() => Ok("reloaded\n".to_owned()),
-            Some(Ok(fixed)) => Ok(format!("reloaded\n{}\n", needs_upgrade(&fixed))),
+            None => Reloaded::Stopping,
+            Some(Err(error)) => Reloaded::Nothing(error.to_string()),
+            Some(Ok(fixed)) if fixed.is_empty() => Reloaded::All,
+            Some(Ok(fixed)) => Reloaded::Partly(fixed),
         }
     }
 }
@@ -245,9 +245,8 @@ impl Work {
         if self.databases.are_for(&config.databases, &config.geo) {
             self.databases.refresh()?;
         } else {
-            let database = self.databases.prepare(&config.databases, &config.geo)?;
-            let (sources, geo) = (config.databases.clone(), config.geo.clone());
-            let followed = self.databases.follow(sources, geo, database);
+            let prepared = self.databases.prepare(&config.databases, &config.geo)?;
+            let followed = self.databases.follow(prepared);
             followed.map_err(ReloadError::Thread)?;
         }
         self.certificates = certificates;
