@@ -12,7 +12,7 @@
 //!   [`error_page`].
 //! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
 //!   `hsts`.
-//! - What is left of it: [`metrics`], [`access_log`], [`syslog`].
+//! - What is left of it: [`metrics`], [`access_log`], [`syslog`]; of reloads, [`reloads`].
 //! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
 //!   and [`drain`], the way out.
 
@@ -41,7 +41,9 @@ mod pace;
 pub mod policy;
 pub mod proxy;
 pub mod proxy_protocol;
+pub(crate) mod quality;
 mod random;
+pub mod reloads;
 mod request_id;
 mod route;
 mod settings;
@@ -69,6 +71,7 @@ use access_log::{AccessLog, Entry};
 use client_ip::HeaderLines;
 use limit::Load;
 use metrics::Kind;
+use reloads::Reloads;
 
 /// Everything that a request needs. One for all connections and both doors.
 pub struct Gateway {
@@ -79,6 +82,7 @@ pub struct Gateway {
     database: Arc<Live>,
     drain: Arc<Drain>,
     load: Load,
+    reloads: Reloads,
 }
 
 impl Gateway {
@@ -92,6 +96,7 @@ impl Gateway {
             database,
             drain,
             load: Load::default(),
+            reloads: Reloads::starting_now(),
         }
     }
 
@@ -151,6 +156,12 @@ impl Gateway {
     #[must_use]
     pub fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// Outcomes of reloads so far.
+    #[must_use]
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     /// Every request ends here, from either door: counted, and logged.

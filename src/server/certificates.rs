@@ -9,13 +9,14 @@ use std::sync::mpsc::Receiver;
 use super::watch::{Files, Fingerprint, Watch};
 use crate::config::model;
 use crate::gateway::Tls;
+use crate::gateway::reloads::Reloads;
 
 /// The files of a configuration, and what was seen of them.
 pub struct Followed {
     files: Files,
     /// What they were before they were read last.
     known: Vec<Fingerprint>,
-    _watcher: Option<Watch>,
+    watcher: Option<Watch>,
 }
 
 impl Followed {
@@ -25,15 +26,15 @@ impl Followed {
         let files = Files::new(tls.map(model::Tls::files).unwrap_or_default());
         let watch = tls.is_some_and(|tls| tls.watch);
         Followed {
-            _watcher: watch.then(|| watcher(&files, changed)).flatten(),
+            watcher: watch.then(|| watcher(&files, changed)).flatten(),
             known: files.fingerprints(),
             files,
         }
     }
 
-    /// Whether a file is another one than what was read.
+    /// Whether the files are watched and one is another one than what was read.
     pub fn have_changed(&self) -> bool {
-        self.files.fingerprints() != self.known
+        self.watcher.is_some() && self.files.fingerprints() != self.known
     }
 
     /// As [`Files::wait_for_quiet`].
@@ -45,15 +46,19 @@ impl Followed {
         self.files.wait_for_quiet(events, is_change)
     }
 
-    /// Reads them again. What comes of it is in the log.
-    pub fn read_again(&mut self, tls: &Tls) {
+    /// Reads them again. What comes of it is in the log and in the metrics.
+    pub fn read_again(&mut self, tls: &Tls, reloads: &Reloads) {
         self.known = self.files.fingerprints();
         match tls.reload() {
             Ok(()) => {
+                reloads.certificates_applied();
                 log::info!("certificates were read again");
                 tls.warn();
             }
-            Err(error) => log::error!("the certificates before serve on: {error}"),
+            Err(error) => {
+                reloads.certificates_rejected(&error);
+                log::error!("the certificates before serve on: {error}");
+            }
         }
     }
 }

@@ -111,7 +111,7 @@ impl Server {
         } else {
             listen::check(&listeners(&config))?;
         }
-        raise_open_files(config.server.max_open_files);
+        limit_open_files(config.server.max_open_files);
         let drain = Arc::new(Drain::default());
         let settings = Settings::new(&config, None)?;
         if let Some(tls) = settings.tls() {
@@ -252,13 +252,23 @@ fn make_folder_of(socket: &Path) -> Result<(), ServerError> {
     })
 }
 
-fn raise_open_files(wanted: u64) {
-    match rlimit::increase_nofile_limit(wanted) {
+/// Sets the soft limit of open files, up or down. The hard limit stays, so that a later process that
+/// this one starts may have more.
+fn limit_open_files(wanted: u64) {
+    let set = || {
+        let (soft, hard) = rlimit::Resource::NOFILE.get()?;
+        if wanted < soft {
+            rlimit::Resource::NOFILE.set(wanted, hard)?;
+            return Ok(wanted);
+        }
+        rlimit::increase_nofile_limit(wanted)
+    };
+    match set() {
         Ok(limit) if limit < wanted => {
             log::warn!("{limit} files may be open, max_open_files asks for {wanted}");
         }
         Ok(_) => {}
-        Err(error) => log::warn!("cannot raise the limit of open files: {error}"),
+        Err(error) => log::warn!("cannot set the limit of open files: {error}"),
     }
 }
 
@@ -308,7 +318,8 @@ fn pingora_conf(config: &Config) -> ServerConf {
         work_stealing: config.server.work_stealing,
         pid_file: text(&config.server.pid_file),
         upgrade_sock: text(&config.server.upgrade_socket),
-        grace_period_seconds: Some(config.server.grace_period.as_secs()),
+        // Ours ends the process and says what is cut off; this must only be longer.
+        grace_period_seconds: Some(config.server.grace_period.as_secs().saturating_add(10)),
         graceful_shutdown_timeout_seconds: Some(1),
         upgrade_sock_connect_accept_max_retries: Some(listen::PATIENCE.as_secs() as usize),
         upstream_keepalive_pool_size: config

@@ -178,28 +178,16 @@ impl Work {
                 Event::Asked(tell) => {
                     let outcome = self.reload();
                     report(&outcome);
+                    self.count(&outcome);
                     if let Some(tell) = tell {
                         // Whoever asked may have left.
                         let _ = tell.send(outcome);
                     }
                 }
-                Event::Database(DatabaseEvent::Changed) => {
-                    if self.databases.have_changed() {
-                        let is_change = |event: &Event| {
-                            matches!(event, Event::Database(DatabaseEvent::Changed))
-                        };
-                        next = self.databases.wait_for_quiet(events, is_change);
-                        report_database(self.databases.read_changed());
-                    }
+                Event::Database(DatabaseEvent::Changed) | Event::Certificates => {
+                    next = self.read_changed_files(events);
                 }
                 Event::Ended => return,
-                Event::Certificates => {
-                    if self.certificates.have_changed() {
-                        let is_change = |event: &Event| matches!(event, Event::Certificates);
-                        next = self.certificates.wait_for_quiet(events, is_change);
-                        self.read_certificates();
-                    }
-                }
                 Event::Database(DatabaseEvent::Fetched(fetched)) => {
                     report_database(self.databases.take(fetched));
                 }
@@ -214,10 +202,36 @@ impl Work {
         events.recv_timeout(SWEEP)
     }
 
+    /// Reads the files that have changed, once they are left alone; what else was heard meanwhile.
+    /// Certificates and databases may lie in one folder, and then each hears of the other's changes:
+    /// a certificate must not be read before its key is there because a database was touched.
+    fn read_changed_files(&mut self, events: &Receiver<Event>) -> Option<Event> {
+        let is_change = |event: &Event| {
+            matches!(
+                event,
+                Event::Certificates | Event::Database(DatabaseEvent::Changed)
+            )
+        };
+        let mut other = None;
+        if self.certificates.have_changed() {
+            other = self.certificates.wait_for_quiet(events, is_change);
+        }
+        if other.is_none() && self.databases.have_changed() {
+            other = self.databases.wait_for_quiet(events, is_change);
+        }
+        if self.certificates.have_changed() {
+            self.read_certificates();
+        }
+        if self.databases.have_changed() {
+            report_database(self.databases.read_changed());
+        }
+        other
+    }
+
     fn read_certificates(&mut self) {
         let tls = self.gateway.settings().tls().cloned();
         if let Some(tls) = tls {
-            self.certificates.read_again(&tls);
+            self.certificates.read_again(&tls, self.gateway.reloads());
         }
     }
 
@@ -247,6 +261,24 @@ impl Work {
         }
         self.replaced.push(self.gateway.replace_settings(settings));
         Ok(fixed_differences(&self.config, &config))
+    }
+}
+
+impl Work {
+    /// Counts a reload that was asked for. It reads the TLS files of the configuration, too.
+    fn count(&self, outcome: &Outcome) {
+        let reloads = self.gateway.reloads();
+        match outcome {
+            Ok(_) => reloads.config.applied(),
+            Err(_) => reloads.config.rejected(),
+        }
+        match outcome {
+            Ok(_) if self.load.is_some() => reloads.certificates_applied(),
+            Err(ReloadError::Settings(SettingsError::Tls(error))) => {
+                reloads.certificates_rejected(error);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod certificates;
 mod commands;
 mod compression;
 mod configuring;
@@ -15,6 +16,7 @@ mod harness;
 mod http2;
 mod lane;
 mod limits;
+mod metrics;
 mod processes;
 mod proxy_protocol;
 mod proxying;
@@ -22,8 +24,10 @@ mod query;
 mod reloading;
 mod request_id;
 mod routing;
+mod server_settings;
 mod strict;
 mod through;
 mod tls;
 mod tracing;
+mod upstream_tls;
 mod upstreams;

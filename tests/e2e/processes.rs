@@ -13,9 +13,9 @@ use crate::commands::{geogate, run, stderr};
 use crate::harness::{Client, Port};
 
 /// A gateway in a process of its own, which ends with the test.
-struct Process {
-    child: Child,
-    address: SocketAddr,
+pub struct Process {
+    pub child: Child,
+    pub address: SocketAddr,
     messages: BufReader<std::process::ChildStderr>,
     configs: TempDir,
 }
@@ -26,14 +26,18 @@ impl Process {
     }
 
     /// With more configuration.
-    fn start_with(extra: &str, folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
+    pub fn start_with(extra: &str, folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
         // The configuration's folder is there; those that it names are the gateway's to make.
         let configs = tempfile::tempdir().unwrap();
         let config = configs.path().join("geogate.toml");
-        let text = format!(
-            "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\ngrace_period = '20s'\n{extra}",
+        let mut text = format!(
+            "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\n",
             folder.display()
         );
+        if !extra.contains("grace_period") {
+            text += "grace_period = '20s'\n";
+        }
+        text += extra;
         std::fs::write(&config, text).unwrap();
         let mut child = geogate()
             .args([
@@ -57,17 +61,18 @@ impl Process {
         }
     }
 
-    /// Reads the log until a line has this text.
-    fn wait_for(&mut self, text: &str) {
+    /// Reads the log until a line has this text; that line.
+    pub fn wait_for(&mut self, text: &str) -> String {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
             let length = self.messages.read_line(&mut line).unwrap();
             assert!(length > 0, "the log ends before {text:?}");
         }
+        line
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(
             Command::new("kill")

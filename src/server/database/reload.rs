@@ -123,8 +123,13 @@ impl Followed {
             .ok()
     }
 
-    /// Whether a file is another one than what was read.
+    /// Whether the files are watched and one is another one than what was read.
     pub fn have_changed(&self) -> bool {
+        self.watcher.is_some() && self.differ()
+    }
+
+    /// Whether a file is another one than what was read.
+    fn differ(&self) -> bool {
         self.files.fingerprints() != self.known
     }
 
@@ -147,7 +152,7 @@ impl Followed {
             // A thread that has ended needs no telling.
             let _ = fetcher.send(());
         }
-        if self.have_changed() || self.was_refused {
+        if self.differ() || self.was_refused {
             return self.read(Vec::new());
         }
         Ok(())
