@@ -3,17 +3,19 @@
 //! It is apart from the gateway's listeners so that no client can reach it by a path, and it is off
 //! unless the configuration names an address, because whoever reaches it need not say who he is.
 
+mod exposition_format;
 mod metrics;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
 use crate::gateway::Gateway;
+use exposition_format::Format;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -21,7 +23,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 ///
 /// | path | answer |
 /// |---|---|
-/// | `/metrics` | all metrics, as OpenMetrics text |
+/// | `/metrics` | all metrics, in Prometheus' text format or OpenMetrics, as `Accept` asks |
 /// | `/healthz` | 200 as long as the workers run, 503 with the reason if one is stuck |
 /// | `/readyz` | 200 while new connections are welcome, 503 once a stop was asked for |
 /// | `POST /reload` | see [`Reloaded`] |
@@ -104,10 +106,16 @@ impl Admin {
             };
         }
         match path {
-            "/metrics" => Answer {
-                content_type: metrics::CONTENT_TYPE,
-                ..Answer::text(StatusCode::OK, self.metrics.text())
-            },
+            "/metrics" => {
+                let accept = request.headers.get_all(header::ACCEPT).iter();
+                let accept: Vec<_> = accept.map(HeaderValue::as_bytes).collect();
+                let format = Format::negotiate(&accept);
+                Answer {
+                    content_type: format.content_type(),
+                    varies_by_accept: true,
+                    ..Answer::text(StatusCode::OK, self.metrics.text(format))
+                }
+            }
             "/reload" if request.headers.contains_key(header::ORIGIN) => {
                 // A web page that somebody on this host looks at can send a POST, too.
                 Answer::text(StatusCode::FORBIDDEN, "not for web pages\n")
@@ -136,6 +144,7 @@ struct Answer {
     status: StatusCode,
     content_type: &'static str,
     allow: Option<&'static str>,
+    varies_by_accept: bool,
     body: String,
 }
 
@@ -145,6 +154,7 @@ impl Answer {
             status,
             content_type: TEXT,
             allow: None,
+            varies_by_accept: false,
             body: body.into(),
         }
     }
@@ -164,6 +174,9 @@ impl ServeHttp for Admin {
             .header(header::CONTENT_LENGTH, answer.body.len());
         if let Some(allow) = answer.allow {
             response = response.header(header::ALLOW, allow);
+        }
+        if answer.varies_by_accept {
+            response = response.header(header::VARY, "Accept");
         }
         response
             .body(answer.body.into_bytes())

@@ -9,6 +9,7 @@ use std::sync::mpsc::Receiver;
 use super::watch::WatchedFiles;
 use crate::config::model;
 use crate::gateway::Tls;
+use crate::gateway::reloads::Reloads;
 
 /// The files of a configuration, and what was seen of them.
 pub struct Followed(WatchedFiles);
@@ -25,9 +26,9 @@ impl Followed {
         })
     }
 
-    /// Tells if a file is another one than what was read.
+    /// Tells if the files are watched and one is another one than what was read.
     pub fn have_changed(&mut self) -> bool {
-        self.0.have_changed()
+        self.0.is_watched() && self.0.have_changed()
     }
 
     /// As [`WatchedFiles::wait_for_quiet`].
@@ -39,15 +40,19 @@ impl Followed {
         self.0.wait_for_quiet(events, is_change)
     }
 
-    /// Reads them again. What comes of it is in the log.
-    pub fn read_again(&mut self, tls: &Tls) {
+    /// Reads them again. What comes of it is in the log and in the metrics.
+    pub fn read_again(&mut self, tls: &Tls, reloads: &Reloads) {
         self.0.note_all();
         match tls.reload() {
             Ok(()) => {
+                reloads.certificates_applied();
                 log::info!("certificates were read again");
                 tls.warn();
             }
-            Err(error) => log::error!("the certificates before serve on: {error}"),
+            Err(error) => {
+                reloads.certificates_rejected(&error);
+                log::error!("the certificates before serve on: {error}");
+            }
         }
     }
 }

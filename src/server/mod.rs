@@ -141,7 +141,7 @@ impl Server {
             Some(claim) => ListenersFrom::Upgrade(claim),
             None => ListenersFrom::Here(Listeners::open(&addresses(&config), Vec::new())?),
         };
-        raise_open_files(config.server.max_open_files);
+        limit_open_files(config.server.max_open_files);
         let drain = Arc::new(Drain::default());
         let settings = Settings::new(&config, None)?;
         if let Some(tls) = settings.tls() {
@@ -333,13 +333,23 @@ fn have_started(services: &Receiver<()>, expected: usize) -> bool {
     })
 }
 
-fn raise_open_files(wanted: u64) {
-    match rlimit::increase_nofile_limit(wanted) {
+/// Sets the soft limit of open files, up or down. The hard limit stays, so that a later process that
+/// this one starts may have more.
+fn limit_open_files(wanted: u64) {
+    let set = || {
+        let (soft, hard) = rlimit::Resource::NOFILE.get()?;
+        if wanted < soft {
+            rlimit::Resource::NOFILE.set(wanted, hard)?;
+            return Ok(wanted);
+        }
+        rlimit::increase_nofile_limit(wanted)
+    };
+    match set() {
         Ok(limit) if limit < wanted => {
             log::warn!("{limit} files may be open, max_open_files asks for {wanted}");
         }
         Ok(_) => {}
-        Err(error) => log::warn!("cannot raise the limit of open files: {error}"),
+        Err(error) => log::warn!("cannot set the limit of open files: {error}"),
     }
 }
 
@@ -403,7 +413,8 @@ fn pingora_conf(config: &Config, workers: usize) -> ServerConf {
         threads: workers,
         work_stealing: config.server.work_stealing,
         pid_file: text(&config.server.pid_file),
-        grace_period_seconds: Some(config.server.grace_period.as_secs()),
+        // Ours ends the process and says what is cut off; this must only be longer.
+        grace_period_seconds: Some(config.server.grace_period.as_secs().saturating_add(10)),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: config
             .upstreams

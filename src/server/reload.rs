@@ -189,33 +189,17 @@ impl Work {
             match event {
                 Event::Wanted(notice) => {
                     drop(notice);
-                    report(&self.reload());
+                    self.reload_and_report();
                 }
                 Event::Asked(tell) => {
-                    let outcome = self.reload();
-                    report(&outcome);
                     // Whoever asked may have left.
-                    let _ = tell.send(outcome);
+                    let _ = tell.send(self.reload_and_report());
                 }
-                Event::Database(DatabaseEvent::Changed(notice)) => {
+                Event::Database(DatabaseEvent::Changed(notice)) | Event::Certificates(notice) => {
                     drop(notice);
-                    if self.databases.have_changed() {
-                        let is_change = |event: &Event| {
-                            matches!(event, Event::Database(DatabaseEvent::Changed(_)))
-                        };
-                        next = self.databases.wait_for_quiet(events, is_change);
-                        report_database(self.databases.read_changed());
-                    }
+                    next = self.read_changed_files(events);
                 }
                 Event::Ended => return,
-                Event::Certificates(notice) => {
-                    drop(notice);
-                    if self.certificates.have_changed() {
-                        let is_change = |event: &Event| matches!(event, Event::Certificates(_));
-                        next = self.certificates.wait_for_quiet(events, is_change);
-                        self.read_certificates();
-                    }
-                }
                 Event::Database(DatabaseEvent::Fetched(fetched)) => {
                     report_database(self.databases.take(fetched));
                 }
@@ -223,10 +207,60 @@ impl Work {
         }
     }
 
+    /// Reloads; the outcome is in the log and in the metrics, too.
+    fn reload_and_report(&mut self) -> Outcome {
+        let outcome = self.reload();
+        report(&outcome);
+        self.count(&outcome);
+        outcome
+    }
+
+    /// Reads the files that have changed, once they are left alone; what else was heard meanwhile.
+    /// Certificates and databases may lie in one folder, and then each hears of the other's changes:
+    /// a certificate must not be read before its key is there because a database was touched.
+    fn read_changed_files(&mut self, events: &Receiver<Event>) -> Option<Event> {
+        let is_change = |event: &Event| {
+            matches!(
+                event,
+                Event::Certificates(_) | Event::Database(DatabaseEvent::Changed(_))
+            )
+        };
+        let mut other = None;
+        if self.certificates.have_changed() {
+            other = self.certificates.wait_for_quiet(events, is_change);
+        }
+        if other.is_none() && self.databases.have_changed() {
+            other = self.databases.wait_for_quiet(events, is_change);
+        }
+        if self.certificates.have_changed() {
+            self.read_certificates();
+        }
+        if self.databases.have_changed() {
+            report_database(self.databases.read_changed());
+        }
+        other
+    }
+
+    /// Counts a reload that was asked for. It reads the TLS files of the configuration, too.
+    fn count(&self, outcome: &Outcome) {
+        let reloads = self.gateway.reloads();
+        match outcome {
+            Ok(_) => reloads.config.applied(),
+            Err(_) => reloads.config.rejected(),
+        }
+        match outcome {
+            Ok(_) if self.load.is_some() => reloads.certificates_applied(),
+            Err(ReloadError::Settings(SettingsError::Tls(error))) => {
+                reloads.certificates_rejected(error);
+            }
+            _ => {}
+        }
+    }
+
     fn read_certificates(&mut self) {
         let tls = self.gateway.settings().tls().cloned();
         if let Some(tls) = tls {
-            self.certificates.read_again(&tls);
+            self.certificates.read_again(&tls, self.gateway.reloads());
         }
     }
 

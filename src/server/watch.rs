@@ -66,6 +66,11 @@ impl WatchedFiles {
         }
     }
 
+    /// Tells if changes are reported.
+    pub fn is_watched(&self) -> bool {
+        self.subscription.is_some()
+    }
+
     /// Tells if a file is another one than what was read.
     pub fn have_changed(&mut self) -> bool {
         self.follow_links();

@@ -88,6 +88,44 @@ fn a_wrong_configuration_is_refused_with_all_that_is_wrong() {
 }
 
 #[test]
+fn reloads_are_counted_and_dated() {
+    let origin = Origin::start();
+    let it = Configured::start(&[origin.address], "tries = 2", "");
+    let value = |metric: &str| -> u64 {
+        let metrics = it.metrics();
+        let start = format!("geogate_config_{metric} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&start));
+        let line = line.unwrap_or_else(|| panic!("{metric} in {metrics}"));
+        line.parse().unwrap()
+    };
+    let values = || {
+        [
+            value("reloads_total{result=\"applied\"}"),
+            value("reloads_total{result=\"rejected\"}"),
+            value("last_reload_successful"),
+        ]
+    };
+    let success = || value("last_reload_success_timestamp_seconds");
+    let failure = || value("last_reload_failure_timestamp_seconds");
+    assert_eq!(values(), [0, 0, 1]);
+    let start = success();
+    assert!(start > 0);
+    assert_eq!(failure(), 0);
+    assert_eq!(it.replace("tries = 2", "tries = 0").0, 422);
+    assert_eq!(values(), [0, 1, 0]);
+    assert!(failure() >= start);
+    assert_eq!(success(), start);
+    assert_eq!(it.replace("tries = 0", "tries = 1"), reloaded());
+    assert_eq!(values(), [1, 1, 1]);
+    assert!(success() >= start);
+    let metrics = it.metrics();
+    assert!(
+        !metrics.contains("geogate_certificate_"),
+        "no TLS, no certificates"
+    );
+}
+
+#[test]
 fn a_request_under_way_finishes_with_what_it_began_with() {
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = origin.local_addr().unwrap();

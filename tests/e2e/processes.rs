@@ -14,9 +14,9 @@ use crate::commands::{geogate, run, stderr};
 use crate::harness::{Client, Port};
 
 /// A gateway in a process of its own, which ends with the test.
-struct Process {
-    child: Child,
-    address: SocketAddr,
+pub struct Process {
+    pub child: Child,
+    pub address: SocketAddr,
     messages: BufReader<std::process::ChildStderr>,
     configs: TempDir,
 }
@@ -27,18 +27,18 @@ impl Process {
     }
 
     /// With more configuration.
-    fn start_with(extra: &str, folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
+    pub fn start_with(extra: &str, folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
         // The configuration's folder is there; those that it names are the gateway's to make.
         let configs = tempfile::tempdir().unwrap();
         let config = configs.path().join("geogate.toml");
-        let grace = match extra.contains("grace_period") {
-            true => "",
-            false => "grace_period = '20s'\n",
-        };
-        let text = format!(
-            "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\n{grace}{extra}",
+        let mut text = format!(
+            "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\n",
             folder.display()
         );
+        if !extra.contains("grace_period") {
+            text += "grace_period = '20s'\n";
+        }
+        text += extra;
         std::fs::write(&config, text).unwrap();
         let mut child = geogate()
             .args([
@@ -63,7 +63,7 @@ impl Process {
     }
 
     /// Reads the log until a line has this text; the line.
-    fn wait_for(&mut self, text: &str) -> String {
+    pub fn wait_for(&mut self, text: &str) -> String {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
@@ -73,7 +73,7 @@ impl Process {
         line
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         signal(name, self.child.id());
     }
 
@@ -494,12 +494,6 @@ fn a_port_in_use_ends_the_process_at_once() {
 fn pid(file: &Path) -> u32 {
     let text = std::fs::read_to_string(file).unwrap();
     text.trim().parse().unwrap()
-}
-
-fn signal(name: &str, process: u32) {
-    let process = process.to_string();
-    let status = Command::new("kill").args([name, &process]).status();
-    assert!(status.unwrap().success());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod acceptance;
 mod fetch;
 mod reload;
+mod spool;
 
 use crate::config::model::{Database as Source, Geo};
 use crate::geo::codes::CodesError;
@@ -46,6 +47,25 @@ pub enum DatabaseError {
     /// A published file cannot be had.
     #[error("database {0}")]
     Fetch(#[from] FetchError),
+}
+
+impl DatabaseError {
+    /// Names a download by the file that it is to replace: it has no name of its own.
+    fn naming_targets(mut self, downloads: &[(usize, Download)]) -> Self {
+        let name = match &mut self {
+            DatabaseError::Read(ReadError::Io { path, .. } | ReadError::Format { path, .. }) => {
+                path
+            }
+            DatabaseError::Build { database, .. } => database,
+            DatabaseError::Empty(file) => file,
+            _ => return self,
+        };
+        for (_, download) in downloads {
+            let target = format!("{}, as it was fetched", download.target().display());
+            *name = name.replace(&download.path().display().to_string(), &target);
+        }
+        self
+    }
 }
 
 /// Reads and arranges the databases that the configuration asks for, highest first.
@@ -144,7 +164,8 @@ fn load_downloaded(
     for (number, download) in &downloads {
         sources[*number] = Source::File(download.path().to_owned());
     }
-    let database = load_database(&sources, geo)?;
+    let database = load_database(&sources, geo);
+    let database = database.map_err(|error| error.naming_targets(&downloads))?;
     accept(&database)?;
     for (_, download) in downloads {
         download.keep()?;

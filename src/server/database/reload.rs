@@ -115,9 +115,9 @@ impl Followed {
         Ok(())
     }
 
-    /// Tells if a file is another one than what was read.
+    /// Tells if the files are watched and one is another one than what was read.
     pub fn have_changed(&mut self) -> bool {
-        self.files.have_changed()
+        self.files.is_watched() && self.files.have_changed()
     }
 
     /// As [`WatchedFiles::wait_for_quiet`].
@@ -139,7 +139,7 @@ impl Followed {
             // A thread that has ended needs no telling.
             let _ = fetcher.send(());
         }
-        if self.have_changed() || self.was_refused {
+        if self.files.have_changed() || self.was_refused {
             return self.read(Vec::new());
         }
         Ok(())
