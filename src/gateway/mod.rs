@@ -8,22 +8,26 @@
 //! - How it comes in: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `pace`.
 //! - Who it is from: [`client_ip`], `identity` with `request_id` and `trace_context`.
 //! - Whether it may come: [`policy`] and [`limit`], by way of `admission`.
-//! - What answers it: `route`, then `own`, `files` or [`upstream`]; if all fails `failure` and
-//!   [`error_page`].
+//! - What answers it: `route`, then `own`, `files` or [`upstream`]; `attempt` decides what follows
+//!   when a peer fails; if all fails `failure` and [`error_page`].
 //! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
 //!   `hsts`.
-//! - What is left of it: [`metrics`], [`access_log`], [`syslog`].
+//! - What is left of it: [`metrics`], [`access_log`], [`syslog`]; if it failed `failure_reason` and
+//!   `failure_log`.
 //! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
 //!   and [`drain`], the way out.
 
 pub mod access_log;
 mod admission;
+mod attempt;
 pub mod client_ip;
 mod compression;
 mod context;
 pub mod drain;
 pub mod error_page;
 mod failure;
+mod failure_log;
+mod failure_reason;
 mod files;
 pub mod geo_headers;
 mod header_rules;
@@ -67,6 +71,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
 use client_ip::HeaderLines;
+use failure_log::FailureLog;
 use limit::Load;
 use metrics::Kind;
 
@@ -79,6 +84,7 @@ pub struct Gateway {
     database: Arc<Live>,
     drain: Arc<Drain>,
     load: Load,
+    failures: FailureLog,
 }
 
 impl Gateway {
@@ -92,6 +98,7 @@ impl Gateway {
             database,
             drain,
             load: Load::default(),
+            failures: FailureLog::default(),
         }
     }
 

@@ -89,6 +89,8 @@ pub fn start(config: &ErrorLog) -> io::Result<()> {
         // At this level pingora tells how it works inside.
         logger.filter_module("pingora", LevelFilter::Warn);
     }
+    // pingora's pool of connections calls it an error when another thread has not let go of one yet.
+    logger.filter_module("pingora_core::connectors", LevelFilter::Off);
     logger.parse_default_env();
     match &config.target {
         LogTarget::Off => {

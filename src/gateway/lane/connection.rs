@@ -18,8 +18,9 @@ use super::chunks::Malformed;
 use super::head::{self, Demand, Framing, Head, Limits, Reading};
 use super::response;
 use crate::gateway::access_log::Entry;
-use crate::gateway::client_ip::{self, PeerAddr};
+use crate::gateway::client_ip::{self, HeaderLines, PeerAddr};
 use crate::gateway::drain::Counted;
+use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::geo_headers::Scheme;
 use crate::gateway::metrics::{Kind, Open};
 use crate::gateway::pace::Pace;
@@ -48,6 +49,22 @@ pub struct ForProxy {
     pub body: Body,
     /// Whether it can take the straight path.
     pub straight: bool,
+    /// Whether it can take the duplex path.
+    pub duplex: bool,
+}
+
+/// Whether all that a head asks beyond its request is a `100 Continue`.
+fn only_expects(head: &Head) -> bool {
+    let mut connection = head
+        .lines("connection")
+        .flat_map(|line| line.split(|&byte| byte == b','));
+    head.demand == Demand::Special
+        && head.lines("expect").next().is_some()
+        && head.lines("upgrade").next().is_none()
+        && connection.all(|option| {
+            let option = option.trim_ascii();
+            option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
+        })
 }
 
 impl ForProxy {
@@ -61,6 +78,9 @@ impl ForProxy {
                 && head.framing == Framing::None
                 && head.demand == Demand::Nothing
                 && head.target.starts_with('/'),
+            duplex: head.is_1_1
+                && head.target.starts_with('/')
+                && (head.demand == Demand::Nothing || only_expects(head)),
         })
     }
 }
@@ -348,6 +368,7 @@ impl<'g> Connection<'g> {
         let header = |name: &str| head.value(name);
         let settings = gateway.settings();
         let refusal = settings.refuses_query(self.peer, head, &header, &database);
+        let failure = refusal.as_ref().map(FailureReason::from);
         let answer = match &refusal {
             None => query::answer(query, &database),
             Some(refusal) => refusal.to_query().into(),
@@ -380,6 +401,7 @@ impl<'g> Connection<'g> {
                 time: now,
                 trace: trace.as_ref(),
                 tls: tls.as_deref(),
+                failure,
                 ..Entry::new(view, answer.status, body_bytes, start)
             };
             gateway.finish(&settings, Kind::Query, &entry);
@@ -429,6 +451,10 @@ impl<'g> Connection<'g> {
         };
         let entry = Entry {
             tls: tls.as_deref(),
+            failure: Some(match status {
+                408 => FailureReason::HeadTimeout,
+                status => FailureReason::of_status(status),
+            }),
             ..Entry::new(view, status, page.len(), start)
         };
         gateway.finish(&settings, Kind::Own, &entry);
