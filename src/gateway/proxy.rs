@@ -118,7 +118,8 @@ impl ProxyHttp for Proxy {
         }
         let length = body.as_ref().map_or(0, Bytes::len);
         // A client that is answered already may take its time: so do streams of messages.
-        if session.as_http2().is_some() && !ctx.progress.is_answered {
+        let is_http2 = session.req_header().version == http::Version::HTTP_2;
+        if is_http2 && !ctx.progress.is_answered {
             ctx.pace.moved(length).map_err(|_| slow_body())?;
         }
         ctx.progress.is_sent = end_of_stream || body.is_none();
@@ -393,7 +394,7 @@ impl Proxy {
             .digest()
             .and_then(|digest| digest.ssl_digest.as_ref());
         let (view, body_bytes) = (View::of(session, ctx), session.body_bytes_sent());
-        let failure = failure_of(error, ctx);
+        let failure = failure_of(error, ctx, status);
         if let Some(reason) = failure {
             self.failures.log(&Line {
                 reason,
@@ -496,9 +497,11 @@ fn conclude(
 }
 
 /// Why a request failed, if it did. If no peer was left to try, that is why the last one failed.
-fn failure_of(error: Option<&Error>, ctx: &Context) -> Option<FailureReason> {
-    // A response that was passed on may be what ends its connections, and is no failure.
-    let is_failure = |error: &&Error| !matches!(error.etype(), ErrorType::HTTPStatus(..400));
+fn failure_of(error: Option<&Error>, ctx: &Context, status: u16) -> Option<FailureReason> {
+    // The peer's own response may be what ends the connections, and is no failure.
+    let is_failure = |error: &&Error| {
+        !(ctx.progress.is_answered && *error.etype() == ErrorType::HTTPStatus(status))
+    };
     let of_error = error.filter(is_failure).map(FailureReason::of);
     match of_error.or(ctx.failure)? {
         FailureReason::NoHealthyPeer => ctx.try_failure.or(Some(FailureReason::NoHealthyPeer)),

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use h2::Reason;
 use http::Response;
 
-use crate::harness::{Client, DOORS, Gateway, Http2, Origin, Peer, Port, Secure, Speaks, request};
+use crate::harness::{
+    Client, DOORS, Gateway, Http2, Origin, Peer, Port, Secure, Speaks, connect, request,
+};
 
 /// A gateway for HTTP/1 and HTTP/2 whose metrics can be asked for, and whose log has the reasons.
 struct Watched {
@@ -222,6 +224,37 @@ fn a_peer_that_takes_nothing_of_a_request_ends_it_by_write_timeout_alone() {
         assert_eq!(response.status, 504, "{protocol}");
         it.check_peer(peer, 1);
         assert_eq!(it.stop(), ["504 upstream_write_timeout"]);
+    }
+}
+
+#[test]
+fn a_body_of_http1_that_a_peer_does_not_take_ends_by_write_timeout_alone() {
+    for (http2, protocol) in [(false, ""), (true, "protocol = 'http2'\n")] {
+        for more in [DOORS[0], DOORS[1], "Expect: 100-continue\r\n"] {
+            let peer = takes_nothing(http2);
+            let it = Watched::start(
+                &[peer],
+                &format!("{protocol}write_timeout = '200ms'\n"),
+                "[client]\nmax_body_size = '100m'\n",
+            );
+            let mut client = connect(it.gateway.address);
+            let mut sender = client.try_clone().unwrap();
+            let head = format!(
+                "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n{more}\r\n",
+                50 << 20
+            );
+            let sending = std::thread::spawn(move || {
+                // It ends with an error when the gateway closes.
+                let _ = sender.write_all(head.as_bytes());
+                let _ = sender.write_all(&vec![b'x'; 50 << 20]);
+            });
+            let mut start = [0; 12];
+            client.read_exact(&mut start).unwrap();
+            assert_eq!(&start, b"HTTP/1.1 504", "{protocol}{more}");
+            sending.join().unwrap();
+            it.check_peer(peer, 1);
+            assert_eq!(it.stop(), ["504 upstream_write_timeout"]);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::chunks::Malformed;
 use super::head::{self, Demand, Framing, Head, Limits, Reading};
 use super::response;
 use crate::gateway::access_log::Entry;
-use crate::gateway::client_ip::{self, HeaderLines, PeerAddr};
+use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
 use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::geo_headers::Scheme;
@@ -53,20 +53,6 @@ pub struct ForProxy {
     pub duplex: bool,
 }
 
-/// Whether all that a head asks beyond its request is a `100 Continue`.
-fn only_expects(head: &Head) -> bool {
-    let mut connection = head
-        .lines("connection")
-        .flat_map(|line| line.split(|&byte| byte == b','));
-    head.demand == Demand::Special
-        && head.lines("expect").next().is_some()
-        && head.lines("upgrade").next().is_none()
-        && connection.all(|option| {
-            let option = option.trim_ascii();
-            option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
-        })
-}
-
 impl ForProxy {
     /// The request with this head, behind which `rest` was read.
     fn new(head: &Head, rest: &[u8]) -> Result<Self, Malformed> {
@@ -80,7 +66,8 @@ impl ForProxy {
                 && head.target.starts_with('/'),
             duplex: head.is_1_1
                 && head.target.starts_with('/')
-                && (head.demand == Demand::Nothing || only_expects(head)),
+                && (head.demand == Demand::Nothing
+                    || head.demand == Demand::Special && head.framing != Framing::None),
         })
     }
 }

@@ -24,6 +24,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
+use super::nominated::strip_nominated;
 use super::peer_session::PeerSession;
 use super::straight::{BATCH, frame, hold_head, is_last, strip_hop_by_hop};
 use crate::gateway::Proxy;
@@ -275,6 +276,10 @@ impl Duplex {
     ) -> Result<RequestHeader> {
         let mut request = session.req_header().clone();
         let (from_http2, to_http2) = (request.version == Version::HTTP_2, upstream.is_http2());
+        if !from_http2 {
+            strip_nominated(&mut request)?;
+            request.remove_header(&header::UPGRADE);
+        }
         if !(from_http2 && to_http2) {
             strip_hop_by_hop(&mut request);
         }

@@ -4,7 +4,7 @@
 //! map and no allocation for it, and a connection that waits holds no buffer: reading, answering and
 //! writing happen in one poll, in buffers that belong to the thread. What is not a plain query goes
 //! on, bytes untouched: without a body along the straight path, with one along the duplex path, and
-//! what asks more of the connection to pingora's proxy. The connection comes back from each, so that
+//! upgrades and oddities to pingora's proxy. The connection comes back from each, so that
 //! every head on it is read here, strictly and within its time; only a WebSocket never does.
 
 mod body;
@@ -15,6 +15,7 @@ mod duplex;
 mod entrance;
 mod head;
 mod http2;
+mod nominated;
 mod peer_session;
 mod response;
 mod straight;
