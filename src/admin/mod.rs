@@ -22,7 +22,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// | path | answer |
 /// |---|---|
 /// | `/metrics` | all metrics, as OpenMetrics text |
-/// | `/healthz` | 200 as long as the process runs |
+/// | `/healthz` | 200 as long as the workers run, 503 with the reason if one is stuck |
 /// | `/readyz` | 200 while new connections are welcome, 503 once a stop was asked for |
 /// | `POST /reload` | 200 when configuration and databases were read again, 422 with what is wrong |
 pub struct Admin {
@@ -44,9 +44,13 @@ pub trait Reload: Send + Sync {
 impl Admin {
     /// Answers for `gateway`, which `reload` brings up to date.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, reload: Box<dyn Reload>) -> Self {
+    pub fn new(
+        gateway: Arc<Gateway>,
+        reload: Box<dyn Reload>,
+        error_log_dropped: fn() -> u64,
+    ) -> Self {
         Admin {
-            metrics: metrics::Exposition::new(Arc::clone(&gateway)),
+            metrics: metrics::Exposition::new(Arc::clone(&gateway), error_log_dropped),
             gateway,
             reload,
         }
@@ -84,7 +88,13 @@ impl Admin {
             "/readyz" if self.gateway.drain().is_draining() => {
                 Answer::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
             }
-            "/healthz" | "/readyz" => Answer::text(StatusCode::OK, "ok\n"),
+            "/healthz" | "/readyz" => match self.gateway.heartbeats().stuck() {
+                None => Answer::text(StatusCode::OK, "ok\n"),
+                Some(age) => {
+                    let text = format!("a worker has run nothing for {} s\n", age.as_secs());
+                    Answer::text(StatusCode::SERVICE_UNAVAILABLE, text)
+                }
+            },
             _ => Answer::text(
                 StatusCode::NOT_FOUND,
                 "/metrics, /healthz, /readyz, POST /reload\n",

@@ -11,7 +11,7 @@ use structopt::StructOpt;
 use super::Command;
 use crate::config::model::{Database, LogTarget};
 use crate::config::{self, Config, Overrides};
-use crate::server::{self, LoadConfig, Server, Stop};
+use crate::server::{self, LoadConfig, NewProcess, Server, Stop};
 
 #[derive(StructOpt, Debug, Default)]
 pub(super) struct Run {
@@ -44,17 +44,21 @@ impl Run {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let start = Instant::now();
         let stop = Stop::signals().context("signals")?;
+        // Later it may be another file that has the name, and the system would call this one deleted.
+        let program = std::env::current_exe().context("the program's own file")?;
         let config = self.loader()()?;
         if self.daemon {
             self.check_before_leaving(&config)?;
             leave_the_terminal(&config)?;
         }
-        server::start_error_log(&config.error_log).context("error log")?;
+        let _last_messages = server::start_error_log(&config.error_log).context("error log")?;
         log::info!("starting geogate {}", env!("CARGO_PKG_VERSION"));
         let (listen, upstreams) = (config.server.listen.clone(), config.upstreams.clone());
         let (workers, pid_file) = (config.server.workers, config.server.pid_file.clone());
         let server = match Server::prepare(config, self.upgrade) {
-            Ok(server) => server.reloading(self.loader()),
+            Ok(server) => server
+                .reloading(self.loader())
+                .upgrading(new_process(program)),
             Err(error) => {
                 // In the background the log is the only place where anyone could read it.
                 if self.daemon {
@@ -63,9 +67,6 @@ impl Run {
                 return Err(error.into());
             }
         };
-        if self.upgrade {
-            log::info!("waiting for the running process to hand over its listeners (SIGQUIT)");
-        }
         let pid_file = self.daemon.then_some(pid_file);
         server.run(stop, || {
             if let Some(Err(error)) = pid_file.as_deref().map(write_pid) {
@@ -106,6 +107,22 @@ impl Run {
         Server::prepare(config.clone(), self.upgrade)?;
         Ok(())
     }
+}
+
+/// The command of this process, with `--upgrade`: whatever has the program's name by then.
+fn new_process(program: PathBuf) -> NewProcess {
+    Box::new(move || {
+        let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+        if arguments.is_empty() {
+            arguments.push("run".into());
+        }
+        if !arguments.iter().any(|argument| argument == "--upgrade") {
+            arguments.push("--upgrade".into());
+        }
+        let mut command = std::process::Command::new(&program);
+        command.args(arguments);
+        command
+    })
 }
 
 /// Goes into the background. It comes before any thread is started: a fork takes only one along.

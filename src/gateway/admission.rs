@@ -80,7 +80,8 @@ impl Gateway {
             self.load.count(reason);
             return Some(Refusal::Overloaded);
         }
-        if let Some(most) = ceilings.requests_per_client {
+        let most = ceilings.requests_per_client;
+        if most < u32::MAX {
             let client = network(client, ceilings.ipv6_prefix);
             let Some(one) = self.load.requests.take(client, most) else {
                 self.load.count(Reason::ClientRequests);

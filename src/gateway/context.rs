@@ -23,7 +23,7 @@ use super::route::{Route, Routed};
 use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn};
 use super::{Gateway, Settings};
 use crate::config::model::Compression;
-use crate::geo::{Database, Place};
+use crate::geo::{Database, Place, PlaceCopy};
 
 /// What is known of one request that the proxy serves.
 pub struct Context {
@@ -34,10 +34,8 @@ pub struct Context {
     pub origin: Option<Origin>,
     /// How it is known to others, likewise from then on.
     pub identity: Identity,
-    /// The database, likewise one for its whole life.
-    pub database: Arc<Database>,
-    /// The client's place in it.
-    place: Option<u32>,
+    /// The client's place. A copy: what is replaced while a request lasts must not wait for it.
+    place: Option<PlaceCopy>,
     /// Its route; `None` until that is decided, and if there is none.
     pub routed: Option<Routed>,
     /// Where it goes; `None` until that is decided, and if it is answered here.
@@ -101,7 +99,6 @@ impl Context {
             settings,
             origin: None,
             identity: Identity::default(),
-            database: gateway.database.current(),
             place: None,
             routed: None,
             pool: None,
@@ -123,16 +120,16 @@ impl Context {
         }
     }
 
-    /// The client is known, and with it its place.
-    pub fn set_origin(&mut self, origin: Origin) {
-        let place = self.database.lookup(origin.client.ip());
-        self.place = place.map(|place| place.number());
+    /// Sets the client, and its place in `database`.
+    pub fn set_origin(&mut self, origin: Origin, database: &Database) {
+        let place = database.lookup(origin.client.ip());
+        self.place = place.map(|place| place.copied());
         self.origin = Some(origin);
     }
 
     /// Where the client is.
     pub fn place(&self) -> Option<Place<'_>> {
-        self.place.map(|number| self.database.place(number))
+        self.place.as_ref().map(PlaceCopy::place)
     }
 
     /// What those ask who may refuse it; `None` until its client is known.

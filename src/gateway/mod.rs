@@ -12,10 +12,10 @@
 //!   when a peer fails; if all fails `failure` and [`error_page`].
 //! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
 //!   `hsts`.
-//! - What is left of it: [`metrics`], [`access_log`], [`syslog`]; if it failed `failure_reason` and
-//!   `failure_log`.
+//! - What is left of it: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; if it failed
+//!   `failure_reason` and `failure_log`.
 //! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
-//!   and [`drain`], the way out.
+//!   and [`drain`], the way out, and [`heartbeat`], whether workers get on.
 
 pub mod access_log;
 mod admission;
@@ -31,6 +31,7 @@ mod failure_reason;
 mod files;
 pub mod geo_headers;
 mod header_rules;
+pub mod heartbeat;
 mod host;
 mod hsts;
 mod https;
@@ -38,6 +39,7 @@ mod identity;
 pub mod lane;
 pub mod limit;
 mod listeners;
+pub mod log_file;
 mod message;
 pub mod metrics;
 mod own;
@@ -72,6 +74,7 @@ use crate::geo::Live;
 use access_log::{AccessLog, Entry};
 use client_ip::HeaderLines;
 use failure_log::FailureLog;
+use heartbeat::Heartbeats;
 use limit::Load;
 use metrics::Kind;
 
@@ -85,6 +88,7 @@ pub struct Gateway {
     drain: Arc<Drain>,
     load: Load,
     failures: FailureLog,
+    heartbeats: Heartbeats,
 }
 
 impl Gateway {
@@ -99,6 +103,7 @@ impl Gateway {
             drain,
             load: Load::default(),
             failures: FailureLog::default(),
+            heartbeats: Heartbeats::default(),
         }
     }
 
@@ -158,6 +163,12 @@ impl Gateway {
     #[must_use]
     pub fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// Signs of life of the worker threads.
+    #[must_use]
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
     }
 
     /// Every request ends here, from either door: counted, and logged.

@@ -34,6 +34,7 @@ use super::message::{answer_of, linger};
 use super::metrics::Kind;
 use super::variables::View;
 use super::{Gateway, Settings, lane, own, route, strict};
+use crate::geo::Database;
 use crate::query;
 
 /// An answer that another peer is asked in place of.
@@ -79,7 +80,7 @@ impl ProxyHttp for Proxy {
         name_host(session)?;
         join_cookies(session)?;
         self.set_connection_limits(session, &ctx.settings, is_websocket);
-        locate(session, ctx)
+        locate(session, ctx, &self.database.load())
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
@@ -93,7 +94,7 @@ impl ProxyHttp for Proxy {
             return Ok(true);
         }
         if query::is_query(session.req_header().uri.path().as_bytes()) {
-            own::answer_query(session, ctx).await?;
+            own::answer_query(session, ctx, &self.database).await?;
             return Ok(true);
         }
         let method = session.req_header().method.as_str();
@@ -519,13 +520,13 @@ fn may_repeat(session: &mut Session) -> bool {
 }
 
 /// Who is the client, and where.
-fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
+fn locate(session: &Session, ctx: &mut Context, database: &Database) -> Result<()> {
     let peer = session.client_addr().and_then(|address| address.as_inet());
     let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
     let headers = &session.req_header().headers;
     let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &ctx.settings.client_ip);
     ctx.identity = Identity::of(headers, origin.peer_is_trusted, &ctx.settings);
-    ctx.set_origin(origin);
+    ctx.set_origin(origin, database);
     Ok(())
 }
 

@@ -144,11 +144,11 @@ fn look_up<'d>(
     // The standard library's parser is the strict one that the contract asks for: no leading
     // zeros, no missing parts, no zones.
     let address: IpAddr = ip.parse().map_err(|_| QueryError::NotAnIp(ip.to_owned()))?;
-    let place = database.lookup(address);
+    let place = database.find(address);
     let place = place.ok_or_else(|| QueryError::NoRecord(ip.to_owned()))?;
     Ok(match format {
-        Format::Array => Cow::Borrowed(place.answer()),
-        Format::Object => Cow::Owned(object(address, &place)),
+        Format::Array => Cow::Borrowed(database.answer(place)),
+        Format::Object => Cow::Owned(object(address, &database.place(place))),
     })
 }
 

@@ -22,7 +22,7 @@ pub type Fingerprint = Option<(u64, u64, u64, i64, i64)>;
 const QUIET: Duration = Duration::from_millis(300);
 
 /// Files that are never left alone are read after this long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often files are looked at that cannot be watched.
 const LOOK: Duration = Duration::from_secs(2);
@@ -65,6 +65,7 @@ impl Files {
         while since.elapsed() < QUIET && start.elapsed() < PATIENCE {
             match events.recv_timeout(QUIET.saturating_sub(since.elapsed())) {
                 Ok(event) if is_change(&event) => {
+                    drop(event);
                     let now = self.fingerprints();
                     if now != last {
                         (since, last) = (Instant::now(), now);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::harness::{Client, Gateway, Port};
+use crate::harness::{Client, Gateway, Peer, Port};
 
 /// Between two looks. Without it the looking itself would keep the cores from those who are to do
 /// something.
@@ -276,4 +276,79 @@ fn a_published_database_is_followed() {
     it.wait_for_metric("geogate_database_fetch_failures_total 1");
     assert_eq!(country(&mut it.client), "韩国");
     assert_eq!(kept(), csv("韩国", 3));
+}
+
+/// A request that lasts keeps nothing that was replaced, and nothing waits for it.
+#[test]
+fn a_web_socket_holds_no_database() {
+    let peer = Peer::listen();
+    let upstream = format!("[[upstream]]\npeers = ['{}']\n", peer.address);
+    let mut it = Reloading::start(&csv("中国", 3), &upstream);
+    let mut sockets = Vec::new();
+    for (before, after) in [("中国", "韩国"), ("韩国", "日本"), ("日本", "中国")] {
+        let mut client = it.gateway.client();
+        client.send(
+            "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        let mut upstream = peer.accept();
+        upstream.head();
+        upstream.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        assert_eq!(client.response().status, 101);
+        sockets.push((client, upstream));
+        it.replace(&csv(after, 3));
+        it.wait_for_country(before, after);
+        // It comes after what was begun before it.
+        let mut admin = Client::connect(it.admin.address);
+        assert_eq!(admin.request("POST", "/reload", "", b"").status, 200);
+        let metrics = admin.get("/metrics", "");
+        let mut lines = metrics.text().lines();
+        assert!(
+            lines.any(|line| line == "geogate_database_retired 0"),
+            "{}",
+            metrics.text()
+        );
+    }
+    it.wait_for_metric("geogate_database_reloads_total{result=\"replaced\"} 3");
+    for (client, upstream) in &mut sockets {
+        upstream.send("still here");
+        let mut bytes = [0; 10];
+        client.read_exact(&mut bytes);
+        assert_eq!(&bytes, b"still here");
+    }
+}
+
+/// A log that was replaced is written to its end by its own thread.
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_reload() {
+    let mut it = Reloading::on(
+        "file = '{folder}/places.csv'",
+        "[access_log]\ntarget = '{folder}/pipe'\n",
+        |folder| {
+            std::fs::write(folder.join("places.csv"), csv("中国", 3)).unwrap();
+            let mut make = std::process::Command::new("mkfifo");
+            assert!(make.arg(folder.join("pipe")).status().unwrap().success());
+            // Its reader does not read.
+            let mut options = std::fs::OpenOptions::new();
+            let reader = options.read(true).write(true).open(folder.join("pipe"));
+            std::mem::forget(reader.unwrap());
+        },
+    );
+    let filler = "x".repeat(4000);
+    for _ in 0..100 {
+        // More than a pipe holds.
+        let path = format!("{IP}&{filler}");
+        assert_eq!(it.client.get(&path, "").status, 200);
+    }
+    let reload = || {
+        let response = Client::connect(it.admin.address).request("POST", "/reload", "", b"");
+        assert_eq!((response.status, response.text()), (200, "reloaded\n"));
+    };
+    it.gateway
+        .reconfigure(|text| text.replace("/pipe'", "/other.log'"));
+    reload();
+    // Before this one the log of the first is gone.
+    reload();
+    assert_eq!(country(&mut it.client), "中国");
 }

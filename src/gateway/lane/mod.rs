@@ -74,6 +74,7 @@ impl ServerApp for Lane {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        self.gateway.heartbeats.watch_this_worker();
         let peer = peer_of(&stream)?;
         let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
         let special = self.gateway.settings().listeners.find(local);

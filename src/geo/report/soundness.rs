@@ -210,14 +210,15 @@ impl Answers<'_> {
             Family::V4 => std::net::Ipv4Addr::from(address as u32).into(),
             Family::V6 => std::net::Ipv6Addr::from(address).into(),
         };
-        let Some(place) = self.database.lookup(address) else {
+        let Some(number) = self.database.find(address) else {
             let texts = Field::ALL.map(|field| self.records.text(record, field));
             return texts.iter().all(|text| text.is_empty());
         };
-        let pair = (record, place.number());
+        let pair = (record, number);
         if self.right.contains(&pair) {
             return true;
         }
+        let place = self.database.place(number);
         let right = Field::ALL.into_iter().all(|field| {
             let text = self.records.text(record, field);
             // Codes are looked up where the file has none; a country's follows its name.

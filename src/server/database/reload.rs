@@ -15,7 +15,8 @@ use super::{DatabaseError, acceptance, load_downloaded};
 use crate::config::model::{Database as Source, Geo, Published};
 use crate::geo::{Database, Live};
 use crate::server::allocator;
-use crate::server::watch::{Files, Fingerprint, PATIENCE, Watch};
+use crate::server::notice::{Notice, Notices};
+use crate::server::watch::{Files, Fingerprint, Watch};
 
 /// The longest wait before a published file is looked for after a start, or again after a failure.
 const SOON: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// What happens to the databases' files.
 pub enum Event {
     /// Something, where they are.
-    Changed,
+    Changed(Notice),
     /// A new one was published.
     Fetched(Fetched),
 }
@@ -52,6 +53,9 @@ pub struct Followed {
     /// Whether what was read last was refused.
     was_refused: bool,
     generation: u64,
+    /// Databases that were replaced while somebody still read them.
+    retired: Vec<Arc<Database>>,
+    changes: Notices,
     /// Wakes who waits for published files. They end when it goes.
     fetchers: Vec<Sender<()>>,
     watcher: Option<Watch>,
@@ -78,6 +82,8 @@ impl Followed {
             tell,
             was_refused: false,
             generation: 0,
+            retired: Vec::new(),
+            changes: Notices::default(),
             fetchers: Vec::new(),
             watcher: None,
         };
@@ -111,10 +117,12 @@ impl Followed {
     }
 
     fn watch(&self) -> Option<Watch> {
-        let tell = Arc::clone(&self.tell);
+        let (tell, changes) = (Arc::clone(&self.tell), self.changes.clone());
         let watcher = self.files.watch(move || {
-            // Nobody listens any more when the server is on its way out.
-            tell(Event::Changed);
+            if let Some(notice) = changes.next() {
+                // Nobody listens any more when the server is on its way out.
+                tell(Event::Changed(notice));
+            }
         });
         watcher
             .inspect_err(|error| {
@@ -236,7 +244,7 @@ impl Followed {
         Ok((database, fetched))
     }
 
-    fn serve(&self, database: Database, start: Instant) {
+    fn serve(&mut self, database: Database, start: Instant) {
         let provenance = database.provenance();
         log::info!(
             "database replaced after {} ms: {} of {}, {} places",
@@ -249,7 +257,22 @@ impl Followed {
             },
             database.places().len()
         );
-        wait_for_readers(&self.live.replace(database));
+        self.retired.push(self.live.replace(database));
+        self.free_retired();
+    }
+
+    /// Frees the databases that nobody reads any more; whether there are none left. Readers hold one
+    /// for a moment only (a lookup, a scrape of the metrics), so the first call finds most of them
+    /// unused. It is never waited for: what cannot be freed yet is freed by a later call.
+    pub fn free_retired(&mut self) -> bool {
+        let before = self.retired.len();
+        self.retired
+            .retain(|database| Arc::strong_count(database) > 1);
+        if self.retired.len() < before {
+            allocator::give_back();
+        }
+        self.live.note_retired(self.retired.len());
+        self.retired.is_empty()
     }
 }
 
@@ -271,14 +294,6 @@ fn files(sources: &[Source], geo: &Geo) -> Files {
         files.extend(crate::geo::codes::FILES.map(|file| folder.join(file)));
     }
     Files::new(files)
-}
-
-/// Waits until the last request has let go of a database, so that no worker has to free it.
-fn wait_for_readers(database: &Arc<Database>) {
-    let start = Instant::now();
-    while Arc::strong_count(database) > 1 && start.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Looks for a new file again and again, until nobody takes it.
