@@ -189,7 +189,8 @@ impl Work {
             match event {
                 Event::Wanted(notice) => {
                     drop(notice);
-                    self.reload_and_report();
+                    // It is in the log and in the metrics.
+                    let _ = self.reload_and_report();
                 }
                 Event::Asked(tell) => {
                     // Whoever asked may have left.
