@@ -6,6 +6,7 @@ mod admin;
 mod commands;
 mod compression;
 mod configuring;
+mod countries;
 mod databases;
 mod errors;
 mod files;
