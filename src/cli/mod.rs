@@ -16,8 +16,8 @@ use structopt::StructOpt;
 use structopt::clap::AppSettings;
 
 use crate::config::model::{Database, Geo};
-use crate::geo::Names;
 use crate::geo::format::Languages;
+use crate::geo::{Names, Regions};
 
 /// Exit status of a command line that cannot be understood, as shells and most programs have it.
 const USAGE: u8 = 2;
@@ -74,6 +74,9 @@ struct ReadingFlags {
     /// Languages of names in databases that have several, best first [default: zh-CN,en]
     #[structopt(long, value_name = "LIST", use_delimiter = true, number_of_values = 1)]
     languages: Vec<String>,
+    /// Country code of Hong Kong, Macau and Taiwan: iso (HK, MO, TW) or china (CN)
+    #[structopt(long, value_name = "CODES", default_value = "iso", possible_values = &["iso", "china"])]
+    regions: String,
 }
 
 impl DatabaseFlags {
@@ -105,6 +108,10 @@ impl ReadingFlags {
         Geo {
             codes: self.codes.clone(),
             names,
+            regions: match self.regions.as_str() {
+                "china" => Regions::China,
+                _ => Regions::Iso,
+            },
             languages: if self.languages.is_empty() {
                 Languages::default()
             } else {

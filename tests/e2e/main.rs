@@ -9,6 +9,7 @@ mod client_settings;
 mod commands;
 mod compression;
 mod configuring;
+mod countries;
 mod database_settings;
 mod databases;
 mod errors;

@@ -95,6 +95,7 @@ fn table(titles: &[String; 2], families: &[Difference; 2]) -> String {
 
 fn totals(family: &Difference) -> Vec<Vec<String>> {
     let texts = |texts: [&str; 6]| texts.map(str::to_owned).to_vec();
+    let has_unclear = family.levels.iter().any(|level| level.unclear > 0);
     let unit = family.family.unit();
     let name = family.family.name();
     let mut rows = vec![texts([
@@ -116,6 +117,12 @@ fn totals(family: &Difference) -> Vec<Vec<String>> {
             amount(family.family, level.gained),
             amount(family.family, level.lost),
         ]);
+    }
+    if has_unclear {
+        rows[0].push("cannot be compared".to_owned());
+        for (row, level) in rows[1..].iter_mut().zip(&family.levels) {
+            row.push(amount(family.family, level.unclear));
+        }
     }
     rows.push(vec![
         "in the database".to_owned(),

@@ -178,10 +178,11 @@ fn load_downloaded(
 /// # Errors
 /// If a table of the user's own cannot be used.
 pub fn load_codes(geo: &Geo) -> Result<Codes, CodesError> {
-    match &geo.codes {
-        Some(folder) => Codes::from_folder(folder),
-        None => Ok(Codes::built_in()),
-    }
+    let codes = match &geo.codes {
+        Some(folder) => Codes::from_folder(folder)?,
+        None => Codes::built_in(),
+    };
+    Ok(codes.answering(geo.regions))
 }
 
 /// Reads databases and merges them, highest first, into one table.
