@@ -1,6 +1,6 @@
 //! HTTP/2 with a client: every stream is a request for the proxy.
 //!
-//! The frames are the h2 crate's and the streams pingora's. The loop is ours, because pingora's
+//! The frames are the h2 crate's, the streams [`super::h2_stream`]'s. The loop is ours, because pingora's
 //! waits for the preface of a connection for ever, keeps a connection for as many requests as
 //! come, and tells nobody that the gateway is on its way out until the listeners are closed.
 
@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{
-    H2Accept, H2Options, HttpSession, default_h2_options, handshake,
-};
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options, handshake};
 use pingora::protocols::{Digest, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
@@ -18,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use super::connection::Arrival;
+use super::h2_stream::{Accepted, accept};
 use crate::gateway::metrics::Refused;
 use crate::gateway::{Gateway, Proxy};
 
@@ -61,13 +60,13 @@ pub async fn serve(
     let mut end = Instant::now() + client.keepalive_timeout;
     loop {
         tokio::select! {
-            accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => match accepted {
-                Ok(Some(H2Accept::Session(session))) => {
+            accepted = accept(&mut connection, &digest) => match accepted {
+                Ok(Some(Accepted::Request(stream))) => {
                     fresh = None;
                     served += 1;
                     let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
                     requests.spawn(async move {
-                        let session = ServerSession::new_http2(session);
+                        let session = ServerSession::new_custom(stream);
                         proxy.process_new_http(session, &shutdown).await;
                     });
                     if !leaving && (served >= client.keepalive_requests || gateway.drain.is_draining()) {
@@ -75,7 +74,7 @@ pub async fn serve(
                         connection.graceful_shutdown();
                     }
                 }
-                Ok(Some(H2Accept::Rejected)) => {
+                Ok(Some(Accepted::Refused)) => {
                     malformed += 1;
                     if malformed >= MALFORMED_LIMIT {
                         break;

@@ -12,6 +12,7 @@ mod boundary;
 mod chunks;
 mod connection;
 mod entrance;
+mod h2_stream;
 mod head;
 mod http2;
 mod response;
