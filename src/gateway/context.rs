@@ -19,6 +19,7 @@ use super::identity::Identity;
 use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
 use super::pace::Pace;
+use super::response_head::{Connection, Received};
 use super::route::{Route, Routed};
 use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn, tls_failure};
 use super::{Gateway, Settings};
@@ -49,6 +50,12 @@ pub struct Context {
     pub refresh: Refresh,
     /// Whether another peer is to answer in place of one that answered with a failure.
     pub is_refused: bool,
+    /// Heads of responses that came to this try.
+    pub received: Received,
+    /// Use of the peer's connection after the response.
+    pub upstream_connection: Connection,
+    /// Whether the gateway itself has asked the client for the body that it waits with.
+    pub invitation: Invitation,
     /// Whether there was no room, so that the client may come again.
     pub is_full: bool,
     /// How far the request has come with the current peer.
@@ -86,6 +93,13 @@ pub enum Refresh {
     Used,
 }
 
+/// The gateway's own `100 Continue`, which a client gets once, however often its request is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Invitation {
+    Unsent,
+    Sent,
+}
+
 impl Context {
     /// A request that came just now.
     pub fn new(gateway: &Gateway) -> Self {
@@ -107,6 +121,9 @@ impl Context {
             turn: None,
             refresh: Refresh::Unused,
             is_refused: false,
+            received: Received::default(),
+            upstream_connection: Connection::Reusable,
+            invitation: Invitation::Unsent,
             is_full: false,
             progress: Progress::default(),
             failure: None,

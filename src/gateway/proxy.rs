@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -21,7 +22,7 @@ use super::admission::close_idle_connections;
 use super::attempt::{Cause, Failed, Next, Progress};
 use super::client_ip::{self, PeerAddr};
 use super::compression;
-use super::context::{Context, Refresh};
+use super::context::{Context, Invitation, Refresh};
 use super::failure::{
     CLIENT_LEFT, CLIENT_STALLED, LOCAL, Unprocessed, is_local, slow_body, status_error, status_of,
     too_large, unprocessed,
@@ -32,10 +33,10 @@ use super::geo_headers::{self, Scheme};
 use super::hsts::{self, is_over_tls};
 use super::https::is_challenge;
 use super::identity::Identity;
-use super::message::{answer_of, linger};
+use super::message::{answer_of, is_http2, linger, send_continue, send_head};
 use super::metrics::Kind;
 use super::variables::View;
-use super::{Gateway, Settings, lane, own, route, strict};
+use super::{Gateway, Settings, http10, lane, own, response_head, route, strict};
 use crate::geo::Database;
 use crate::query;
 
@@ -70,9 +71,12 @@ impl ProxyHttp for Proxy {
         Context::new(self)
     }
 
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(http10::WithoutChunks));
+    }
+
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let is_h2 = session.as_http2().is_some();
-        if let Some(status) = is_h2
+        if let Some(status) = is_http2(session)
             .then(|| strict::refusal(session.req_header(), &ctx.settings.client))
             .flatten()
         {
@@ -119,10 +123,13 @@ impl ProxyHttp for Proxy {
             // What comes after an upgrade is no body, and has no end.
             return Ok(());
         }
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            // pingora would write it as a chunk, which is the last one then, and the last chunk behind it.
+            *body = None;
+        }
         let length = body.as_ref().map_or(0, Bytes::len);
         // A client that is answered already may take its time: so do streams of messages.
-        let is_http2 = session.req_header().version == http::Version::HTTP_2;
-        if is_http2 && !ctx.progress.is_answered {
+        if is_http2(session) && !ctx.progress.is_answered {
             ctx.pace.moved(length).map_err(|_| slow_body())?;
         }
         ctx.progress.is_sent = end_of_stream || body.is_none();
@@ -156,6 +163,11 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<()> {
         ctx.progress.is_sent = session.as_downstream_mut().is_body_done();
+        ctx.received = response_head::Received::default();
+        if upstream_request.version == http::Version::HTTP_2 {
+            continue_at_once(session, upstream_request, ctx).await?;
+            keep_te(session, upstream_request)?;
+        }
         if let (None, Some(peer)) = (upstream_request.headers.get(header::HOST), ctx.tried.last()) {
             // HTTP/1.0 needs no host; HTTP/1.1, which upstreams are spoken to in, does.
             upstream_request.insert_header("Host", peer.to_string())?;
@@ -190,7 +202,8 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    /// An answer is one, unless the configuration says that such an answer is none.
+    /// An answer is one that can be passed on, unless the configuration says that such an answer is
+    /// none.
     async fn upstream_response_filter(
         &self,
         session: &mut Session,
@@ -200,6 +213,13 @@ impl ProxyHttp for Proxy {
         let status = upstream_response.status;
         ctx.progress.is_answered |=
             !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some((pool, _)) = ctx.peer() {
+            let limits = pool.response_limits();
+            ctx.received.count(upstream_response, limits)?;
+        }
+        let of_http2 = upstream_response.version == http::Version::HTTP_2;
+        ctx.upstream_connection =
+            response_head::renew(upstream_response, of_http2 && is_http2(session))?;
         let Some((pool, peer)) = ctx.peer() else {
             return Ok(());
         };
@@ -248,6 +268,9 @@ impl ProxyHttp for Proxy {
         if let Some(config) = ctx.compression() {
             ctx.encoder = compression::begin(config, session.req_header(), upstream_response)?;
         }
+        if ctx.upstream_connection == response_head::Connection::Doubtful {
+            return answer_for_good(session, upstream_response).await;
+        }
         Ok(())
     }
 
@@ -272,9 +295,10 @@ impl ProxyHttp for Proxy {
     async fn response_trailer_filter(
         &self,
         _session: &mut Session,
-        _trailers: &mut http::HeaderMap,
+        trailers: &mut http::HeaderMap,
         ctx: &mut Context,
     ) -> Result<Option<Bytes>> {
+        response_head::clean_trailers(trailers);
         let rest = ctx
             .encoder
             .as_mut()
@@ -540,6 +564,40 @@ fn may_repeat(session: &mut Session) -> bool {
     answer_of(downstream.response_written()).is_none()
         && downstream.req_header().method.is_idempotent()
         && !downstream.retry_buffer_truncated()
+}
+
+/// pingora passes on no interim response of an HTTP/2 upstream, so the client would wait in vain for
+/// one: it gets ours (RFC 9110, 10.1.1), once.
+async fn continue_at_once(
+    session: &mut Session,
+    upstream_request: &mut RequestHeader,
+    ctx: &mut Context,
+) -> Result<()> {
+    let expects = upstream_request.remove_header(&header::EXPECT).is_some();
+    if expects && ctx.invitation == Invitation::Unsent {
+        ctx.invitation = Invitation::Sent;
+        send_continue(session).await?;
+    }
+    Ok(())
+}
+
+/// That trailers are read is true of every client of HTTP/2 that says so, and gRPC asks for it. pingora
+/// leaves it out of what it does not take for HTTP/2.
+fn keep_te(session: &Session, upstream_request: &mut RequestHeader) -> Result<()> {
+    let te = session.req_header().headers.get(header::TE);
+    if is_http2(session) && te.is_some_and(|te| te == "trailers") {
+        upstream_request.insert_header(header::TE, "trailers")?;
+    }
+    Ok(())
+}
+
+/// Sends a response without a body and ends both connections with it: its upstream may send what
+/// would be taken for the next response. The error is how pingora is told to.
+async fn answer_for_good(session: &mut Session, response: &ResponseHeader) -> Result<()> {
+    session.set_keepalive(None);
+    send_head(session, response.clone()).await?;
+    let reason = "the upstream's connection cannot be kept after such a response";
+    Err(status_error(response.status.as_u16(), reason))
 }
 
 /// Who is the client, and where.

@@ -30,7 +30,7 @@ use super::straight::{BATCH, frame, hold_head, is_last, strip_hop_by_hop};
 use crate::gateway::Proxy;
 use crate::gateway::context::Context;
 use crate::gateway::failure::{out_of_time, slow_body, status_error};
-use crate::gateway::message::linger;
+use crate::gateway::message::{is_http2, linger};
 use crate::gateway::upstream::{ConnectionKind, Peer};
 
 /// The duplex path.
@@ -322,16 +322,16 @@ impl Duplex {
             return Ok(());
         }
         let sending = in_time(write_timeout, upstream.send(piece, end));
-        match session.as_downstream_mut().watch_h2_stream_close() {
-            None => sending.await,
-            Some(closed) => tokio::select! {
-                biased;
-                sent = sending => sent,
-                reason = closed => {
-                    let reason = format!("the client reset its stream: {reason:?}");
-                    Err(Error::explain(ErrorType::ConnectionClosed, reason).into_down())
-                }
-            },
+        if !is_http2(session) {
+            return sending.await;
+        }
+        tokio::select! {
+            biased;
+            sent = sending => sent,
+            left = session.as_downstream_mut().read_body_or_idle(true) => {
+                let left = left.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed));
+                Err(left.into_down())
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod chunks;
 mod connection;
 mod duplex;
 mod entrance;
+mod h2_stream;
 mod head;
 mod http2;
 mod nominated;
