@@ -180,8 +180,9 @@ fn check_answer(upper: Fields, lower: Fields, expected: &str) {
     let layers = vec![layer(&[(1, 1, upper)]), layer(&[(1, 1, lower)])];
     let merged = merge(layers, &codes).unwrap();
     let database = Database::build(merged, &codes, Names::Canonical).unwrap();
-    let place = database.lookup("0.0.0.1".parse().unwrap()).unwrap();
-    assert_eq!(std::str::from_utf8(place.answer()).unwrap(), expected);
+    let place = database.find("0.0.0.1".parse().unwrap()).unwrap();
+    let answer = database.answer(place);
+    assert_eq!(std::str::from_utf8(answer).unwrap(), expected);
 }
 
 #[test]

@@ -319,6 +319,7 @@ fn most_first(what: &'static str, names: Names) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Range;
     use crate::geo::format::csv;
     use crate::geo::{Regions, place};
 
@@ -415,7 +416,11 @@ mod tests {
         );
         // Of a file of another format; what people write in CSV is trimmed.
         let value = table.records.intern([(Field::Country, " c")]);
-        table.v4[2].value = value;
+        let third = |(index, range): (usize, Range<u32>)| match index {
+            2 => Range { value, ..range },
+            _ => range,
+        };
+        table.v4 = table.v4.iter().enumerate().map(third).collect();
         let found = hold(&table, &database(&table));
         let [replaced, control, untrimmed] = &found.texts[..] else {
             panic!("three kinds")
