@@ -127,7 +127,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
         let (peer, connection) = ctx.choose_peer(session.req_header())?;
-        let mut peer = peer.http_peer(connection);
+        let mut peer = peer.http_peer_to_check(connection);
         ctx.hurry(&mut peer.options);
         Ok(Box::new(peer))
     }

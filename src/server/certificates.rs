@@ -32,7 +32,7 @@ impl Followed {
         }
     }
 
-    /// Whether the files are watched and one is another one than what was read.
+    /// Tests for a watched file that differs from what was read.
     pub fn have_changed(&self) -> bool {
         self.watcher.is_some() && self.files.fingerprints() != self.known
     }

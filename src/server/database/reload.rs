@@ -123,12 +123,12 @@ impl Followed {
             .ok()
     }
 
-    /// Whether the files are watched and one is another one than what was read.
+    /// Tests for a watched file that differs from what was read.
     pub fn have_changed(&self) -> bool {
         self.watcher.is_some() && self.differ()
     }
 
-    /// Whether a file is another one than what was read.
+    /// Tests for a file that differs from what was read.
     fn differ(&self) -> bool {
         self.files.fingerprints() != self.known
     }
