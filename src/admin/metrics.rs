@@ -24,10 +24,10 @@ use crate::gateway::upstream::Pool;
 pub struct Exposition(Registry);
 
 impl Exposition {
-    /// The metrics of `gateway`.
-    pub fn new(gateway: Arc<Gateway>) -> Self {
+    /// The metrics of `gateway`, and of the error log, which is the process's.
+    pub fn new(gateway: Arc<Gateway>, error_log_dropped: fn() -> u64) -> Self {
         let mut registry = Registry::with_prefix("geogate");
-        registry.register_collector(Box::new(Metrics(gateway)));
+        registry.register_collector(Box::new(Metrics(gateway, error_log_dropped)));
         Exposition(registry)
     }
 
@@ -43,7 +43,7 @@ impl Exposition {
     }
 }
 
-struct Metrics(Arc<Gateway>);
+struct Metrics(Arc<Gateway>, fn() -> u64);
 
 impl Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,7 +97,9 @@ impl Metrics {
         )?;
         let dropped = self.0.settings().access_log().dropped();
         let help = "Lines that the access log's target could not take";
-        out.counter("access_log_dropped_lines", help, dropped)
+        out.counter("access_log_dropped_lines", help, dropped)?;
+        let help = "Messages that the error log's target did not take";
+        out.counter("error_log_dropped_messages", help, (self.1)())
     }
 
     fn connections(&self, out: &mut Encoder) -> fmt::Result {
@@ -242,6 +244,8 @@ impl Metrics {
         let help = "Memory of the database's trees and ready-made answers";
         out.gauges("database_memory_bytes", help, parts.into_iter())?;
         let history = self.0.database().history();
+        let help = "Databases that were replaced and are still in memory";
+        out.gauge("database_retired", help, history.retired)?;
         let help = "When the database came, in seconds since 1970";
         out.gauge("database_since_seconds", help, history.since)?;
         let loads = [

@@ -36,13 +36,7 @@ pub async fn read_body(
     let expect = session.get_header_bytes(header::EXPECT);
     let is_1_0 = session.req_header().version == http::Version::HTTP_10;
     if strict::is_expectation(expect) && !is_1_0 {
-        let downstream = session.as_downstream_mut();
-        // To pingora a response before the end of the request is the connection's last, this one
-        // included.
-        let keepalive = downstream.get_keepalive();
-        let sent = downstream.write_continue_response().await;
-        sent.map_err(Error::into_down)?;
-        downstream.set_keepalive(keepalive);
+        send_continue(session).await?;
     }
     let (mut length, mut pace) = (0, Pace::new(client.min_body_rate));
     while let Some(part) = read_part(session, client, &mut pace).await? {
@@ -55,6 +49,22 @@ pub async fn read_body(
     Ok(true)
 }
 
+/// Asks for the body of a request that waits for that.
+pub async fn send_continue(session: &mut Session) -> Result<()> {
+    let downstream = session.as_downstream_mut();
+    // To pingora a response before the end of the request is the connection's last, this one
+    // included.
+    let keepalive = downstream.get_keepalive();
+    let sent = downstream.write_continue_response().await;
+    downstream.set_keepalive(keepalive);
+    sent.map_err(Error::into_down)
+}
+
+/// Whether a request came over HTTP/2.
+pub fn is_http2(session: &Session) -> bool {
+    session.req_header().version == http::Version::HTTP_2
+}
+
 /// pingora waits for ever for the body of a stream of HTTP/2, and takes it in however slowly it
 /// comes. Of HTTP/1 it knows how long a part may take, and the lane the rest.
 async fn read_part(
@@ -62,7 +72,7 @@ async fn read_part(
     client: &Client,
     pace: &mut Pace,
 ) -> Result<Option<Bytes>> {
-    let is_h2 = session.as_http2().is_some();
+    let is_h2 = is_http2(session);
     let part = session.as_downstream_mut().read_request_body();
     if !is_h2 {
         return part.await.map_err(Error::into_down);
@@ -105,12 +115,20 @@ pub async fn send(
     body: Bytes,
 ) -> Result<()> {
     hsts::add(session, &ctx.settings, &mut header)?;
-    let empty = body.is_empty() || session.req_header().method == http::Method::HEAD;
-    let sent = session.write_response_header(Box::new(header), empty).await;
-    sent.map_err(Error::into_down)?;
-    if !empty {
-        let sent = session.write_response_body(Some(body), true).await;
-        sent.map_err(Error::into_down)?;
+    if body.is_empty() || session.req_header().method == http::Method::HEAD {
+        return send_head(session, header).await;
     }
-    Ok(())
+    let sent = session.write_response_header(Box::new(header), false).await;
+    sent.map_err(Error::into_down)?;
+    let sent = session.write_response_body(Some(body), true).await;
+    sent.map_err(Error::into_down)
+}
+
+/// Sends a response that has no body, and its end: over HTTP/2 a head alone is none, and what has no
+/// end is reset.
+pub async fn send_head(session: &mut Session, header: ResponseHeader) -> Result<()> {
+    let sent = session.write_response_header(Box::new(header), true).await;
+    sent.map_err(Error::into_down)?;
+    let ended = session.as_downstream_mut().finish_body().await;
+    ended.map_err(Error::into_down)
 }

@@ -75,9 +75,11 @@ impl AccessSet {
     }
 
     fn name_territory(&mut self, territory: &Territory, number: u32) {
-        match territory.facts() {
-            [(field, text)] => self.name_fact(*field, text.clone(), number),
-            _ => self.territories.push((territory.clone(), number)),
+        for facts in territory.ways() {
+            match &facts[..] {
+                [(field, text)] => self.name_fact(*field, text.clone(), number),
+                _ => self.territories.push((territory.clone(), number)),
+            }
         }
     }
 
@@ -145,7 +147,7 @@ fn tree<A: Address>(networks: Vec<Range<A>>) -> Option<RangeTree<A>> {
     if networks.is_empty() {
         return None;
     }
-    let tree = RangeTree::from_ranges(first_wins(networks));
+    let tree = RangeTree::from_ranges(first_wins(networks).iter().copied());
     Some(tree.expect("the networks of a file make a tree of less than 4 GiB"))
 }
 
@@ -174,7 +176,8 @@ mod tests {
     use crate::config::{Overrides, parse};
     use crate::geo::{Codes, Database, Names, Table};
 
-    /// 1.0.0.0/24 is Fujian, 1.0.1.0/24 California, 1.0.2.0/24 a place without a country.
+    /// 1.0.0.0/24 is Fujian, 1.0.1.0/24 California, 1.0.2.0/24 a place without a country, 1.0.3.0/24
+    /// Taiwan by its code, 1.0.4.0/24 Taiwan as a source without codes has it.
     fn database() -> Database {
         let mut table = Table::default();
         let places = [
@@ -189,6 +192,8 @@ mod tests {
                 (Field::SubdivisionCode, "CA"),
             ],
             vec![(Field::Organization, "Nowhere")],
+            vec![(Field::CountryCode, "TW"), (Field::City, "Taipei")],
+            vec![(Field::Country, "中国"), (Field::Province, "台湾")],
         ];
         for (index, fields) in (0..).zip(places) {
             let first = 0x0100_0000 + (index << 8);
@@ -301,6 +306,34 @@ mod tests {
             "allow",
             &["1.0.1.1", "9.9.9.9"],
             &["1.0.0.1"],
+        );
+    }
+
+    #[test]
+    fn china_is_who_has_its_code_and_taiwan_is_found_either_way() {
+        check(
+            "{ deny = 'country:CN' }",
+            "allow",
+            &["1.0.3.1"],
+            &["1.0.0.1", "1.0.4.1"],
+        );
+        check(
+            "{ deny = 'country:TW' }",
+            "allow",
+            &["1.0.0.1"],
+            &["1.0.3.1", "1.0.4.1"],
+        );
+        check(
+            "{ allow = 'country:台湾' }, { deny = 'country:CN' }",
+            "deny",
+            &["1.0.3.1", "1.0.4.1"],
+            &["1.0.0.1"],
+        );
+        check(
+            "{ deny = 'region:710000' }",
+            "allow",
+            &["1.0.0.1"],
+            &["1.0.3.1", "1.0.4.1"],
         );
     }
 

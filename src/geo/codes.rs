@@ -19,7 +19,17 @@ const PROVINCE_FILE: &str = "china_province_code.txt";
 const CITY_FILE: &str = "china_city_code.txt";
 
 /// The one country whose provinces and cities have codes here.
-const CHINA: &str = "CN";
+pub(super) const CHINA: &str = "CN";
+
+/// Country code of Hong Kong, Macau and Taiwan, which the tables have as provinces of China.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Regions {
+    /// Their own ISO 3166-1 codes: `HK`, `MO`, `TW`.
+    #[default]
+    Iso,
+    /// `CN`, whatever the source says.
+    China,
+}
 
 /// A place's shown name and its code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +48,21 @@ pub struct Codes {
     provinces: HashMap<String, Entry>,
     /// Keyed by the province's code and the city's spelling.
     cities: HashMap<(String, String), Entry>,
-    /// Spellings of a country that is a province of China in the tables, to the province's name.
-    regions: HashMap<String, String>,
+    /// Spellings of a country that is a province of China in the tables, with the province's name
+    /// and the country's own ISO 3166-1 code.
+    regions: HashMap<String, Entry>,
+    /// Names of provinces and cities by their codes; of cities also under which province.
+    divisions: HashMap<String, Division>,
+    answered: Regions,
+}
+
+/// A province or a city of China, by its code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Division {
+    /// The name as the code table writes it.
+    pub name: String,
+    /// Code of the province of a city; `None` for a province.
+    pub province: Option<String>,
 }
 
 /// Why a code table could not be read.
@@ -142,6 +165,9 @@ impl Codes {
             };
             let code = tables.provinces.division(line, code)?;
             codes.provinces.insert(key(name), entry(name, code));
+            let (name, province) = (name.to_owned(), None);
+            let division = codes.divisions.entry(code.to_owned());
+            division.or_insert(Division { name, province });
         }
         let aliases = Aliases::built_in();
         aliases.spell(&mut codes.countries, "country");
@@ -163,13 +189,23 @@ impl Codes {
             codes
                 .cities
                 .insert((province.code.clone(), key(name)), entry(name, code));
+            let (name, province) = (name.to_owned(), Some(province.code.clone()));
+            // A municipality has the code of its province, and is that province.
+            let division = codes.divisions.entry(code.to_owned());
+            division.or_insert(Division { name, province });
         }
         aliases.spell_cities(&mut codes);
-        let regions = aliases.of_kind("region");
-        codes.regions = regions
-            .map(|(_, spelling, name)| (key(spelling), name.to_owned()))
-            .collect();
+        codes.regions = aliases.regions();
         Ok(codes)
+    }
+
+    /// These tables, with another country code for Hong Kong, Macau and Taiwan.
+    #[must_use]
+    pub fn answering(self, regions: Regions) -> Codes {
+        Codes {
+            answered: regions,
+            ..self
+        }
     }
 
     /// A country by any spelling of its name.
@@ -184,10 +220,57 @@ impl Codes {
         self.country_names.get(code).map(String::as_str)
     }
 
-    /// The province of China that a source calls a country: Hong Kong, Macau, Taiwan.
+    /// A country's ISO 3166-1 code as a source writes it, in capitals if it is known in any case.
+    /// `None` if it is not two letters: some sources write `-` or `*` for no country.
     #[must_use]
-    pub fn region(&self, country: &str) -> Option<&str> {
-        self.regions.get(&key(country)).map(String::as_str)
+    pub fn country_code<'c>(&'c self, text: &'c str) -> Option<&'c str> {
+        if text.len() != 2 || !text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            return None;
+        }
+        if text.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Some(text);
+        }
+        let capitals = text.to_ascii_uppercase();
+        let known = self.country_names.get_key_value(&capitals);
+        let region = || self.region(text).map(|region| region.code.as_str());
+        known
+            .map(|(code, _)| code.as_str())
+            .or_else(region)
+            .or(Some(text))
+    }
+
+    /// The province of China that a source calls a country, by a name or its code: Hong Kong, Macau,
+    /// Taiwan. The entry's code is the ISO 3166-1 code.
+    #[must_use]
+    pub fn region(&self, country: &str) -> Option<&Entry> {
+        self.regions.get(&key(country))
+    }
+
+    /// The country code that is answered for Hong Kong, Macau or Taiwan, whose own is `code`.
+    #[must_use]
+    pub fn region_code<'c>(&self, code: &'c str) -> &'c str {
+        match self.answered {
+            Regions::Iso => code,
+            Regions::China => CHINA,
+        }
+    }
+
+    /// The province or city of China that has a code.
+    #[must_use]
+    pub fn division(&self, code: &str) -> Option<&Division> {
+        self.divisions.get(code)
+    }
+
+    /// The one province of China that has a city of this name; `None` if two have one.
+    #[must_use]
+    pub fn province_of_city(&self, city: &str) -> Option<&str> {
+        let city = key(city);
+        let provinces = self.divisions.iter();
+        let mut having = provinces.filter_map(|(code, division)| {
+            let is_city = || self.cities.contains_key(&(code.clone(), city.clone()));
+            (division.province.is_none() && is_city()).then_some(code.as_str())
+        });
+        having.next().filter(|_| having.next().is_none())
     }
 
     /// A province of China by any spelling of its name; none in any other country.
@@ -320,6 +403,20 @@ impl Aliases {
         rows.map(|&[_, scope, spelling, name]| (scope, spelling, name))
     }
 
+    /// Spellings of Hong Kong, Macau and Taiwan as countries. Their own codes are among the spellings.
+    fn regions(&self) -> HashMap<String, Entry> {
+        let is_code = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase());
+        let codes: HashMap<_, _> = self
+            .of_kind("region")
+            .filter(|(_, spelling, _)| is_code(spelling))
+            .map(|(_, code, name)| (name, code))
+            .collect();
+        let regions = self.of_kind("region");
+        regions
+            .map(|(_, spelling, name)| (key(spelling), entry(name, codes[name])))
+            .collect()
+    }
+
     fn spell(&self, table: &mut HashMap<String, Entry>, kind: &str) {
         let rows = self
             .of_kind(kind)
@@ -376,9 +473,77 @@ mod tests {
         assert_eq!(codes.country("保留地址"), None);
         assert_eq!(codes.country("APNIC"), None);
         assert_eq!(codes.country_name("JP"), Some("日本"));
-        assert_eq!(codes.region("香港"), Some("香港"));
-        assert_eq!(codes.region("Hong Kong"), Some("香港"));
+        for spelling in ["香港", "Hong Kong", "hk"] {
+            assert_eq!(codes.region(spelling), Some(&entry("香港", "HK")));
+        }
+        assert_eq!(codes.region("台湾"), Some(&entry("台湾", "TW")));
+        assert_eq!(codes.region("Macau"), Some(&entry("澳门", "MO")));
         assert_eq!(codes.region("日本"), None);
+    }
+
+    #[test]
+    fn country_codes_are_two_letters_and_known_ones_capitals() {
+        let codes = Codes::built_in();
+        for (text, code) in [
+            ("JP", "JP"),
+            ("jp", "JP"),
+            ("tw", "TW"),
+            ("EU", "EU"),
+            ("zz", "zz"),
+        ] {
+            assert_eq!(codes.country_code(text), Some(code));
+        }
+        for text in ["", "-", "*", "0", "JPN", "中"] {
+            assert_eq!(codes.country_code(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_code_leads_to_its_place() {
+        let codes = Codes::built_in();
+        let city = codes.division("320500").unwrap();
+        assert_eq!(
+            (city.name.as_str(), city.province.as_deref()),
+            ("苏州", Some("320000"))
+        );
+        let province = codes.division("320000").unwrap();
+        assert_eq!(
+            (province.name.as_str(), &province.province),
+            ("江苏", &None)
+        );
+        assert_eq!(codes.division("110000").unwrap().province, None);
+        assert_eq!(codes.division("999999"), None);
+    }
+
+    #[test]
+    fn a_city_of_one_province_alone_tells_it() {
+        let codes = Codes::built_in();
+        assert_eq!(codes.province_of_city("福州市"), Some("350000"));
+        // Taizhou is 泰州 of Jiangsu and 台州 of Zhejiang.
+        assert_eq!(codes.province_of_city("Taizhou"), None);
+        assert_eq!(codes.province_of_city("Paris"), None);
+    }
+
+    #[test]
+    fn cities_are_known_by_their_names_in_latin_letters() {
+        let codes = Codes::built_in();
+        for (province, name, code) in [
+            ("Jiangsu", "Suzhou", "320500"),
+            ("Anhui", "Suzhou", "341300"),
+            ("Shaanxi", "Xi'an", "610100"),
+            ("Shaanxi", "Xian", "610100"),
+            ("Shanxi", "Lüliang", "141100"),
+            ("Anhui", "Lu’an", "341500"),
+            ("Heilongjiang", "Harbin", "230100"),
+            ("Inner Mongolia", "Hohhot", "150100"),
+            ("Xinjiang", "Ürümqi", "650100"),
+            ("Jilin", "Jilin", "220200"),
+            ("Beijing", "Beijing", "110000"),
+        ] {
+            let province = &codes.province("CN", province).unwrap().code;
+            let city = codes.city(province, name).map(|city| city.code.as_str());
+            assert_eq!(city, Some(code), "{name}");
+        }
     }
 
     #[test]

@@ -18,14 +18,18 @@
 //! | point | coordinates and their accuracy; postal code; time zone; UTC offset |
 //!
 //! If the two say another country, nothing of these is taken from the lower layer; if another province,
-//! the group of the country is; if another city, the groups of country and province are. And of the
-//! groups before a contradiction only those that both speak of: if the upper layer says `福州` and
-//! nothing coarser, a lower one's `广东, 广州` does not make it a city of Guangdong.
+//! the group of the country is; if another city, the groups of country and province are. So a
+//! correction of a city alone keeps the country and the province that the lower layer has, unless the
+//! tables know the city in another province of China: then it brings its own.
 //!
 //! Places are compared by code where both have one in the tables and by name where not, after names
-//! were made uniform: 美国, `United States` and `US` are one country, and Hong Kong, Macau and Taiwan
-//! stand under China. A country's name in place of the province is no province: a lower layer's goes in
-//! its place. A name and its code are from one layer, as are the two coordinates.
+//! were made uniform: 美国, `United States` and `US` are one country, 新泽西 and `New Jersey` one
+//! subdivision. The country code that is compared is the one that would be answered. Names in two
+//! scripts contradict each other only if both have codes and these differ. A country's name in place of
+//! the province is no province: a lower layer's goes in its place. A name and its code are from one
+//! layer, as are the two coordinates.
+//! A field that is [`BLANK`] stays empty, and with a blank country, province or city all that is finer
+//! in the layers below.
 //! Who uses and who announces the addresses (organization, provider, autonomous system) contradicts
 //! no place; those fields are taken one by one.
 
@@ -33,10 +37,10 @@ use hashbrown::HashMap;
 
 use super::codes::Codes;
 use super::place::{Naming, naming, settle};
-use super::record::{Field, Records, Row};
+use super::record::{BLANK, Field, Records, Row};
 use super::seat::{Level, Seat, Seats};
 use super::table::{Provenance, Table};
-use crate::tree::{Address, BuildError, Range, overlay};
+use crate::tree::{Address, BuildError, Range, RangeList, overlay};
 
 /// Fields that are taken together, from one layer, with how closely they say where an address is.
 const UNITS: [(Option<Level>, &[Field]); 13] = [
@@ -144,6 +148,10 @@ struct Side<'t> {
     seats: Vec<Seat>,
     /// Texts of the records whose columns do not mean what they mean elsewhere, put right.
     moved: HashMap<u32, [&'t str; Field::COUNT]>,
+    /// Records that name a city and no province, as they are in the city's own province.
+    elsewhere: HashMap<u32, ([&'t str; Field::COUNT], Seat)>,
+    /// The id of [`BLANK`] in the merge; 0 if the layer has none.
+    blank: u32,
 }
 
 impl Side<'_> {
@@ -167,6 +175,9 @@ struct Merge<'t> {
     upper: Side<'t>,
     lower: Side<'t>,
     records: Records,
+    codes: &'t Codes,
+    /// Of the pairs that the seats of the two sides do not tell apart.
+    seats: Option<Seats>,
     /// The record of each pair that has come up; see [`pair`].
     known: HashMap<u64, u32>,
 }
@@ -184,24 +195,21 @@ impl<'t> Merge<'t> {
             upper: side(upper, codes, &mut records, &mut seats),
             lower: side(lower, codes, &mut records, &mut seats),
             records,
+            codes,
+            seats: None,
             known: HashMap::default(),
         }
     }
 
-    fn ranges<A: Address>(&mut self, upper: &[Range<A>], lower: &[Range<A>]) -> Vec<Range<A>> {
-        let mut ranges: Vec<Range<A>> = Vec::with_capacity(upper.len().max(lower.len()));
-        for piece in overlay(upper.iter().copied(), lower.iter().copied()) {
+    fn ranges<A: Address>(&mut self, upper: &RangeList<A>, lower: &RangeList<A>) -> RangeList<A> {
+        let mut ranges = RangeList::default();
+        for piece in overlay(upper, lower) {
             let value = self.record(piece.upper, piece.lower);
-            match ranges.last_mut() {
-                Some(range) if range.value == value && range.last.next() == Some(piece.first) => {
-                    range.last = piece.last;
-                }
-                _ => ranges.push(Range {
-                    first: piece.first,
-                    last: piece.last,
-                    value,
-                }),
-            }
+            ranges.push_joined(Range {
+                first: piece.first,
+                last: piece.last,
+                value,
+            });
         }
         ranges
     }
@@ -225,14 +233,48 @@ impl<'t> Merge<'t> {
     }
 
     fn both(&mut self, upper: u32, lower: u32) -> u32 {
-        let above = self.upper.placed(upper, &mut self.records);
+        let mut above = self.upper.placed(upper, &mut self.records);
         let below = self.lower.placed(lower, &mut self.records);
-        let row = merged_row(above, below);
-        if row == above.0 {
+        let mut conflict = above.1.conflict_of_places(&below.1);
+        if let Some((texts, seat)) = self.upper.elsewhere.get(&upper)
+            && seat.conflict_of_places(&below.1) == Some(Level::Province)
+        {
+            above = (texts.map(|text| self.records.intern_text(text)), *seat);
+            conflict = Some(Level::Province);
+        } else if above.1.says(Level::City)
+            && !above.1.says(Level::Province)
+            && below.1.says(Level::Province)
+            && conflict.is_none_or(|conflict| conflict >= Level::City)
+        {
+            conflict = self.conflict_of_cities(&above.0, &below.0);
+        }
+        let conflict = [conflict, blanked(&above.0, self.upper.blank)];
+        let row = merged_row(above, below, conflict.into_iter().flatten().min());
+        if row == self.upper.row(upper) {
             // Often the lower layer adds nothing, and then there is a record already.
             return self.record(Some(upper), None);
         }
         self.records.intern_row(&row)
+    }
+
+    /// The conflict of a city without a province, as a city of the lower layer's province: that is
+    /// where it would be, and where its name has a code.
+    fn conflict_of_cities(&mut self, upper: &Row, lower: &Row) -> Option<Level> {
+        let mut placed = *upper;
+        for (level, fields) in UNITS {
+            let is_empty = fields.iter().all(|&field| placed[field as usize] == 0);
+            if is_empty && level.is_some_and(|level| level < Level::City) {
+                for &field in fields {
+                    placed[field as usize] = lower[field as usize];
+                }
+            }
+        }
+        let seats = self.seats.get_or_insert_default();
+        let [upper, lower] = [&placed, lower].map(|row| {
+            let settled = settle(&self.records, row, self.codes);
+            seats.seat(|field| settled.place[field as usize])
+        });
+        upper.conflict_of_places(&lower)
     }
 }
 
@@ -248,29 +290,44 @@ fn side<'t>(
         ids: texts.map(|text| merged.intern_text(text)).collect(),
         seats: Vec::with_capacity(records.len()),
         moved: HashMap::new(),
+        elsewhere: HashMap::new(),
+        blank: 0,
     };
-    let mut known: HashMap<Naming, (Seat, bool)> = HashMap::new();
+    if records.texts().iter().any(|text| text == BLANK) {
+        side.blank = merged.intern_text(BLANK);
+    }
+    let mut known: HashMap<Naming, (Seat, bool, Option<Seat>)> = HashMap::new();
     for (record, row) in (0..).zip(records.rows()) {
-        let (seat, moved) = *known.entry(naming(row)).or_insert_with(|| {
+        let (seat, moved, elsewhere) = *known.entry(naming(row)).or_insert_with(|| {
             let settled = settle(records, row, codes);
             let seat = seats.seat(|field| settled.place[field as usize]);
-            (seat, settled.moved)
+            let elsewhere = settled.elsewhere;
+            let elsewhere = elsewhere.map(|place| seats.seat(|field| place[field as usize]));
+            (seat, settled.moved, elsewhere)
         });
         side.seats.push(seat);
         if moved {
             side.moved.insert(record, settle(records, row, codes).place);
         }
+        if let Some(seat) = elsewhere
+            && let Some(place) = settle(records, row, codes).elsewhere
+        {
+            side.elsewhere.insert(record, (place, seat));
+        }
     }
     side
 }
 
-fn merged_row((upper, above): (Row, Seat), (lower, below): (Row, Seat)) -> Row {
-    let conflict = above.conflict(&below);
+fn merged_row(
+    (upper, above): (Row, Seat),
+    (lower, below): (Row, Seat),
+    conflict: Option<Level>,
+) -> Row {
     let mut row = upper;
     for (level, fields) in UNITS {
         let counts = match (level, conflict) {
             (None, _) | (_, None) => true,
-            (Some(level), Some(conflict)) => level < conflict && above.says(level),
+            (Some(level), Some(conflict)) => level < conflict,
         };
         let empty = fields.iter().all(|&field| row[field as usize] == 0);
         // What repeats the country is no province, and makes way for one.
@@ -284,6 +341,22 @@ fn merged_row((upper, above): (Row, Seat), (lower, below): (Row, Seat)) -> Row {
         }
     }
     row
+}
+
+/// The coarsest level at which a record says nothing, on purpose.
+fn blanked(row: &Row, blank: u32) -> Option<Level> {
+    if blank == 0 {
+        return None;
+    }
+    let is_blanked = |fields: &[Field]| {
+        let mut ids = fields.iter().map(|&field| row[field as usize]);
+        ids.clone().any(|id| id == blank) && ids.all(|id| id == blank || id == 0)
+    };
+    // The first unit of a level is the names.
+    Level::NAMED.into_iter().find(|&level| {
+        let names = UNITS.into_iter().find(|(of, _)| *of == Some(level));
+        names.is_some_and(|(_, fields)| is_blanked(fields))
+    })
 }
 
 #[cfg(test)]

@@ -16,10 +16,11 @@ pub mod place;
 pub mod record;
 pub mod report;
 pub mod seat;
+pub mod subdivisions;
 pub mod table;
 
-pub use codes::Codes;
-pub use database::{Database, Place};
+pub use codes::{Codes, Regions};
+pub use database::{Database, Place, PlaceCopy};
 pub use live::Live;
 pub use place::Names;
 pub use record::{Field, Records};

@@ -8,8 +8,8 @@
 
 use hashbrown::HashMap;
 
-use super::codes::Codes;
-use super::record::{Field, Records, Row};
+use super::codes::{CHINA, Codes, Entry};
+use super::record::{BLANK, Field, Records, Row};
 
 /// What ip2region writes as the city, and mostly as the provider too, of a network that is none of
 /// the internet's. It is a label, which other sources put where the country stands.
@@ -84,7 +84,7 @@ pub(super) fn resolve(records: &Records, codes: &Codes, names: Names) -> Resolve
             if names == Names::Canonical {
                 place.rename(codes);
             }
-            NAMING.map(|field| places.intern_text(place.get(field)))
+            NAMING.map(|field| places.intern_text(shown(place.get(field))))
         });
         let mut place = Row::default();
         for (field, id) in NAMING.into_iter().zip(resolved) {
@@ -92,10 +92,10 @@ pub(super) fn resolve(records: &Records, codes: &Codes, names: Names) -> Resolve
         }
         for field in KEPT {
             let id = row[field as usize];
-            let text = || places.intern_text(records.texts().get(id));
+            let text = || places.intern_text(shown(records.texts().get(id)));
             place[field as usize] = *ids[id as usize].get_or_insert_with(text);
         }
-        Some(places.intern_row(&place))
+        (place != Row::default()).then(|| places.intern_row(&place))
     });
     Resolved {
         place_of_record: place_of_record.collect(),
@@ -103,32 +103,72 @@ pub(super) fn resolve(records: &Records, codes: &Codes, names: Names) -> Resolve
     }
 }
 
+/// A text as it is answered.
+fn shown(text: &str) -> &str {
+    if text == BLANK { "" } else { text }
+}
+
 /// One record as it compares with those of other sources.
 pub(super) struct Settled<'t> {
     /// Codes and uniform names.
     pub place: [&'t str; Field::COUNT],
-    /// Whether the names stand in other columns than the source has them in: Hong Kong, Macau and
-    /// Taiwan under China, a label where the country belongs.
+    /// Whether the record merges with what `place` says and not with its own texts: Hong Kong, Macau
+    /// and Taiwan stand under China, a label where the country belongs, and a province of China says
+    /// which country it is of.
     pub moved: bool,
+    /// The record with the province of China that its city is in, if it names none.
+    pub elsewhere: Option<[&'t str; Field::COUNT]>,
 }
 
-/// Resolves one record, to compare it. Whether it is moved, and what it says in names and codes, is the
-/// same for all records with its [`naming`].
+/// Resolves one record, to compare it. All but the fields that are kept as they are is the same for
+/// all records with its [`naming`].
 pub(super) fn settle<'t>(records: &'t Records, row: &Row, codes: &'t Codes) -> Settled<'t> {
     let mut place = Place::of(records, row);
     place.look_up(codes);
     place.rename(codes);
+    let has_no_country = place.is_empty(Field::Country) && place.is_empty(Field::CountryCode);
+    let province = codes.province(CHINA, place.get(Field::Province));
+    // Of Hong Kong, Macau and Taiwan a lower layer may say either code.
+    let names_province = province.is_some_and(|province| codes.region(&province.name).is_none());
+    if has_no_country && names_province {
+        place.set(Field::CountryCode, CHINA);
+        place.look_up(codes);
+        place.rename(codes);
+    }
+    let is_label = place.get(Field::Country) == PRIVATE_NETWORK;
     Settled {
-        moved: place.region.is_some() || place.get(Field::Country) == PRIVATE_NETWORK,
+        moved: place.region.is_some() || is_label || has_no_country && names_province,
+        elsewhere: elsewhere(&place, codes),
         place: place.texts,
     }
+}
+
+/// A place with the province that its city is in, if it says nothing of one, or of another country.
+fn elsewhere<'t>(place: &Place<'t>, codes: &'t Codes) -> Option<[&'t str; Field::COUNT]> {
+    let fields = [Field::Province, Field::ProvinceCode, Field::SubdivisionCode];
+    let says_province = fields.iter().any(|&field| !place.is_empty(field));
+    let country = [Field::Country, Field::CountryCode].map(|field| place.get(field));
+    let may_be_china = country == ["", ""] || country[1] == CHINA;
+    if says_province || !may_be_china || place.is_empty(Field::City) {
+        return None;
+    }
+    let province = codes.province_of_city(place.get(Field::City))?;
+    let mut place = Place {
+        texts: place.texts,
+        region: None,
+    };
+    place.set(Field::CountryCode, CHINA);
+    place.set(Field::ProvinceCode, province);
+    place.look_up(codes);
+    place.rename(codes);
+    Some(place.texts)
 }
 
 /// One record while it is being resolved.
 struct Place<'t> {
     texts: [&'t str; Field::COUNT],
-    /// Name of the province of China that the source calls a country.
-    region: Option<&'t str>,
+    /// The province of China that the source calls a country, with its code as one.
+    region: Option<&'t Entry>,
 }
 
 impl<'t> Place<'t> {
@@ -143,36 +183,95 @@ impl<'t> Place<'t> {
         self.texts[field as usize]
     }
 
+    fn is_empty(&self, field: Field) -> bool {
+        self.get(field).is_empty()
+    }
+
     fn set(&mut self, field: Field, text: &'t str) {
         self.texts[field as usize] = text;
     }
 
     fn set_if_empty(&mut self, field: Field, text: &'t str) {
-        if self.get(field).is_empty() {
+        if self.is_empty(field) {
             self.set(field, text);
         }
     }
 
     /// Fills in the codes; the names stay.
     fn look_up(&mut self, codes: &'t Codes) {
-        let country = [Field::Country, Field::CountryCode];
-        self.region = country
-            .into_iter()
-            .find_map(|field| codes.region(self.get(field)));
-        if self.region.is_some() {
-            let (code, _) = codes.china().unwrap_or_default();
-            self.set(Field::CountryCode, code);
-        } else if let Some(country) = codes.country(self.get(Field::Country)) {
-            self.set(Field::CountryCode, &country.code);
-        }
-        let province = self.region.unwrap_or(self.get(Field::Province));
-        let Some(province) = codes.province(self.get(Field::CountryCode), province) else {
+        self.country_code(codes);
+        if !self.is_in_china() {
             return;
-        };
-        self.set_if_empty(Field::ProvinceCode, &province.code);
-        if let Some(city) = codes.city(&province.code, self.get(Field::City)) {
+        }
+        self.province_code(codes);
+        let province = self
+            .region
+            .map_or(self.get(Field::Province), |region| &region.name);
+        if let Some(province) = codes.province(CHINA, province) {
+            self.set_if_empty(Field::ProvinceCode, &province.code);
+        }
+        let province = self.get(Field::ProvinceCode);
+        if let Some(city) = codes.city(province, self.get(Field::City)) {
             self.set_if_empty(Field::CityCode, &city.code);
         }
+    }
+
+    /// The source's own country code; only without one that of the country's name, and only without
+    /// both that of the country whose province or city the source gives a code of.
+    fn country_code(&mut self, codes: &'t Codes) {
+        let text = self.get(Field::CountryCode);
+        if text == BLANK {
+            return;
+        }
+        let name = self.get(Field::Country);
+        let own = codes.country_code(text);
+        let by_code = own.and_then(|code| codes.region(code));
+        self.region = by_code.or_else(|| {
+            // 香港 may be said to be China's; of another country it is a name like any other.
+            own.is_none_or(|code| code == CHINA)
+                .then(|| codes.region(name))?
+        });
+        let code = match (own, self.region) {
+            (Some(own), _) if by_code.is_some() => codes.region_code(own),
+            (Some(own), _) => own,
+            (None, region) => {
+                let by_name = codes.country(name).map(|country| country.code.as_str());
+                let by_name = by_name.or(region.map(|region| region.code.as_str()));
+                match region {
+                    Some(_) => by_name.map_or("", |code| codes.region_code(code)),
+                    None if name.is_empty() && self.has_code_of_china(codes) => CHINA,
+                    None => by_name.unwrap_or_default(),
+                }
+            }
+        };
+        self.set(Field::CountryCode, code);
+    }
+
+    /// The code of a city is one of a province, too.
+    fn province_code(&mut self, codes: &'t Codes) {
+        if !self.is_empty(Field::Province) {
+            return;
+        }
+        let city = codes.division(self.get(Field::CityCode));
+        let province = city.map(|city| match &city.province {
+            Some(province) => province.as_str(),
+            None => self.get(Field::CityCode),
+        });
+        if let Some(province) = province {
+            self.set_if_empty(Field::ProvinceCode, province);
+        }
+    }
+
+    fn has_code_of_china(&self, codes: &Codes) -> bool {
+        let divisions = [Field::ProvinceCode, Field::CityCode];
+        divisions
+            .iter()
+            .any(|&code| codes.division(self.get(code)).is_some())
+    }
+
+    /// Whether the provinces and cities of the tables are meant.
+    fn is_in_china(&self) -> bool {
+        self.region.is_some() || self.get(Field::CountryCode) == CHINA
     }
 
     /// Writes the names as the code tables do.
@@ -180,29 +279,43 @@ impl<'t> Place<'t> {
         if self.region.is_some() {
             let (_, name) = codes.china().unwrap_or_default();
             self.set(Field::Country, name);
-            self.province_from_region();
-        } else if self.get(Field::Country).is_empty() {
+            self.province_from_region(codes);
+        } else if self.is_empty(Field::Country) {
             self.name_country(codes);
         }
-        let country = self.get(Field::CountryCode);
-        let Some(province) = codes.province(country, self.get(Field::Province)) else {
+        if !self.is_in_china() {
             return;
-        };
-        let city = codes.city(&province.code, self.get(Field::City));
-        self.set(Field::Province, &province.name);
-        if let Some(city) = city {
-            self.set(Field::City, &city.name);
+        }
+        match codes.province(CHINA, self.get(Field::Province)) {
+            Some(province) => {
+                let city = codes.city(&province.code, self.get(Field::City));
+                self.set(Field::Province, &province.name);
+                if let Some(city) = city {
+                    self.set(Field::City, &city.name);
+                }
+            }
+            None => self.name_by_code(codes, Field::Province, Field::ProvinceCode),
+        }
+        self.name_by_code(codes, Field::City, Field::CityCode);
+    }
+
+    /// A code alone brings its name.
+    fn name_by_code(&mut self, codes: &'t Codes, name: Field, code: Field) {
+        if let Some(division) = codes.division(self.get(code)) {
+            self.set_if_empty(name, &division.name);
         }
     }
 
     /// `香港, 九龙, ""` is `中国, 香港, 九龙`.
-    fn province_from_region(&mut self) {
+    fn province_from_region(&mut self, codes: &'t Codes) {
         let Some(region) = self.region else {
             return;
         };
         let district = self.get(Field::Province);
-        self.set(Field::Province, region);
-        if district != region {
+        self.set(Field::Province, &region.name);
+        let province = codes.province(CHINA, district);
+        // `Hong Kong, Hong Kong, ""` names no district.
+        if province.is_none_or(|province| province.name != region.name) {
             self.set_if_empty(Field::City, district);
         }
     }
@@ -223,10 +336,14 @@ impl<'t> Place<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geo::Regions;
 
     /// Country, province, city, organization, isp and the given country code.
     fn place(source: [&str; 6], names: Names) -> [String; 8] {
-        let mut records = Records::default();
+        answered(source, names, Regions::Iso)
+    }
+
+    fn answered(source: [&str; 6], names: Names, regions: Regions) -> [String; 8] {
         let fields = [
             Field::Country,
             Field::Province,
@@ -235,8 +352,18 @@ mod tests {
             Field::Isp,
             Field::CountryCode,
         ];
-        let record = records.intern(fields.into_iter().zip(source));
-        let resolved = resolve(&records, &Codes::built_in(), names);
+        let codes = Codes::built_in().answering(regions);
+        of_fields(fields.into_iter().zip(source), names, &codes)
+    }
+
+    fn of_fields<'t>(
+        fields: impl IntoIterator<Item = (Field, &'t str)>,
+        names: Names,
+        codes: &Codes,
+    ) -> [String; 8] {
+        let mut records = Records::default();
+        let record = records.intern(fields);
+        let resolved = resolve(&records, codes, names);
         let place = resolved.place_of_record[record as usize].unwrap();
         super::super::answer::FIELDS.map(|field| resolved.places.text(place, field).to_owned())
     }
@@ -284,16 +411,137 @@ mod tests {
     }
 
     #[test]
-    fn hong_kong_macau_and_taiwan_stand_under_china() {
-        let hong_kong = ["中国", "CN", "香港", "810000", "", "", "", ""];
+    fn hong_kong_macau_and_taiwan_stand_under_china_with_their_own_codes() {
+        let hong_kong = ["中国", "HK", "香港", "810000", "", "", "", ""];
         check(["", "", "", "", "", "HK"], hong_kong);
+        check(["", "", "", "", "", "hk"], hong_kong);
         check(["香港", "", "", "", "", ""], hong_kong);
-        check(["中国", "香港", "", "", "", ""], hong_kong);
         check(["Hong Kong", "香港", "", "", "", "HK"], hong_kong);
+        check(["Hong Kong", "Hong Kong", "", "", "", ""], hong_kong);
         check(
             ["台湾", "台北", "", "", "", ""],
-            ["中国", "CN", "台湾", "710000", "台北", "", "", ""],
+            ["中国", "TW", "台湾", "710000", "台北", "", "", ""],
         );
+        check(
+            ["Taiwan", "Taiwan", "Taipei", "", "", "TW"],
+            ["中国", "TW", "台湾", "710000", "Taipei", "", "", ""],
+        );
+        check(
+            ["澳门", "", "澳门", "", "", "MO"],
+            ["中国", "MO", "澳门", "820000", "澳门", "820000", "", ""],
+        );
+    }
+
+    #[test]
+    fn a_source_that_says_china_of_them_is_believed() {
+        let hong_kong = ["中国", "CN", "香港", "810000", "", "", "", ""];
+        check(["中国", "香港", "", "", "", ""], hong_kong);
+        check(["中国", "香港", "", "", "", "CN"], hong_kong);
+        check(["香港", "", "", "", "", "CN"], hong_kong);
+    }
+
+    #[test]
+    fn they_have_the_code_of_china_if_that_is_asked_for() {
+        let hong_kong = ["中国", "CN", "香港", "810000", "", "", "", ""];
+        for source in [
+            ["", "", "", "", "", "HK"],
+            ["香港", "", "", "", "", ""],
+            ["中国", "香港", "", "", "", ""],
+            ["Hong Kong", "香港", "", "", "", "HK"],
+        ] {
+            let found = answered(source, Names::Canonical, Regions::China);
+            assert_eq!(found, hong_kong, "{source:?}");
+        }
+        let raw = answered(["", "", "", "", "", "TW"], Names::Raw, Regions::China);
+        assert_eq!(raw, ["", "CN", "", "710000", "", "", "", ""]);
+        let japan = answered(
+            ["日本", "", "", "", "", ""],
+            Names::Canonical,
+            Regions::China,
+        );
+        assert_eq!(japan[1], "JP");
+    }
+
+    #[test]
+    fn a_name_never_overwrites_a_code() {
+        for (name, code) in [
+            ("美国", "PR"),
+            ("日本", "XX"),
+            ("香港", "US"),
+            ("中国", "JP"),
+        ] {
+            let found = place([name, "", "", "", "", code], Names::Canonical);
+            assert_eq!(found, [name, code, "", "", "", "", "", ""]);
+        }
+        // Where there is no code, whatever stands there instead.
+        for none in ["", "-", "*", "USA"] {
+            let found = place(["波多黎各", "", "", "", "", none], Names::Canonical);
+            let code = if none == "-" { "" } else { "PR" };
+            assert_eq!(found[1], code, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_alone_brings_all_that_it_says() {
+        let of = |field, code, names| of_fields([(field, code)], names, &Codes::built_in());
+        let (province, city) = (Field::ProvinceCode, Field::CityCode);
+        for (field, code, expected) in [
+            (
+                city,
+                "320500",
+                ["中国", "CN", "江苏", "320000", "苏州", "320500", "", ""],
+            ),
+            (
+                city,
+                "110000",
+                ["中国", "CN", "北京", "110000", "北京", "110000", "", ""],
+            ),
+            (
+                province,
+                "320000",
+                ["中国", "CN", "江苏", "320000", "", "", "", ""],
+            ),
+            (province, "990000", ["", "", "", "990000", "", "", "", ""]),
+        ] {
+            assert_eq!(of(field, code, Names::Canonical), expected);
+        }
+        let raw = of(city, "320500", Names::Raw);
+        assert_eq!(raw, ["", "CN", "", "320000", "", "320500", "", ""]);
+        let fields = [(Field::Country, "日本"), (city, "320500")];
+        let japan = of_fields(fields, Names::Canonical, &Codes::built_in());
+        assert_eq!(japan, ["日本", "JP", "", "", "", "320500", "", ""]);
+    }
+
+    #[test]
+    fn english_names_of_chinas_cities_have_codes() {
+        check(
+            ["China", "Jiangsu", "Suzhou", "", "", "CN"],
+            ["China", "CN", "江苏", "320000", "苏州", "320500", "", ""],
+        );
+        check(
+            ["China", "Anhui", "Suzhou", "", "", "CN"],
+            ["China", "CN", "安徽", "340000", "宿州", "341300", "", ""],
+        );
+        check(
+            ["China", "", "Suzhou", "", "", "CN"],
+            ["China", "CN", "", "", "Suzhou", "", "", ""],
+        );
+    }
+
+    #[test]
+    fn what_is_blanked_is_empty() {
+        check(
+            ["中国", "江苏", "-", "-", "电信", ""],
+            ["中国", "CN", "江苏", "320000", "", "", "", "电信"],
+        );
+        check(
+            ["中国", "-", "", "", "", "-"],
+            ["中国", "", "", "", "", "", "", ""],
+        );
+        let mut records = Records::default();
+        records.intern([(Field::City, "-"), (Field::Isp, "-")]);
+        let resolved = resolve(&records, &Codes::built_in(), Names::Canonical);
+        assert_eq!(resolved.place_of_record, [None]);
     }
 
     #[test]

@@ -113,6 +113,10 @@ impl Field {
     }
 }
 
+/// The text of a field that is empty on purpose: nothing of a lower layer shows through. It is read as
+/// an empty text everywhere but where layers are merged.
+pub const BLANK: &str = "-";
+
 /// A record's text ids, indexed by [`Field`]. Id 0 is the empty text.
 pub type Row = [u32; Field::COUNT];
 

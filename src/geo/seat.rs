@@ -2,10 +2,14 @@
 //!
 //! One source writes 美国, another `United States`, a third nothing but `US`. Two places are compared by
 //! code where both have one and by name where not, millions of times when databases are laid over
-//! each other, so codes and names become numbers first.
+//! each other, so codes and names become numbers first. A name of another script than the other's
+//! says nothing against it: 洛杉矶 is not another city than `Los Angeles`.
+
+use hashbrown::HashMap;
 
 use super::intern::TextPool;
-use super::record::Field;
+use super::record::{BLANK, Field};
+use super::subdivisions::Subdivisions;
 
 /// What sources put where the country stands for networks that are none of the internet's. One word or
 /// the other, it is not a change.
@@ -52,7 +56,84 @@ impl Level {
 struct Step {
     /// Codes of up to two kinds.
     codes: [u32; 2],
-    name: u32,
+    name: Name,
+}
+
+/// A name's number and its script, in 32 bits: a large database has a million seats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Name(u32);
+
+/// Bits of a [`Name`] that number the text; those above are its script.
+const NAME_BITS: u32 = 28;
+
+impl Name {
+    fn new(number: u32, script: Script) -> Self {
+        assert!(number < 1 << NAME_BITS, "fewer than 2^28 names");
+        Name((script as u32) << NAME_BITS | number)
+    }
+
+    fn is_empty(self) -> bool {
+        self == Name::default()
+    }
+
+    fn script(self) -> u32 {
+        self.0 >> NAME_BITS
+    }
+
+    /// Whether the code tables know the countries in this name's script.
+    fn is_in_tables(self) -> bool {
+        [Script::Latin as u32, Script::Han as u32].contains(&self.script())
+    }
+}
+
+/// The writing system of a name. Names of two of them do not compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Script {
+    /// Digits and signs only.
+    None,
+    Latin,
+    Han,
+    /// Japanese with kana, whatever kanji stand beside them.
+    Kana,
+    Hangul,
+    Cyrillic,
+    Greek,
+    Arabic,
+    Hebrew,
+    Thai,
+    Other,
+}
+
+impl Script {
+    fn of(name: &str) -> Script {
+        let scripts = name.chars().map(Script::of_letter);
+        // `LEVEL3骨干网` is Chinese; of kanji and kana the kana tell.
+        let rank = |script: &Script| match script {
+            Script::None => 0,
+            Script::Latin => 1,
+            Script::Han => 2,
+            _ => 3,
+        };
+        scripts.max_by_key(rank).unwrap_or(Script::None)
+    }
+
+    fn of_letter(letter: char) -> Script {
+        match letter {
+            '\u{3040}'..='\u{30ff}' => Script::Kana,
+            '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' => {
+                Script::Han
+            }
+            '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7ff}' => Script::Hangul,
+            '\u{370}'..='\u{3ff}' => Script::Greek,
+            '\u{400}'..='\u{52f}' => Script::Cyrillic,
+            '\u{590}'..='\u{5ff}' => Script::Hebrew,
+            '\u{600}'..='\u{77f}' | '\u{fb50}'..='\u{fdff}' => Script::Arabic,
+            '\u{e00}'..='\u{e7f}' => Script::Thai,
+            'A'..='Z' | 'a'..='z' | '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => Script::Latin,
+            _ if letter.is_alphabetic() && letter > '\u{24f}' => Script::Other,
+            _ => Script::None,
+        }
+    }
 }
 
 impl Step {
@@ -60,14 +141,32 @@ impl Step {
         self != Step::default()
     }
 
-    /// Whether both say the same; each must say something.
-    fn is(self, other: Step) -> bool {
+    fn has_code(self) -> bool {
+        self.codes != [0; 2]
+    }
+
+    /// Whether both say the same. `None` if one says nothing, or if nothing tells: 新泽西 and `NJ`.
+    fn is(self, other: Step, level: Level) -> Option<bool> {
+        if !self.speaks() || !other.speaks() {
+            return None;
+        }
         for (code, other) in self.codes.into_iter().zip(other.codes) {
             if code != 0 && other != 0 {
-                return code == other;
+                return Some(code == other);
             }
         }
-        self.name == other.name && self.name != 0
+        let (name, other_name) = (self.name, other.name);
+        if !name.is_empty() && name == other_name {
+            return Some(true);
+        }
+        // The tables have a code for each country, in two languages: a name of these without one,
+        // such as 局域网, is no country, least of all the other one's.
+        if level == Level::Country && self.has_code() != other.has_code() {
+            let nameless = if self.has_code() { other_name } else { name };
+            return nameless.is_in_tables().then_some(false);
+        }
+        let are_comparable = !name.is_empty() && name.script() == other_name.script();
+        are_comparable.then_some(false)
     }
 }
 
@@ -85,13 +184,45 @@ impl Seat {
         step.is_some_and(|step| step.speaks())
     }
 
-    /// The coarsest level at which both say something and not the same.
+    /// The coarsest level at which the two are known to be different places.
+    ///
+    /// Names in two scripts are different only if their codes are.
     #[must_use]
     pub fn conflict(&self, other: &Seat) -> Option<Level> {
-        Level::NAMED.into_iter().find(|&level| {
-            let (own, other) = (self.steps[level as usize], other.steps[level as usize]);
-            own.speaks() && other.speaks() && !own.is(other)
-        })
+        let different = |level: &Level| self.step_is(other, *level) == Some(false);
+        Level::NAMED.into_iter().find(different)
+    }
+
+    /// As [`Seat::conflict`], but of two places in one province of China the country does not tell:
+    /// some sources say `CN` of Hong Kong, Macau and Taiwan, others their own codes.
+    #[must_use]
+    pub fn conflict_of_places(&self, other: &Seat) -> Option<Level> {
+        let [_, province, _] = self.steps;
+        let code = province.codes[0];
+        let in_one = code != 0 && code == other.steps[1].codes[0];
+        match self.conflict(other) {
+            Some(Level::Country) if in_one => {
+                let is_other_city = self.step_is(other, Level::City) == Some(false);
+                is_other_city.then_some(Level::City)
+            }
+            conflict => conflict,
+        }
+    }
+
+    /// Whether the two are one place as far as a level, `None` if one says nothing of it or nothing tells.
+    #[must_use]
+    pub fn agrees(&self, other: &Seat, level: Level) -> Option<bool> {
+        if !self.says(level) || !other.says(level) {
+            return None;
+        }
+        match self.conflict(other) {
+            Some(conflict) if conflict <= level => Some(false),
+            _ => self.step_is(other, level),
+        }
+    }
+
+    fn step_is(&self, other: &Seat, level: Level) -> Option<bool> {
+        self.steps[level as usize].is(other.steps[level as usize], level)
     }
 }
 
@@ -99,13 +230,20 @@ impl Seat {
 #[derive(Debug)]
 pub struct Seats {
     texts: TextPool,
+    subdivisions: Subdivisions,
+    /// Codes of subdivisions that were asked for, by the numbers of country code and name.
+    known: HashMap<[u32; 2], u32>,
 }
 
 impl Default for Seats {
     fn default() -> Self {
         let mut texts = TextPool::default();
         texts.intern("");
-        Seats { texts }
+        Seats {
+            texts,
+            subdivisions: Subdivisions::default(),
+            known: HashMap::new(),
+        }
     }
 }
 
@@ -120,29 +258,58 @@ impl Seats {
         let text = |field| match field {
             Field::Country if UNROUTED.contains(&country) => UNROUTED[0],
             Field::Province | Field::ProvinceCode | Field::SubdivisionCode if repeated => "",
-            _ => text(field),
+            _ => match text(field) {
+                BLANK => "",
+                text => text,
+            },
         };
-        let mut step = |codes: [Option<Field>; 2], name: Field| Step {
-            codes: codes.map(|code| code.map_or(0, |code| self.texts.intern(text(code)))),
-            name: self.name(text(name)),
+        let country_code = text(Field::CountryCode);
+        let subdivision = match text(Field::SubdivisionCode) {
+            "" => self.subdivision(country_code, text(Field::Province)),
+            code => self.texts.intern(code),
         };
-        let province = [Field::ProvinceCode, Field::SubdivisionCode];
+        let mut code = |field| self.texts.intern(text(field));
+        let codes = [
+            [code(Field::CountryCode), 0],
+            [code(Field::ProvinceCode), subdivision],
+            [code(Field::CityCode), 0],
+        ];
+        let names = [Field::Country, Field::Province, Field::City];
+        let names = names.map(|field| self.name(text(field)));
+        let [country, province, city] = codes;
+        let [country_name, province_name, city_name] = names;
+        let step = |codes, name| Step { codes, name };
         Seat {
             steps: [
-                step([Some(Field::CountryCode), None], Field::Country),
-                step(province.map(Some), Field::Province),
-                step([Some(Field::CityCode), None], Field::City),
+                step(country, country_name),
+                step(province, province_name),
+                step(city, city_name),
             ],
         }
     }
 
-    fn name(&mut self, name: &str) -> u32 {
-        if name.is_ascii() && name.bytes().any(|byte| byte.is_ascii_uppercase()) || !name.is_ascii()
-        {
-            self.texts.intern(&name.to_lowercase())
-        } else {
-            self.texts.intern(name)
+    /// The number of a subdivision's code, by its name. A million places share a few thousand names.
+    fn subdivision(&mut self, country_code: &str, province: &str) -> u32 {
+        if province.is_empty() {
+            return 0;
         }
+        let key = [country_code, province].map(|text| self.texts.intern(text));
+        *self.known.entry(key).or_insert_with(|| {
+            let code = self.subdivisions.code(country_code, province);
+            code.map_or(0, |code| self.texts.intern(code))
+        })
+    }
+
+    fn name(&mut self, name: &str) -> Name {
+        if name.is_empty() {
+            return Name::default();
+        }
+        let number = if name.is_ascii() && !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            self.texts.intern(name)
+        } else {
+            self.texts.intern(&name.to_lowercase())
+        };
+        Name::new(number, Script::of(name))
     }
 }
 
@@ -171,6 +338,74 @@ mod tests {
         let (a, b) = (seat(&mut seats, a), seat(&mut seats, b));
         assert_eq!(a.conflict(&b), expected);
         assert_eq!(b.conflict(&a), expected);
+    }
+
+    #[track_caller]
+    fn check_agrees(a: [&'static str; 5], b: [&'static str; 5], expected: [Option<bool>; 3]) {
+        let mut seats = Seats::default();
+        let (a, b) = (seat(&mut seats, a), seat(&mut seats, b));
+        assert_eq!(Level::NAMED.map(|level| a.agrees(&b, level)), expected);
+        assert_eq!(Level::NAMED.map(|level| b.agrees(&a, level)), expected);
+    }
+
+    #[test]
+    fn subdivisions_are_one_in_every_language() {
+        let new_jersey = ["美国", "US", "新泽西", "", ""];
+        for name in ["New Jersey", "NEW JERSEY", "新泽西州"] {
+            let other = ["United States", "US", name, "", ""];
+            check_agrees(new_jersey, other, [Some(true), Some(true), None]);
+        }
+        let texas = ["United States", "US", "Texas", "", ""];
+        check(new_jersey, texas, Some(Level::Province));
+    }
+
+    #[test]
+    fn names_in_two_scripts_are_different_only_by_their_codes() {
+        check_agrees(
+            ["美国", "US", "x", "", "洛杉矶"],
+            ["美国", "US", "某州", "", "Los Angeles"],
+            [Some(true), None, None],
+        );
+        check_agrees(
+            ["日本", "JP", "", "", "さいたま市"],
+            ["日本", "JP", "", "", "埼玉"],
+            [Some(true), None, None],
+        );
+        check(
+            ["美国", "US", "", "", "Boston"],
+            ["美国", "US", "", "", "Los Angeles"],
+            Some(Level::City),
+        );
+        check(
+            ["中国", "CN", "福建", "350000", ""],
+            ["China", "CN", "Guangdong", "440000", ""],
+            Some(Level::Province),
+        );
+    }
+
+    #[test]
+    fn a_word_that_is_no_country_is_not_the_other_country() {
+        check(
+            ["局域网", "", "", "", ""],
+            ["United States", "US", "", "", ""],
+            Some(Level::Country),
+        );
+        check(
+            ["Private network", "", "", "", ""],
+            ["美国", "US", "", "", ""],
+            Some(Level::Country),
+        );
+        // The tables have no Russian names, so this may be any country.
+        check(
+            ["Россия", "", "", "", ""],
+            ["俄罗斯", "RU", "", "", ""],
+            None,
+        );
+        check(
+            ["局域网", "", "", "", ""],
+            ["Private network", "", "", "", ""],
+            None,
+        );
     }
 
     #[test]

@@ -3,19 +3,24 @@
 
 mod access_log;
 mod admin;
+mod blame;
 mod certificates;
 mod client_settings;
 mod commands;
 mod compression;
 mod configuring;
+mod countries;
 mod database_settings;
 mod databases;
+mod endings;
 mod errors;
 mod files;
 mod forwarding;
+mod framing;
 mod grpc;
 mod harness;
 mod http2;
+mod interim;
 mod lane;
 mod limits;
 mod metrics;

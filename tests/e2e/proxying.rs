@@ -320,7 +320,8 @@ fn an_answer_without_a_length_becomes_a_chunked_one() {
     }
 }
 
-/// The peer's request ends when the client's does: nobody works for a client that has left.
+/// The peer's request ends when the client resets its connection: nobody works for a client that has
+/// left. One that only says that it sends nothing more waits for its answer.
 #[test]
 fn a_client_that_leaves_is_noticed() {
     for door in DOORS {
@@ -330,7 +331,7 @@ fn a_client_that_leaves_is_noticed() {
         client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
         let (mut peer, _) = listener.accept().unwrap();
         read_head(&mut peer);
-        drop(client);
+        client.reset();
         assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
         assert!(gateway.stop()[0].contains(" 499 "));
     }

@@ -39,8 +39,7 @@ def source(name, file, text):
         at = bisect.bisect_right(starts, address) - 1
         if at < 0 or address > ends[at]:
             return None
-        # As everywhere in geogate, these stand under China.
-        return {"country_code": "CN" if codes[at] in ("HK", "MO", "TW") else codes[at]}
+        return {"country_code": codes[at]}
 
     boundaries = (str(end) for pair in zip(starts, ends) for end in pair)
     return oracle.Source(name, file, boundaries, answer)

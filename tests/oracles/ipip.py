@@ -6,8 +6,7 @@
   made one with both families and two languages.
 - `.datx`: the vendor's client (PyPI ipip-datx), on a made file; no registry has a real one.
 
-The answers have the names of geogate's fields and the source's own text, but for the country's
-code: geogate has that from the country's name.
+The answers have the names of geogate's fields and the source's own text.
 """
 
 import bisect
@@ -57,8 +56,7 @@ def sources(folder):
 
 def record(fields):
     """What is not empty, or None if all is."""
-    texts = {name: text for name, text in fields.items() if text}
-    return {name: text for name, text in texts.items() if name != "country_code"} or None
+    return {name: text for name, text in fields.items() if text} or None
 
 
 def row(texts):

@@ -92,10 +92,6 @@ def fields(record):
     """A record's fields by our names; None if there are none."""
     found = nested(record) if any(isinstance(v, dict) for v in record.values()) else flat(record)
     found = {field: text(value) for field, value in found.items() if value not in (None, "")}
-    # The code tables set the code of a country whose name they know, and of the parts of China.
-    if "country" in found or found.get("country_code") in ("HK", "MO", "TW"):
-        found.pop("country_code", None)
-        found.setdefault("country", "")
     return found or None
 
 

@@ -47,9 +47,11 @@ def source(name, file, rows, fields):
         if not text:
             return None
         parts = ("" if part == "0" else part for part in text.split("|"))
-        # Our tables have the last word on a code where they know the country's name.
-        named = zip(fields, parts, strict=True)
-        return {field: part for field, part in named if field not in (None, "country_code")}
+        named = {field: part for field, part in zip(fields, parts, strict=True) if field is not None}
+        if not named.get("country_code"):
+            # That of the country's name then.
+            named.pop("country_code", None)
+        return named
 
     boundaries = (str(address(end, version.byte_num)) for row in rows for end in row[:2])
     return oracle.Source(name, file, boundaries, answer)

@@ -6,7 +6,7 @@ use structopt::StructOpt;
 
 use super::progress::Progress;
 use super::{amount, deliver, grouped, load, page, percent};
-use crate::cli::{ReadingFlags, columns, database};
+use crate::cli::{ReadingFlags, columns, count, database};
 use crate::config::model::Database as Source;
 use crate::geo::Names;
 use crate::geo::report;
@@ -26,7 +26,7 @@ pub(in crate::cli) struct Diff {
     #[structopt(long, default_value = "table", possible_values = &["table", "csv", "html"])]
     format: String,
     /// How many of the largest changes are listed of each family
-    #[structopt(long, value_name = "COUNT", default_value = "20")]
+    #[structopt(long, value_name = "COUNT", default_value = "20", parse(try_from_str = count))]
     top: usize,
     /// Write to this file instead of standard output
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
@@ -95,6 +95,7 @@ fn table(titles: &[String; 2], families: &[Difference; 2]) -> String {
 
 fn totals(family: &Difference) -> Vec<Vec<String>> {
     let texts = |texts: [&str; 6]| texts.map(str::to_owned).to_vec();
+    let has_unclear = family.levels.iter().any(|level| level.unclear > 0);
     let unit = family.family.unit();
     let name = family.family.name();
     let mut rows = vec![texts([
@@ -116,6 +117,12 @@ fn totals(family: &Difference) -> Vec<Vec<String>> {
             amount(family.family, level.gained),
             amount(family.family, level.lost),
         ]);
+    }
+    if has_unclear {
+        rows[0].push("cannot be compared".to_owned());
+        for (row, level) in rows[1..].iter_mut().zip(&family.levels) {
+            row.push(amount(family.family, level.unclear));
+        }
     }
     rows.push(vec![
         "in the database".to_owned(),

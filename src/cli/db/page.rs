@@ -11,9 +11,9 @@ use crate::geo::report::difference::{Difference, LevelChange};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--text:#1b1f24;--soft:#5b6470;--back:#fff;--line:#dfe3e8;\
---same:#c9d1d9;--changed:#d9480f;--gained:#2b8a3e;--lost:#7048e8}\
+--same:#c9d1d9;--changed:#d9480f;--gained:#2b8a3e;--lost:#7048e8;--unclear:#868e96}\
 @media(prefers-color-scheme:dark){:root{--text:#e6e9ed;--soft:#9aa4b0;--back:#14171b;--line:#30363d;\
---same:#3d444d;--changed:#ff8447;--gained:#51cf66;--lost:#9775fa}}\
+--same:#3d444d;--changed:#ff8447;--gained:#51cf66;--lost:#9775fa;--unclear:#868e96}}\
 *{box-sizing:border-box}\
 body{margin:0 auto;max-width:60rem;padding:1rem;background:var(--back);color:var(--text);\
 font:16px/1.5 system-ui,sans-serif}\
@@ -24,6 +24,7 @@ svg{display:block;width:100%;font-size:14px}svg text{fill:var(--text)}\
 .key i{display:inline-block;width:.8em;height:.8em;margin-right:.4em}\
 .same{fill:var(--same);background:var(--same)}.changed{fill:var(--changed);background:var(--changed)}\
 .gained{fill:var(--gained);background:var(--gained)}.lost{fill:var(--lost);background:var(--lost)}\
+.unclear{fill:var(--unclear);background:var(--unclear)}\
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}\
 th,td{padding:.3rem .4rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}\
 th{color:var(--soft);font-weight:600}.number{text-align:right;white-space:nowrap}";
@@ -85,6 +86,7 @@ fn levels(page: &mut String, family: &Difference) {
         ("changed", "changed"),
         ("gained", "only B names one"),
         ("lost", "only A names one"),
+        ("unclear", "names that cannot be compared"),
     ] {
         push(
             page,
@@ -101,6 +103,7 @@ fn level_bar(page: &mut String, family: &Difference, level: &LevelChange, top: u
         ("changed", level.changed),
         ("gained", level.gained),
         ("lost", level.lost),
+        ("unclear", level.unclear),
     ];
     let all = parts
         .iter()

@@ -42,7 +42,7 @@ impl Verify {
             let databases = std::slice::from_ref(&self.file);
             build_database(table.clone(), databases, &codes, &geo)
         })?;
-        Ok(progress.step("checking", || report::soundness(&table, &database)))
+        Ok(progress.step("checking", || report::soundness(&table, &database, &codes)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::geo::format::Languages;
-use crate::geo::{Field, Names};
+use crate::geo::{Field, Names, Regions};
 
 /// A database: one layer of what is known about addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Geo {
     pub codes: Option<PathBuf>,
     /// Whether names are made uniform.
     pub names: Names,
+    /// The country code of Hong Kong, Macau and Taiwan.
+    pub regions: Regions,
     /// The languages of names in databases that have several.
     pub languages: Languages,
     /// Whether files that change are read again.

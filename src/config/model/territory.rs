@@ -40,32 +40,40 @@ const CHINA: [(&str, &str); 34] = [
     ("MO", "820000"),
 ];
 
-/// A part of the world: what the fields of every place in it say.
+/// A part of the world: in one or more ways, what the fields of a place in it say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Territory(Vec<(Field, String)>);
+pub struct Territory(Vec<Facts>);
+
+/// Texts that the fields of a place have, all of them.
+pub type Facts = Vec<(Field, String)>;
 
 impl Territory {
-    /// A country by its ISO 3166-1 code or any spelling of its name. Hong Kong, Macau and Taiwan,
-    /// which databases here have as regions of China, are found by theirs. A name that is in no
-    /// table must be the database's own; `None` for a code that is nobody's.
+    /// A country by its ISO 3166-1 code or any spelling of its name. Hong Kong, Macau and Taiwan are
+    /// found by their own codes and by those of the regions that some databases have them as: a
+    /// source without codes says 中国, 香港. A name that is in no table must be the database's own;
+    /// `None` for a code that is nobody's.
     #[must_use]
     pub fn country(text: &str, codes: &Codes) -> Option<Self> {
         let code = text.to_ascii_uppercase();
-        let region = codes.region(text).and_then(|name| {
-            let (china, _) = codes.china()?;
-            codes.province(china, name)
-        });
-        Some(Territory(if let Some(region) = region {
-            vec![(Field::ProvinceCode, region.code.clone())]
-        } else if codes.country_name(&code).is_some() {
-            vec![(Field::CountryCode, code)]
+        let fact = |field, text: &str| vec![(field, text.to_owned())];
+        if let Some(region) = codes.region(text) {
+            let province = codes
+                .china()
+                .and_then(|(china, _)| codes.province(china, &region.name));
+            let province = province.map(|province| fact(Field::ProvinceCode, &province.code));
+            let code = fact(Field::CountryCode, &region.code);
+            return Some(Territory([code].into_iter().chain(province).collect()));
+        }
+        let facts = if codes.country_name(&code).is_some() {
+            fact(Field::CountryCode, &code)
         } else if let Some(country) = codes.country(text) {
-            vec![(Field::CountryCode, country.code.clone())]
+            fact(Field::CountryCode, &country.code)
         } else if text.len() == 2 {
             return None;
         } else {
-            vec![(Field::Country, text.to_owned())]
-        }))
+            fact(Field::Country, text)
+        };
+        Some(Territory(vec![facts]))
     }
 
     /// A region by its GB/T 2260 code, its ISO 3166-2 code with the country (`US-CA`), or its name:
@@ -76,7 +84,7 @@ impl Territory {
         let province = codes
             .china()
             .and_then(|(china, _)| codes.province(china, text));
-        Territory(if is_number {
+        Territory(vec![if is_number {
             vec![(Field::ProvinceCode, text.to_owned())]
         } else if let Some(province) = province {
             vec![(Field::ProvinceCode, province.code.clone())]
@@ -89,21 +97,20 @@ impl Territory {
             ]
         } else {
             vec![(Field::Province, text.to_owned())]
-        })
+        }])
     }
 
-    /// What the fields of every place in it say; at least one.
+    /// The ways in which a place may be in it, each of one fact at least.
     #[must_use]
-    pub fn facts(&self) -> &[(Field, String)] {
+    pub fn ways(&self) -> &[Facts] {
         &self.0
     }
 
     /// Whether a place is in it.
     #[must_use]
     pub fn contains(&self, place: &Place) -> bool {
-        self.0
-            .iter()
-            .all(|(field, text)| place.text(*field) == text.as_str())
+        let says = |(field, text): &(Field, String)| place.text(*field) == text.as_str();
+        self.0.iter().any(|facts| facts.iter().all(says))
     }
 }
 
@@ -136,7 +143,7 @@ mod tests {
         let expected = expected
             .iter()
             .map(|(field, text)| (*field, (*text).to_owned()));
-        assert_eq!(found.map(|found| found.0), Some(expected.collect()));
+        assert_eq!(found.map(|found| found.0), Some(vec![expected.collect()]));
     }
 
     #[test]
@@ -150,9 +157,14 @@ mod tests {
 
     #[test]
     fn hong_kong_is_found_where_databases_have_it() {
-        for spelling in ["HK", "香港"] {
-            check(country(spelling), &[(Field::ProvinceCode, "810000")]);
+        let ways = [
+            vec![(Field::CountryCode, "HK".to_owned())],
+            vec![(Field::ProvinceCode, "810000".to_owned())],
+        ];
+        for spelling in ["HK", "hk", "香港", "Hong Kong"] {
+            assert_eq!(country(spelling).unwrap().ways(), ways);
         }
+        check(country("CN"), &[(Field::CountryCode, "CN")]);
     }
 
     #[test]
@@ -171,7 +183,8 @@ mod tests {
         let codes = Codes::built_in();
         for (letters, number) in CHINA {
             let named = Territory::region(&format!("CN-{letters}"), &codes);
-            assert_eq!(named.facts(), [(Field::ProvinceCode, number.to_owned())]);
+            let facts = vec![(Field::ProvinceCode, number.to_owned())];
+            assert_eq!(named.ways(), [facts]);
         }
         // Three that are easily mistaken for each other.
         for (letters, name) in [("HE", "河北"), ("HA", "河南"), ("SN", "陕西")] {

@@ -29,6 +29,10 @@ pub struct Upstream {
     pub read_timeout: Duration,
     /// How long a single write to a peer may take.
     pub write_timeout: Duration,
+    /// Longest heads of the responses to one request, interim ones included, in bytes.
+    pub max_header_size: usize,
+    /// Most header lines of a response.
+    pub max_headers: usize,
     /// How long an idle connection to a peer is kept.
     pub idle_timeout: Duration,
     /// How many idle connections to all peers together are kept.

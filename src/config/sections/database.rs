@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{path, url_of};
+use super::{one_of, path, url_of};
 use crate::config::Overrides;
 use crate::config::document::{Item, Section};
 use crate::config::model::{Database, Geo, Probe, Published};
 use crate::geo::format::Languages;
-use crate::geo::{Field, Names};
+use crate::geo::{Field, Names, Regions};
 
 /// The layers, highest first; the embedded database alone if there are none.
 pub(super) fn databases(root: &Section, overrides: &Overrides) -> Vec<Database> {
@@ -76,6 +76,9 @@ pub(super) fn geo(section: &Section) -> Geo {
         } else {
             Names::Raw
         },
+        regions: section.value("regions", Regions::Iso, |item| {
+            one_of(item, &[("iso", Regions::Iso), ("china", Regions::China)])
+        }),
         languages: languages(section),
         watch: section.value("watch", true, Item::boolean),
         max_shrinkage: section.value("max_shrinkage", 0.3, Item::share),

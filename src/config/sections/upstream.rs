@@ -98,6 +98,13 @@ fn upstream_settings(section: &Section) -> Upstream {
         connect_timeout: section.value("connect_timeout", seconds(5), Item::duration),
         read_timeout: section.value("read_timeout", seconds(60), Item::duration),
         write_timeout: section.value("write_timeout", seconds(60), Item::duration),
+        max_header_size: section.value("max_header_size", 64 << 10, |item| match item.size()? {
+            size @ 1024..=1_048_576 => Ok(size as usize),
+            size => Err(format!("{size} is not within 1k and 1m")),
+        }),
+        max_headers: section.value("max_headers", 256, |item| {
+            item.integer(8, 256).map(|lines| lines as usize)
+        }),
         idle_timeout: section.value("idle_timeout", seconds(60), Item::duration),
         keepalive: section.value("keepalive", 4096, |i| Ok(i.integer(1, 1 << 20)? as usize)),
         tries: section.value("tries", 3, |i| Ok(i.integer(1, 16)? as usize)),

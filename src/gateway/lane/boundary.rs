@@ -39,7 +39,7 @@ pub struct Boundary {
     body: Body,
     /// What came behind it.
     ahead: BytesMut,
-    /// Whether the other end has sent all that it will.
+    /// Whether the other end has sent all that it will; known only behind the request.
     ended: bool,
     /// Whether an upgrade was agreed to.
     upgraded: AtomicBool,
@@ -86,7 +86,7 @@ impl Boundary {
     /// The stream and what was read from behind the request. `None` if part of the request was
     /// never read, so that nobody knows where the next one begins, or there can be no next one.
     pub fn into_parts(self) -> Option<(Stream, BytesMut)> {
-        let open = self.body.can_be_followed() && !self.ended;
+        let open = self.body.can_be_followed();
         open.then_some((self.inner, self.ahead))
     }
 
@@ -132,15 +132,18 @@ impl Boundary {
         Poll::Ready(Ok(()))
     }
 
-    /// Behind the request: nothing to give, but whether the client is still there is worth knowing.
+    /// Behind the request: nothing to give, but an error tells that the client is gone.
+    ///
+    /// The end of what it sends does not: a client may close this direction after its last request and
+    /// wait for the answer (RFC 9112, 9.6). One that closed both looks the same until something is
+    /// sent to it.
     fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.ahead.len() < AHEAD_LIMIT {
+        while self.ahead.len() < AHEAD_LIMIT && !self.ended {
             let mut bytes = [0; 1024];
             let mut buffer = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                     self.ended = true;
-                    return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Ok(())) => self.ahead.extend_from_slice(buffer.filled()),
                 other => return other,

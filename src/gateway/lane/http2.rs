@@ -1,25 +1,23 @@
 //! HTTP/2 with a client: every stream is a request for the proxy.
 //!
-//! The frames are the h2 crate's and the streams pingora's. The loop is ours, because pingora's
+//! The frames are the h2 crate's, the streams [`super::h2_stream`]'s. The loop is ours, because pingora's
 //! waits for the preface of a connection for ever, keeps a connection for as many requests as
 //! come, and tells nobody that the gateway is on its way out until the listeners are closed.
 
 use std::sync::Arc;
 
-use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{
-    H2Accept, H2Options, HttpSession, default_h2_options, handshake,
-};
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options, handshake};
 use pingora::protocols::{Digest, Stream};
 use pingora::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use super::connection::Arrival;
+use super::duplex::Duplex;
+use super::h2_stream::{Accepted, accept};
+use crate::gateway::Gateway;
 use crate::gateway::metrics::Refused;
-use crate::gateway::{Gateway, Proxy};
 
 /// How many requests of a connection may be wrong in a way that ends them before they begin.
 const MALFORMED_LIMIT: u32 = 32;
@@ -30,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Serves a connection to its end. Its first bytes are due at `deadline`.
 pub async fn serve(
     gateway: &Gateway,
-    proxy: &Arc<HttpProxy<Proxy>>,
+    duplex: &Arc<Duplex>,
     stream: Stream,
     arrival: Arrival<'_>,
     shutdown: &ShutdownWatch,
@@ -61,21 +59,21 @@ pub async fn serve(
     let mut end = Instant::now() + client.keepalive_timeout;
     loop {
         tokio::select! {
-            accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => match accepted {
-                Ok(Some(H2Accept::Session(session))) => {
+            accepted = accept(&mut connection, &digest) => match accepted {
+                Ok(Some(Accepted::Request(stream))) => {
                     fresh = None;
                     served += 1;
-                    let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
+                    let duplex = Arc::clone(duplex);
                     requests.spawn(async move {
-                        let session = ServerSession::new_http2(session);
-                        proxy.process_new_http(session, &shutdown).await;
+                        let session = ServerSession::new_custom(stream);
+                        duplex.serve_stream(session).await;
                     });
                     if !leaving && (served >= client.keepalive_requests || gateway.drain.is_draining()) {
                         leaving = true;
                         connection.graceful_shutdown();
                     }
                 }
-                Ok(Some(H2Accept::Rejected)) => {
+                Ok(Some(Accepted::Refused)) => {
                     malformed += 1;
                     if malformed >= MALFORMED_LIMIT {
                         break;

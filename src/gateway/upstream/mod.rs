@@ -34,6 +34,7 @@ pub use affinity::Affinity;
 pub use peer::{ConnectionKind, Peer, PeerStatus, Turn};
 pub use transport::{Transport, TransportError};
 
+use super::response_head::Limits;
 use crate::config::model::{Protocol, Upstream};
 use budget::Budget;
 use fitness::Change;
@@ -94,6 +95,16 @@ impl Pool {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.members.upstream.name
+    }
+
+    /// Limits of the heads of its responses.
+    #[must_use]
+    pub fn response_limits(&self) -> Limits {
+        let upstream = &self.members.upstream;
+        Limits {
+            max_size: upstream.max_header_size,
+            max_lines: upstream.max_headers,
+        }
     }
 
     /// How its peers are spoken to.
@@ -202,6 +213,17 @@ impl Pool {
     pub fn unresolved(&self) -> Vec<String> {
         let roster = self.members.roster();
         roster.lost(&self.members.upstream).collect()
+    }
+
+    /// How many idle connections of HTTP/1 there are to its peers.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.members.kept().count()
+    }
+
+    /// Closes the idle connections of HTTP/1, whose files are needed elsewhere.
+    pub fn close_idle_connections(&self) {
+        self.members.kept().clear();
     }
 
     /// How many requests were tried again.

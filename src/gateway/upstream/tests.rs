@@ -34,6 +34,8 @@ fn upstream(peers: u16) -> Upstream {
         connect_timeout: second,
         read_timeout: second,
         write_timeout: second,
+        max_header_size: 64 << 10,
+        max_headers: 256,
         idle_timeout: second,
         keepalive: 1,
         tries: 3,

@@ -1,11 +1,16 @@
 //! CSV: ranges as `start,end` or `cidr`, then whatever the header names.
 //!
 //! `start` and `end` are both inclusive and of one family; an address is written as one, or is the
-//! decimal number of an IPv4 one. `columns` has the names. A file without a header is read if
-//! its lines are those of ip-location-db: `start,end,country_code` or
-//! `start,end,asn,as_organization`.
+//! decimal number of an IPv4 one. `columns` has the names, `values` what may stand in them, `encoding`
+//! how the text is stored. Fields are separated by commas, semicolons or tabs, whichever the first line
+//! has; lines that are empty or begin with `#` are passed over. A value of `-` stands for an empty one
+//! that hides what lower layers say ([`BLANK`](crate::geo::record::BLANK)).
+//! A file without a header is read if its lines are those of ip-location-db: `start,end,country_code`
+//! or `start,end,asn,as_organization`.
 
 mod columns;
+mod encoding;
+mod values;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,35 +20,82 @@ use crate::geo::record::Field;
 use crate::geo::table::{Provenance, Table};
 use crate::tree::Range;
 
-/// A first line is not longer, whatever it names.
-const FIRST_LINE_LIMIT: usize = 1 << 16;
+/// How far the first line that counts is looked for.
+const START_LIMIT: usize = 1 << 16;
+
+/// What may stand between fields.
+const SEPARATORS: [char; 3] = [',', ';', '\t'];
 
 /// Whether the first line names a range's columns, or has a range.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
-    let start = &bytes[..bytes.len().min(FIRST_LINE_LIMIT)];
-    let line = start.split(|byte| matches!(byte, b'\n' | b'\r')).next();
-    let line = line.unwrap_or_default();
-    if line.iter().any(|&byte| byte < b' ' && byte != b'\t') {
-        return false;
-    }
-    let Ok(line) = std::str::from_utf8(line) else {
+    let start = &bytes[..bytes.len().min(START_LIMIT)];
+    let Some(start) = encoding::decode_start(start) else {
         return false;
     };
-    let line = line.trim_start_matches('\u{feff}');
-    let fields = || line.split(',').map(|name| name.trim().trim_matches('"'));
+    let (text, separator) = without_separator_line(&start);
+    let line = first_line(text);
+    if line.contains(|letter: char| letter < ' ' && letter != '\t') {
+        return false;
+    }
+    separator.is_some() || SEPARATORS.iter().any(|&separator| begins(line, separator))
+}
+
+/// Whether a line separated so is a header or has a range.
+fn begins(line: &str, separator: char) -> bool {
+    let fields = || {
+        let fields = line.split(separator);
+        fields.map(|name| name.trim().trim_matches('"'))
+    };
     columns::name_a_range(fields()) || fields().next().is_some_and(is_range_or_end)
+}
+
+/// The first line that is neither empty nor a comment.
+fn first_line(text: &str) -> &str {
+    let mut lines = text.split(['\n', '\r']).map(str::trim_start);
+    let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    line.unwrap_or_default()
+}
+
+/// The text behind a line such as `sep=;`, which tells Excel the separator, and that separator.
+fn without_separator_line(text: &str) -> (&str, Option<char>) {
+    let line = text.split(['\n', '\r']).next().unwrap_or_default();
+    let separator = line.strip_prefix("sep=").and_then(|rest| {
+        let mut letters = rest.chars();
+        letters.next().filter(|_| letters.next().is_none())
+    });
+    match separator {
+        // The line end stays, so that the next line is the second.
+        Some(separator) => (&text[line.len()..], Some(separator)),
+        None => (text, None),
+    }
+}
+
+/// The separator by which the first line has the most fields that make sense.
+fn separator(text: &str) -> char {
+    let line = first_line(text);
+    let likely = SEPARATORS.into_iter().filter(|&each| begins(line, each));
+    let most = likely.max_by_key(|&each| (line.matches(each).count(), each == ','));
+    most.unwrap_or(',')
 }
 
 /// Reads a whole file.
 ///
 /// # Errors
-/// If the header has a column that is not known, or a line has another number of columns, an
-/// address that is none, or a range that ends before it starts.
+/// With the line, and the column if it is one value: text in no encoding that is known; a header with a
+/// column that is not known; a line with another number of columns, an address that is none, a range
+/// that ends before it starts, or a value that cannot be.
 pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let text = encoding::decode(bytes)?;
+    let (text, separator) = match without_separator_line(&text) {
+        (text, Some(separator)) => (text, separator),
+        (text, None) => (text, separator(text)),
+    };
     let mut rows = csv::ReaderBuilder::new()
         .has_headers(false)
-        .from_reader(bytes);
+        .flexible(true)
+        .comment(Some(b'#'))
+        .delimiter(u8::try_from(separator).unwrap_or(b','))
+        .from_reader(text.as_bytes());
     let mut table = Table {
         provenance: Provenance {
             format: "csv",
@@ -62,6 +114,9 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
             line: row.position().map_or(0, csv::Position::line),
             reason,
         };
+        if is_passed_over(&row) {
+            continue;
+        }
         if columns.is_empty() {
             if !row.get(0).is_some_and(is_range_or_end) {
                 columns = columns::of_header(&row).map_err(at_line)?;
@@ -74,6 +129,14 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
     Ok(table)
 }
 
+/// Whether a row is an empty line, with separators or without, or a comment behind space.
+fn is_passed_over(row: &csv::StringRecord) -> bool {
+    let is_comment = row
+        .get(0)
+        .is_some_and(|text| text.trim_start().starts_with('#'));
+    is_comment || row.iter().all(|text| text.trim().is_empty())
+}
+
 fn bad_line(error: &csv::Error) -> FormatError {
     FormatError::Line {
         format: "csv",
@@ -83,19 +146,27 @@ fn bad_line(error: &csv::Error) -> FormatError {
 }
 
 fn add(columns: &[Column], row: &csv::StringRecord, table: &mut Table) -> Result<(), String> {
+    // A spreadsheet may end its lines with empty fields, and people with fewer notes.
+    let needed = columns.iter().rposition(|&column| column != Column::Note);
+    let needed = needed.map_or(0, |last| last + 1);
+    if row.len() < needed || row.iter().skip(columns.len()).any(|text| !text.is_empty()) {
+        let (found, expected) = (row.len(), columns.len());
+        return Err(format!(
+            "{found} fields, and not {expected} as in the first line; one that is empty needs its separator"
+        ));
+    }
     let (mut start, mut end) = (None, None);
     let mut texts = [""; Field::COUNT];
-    for (&column, text) in columns.iter().zip(row) {
+    for (number, (&column, text)) in (1..).zip(columns.iter().zip(row)) {
+        let here = |reason| format!("column {number} ({}): {reason}", column.name());
         match column {
-            Column::Start => start = Some(address(text)?),
-            Column::End => end = Some(address(text)?),
-            Column::Cidr => (start, end) = network(text)?,
-            Column::Data(Field::Asn) => {
-                let digits = columns::autonomous_system(text);
-                texts[Field::Asn as usize] =
-                    digits.ok_or_else(|| format!("{text:?} is not the number of a network"))?;
+            Column::Start => start = Some(address(text).map_err(here)?),
+            Column::End => end = Some(address(text).map_err(here)?),
+            Column::Cidr => (start, end) = network(text).map_err(here)?,
+            Column::Data(field) => {
+                texts[field as usize] = values::value(field, text).map_err(here)?;
             }
-            Column::Data(field) => texts[field as usize] = text,
+            Column::Note => {}
         }
     }
     let (Some(start), Some(end)) = (start, end) else {
@@ -193,14 +264,17 @@ mod tests {
         let ranges = read(b"start,end,country_code\n1.0.0.0,1.0.0.255,AU\n2001::,2001::ff,US\n");
         let ranges = ranges.unwrap();
         assert_eq!(
-            (ranges.v4[0].first, ranges.v4[0].last),
+            (
+                ranges.v4.iter().next().unwrap().first,
+                ranges.v4.iter().next().unwrap().last
+            ),
             (0x0100_0000, 0x0100_00ff)
         );
-        assert_eq!(ranges.v6[0].last, 0x2001 << 112 | 0xff);
+        assert_eq!(ranges.v6.iter().next().unwrap().last, 0x2001 << 112 | 0xff);
         assert_eq!(ranges.records.text(1, Field::CountryCode), "US");
 
         let networks = read("\u{feff}cidr,country\r\n10.1.0.0/16,\"x, y\"\r\n".as_bytes()).unwrap();
-        assert_eq!(networks.v4[0].last, 0x0a01_ffff);
+        assert_eq!(networks.v4.iter().next().unwrap().last, 0x0a01_ffff);
         assert_eq!(networks.records.text(0, Field::Country), "x, y");
     }
 
@@ -222,14 +296,15 @@ mod tests {
     fn a_bad_line_is_named() {
         check_error(
             "start,end,land\n",
-            "csv: line 1: no column is called \"land\"; there are cidr, start, end, country, \
+            "csv: line 1: no column is called \"land\"; one of notes is called note, or \"#land\"; \
+             there are cidr, start, end, country, \
              province, city, organization, isp, country_code, province_code, city_code, \
              continent, latitude, longitude, time_zone, utc_offset, admin_code, dial_code, \
              subdivision_code, postal_code, accuracy_radius, asn, as_organization",
         );
         check_error(
             "start,end\n1.1.1.1,x\n",
-            "csv: line 2: \"x\" is not an address",
+            "csv: line 2: column 2 (end): \"x\" is not an address",
         );
         check_error(
             "start,end\n1.1.1.1,1.1.1.0\n",
@@ -241,7 +316,7 @@ mod tests {
         );
         check_error(
             "cidr\n1.1.1.0/33\n",
-            "csv: line 2: \"1.1.1.0/33\" is not a network in CIDR form",
+            "csv: line 2: column 1 (cidr): \"1.1.1.0/33\" is not a network in CIDR form",
         );
         check_error(
             "start\n1.1.1.1\n",
@@ -257,17 +332,59 @@ mod tests {
         );
         check_error(
             "cidr,asn\n1.1.1.0/24,AS\n",
-            "csv: line 2: \"AS\" is not the number of a network",
+            "csv: line 2: column 2 (asn): \"AS\" is not the number of a network",
         );
         check_error(
             "start,end\n4294967295,4294967296\n",
-            "csv: line 2: \"4294967296\" is not an address",
+            "csv: line 2: column 2 (end): \"4294967296\" is not an address",
         );
         check_error(
             "cidr,isp\n1.1.1.0/24\n",
-            "csv: line 2: CSV error: record 1 (line: 2, byte: 9): found record with 1 fields, \
-             but the previous record has 2 fields",
+            "csv: line 2: 1 fields, and not 2 as in the first line; one that is empty needs its separator",
         );
+        check_error(
+            "# corrections\n\ncidr,country_code,lat\n1.1.1.0/24,CN,1\n1.1.2.0/24,CHN,1\n",
+            "csv: line 5: column 2 (country_code): \"CHN\" is not a code of two letters, such as CN",
+        );
+        check_error(
+            "cidr;lat\n1.1.1.0/24;91\n",
+            "csv: line 2: column 2 (latitude): 91 is not between -90 and 90",
+        );
+    }
+
+    /// Country, city and provider of each range.
+    #[track_caller]
+    fn check(bytes: &[u8], expected: &[[&str; 3]]) {
+        assert!(looks_like(bytes));
+        let table = read(bytes).unwrap();
+        let shown = table.v4.iter().map(|range| {
+            [Field::Country, Field::City, Field::Isp]
+                .map(|field| table.records.text(range.value, field))
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn separators_comments_and_notes_of_hand_written_files_are_read() {
+        let expected = [["中国", "苏州", "电信"], ["中国", "-", ""]];
+        for text in [
+            "cidr,country,city,isp\n1.0.0.0/24,中国,苏州,电信\n2.0.0.0/24,中国,-,\n",
+            "cidr;country;city;isp\n1.0.0.0/24;中国;苏州;电信\n2.0.0.0/24;中国;-;\n",
+            "cidr\tcountry\tcity\tisp\n1.0.0.0/24\t中国\t苏州\t电信\n2.0.0.0/24\t中国\t-\t\n",
+            "sep=;\r\ncidr;country;city;isp\r\n1.0.0.0/24;中国;苏州;电信\r\n2.0.0.0/24;中国;-;\r\n",
+            "# of the office\n\n  # and, \"more\ncidr, country, city, isp\n\
+             1.0.0.0/24, 中国, \"苏州\", 电信\n#3.0.0.0/24,x,y,z\n,,,\n2.0.0.0/24, 中国, -,\n\n",
+            "note,cidr,country,city,isp,#by,备注,\nnew,1.0.0.0/24,中国,苏州,电信,me,x,\n\
+             old,2.0.0.0/24,中国,-,,me,\"a, b\",\n",
+            "网段,国家,城市,运营商\n1.0.0.0/24,中国,苏州,电信,,,\n2.0.0.0/24,中国,-,\n",
+        ] {
+            check(text.as_bytes(), &expected);
+            let (gbk, _, _) = encoding_rs::GBK.encode(text);
+            check(&gbk, &expected);
+            let utf_16 = std::iter::once(0xfeff).chain(text.encode_utf16());
+            let utf_16: Vec<u8> = utf_16.flat_map(u16::to_le_bytes).collect();
+            check(&utf_16, &expected);
+        }
     }
 
     #[test]
@@ -280,10 +397,10 @@ mod tests {
             ("ip_range_start,ip_range_end,lng", Field::Longitude),
             ("\"start\",\"end\",\"as_name\"", Field::AsOrganization),
         ] {
-            let text = format!("{header}\n1.0.0.0,1.0.0.255,x\n");
+            let text = format!("{header}\n1.0.0.0,1.0.0.255,7\n");
             assert!(looks_like(text.as_bytes()), "{header}");
             let table = read(text.as_bytes()).unwrap();
-            assert_eq!(table.records.text(0, field), "x", "{header}");
+            assert_eq!(table.records.text(0, field), "7", "{header}");
         }
         for header in ["network,lat", "prefix,lat", "lat,cidr"] {
             assert!(looks_like(header.as_bytes()), "{header}");
@@ -301,7 +418,10 @@ mod tests {
         let numbers = (0..4).map(|record| table.records.text(record, Field::Asn));
         assert_eq!(numbers.collect::<Vec<_>>(), ["13335", "1", "7", ""]);
         assert_eq!(
-            (table.v4[1].first, table.v4[1].last),
+            (
+                table.v4.iter().nth(1).unwrap().first,
+                table.v4.iter().nth(1).unwrap().last
+            ),
             (0x0202_0202, 0x0202_0202)
         );
     }
@@ -317,7 +437,10 @@ mod tests {
         );
         let table = read(b"cidr\n::ffff:1.0.0.0/120\n").unwrap();
         assert_eq!(
-            (table.v4[0].first, table.v4[0].last),
+            (
+                table.v4.iter().next().unwrap().first,
+                table.v4.iter().next().unwrap().last
+            ),
             (0x0100_0000, 0x0100_00ff)
         );
     }

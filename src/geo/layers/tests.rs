@@ -1,4 +1,5 @@
 use super::*;
+use crate::geo::{Database, Names};
 use proptest::prelude::*;
 
 type Fields<'t> = &'t [(Field, &'t str)];
@@ -34,8 +35,8 @@ fn check(upper: Fields, lower: Fields, expected: Fields) {
 }
 
 use Field::{
-    AccuracyRadius, Asn, City, Continent, Country, CountryCode, DialCode, Isp, Latitude, Longitude,
-    PostalCode, Province, ProvinceCode, TimeZone,
+    AccuracyRadius, Asn, City, CityCode, Continent, Country, CountryCode, DialCode, Isp, Latitude,
+    Longitude, PostalCode, Province, ProvinceCode, TimeZone,
 };
 
 #[test]
@@ -120,16 +121,184 @@ fn another_city_takes_no_point() {
 }
 
 #[test]
-fn a_finer_fact_of_the_upper_layer_is_not_moved_by_a_coarser_one_of_the_lower() {
+fn a_correction_of_one_field_keeps_the_coarser_ones() {
+    let nanjing = [
+        (Country, "中国"),
+        (Province, "江苏"),
+        (City, "南京"),
+        (CountryCode, "CN"),
+        (Latitude, "32"),
+        (Longitude, "118"),
+    ];
+    for city in ["苏州", "Suzhou", "没有这个城市"] {
+        check(
+            &[(City, city)],
+            &nanjing,
+            &[
+                (Country, "中国"),
+                (Province, "江苏"),
+                (City, city),
+                (CountryCode, "CN"),
+            ],
+        );
+    }
+    check(&[(City, "Nanjing")], &nanjing, &{
+        let mut expected = nanjing;
+        expected[2].1 = "Nanjing";
+        expected
+    });
     check(
-        &[(City, "福州")],
-        &[(Country, "中国"), (Province, "广东"), (City, "广州")],
-        &[(City, "福州")],
+        &[(Province, "广东")],
+        &nanjing,
+        &[
+            (Country, "中国"),
+            (Province, "广东"),
+            (CountryCode, "CN"),
+            (ProvinceCode, "440000"),
+        ],
     );
     check(
-        &[(Country, "中国"), (City, "福州")],
-        &[(Country, "中国"), (Province, "福建"), (City, "福州市")],
-        &[(Country, "中国"), (Province, "福建"), (City, "福州")],
+        &[(City, "Albany")],
+        &[
+            (CountryCode, "US"),
+            (Province, "New York"),
+            (City, "Ithaca"),
+        ],
+        &[
+            (Province, "New York"),
+            (City, "Albany"),
+            (CountryCode, "US"),
+        ],
+    );
+    check(&[(CountryCode, "JP")], &nanjing, &[(CountryCode, "JP")]);
+}
+
+/// What a database of two layers answers.
+#[track_caller]
+fn check_answer(upper: Fields, lower: Fields, expected: &str) {
+    let codes = Codes::built_in();
+    let layers = vec![layer(&[(1, 1, upper)]), layer(&[(1, 1, lower)])];
+    let merged = merge(layers, &codes).unwrap();
+    let database = Database::build(merged, &codes, Names::Canonical).unwrap();
+    let place = database.lookup("0.0.0.1".parse().unwrap()).unwrap();
+    assert_eq!(std::str::from_utf8(place.answer()).unwrap(), expected);
+}
+
+#[test]
+fn corrections_are_answered_with_all_codes() {
+    let nanjing = [(Country, "中国"), (Province, "江苏"), (City, "南京")];
+    let suzhou = r#"["中国","CN","江苏","320000","苏州","320500","",""]"#;
+    check_answer(&[(City, "苏州")], &nanjing, suzhou);
+    check_answer(&[(City, "Suzhou")], &nanjing, suzhou);
+    check_answer(&[(CityCode, "320500")], &nanjing, suzhou);
+    check_answer(
+        &[(City, "苏州")],
+        &[
+            (Country, "China"),
+            (Province, "Jiangsu"),
+            (City, "Nanjing"),
+            (CountryCode, "CN"),
+        ],
+        r#"["China","CN","江苏","320000","苏州","320500","",""]"#,
+    );
+    // What is known to be of another province is not made one of this.
+    let guangzhou = [(Country, "中国"), (Province, "广东"), (City, "广州")];
+    let fuzhou = r#"["中国","CN","福建","350000","福州","350100","",""]"#;
+    check_answer(&[(City, "福州")], &guangzhou, fuzhou);
+    check_answer(&[(CityCode, "350100")], &guangzhou, fuzhou);
+    check_answer(
+        &[(CountryCode, "JP")],
+        &guangzhou,
+        r#"["日本","JP","","None","","None","",""]"#,
+    );
+    check_answer(
+        &[(ProvinceCode, "320000")],
+        &[(Country, "日本"), (City, "东京")],
+        r#"["中国","CN","江苏","320000","","None","",""]"#,
+    );
+}
+
+#[test]
+fn blanked_fields_stay_empty_in_all_layers() {
+    let suzhou = [
+        (Country, "中国"),
+        (Province, "江苏"),
+        (City, "苏州"),
+        (Isp, "电信"),
+        (Latitude, "31"),
+    ];
+    check_answer(
+        &[(City, BLANK)],
+        &suzhou,
+        r#"["中国","CN","江苏","320000","","None","","电信"]"#,
+    );
+    check_answer(
+        &[(Isp, BLANK)],
+        &suzhou,
+        r#"["中国","CN","江苏","320000","苏州","320500","",""]"#,
+    );
+    check_answer(
+        &[(Country, BLANK), (CountryCode, BLANK)],
+        &suzhou,
+        r#"["","None","","None","","None","","电信"]"#,
+    );
+    check_answer(
+        &[(Country, "局域网"), (CountryCode, BLANK)],
+        &suzhou,
+        r#"["局域网","None","","None","","None","","电信"]"#,
+    );
+    let codes = Codes::built_in();
+    let layers = [&[(City, BLANK)][..], &[(Isp, BLANK)], &suzhou];
+    let layers = layers.map(|fields| layer(&[(1, 1, fields)]));
+    let merged = merge(layers.into(), &codes).unwrap();
+    let expected = vec![
+        (Country, "中国"),
+        (Province, "江苏"),
+        (City, BLANK),
+        (Isp, BLANK),
+    ];
+    assert_eq!(shown(&merged), [(1, 1, expected)]);
+}
+
+#[test]
+fn layers_in_two_languages_are_one_place() {
+    let coordinates = [(Latitude, "40.7"), (Longitude, "-74.1")];
+    let new_jersey = [(Country, "美国"), (Province, "新泽西"), (City, "纽瓦克")];
+    let english = |province| {
+        let place = [(Province, province), (City, "Newark"), (CountryCode, "US")];
+        [&place[..], &coordinates].concat()
+    };
+    // Of a name in another script that has no code nothing is known.
+    for province in ["New Jersey", "Somewhere"] {
+        let expected = [&new_jersey[..], &coordinates].concat();
+        check(&new_jersey, &english(province), &expected);
+    }
+    check(&new_jersey, &english("Texas"), &new_jersey);
+}
+
+#[test]
+fn the_code_that_is_answered_is_compared() {
+    let taipei = [
+        (City, "Taipei"),
+        (CountryCode, "TW"),
+        (Latitude, "25"),
+        (Isp, "x"),
+    ];
+    check(
+        &[(CountryCode, "CN")],
+        &taipei,
+        &[(Isp, "x"), (CountryCode, "CN")],
+    );
+    // In one province, one source says CN and the other TW: that is one place.
+    check_answer(
+        &[(Country, "中国"), (Province, "台湾")],
+        &taipei,
+        r#"["中国","CN","台湾","710000","Taipei","None","","x"]"#,
+    );
+    check(
+        &[(Country, "美国"), (CountryCode, "PR")],
+        &[(Country, "美国"), (CountryCode, "US"), (City, "x")],
+        &[(Country, "美国"), (CountryCode, "PR")],
     );
 }
 
@@ -187,7 +356,7 @@ fn hong_kong_stands_under_china_in_every_layer() {
         (Country, "中国"),
         (Province, "香港"),
         (City, "九龙"),
-        (CountryCode, "CN"),
+        (CountryCode, "HK"),
         (ProvinceCode, "810000"),
     ];
     check(
@@ -196,14 +365,9 @@ fn hong_kong_stands_under_china_in_every_layer() {
         &placed,
     );
     check(
-        &[(Country, "中国")],
+        &[(Country, "中国"), (Province, "香港")],
         &[(Country, "香港"), (Province, "九龙")],
-        &[
-            (Country, "中国"),
-            (Province, "香港"),
-            (City, "九龙"),
-            (ProvinceCode, "810000"),
-        ],
+        &[(Country, "中国"), (Province, "香港"), (City, "九龙")],
     );
     check(
         &[(Country, "香港")],
@@ -211,9 +375,8 @@ fn hong_kong_stands_under_china_in_every_layer() {
         &[
             (Country, "中国"),
             (Province, "香港"),
-            (CountryCode, "CN"),
+            (CountryCode, "HK"),
             (ProvinceCode, "810000"),
-            (Continent, "AP"),
         ],
     );
 }
@@ -250,9 +413,8 @@ fn both_families_are_merged() {
     layers[0].v6.push(range);
     let merged = merge(layers, &Codes::built_in()).unwrap();
     assert_eq!(shown(&merged), [(1, 2, vec![(Country, "日本")])]);
-    let [v6] = merged.v6[..] else {
-        panic!("{:?}", merged.v6)
-    };
+    assert_eq!(merged.v6.len(), 1);
+    let v6 = merged.v6.last().unwrap();
     assert_eq!((v6.first, v6.last), (range.first, range.last));
     assert_eq!(merged.records.text(v6.value, Isp), "x");
 }
@@ -357,16 +519,13 @@ impl Facts {
         if differ(self.country, lower.country) {
             return merged;
         }
+        merged.country = or(self.country, lower.country);
+        merged.continent = or(self.continent, lower.continent);
         if differ(self.province, lower.province) {
-            if self.country.means != 0 {
-                merged.continent = or(self.continent, lower.continent);
-            }
             return merged;
         }
+        merged.province = or(self.province, lower.province);
         if differ(self.city, lower.city) {
-            if self.country.means != 0 {
-                merged.continent = or(self.continent, lower.continent);
-            }
             return merged;
         }
         Facts {
@@ -423,7 +582,7 @@ proptest! {
             layer(&ranges.map(|(&(a, b, _), fields)| (a, b, &fields[..])).collect::<Vec<_>>())
         });
         let merged = merge(tables.collect(), &Codes::built_in()).unwrap();
-        prop_assert!(merged.v4.is_sorted_by(|a, b| a.last < b.first));
+        prop_assert!(merged.v4.iter().is_sorted_by(|a, b| a.last < b.first));
         for address in 0..SPACE + 6 {
             // The smallest range that covers the address; of two of one size the later.
             let facts = layers.iter().filter_map(|ranges| {

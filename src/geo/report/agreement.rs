@@ -31,7 +31,8 @@ pub struct Agreement {
     pub countries: Vec<OnCountry>,
 }
 
-/// Addresses that were compared and those on which both say the same.
+/// Addresses that were compared and those on which both say the same. Names in two scripts, of which
+/// one has no code, are not compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Share {
     /// Both say something.
@@ -137,20 +138,17 @@ fn compare<A: Address + Into<u128>>(
         };
         let (a, b) = (a as usize, b as usize);
         let (seat, other_seat) = (&one.seats[a], &other.seats[b]);
-        let both = |level| seat.says(level) && other_seat.says(level);
         let size = size(piece.first.into(), piece.last.into());
-        let conflict = seat.conflict(other_seat);
-        let same = |level| conflict.is_none_or(|conflict| conflict > level);
-        if both(Level::Country) {
-            agreement.country.add(same(Level::Country), size);
-            by_country[one.countries[a] as usize].add(same(Level::Country), size);
+        if let Some(same) = seat.agrees(other_seat, Level::Country) {
+            agreement.country.add(same, size);
+            by_country[one.countries[a] as usize].add(same, size);
         }
         if one.in_china[a] && other.in_china[b] {
-            if both(Level::Province) {
-                agreement.province.add(same(Level::Province), size);
+            if let Some(same) = seat.agrees(other_seat, Level::Province) {
+                agreement.province.add(same, size);
             }
-            if both(Level::City) {
-                agreement.city.add(same(Level::City), size);
+            if let Some(same) = seat.agrees(other_seat, Level::City) {
+                agreement.city.add(same, size);
             }
         }
     }
@@ -214,6 +212,17 @@ mod tests {
             .map(|on| (on.code.as_str(), on.share))
             .collect();
         assert_eq!(on, [("US", share(100, 100)), ("CN", share(90, 80))]);
+    }
+
+    #[test]
+    fn country_codes_are_compared_as_they_are_answered() {
+        let taiwan = ["1.0.0.0,1.0.0.9,台湾,,\n", "1.0.0.0,1.0.0.9,中国,台湾,\n"];
+        let [v4, _] = &agreement(&taiwan.map(database))[..] else {
+            panic!("one pair, two families")
+        };
+        assert_eq!((v4.country, v4.province), (share(10, 0), share(0, 0)));
+        let on = &v4.countries[0];
+        assert_eq!((on.code.as_str(), on.name.as_str()), ("TW", "中国 台湾"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Countries as reports list them: one line each, under all their spellings.
 
+use std::borrow::Cow;
+
 use crate::geo::intern::TextPool;
 use crate::geo::record::{Field, Records};
 
@@ -15,12 +17,15 @@ impl Countries {
     pub(super) fn of(&mut self, places: &Records) -> Vec<u32> {
         let numbers = 0..places.len() as u32;
         numbers
-            .map(|place| self.number(country(places, place)))
+            .map(|place| {
+                let (code, name) = country(places, place);
+                self.number(code, &name)
+            })
             .collect()
     }
 
     /// Two spellings of a country that has a code are one country.
-    fn number(&mut self, (code, name): (&str, &str)) -> u32 {
+    fn number(&mut self, code: &str, name: &str) -> u32 {
         let number = self.keys.intern(if code.is_empty() { name } else { code });
         if self.names.len() == number as usize {
             self.names.push((code.to_owned(), name.to_owned()));
@@ -34,8 +39,14 @@ impl Countries {
     }
 }
 
-/// Code and name of a place's country.
-pub(super) fn country(places: &Records, place: u32) -> (&str, &str) {
+/// Code and name of a place's country. Hong Kong, Macau and Taiwan have their own codes and the name
+/// of China, so their own names stand behind it.
+pub(super) fn country(places: &Records, place: u32) -> (&str, Cow<'_, str>) {
     let code = places.text(place, Field::CountryCode);
-    (code, places.text(place, Field::Country))
+    let name = places.text(place, Field::Country);
+    let region = places.text(place, Field::Province);
+    if ["HK", "MO", "TW"].contains(&code) && ![name, ""].contains(&region) {
+        return (code, Cow::Owned([name, region].join(" ")));
+    }
+    (code, Cow::Borrowed(name))
 }

@@ -45,6 +45,9 @@ pub struct LevelChange {
     pub gained: u128,
     /// Only the first says something.
     pub lost: u128,
+    /// Both say something, and nothing tells whether it is the same: names in two scripts, of which
+    /// one has no code.
+    pub unclear: u128,
 }
 
 /// Addresses that moved.
@@ -109,10 +112,18 @@ struct Side<'d> {
 
 const LABEL: [Field; 3] = [Field::Country, Field::Province, Field::City];
 
-fn labels_of(database: &Database, labels: &mut Interner<[String; 3]>) -> Vec<u32> {
+/// What makes two labels different: one name may have two codes.
+const KEY: [Field; 4] = [
+    Field::Country,
+    Field::Province,
+    Field::City,
+    Field::CountryCode,
+];
+
+fn labels_of(database: &Database, labels: &mut Interner<[String; 4]>) -> Vec<u32> {
     let places = database.places();
     let numbers = 0..places.len() as u32;
-    let label = |place| LABEL.map(|field| places.text(place, field).to_owned());
+    let label = |place| KEY.map(|field| places.text(place, field).to_owned());
     numbers.map(|place| labels.intern(&label(place))).collect()
 }
 
@@ -129,9 +140,22 @@ impl Side<'_> {
         LABEL.map(|field| self.database.places().text(place, field).to_owned())
     }
 
+    fn name_and_code(&self, place: u32) -> String {
+        let places = self.database.places();
+        let name = places.text(place, Field::Country);
+        match places.text(place, Field::CountryCode) {
+            "" => name.to_owned(),
+            code => format!("{name} ({code})"),
+        }
+    }
+
     fn country(&self, place: u32) -> String {
         let (code, name) = country(self.database.places(), place);
-        if name.is_empty() { code } else { name }.to_owned()
+        if name.is_empty() {
+            code.to_owned()
+        } else {
+            name.into_owned()
+        }
     }
 }
 
@@ -186,7 +210,7 @@ fn compare<A: Address + Into<u128>>(
         ];
         let conflict = seats[0].conflict(seats[1]);
         for change in &mut difference.levels {
-            change.add(seats, conflict, size);
+            change.add(seats, size);
         }
         let Some(level) = conflict else { continue };
         let labels = [
@@ -210,11 +234,21 @@ fn compare<A: Address + Into<u128>>(
     }
     difference.changes = moved.len();
     moved.sort_by_key(|moved| std::cmp::Reverse(moved.span.addresses()));
-    let largest = moved.into_iter().take(most).map(|moved| Change {
+    moved.truncate(most);
+    let places: Vec<_> = moved.iter().map(|moved| moved.places).collect();
+    let largest = moved.into_iter().map(|moved| Change {
         span: moved.span,
         level: moved.level,
         from: sides[0].label(moved.places[0]),
         to: sides[1].label(moved.places[1]),
+    });
+    let largest = largest.zip(places).map(|(mut change, places)| {
+        if change.from[0] == change.to[0] && change.level == Level::Country {
+            // One name with two codes: 中国 is CN here and TW there.
+            change.from[0] = sides[0].name_and_code(places[0]);
+            change.to[0] = sides[1].name_and_code(places[1]);
+        }
+        change
     });
     difference.largest = largest.collect();
     difference.moves = by_country(between.into_values(), sides, most);
@@ -264,15 +298,17 @@ impl LevelChange {
             changed: 0,
             gained: 0,
             lost: 0,
+            unclear: 0,
         }
     }
 
-    fn add(&mut self, [one, other]: [&Seat; 2], conflict: Option<Level>, size: u128) {
+    fn add(&mut self, [one, other]: [&Seat; 2], size: u128) {
         let sum = match (one.says(self.level), other.says(self.level)) {
-            (true, true) if conflict.is_some_and(|conflict| conflict <= self.level) => {
-                &mut self.changed
-            }
-            (true, true) => &mut self.same,
+            (true, true) => match one.agrees(other, self.level) {
+                Some(true) => &mut self.same,
+                Some(false) => &mut self.changed,
+                None => &mut self.unclear,
+            },
             (false, true) => &mut self.gained,
             (true, false) => &mut self.lost,
             (false, false) => return,
@@ -326,6 +362,33 @@ mod tests {
             "1.0.0.0,1.0.0.9,中国,福建,,\n",
             [[10, 0, 0, 0], [0, 0, 10, 0], [0, 0, 0, 0]],
         );
+    }
+
+    #[test]
+    fn another_country_code_is_a_change_whatever_the_name() {
+        let first = database("1.0.0.0,1.0.0.255,中国,台湾,台北,\n");
+        let second = database("1.0.0.0,1.0.0.255,台湾,台北,,\n");
+        let [v4, _] = difference(&first, &second, 9);
+        assert_eq!(v4.levels[0].changed, 256);
+        let change = &v4.largest[0];
+        assert_eq!(
+            (change.from.join("/"), change.to.join("/")),
+            (
+                "中国 (CN)/台湾/台北".to_owned(),
+                "中国 (TW)/台湾/台北".to_owned(),
+            )
+        );
+        let of = &v4.moves[0];
+        assert_eq!((of.from.as_str(), of.to.as_str()), ("中国", "中国 台湾"));
+    }
+
+    #[test]
+    fn names_in_two_scripts_without_codes_are_not_counted_as_changes() {
+        let first = database("1.0.0.0,1.0.0.9,美国,加利福尼亚,洛杉矶,\n");
+        let second = database("1.0.0.0,1.0.0.9,United States,California,Los Angeles,\n");
+        let [v4, _] = difference(&first, &second, 9);
+        let counts = v4.levels.map(|l| [l.same, l.changed, l.unclear]);
+        assert_eq!(counts, [[10, 0, 0], [10, 0, 0], [0, 0, 10]]);
     }
 
     #[test]

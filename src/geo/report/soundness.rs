@@ -9,9 +9,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::span::{Family, Span, size};
 use super::wide;
-use crate::geo::record::{Field, Records};
-use crate::geo::{Database, Table};
-use crate::tree::Range;
+use crate::geo::record::{BLANK, Field, Records};
+use crate::geo::{Codes, Database, Table};
+use crate::tree::{Address, RangeList};
 
 /// How many examples of a finding are kept.
 const EXAMPLES: usize = 5;
@@ -83,12 +83,14 @@ impl Finding {
     }
 }
 
-/// Holds `database` against the table that it was built from, as read, with names as they are there.
+/// Holds `database` against the table that it was built from with these codes, as read, with names as
+/// they are there.
 #[must_use]
-pub fn soundness(table: &Table, database: &Database) -> Soundness {
+pub fn soundness(table: &Table, database: &Database, codes: &Codes) -> Soundness {
     let mut answers = Answers {
         records: &table.records,
         database,
+        codes,
         right: HashSet::new(),
     };
     Soundness {
@@ -101,9 +103,9 @@ pub fn soundness(table: &Table, database: &Database) -> Soundness {
     }
 }
 
-fn ranges<A: Copy + Into<u128>>(
+fn ranges<A: Address + Into<u128>>(
     family: Family,
-    file: &[Range<A>],
+    file: &RangeList<A>,
     answers: &mut Answers,
 ) -> Ranges {
     let mut found = Ranges {
@@ -201,6 +203,7 @@ fn order(family: Family, sorted: &[Numbered], found: &mut Ranges) {
 struct Answers<'t> {
     records: &'t Records,
     database: &'t Database,
+    codes: &'t Codes,
     right: HashSet<(u32, u32)>,
 }
 
@@ -210,23 +213,32 @@ impl Answers<'_> {
             Family::V4 => std::net::Ipv4Addr::from(address as u32).into(),
             Family::V6 => std::net::Ipv6Addr::from(address).into(),
         };
-        let Some(place) = self.database.lookup(address) else {
-            let texts = Field::ALL.map(|field| self.records.text(record, field));
-            return texts.iter().all(|text| text.is_empty());
+        let text = |field| match self.records.text(record, field) {
+            BLANK => "",
+            text => text,
         };
-        let pair = (record, place.number());
+        let Some(number) = self.database.find(address) else {
+            return Field::ALL.into_iter().all(|field| text(field).is_empty());
+        };
+        let pair = (record, number);
         if self.right.contains(&pair) {
             return true;
         }
+        let place = self.database.place(number);
         let right = Field::ALL.into_iter().all(|field| {
-            let text = self.records.text(record, field);
-            // Codes are looked up where the file has none; a country's follows its name.
-            let looked_up = match field {
-                Field::CountryCode => true,
-                Field::ProvinceCode | Field::CityCode => text.is_empty(),
-                _ => false,
-            };
-            looked_up || place.text(field) == text
+            let (text, found) = (text(field), place.text(field));
+            match field {
+                Field::CountryCode => match self.codes.country_code(text) {
+                    // Codes are looked up where the file has none.
+                    None => true,
+                    Some(code) if self.codes.region(code).is_some() => {
+                        found == self.codes.region_code(code)
+                    }
+                    Some(code) => found == code,
+                },
+                Field::ProvinceCode | Field::CityCode if text.is_empty() => true,
+                _ => found == text,
+            }
         });
         if right {
             self.right.insert(pair);
@@ -308,7 +320,7 @@ fn most_first(what: &'static str, names: Names) -> Finding {
 mod tests {
     use super::*;
     use crate::geo::format::csv;
-    use crate::geo::{Codes, place};
+    use crate::geo::{Regions, place};
 
     fn table(rows: &str) -> Table {
         let text = format!("start,end,country,province,city\n{rows}");
@@ -319,10 +331,14 @@ mod tests {
         Database::build(table.clone(), &Codes::built_in(), place::Names::Raw).unwrap()
     }
 
+    fn hold(table: &Table, database: &Database) -> Soundness {
+        soundness(table, database, &Codes::built_in())
+    }
+
     fn verify(rows: &str) -> Soundness {
         let table = table(rows);
         let database = database(&table);
-        soundness(&table, &database)
+        hold(&table, &database)
     }
 
     #[track_caller]
@@ -345,7 +361,7 @@ mod tests {
     fn a_tree_that_answers_something_else_is_found_at_both_ends() {
         let file = table("1.0.0.0,1.0.0.255,a,,\n1.0.1.0,1.0.1.255,b,,\n2001::,2001::9,c,,\n");
         let other = table("1.0.0.0,1.0.0.254,a,,\n1.0.1.0,1.0.1.255,x,,\n2001::1,2001::9,c,,\n");
-        let found = soundness(&file, &database(&other));
+        let found = hold(&file, &database(&other));
         assert!(!found.agrees());
         let [v4, v6] = &found.families;
         check(
@@ -365,6 +381,21 @@ mod tests {
     }
 
     #[test]
+    fn another_country_code_than_the_files_is_found() {
+        let table = |code: &str| {
+            let text = format!("cidr,country,country_code\n1.0.0.0/24,美国,{code}\n");
+            csv::read(text.as_bytes()).unwrap()
+        };
+        assert!(hold(&table("PR"), &database(&table("PR"))).agrees());
+        assert!(!hold(&table("PR"), &database(&table("US"))).agrees());
+        assert!(!hold(&table("TW"), &database(&table("CN"))).agrees());
+        let codes = Codes::built_in().answering(Regions::China);
+        let china = Database::build(table("TW"), &codes, place::Names::Raw).unwrap();
+        assert!(soundness(&table("TW"), &china, &codes).agrees());
+        assert!(!hold(&table("TW"), &china).agrees());
+    }
+
+    #[test]
     fn gaps_are_counted_between_the_first_range_and_the_last() {
         let found = verify(
             "1.0.0.0,1.0.0.255,a,,\n1.0.2.0,1.0.2.255,a,,\n1.0.3.0,1.0.3.9,a,,\n1.0.3.11,1.0.3.20,a,,\n",
@@ -377,11 +408,15 @@ mod tests {
 
     #[test]
     fn bad_text_and_names_without_codes_are_listed() {
-        let found = verify(
-            "1.0.0.0,1.0.0.255,a\u{fffd},,\n1.0.1.0,1.0.1.255,b\u{1},,\n1.0.2.0,1.0.2.255, c,,\n\
+        let mut table = table(
+            "1.0.0.0,1.0.0.255,a\u{fffd},,\n1.0.1.0,1.0.1.255,b\u{1},,\n1.0.2.0,1.0.2.255,日本,,\n\
              2.0.0.0,2.0.0.255,中国,福健,\n2.0.1.0,2.0.1.255,中国,福建,不是\n3.0.0.0,3.0.0.1,中国,福建,不是\n\
              4.0.0.0,4.0.0.255,日本,不是,不是\n",
         );
+        // Of a file of another format; what people write in CSV is trimmed.
+        let value = table.records.intern([(Field::Country, " c")]);
+        table.v4[2].value = value;
+        let found = hold(&table, &database(&table));
         let [replaced, control, untrimmed] = &found.texts[..] else {
             panic!("three kinds")
         };

@@ -1,13 +1,14 @@
 //! A client that sends the bytes it is given and reads one response after the other.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{read_chunk, read_line};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::SockRef;
 
 /// Not a measure of anything: a test that hangs fails instead.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -137,8 +138,14 @@ impl Client {
 
     pub fn response(&mut self) -> Response {
         let mut response = self.response_without_body();
+        self.read_body(&mut response);
+        response
+    }
+
+    /// Reads the body behind a head.
+    pub fn read_body(&mut self, response: &mut Response) {
         if matches!(response.status, 100..=199 | 204 | 304) {
-            return response;
+            return;
         }
         response.body = if response.header("transfer-encoding") == Some("chunked") {
             self.chunks()
@@ -151,7 +158,6 @@ impl Client {
             self.stream.read_to_end(&mut body).unwrap();
             body
         };
-        response
     }
 
     /// The head alone: all there is of a response to `HEAD`.
@@ -174,6 +180,18 @@ impl Client {
             headers,
             body: Vec::new(),
         }
+    }
+
+    /// Says that nothing more comes, and goes on to read.
+    pub fn half_close(&mut self) {
+        let socket = self.stream.get_ref().socket();
+        socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Leaves at once: the other end gets a reset and not an end.
+    pub fn reset(self) {
+        let socket = SockRef::from(self.stream.get_ref().socket());
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub fn read_exact(&mut self, buffer: &mut [u8]) {

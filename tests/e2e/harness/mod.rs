@@ -9,6 +9,7 @@ mod http2;
 mod origin;
 mod peer;
 mod secure;
+mod strict_origin;
 
 pub use authority::{Authority, Identity, trusting_client};
 pub use client::{Client, Response, connect, wait_for_metrics};
@@ -18,6 +19,7 @@ pub use http2::{Http2, request};
 pub use origin::Origin;
 pub use peer::{Incoming, Peer};
 pub use secure::{Secure, SelfSigned, Speaks};
+pub use strict_origin::{Event, StrictOrigin};
 
 /// Header lines that have no meaning and lead a request through one or the other door of the
 /// gateway: the straight path, and pingora's proxy, which alone knows what to do with options of

@@ -57,6 +57,12 @@ impl Incoming {
         self.send(format!("{:x}\r\n{bytes}\r\n", bytes.len()));
     }
 
+    /// Sends chunks until the other end has closed.
+    pub fn send_until_closed(&mut self) {
+        let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+        while self.stream.get_mut().write_all(chunk.as_bytes()).is_ok() {}
+    }
+
     /// The next chunk of a chunked body; the last one is empty.
     pub fn chunk(&mut self) -> Vec<u8> {
         super::read_chunk(&mut self.stream)

@@ -14,10 +14,34 @@ pub(super) enum Column {
     End,
     Cidr,
     Data(Field),
+    /// What the file's writer notes for himself.
+    Note,
 }
 
+/// Names of columns of notes, after [`normal`]. So is every column without a name or with `#` before it.
+const NOTES: [&str; 9] = [
+    "note",
+    "notes",
+    "comment",
+    "comments",
+    "remark",
+    "remarks",
+    "description",
+    "备注",
+    "说明",
+];
+
 /// The other names of columns, after [`normal`].
-const ALIASES: [(&str, Column); 51] = [
+const ALIASES: &[(&str, Column)] = &[
+    ("网段", Column::Cidr),
+    ("起始ip", Column::Start),
+    ("开始ip", Column::Start),
+    ("结束ip", Column::End),
+    ("国家", Column::Data(Field::Country)),
+    ("国家代码", Column::Data(Field::CountryCode)),
+    ("省份", Column::Data(Field::Province)),
+    ("城市", Column::Data(Field::City)),
+    ("运营商", Column::Data(Field::Isp)),
     ("start_ip", Column::Start),
     ("ip_start", Column::Start),
     ("ip_from", Column::Start),
@@ -81,6 +105,8 @@ impl Column {
             "start" => Some(Column::Start),
             "end" => Some(Column::End),
             "cidr" => Some(Column::Cidr),
+            "" => Some(Column::Note),
+            note if note.starts_with('#') || NOTES.contains(&note) => Some(Column::Note),
             _ => {
                 let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
                 let alias = alias.map(|(_, column)| *column);
@@ -89,12 +115,13 @@ impl Column {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Column::Start => "start",
             Column::End => "end",
             Column::Cidr => "cidr",
             Column::Data(field) => field.name(),
+            Column::Note => "note",
         }
     }
 }
@@ -121,8 +148,17 @@ pub(super) fn name_a_range<'n>(mut names: impl Iterator<Item = &'n str>) -> bool
 pub(super) fn of_header(header: &StringRecord) -> Result<Vec<Column>, String> {
     let mut columns = Vec::new();
     for name in header {
-        let column = Column::from_name(name)
-            .ok_or_else(|| format!("no column is called {name:?}; there are {}", known_names()))?;
+        let column = Column::from_name(name).ok_or_else(|| {
+            let note = format!("#{}", name.trim());
+            let known = known_names();
+            format!(
+                "no column is called {name:?}; one of notes is called note, or {note:?}; there are {known}"
+            )
+        })?;
+        if column == Column::Note {
+            columns.push(column);
+            continue;
+        }
         if let Some(other) = columns.iter().position(|&other| other == column) {
             let (other, meaning) = (&header[other], column.name());
             return Err(format!("columns {other:?} and {name:?} both are {meaning}"));
@@ -164,16 +200,6 @@ fn is_country_code(text: &str) -> bool {
 
 fn is_number(text: &str) -> bool {
     text.parse::<u32>().is_ok() && !text.starts_with('+')
-}
-
-/// The digits of a number of an autonomous system, which may stand behind `AS`; or nothing.
-pub(super) fn autonomous_system(text: &str) -> Option<&str> {
-    let text = text.trim();
-    let has_prefix = text
-        .get(..2)
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("AS"));
-    let digits = if has_prefix { &text[2..] } else { text };
-    (is_number(digits) || text.is_empty()).then_some(digits)
 }
 
 fn known_names() -> String {

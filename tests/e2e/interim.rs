@@ -1,0 +1,128 @@
+//! Interim responses (1xx): they reach clients of both versions as they come.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+use crate::harness::{Gateway, Peer, Secure, Speaks};
+
+fn gateway(peer: std::net::SocketAddr, upstream: &str) -> Gateway {
+    Gateway::start(&format!(
+        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
+         [[upstream]]\npeers = ['{peer}']\n{upstream}\n"
+    ))
+}
+
+async fn connect(gateway: &Gateway) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(gateway.address).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    requests
+}
+
+/// The next interim response.
+async fn interim(response: &mut ResponseFuture) -> http::Response<()> {
+    let interim = poll_fn(|cx| response.poll_informational(cx)).await;
+    interim.expect("an interim response").unwrap()
+}
+
+fn put() -> Request<()> {
+    let request = Request::put("http://test/x");
+    let request = request
+        .header("expect", "100-continue")
+        .header("content-length", "5");
+    request.body(()).unwrap()
+}
+
+#[test]
+fn an_upstream_that_asks_for_the_body_is_heard_over_http_2() {
+    let runtime = Runtime::new().unwrap();
+    let peer = Peer::listen();
+    let gateway = gateway(peer.address, "");
+    let mut requests = runtime.block_on(connect(&gateway));
+    let (mut response, mut out) = requests.send_request(put(), false).unwrap();
+    let mut upstream = peer.accept();
+    assert!(upstream.head().contains("\r\nexpect: 100-continue\r\n"));
+    upstream.send("HTTP/1.1 100 Continue\r\n\r\n");
+    let continued = runtime.block_on(interim(&mut response));
+    assert_eq!(continued.status(), 100);
+    out.send_data(Bytes::from_static(b"hello"), true).unwrap();
+    let mut body = [0; 5];
+    upstream.read_exact(&mut body);
+    assert_eq!(&body, b"hello");
+    upstream.send("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(runtime.block_on(response).unwrap().status(), 201);
+}
+
+#[test]
+fn hints_reach_clients_of_http_2_before_the_answer() {
+    let runtime = Runtime::new().unwrap();
+    let peer = Peer::listen();
+    let gateway = gateway(peer.address, "");
+    let mut requests = runtime.block_on(connect(&gateway));
+    let request = Request::get("http://test/x").body(()).unwrap();
+    let (mut response, _) = requests.send_request(request, true).unwrap();
+    let mut upstream = peer.accept();
+    upstream.head();
+    for number in ["1", "2"] {
+        upstream.send(format!(
+            "HTTP/1.1 103 Early Hints\r\nLink: </{number}.css>\r\nConnection: close, X-A\r\n\
+             X-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ));
+        let hint = runtime.block_on(interim(&mut response));
+        assert_eq!(hint.status(), 103);
+        assert_eq!(hint.headers()["link"], format!("</{number}.css>"));
+        assert_eq!(hint.headers().len(), 1, "{hint:?}");
+    }
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let response = runtime.block_on(response).unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(!response.headers().contains_key("link"));
+}
+
+/// An upstream of HTTP/2 cannot be heard asking, so the gateway asks.
+#[test]
+fn a_client_that_waits_is_asked_for_its_body_whatever_the_upstream_speaks() {
+    let origin = Secure::start(&Speaks {
+        http2: true,
+        ..Speaks::default()
+    });
+    let runtime = Runtime::new().unwrap();
+    let gateway = gateway(origin.address, "protocol = 'http2'");
+
+    let mut client = gateway.client();
+    client
+        .send("PUT /x HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(client.response().status, 100);
+    client.send("hello");
+    let response = client.response();
+    assert_eq!(response.text(), "http2 - - test PUT /x hello");
+    // The connection is kept as it would have been.
+    assert_eq!(client.get("/y", "").status, 200);
+
+    let mut requests = runtime.block_on(connect(&gateway));
+    let (mut response, mut out) = requests.send_request(put(), false).unwrap();
+    assert_eq!(runtime.block_on(interim(&mut response)).status(), 100);
+    out.send_data(Bytes::from_static(b"hello"), true).unwrap();
+    assert_eq!(runtime.block_on(response).unwrap().status(), 200);
+}
+
+/// The gateway's own answers to requests that it reads itself.
+#[test]
+fn the_gateway_itself_asks_for_a_body_over_http_2() {
+    let runtime = Runtime::new().unwrap();
+    let gateway = gateway("127.0.0.1:1".parse().unwrap(), "");
+    let mut requests = runtime.block_on(connect(&gateway));
+    let request = Request::post("http://test/api/ip_query").header("expect", "100-continue");
+    let (mut response, mut out) = requests
+        .send_request(request.body(()).unwrap(), false)
+        .unwrap();
+    assert_eq!(runtime.block_on(interim(&mut response)).status(), 100);
+    let body = Bytes::from_static(b"{\"ip\":\"1.0.0.1\"}");
+    out.send_data(body, true).unwrap();
+    assert_eq!(runtime.block_on(response).unwrap().status(), 200);
+}
