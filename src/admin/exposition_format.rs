@@ -16,7 +16,7 @@ pub enum Format {
     OpenMetrics,
 }
 
-/// How closely an element of `Accept` names a format: `*/*`, `text/*`, or the type itself.
+/// Precision with which an element of `Accept` names a format: `*/*`, `text/*`, or the type itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Precision {
     Any,

@@ -1,7 +1,7 @@
 //! `geogate run`: the gateway itself.
 
-use std::net::SocketAddr;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;

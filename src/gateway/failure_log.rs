@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::failure_reason::{FailureReason, Side};
+use super::upstream::tls_failure;
 
 /// How many lines of one kind there are in a window.
 const LINES: u32 = 10;
@@ -87,7 +88,10 @@ impl Line<'_> {
             let _ = write!(text, ", peer {peer}");
         }
         if let Some(detail) = self.detail {
-            let _ = write!(text, ": {detail}");
+            let _ = match tls_failure::describe(detail) {
+                Some(reason) => write!(text, ": {reason}"),
+                None => write!(text, ": {detail}"),
+            };
         }
         if left_out > 0 {
             let _ = write!(text, " ({left_out} more requests failed like this before)");

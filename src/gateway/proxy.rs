@@ -146,7 +146,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
         let (peer, connection) = ctx.choose_peer(session.req_header())?;
-        let mut peer = peer.http_peer(connection);
+        let mut peer = peer.http_peer_to_check(connection);
         if !session.as_downstream_mut().is_body_done() {
             // pingora waits for the peer while the client sends. The client's own time is over first.
             let read_timeout = &mut peer.options.read_timeout;

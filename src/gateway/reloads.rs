@@ -69,7 +69,7 @@ pub struct ReloadStatus {
     pub last_applied: u64,
     /// Time of the last rejected reload, seconds since 1970; 0 if there was none.
     pub last_rejected: u64,
-    /// Whether the last of all took effect.
+    /// True if the last reload took effect, or there was none.
     pub is_last_applied: bool,
 }
 

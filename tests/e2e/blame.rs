@@ -210,6 +210,7 @@ fn takes_nothing(http2: bool) -> SocketAddr {
     address
 }
 
+/// Keys: upstream.write_timeout
 #[test]
 fn a_peer_that_takes_nothing_of_a_request_ends_it_by_write_timeout_alone() {
     for (http2, protocol) in [(false, ""), (true, "protocol = 'http2'\n")] {

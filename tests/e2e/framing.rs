@@ -245,6 +245,7 @@ fn fields_for_the_upstream_s_connection_end_at_the_gateway() {
     }
 }
 
+/// Keys: upstream.max_header_size, upstream.max_headers
 #[test]
 fn heads_are_bounded() {
     let peer = Peer::listen();

@@ -15,9 +15,10 @@ use http::{Version, header};
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::v2::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::protocols::http::{HttpTask, ServerSession};
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{Digest, Stream};
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -127,10 +128,10 @@ impl Duplex {
         let (chosen, connection) = ctx.choose_peer(session.req_header())?;
         let apart;
         let peer = if connection == ConnectionKind::Fresh {
-            apart = chosen.http_peer(connection);
+            apart = chosen.http_peer_to_check(connection);
             &apart
         } else {
-            chosen.template()
+            chosen.template_to_check()
         };
         // In a box of its own: connecting takes 9 KiB, which every request would set aside.
         let connected = Box::pin(self.connect(&chosen, peer, connection)).await;
@@ -189,7 +190,10 @@ impl Duplex {
                 // A kept connection that is of no use says nothing of the peer: a new one does.
                 let reused = self.connector.reused_http_session(peer).await;
                 if let Ok(Some(session)) = reused {
-                    return Ok((PeerSession::from(session), true));
+                    if chosen.check(ssl_digest(session.digest())).is_ok() {
+                        return Ok((PeerSession::from(session), true));
+                    }
+                    session.conn.mark_shutdown();
                 }
             } else if let Some(stream) = chosen.kept() {
                 let session = Http1::new_with_options(stream, peer);
@@ -200,7 +204,12 @@ impl Duplex {
             .connector
             .new_http_session::<HttpPeer, ()>(peer)
             .await?;
-        Ok((PeerSession::new(session)?, false))
+        let checked = chosen.check(ssl_digest(session.digest()));
+        let session = PeerSession::new(session)?;
+        if checked.is_err() {
+            session.distrust();
+        }
+        checked.map(|()| (session, false))
     }
 
     /// Sends the request and passes the response on; whether the whole request was sent.
@@ -457,6 +466,10 @@ fn has_no_length(session: &Session, response: &ResponseHeader) -> bool {
         && !matches!(response.status.as_u16(), 204 | 304)
         && !response.headers.contains_key(header::CONTENT_LENGTH)
         && !response.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+fn ssl_digest(digest: Option<&Digest>) -> Option<&SslDigest> {
+    digest?.ssl_digest.as_deref()
 }
 
 fn speaks_http2(peer: &HttpPeer) -> bool {

@@ -166,7 +166,8 @@ impl Straight {
     }
 
     async fn connect(&self, chosen: &Peer) -> Result<Upstream> {
-        let (upstream, _) = self.connector.get_http_session(chosen.template()).await?;
+        let peer = chosen.template_to_check();
+        let (upstream, _) = self.connector.get_http_session(peer).await?;
         chosen.check(upstream.digest().ssl_digest.as_deref())?;
         Ok(upstream)
     }

@@ -12,10 +12,10 @@ use arc_swap::ArcSwap;
 
 use super::fitness::Policy;
 use super::kept::Kept;
-use super::peer::{Peer, Settings, State, Way};
+use super::peer::{Peer, Pinned, Settings, State};
 use super::selection::Selection;
 use super::sticky::Cookies;
-use super::transport::Transport;
+use super::transport::{Transport, without_verification};
 use crate::config::model::{PeerAddress, Upstream};
 
 /// Where a configured peer was found.
@@ -166,14 +166,16 @@ impl Members {
                     max_requests: configured.max_requests,
                 };
                 let cookies = self.cookies.as_ref();
-                let pins = self.transport.pins(host);
-                let template =
-                    self.transport
-                        .template(&self.upstream, at.address, host, pins.as_ref());
+                let template = self.transport.template(&self.upstream, at.address, host);
+                let pinned = self.transport.pins(host).map(|pins| Pinned {
+                    template: without_verification(template.clone()),
+                    pins,
+                });
                 let peer = Peer::new(
                     at.address,
                     &settings,
-                    Way { template, pins },
+                    template,
+                    pinned,
                     cookies.map(|cookies| cookies.of(&self.upstream.name, at.address)),
                     Arc::clone(&self.kept),
                     self.state(at.address, known),

@@ -36,16 +36,16 @@ pub struct Peer {
     /// What it keeps when the configuration changes.
     pub(super) state: Arc<State>,
     template: HttpPeer,
-    pins: Option<Pins>,
+    pinned: Option<Pinned>,
     key: Key,
     kept: Arc<Kept>,
 }
 
-/// How a peer is reached and trusted.
-pub(super) struct Way {
+/// A peer whose own certificate is trusted: pingora must not verify it, and we do.
+pub(super) struct Pinned {
+    /// Address and settings, without pingora's verification.
     pub template: HttpPeer,
-    /// The certificates that it may show, if pingora does not verify them.
-    pub pins: Option<Pins>,
+    pub pins: Pins,
 }
 
 /// What a peer is doing, and how well it is.
@@ -86,7 +86,8 @@ impl Peer {
     pub(super) fn new(
         address: SocketAddr,
         settings: &Settings,
-        Way { template, pins }: Way,
+        template: HttpPeer,
+        pinned: Option<Pinned>,
         cookie: Option<PeerCookie>,
         kept: Arc<Kept>,
         state: Arc<State>,
@@ -101,37 +102,46 @@ impl Peer {
             state,
             key: (address, template.reuse_hash()),
             template,
-            pins,
+            pinned,
             kept,
         }
     }
 
-    /// How to reach it.
+    /// Address and settings of a connection that pingora verifies. A peer with a pinned certificate
+    /// fails that verification.
     #[must_use]
     pub fn template(&self) -> &HttpPeer {
         &self.template
     }
 
-    /// As [`Peer::template`], for pingora's proxy, which wants one of its own.
+    /// Address and settings of a connection on which [`Peer::check`] must be called before anything is
+    /// sent.
     #[must_use]
-    pub fn http_peer(&self, connection: ConnectionKind) -> HttpPeer {
-        let mut peer = self.template.clone();
-        if connection == ConnectionKind::Fresh {
-            // pingora keeps connections by group: in a group of its own there is none yet.
-            peer.group_key = fastrand::u64(..);
-        }
-        peer
+    pub fn template_to_check(&self) -> &HttpPeer {
+        let pinned = self.pinned.as_ref().map(|pinned| &pinned.template);
+        pinned.unwrap_or(&self.template)
     }
 
-    /// Checks what it has shown in the handshake of a connection, as far as pingora does not. To be
-    /// called before anything is sent.
+    /// A copy of [`Peer::template`] for a connection of this kind.
+    #[must_use]
+    pub fn http_peer(&self, connection: ConnectionKind) -> HttpPeer {
+        own(&self.template, connection)
+    }
+
+    /// A copy of [`Peer::template_to_check`] for a connection of this kind.
+    #[must_use]
+    pub fn http_peer_to_check(&self, connection: ConnectionKind) -> HttpPeer {
+        own(self.template_to_check(), connection)
+    }
+
+    /// Checks the certificate of a new connection, as far as pingora does not. To be called before
+    /// anything is sent.
     ///
     /// # Errors
     /// If its certificate is none that it may show.
     pub fn check(&self, session: Option<&SslDigest>) -> Result<()> {
-        self.pins
-            .as_ref()
-            .map_or(Ok(()), |pins| pins.check(session))
+        let pinned = self.pinned.as_ref();
+        pinned.map_or(Ok(()), |pinned| pinned.pins.check(session))
     }
 
     /// A kept connection to it that is open, as far as can be known.
@@ -172,6 +182,15 @@ impl Peer {
             failures: self.state.failures.load(Relaxed),
         }
     }
+}
+
+fn own(template: &HttpPeer, connection: ConnectionKind) -> HttpPeer {
+    let mut peer = template.clone();
+    if connection == ConnectionKind::Fresh {
+        // pingora keeps connections by group: in a group of its own there is none yet.
+        peer.group_key = fastrand::u64(..);
+    }
+    peer
 }
 
 /// A request's stay with a peer.

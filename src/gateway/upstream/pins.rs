@@ -1,4 +1,4 @@
-//! Certificates of peers that `ca_file` names themselves, rather than an authority of theirs.
+//! Pinned certificates: those of peers themselves in `ca_file`, rather than of an authority.
 //!
 //! Internal services often have a self-signed certificate. rustls takes it for the certificate of a
 //! server only if it is not marked as one of an authority, and `openssl req -x509` marks it so. As

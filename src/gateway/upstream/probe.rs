@@ -64,7 +64,7 @@ impl<'c> Prober<'c> {
         let check = async {
             match &self.connector {
                 Kind::Tcp(connector) => {
-                    let stream = connector.new_stream(peer.template()).await?;
+                    let stream = connector.new_stream(peer.template_to_check()).await?;
                     peer.check(stream.get_ssl_digest().as_deref())
                 }
                 Kind::Http(connector, question) => question.ask(connector, peer).await,
@@ -81,7 +81,7 @@ impl<'c> Prober<'c> {
 
 impl Question<'_> {
     async fn ask(&self, connector: &Connector, to: &Peer) -> Result<()> {
-        let mut peer = to.template().clone();
+        let mut peer = to.template_to_check().clone();
         // A connection of HTTP/2 that has room for more is one that the next check would share.
         peer.options.max_h2_streams = 1;
         let (mut session, _) = connector.get_http_session(&peer).await?;

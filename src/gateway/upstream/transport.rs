@@ -86,16 +86,9 @@ impl Transport {
         Pins::of_peer(&tls.trusted, tls.settings.sni.as_deref().or(host)?)
     }
 
-    /// How to reach the peer at an address, by the name that it is known by. With pins pingora does
-    /// not verify its certificate.
+    /// How to reach the peer at an address, by the name that it is known by.
     #[must_use]
-    pub fn template(
-        &self,
-        upstream: &Upstream,
-        at: SocketAddr,
-        host: Option<&str>,
-        pins: Option<&Pins>,
-    ) -> HttpPeer {
+    pub fn template(&self, upstream: &Upstream, at: SocketAddr, host: Option<&str>) -> HttpPeer {
         let sni = self.tls.as_ref().map_or_else(String::new, |tls| {
             let name = tls.settings.sni.as_deref().or(host);
             // Where nothing is verified an address will do; it is not sent.
@@ -117,13 +110,20 @@ impl Transport {
             options.max_h2_streams = STREAMS;
         }
         if let Some(tls) = &self.tls {
-            options.verify_cert = tls.settings.verify && pins.is_none();
-            options.verify_hostname = options.verify_cert;
+            options.verify_cert = tls.settings.verify;
+            options.verify_hostname = tls.settings.verify;
             options.ca.clone_from(&tls.authorities);
             peer.client_cert_key.clone_from(&tls.client);
         }
         peer
     }
+}
+
+/// The same way without pingora's verification of the certificate.
+pub(super) fn without_verification(mut template: HttpPeer) -> HttpPeer {
+    template.options.verify_cert = false;
+    template.options.verify_hostname = false;
+    template
 }
 
 impl Tls {

@@ -1,4 +1,4 @@
-//! Where a download goes until it is accepted: a file without a name.
+//! Spool of a download until it is accepted: a file without a name.
 //!
 //! A process may be stopped or killed while it fetches, and then nobody is left to remove a file. One
 //! without a name is gone with the process. It gets a name only when it replaces the file before.
@@ -28,7 +28,7 @@ enum Content {
 }
 
 impl Spool {
-    /// An empty one, on the file system of `target`.
+    /// Creates an empty spool on the file system of `target`.
     ///
     /// # Errors
     /// If the system refuses.
@@ -45,7 +45,7 @@ impl Spool {
         })
     }
 
-    /// `None` where the kernel or the file system has no files without a name.
+    /// An unnamed file, `None` where the kernel or the file system has no files without a name.
     #[cfg(target_os = "linux")]
     fn unnamed(folder: &Path) -> Option<Self> {
         use std::os::fd::AsRawFd;
@@ -71,7 +71,7 @@ impl Spool {
         }
     }
 
-    /// Where this process can read it.
+    /// Path under which this process can read it.
     pub fn path(&self) -> &Path {
         &self.path
     }
