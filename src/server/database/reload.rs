@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::fetch::{Download, FetchError, Fetcher};
@@ -57,7 +57,7 @@ pub struct Followed {
     retired: Vec<Arc<Database>>,
     changes: Notices,
     /// Wakes who waits for published files. They end when it goes.
-    fetchers: Vec<Sender<()>>,
+    fetchers: Vec<SyncSender<()>>,
     watcher: Option<Watch>,
 }
 
@@ -98,7 +98,7 @@ impl Followed {
         self.watcher = self.geo.watch.then(|| self.watch()).flatten();
         for (number, source) in self.sources.iter().enumerate() {
             if let Source::Published(published) = source {
-                let (wake, woken) = channel();
+                let (wake, woken) = sync_channel(1);
                 self.fetchers.push(wake);
                 let (published, live) = (published.clone(), Arc::clone(&self.live));
                 let (generation, tell) = (self.generation, Arc::clone(&self.tell));
@@ -152,8 +152,8 @@ impl Followed {
     /// If there is something new that cannot be used; the database before serves on.
     pub fn refresh(&mut self) -> Result<(), DatabaseError> {
         for fetcher in &self.fetchers {
-            // A thread that has ended needs no telling.
-            let _ = fetcher.send(());
+            // One that was woken already looks anyway, and one that has ended needs no telling.
+            let _ = fetcher.try_send(());
         }
         if self.have_changed() || self.was_refused {
             return self.read(Vec::new());
