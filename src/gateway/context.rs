@@ -18,7 +18,7 @@ use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
 use super::pace::Pace;
 use super::route::{Route, Routed};
-use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn};
+use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn, tls_failure};
 use super::{Gateway, Settings};
 use crate::config::model::Compression;
 use crate::geo::{Database, Place, PlaceCopy};
@@ -223,7 +223,8 @@ impl Context {
     /// Notes that the current peer failed.
     pub fn note_failure(&self, reason: &Error) {
         if let Some((pool, peer)) = self.peer() {
-            pool.failed(peer, reason.etype().as_str());
+            let why = tls_failure::describe(reason);
+            pool.failed(peer, why.as_deref().unwrap_or(reason.etype().as_str()));
         }
     }
 

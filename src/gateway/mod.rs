@@ -12,7 +12,7 @@
 //!   [`error_page`].
 //! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
 //!   `hsts`.
-//! - What is left of it: [`metrics`], [`access_log`], [`syslog`], [`log_file`].
+//! - What is left of it: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; of reloads, [`reloads`].
 //! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
 //!   and [`drain`], the way out, and [`heartbeat`], whether workers get on.
 
@@ -43,7 +43,9 @@ mod pace;
 pub mod policy;
 pub mod proxy;
 pub mod proxy_protocol;
+pub(crate) mod quality;
 mod random;
+pub mod reloads;
 mod request_id;
 mod route;
 mod settings;
@@ -72,6 +74,7 @@ use client_ip::HeaderLines;
 use heartbeat::Heartbeats;
 use limit::Load;
 use metrics::Kind;
+use reloads::Reloads;
 
 /// Everything that a request needs. One for all connections and both doors.
 pub struct Gateway {
@@ -83,6 +86,7 @@ pub struct Gateway {
     drain: Arc<Drain>,
     load: Load,
     heartbeats: Heartbeats,
+    reloads: Reloads,
 }
 
 impl Gateway {
@@ -97,6 +101,7 @@ impl Gateway {
             drain,
             load: Load::default(),
             heartbeats: Heartbeats::default(),
+            reloads: Reloads::starting_now(),
         }
     }
 
@@ -162,6 +167,12 @@ impl Gateway {
     #[must_use]
     pub fn heartbeats(&self) -> &Heartbeats {
         &self.heartbeats
+    }
+
+    /// Outcomes of reloads so far.
+    #[must_use]
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     /// Every request ends here, from either door: counted, and logged.

@@ -3,6 +3,7 @@
 //! Each phase is a few named calls; what they decide stands in the modules beside this one. pingora
 //! calls the phases, or the lane's straight path does.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -277,6 +279,23 @@ impl ProxyHttp for Proxy {
         error
     }
 
+    /// A peer that pingora does not verify is verified here, before anything is sent. A connection
+    /// of HTTP/2 that failed may be offered again, so it is not enough to look at new ones.
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _socket: RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let Some((_, peer)) = ctx.peer() else {
+            return Ok(());
+        };
+        peer.check(digest.and_then(|digest| digest.ssl_digest.as_deref()))
+    }
+
     /// The request may have reached the peer: only one that may be repeated goes to another, and
     /// only while the client has seen nothing of an answer.
     fn error_while_proxy(
@@ -287,6 +306,10 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
+        if error.etype() == &ErrorType::InvalidCert {
+            // Nothing was sent.
+            return self.fail_to_connect(session, peer, ctx, error);
+        }
         let mut error = error.more_context(format!("Peer: {peer}"));
         if ctx.still_in_time().is_err() {
             // Our patience has an end, which says nothing of the peer.

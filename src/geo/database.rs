@@ -7,7 +7,7 @@ use super::codes::Codes;
 use super::place::{Names, resolve};
 use super::record::{Field, Records};
 use super::table::{Provenance, Table};
-use crate::tree::{BuildError, Range, RangeTree};
+use crate::tree::{Address, BuildError, Range, RangeList, RangeTree};
 
 /// An IP database, ready for lookup.
 pub struct Database {
@@ -28,9 +28,13 @@ impl Database {
         // A large source has a million records, which the trees are built without.
         drop(table.records);
         let place = |record: u32| resolved.place_of_record[record as usize];
+        let v4 = RangeTree::from_ranges(with_places(&table.v4, place))?;
+        drop(table.v4);
+        let v6 = RangeTree::from_ranges(with_places(&table.v6, place))?;
+        drop(table.v6);
         Ok(Database {
-            v4: RangeTree::from_ranges(with_places(table.v4, place))?,
-            v6: RangeTree::from_ranges(with_places(table.v6, place))?,
+            v4,
+            v6,
             answers: Answers::render(&resolved.places),
             places: resolved.places,
             provenance: table.provenance,
@@ -112,11 +116,11 @@ pub struct Memory {
     pub answers: usize,
 }
 
-fn with_places<A: Copy>(
-    ranges: Vec<Range<A>>,
-    place: impl Fn(u32) -> Option<u32>,
-) -> impl Iterator<Item = Range<A>> {
-    ranges.into_iter().filter_map(move |range| {
+fn with_places<A: Address>(
+    ranges: &RangeList<A>,
+    place: impl Fn(u32) -> Option<u32> + Clone,
+) -> impl Iterator<Item = Range<A>> + Clone {
+    ranges.iter().filter_map(move |range| {
         let value = place(range.value)?;
         Some(Range { value, ..range })
     })

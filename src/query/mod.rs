@@ -217,17 +217,19 @@ mod tests {
             (Field::Latitude, "26.07"),
             (Field::Longitude, "unknown"),
         ]);
-        table.v4 = vec![Range {
+        table.v4 = [Range {
             first: 0x0100_0000,
             last: 0x0100_00ff,
             value,
-        }];
+        }]
+        .into();
         let other = table.records.intern([(Field::Country, "局域网")]);
-        table.v6 = vec![Range {
+        table.v6 = [Range {
             first: 1,
             last: 1,
             value: other,
-        }];
+        }]
+        .into();
         Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
     }
 

@@ -79,14 +79,6 @@ pub fn start(config: &ErrorLog) -> io::Result<LastMessages> {
     Ok(LastMessages)
 }
 
-/// Opens a log file, at its end; a new one if there is none.
-///
-/// # Errors
-/// If the system refuses.
-pub fn open(path: &Path) -> io::Result<File> {
-    log_file::open(path)
-}
-
 /// Opens the file, or the socket, again by its name, for whoever moves log files away. If a file cannot
 /// be had, the one before goes on.
 pub fn reopen() {
@@ -376,7 +368,7 @@ mod tests {
     fn all_messages_are_written_before_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let file = open(&path).unwrap();
+        let file = log_file::open(&path).unwrap();
         let queue = Queue::new(Target::File {
             path: path.clone(),
             file,

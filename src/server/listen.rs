@@ -74,16 +74,31 @@ impl Listeners {
     }
 }
 
+/// Tells if an address could be listened on, whether somebody listens there now or not: it may be the
+/// process that is to be replaced.
+pub(super) fn could_be_had(address: SocketAddr) -> io::Result<()> {
+    match bound(address) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A socket that has its address and does not listen yet.
+fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// How a listener differs from the system's default: one for IPv6 takes IPv6 only, as nginx's do,

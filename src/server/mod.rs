@@ -5,6 +5,7 @@
 
 mod allocator;
 mod certificates;
+mod check;
 mod database;
 mod error_log;
 mod handover;
@@ -30,12 +31,12 @@ use pingora::server::RunArgs;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
+pub use check::{Checked, check};
 use database::fetch_and_load;
 pub use database::{
-    DatabaseError, build_database, check_databases, load_codes, load_database, merge_tables,
-    read_table,
+    DatabaseError, build_database, load_codes, load_database, merge_tables, read_table,
 };
-pub use error_log::{LastMessages, open as open_error_log, start as start_error_log};
+pub use error_log::{LastMessages, start as start_error_log};
 use handover::Claim;
 pub use handover::HandoverError;
 use listen::{Listeners, OnListeners};
@@ -47,6 +48,8 @@ pub use successor::NewProcess;
 
 use crate::admin::Admin;
 use crate::config::Config;
+use crate::config::model::Most;
+use crate::gateway::limit::system::processors;
 use crate::gateway::{Drain, Gateway, Lane, Settings, SettingsError};
 use crate::geo::{Database, Live};
 
@@ -105,6 +108,7 @@ pub struct Server {
     database: Arc<Live>,
     drain: Arc<Drain>,
     gateway: Arc<Gateway>,
+    workers: usize,
     listeners: ListenersFrom,
     new_process: Option<NewProcess>,
 }
@@ -137,15 +141,20 @@ impl Server {
             Some(claim) => ListenersFrom::Upgrade(claim),
             None => ListenersFrom::Here(Listeners::open(&addresses(&config), Vec::new())?),
         };
-        raise_open_files(config.server.max_open_files);
+        limit_open_files(config.server.max_open_files);
         let drain = Arc::new(Drain::default());
         let settings = Settings::new(&config, None)?;
         if let Some(tls) = settings.tls() {
             tls.warn();
         }
         let gateway = Gateway::new(settings, Arc::clone(&database), Arc::clone(&drain));
+        let workers = match config.server.workers {
+            Most::Auto => processors(),
+            Most::Fixed(workers) => workers as usize,
+        };
         Ok(Server {
             config,
+            workers,
             load: None,
             database,
             drain,
@@ -161,6 +170,12 @@ impl Server {
     pub fn upgrading(mut self, new_process: NewProcess) -> Self {
         self.new_process = Some(new_process);
         self
+    }
+
+    /// Worker threads, as configured or as many as there are processors for.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// A reload (HUP, or the admin listener) reads the configuration again with `load`. Without it, a
@@ -183,6 +198,7 @@ impl Server {
             database,
             drain,
             gateway,
+            workers,
             listeners,
             new_process,
         } = self;
@@ -208,7 +224,8 @@ impl Server {
         };
         let stopping = stop.watch(Arc::clone(&drain), helpers);
         let (started, services) = channel();
-        let pingora = pingora_server(&config, Arc::clone(&gateway), reload, &listeners, &started)?;
+        let conf = pingora_conf(&config, workers);
+        let pingora = pingora_server(&config, conf, gateway.clone(), reload, &listeners, &started)?;
         drop(started);
         let signal = stopping.signal;
         let serving = std::thread::Builder::new()
@@ -316,24 +333,35 @@ fn have_started(services: &Receiver<()>, expected: usize) -> bool {
     })
 }
 
-fn raise_open_files(wanted: u64) {
-    match rlimit::increase_nofile_limit(wanted) {
+/// Sets the soft limit of open files, up or down. The hard limit stays, so that a later process that
+/// this one starts may have more.
+fn limit_open_files(wanted: u64) {
+    let set = || {
+        let (soft, hard) = rlimit::Resource::NOFILE.get()?;
+        if wanted < soft {
+            rlimit::Resource::NOFILE.set(wanted, hard)?;
+            return Ok(wanted);
+        }
+        rlimit::increase_nofile_limit(wanted)
+    };
+    match set() {
         Ok(limit) if limit < wanted => {
             log::warn!("{limit} files may be open, max_open_files asks for {wanted}");
         }
         Ok(_) => {}
-        Err(error) => log::warn!("cannot raise the limit of open files: {error}"),
+        Err(error) => log::warn!("cannot set the limit of open files: {error}"),
     }
 }
 
 fn pingora_server(
     config: &Config,
+    conf: ServerConf,
     gateway: Arc<Gateway>,
     reload: ReloadHandle,
     listeners: &Listeners,
     started: &Sender<()>,
 ) -> Result<pingora::server::Server, ServerError> {
-    let mut server = pingora::server::Server::new_with_opt_and_conf(None, pingora_conf(config));
+    let mut server = pingora::server::Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let admin = Admin::new(Arc::clone(&gateway), Box::new(reload), error_log::dropped);
     let lane = Lane::new(gateway, &server.configuration);
@@ -379,13 +407,14 @@ fn on_listeners<A: ServerApp + Send + Sync + 'static>(
     })
 }
 
-fn pingora_conf(config: &Config) -> ServerConf {
+fn pingora_conf(config: &Config, workers: usize) -> ServerConf {
     let text = |path: &PathBuf| path.display().to_string();
     ServerConf {
-        threads: config.server.workers,
+        threads: workers,
         work_stealing: config.server.work_stealing,
         pid_file: text(&config.server.pid_file),
-        grace_period_seconds: Some(config.server.grace_period.as_secs()),
+        // Ours ends the process and says what is cut off; this must only be longer.
+        grace_period_seconds: Some(config.server.grace_period.as_secs().saturating_add(10)),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: config
             .upstreams

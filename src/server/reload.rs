@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::database::{Event as DatabaseEvent, Followed, Tell};
 use super::notice::{Notice, Notices};
 use super::{DatabaseError, certificates};
-use crate::admin::Reload;
+use crate::admin::{Reload, Reloaded};
 use crate::config::{Config, ConfigError, model};
 use crate::gateway::{Gateway, Settings, SettingsError, Tls};
 use crate::geo::Live;
@@ -101,12 +101,12 @@ impl Drop for EndsReloading {
 
 #[async_trait]
 impl Reload for ReloadHandle {
-    async fn reload(&self) -> Result<String, String> {
+    async fn reload(&self) -> Reloaded {
         match self.reload_and_tell().await {
-            None => Err("stopping\n".to_owned()),
-            Some(Err(error)) => Err(format!("{error}\n")),
-            Some(Ok(fixed)) if fixed.is_empty() => Ok("reloaded\n".to_owned()),
-            Some(Ok(fixed)) => Ok(format!("reloaded\n{}\n", needs_upgrade(&fixed))),
+            None => Reloaded::Stopping,
+            Some(Err(error)) => Reloaded::Nothing(error.to_string()),
+            Some(Ok(fixed)) if fixed.is_empty() => Reloaded::All,
+            Some(Ok(fixed)) => Reloaded::Partly(fixed),
         }
     }
 }
@@ -189,33 +189,17 @@ impl Work {
             match event {
                 Event::Wanted(notice) => {
                     drop(notice);
-                    report(&self.reload());
+                    self.reload_and_report();
                 }
                 Event::Asked(tell) => {
-                    let outcome = self.reload();
-                    report(&outcome);
                     // Whoever asked may have left.
-                    let _ = tell.send(outcome);
+                    let _ = tell.send(self.reload_and_report());
                 }
-                Event::Database(DatabaseEvent::Changed(notice)) => {
+                Event::Database(DatabaseEvent::Changed(notice)) | Event::Certificates(notice) => {
                     drop(notice);
-                    if self.databases.have_changed() {
-                        let is_change = |event: &Event| {
-                            matches!(event, Event::Database(DatabaseEvent::Changed(_)))
-                        };
-                        next = self.databases.wait_for_quiet(events, is_change);
-                        report_database(self.databases.read_changed());
-                    }
+                    next = self.read_changed_files(events);
                 }
                 Event::Ended => return,
-                Event::Certificates(notice) => {
-                    drop(notice);
-                    if self.certificates.have_changed() {
-                        let is_change = |event: &Event| matches!(event, Event::Certificates(_));
-                        next = self.certificates.wait_for_quiet(events, is_change);
-                        self.read_certificates();
-                    }
-                }
                 Event::Database(DatabaseEvent::Fetched(fetched)) => {
                     report_database(self.databases.take(fetched));
                 }
@@ -223,10 +207,60 @@ impl Work {
         }
     }
 
+    /// Reloads; the outcome is in the log and in the metrics, too.
+    fn reload_and_report(&mut self) -> Outcome {
+        let outcome = self.reload();
+        report(&outcome);
+        self.count(&outcome);
+        outcome
+    }
+
+    /// Reads the files that have changed, once they are left alone; what else was heard meanwhile.
+    /// Certificates and databases may lie in one folder, and then each hears of the other's changes:
+    /// a certificate must not be read before its key is there because a database was touched.
+    fn read_changed_files(&mut self, events: &Receiver<Event>) -> Option<Event> {
+        let is_change = |event: &Event| {
+            matches!(
+                event,
+                Event::Certificates(_) | Event::Database(DatabaseEvent::Changed(_))
+            )
+        };
+        let mut other = None;
+        if self.certificates.have_changed() {
+            other = self.certificates.wait_for_quiet(events, is_change);
+        }
+        if other.is_none() && self.databases.have_changed() {
+            other = self.databases.wait_for_quiet(events, is_change);
+        }
+        if self.certificates.have_changed() {
+            self.read_certificates();
+        }
+        if self.databases.have_changed() {
+            report_database(self.databases.read_changed());
+        }
+        other
+    }
+
+    /// Counts a reload that was asked for. It reads the TLS files of the configuration, too.
+    fn count(&self, outcome: &Outcome) {
+        let reloads = self.gateway.reloads();
+        match outcome {
+            Ok(_) => reloads.config.applied(),
+            Err(_) => reloads.config.rejected(),
+        }
+        match outcome {
+            Ok(_) if self.load.is_some() => reloads.certificates_applied(),
+            Err(ReloadError::Settings(SettingsError::Tls(error))) => {
+                reloads.certificates_rejected(error);
+            }
+            _ => {}
+        }
+    }
+
     fn read_certificates(&mut self) {
         let tls = self.gateway.settings().tls().cloned();
         if let Some(tls) = tls {
-            self.certificates.read_again(&tls);
+            self.certificates.read_again(&tls, self.gateway.reloads());
         }
     }
 
@@ -245,9 +279,8 @@ impl Work {
         if self.databases.are_for(&config.databases, &config.geo) {
             self.databases.refresh()?;
         } else {
-            let database = self.databases.prepare(&config.databases, &config.geo)?;
-            let (sources, geo) = (config.databases.clone(), config.geo.clone());
-            let followed = self.databases.follow(sources, geo, database);
+            let prepared = self.databases.prepare(&config.databases, &config.geo)?;
+            let followed = self.databases.follow(prepared);
             followed.map_err(ReloadError::Thread)?;
         }
         self.certificates = certificates;

@@ -14,9 +14,9 @@ use crate::commands::{geogate, run, stderr};
 use crate::harness::{Client, Port};
 
 /// A gateway in a process of its own, which ends with the test.
-struct Process {
-    child: Child,
-    address: SocketAddr,
+pub struct Process {
+    pub child: Child,
+    pub address: SocketAddr,
     messages: BufReader<std::process::ChildStderr>,
     configs: TempDir,
 }
@@ -27,18 +27,18 @@ impl Process {
     }
 
     /// With more configuration.
-    fn start_with(extra: &str, folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
+    pub fn start_with(extra: &str, folder: &Path, address: SocketAddr, more: &[&str]) -> Process {
         // The configuration's folder is there; those that it names are the gateway's to make.
         let configs = tempfile::tempdir().unwrap();
         let config = configs.path().join("geogate.toml");
-        let grace = match extra.contains("grace_period") {
-            true => "",
-            false => "grace_period = '20s'\n",
-        };
-        let text = format!(
-            "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\n{grace}{extra}",
+        let mut text = format!(
+            "[server]\nupgrade_socket = '{0}/upgrade.sock'\npid_file = '{0}/pid'\n",
             folder.display()
         );
+        if !extra.contains("grace_period") {
+            text += "grace_period = '20s'\n";
+        }
+        text += extra;
         std::fs::write(&config, text).unwrap();
         let mut child = geogate()
             .args([
@@ -63,7 +63,7 @@ impl Process {
     }
 
     /// Reads the log until a line has this text; the line.
-    fn wait_for(&mut self, text: &str) -> String {
+    pub fn wait_for(&mut self, text: &str) -> String {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
@@ -73,7 +73,7 @@ impl Process {
         line
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         signal(name, self.child.id());
     }
 
@@ -490,30 +490,115 @@ fn a_port_in_use_ends_the_process_at_once() {
     assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
 }
 
+/// The number in a PID file.
+fn pid(file: &Path) -> u32 {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.trim().parse().unwrap()
+}
+
 #[test]
-fn a_daemon_writes_its_pid_and_answers() {
+fn a_daemon_listens_when_its_starter_returns_and_takes_its_pid_file_along() {
     let folder = tempfile::tempdir().unwrap();
     let port = Port::reserve();
-    let mut parent = Process::start(folder.path(), port.address, &["--daemon"]);
+    let error_log = folder.path().join("error.log");
+    let log = format!("[error_log]\ntarget = '{}'\n", error_log.display());
+    let more = ["--daemon"];
+    let mut parent = Process::start_with(&log, &folder.path().join("run"), port.address, &more);
     assert_eq!(parent.child.wait().unwrap().code(), Some(0));
-    let file = folder.path().join("pid");
-    let pid = loop {
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        if let Ok(pid) = text.trim().parse::<u32>() {
-            break pid;
-        }
-        std::thread::yield_now();
-    };
-    while TcpStream::connect(parent.address).is_err() {
-        std::thread::yield_now();
-    }
+    let file = folder.path().join("run/pid");
+    let daemon = pid(&file);
+    assert_ne!(daemon, parent.child.id());
     let response = parent.get("/api/ip_query?ip=1.1.1.1");
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    // Nothing of the terminal is left to it.
+    let mut rest = String::new();
+    parent.messages.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("access_log.target is \"standard\""), "{rest}");
+    let session = |process: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+        let (_, fields) = status.rsplit_once(')').unwrap();
+        fields.split(' ').nth(4).map(str::to_owned).unwrap()
+    };
+    assert_eq!(session(&daemon.to_string()), daemon.to_string());
+    assert_ne!(session("self"), daemon.to_string());
+    signal("-TERM", daemon);
+    while file.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    while !std::fs::read_to_string(&error_log)
+        .unwrap()
+        .contains("stopped")
+    {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_daemon_that_cannot_listen_is_an_error_of_its_starter() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut parent = Process::start(folder.path(), address, &["--daemon"]);
+    assert_eq!(parent.child.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    parent.messages.read_to_string(&mut said).unwrap();
+    let expected = format!("geogate: cannot listen on {address}: ");
+    assert!(said.contains(&expected), "{said}");
+    assert!(!folder.path().join("pid").exists());
+}
+
+/// The old process leaves the file that has the new one's number alone.
+#[test]
+fn the_pid_file_is_that_of_the_process_that_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = Port::reserve();
+    let file = folder.path().join("pid");
+    let mut first = Process::start(folder.path(), port.address, &["--daemon"]);
+    assert_eq!(first.child.wait().unwrap().code(), Some(0));
+    let old = pid(&file);
+    // It cannot listen before the old one hands its listeners over, and returns before.
+    let more = ["--daemon", "--upgrade"];
+    let mut second = Process::start(folder.path(), port.address, &more);
+    assert_eq!(second.child.wait().unwrap().code(), Some(0));
+    assert_eq!(pid(&file), old);
+    signal("-QUIT", old);
+    while pid(&file) == old {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let new = pid(&file);
+    while Path::new(&format!("/proc/{old}")).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(pid(&file), new);
+    assert!(
+        second
+            .get("/api/ip_query?ip=1.1.1.1")
+            .starts_with("HTTP/1.1 200")
+    );
+    signal("-INT", new);
+    while file.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn without_a_command_the_options_are_those_of_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = Port::reserve();
+    let file = folder.path().join("geogate.toml");
+    std::fs::write(&file, format!("[server]\nlisten = ['{}']\n", port.address)).unwrap();
+    let mut child = geogate()
+        .args(["-c", &file.display().to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let messages = BufReader::new(child.stderr.take().unwrap());
+    let mut process = Process {
+        child,
+        address: port.address,
+        messages,
+        configs: folder,
+    };
+    process.wait_for(&format!("listening on {}", port.address));
 }

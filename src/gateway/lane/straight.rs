@@ -22,7 +22,7 @@ use pingora_proxy::{ProxyHttp, Session};
 use super::boundary::Boundary;
 use crate::gateway::context::Context;
 use crate::gateway::failure::out_of_time;
-use crate::gateway::upstream::ConnectionKind;
+use crate::gateway::upstream::{ConnectionKind, Peer};
 use crate::gateway::{Gateway, Proxy};
 
 /// How many messages of a response are sent in one go: what a peer has sent already, without
@@ -141,8 +141,8 @@ impl Straight {
         let mut upstream = match kept {
             Some(stream) => Upstream::new_with_options(stream, peer),
             // In a box of its own: connecting takes 9 KiB, which every request would set aside.
-            None => match Box::pin(self.connector.get_http_session(peer)).await {
-                Ok((upstream, _)) => upstream,
+            None => match Box::pin(self.connect(&chosen)).await {
+                Ok(upstream) => upstream,
                 Err(mut error) => {
                     error.as_up();
                     return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
@@ -161,6 +161,12 @@ impl Straight {
             chosen.keep(stream);
         }
         Ok(())
+    }
+
+    async fn connect(&self, chosen: &Peer) -> Result<Upstream> {
+        let (upstream, _) = self.connector.get_http_session(chosen.template()).await?;
+        chosen.check(upstream.digest().ssl_digest.as_deref())?;
+        Ok(upstream)
     }
 
     /// Sends the request and passes the response on.

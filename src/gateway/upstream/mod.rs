@@ -15,9 +15,11 @@ mod kept;
 mod members;
 mod names;
 mod peer;
+mod pins;
 mod probe;
 mod selection;
 mod sticky;
+pub mod tls_failure;
 mod transport;
 
 use std::net::{IpAddr, SocketAddr};

@@ -11,7 +11,7 @@ use super::span::{Family, Span, size};
 use super::wide;
 use crate::geo::record::{Field, Records};
 use crate::geo::{Database, Table};
-use crate::tree::Range;
+use crate::tree::{Address, RangeList};
 
 /// How many examples of a finding are kept.
 const EXAMPLES: usize = 5;
@@ -101,9 +101,9 @@ pub fn soundness(table: &Table, database: &Database) -> Soundness {
     }
 }
 
-fn ranges<A: Copy + Into<u128>>(
+fn ranges<A: Address + Into<u128>>(
     family: Family,
-    file: &[Range<A>],
+    file: &RangeList<A>,
     answers: &mut Answers,
 ) -> Ranges {
     let mut found = Ranges {

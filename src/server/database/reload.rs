@@ -16,7 +16,7 @@ use crate::config::model::{Database as Source, Geo, Published};
 use crate::geo::{Database, Live};
 use crate::server::allocator;
 use crate::server::notice::{Notice, Notices};
-use crate::server::watch::{Files, Fingerprint, Watch};
+use crate::server::watch::WatchedFiles;
 
 /// The longest wait before a published file is looked for after a start, or again after a failure.
 const SOON: Duration = Duration::from_secs(60);
@@ -47,18 +47,22 @@ pub struct Followed {
     geo: Geo,
     live: Arc<Live>,
     tell: Tell,
-    files: Files,
-    /// The files' fingerprints when they were read last.
-    known: Vec<Fingerprint>,
+    files: WatchedFiles,
     /// Whether what was read last was refused.
     was_refused: bool,
     generation: u64,
     /// Databases that were replaced while somebody still read them.
     retired: Vec<Arc<Database>>,
-    changes: Notices,
     /// Wakes who waits for published files. They end when it goes.
     fetchers: Vec<SyncSender<()>>,
-    watcher: Option<Watch>,
+}
+
+/// Databases of another configuration, read and not served yet.
+pub struct Prepared {
+    database: Database,
+    sources: Vec<Source>,
+    geo: Geo,
+    files: WatchedFiles,
 }
 
 impl Followed {
@@ -72,10 +76,8 @@ impl Followed {
         live: Arc<Live>,
         tell: Tell,
     ) -> std::io::Result<Self> {
-        let files = files(&sources, &geo);
         let mut followed = Followed {
-            known: files.fingerprints(),
-            files,
+            files: watched(&sources, &geo, &tell),
             sources,
             geo,
             live,
@@ -83,19 +85,16 @@ impl Followed {
             was_refused: false,
             generation: 0,
             retired: Vec::new(),
-            changes: Notices::default(),
             fetchers: Vec::new(),
-            watcher: None,
         };
-        followed.look_out()?;
+        followed.start_fetching()?;
         Ok(followed)
     }
 
-    /// Starts to wait for what is new of the current sources, and for nothing else.
-    fn look_out(&mut self) -> std::io::Result<()> {
+    /// Starts to wait for what is published of the current sources, and for nothing else.
+    fn start_fetching(&mut self) -> std::io::Result<()> {
         self.generation += 1;
         self.fetchers.clear();
-        self.watcher = self.geo.watch.then(|| self.watch()).flatten();
         for (number, source) in self.sources.iter().enumerate() {
             if let Source::Published(published) = source {
                 let (wake, woken) = sync_channel(1);
@@ -116,29 +115,14 @@ impl Followed {
         Ok(())
     }
 
-    fn watch(&self) -> Option<Watch> {
-        let (tell, changes) = (Arc::clone(&self.tell), self.changes.clone());
-        let watcher = self.files.watch(move || {
-            if let Some(notice) = changes.next() {
-                // Nobody listens any more when the server is on its way out.
-                tell(Event::Changed(notice));
-            }
-        });
-        watcher
-            .inspect_err(|error| {
-                log::warn!("database files are not watched: {error}; a reload (HUP) reads them");
-            })
-            .ok()
+    /// Tells if the files are watched and one is another one than what was read.
+    pub fn have_changed(&mut self) -> bool {
+        self.files.is_watched() && self.files.have_changed()
     }
 
-    /// Whether a file is another one than what was read.
-    pub fn have_changed(&self) -> bool {
-        self.files.fingerprints() != self.known
-    }
-
-    /// As [`Files::wait_for_quiet`].
+    /// As [`WatchedFiles::wait_for_quiet`].
     pub fn wait_for_quiet<T>(
-        &self,
+        &mut self,
         events: &Receiver<T>,
         is_change: impl Fn(&T) -> bool,
     ) -> Option<T> {
@@ -155,7 +139,7 @@ impl Followed {
             // One that was woken already looks anyway, and one that has ended needs no telling.
             let _ = fetcher.try_send(());
         }
-        if self.have_changed() || self.was_refused {
+        if self.files.have_changed() || self.was_refused {
             return self.read(Vec::new());
         }
         Ok(())
@@ -189,33 +173,40 @@ impl Followed {
     ///
     /// # Errors
     /// If they cannot be used.
-    pub fn prepare(&self, sources: &[Source], geo: &Geo) -> Result<Database, DatabaseError> {
+    pub fn prepare(&self, sources: &[Source], geo: &Geo) -> Result<Prepared, DatabaseError> {
+        let files = watched(sources, geo, &self.tell);
         // What another configuration has more or less is meant to be so: probes alone judge it.
-        let prepared = guarded(|| super::fetch_and_load(sources, geo));
-        prepared.inspect_err(|_| self.live.note_refused())
+        let database = guarded(|| super::fetch_and_load(sources, geo));
+        Ok(Prepared {
+            database: database.inspect_err(|_| self.live.note_refused())?,
+            sources: sources.to_vec(),
+            geo: geo.clone(),
+            files,
+        })
     }
 
     /// Serves and follows from now on what [`Followed::prepare`] has read.
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub fn follow(
-        &mut self,
-        sources: Vec<Source>,
-        geo: Geo,
-        database: Database,
-    ) -> std::io::Result<()> {
-        self.files = files(&sources, &geo);
-        self.known = self.files.fingerprints();
-        (self.sources, self.geo) = (sources, geo);
+    pub fn follow(&mut self, prepared: Prepared) -> std::io::Result<()> {
+        (self.sources, self.geo) = (prepared.sources, prepared.geo);
+        self.files = prepared.files;
+        for file in self.sources.iter().filter_map(|source| match source {
+            Source::Published(published) => Some(&published.file),
+            Source::Embedded | Source::File(_) => None,
+        }) {
+            // It may have been fetched for the first time.
+            self.files.note(file);
+        }
         self.was_refused = false;
-        self.serve(database, Instant::now());
-        self.look_out()
+        self.serve(prepared.database, Instant::now());
+        self.start_fetching()
     }
 
     fn read(&mut self, downloads: Vec<(usize, Download)>) -> Result<(), DatabaseError> {
         let start = Instant::now();
-        self.known = self.files.fingerprints();
+        self.files.note_all();
         let before = self.live.current();
         let result = guarded(|| self.load(downloads, &before));
         drop(before);
@@ -225,7 +216,7 @@ impl Followed {
         // read is still to be noticed.
         for number in fetched {
             if let Some(file) = self.sources[number].file() {
-                self.files.note(file, &mut self.known);
+                self.files.note(file);
             }
         }
         self.serve(database, start);
@@ -287,13 +278,22 @@ fn guarded<T: Send>(
 }
 
 /// All files that a database is read from.
-fn files(sources: &[Source], geo: &Geo) -> Files {
+fn watched(sources: &[Source], geo: &Geo, tell: &Tell) -> WatchedFiles {
     let databases = sources.iter().filter_map(Source::file);
     let mut files: Vec<_> = databases.map(Path::to_owned).collect();
     if let Some(folder) = &geo.codes {
         files.extend(crate::geo::codes::FILES.map(|file| folder.join(file)));
     }
-    Files::new(files)
+    if !geo.watch {
+        return WatchedFiles::unwatched(files);
+    }
+    let (tell, notices) = (Arc::clone(tell), Notices::default());
+    WatchedFiles::watched(files, move || {
+        if let Some(notice) = notices.next() {
+            // Nobody listens any more when the server is on its way out.
+            tell(Event::Changed(notice));
+        }
+    })
 }
 
 /// Looks for a new file again and again, until nobody takes it.
