@@ -9,10 +9,12 @@ use pingora::http::RequestHeader;
 use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, Result};
 
+use super::attempt::{Next, Progress};
 use super::client_ip::Origin;
 use super::compression::Encoder;
 use super::drain::Counted;
 use super::failure::{out_of_time, status_error};
+use super::failure_reason::FailureReason;
 use super::identity::Identity;
 use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
@@ -49,6 +51,12 @@ pub struct Context {
     pub is_refused: bool,
     /// Whether there was no room, so that the client may come again.
     pub is_full: bool,
+    /// How far the request has come with the current peer.
+    pub progress: Progress,
+    /// Why an answer of our own is no success.
+    pub failure: Option<FailureReason>,
+    /// Why the last try failed.
+    pub try_failure: Option<FailureReason>,
     pub upstream_start: Option<Instant>,
     /// Bytes of the request's body that passed.
     pub body_bytes: u64,
@@ -100,6 +108,9 @@ impl Context {
             refresh: Refresh::Unused,
             is_refused: false,
             is_full: false,
+            progress: Progress::default(),
+            failure: None,
+            try_failure: None,
             upstream_start: None,
             body_bytes: 0,
             encoder: None,
@@ -193,6 +204,7 @@ impl Context {
         self.upstream_start.get_or_insert_with(Instant::now);
         // A retry sends the body again from its beginning.
         self.body_bytes = 0;
+        self.progress = Progress::default();
         if let (Refresh::Due, Some(turn)) = (self.refresh, &self.turn) {
             self.refresh = Refresh::Used;
             return Ok((Arc::clone(turn.peer()), ConnectionKind::Fresh));
@@ -226,6 +238,26 @@ impl Context {
             let why = tls_failure::describe(reason);
             pool.failed(peer, why.as_deref().unwrap_or(reason.etype().as_str()));
         }
+    }
+
+    /// Whether the request is tried once more, where `next` says; that peer is the next one to be
+    /// chosen.
+    pub fn goes_on(&mut self, next: Next) -> bool {
+        match next {
+            Next::Stop | Next::BlameClient => false,
+            Next::AnotherPeer => self.may_go_on(),
+            Next::AnyPeer => self.may_go_on() || self.is_refreshed(),
+            Next::SamePeer => self.is_refreshed(),
+        }
+    }
+
+    /// Whether the current peer is tried again on a new connection.
+    fn is_refreshed(&mut self) -> bool {
+        let is_first = self.refresh == Refresh::Unused && self.turn.is_some();
+        if is_first {
+            self.refresh = Refresh::Due;
+        }
+        is_first
     }
 
     /// Whether the request may be tried on another peer, which is one of the retries that there may

@@ -8,22 +8,26 @@
 //! - How it comes in: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `pace`.
 //! - Who it is from: [`client_ip`], `identity` with `request_id` and `trace_context`.
 //! - Whether it may come: [`policy`] and [`limit`], by way of `admission`.
-//! - What answers it: `route`, then `own`, `files` or [`upstream`]; if all fails `failure` and
-//!   [`error_page`].
+//! - What answers it: `route`, then `own`, `files` or [`upstream`]; `attempt` decides what follows
+//!   when a peer fails; if all fails `failure` and [`error_page`].
 //! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
 //!   `hsts`.
-//! - What is left of it: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; of reloads, [`reloads`].
+//! - What is left of it: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; if it failed
+//!   `failure_reason` and `failure_log`; of reloads, [`reloads`].
 //! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
 //!   and [`drain`], the way out, and [`heartbeat`], whether workers get on.
 
 pub mod access_log;
 mod admission;
+mod attempt;
 pub mod client_ip;
 mod compression;
 mod context;
 pub mod drain;
 pub mod error_page;
 mod failure;
+mod failure_log;
+mod failure_reason;
 mod files;
 pub mod geo_headers;
 mod header_rules;
@@ -71,6 +75,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
 use client_ip::HeaderLines;
+use failure_log::FailureLog;
 use heartbeat::Heartbeats;
 use limit::Load;
 use metrics::Kind;
@@ -85,6 +90,7 @@ pub struct Gateway {
     database: Arc<Live>,
     drain: Arc<Drain>,
     load: Load,
+    failures: FailureLog,
     heartbeats: Heartbeats,
     reloads: Reloads,
 }
@@ -100,6 +106,7 @@ impl Gateway {
             database,
             drain,
             load: Load::default(),
+            failures: FailureLog::default(),
             heartbeats: Heartbeats::default(),
             reloads: Reloads::starting_now(),
         }

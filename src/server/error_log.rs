@@ -45,6 +45,8 @@ pub fn start(config: &ErrorLog) -> io::Result<LastMessages> {
         // At this level pingora tells how it works inside.
         logger.filter_module("pingora", LevelFilter::Warn);
     }
+    // pingora's pool of connections calls it an error when another thread has not let go of one yet.
+    logger.filter_module("pingora_core::connectors", LevelFilter::Off);
     logger.parse_default_env();
     let target = match &config.target {
         LogTarget::Off => {

@@ -407,6 +407,10 @@ fn on_listeners<A: ServerApp + Send + Sync + 'static>(
     })
 }
 
+/// How many idle connections to upstreams pingora keeps for each thread: those of HTTP/2, each for many
+/// requests, and those of the few requests that need its proxy. All others are kept with their peers.
+const POOL: usize = 32;
+
 fn pingora_conf(config: &Config, workers: usize) -> ServerConf {
     let text = |path: &PathBuf| path.display().to_string();
     ServerConf {
@@ -421,7 +425,7 @@ fn pingora_conf(config: &Config, workers: usize) -> ServerConf {
             .iter()
             .map(|u| u.keepalive)
             .sum::<usize>()
-            .max(1),
+            .clamp(1, POOL),
         // Pools count tries, as their configuration says that runs; this must only be more.
         max_retries: usize::MAX,
         ..ServerConf::default()

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod blame;
 mod certificates;
 mod client_settings;
 mod commands;

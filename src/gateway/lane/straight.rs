@@ -27,7 +27,7 @@ use crate::gateway::{Gateway, Proxy};
 
 /// How many messages of a response are sent in one go: what a peer has sent already, without
 /// holding more of it than this.
-const BATCH: usize = 4;
+pub(super) const BATCH: usize = 4;
 
 /// What a request must not carry to the next hop (RFC 9110, 7.6.1). What `Connection` names besides
 /// is not for this door.
@@ -157,7 +157,9 @@ impl Straight {
                 .error_while_proxy(peer, session, error, ctx, reused));
         }
         upstream.respect_keepalive();
-        if let Some(stream) = upstream.reuse().await {
+        if let Some(stream) = upstream.reuse().await
+            && self.proxy.may_keep(&ctx.settings)
+        {
             chosen.keep(stream);
         }
         Ok(())
@@ -242,14 +244,14 @@ impl Straight {
     }
 }
 
-fn is_last(task: &HttpTask) -> bool {
+pub(super) fn is_last(task: &HttpTask) -> bool {
     match task {
         HttpTask::Header(_, end) | HttpTask::Body(_, end) | HttpTask::UpgradedBody(_, end) => *end,
         HttpTask::Trailer(_) | HttpTask::Done | HttpTask::Failed(_) => true,
     }
 }
 
-fn strip_hop_by_hop(request: &mut RequestHeader) {
+pub(super) fn strip_hop_by_hop(request: &mut RequestHeader) {
     // Few requests have any, and looking costs less than removing what is not there.
     let is_one = |name: &&http::HeaderName| HOP_BY_HOP.contains(&name.as_str());
     let found: Vec<_> = request.headers.keys().filter(is_one).cloned().collect();
@@ -260,7 +262,7 @@ fn strip_hop_by_hop(request: &mut RequestHeader) {
 
 /// A response that ends with its connection becomes a chunked one, so that the client's connection
 /// need not end as well.
-fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<()> {
+pub(super) fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<()> {
     let has_none = session.req_header().method == http::Method::HEAD
         || response.status.is_informational()
         || matches!(response.status.as_u16(), 204 | 304);
@@ -274,7 +276,7 @@ fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<
 }
 
 /// The head of a response goes out with the first part of its body, in one write.
-fn hold_head(session: &Session) {
+pub(super) fn hold_head(session: &Session) {
     if let Some(boundary) = super::boundary(session) {
         boundary.hold_next_write();
     }

@@ -107,6 +107,11 @@ impl Members {
         members
     }
 
+    /// The idle connections to all of them.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// The peers as they are now.
     pub fn roster(&self) -> Arc<Roster> {
         self.roster.load_full()

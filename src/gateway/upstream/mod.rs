@@ -204,6 +204,17 @@ impl Pool {
         roster.lost(&self.members.upstream).collect()
     }
 
+    /// How many idle connections of HTTP/1 there are to its peers.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.members.kept().count()
+    }
+
+    /// Closes the idle connections of HTTP/1, whose files are needed elsewhere.
+    pub fn close_idle_connections(&self) {
+        self.members.kept().clear();
+    }
+
     /// How many requests were tried again.
     #[must_use]
     pub fn retries(&self) -> u64 {
