@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::fetch::{Download, FetchError, Fetcher};
@@ -54,7 +54,7 @@ pub struct Followed {
     /// Databases that were replaced while somebody still read them.
     retired: Vec<Arc<Database>>,
     /// Wakes who waits for published files. They end when it goes.
-    fetchers: Vec<Sender<()>>,
+    fetchers: Vec<SyncSender<()>>,
 }
 
 /// Databases of another configuration, read and not served yet.
@@ -97,7 +97,7 @@ impl Followed {
         self.fetchers.clear();
         for (number, source) in self.sources.iter().enumerate() {
             if let Source::Published(published) = source {
-                let (wake, woken) = channel();
+                let (wake, woken) = sync_channel(1);
                 self.fetchers.push(wake);
                 let (published, live) = (published.clone(), Arc::clone(&self.live));
                 let (generation, tell) = (self.generation, Arc::clone(&self.tell));
@@ -136,8 +136,8 @@ impl Followed {
     /// If there is something new that cannot be used; the database before serves on.
     pub fn refresh(&mut self) -> Result<(), DatabaseError> {
         for fetcher in &self.fetchers {
-            // A thread that has ended needs no telling.
-            let _ = fetcher.send(());
+            // One that was woken already looks anyway, and one that has ended needs no telling.
+            let _ = fetcher.try_send(());
         }
         if self.files.have_changed() || self.was_refused {
             return self.read(Vec::new());
