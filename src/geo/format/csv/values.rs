@@ -25,7 +25,8 @@ pub(super) fn value(field: Field, text: &str) -> Result<&str, String> {
         Field::AccuracyRadius => number(text, 0.0..=f64::MAX),
         Field::ProvinceCode | Field::CityCode => six_digits(text),
         Field::SubdivisionCode => Ok(subdivision(text)),
-        Field::Country | Field::Province | Field::City if text.contains(" #") => Err(format!(
+        // Cities with a number such as `Estates (#2)` exist.
+        Field::Country | Field::Province | Field::City if text.contains(" # ") => Err(format!(
             "{text:?} has a #; a comment stands on a line of its own, or in a column called note"
         )),
         _ => Ok(text),
@@ -106,7 +107,8 @@ mod tests {
             (Field::SubdivisionCode, "ENG", "ENG"),
             (Field::Asn, "AS13335", "13335"),
             (Field::City, " \"苏州\"", "苏州"),
-            (Field::Organization, "Store #5", "Store #5"),
+            (Field::Organization, "Store # 5", "Store # 5"),
+            (Field::City, "Frisco (Estates #2)", "Frisco (Estates #2)"),
         ] {
             assert_eq!(value(field, text).as_deref(), Ok(expected));
         }
