@@ -19,8 +19,9 @@ pub(super) struct Check {
     /// As FILE
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
     config: Option<PathBuf>,
-    /// Print the geogate.toml that does what this nginx.conf does; what is not carried over stands
-    /// in comments at its end
+    /// Print the geogate.toml that does what this nginx.conf does. Exit status: 0 if it does, 1 if the
+    /// file cannot be read, 3 if something cannot be carried over exactly; then the findings are
+    /// listed with their lines and nothing is printed
     #[structopt(
         long,
         value_name = "FILE",
@@ -28,12 +29,19 @@ pub(super) struct Check {
         conflicts_with = "config"
     )]
     nginx: Option<PathBuf>,
+    /// With --nginx: print the configuration even if it is not exact, with exit status 0. What
+    /// protects and cannot be carried over answers 403 in it; comments list all differences
+    #[structopt(long, requires = "nginx")]
+    allow_lossy: bool,
 }
+
+/// Exit status of a translation that is not exact.
+const LOSSY: u8 = 3;
 
 impl Check {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         match &self.nginx {
-            Some(file) => translate(file),
+            Some(file) => translate(file, self.allow_lossy),
             None => self.check(),
         }
     }
@@ -72,14 +80,27 @@ fn section(key: &str) -> &str {
     &key[..key.find(['.', '[']).unwrap_or(key.len())]
 }
 
-fn translate(file: &Path) -> anyhow::Result<ExitCode> {
+fn translate(file: &Path, allow_lossy: bool) -> anyhow::Result<ExitCode> {
     let translation = nginx::translate(file)?;
+    let (closed, lost, differing) = (translation.closed, translation.lost, translation.differing);
+    if !translation.is_exact() && !allow_lossy {
+        for finding in &translation.findings {
+            eprintln!("{finding}");
+        }
+        eprintln!(
+            "geogate: {}: not exact: {closed} closed with 403, {lost} not carried over, {differing} \
+             different. Nothing is printed; --allow-lossy prints the configuration all the same",
+            file.display()
+        );
+        return Ok(ExitCode::from(LOSSY));
+    }
     std::io::stdout().write_all(translation.toml.as_bytes())?;
-    eprintln!(
-        "geogate: {}: {} not carried over, {} not quite the same; the comments at the end say which",
-        file.display(),
-        translation.lost,
-        translation.differing
-    );
+    if !translation.is_exact() {
+        eprintln!(
+            "geogate: {}: {closed} closed with 403 (see the comments at the head), {lost} not carried \
+             over, {differing} different (see the comments at the end)",
+            file.display()
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }

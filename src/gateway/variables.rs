@@ -151,6 +151,11 @@ impl<H: HeaderLines> View<'_, H> {
             RequestVariable::RequestUri => out.extend_from_slice(path_and_query(self.target)),
             RequestVariable::Uri => out.extend_from_slice(&self.path()),
             RequestVariable::Args => out.extend_from_slice(self.query().unwrap_or_default()),
+            RequestVariable::IsArgs => {
+                if self.query().is_some_and(|query| !query.is_empty()) {
+                    out.push(b'?');
+                }
+            }
             RequestVariable::Request => self.append_request_line(out),
             RequestVariable::ServerProtocol => out.extend_from_slice(self.protocol.as_bytes()),
             RequestVariable::RequestId => out.extend_from_slice(self.request_id.as_bytes()),
@@ -374,7 +379,8 @@ pub(super) mod tests {
     fn a_target_may_have_any_form() {
         check("http://a/x?y", &[], "$request_uri $uri $args", "/x?y /x y");
         check("http://a", &[], "$request_uri $uri", "/ /");
-        check("http://a?x=/", &[], "$uri $args", "/ x=/");
+        check("http://a?x=/", &[], "$uri$is_args$args", "/?x=/");
+        check("http://a/b?", &[], "$uri$is_args$args", "/b");
         check("*", &[], "$request_uri $uri", "* /*");
     }
 

@@ -9,6 +9,9 @@ use super::error::NginxError;
 use super::notes::{Fate, Notes};
 use super::tree::Place;
 
+/// Keys that guard all routes.
+const GUARDS_OF_ALL: [&str; 3] = ["limits.access", "tls.client_auth", "tls.client_ca"];
+
 /// Takes out of the document what geogate refuses until it refuses nothing, and returns its text.
 ///
 /// # Errors
@@ -39,7 +42,19 @@ pub(super) fn accept(
                 "geogate does not take {}: {}",
                 refusal.written, problem.reason
             );
-            notes.note_origin(Fate::Lost, origin, why);
+            if GUARDS_OF_ALL.iter().any(|key| problem.key.starts_with(key)) {
+                document.close();
+                let why = format!("{why}. Every route answers 403.");
+                notes.note_origin(Fate::Closed, origin, why);
+            } else if problem.key.contains("access") {
+                notes.note_origin(
+                    Fate::Closed,
+                    origin,
+                    format!("{why}. The routes answer 403."),
+                );
+            } else {
+                notes.note_origin(Fate::Lost, origin, why);
+            }
         }
         if refused == 0 {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();

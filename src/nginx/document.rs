@@ -179,9 +179,12 @@ impl Table {
         self.entries.is_empty()
     }
 
-    /// The directive that it is from.
-    pub(super) fn from(&self) -> Option<Origin> {
-        self.origin.clone()
+    /// Makes a route one that answers with a status and does nothing else.
+    fn answer(&mut self, status: u64) {
+        let is_kept = |entry: &Entry| NARROWING.contains(&entry.key.as_str());
+        self.entries.retain(|entry| is_kept(entry));
+        let status = Entry::new("status", status, None);
+        self.set("respond", Value::Inline(vec![status]), None);
     }
 
     /// The names of its keys.
@@ -237,6 +240,18 @@ impl Document {
         self.tables.retain(|table| table.name != name);
     }
 
+    /// Leaves out the tables of a kind whose name no table of another kind has under that key.
+    pub(super) fn leave_out_unused(&mut self, kind: &str, users: &str) {
+        let names: Vec<Value> = self
+            .named(users)
+            .filter_map(|user| user.get(kind).cloned())
+            .collect();
+        self.tables.retain(|table| {
+            let name = table.get("name");
+            table.name != kind || name.is_some_and(|name| names.contains(name))
+        });
+    }
+
     /// The tables of a name, in their order.
     pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Table> {
         self.tables.iter().filter(move |table| table.name == name)
@@ -289,6 +304,20 @@ impl Document {
         None
     }
 
+    /// Makes every route answer 403. For what guards all of them and is refused.
+    pub(super) fn close(&mut self) {
+        for table in &mut self.tables {
+            if table.name == "route" {
+                table.answer(403);
+            }
+        }
+        if !self.tables.iter().any(|table| table.name == "route") {
+            let mut route = Table::new("route", None);
+            route.answer(403);
+            self.tables.push(route);
+        }
+    }
+
     /// Drops what was refused, and what holds nothing any more.
     pub(super) fn settle(&mut self) {
         self.tables.retain_mut(|table| {
@@ -305,17 +334,29 @@ fn begins_anew(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with(['.', '['])
 }
 
-/// What a route is for and who may come to it. Without one of these it would be for more.
-const NARROWING: [&str; 8] = [
-    "host", "path", "prefix", "regex", "methods", "headers", "access", "rules",
-];
+/// What a route is for. Without one of these it would be for more.
+const NARROWING: [&str; 6] = ["host", "path", "prefix", "regex", "methods", "headers"];
+
+/// What a route does. Without it, its requests would come to other routes.
+const ACTIONS: [&str; 5] = ["upstream", "rewrite", "files", "redirect", "respond"];
+
+/// Who may come to a route.
+const GUARDS: [&str; 1] = ["access"];
 
 fn refuse_in_table(table: &mut Table, rest: &str) -> Refusal {
     let key = rest.trim_start_matches('.').split(['.', '[']).next();
     let inner = refuse_in_entries(&mut table.entries, rest);
-    let is_narrowing =
-        matches!(table.name, "route" | "access") && key.is_some_and(|key| NARROWING.contains(&key));
-    if inner.is_none() || is_narrowing {
+    let is_one_of = |keys: &[&str]| key.is_some_and(|key| keys.contains(&key));
+    let is_narrowing = match table.name {
+        "route" => is_one_of(&NARROWING),
+        "access" => true,
+        _ => false,
+    };
+    if table.name == "route" && is_one_of(&GUARDS) {
+        table.answer(403);
+    } else if table.name == "route" && is_one_of(&ACTIONS) {
+        table.answer(501);
+    } else if inner.is_none() || is_narrowing {
         table.refused = true;
     }
     let refusal = inner.unwrap_or_else(|| Refusal {
@@ -411,7 +452,12 @@ impl Value {
             Value::List(items) => {
                 let texts: Vec<String> = items.iter().map(|item| item.value.to_text()).collect();
                 let length: usize = texts.iter().map(|text| text.len() + 2).sum();
-                if may_wrap && length > LENGTH && texts.len() > 1 {
+                let is_of_words = items
+                    .iter()
+                    .all(|item| matches!(item.value, Value::Text(_)));
+                if may_wrap && length > LENGTH && is_of_words {
+                    let _ = write!(text, "[\n{}]", filled(&texts, LENGTH));
+                } else if may_wrap && length > LENGTH && texts.len() > 1 {
                     let _ = write!(text, "[\n    {},\n]", texts.join(",\n    "));
                 } else {
                     let _ = write!(text, "[{}]", texts.join(", "));
@@ -435,6 +481,24 @@ impl Value {
         self.write(&mut text, false);
         text
     }
+}
+
+/// Words in lines of at most this length.
+fn filled(texts: &[String], length: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for text in texts {
+        match lines.last_mut() {
+            Some(line) if line.len() + text.len() + 2 < length => {
+                line.push(' ');
+                line.push_str(text);
+            }
+            _ => lines.push(format!("    {text}")),
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(',');
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 /// A string in one line, as easy to read as it can be.
@@ -512,6 +576,26 @@ mod tests {
         assert!(document.refuse("route[0].regex").is_some());
         document.settle();
         assert_eq!(document.write(), "");
+    }
+
+    #[track_caller]
+    fn check_route_refused(key: &str, expected: &str) {
+        let mut document = Document::default();
+        let mut route = Table::new("route", None);
+        route.set("prefix", "/a", None);
+        route.set("upstream", "a", None);
+        route.set("access", "b", None);
+        document.add(route);
+        assert!(document.refuse(&format!("route[0].{key}")).is_some());
+        document.settle();
+        let route = "[[route]]\nprefix = \"/a\"\nrespond = ";
+        assert_eq!(document.write(), format!("{route}{expected}\n"));
+    }
+
+    #[test]
+    fn a_route_without_its_guard_or_action_stays_and_answers() {
+        check_route_refused("access", "{ status = 403 }");
+        check_route_refused("upstream", "{ status = 501 }");
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Files {
     }
 
     /// The files that a pattern means, in the order of their names. A name without wildcards is
-    /// itself, if it is there; a pattern may match nothing.
+    /// itself, if it is there; a pattern may match nothing in a folder that is there.
     pub(super) fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
         let path = self.folder.join(pattern);
         if !pattern.contains(['*', '?', '[']) {
@@ -55,6 +55,13 @@ impl Files {
         }
         let pattern = Path::new(&folder).join(pattern);
         let paths = glob::glob(&pattern.to_string_lossy()).map_err(|error| error.to_string())?;
-        Ok(paths.filter_map(Result::ok).collect())
+        let found: Vec<PathBuf> = paths.filter_map(Result::ok).collect();
+        let fixed = path
+            .ancestors()
+            .find(|part| !part.to_string_lossy().contains(['*', '?', '[']));
+        if found.is_empty() && !fixed.is_some_and(Path::is_dir) {
+            return Err("there is no such folder".to_owned());
+        }
+        Ok(found)
     }
 }

@@ -35,12 +35,25 @@ use tree::Tree;
 /// A configuration in geogate's words.
 #[derive(Debug)]
 pub struct Translation {
-    /// The configuration, valid, with notes in comments at the end.
+    /// The configuration, valid, with notes in comments: what is closed at its head, the others at
+    /// its end.
     pub toml: String,
+    /// How many directives protect, are not in it, and close what they protect with 403.
+    pub closed: usize,
     /// How many directives are not in it, or not wholly.
     pub lost: usize,
     /// How many are in it and mean something slightly else.
     pub differing: usize,
+    /// One line for each of these, with file and line, those that are closed first.
+    pub findings: Vec<String>,
+}
+
+impl Translation {
+    /// Whether every request gets the response that nginx would give, as far as geogate knows.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.findings.is_empty()
+    }
 }
 
 /// Translates a file and what it includes.
@@ -69,11 +82,14 @@ fn translated(tree: &Tree, file: &str) -> Result<Translation, NginxError> {
     Ok(Translation {
         toml: format!(
             "# From {shown} by `geogate check --nginx`. What is not set has geogate's default;\n\
-             # relative paths begin where geogate is started.\n\n{configuration}{}",
+             # relative paths begin where geogate is started.\n{}\n{configuration}{}",
+            notes.write_closed(),
             notes.write()
         ),
+        closed: notes.count(Fate::Closed),
         lost: notes.count(Fate::Lost),
         differing: notes.count(Fate::Differs),
+        findings: notes.findings(),
     })
 }
 

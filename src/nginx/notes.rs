@@ -13,13 +13,20 @@ type Said<'n> = (&'n str, Vec<&'n Place>);
 /// What became of a directive that is not simply carried over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
+    /// It protects and is not in the result, so what it protects is answered with 403.
+    Closed,
     /// It is not there any more.
     Lost,
     /// It is there and not quite the same.
     Differs,
+    /// It is not there or not quite the same, and responses stay as they are: logs, timing, TLS.
+    Minor,
     /// geogate does it in any case, or has no need of it.
     Needless,
 }
+
+/// What makes the result another service than the file describes.
+const FINDINGS: [Fate; 3] = [Fate::Closed, Fate::Lost, Fate::Differs];
 
 #[derive(Debug)]
 struct Note {
@@ -62,6 +69,16 @@ impl Notes {
         self.note(Fate::Differs, directive, why.into());
     }
 
+    /// It protects and cannot be carried over: what it protects answers 403.
+    pub(super) fn closed(&mut self, directive: &Directive, why: impl Into<String>) {
+        self.note(Fate::Closed, directive, why.into());
+    }
+
+    /// It is lost or differs, and no response is another one for it.
+    pub(super) fn minor(&mut self, directive: &Directive, why: impl Into<String>) {
+        self.note(Fate::Minor, directive, why.into());
+    }
+
     /// It has no need to be in the result.
     pub(super) fn needless(&mut self, directive: &Directive, why: impl Into<String>) {
         self.note(Fate::Needless, directive, why.into());
@@ -101,18 +118,63 @@ impl Notes {
         self.notes.iter().filter(|note| note.fate == fate).count()
     }
 
-    /// All of it as comments; empty if there is nothing to say.
+    /// One line for each finding that makes the result another service, protection first:
+    /// `nginx.conf:7: deny all: why`.
+    pub(super) fn findings(&self) -> Vec<String> {
+        let mut notes: Vec<&Note> = self
+            .notes
+            .iter()
+            .filter(|note| FINDINGS.contains(&note.fate))
+            .collect();
+        notes.sort_by(|a, b| (a.fate, &a.place).cmp(&(b.fate, &b.place)));
+        let line = |note: &&Note| {
+            let grade = match note.fate {
+                Fate::Closed => "closed",
+                Fate::Lost => "not carried over",
+                _ => "differs",
+            };
+            let (place, text) = (&note.place, one_line(&note.text));
+            let file = one_line(&place.file);
+            format!(
+                "{file}:{}: {grade}: {text}: {}",
+                place.line,
+                one_line(&note.why)
+            )
+        };
+        notes.iter().map(line).collect()
+    }
+
+    /// What protects and is closed, as comments for the head of the file.
+    pub(super) fn write_closed(&self) -> String {
+        self.written(&[(
+            Fate::Closed,
+            "Closed. This protects and cannot be carried over exactly, so what it protects answers 403 \
+             until you decide:",
+        )])
+    }
+
+    /// All else as comments; empty if there is nothing to say.
     pub(super) fn write(&self) -> String {
-        let kinds = [
+        self.written(&[
             (Fate::Lost, "Not carried over:"),
             (Fate::Differs, "Carried over, but not quite the same:"),
+            (
+                Fate::Minor,
+                "Not carried over or different, without effect on responses:",
+            ),
             (Fate::Needless, "Nothing to set:"),
-        ];
+        ])
+    }
+
+    fn written(&self, kinds: &[(Fate, &str)]) -> String {
         let mut text = String::new();
         for (fate, title) in kinds {
-            if self.count(fate) > 0 {
-                let _ = write!(text, "\n# {title}\n");
-                self.write_fate(fate, &mut text);
+            if self.count(*fate) > 0 {
+                text.push('\n');
+                for line in wrapped(title) {
+                    let _ = writeln!(text, "# {line}");
+                }
+                self.write_fate(*fate, &mut text);
             }
         }
         text

@@ -84,7 +84,7 @@ impl Parser {
                         .ok_or_else(|| fail((Fault::UnexpectedEnd, position)))??;
                     if directive.name == "include" && directive.args.len() == 1 {
                         let depth = depth + open.len();
-                        directives.extend(self.include(&directive, depth, level)?);
+                        directives.extend(self.include(directive, depth, level)?);
                     } else {
                         directives.push(directive);
                     }
@@ -160,10 +160,10 @@ impl Parser {
         }))
     }
 
-    /// The directives of the files that an `include` names.
+    /// The directives of the files that an `include` names. One whose files cannot be read stays.
     fn include(
         &mut self,
-        directive: &Directive,
+        directive: Directive,
         depth: usize,
         level: usize,
     ) -> Result<Vec<Directive>, NginxError> {
@@ -175,19 +175,25 @@ impl Parser {
             });
         }
         let pattern = directive.arg(0);
-        let missing = |reason: String| Missing {
+        let missing = |reason: String, is_empty: bool| Missing {
             place: place(),
             pattern: pattern.to_owned(),
             reason,
+            is_empty,
         };
         let found = match self.files.matching(pattern) {
             Ok(found) => found,
             Err(reason) => {
-                self.tree.missing.push(missing(reason));
-                return Ok(Vec::new());
+                self.tree.missing.push(missing(reason, false));
+                return Ok(vec![directive]);
             }
         };
+        if found.is_empty() {
+            let reason = "no file is there that matches".to_owned();
+            self.tree.missing.push(missing(reason, true));
+        }
         let mut directives = Vec::new();
+        let mut is_unread = false;
         for file in found {
             let name = file.display().to_string();
             match self.files.read(&file) {
@@ -202,9 +208,13 @@ impl Parser {
                 }
                 Err(error) => {
                     let reason = format!("{name}: {error}");
-                    self.tree.missing.push(missing(reason));
+                    self.tree.missing.push(missing(reason, false));
+                    is_unread = true;
                 }
             }
+        }
+        if is_unread {
+            directives.push(directive);
         }
         Ok(directives)
     }
@@ -279,10 +289,16 @@ mod tests {
 
     #[test]
     fn what_is_included_and_not_there_is_known() {
-        let tree = tree("a; include b/c.conf; include d/*.conf;").unwrap();
-        assert_eq!(shown(&tree.directives), "a");
-        let missing: Vec<_> = tree.missing.iter().map(|m| m.pattern.as_str()).collect();
-        assert_eq!(missing, ["b/c.conf"]);
+        let tree = tree("a; include b/c.conf; include d/*.conf; include /*.none;").unwrap();
+        let directives = shown(&tree.directives);
+        assert_eq!(directives, "a, include b/c.conf, include d/*.conf");
+        let missing = tree
+            .missing
+            .iter()
+            .map(|m| (m.pattern.as_str(), m.is_empty));
+        let missing: Vec<_> = missing.collect();
+        let expected = [("b/c.conf", false), ("d/*.conf", false), ("/*.none", true)];
+        assert_eq!(missing, expected);
     }
 
     #[test]

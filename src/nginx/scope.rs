@@ -6,6 +6,7 @@ use super::tree::Directive;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scope<'s> {
     directives: &'s [Directive],
+    block: Option<&'s Directive>,
     around: Option<&'s Scope<'s>>,
 }
 
@@ -14,6 +15,7 @@ impl<'s> Scope<'s> {
     pub(super) fn outermost(directives: &'s [Directive]) -> Self {
         Scope {
             directives,
+            block: None,
             around: None,
         }
     }
@@ -22,6 +24,7 @@ impl<'s> Scope<'s> {
     pub(super) fn inner(&'s self, block: &'s Directive) -> Scope<'s> {
         Scope {
             directives: block.inside(),
+            block: Some(block),
             around: Some(self),
         }
     }
@@ -36,19 +39,33 @@ impl<'s> Scope<'s> {
         self.directives
     }
 
+    /// Whether this is a block of this name: `server`, `location`.
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.block.is_some_and(|block| block.name == name)
+    }
+
+    /// This block and those around it, the innermost first.
+    pub(super) fn chain(&self) -> impl Iterator<Item = Scope<'s>> + use<'s> {
+        std::iter::successors(Some(*self), |scope| scope.around.copied())
+    }
+
     /// The one that holds here, of this block or of those around it.
     pub(super) fn one(&self, name: &str) -> Option<&'s Directive> {
-        let here = self.here(name).last();
-        here.or_else(|| self.around.and_then(|scope| scope.one(name)))
+        self.chain().find_map(|scope| scope.here(name).last())
     }
 
     /// Those that hold here. A block that has any has none of those around it.
     pub(super) fn all(&self, name: &str) -> Vec<&'s Directive> {
-        let here: Vec<_> = self.here(name).collect();
-        match self.around {
-            Some(around) if here.is_empty() => around.all(name),
-            _ => here,
-        }
+        self.all_of(&[name])
+    }
+
+    /// As [`Scope::all`], for directives of several names that are inherited together, in the order of
+    /// the file.
+    pub(super) fn all_of(&self, names: &[&str]) -> Vec<&'s Directive> {
+        let is_one = |directive: &&Directive| names.contains(&directive.name.as_str());
+        let here = |scope: Scope<'s>| scope.directives.iter().filter(is_one).collect::<Vec<_>>();
+        let mut found = self.chain().map(here);
+        found.find(|here| !here.is_empty()).unwrap_or_default()
     }
 
     /// Those of this block and of the blocks within it.

@@ -101,6 +101,8 @@ pub(super) struct Missing {
     pub(super) place: Place,
     pub(super) pattern: String,
     pub(super) reason: String,
+    /// A pattern whose folder is there and has nothing that matches, which nginx allows.
+    pub(super) is_empty: bool,
 }
 
 /// All that was read.

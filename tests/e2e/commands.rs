@@ -552,25 +552,49 @@ fn a_file_of_nginx_is_translated() {
     );
     std::fs::write(&nginx, text).unwrap();
     std::fs::create_dir(path("sites")).unwrap();
-    let site = "server { listen 127.0.0.1:8000; teapot on; location / { proxy_pass http://127.0.0.1:8001; \
-                proxy_set_header Host $host; } }";
+    let site = "server { listen 127.0.0.1:8000; server_name a; location / { proxy_pass http://127.0.0.1:8001; \
+                proxy_set_header Host $http_host; }\nlocation /b/ { teapot on; } location /c/ {\nexpires 1d; } }";
     std::fs::write(path("sites/one"), site).unwrap();
+    let site = path("sites/one");
     let output = run(&["check", "--nginx", &nginx], "");
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(stdout(&output), "");
+    let error = stderr(&output);
+    let lines: Vec<&str> = error.lines().collect();
+    let begins = [
+        format!("{site}:2: closed: teapot on: The location answers 403: "),
+        format!("{site}:3: differs: expires 1d: "),
+        format!("geogate: {nginx}: not exact: 1 closed with 403, 0 not carried over, 1 different."),
+    ];
+    assert_eq!(lines.len(), begins.len(), "{error}");
+    for (line, begin) in lines.iter().zip(&begins) {
+        assert!(line.starts_with(begin), "{error}");
+    }
+    let output = run(&["check", "--nginx", &nginx, "--allow-lossy"], "");
     assert_eq!(output.status.code(), Some(0));
     let summary = format!(
-        "geogate: {nginx}: 1 not carried over, 0 not quite the same; the comments at the end say which\n"
+        "geogate: {nginx}: 1 closed with 403 (see the comments at the head), 0 not carried over, 1 \
+         different (see the comments at the end)\n"
     );
     assert_eq!(stderr(&output), summary);
     let printed = stdout(&output);
     for part in [
         "listen = [\"127.0.0.1:8000\"]",
         "peers = [\"127.0.0.1:8001\"]",
-        "sites/one:1: teapot on",
+        "prefix = \"/b/\"\nrespond = { status = 403 }",
+        "sites/one:2: teapot on",
     ] {
         assert!(printed.contains(part), "{printed}");
     }
+    let closed = printed.find("# Closed.").unwrap();
+    assert!(closed < printed.find("[server]").unwrap(), "{printed}");
     std::fs::write(&toml, printed).unwrap();
     check(&["check", "-c", &toml], "", 0, &format!("{toml}: ok\n"), "");
+    let exact = "server { listen 127.0.0.1:8000; return 200 a; }";
+    std::fs::write(site, exact).unwrap();
+    let output = run(&["check", "--nginx", &nginx], "");
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    assert!(stdout(&output).contains("status = 200"));
 }
 
 #[test]

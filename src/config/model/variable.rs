@@ -56,6 +56,8 @@ pub enum RequestVariable {
     Uri,
     /// The query as sent, without its question mark.
     Args,
+    /// `?` if there is a query that is not empty.
+    IsArgs,
     /// The whole first line of the request.
     Request,
     /// `HTTP/1.1` and the like.
@@ -122,7 +124,7 @@ pub enum Variable {
     Response(ResponseVariable),
 }
 
-const REQUEST: [(&str, RequestVariable); 21] = [
+const REQUEST: [(&str, RequestVariable); 22] = [
     ("remote_addr", RequestVariable::RemoteAddr),
     ("peer_addr", RequestVariable::PeerAddr),
     ("remote_user", RequestVariable::RemoteUser),
@@ -132,6 +134,7 @@ const REQUEST: [(&str, RequestVariable); 21] = [
     ("request_uri", RequestVariable::RequestUri),
     ("uri", RequestVariable::Uri),
     ("args", RequestVariable::Args),
+    ("is_args", RequestVariable::IsArgs),
     ("request", RequestVariable::Request),
     ("server_protocol", RequestVariable::ServerProtocol),
     ("request_id", RequestVariable::RequestId),

@@ -111,6 +111,7 @@ fn expand<H: HeaderLines>(template: &Template<RequestVariable>, view: &View<H>) 
                 let set = match variable {
                     RequestVariable::RequestUri
                     | RequestVariable::Args
+                    | RequestVariable::IsArgs
                     | RequestVariable::Arg(_) => URL,
                     _ if url.contains(&b'?') => QUERY,
                     _ => PATH,
@@ -181,6 +182,7 @@ mod tests {
         check_location("/$1", "/a\r\nb", "/a%0D%0Ab");
         check_location("/$1", "/a?b#c%d&e", "/a%3Fb%23c%25d&e");
         check_location("/?x=$1", "/a&b+c", "/?x=a%26b%2Bc");
+        check_location("/y/$is_args$args", "", "/y/?r=%20%23s");
         check_location("/中 $1", "/国", "/%E4%B8%AD%20%E5%9B%BD");
     }
 

@@ -1,7 +1,4 @@
 //! Who may come: `allow` and `deny`, and conditions on where a client is.
-//!
-//! What protects a location and cannot be carried over closes it: a route that answers 403 is
-//! noticed, one that is open to everybody is not.
 
 use super::super::Output;
 use super::super::document::{Entry, Item, Table, Value};
@@ -9,34 +6,14 @@ use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::variables::Variables;
 
-/// Directives that ask for more than geogate can ask.
-const CLOSING: [(&str, &str); 6] = [
-    ("auth_basic", "geogate asks for no passwords"),
-    (
-        "auth_request",
-        "geogate asks no other server whether a client may come",
-    ),
-    ("auth_jwt", "geogate reads no tokens"),
-    ("secure_link", "geogate checks no signed links"),
-    (
-        "internal",
-        "a location that nothing leads to from within is for nobody",
-    ),
-    ("access_by_lua_block", "geogate runs no Lua"),
-];
+/// The directives of addresses, which are inherited together.
+const RULES: [&str; 2] = ["allow", "deny"];
 
-/// What a route asks of clients.
-#[derive(Debug, Default)]
-pub(super) struct Demands<'s> {
-    /// Names of `[[access]]`.
-    pub(super) sets: Vec<String>,
-    /// Why it is for nobody.
-    pub(super) closed_by: Option<&'s Directive>,
-}
-
-/// For all: what stands in `http` is for `[limits]`.
+/// For all: what stands in `http` is for `[limits]`, unless a block within has rules instead.
 pub(super) fn for_all(http: &Scope, output: &mut Output) {
-    if let Some((name, from)) = addresses(http, output) {
+    if is_for_all(http)
+        && let Some((name, from)) = addresses(http, output)
+    {
         output
             .document
             .table("limits")
@@ -44,50 +21,26 @@ pub(super) fn for_all(http: &Scope, output: &mut Output) {
     }
 }
 
-/// For the routes of a block; `http` has said its own already.
-pub(super) fn of_block<'s>(
-    http: &Scope<'s>,
-    scope: &Scope<'s>,
-    output: &mut Output,
-) -> Demands<'s> {
-    let mut demands = Demands::default();
-    let is_inherited = |name: &str| {
-        let first = |scope: &Scope| scope.all(name).first().map(|directive| directive.id);
-        first(scope) == first(http)
-    };
-    if !(is_inherited("allow") && is_inherited("deny"))
-        && let Some((name, _)) = addresses(scope, output)
-    {
-        demands.sets.push(name);
+fn is_for_all(http: &Scope) -> bool {
+    let count = |name: &str| (http.here(name).count(), http.everywhere(name).len());
+    RULES.iter().all(|name| {
+        let (here, everywhere) = count(name);
+        here == everywhere
+    })
+}
+
+/// For the routes of a block: names of `[[access]]`. What holds for all is not among them.
+pub(super) fn of_block(http: &Scope, scope: &Scope, output: &mut Output) -> Vec<String> {
+    if is_for_all(http) {
+        return Vec::new();
     }
-    for (name, why) in CLOSING {
-        let holds = |directive: &&Directive| directive.arg(0) != "off";
-        // What is internal is said of one location alone.
-        let found = if name == "internal" {
-            scope.here(name).last()
-        } else {
-            scope.one(name)
-        };
-        if let Some(directive) = found.filter(holds) {
-            let why =
-                format!("The route answers 403: {why}. Change `respond` to what it is to do.");
-            output.notes.lost(directive, why);
-            demands.closed_by = Some(directive);
-        }
-    }
-    for (name, _) in CLOSING {
-        for directive in scope.here(name) {
-            output.notes.carried(directive);
-        }
-    }
-    demands
+    let found = addresses(scope, output);
+    found.into_iter().map(|(name, _)| name).collect()
 }
 
 /// The rules on addresses that hold in a scope, as the name of an `[[access]]`.
 fn addresses<'s>(scope: &Scope<'s>, output: &mut Output) -> Option<(String, &'s Directive)> {
-    let mut all = scope.all("allow");
-    all.extend(scope.all("deny"));
-    all.sort_by_key(|directive| directive.id);
+    let all = scope.all_of(&RULES);
     let first = *all.first()?;
     let mut rules: Vec<Rule> = Vec::new();
     let mut default = "allow";
@@ -175,7 +128,11 @@ pub(super) fn condition<'s>(
     let (variable, comparison) = text.split_once(' ').unwrap_or((text, ""));
     let variable = variable.strip_prefix('$')?;
     let test = Test::new(comparison)?;
-    let (rules, default) = if variables.of_place.get(variable) == Some(&"country") {
+    let (rules, default) = if variables.is_country(variable) {
+        // Who is nowhere is one of the others, whatever nginx calls that.
+        if test.holds(variables.unknown(variable)) != test.holds("") {
+            return None;
+        }
         test.of_country(condition)?
     } else {
         let block = http.here("map").chain(http.here("geo")).find(|block| {
@@ -280,7 +237,12 @@ fn of_table<'s>(
     let is_map = block.name == "map";
     if is_map {
         let source = block.arg(0).strip_prefix('$')?;
-        if variables.of_place.get(source) != Some(&"country") {
+        if !variables.is_country(source) {
+            return None;
+        }
+        let unknown = variables.unknown(source);
+        let is_named = |line: &Directive| line.name == unknown || line.name.is_empty();
+        if !unknown.is_empty() && block.inside().iter().any(is_named) {
             return None;
         }
     } else if block.args.len() == 2 && block.arg(0) != "$remote_addr" {

@@ -1,6 +1,8 @@
 //! How clients connect and what they may send: one `[client]` for all.
 
 use super::super::Output;
+use super::super::document::Item;
+use super::super::notes::Fate;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::super::units;
@@ -16,7 +18,9 @@ const TIMES: [(&str, &str); 4] = [
 
 pub(super) fn translate(http: &Scope, output: &mut Output) {
     for (name, key) in TIMES {
-        if let Some(directive) = one_for_all(http, name, &format!("client.{key}"), output) {
+        if let Some(directive) =
+            one_for_all(http, name, &format!("client.{key}"), Fate::Minor, output)
+        {
             set_time(directive, "client", key, output);
         }
     }
@@ -24,13 +28,14 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
         http,
         "keepalive_requests",
         "client.keepalive_requests",
+        Fate::Minor,
         output,
     );
     if let Some(directive) = requests {
         set_number(directive, "keepalive_requests", output);
     }
     let head = "large_client_header_buffers";
-    if let Some(directive) = one_for_all(http, head, "client.max_header_size", output) {
+    if let Some(directive) = one_for_all(http, head, "client.max_header_size", Fate::Lost, output) {
         let count = directive.arg(0).parse::<u64>().ok();
         let size = count.zip(units::bytes(directive.arg(1)));
         match size.and_then(|(count, size)| count.checked_mul(size)) {
@@ -43,10 +48,68 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
                 .lost(directive, "This is no number with a size."),
         }
     }
+    let passes = ["proxy_pass", "grpc_pass"];
+    let passes = passes.iter().any(|name| !http.everywhere(name).is_empty());
     if let Some(directive) = body_size_for_all(http) {
         set_body_size(directive, output);
+    } else if passes {
+        // Where nobody says.
+        let client = output.document.table("client");
+        client.set("max_body_size", "1m", None);
+    }
+    if passes {
+        for method in METHODS {
+            let client = output.document.table("client");
+            client.push("methods", Item::new(method, None));
+        }
     }
 }
+
+/// nginx passes on whatever method a client names. These are geogate's, those that IANA lists, and
+/// two that caches have.
+const METHODS: [&str; 41] = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PROPFIND",
+    "PROPPATCH",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+    "BAN",
+    "PURGE",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+];
 
 fn set_number(directive: &Directive, key: &str, output: &mut Output) {
     match directive.arg(0).parse::<u64>() {
@@ -99,7 +162,7 @@ fn set_body_size(directive: &Directive, output: &mut Output) {
         Some(size) => {
             output.notes.carried(directive);
             if size == UNLIMITED {
-                output.notes.differs(directive, WHY_UNLIMITED);
+                output.notes.minor(directive, WHY_UNLIMITED);
             }
             let client = output.document.table("client");
             client.set("max_body_size", size, Some(directive));

@@ -10,8 +10,10 @@ const STATUSES: [&str; 4] = ["500", "502", "503", "504"];
 pub(super) fn translate(http: &Scope, output: &mut Output) {
     let mut chosen: Option<(String, &Directive)> = None;
     let servers: Vec<Scope> = http.here("server").map(|block| http.inner(block)).collect();
+    let mut outer: Vec<usize> = Vec::new();
     for scope in std::iter::once(http).chain(&servers) {
         for page in scope.here("error_page") {
+            outer.push(page.id);
             let Some(file) = file(scope, page, output) else {
                 continue;
             };
@@ -25,7 +27,20 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
             }
         }
     }
+    for page in http.everywhere("error_page") {
+        if !outer.contains(&page.id) {
+            let why = "There is one page for all, for 500, 502, 503 and 504; a location has none of its own.";
+            output.notes.lost(page, why);
+        }
+    }
     if let Some((file, page)) = chosen {
+        // Who only sends clients elsewhere has no errors.
+        let is_serving = |scope: &Scope| scope.here("return").next().is_none();
+        let lacks = |scope: &&Scope| is_serving(scope) && scope.all("error_page").is_empty();
+        if servers.iter().any(|scope| lacks(&scope)) {
+            let why = "The page is there for servers that have none as well.";
+            output.notes.differs(page, why);
+        }
         output
             .document
             .table("error_page")
@@ -53,7 +68,7 @@ fn file(scope: &Scope, page: &Directive, output: &mut Output) -> Option<String> 
     {
         output
             .notes
-            .differs(page, "The page is for 500, 502, 503 and 504 only.");
+            .lost(page, "The page is for 500, 502, 503 and 504 only.");
     }
     if !uri.starts_with('/') || uri.contains('$') {
         let why = "The page is a file: `error_page.file`.";

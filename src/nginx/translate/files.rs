@@ -1,10 +1,16 @@
 //! Files: `root`, `alias`, `index`, `try_files`.
+//!
+//! An index and the last name of `try_files` are looked up anew in nginx, and may lead to another
+//! location: to the one that runs `index.php`, which must never be sent as it is. So a name stays only
+//! if the location that nginx would choose for it serves the same file.
 
 use super::super::Output;
 use super::super::document::{Entry, Item, Table, Value};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
-use super::pattern::Pattern;
+use super::order::Plan;
+use super::pattern::{Pattern, pattern};
+use super::unspoken;
 
 /// Where nginx looks if nobody says.
 const ROOT: &str = "html";
@@ -19,60 +25,40 @@ pub(super) enum Served {
     Lost,
 }
 
+/// Where a location finds its files.
+struct Folder<'s> {
+    root: String,
+    /// What the path becomes below the root.
+    rewrite: Option<String>,
+    from: Option<&'s Directive>,
+}
+
 /// Makes a route one that serves files.
-pub(super) fn translate(
-    scope: &Scope,
-    location: &Directive,
-    pattern: &Pattern,
+pub(super) fn translate<'s>(
+    scope: &Scope<'s>,
+    location: &'s Directive,
+    own: &Pattern,
+    plan: &Plan,
     route: &mut Table,
     output: &mut Output,
 ) -> Served {
-    let mut entries = Vec::new();
-    let alias = scope.here("alias").last();
-    let folder = match (alias, pattern) {
-        (Some(alias), Pattern::Prefix(_)) => {
-            route.set("rewrite", "/", Some(alias));
-            alias
-        }
-        (Some(alias), _) => {
-            let why = "alias is carried over for prefixes only.";
-            output.notes.lost(alias, why);
+    let folder = match folder(scope, own) {
+        Ok(folder) => folder,
+        Err((directive, why)) => {
+            let why = format!("{why} The route answers 501.");
+            output.notes.lost(directive, why);
             return Served::Lost;
         }
-        (None, _) => scope.one("root").unwrap_or(location),
     };
-    if folder.name != "location" && folder.name != "server" {
-        output.notes.carried(folder);
+    if let Some(from) = folder.from {
+        output.notes.carried(from);
     }
-    let path = match folder.name.as_str() {
-        "root" | "alias" => folder.arg(0),
-        _ => ROOT,
-    };
-    if path.contains('$') {
-        output
-            .notes
-            .lost(folder, "A folder has no variables. Write a route for each.");
-        return Served::Lost;
+    if let Some(rewrite) = &folder.rewrite {
+        route.set("rewrite", rewrite.as_str(), folder.from);
     }
-    entries.push(Entry::new("root", path, Some(folder)));
-    if let Some(index) = scope.one("index") {
-        output.notes.carried(index);
-        let names = index
-            .args
-            .iter()
-            .filter(|name| !name.starts_with('/') && !name.contains('$'));
-        let items: Vec<Item> = names
-            .map(|name| Item::new(name.as_str(), Some(index)))
-            .collect();
-        if items.len() < index.args.len() {
-            output
-                .notes
-                .differs(index, "Only names of files in the folder are carried over.");
-        }
-        if !items.is_empty() {
-            entries.push(Entry::new("index", Value::List(items), Some(index)));
-        }
-    }
+    let from = folder.from.or(Some(location));
+    let mut entries = vec![Entry::new("root", folder.root.as_str(), from)];
+    index(scope, location, own, plan, &mut entries, output);
     if let Some(list) = scope.one("autoindex") {
         if list.arg(0) == "on" {
             output
@@ -84,43 +70,341 @@ pub(super) fn translate(
                 .needless(list, "The content of folders is not listed.");
         }
     }
-    let tried = scope
-        .one("try_files")
-        .map(|tried| try_files(tried, &mut entries, output));
-    route.set("files", Value::Inline(entries), Some(folder));
-    tried.unwrap_or(Served::Files)
+    let tried = Tried {
+        location,
+        own,
+        plan,
+        is_alias: folder.rewrite.is_some(),
+    };
+    // It is not inherited.
+    let served = scope
+        .here("try_files")
+        .last()
+        .map(|try_files| tried.translate(try_files, &mut entries, output));
+    // Where folders are not tried, none has an index, unless it is what is served everywhere.
+    let is_tried =
+        tried.tries_folders(scope) || entries.iter().any(|entry| entry.key == "fallback");
+    if let (false, Some(index)) = (
+        is_tried,
+        entries.iter_mut().find(|entry| entry.key == "index"),
+    ) {
+        index.value = Value::List(Vec::new());
+    }
+    types(scope, &mut entries, output);
+    let links = scope.one("disable_symlinks");
+    if links.is_none_or(|links| links.arg(0) == "off") {
+        entries.push(Entry::new("follow_links", true, links));
+    }
+    entries.push(Entry::new("hidden", true, None));
+    route.set("files", Value::Inline(entries), from);
+    served.unwrap_or(Served::Files)
 }
 
-/// `$uri`, `$uri/`, then what is served where there is nothing.
-fn try_files(tried: &Directive, entries: &mut Vec<Entry>, output: &mut Output) -> Served {
-    output.notes.carried(tried);
-    let Some((last, before)) = tried.args.split_last() else {
-        output.notes.lost(tried, "It names nothing.");
-        return Served::Files;
+fn folder<'s>(
+    scope: &Scope<'s>,
+    own: &Pattern,
+) -> Result<Folder<'s>, (&'s Directive, &'static str)> {
+    let here = scope.here("alias").chain(scope.here("root")).last();
+    let nearest = scope.all_of(&["alias", "root"]).last().copied();
+    let Some(from) = here.or(nearest) else {
+        return Ok(Folder {
+            root: ROOT.to_owned(),
+            rewrite: None,
+            from: None,
+        });
     };
-    let is_usual = |name: &String| matches!(name.as_str(), "$uri" | "$uri/" | "$uri/index.html");
-    if !before.iter().all(is_usual) {
-        let why = "Only `$uri` and `$uri/` are tried before the last name.";
-        output.notes.differs(tried, why);
+    let is_alias = from.name == "alias";
+    if is_alias && here.is_none() {
+        return Err((
+            from,
+            "The alias of a location around this one is not carried over.",
+        ));
     }
-    if let Some(name) = last.strip_prefix('@') {
-        return Served::Named(name.to_owned());
+    let path = from.arg(0);
+    let (path, rewrite) = match own {
+        _ if !is_alias => (path, None),
+        Pattern::Prefix(prefix) => {
+            if prefix.ends_with('/') != path.ends_with('/') {
+                let why = "An alias and its location end with a slash, both or neither.";
+                return Err((from, why));
+            }
+            (path, Some("/".to_owned()))
+        }
+        Pattern::Exact(_) => match path.rsplit_once('/') {
+            Some((folder, name)) if !name.is_empty() && !folder.is_empty() => {
+                (folder, Some(format!("/{}", name.replace('$', "$$"))))
+            }
+            _ => return Err((from, "The alias of an exact path is a file.")),
+        },
+        Pattern::Regex(_) => match path.strip_suffix("/$1") {
+            Some(folder) if !folder.is_empty() => (folder, Some("/$1".to_owned())),
+            _ => return Err((from, "With an expression an alias ends with `/$1`.")),
+        },
+    };
+    if path.contains('$') {
+        return Err((from, "A folder has no variables. Write a route for each."));
     }
-    match last.split_once('?').map_or(last.as_str(), |(path, _)| path) {
-        "=404" => {}
-        status if status.starts_with('=') => {
-            output
-                .notes
-                .differs(tried, "What is not there is answered with 404.");
+    Ok(Folder {
+        root: path.to_owned(),
+        rewrite,
+        from: Some(from),
+    })
+}
+
+/// The names that stand for a folder.
+fn index(
+    scope: &Scope,
+    location: &Directive,
+    own: &Pattern,
+    plan: &Plan,
+    entries: &mut Vec<Entry>,
+    output: &mut Output,
+) {
+    let index = scope.one("index");
+    if let Some(index) = index {
+        output.notes.carried(index);
+    }
+    let default = ["index.html".to_owned()];
+    let names = index.map_or(&default[..], |index| &index.args[..]);
+    let mut items = Vec::new();
+    for name in names {
+        let from = index.unwrap_or(location);
+        if name.contains(['/', '$']) {
+            let why = format!("{name}: an index is the name of a file in the folder.");
+            output.notes.lost(from, why);
+            continue;
         }
-        path if path.starts_with('/') && !path.contains('$') && !path.contains(".php") => {
-            entries.push(Entry::new("fallback", path, Some(tried)));
+        match leads_elsewhere(name, location, own, plan) {
+            None => items.push(Item::new(name.as_str(), index)),
+            Some(other) if is_plain(other) => {
+                let why = format!(
+                    "{name} is served as files are here; nginx serves it by the location in line {}.",
+                    other.place.line
+                );
+                output.notes.differs(from, why);
+                items.push(Item::new(name.as_str(), index));
+            }
+            Some(other) => {
+                let why = format!(
+                    "{name} is left out: nginx looks it up anew, and the location in line {} answers. A \
+                     route has files or something else.",
+                    other.place.line
+                );
+                output.notes.lost(from, why);
+            }
         }
-        _ => {
-            let why = "Where nothing is found, a file is served that has always the same name, or 404 \
-                       is answered.";
+    }
+    entries.push(Entry::new("index", Value::List(items), index));
+}
+
+/// The location that nginx would choose for the index of a folder, if it may be another one.
+fn leads_elsewhere<'s>(
+    name: &str,
+    location: &Directive,
+    own: &Pattern,
+    plan: &Plan<'s>,
+) -> Option<&'s Directive> {
+    let folder = match own {
+        Pattern::Prefix(path) | Pattern::Exact(path) => &path[..=path.rfind('/').unwrap_or(0)],
+        Pattern::Regex(_) => "/",
+    };
+    let folders = [
+        folder.to_owned(),
+        format!("{folder}x/"),
+        format!("{folder}x/y/"),
+        match own {
+            Pattern::Prefix(path) if !path.ends_with('/') => format!("{path}/"),
+            _ => "/".to_owned(),
+        },
+    ];
+    let is_same = |found: Option<&Directive>| match found {
+        Some(found) => found.id == location.id,
+        // Paths of no location are the server's own.
+        None => location.name == "server",
+    };
+    for folder in folders.iter().filter(|folder| is_same(plan.find(folder))) {
+        if let Some(found) = plan.find(&format!("{folder}{name}"))
+            && !is_same(Some(found))
+        {
+            return Some(found);
+        }
+    }
+    plan.all().into_iter().find(|other| match pattern(other) {
+        Some(Pattern::Exact(path)) => path
+            .strip_suffix(name)
+            .is_some_and(|folder| folder.ends_with('/') && is_same(plan.find(folder))),
+        _ => false,
+    })
+}
+
+/// Whether a location serves files from the same folder as the one around, with other headers at most.
+fn is_plain(location: &Directive) -> bool {
+    const ALLOWED: [&str; 8] = [
+        "add_header",
+        "expires",
+        "access_log",
+        "log_not_found",
+        "etag",
+        "try_files",
+        "default_type",
+        "gzip_static",
+    ];
+    let is_allowed = |inner: &Directive| ALLOWED.contains(&inner.name.as_str());
+    location.inside().iter().all(is_allowed)
+}
+
+/// `try_files` of a location.
+struct Tried<'t, 's> {
+    location: &'t Directive,
+    own: &'t Pattern,
+    plan: &'t Plan<'s>,
+    is_alias: bool,
+}
+
+impl Tried<'_, '_> {
+    fn translate(
+        &self,
+        tried: &Directive,
+        entries: &mut Vec<Entry>,
+        output: &mut Output,
+    ) -> Served {
+        output.notes.carried(tried);
+        let Some((last, before)) = tried.args.split_last() else {
+            output.notes.lost(tried, "It names nothing.");
+            return Served::Files;
+        };
+        let mut before: Vec<&str> = before.iter().map(String::as_str).collect();
+        let (mut last, mut is_here) = (last.as_str(), false);
+        // A name before the last one is served by this location; behind it there is only an error.
+        if let Some(name) = before.last().copied()
+            && name.starts_with('/')
+            && last == "=404"
+        {
+            before.pop();
+            (last, is_here) = (name, true);
+        }
+        if before != ["$uri", "$uri/"] {
+            // Neither folders nor their index are tried.
+            let is_of_files = before == ["$uri"] && self.takes_only_files();
+            if !is_of_files {
+                let why = "Files and folders with an index are tried, as by `$uri $uri/`, and nothing \
+                           else before the last name.";
+                output.notes.differs(tried, why);
+            }
+        }
+        if let Some(name) = last.strip_prefix('@') {
+            return Served::Named(name.to_owned());
+        }
+        if last.starts_with('=') {
+            if last != "=404" {
+                output
+                    .notes
+                    .differs(tried, "What is not there is answered with 404.");
+            }
+            return Served::Files;
+        }
+        self.fallback(last, is_here, tried, entries, output);
+        Served::Files
+    }
+
+    /// Whether folders are looked for.
+    fn tries_folders(&self, scope: &Scope) -> bool {
+        let mut all = scope.here("try_files");
+        all.all(|tried| tried.args.iter().any(|name| name == "$uri/"))
+    }
+
+    /// Whether no folder is in the location: its expression asks for an ending.
+    fn takes_only_files(&self) -> bool {
+        match self.own {
+            Pattern::Exact(path) => !path.ends_with('/'),
+            Pattern::Regex(regex) => regex.ends_with(")$") && regex.contains(r"\."),
+            Pattern::Prefix(_) => false,
+        }
+    }
+
+    fn fallback(
+        &self,
+        last: &str,
+        is_here: bool,
+        tried: &Directive,
+        entries: &mut Vec<Entry>,
+        output: &mut Output,
+    ) {
+        // A file has no query.
+        let path = last.split_once('?').map_or(last, |(path, _)| path);
+        let lost = |why: String, output: &mut Output| {
+            let why = format!("{why} What is not there is answered with 404.");
             output.notes.lost(tried, why);
+        };
+        if !path.starts_with('/') || path.contains('$') || path.ends_with('/') {
+            let why = "Where nothing is found, a file is served that has always the same name.";
+            return lost(why.to_owned(), output);
+        }
+        let below = match (self.is_alias, self.own) {
+            (false, _) => Some(path),
+            (true, Pattern::Prefix(prefix)) if !is_here => path.strip_prefix(prefix.as_str()),
+            _ => None,
+        };
+        let Some(below) = below.filter(|below| !below.is_empty()) else {
+            return lost(
+                "The file is not in the folder of the alias.".to_owned(),
+                output,
+            );
+        };
+        let found = self.plan.find(path);
+        let is_same = match found {
+            Some(found) => found.id == self.location.id,
+            None => self.location.name == "server",
+        };
+        if !is_here && !is_same {
+            let line = found.map_or(self.location.place.line, |found| found.place.line);
+            if !found.is_some_and(is_plain) || self.is_alias {
+                let why = format!(
+                    "nginx looks {path} up anew, and the location in line {line} answers. A route has \
+                     files or something else."
+                );
+                return lost(why, output);
+            }
+            let why = format!(
+                "{path} is served as files are here; nginx serves it by the location in line {line}."
+            );
+            output.notes.differs(tried, why);
+        }
+        entries.push(Entry::new("fallback", below, Some(tried)));
+    }
+}
+
+/// Media types: nginx's list where it differs from the known ones, and the default.
+fn types(scope: &Scope, entries: &mut Vec<Entry>, output: &mut Output) {
+    let mut differing: Vec<Entry> = Vec::new();
+    for list in scope.all("types") {
+        output.notes.needless(list, unspoken::TYPES);
+        for line in list.inside() {
+            for extension in &line.args {
+                let known = mime_guess::from_ext(extension).first_raw();
+                let is_new = !differing.iter().any(|other| other.key == *extension);
+                if known != Some(line.name.as_str()) && is_new {
+                    differing.push(Entry::new(extension, line.name.as_str(), Some(list)));
+                }
+            }
         }
     }
-    Served::Files
+    if !differing.is_empty() {
+        entries.push(Entry::new("types", Value::Inline(differing), None));
+    }
+    let default = scope.one("default_type");
+    // A file of conf.d does not say what holds around it.
+    let is_whole = scope.chain().any(|level| level.is("http"));
+    let unsaid = if is_whole {
+        "text/plain"
+    } else {
+        "application/octet-stream"
+    };
+    let name = default.map_or(unsaid, |default| default.arg(0));
+    if let Some(default) = default {
+        output.notes.carried(default);
+    }
+    if name != "application/octet-stream" {
+        entries.push(Entry::new("default_type", name, default));
+    }
 }

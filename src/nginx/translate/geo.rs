@@ -36,6 +36,16 @@ pub(super) fn translate(http: &Scope, output: &mut Output) -> Variables {
                 (Some(name), _) => {
                     if let Some(known) = variable(line, output) {
                         variables.of_place.insert(name.to_owned(), known);
+                        if is_approximate(line) {
+                            variables.approximate.insert(name.to_owned());
+                        }
+                        let mut settings = line.args.iter();
+                        let default = settings.find_map(|arg| arg.strip_prefix("default="));
+                        if let Some(default) = default {
+                            variables
+                                .defaults
+                                .insert(name.to_owned(), default.to_owned());
+                        }
                     }
                 }
                 (None, "auto_reload") => {
@@ -84,6 +94,16 @@ fn database(block: &Directive, output: &mut Output) {
     if !known {
         output.document.add(table);
     }
+}
+
+/// Whether the value may be another one than that of the client's place.
+fn is_approximate(line: &Directive) -> bool {
+    let is_usual = |setting: &&String| {
+        setting.starts_with("default=") || setting.as_str() == "source=$remote_addr"
+    };
+    let mut settings = line.args.iter().filter(|arg| arg.contains('='));
+    settings.any(|setting| !is_usual(&setting))
+        || line.args.iter().any(|arg| arg == "registered_country")
 }
 
 /// geogate's name for what a line reads, such as `$code default=US source=$ip country iso_code`.

@@ -17,7 +17,7 @@ const ALWAYS: [(&str, &[&str]); 9] = [
         "x-forwarded-for",
         &["$proxy_add_x_forwarded_for", "$remote_addr"],
     ),
-    ("x-forwarded-proto", &["$scheme", "$http_x_forwarded_proto"]),
+    ("x-forwarded-proto", &["$scheme"]),
     ("x-forwarded-host", &["$host", "$http_host"]),
     (
         "connection",
@@ -58,7 +58,14 @@ pub(super) fn to_upstream(
         let lower = name.to_ascii_lowercase();
         let managed = ALWAYS.iter().find(|(known, _)| *known == lower);
         let is_managed = managed.is_some() || MANAGED.contains(&lower.as_str());
-        if managed.is_some_and(|(_, values)| values.contains(&value)) {
+        if lower == "x-forwarded-proto" && value == "$http_x_forwarded_proto" {
+            let why = "What a client says of its protocol is passed on from `client_ip.trusted_proxies` \
+                       alone; from others it is how they connect to geogate.";
+            output.notes.differs(header, why);
+        } else if lower == "host" && value == "$host" {
+            let why = "As the client sent it, with its port and its capitals.";
+            output.notes.minor(header, why);
+        } else if managed.is_some_and(|(_, values)| values.contains(&value)) {
             output.notes.needless(header, "Always.");
         } else if is_managed && lower != "host" {
             output.notes.lost(
@@ -109,17 +116,58 @@ pub(super) fn to_client(
                 variables,
                 output,
             );
-            if header.arg(2) != "always" {
-                let why = "Without `always` nginx leaves it out of errors; geogate does not, and a \
-                           header of that name from the upstream is replaced.";
-                output.notes.differs(header, why);
-            }
+            say_when(header, scope, output);
         }
     }
     if let Some(expires) = scope.one("expires") {
         self::expires(expires, &mut rules, output);
     }
     rules.write("response_headers", route);
+}
+
+/// Where a header of a response is not the same as in nginx.
+fn say_when(header: &Directive, scope: &Scope, output: &mut Output) {
+    if header.arg(2) != "always" && !only_succeeds(scope) {
+        let why = "Without `always` nginx leaves it out of errors; geogate does not.";
+        output.notes.differs(header, why);
+    }
+    let is_hidden = scope
+        .all_of(&["proxy_hide_header", "grpc_hide_header"])
+        .iter()
+        .any(|hidden| hidden.arg(0).eq_ignore_ascii_case(header.arg(0)));
+    let passes = scope.here("proxy_pass").chain(scope.here("grpc_pass"));
+    if passes.count() > 0 && !is_hidden {
+        let why = "A header of that name from the upstream is replaced; nginx sends both.";
+        output.notes.differs(header, why);
+    }
+}
+
+/// Whether a location never answers with an error.
+fn only_succeeds(scope: &Scope) -> bool {
+    const WITH_HEADERS: [&str; 10] = [
+        "200", "201", "204", "206", "301", "302", "303", "304", "307", "308",
+    ];
+    scope.here("return").last().is_some_and(|answer| {
+        WITH_HEADERS.contains(&answer.arg(0))
+            || answer.args.len() == 1 && answer.arg(0).contains(':')
+    })
+}
+
+/// Sets the host that an upstream is told, unless that is said already.
+pub(super) fn set_host(host: &str, from: &Directive, route: &mut Table) {
+    let mut rules = match route.get("request_headers") {
+        Some(Value::Inline(entries)) => entries.clone(),
+        _ => Vec::new(),
+    };
+    let entry = Entry::new("Host", host.replace('$', "$$"), Some(from));
+    match rules.iter_mut().find(|rule| rule.key == "set") {
+        Some(Entry {
+            value: Value::Inline(set),
+            ..
+        }) => set.insert(0, entry),
+        _ => rules.insert(0, Entry::new("set", Value::Inline(vec![entry]), None)),
+    }
+    route.set("request_headers", Value::Inline(rules), None);
 }
 
 /// What is done with headers.
@@ -195,11 +243,19 @@ fn expires(expires: &Directive, rules: &mut Rules, output: &mut Output) {
         Some(value) => {
             output.notes.differs(
                 expires,
-                "As Cache-Control alone, which goes before Expires.",
+                "As Cache-Control alone, which goes before Expires, and on errors too.",
             );
-            rules
-                .set
-                .push(Entry::new("Cache-Control", value, Some(expires)));
+            let known = |entry: &&mut Entry| entry.key.eq_ignore_ascii_case("cache-control");
+            match rules.set.iter_mut().find(known) {
+                // nginx sends both; to caches two lines are one list.
+                Some(Entry {
+                    value: Value::Text(text),
+                    ..
+                }) => *text = format!("{value}, {text}"),
+                _ => rules
+                    .set
+                    .push(Entry::new("Cache-Control", value, Some(expires))),
+            }
         }
         None => output.notes.lost(
             expires,

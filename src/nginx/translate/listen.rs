@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::super::Output;
 use super::super::document::{Entry, Item, Value};
 use super::super::tree::Directive;
+use super::rewrite;
 use super::site::{Listen, Site, Speaks};
 
 /// Where nginx listens if a server does not say.
@@ -55,7 +56,7 @@ pub(super) fn listen<'s>(
                 return None;
             }
             "ipv6only=off" => {
-                output.notes.differs(
+                output.notes.lost(
                     directive,
                     "An IPv6 listener takes IPv6 only; list 0.0.0.0 as well for IPv4.",
                 );
@@ -63,6 +64,11 @@ pub(super) fn listen<'s>(
             // Sockets: backlog=, reuseport, deferred, so_keepalive= and the like.
             _ => {}
         }
+    }
+    if listen.proxy_protocol {
+        let why = "Only proxies in `client_ip.trusted_proxies` may connect, and the address that they \
+                   name is the client's.";
+        output.notes.differs(directive, why);
     }
     Some(listen)
 }
@@ -105,7 +111,6 @@ pub(super) fn translate(sites: &[Site], output: &mut Output) {
         let item = item(address, &here, &listens, output);
         output.document.table("server").push("listen", item);
     }
-    say_where_they_differ(sites, output);
 }
 
 fn item(address: &str, sites: &[&Site], listens: &[&Listen], output: &mut Output) -> Item {
@@ -113,59 +118,37 @@ fn item(address: &str, sites: &[&Site], listens: &[&Listen], output: &mut Output
     let any = |is: fn(&Listen) -> bool| listens.iter().any(|listen| is(listen));
     let mut entries = vec![Entry::new("address", address, from)];
     let tls = listens.iter().any(|listen| listen.is_tls());
-    let redirects = !tls && sites.iter().all(|site| site.redirects_to_https);
+    let port = sites.first().and_then(|site| site.to_https);
     if tls {
         entries.push(Entry::new("tls", true, from));
-    } else if redirects {
-        entries.push(Entry::new("redirect_to_https", true, from));
+        if !listens.iter().all(|listen| listen.is_tls())
+            && let Some(from) = from
+        {
+            let why = "A listener speaks TLS or not; some servers of this one do not.";
+            output.notes.lost(from, why);
+        }
+    } else if let Some(port) = port {
+        match port {
+            443 => entries.push(Entry::new("redirect_to_https", true, from)),
+            port => entries.push(Entry::new("redirect_to_https", u64::from(port), from)),
+        }
+        for site in sites {
+            let carried = rewrite::to_https(site.block).map(|redirect| redirect.directives);
+            for directive in carried.unwrap_or_default() {
+                output.notes.minor(
+                    directive,
+                    "`redirect_to_https` of the listener, with 308, which keeps the method of a POST.",
+                );
+            }
+        }
     } else if any(|listen| listen.speaks == Speaks::H2c) {
         entries.push(Entry::new("h2c", true, from));
     }
     if any(|listen| listen.proxy_protocol) {
         entries.push(Entry::new("proxy_protocol", true, from));
     }
-    for site in sites.iter().filter(|site| site.redirects_to_https && !tls) {
-        say_redirect(site, redirects, output);
-    }
     match entries.as_slice() {
         [_] => Item::new(address, from),
         _ => Item::new(Value::Inline(entries), from),
-    }
-}
-
-fn say_redirect(site: &Site, carried: bool, output: &mut Output) {
-    for directive in super::rewrite::redirects_to_https(site.block).unwrap_or_default() {
-        if carried {
-            output.notes.carried(directive);
-        } else {
-            let why = "Routes do not tell listeners apart, and not all servers of this listener send \
-                       clients to https. If they may, give the listener `redirect_to_https = true`.";
-            output.notes.lost(directive, why);
-        }
-    }
-}
-
-/// A host is served alike on every listener.
-fn say_where_they_differ(sites: &[Site], output: &mut Output) {
-    let serving = || sites.iter().filter(|site| !site.only_redirects);
-    let addresses = |site: &Site| {
-        let plain = site
-            .listens
-            .iter()
-            .filter(|listen| !site.redirects_to_https || listen.is_tls());
-        let mut addresses: Vec<&str> = plain.map(|listen| listen.address.as_str()).collect();
-        addresses.sort_unstable();
-        addresses.into_iter().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let Some(first) = serving().next() else {
-        return;
-    };
-    let expected = addresses(first);
-    for site in serving().skip(1) {
-        if addresses(site) != expected {
-            let why = "Every host is served on every listener; this server listens elsewhere than \
-                       the first one.";
-            output.notes.differs(site.block, why);
-        }
     }
 }

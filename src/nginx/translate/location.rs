@@ -1,79 +1,77 @@
 //! Locations become routes.
 //!
-//! nginx chooses the server by the host, then the longest prefix, then the first regular expression
-//! before that; geogate the most specific route: host, then exact path, longest prefix, regular
-//! expression. So `location /` has no path here, which leaves regular expressions before it, and a
-//! server that a client has asked for by name answers 404 itself where it has no location, so that
-//! no route for any host does.
+//! The routes of a server are made first and then written in the order in which nginx tries its
+//! locations ([`super::order`]). nginx asks one server alone, geogate the routes of the most specific
+//! host and then others, so every server ends with a route for all paths.
+//!
+//! A location that is protected by what cannot be carried over is closed ([`super::guard`]); one whose
+//! action cannot be carried over answers 501.
+
+mod action;
+mod protect;
+mod written;
+
+use std::collections::HashSet;
 
 use super::super::Output;
-use super::super::document::{Item, Table, Value};
+use super::super::document::{Item, Table};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
-use super::access;
 use super::client;
 use super::error_page;
-use super::files::{self, Served};
 use super::headers;
-use super::pattern::{Pattern, as_regex, has_prefixes, pattern};
-use super::proxy;
+use super::order::{Around, Placed, Plan, Rank, Written};
+use super::pattern::{Pattern, pattern, within};
 use super::rate;
 use super::rewrite::{self, Rewritten};
-use super::site::{Listen, Site};
+use super::site::{Listen, Site, Sites};
 use super::tls;
 use super::variables::Variables;
 
-/// What hands requests to servers that do not speak HTTP.
-const OTHER_PROTOCOLS: [&str; 4] = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
-
-const PREFIXES_FIRST: &str = "A prefix goes before a regular expression, as with `^~`; only \
-                              `location /` comes behind it.";
-
-/// Answers that geogate does not have.
-const OTHER_ANSWERS: [(&str, &str); 8] = [
-    (
-        "stub_status",
-        "Metrics have a listener of their own: `[admin] listen`.",
-    ),
-    ("dav_methods", "Files are read only."),
-    (
-        "empty_gif",
-        "There is no built-in picture; a file is as good.",
-    ),
-    ("flv", "Parts of files are served by range requests alone."),
-    ("mp4", "Parts of files are served by range requests alone."),
-    ("content_by_lua_block", "geogate runs no Lua."),
-    ("content_by_lua_file", "geogate runs no Lua."),
-    ("js_content", "geogate runs no scripts."),
-];
+/// What holds for the whole file.
+pub(super) struct Shared<'r> {
+    pub(super) variables: &'r Variables,
+    /// The addresses of clients may not be known, because of this directive.
+    pub(super) unknown_clients: Option<&'r Directive>,
+}
 
 pub(super) fn translate<'s>(
     http: &'s Scope<'s>,
-    sites: &[Site<'s>],
-    variables: &Variables,
+    sites: &Sites<'s>,
+    shared: &Shared,
     output: &mut Output,
 ) {
     let secure = sites
+        .all
         .iter()
         .filter(|site| site.listens.iter().any(Listen::is_tls));
     let secure: Vec<&Site> = secure.collect();
     let mut routes = Routes {
         http,
-        variables,
+        variables: shared.variables,
+        unknown_clients: shared.unknown_clients,
         hsts: tls::hsts_for_all(http, &secure),
         body_size: client::body_size_for_all(http),
-        places: Vec::new(),
+        pending: Vec::new(),
+        known: HashSet::new(),
     };
-    for site in sites {
+    for site in &sites.all {
         routes.site(site, sites, output);
     }
+    if let Some(block) = sites.nameless {
+        let why = "Some names of servers cannot be carried over, so requests for hosts that no route \
+                   names are answered with 403.";
+        output.notes.lost(block, why);
+        let mut route = Table::new("route", Some(block));
+        rewrite::closed(403, block, &mut route);
+        output.document.add(route);
+    }
+    output.document.leave_out_unused("upstream", "route");
     leave_the_obvious_out(output);
     for block in http.here("upstream") {
         if !output.notes.is_spoken_for(block) {
             output.notes.needless(block, "Nothing leads to it.");
-            for inner in block.inside() {
-                output.notes.carried(inner);
-            }
+            super::silence(block, output);
         }
     }
 }
@@ -91,367 +89,385 @@ fn leave_the_obvious_out(output: &mut Output) {
 struct Routes<'r, 's> {
     http: &'s Scope<'s>,
     variables: &'r Variables,
+    unknown_clients: Option<&'r Directive>,
     hsts: Option<&'s Directive>,
     /// The size of bodies that holds where a route does not say another.
     body_size: Option<&'s Directive>,
-    /// Which requests have a route already, and from where it is.
-    places: Vec<(String, Table, u32)>,
+    /// The routes of the server at hand.
+    pending: Vec<(Rank, Option<Written>, Table)>,
+    /// Which requests have a route already.
+    known: HashSet<String>,
 }
 
 /// What the routes of a server have in common.
 struct Common<'r, 's> {
     site: &'r Site<'s>,
     scope: &'r Scope<'s>,
+    plan: &'r Plan<'s>,
     /// What its conditions ask of clients.
     access: Vec<String>,
 }
 
+/// What conditions ask of clients, or the one that cannot be carried over.
+#[derive(Default)]
+struct Conditions<'s> {
+    access: Vec<String>,
+    closed_by: Option<&'s Directive>,
+}
+
 impl<'s> Routes<'_, 's> {
-    fn site(&mut self, site: &Site<'s>, sites: &[Site], output: &mut Output) {
+    fn site(&mut self, site: &Site<'s>, sites: &Sites<'s>, output: &mut Output) {
         let scope = self.http.inner(site.block);
-        let to_https = if site.redirects_to_https {
-            rewrite::redirects_to_https(site.block).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        let is_of_it =
-            |directive: &Directive| to_https.iter().any(|other| other.id == directive.id);
-        let access = self.conditions(&scope, &is_of_it, output);
+        if let Some(why) = site.closed {
+            output.notes.closed(site.block, why);
+            return self.closed_site(site, sites, output);
+        }
+        let to_https = site.to_https.and_then(|_| rewrite::to_https(site.block));
+        let to_https = to_https.map(|redirect| redirect.directives);
+        // All but a `location /` answers before any location is looked for.
+        let answers = site.only_redirects
+            && to_https
+                .iter()
+                .flatten()
+                .any(|step| matches!(step.name.as_str(), "return" | "rewrite" | "if"))
+            && !to_https
+                .iter()
+                .flatten()
+                .any(|step| step.name == "location");
+        let to_https: Vec<usize> = to_https.iter().flatten().map(|one| one.id).collect();
+        let is_done = |directive: &Directive| to_https.contains(&directive.id);
+        let conditions = self.conditions(&scope, &is_done, output);
+        let is_closed = self.close_by_site(&scope, output);
+        if is_closed || conditions.closed_by.is_some() {
+            return self.closed_site(site, sites, output);
+        }
+        let rewrites: Vec<&Directive> = scope.here("rewrite").filter(|one| !is_done(one)).collect();
+        let plan = Plan::new(site.block, !rewrites.is_empty());
         let common = Common {
             site,
             scope: &scope,
-            access,
+            plan: &plan,
+            access: conditions.access,
         };
-        for rewrite in scope.here("rewrite").filter(|rewrite| !is_of_it(rewrite)) {
-            let found = self.rewrite(rewrite, None, &common, output);
-            if let Rewritten::All(action) = found {
-                self.add(&common, None, &action, output);
-                say_unreachable(&scope, rewrite, output);
-                return;
+        let steps = scope.directives().iter().filter(|one| !is_done(one));
+        let mut answers_all = answers;
+        if answers {
+            say_unreachable(&scope, site.block, output);
+        }
+        for step in steps.filter(|_| !answers) {
+            match step.name.as_str() {
+                "rewrite" => answers_all = self.server_rewrite(step, &common, output),
+                "return" => {
+                    self.server_return(step, &common, output);
+                    answers_all = true;
+                }
+                "break" => {
+                    if rewrites.iter().any(|rewrite| rewrite.id > step.id) {
+                        output
+                            .notes
+                            .lost(step, "What comes after it is carried over all the same.");
+                    }
+                }
+                _ => {}
             }
-            if has_prefixes(&scope) {
-                output.notes.differs(rewrite, PREFIXES_FIRST);
+            if answers_all {
+                say_unreachable(&scope, step, output);
+                break;
             }
         }
-        if let Some(answer) = scope.here("return").find(|answer| !is_of_it(answer)) {
-            let mut route = Table::new("route", Some(answer));
-            if rewrite::answer(answer, &scope, self.variables, &mut route, output) {
-                self.common_keys(&scope, &common, &mut route, output);
-                self.add(&common, None, &route, output);
+        if !answers_all {
+            self.locations(&scope, &common, Around::NOTHING, &is_done, output);
+            if !site.only_redirects {
+                self.rest(&common, output);
             }
-            say_unreachable(&scope, answer, output);
-            return;
         }
-        self.locations(&scope, &common, &is_of_it, output);
-        if !site.only_redirects {
-            self.rest(&common, sites, output);
+        self.write(site, sites, output);
+    }
+
+    /// A server that answers 403 to everything.
+    fn closed_site(&mut self, site: &Site<'s>, sites: &Sites<'s>, output: &mut Output) {
+        super::silence(site.block, output);
+        let mut route = Table::new("route", Some(site.block));
+        rewrite::closed(403, site.block, &mut route);
+        self.pending.push((Rank::of_rest(), None, route));
+        self.write(site, sites, output);
+    }
+
+    /// What a server does with paths before it looks for a location. Whether that is all that it does.
+    fn server_rewrite(
+        &mut self,
+        step: &'s Directive,
+        common: &Common<'_, 's>,
+        output: &mut Output,
+    ) -> bool {
+        let rank = Rank::of_server();
+        let found = rewrite::rewritten(step, None, true, common.scope, self.variables, output);
+        let (written, mut action) = match found {
+            Rewritten::All(action) => (None, action),
+            Rewritten::Redirect { regex, action } => (Some(regex), action),
+            Rewritten::Again { regex } | Rewritten::Path { regex, .. } => {
+                let mut action = Table::new("route", Some(step));
+                rewrite::closed(501, step, &mut action);
+                (Some(regex), action)
+            }
+            Rewritten::Prefix(_) => return false,
+        };
+        self.site_keys(common, &mut action);
+        let is_all = written.is_none();
+        let written = written.map(|regex| Written::Plain(Pattern::Regex(regex)));
+        self.pending.push((rank, written, action));
+        is_all
+    }
+
+    fn server_return(&mut self, step: &'s Directive, common: &Common<'_, 's>, output: &mut Output) {
+        let mut route = Table::new("route", Some(step));
+        if !rewrite::answer(step, None, common.scope, self.variables, &mut route, output) {
+            rewrite::closed(501, step, &mut route);
         }
+        self.common_keys(common.scope, common, &mut route, output);
+        self.pending.push((Rank::of_rest(), None, route));
     }
 
     /// What becomes of paths that no location is for.
-    fn rest(&mut self, common: &Common<'_, 's>, sites: &[Site], output: &mut Output) {
-        let has_all = common.scope.here("location").any(
-            |location| matches!(pattern(location), Some(Pattern::Prefix(path)) if path == "/"),
-        );
-        if has_all {
+    fn rest(&mut self, common: &Common<'_, 's>, output: &mut Output) {
+        let is_all = |own: Option<Pattern>| own == Some(Pattern::Prefix("/".to_owned()));
+        let mut locations = common.scope.here("location");
+        if locations.any(|location| is_all(pattern(location))) {
             return;
         }
         let block = common.site.block;
         let mut route = Table::new("route", Some(block));
         if common.scope.one("root").is_some() {
             let whole = Pattern::Prefix("/".to_owned());
-            match files::translate(common.scope, block, &whole, &mut route, output) {
-                Served::Files => {}
-                Served::Named(name) => {
-                    self.named(&name, block, common, &mut route, output);
-                }
-                Served::Lost => return,
-            }
+            self.serve(common.scope, block, &whole, common, &mut route, output);
+            self.protect(
+                common.scope,
+                block,
+                Conditions::default(),
+                &mut route,
+                output,
+            );
             self.common_keys(common.scope, common, &mut route, output);
-        } else if !common.site.hosts.is_empty() && sites.iter().any(|site| site.hosts.is_empty()) {
-            rewrite::closed(404, block, &mut route);
         } else {
-            return;
+            rewrite::closed(404, block, &mut route);
         }
-        self.add(common, None, &route, output);
+        self.pending.push((Rank::of_rest(), None, route));
     }
 
-    /// Conditions that turn clients away, as names of `[[access]]`; the others are lost.
-    fn conditions(
-        &self,
-        scope: &Scope,
-        is_done: &dyn Fn(&Directive) -> bool,
-        output: &mut Output,
-    ) -> Vec<String> {
-        let mut names = Vec::new();
-        for condition in scope.here("if").filter(|condition| !is_done(condition)) {
-            if let Some(name) = access::condition(self.http, condition, self.variables, output) {
-                names.push(name);
-                continue;
-            }
-            let why = "geogate has no conditions. Routes have `host`, `methods`, `headers`, \
-                       `countries` and `regions` to choose by.";
-            output.notes.lost(condition, why);
-            for inner in condition.inside() {
-                output.notes.carried(inner);
-            }
-        }
-        names
-    }
-
-    fn locations(
+    fn locations<'d>(
         &mut self,
-        scope: &Scope,
+        scope: &'d Scope<'d>,
         common: &Common<'_, 's>,
+        around: Around,
         is_done: &dyn Fn(&Directive) -> bool,
         output: &mut Output,
     ) {
-        let has_prefixes = has_prefixes(scope);
         for location in scope.here("location") {
-            output.notes.carried(location);
             if is_done(location) {
-                continue;
-            }
-            if error_page::is_page(scope, location) {
-                for inner in location.inside() {
-                    output.notes.carried(inner);
-                }
+                output.notes.carried(location);
                 continue;
             }
             let inner = scope.inner(location);
-            match pattern(location) {
-                Some(pattern) => {
-                    if has_prefixes && matches!(pattern, Pattern::Regex(_)) {
-                        output.notes.differs(location, PREFIXES_FIRST);
-                    }
-                    self.location(&inner, location, &pattern, common, output);
-                }
-                // It is somebody else's; who leads to it says what becomes of it.
-                None if location.arg(0).starts_with('@') => {}
-                None => output
-                    .notes
-                    .lost(location, "geogate does not know this kind of location."),
+            // A named one is somebody else's; who leads to it says what becomes of it.
+            if location.arg(0).starts_with('@') {
+                continue;
             }
-            self.locations(&inner, common, is_done, output);
+            output.notes.carried(location);
+            if error_page::is_page(scope, location) {
+                self.error_page(location, common, output);
+                continue;
+            }
+            if common.site.only_redirects {
+                let why = "It is also there over TLS; listeners have the same routes.";
+                output.notes.differs(location, why);
+            }
+            let Some(own) = pattern(location) else {
+                let why = "geogate does not know this kind of location.";
+                output.notes.lost(location, why);
+                super::silence(location, output);
+                continue;
+            };
+            match common.plan.place(location, &own, &around) {
+                Placed::At {
+                    rank,
+                    written,
+                    is_exact,
+                } => {
+                    if is_exact {
+                        self.location(&inner, location, &own, (rank, written), common, output);
+                    } else {
+                        let why = "Routes cannot have the order that nginx has here, so the location \
+                                   answers 403.";
+                        self.close(location, why, (rank, written), output);
+                    }
+                    let around = around.within(location, &own);
+                    let is_done = |_: &Directive| false;
+                    self.locations(&inner, common, around, &is_done, output);
+                }
+                Placed::Apart => self.apart(location, output),
+                Placed::Unreached => {
+                    let why = "Longer prefixes take all its requests, in nginx as well.";
+                    output.notes.minor(location, why);
+                    super::silence(location, output);
+                }
+            }
         }
     }
 
-    fn location(
+    /// A location that is there only for a page of errors is a route if it hides the page.
+    fn error_page<'d>(
         &mut self,
-        scope: &Scope,
-        location: &Directive,
-        pattern: &Pattern,
+        page: &'d Directive,
+        common: &Common<'_, 's>,
+        output: &mut Output,
+    ) {
+        super::silence(page, output);
+        let own = pattern(page).filter(|_| page.named("internal").next().is_some());
+        let Some(Pattern::Exact(path)) = own else {
+            let why = "The page is not there under its own path.";
+            return output.notes.minor(page, why);
+        };
+        let (rank, written) = common.plan.place_exact(&path);
+        let mut route = Table::new("route", Some(page));
+        rewrite::closed(404, page, &mut route);
+        self.pending.push((rank, Some(written), route));
+    }
+
+    /// A nested location for which no route can be written: those around it are closed.
+    fn apart<'d>(&mut self, location: &'d Directive, output: &mut Output) {
+        let why = "No route can take the requests of this nested location and no others, so the \
+                   location around it answers 403.";
+        output.notes.closed(location, why);
+        super::silence(location, output);
+    }
+
+    fn close<'d>(
+        &mut self,
+        location: &'d Directive,
+        why: &str,
+        (rank, written): (Rank, Written),
+        output: &mut Output,
+    ) {
+        output.notes.closed(location, why);
+        super::silence(location, output);
+        let mut route = Table::new("route", Some(location));
+        rewrite::closed(403, location, &mut route);
+        self.pending.push((rank, Some(written), route));
+    }
+
+    fn location<'d>(
+        &mut self,
+        scope: &Scope<'d>,
+        location: &'d Directive,
+        own: &Pattern,
+        (rank, written): (Rank, Written),
         common: &Common<'_, 's>,
         output: &mut Output,
     ) {
         let mut route = Table::new("route", Some(location));
+        self.redirect_to_slash(location, own, common);
         let conditions = self.conditions(scope, &|_| false, output);
-        let prefix = match pattern {
+        let prefix = match own {
             Pattern::Prefix(prefix) => Some(prefix.as_str()),
             _ => None,
         };
+        let mut before: Vec<(String, Table)> = Vec::new();
+        let mut changed = None;
         let mut paths = Vec::new();
-        let mut all = None;
-        let mut has_regex = false;
-        for rewrite in scope.here("rewrite") {
-            match self.rewrite(rewrite, prefix, common, output) {
-                Rewritten::Prefix(new) => route.set("rewrite", new, Some(rewrite)),
-                Rewritten::Path { regex, path } => {
-                    has_regex = true;
-                    paths.push((regex, path, rewrite));
+        for step in scope.here("rewrite") {
+            let found = rewrite::rewritten(step, prefix, false, scope, self.variables, output);
+            let (regex, action) = match found {
+                Rewritten::All(action) => {
+                    route = action;
+                    break;
                 }
-                Rewritten::All(action) => all = all.or(Some(action)),
-                Rewritten::Redirect { .. } => has_regex = true,
-                Rewritten::Lost => {}
+                Rewritten::Prefix(new) => {
+                    changed = Some((new, step));
+                    break;
+                }
+                Rewritten::Redirect { regex, action } => (regex, Some(action)),
+                Rewritten::Path { regex, path } => {
+                    paths.push((before.len(), path, step));
+                    (regex, None)
+                }
+                Rewritten::Again { regex } => {
+                    let mut action = Table::new("route", Some(step));
+                    rewrite::closed(501, step, &mut action);
+                    (regex, Some(action))
+                }
+            };
+            let inner = prefix.and_then(|prefix| within(prefix, &regex));
+            let same = matches!(own, Pattern::Regex(own) if *own == regex);
+            match inner.or(same.then_some(regex)) {
+                Some(regex) => {
+                    before.push((regex, action.unwrap_or(Table::new("route", Some(step)))))
+                }
+                None => {
+                    paths.retain(|(at, ..)| *at != before.len());
+                    let why = "No route can take the requests of this location that it matches and no \
+                               others, so the location answers 501.";
+                    output.notes.lost(step, why);
+                    rewrite::closed(501, step, &mut route);
+                    break;
+                }
             }
         }
-        // What is to come first must be of a kind that can.
-        let behind = prefix
-            .filter(|prefix| has_regex && *prefix != "/")
-            .map(as_regex);
-        if let Some(action) = all {
-            return self.add(common, Some(pattern), &action, output);
+        let is_decided = !route.is_empty();
+        if !is_decided {
+            self.action(scope, location, own, common, &mut route, output);
+            if let Some((new, step)) = changed
+                && (route.get("upstream").is_some() || route.get("files").is_some())
+            {
+                route.set("rewrite", new, Some(step));
+            }
         }
-        self.action(scope, location, pattern, common, &mut route, output);
-        let demands = access::of_block(self.http, scope, output);
-        if let Some(closing) = demands.closed_by {
-            route = Table::new("route", Some(location));
-            rewrite::closed(403, closing, &mut route);
+        if scope.here("return").next().is_some() {
+            self.say_order(scope, output);
         }
-        let sets = demands.sets.into_iter().chain(conditions);
-        for name in sets {
-            route.push("access", Item::new(name, Some(location)));
+        if self.protect(scope, location, conditions, &mut route, output) {
+            before.clear();
+            paths.clear();
         }
         self.common_keys(scope, common, &mut route, output);
-        let only = scope.here("limit_except").last();
-        for (regex, path, rewrite) in paths {
+        let is_closed = route.get("respond").is_some();
+        for (at, path, step) in paths {
             let mut other = route.clone();
-            if other.get("upstream").is_some() {
-                other.set("rewrite", path, Some(rewrite));
-                self.add(common, Some(&Pattern::Regex(regex)), &other, output);
+            if !is_closed {
+                other.set("rewrite", path, Some(step));
             }
+            before[at].1 = other;
         }
-        let pattern = behind.as_ref().unwrap_or(pattern);
-        match only {
-            Some(only) => self.limited(only, pattern, common, route, output),
-            None => self.add(common, Some(pattern), &route, output),
-        }
-    }
-
-    /// Some methods are for everybody, the others for some or nobody.
-    fn limited(
-        &mut self,
-        only: &Directive,
-        pattern: &Pattern,
-        common: &Common<'_, 's>,
-        mut route: Table,
-        output: &mut Output,
-    ) {
-        output.notes.carried(only);
-        let closes = matches!(only.inside(), [deny] if deny.name == "deny" && deny.arg(0) == "all");
-        for inner in only.inside() {
-            output.notes.carried(inner);
-        }
-        if !closes {
-            output
-                .notes
-                .lost(only, "Other methods are answered with 403 for everybody.");
-        }
-        let mut rest = Table::new("route", Some(only));
-        rewrite::closed(403, only, &mut rest);
-        self.add(common, Some(pattern), &rest, output);
-        for method in &only.args {
-            route.push("methods", Item::new(method.as_str(), Some(only)));
-        }
-        self.add(common, Some(pattern), &route, output);
-    }
-
-    /// A redirect is a route of its own and added here.
-    fn rewrite(
-        &mut self,
-        directive: &Directive,
-        prefix: Option<&str>,
-        common: &Common<'_, 's>,
-        output: &mut Output,
-    ) -> Rewritten {
-        let found = rewrite::rewritten(directive, prefix, common.scope, self.variables, output);
-        if let Rewritten::Redirect { regex, action } = &found {
-            self.add(common, Some(&Pattern::Regex(regex.clone())), action, output);
-        }
-        if prefix.is_none() && matches!(found, Rewritten::Path { .. }) {
-            let why = "A path is changed by the route that it belongs to, with `rewrite`.";
-            output.notes.lost(directive, why);
-        }
-        found
-    }
-
-    /// Who answers: `return`, an upstream, files.
-    fn action(
-        &mut self,
-        scope: &Scope,
-        location: &Directive,
-        pattern: &Pattern,
-        common: &Common<'_, 's>,
-        route: &mut Table,
-        output: &mut Output,
-    ) {
-        let here = |name: &str| scope.here(name).last();
-        if let Some(answer) = here("return") {
-            if !rewrite::answer(answer, scope, self.variables, route, output) {
-                rewrite::closed(501, answer, route);
+        for (regex, mut action) in before {
+            if let Some(sets) = route.get("access") {
+                action.set("access", sets.clone(), Some(location));
             }
-            return;
+            let written = Written::Plain(Pattern::Regex(regex));
+            self.pending.push((rank, Some(written), action));
         }
-        for name in OTHER_PROTOCOLS {
-            if let Some(pass) = here(name) {
-                let why = "Upstreams speak HTTP; gunicorn, uWSGI and PHP servers can. The route answers \
-                           501 until then.";
-                output.notes.lost(pass, why);
-                return rewrite::closed(501, pass, route);
-            }
-        }
-        for (name, why) in OTHER_ANSWERS {
-            if let Some(directive) = here(name) {
-                output
-                    .notes
-                    .lost(directive, format!("{why} The route answers 501."));
-                return rewrite::closed(501, directive, route);
-            }
-        }
-        if let Some(pass) = here("proxy_pass").or_else(|| here("grpc_pass")) {
-            return self.pass(pass, scope, pattern, route, output);
-        }
-        match files::translate(scope, location, pattern, route, output) {
-            Served::Files => {}
-            Served::Named(name) => self.named(&name, location, common, route, output),
-            Served::Lost => rewrite::closed(501, location, route),
+        match scope.here("limit_except").last() {
+            Some(only) => self.limited(only, (rank, written), route, output),
+            None => self.pending.push((rank, Some(written), route)),
         }
     }
 
-    fn pass(
-        &self,
-        pass: &Directive,
-        scope: &Scope,
-        pattern: &Pattern,
-        route: &mut Table,
-        output: &mut Output,
-    ) {
-        if !proxy::translate(
-            self.http,
-            scope,
-            pass,
-            pattern,
-            self.variables,
-            route,
-            output,
-        ) {
-            return rewrite::closed(501, pass, route);
+    /// What the conditions of a server ask of clients.
+    fn site_keys(&self, common: &Common<'_, 's>, route: &mut Table) {
+        for name in &common.access {
+            route.push("access", Item::new(name.as_str(), Some(common.site.block)));
         }
-        let family = if pass.name == "grpc_pass" {
-            "grpc_set_header"
-        } else {
-            "proxy_set_header"
-        };
-        headers::to_upstream(scope, family, self.variables, route, output);
-    }
-
-    /// Files are tried first and then another location: here it is that one alone.
-    fn named(
-        &self,
-        name: &str,
-        from: &Directive,
-        common: &Common<'_, 's>,
-        route: &mut Table,
-        output: &mut Output,
-    ) {
-        let named = common
-            .scope
-            .here("location")
-            .find(|location| location.arg(0).strip_prefix('@') == Some(name));
-        let pass = named.and_then(|named| named.inside().iter().find(|d| d.name == "proxy_pass"));
-        let (Some(named), Some(pass)) = (named, pass) else {
-            let why = format!("Where no file is, 404 is answered; @{name} cannot be tried.");
-            return output.notes.lost(from, why);
-        };
-        *route = Table::new("route", Some(from));
-        let whole = Pattern::Prefix("/".to_owned());
-        self.pass(pass, &common.scope.inner(named), &whole, route, output);
-        let why = format!(
-            "A route has files or an upstream. This one has the upstream of @{name}; give the paths \
-             that are files a route with `files`."
-        );
-        output.notes.lost(from, why);
     }
 
     /// What routes have whatever their action.
-    fn common_keys(
+    fn common_keys<'d>(
         &self,
-        scope: &Scope,
+        scope: &Scope<'d>,
         common: &Common<'_, 's>,
         route: &mut Table,
         output: &mut Output,
     ) {
-        headers::to_client(scope, self.hsts, self.variables, route, output);
+        if route.get("response_headers").is_none() {
+            headers::to_client(scope, self.hsts, self.variables, route, output);
+        }
         if let Some(size) = scope.one("client_max_body_size") {
             let is_for_all = self.body_size.is_some_and(|all| all.args == size.args);
             match client::body_size(size) {
@@ -459,7 +475,7 @@ impl<'s> Routes<'_, 's> {
                 Some(text) => {
                     output.notes.carried(size);
                     if size.arg(0) == "0" {
-                        output.notes.differs(size, client::WHY_UNLIMITED);
+                        output.notes.minor(size, client::WHY_UNLIMITED);
                     }
                     route.set("max_body_size", text, Some(size));
                 }
@@ -474,59 +490,8 @@ impl<'s> Routes<'_, 's> {
         if let Some(gzip) = gzip {
             output.notes.carried(gzip);
         }
-        for name in &common.access {
-            route.push("access", Item::new(name.as_str(), Some(common.site.block)));
-        }
+        self.site_keys(common, route);
         rate::of_block(self.http, scope, route, output);
-    }
-
-    /// Adds a route with what it is for. One for the same requests stays as it is.
-    fn add(
-        &mut self,
-        common: &Common<'_, 's>,
-        pattern: Option<&Pattern>,
-        action: &Table,
-        output: &mut Output,
-    ) {
-        let mut route = Table::new("route", None);
-        match common.site.hosts.as_slice() {
-            [] => {}
-            [host] => route.set("host", host.as_str(), None),
-            hosts => {
-                for host in hosts {
-                    route.push("host", Item::new(host.as_str(), None));
-                }
-            }
-        }
-        match pattern {
-            None => {}
-            Some(Pattern::Prefix(path)) if path == "/" => {}
-            Some(Pattern::Prefix(path)) => route.set("prefix", path.as_str(), None),
-            Some(Pattern::Exact(path)) => route.set("path", path.as_str(), None),
-            Some(Pattern::Regex(regex)) => route.set("regex", regex.as_str(), None),
-        }
-        let methods = action
-            .get("methods")
-            .map(Value::to_text)
-            .unwrap_or_default();
-        let key = route.written() + &methods;
-        let route = route.followed_by(action);
-        let known = self.places.iter().find(|(other, ..)| *other == key);
-        let Some((_, other, line)) = known else {
-            self.places
-                .push((key, route.clone(), common.site.block.place.line));
-            output.document.add(route);
-            return;
-        };
-        if !other.says_the_same(&route)
-            && let Some(from) = action.from()
-        {
-            let why = format!(
-                "The server in line {line} has a route for the same host and path; routes do not tell \
-                 listeners apart."
-            );
-            output.notes.note_origin(super::Fate::Lost, from, why);
-        }
     }
 }
 
@@ -538,13 +503,6 @@ fn say_unreachable(scope: &Scope, answer: &Directive, output: &mut Output) {
             answer.place.line
         );
         output.notes.needless(location, why);
-        silence(location, output);
-    }
-}
-
-fn silence(directive: &Directive, output: &mut Output) {
-    for inner in directive.inside() {
-        output.notes.carried(inner);
-        silence(inner, output);
+        super::silence(location, output);
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn translate(http: &Scope, variables: &Variables, output: &mut Output
         .or_else(|| all.iter().copied().find(is_on));
     let Some(chosen) = chosen.or_else(|| http.here("access_log").last()) else {
         for log in all {
-            output.notes.lost(
+            output.notes.minor(
                 log,
                 "Every request is logged, or none: `access_log.target`.",
             );
@@ -36,7 +36,7 @@ pub(super) fn translate(http: &Scope, variables: &Variables, output: &mut Output
         if other.args == chosen.args {
             output.notes.carried(other);
         } else if other.arg(0) == "off" {
-            output.notes.lost(
+            output.notes.minor(
                 other,
                 "Every request is logged, or none; `access_log.sample` logs a share.",
             );
@@ -46,7 +46,7 @@ pub(super) fn translate(http: &Scope, variables: &Variables, output: &mut Output
                  `access_log.format` names them.",
                 chosen.place.line
             );
-            output.notes.lost(other, why);
+            output.notes.minor(other, why);
         }
     }
     target(chosen, output);
@@ -73,7 +73,7 @@ fn target(log: &Directive, output: &mut Output) {
         target => target,
     };
     if target.contains('$') {
-        output.notes.lost(
+        output.notes.minor(
             log,
             "The name of a log has no variables; it is on standard output.",
         );
@@ -92,17 +92,17 @@ fn setting(setting: &str, log: &Directive, output: &mut Output) {
                 let table = output.document.table("access_log");
                 table.set("flush", units::duration(time), Some(log));
             }
-            _ => output.notes.lost(log, "flush= is no time."),
+            _ => output.notes.minor(log, "flush= is no time."),
         },
         Some(("buffer", _)) => {}
-        Some(("if", _)) => output.notes.lost(
+        Some(("if", _)) => output.notes.minor(
             log,
             "if=: every request is logged; `access_log.sample` logs a share.",
         ),
-        Some(("gzip", _)) | None => output.notes.lost(log, "gzip: logs are not compressed."),
+        Some(("gzip", _)) | None => output.notes.minor(log, "gzip: logs are not compressed."),
         Some((name, _)) => output
             .notes
-            .lost(log, format!("{name}: geogate does not know what this is.")),
+            .minor(log, format!("{name}: geogate does not know what this is.")),
     }
 }
 
@@ -123,7 +123,7 @@ fn format(http: &Scope, name: &str, log: &Directive, variables: &Variables, outp
     if text.is_empty() {
         return output
             .notes
-            .lost(log, format!("There is no log_format {name}."));
+            .minor(log, format!("There is no log_format {name}."));
     }
     if text == format!("{COMBINED}{FORWARDED_FOR}") {
         output
@@ -140,7 +140,7 @@ fn format(http: &Scope, name: &str, log: &Directive, variables: &Variables, outp
             .table("access_log")
             .set("format", "json", Some(origin));
         let why = "JSON with geogate's own names; `access_log.json` has names of yours.";
-        return output.notes.differs(origin, why);
+        return output.notes.minor(origin, why);
     }
     match variables.template(&text, http) {
         Ok(text) => output
@@ -149,7 +149,7 @@ fn format(http: &Scope, name: &str, log: &Directive, variables: &Variables, outp
             .set("format", text, Some(origin)),
         Err(name) => {
             let why = format!("There is no {name} in geogate, so the format is its own, `main`.");
-            output.notes.lost(origin, why);
+            output.notes.minor(origin, why);
         }
     }
 }

@@ -11,10 +11,12 @@ mod compression;
 mod error_page;
 mod files;
 mod geo;
+mod guard;
 mod headers;
 mod listen;
 mod location;
 mod log;
+mod order;
 mod pattern;
 mod process;
 mod proxy;
@@ -41,8 +43,11 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
             place: missing.place.clone(),
             text: format!("include {}", missing.pattern),
         };
+        if missing.is_empty {
+            let why = "The folder is there and no file in it matches.".to_owned();
+            output.notes.note_origin(Fate::Minor, origin, why);
         // What is in that file everywhere, geogate knows by itself.
-        if missing.pattern.ends_with("mime.types") {
+        } else if missing.pattern.ends_with("mime.types") {
             let why = unspoken::TYPES.to_owned();
             output.notes.note_origin(Fate::Needless, origin, why);
         } else {
@@ -68,24 +73,37 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
 
 fn http(http: &Scope, output: &mut Output) {
     client::translate(http, output);
-    client_ip::translate(http, output);
+    let unknown_clients = client_ip::translate(http, output);
     let variables = geo::translate(http, output);
     log::translate(http, &variables, output);
     compression::translate(http, output);
     let sites = site::all(http, output);
-    listen::translate(&sites, output);
-    tls::translate(http, &sites, output);
+    listen::translate(&sites.all, output);
+    tls::translate(http, &sites.all, output);
     error_page::translate(http, output);
     rate::translate(http, output);
-    location::translate(http, &sites, &variables, output);
+    let shared = location::Shared {
+        variables: &variables,
+        unknown_clients,
+    };
+    location::translate(http, &sites, &shared, output);
+}
+
+/// One note is enough for a whole block.
+fn silence(directive: &Directive, output: &mut Output) {
+    for inner in directive.inside() {
+        output.notes.carried(inner);
+        silence(inner, output);
+    }
 }
 
 /// The directive that is to hold for everybody where nginx has one for each block: that of the
-/// outermost block, or the first. The others are carried if they say the same, or lost.
+/// outermost block, or the first. The others are carried if they say the same, or have this fate.
 fn one_for_all<'s>(
     scope: &Scope<'s>,
     name: &str,
     key: &str,
+    fate: Fate,
     output: &mut Output,
 ) -> Option<&'s Directive> {
     let all = scope.everywhere(name);
@@ -98,7 +116,7 @@ fn one_for_all<'s>(
                 "There is one `{key}` for all; it is as in line {}.",
                 chosen.place.line
             );
-            output.notes.lost(other, why);
+            output.notes.note(fate, other, why);
         }
     }
     Some(chosen)
@@ -116,7 +134,7 @@ fn set_time(directive: &Directive, table: &'static str, key: &str, output: &mut 
         }
         Some(_) => output
             .notes
-            .lost(directive, format!("`{table}.{key}` is never nothing.")),
+            .minor(directive, format!("`{table}.{key}` is never nothing.")),
         None => output.notes.lost(directive, "This is no time."),
     }
 }

@@ -1,6 +1,11 @@
-//! Which paths a location is for.
+//! Paths that a location matches, and regular expressions in the dialect of the `regex` crate.
+//!
+//! nginx's expressions are PCRE's. What the crate lacks (lookaround, possessive quantifiers) is
+//! written in another way where that is exact. Otherwise the expression is widened: a location that
+//! forbids must never match less than it did.
 
-use super::super::scope::Scope;
+use regex::bytes::{Regex, RegexBuilder};
+
 use super::super::tree::Directive;
 
 /// The paths of a location.
@@ -11,23 +16,29 @@ pub(super) enum Pattern {
     Regex(String),
 }
 
-/// Whether there are prefixes besides `/`.
-pub(super) fn has_prefixes(scope: &Scope) -> bool {
-    scope
-        .here("location")
-        .any(|location| matches!(pattern(location), Some(Pattern::Prefix(path)) if path != "/"))
+/// A regular expression of the file as geogate can have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Translated {
+    pub(super) regex: String,
+    /// Whether it matches the same paths; if not, it matches more.
+    pub(super) is_exact: bool,
 }
 
-/// A prefix as a regular expression, which comes behind those that stand before it.
-pub(super) fn as_regex(prefix: &str) -> Pattern {
-    let mut regex = "^".to_owned();
-    for c in prefix.chars() {
+/// A text as a regular expression that matches it.
+pub(super) fn escaped(text: &str) -> String {
+    let mut regex = String::new();
+    for c in text.chars() {
         if r"\.+*?()|[]{}^$".contains(c) {
             regex.push('\\');
         }
         regex.push(c);
     }
-    Pattern::Regex(regex)
+    regex
+}
+
+/// Whether a location is a prefix that keeps regular expressions from being tried (`^~`).
+pub(super) fn is_preferred(location: &Directive) -> bool {
+    location.arg(0).starts_with("^~")
 }
 
 /// What a location is for; `None` if it is none of paths.
@@ -56,5 +67,259 @@ pub(super) fn pattern(location: &Directive) -> Option<Pattern> {
             }
         }
         _ => None,
+    }
+}
+
+/// Compiles an expression as geogate does for a route.
+pub(super) fn compiled(regex: &str) -> Option<Regex> {
+    RegexBuilder::new(regex)
+        .dot_matches_new_line(true)
+        .size_limit(1 << 20)
+        .dfa_size_limit(1 << 20)
+        .build()
+        .ok()
+}
+
+/// An expression of PCRE as one of the crate.
+pub(super) fn translated(regex: &str) -> Translated {
+    if compiled(regex).is_some() {
+        return Translated {
+            regex: regex.to_owned(),
+            is_exact: true,
+        };
+    }
+    if let Some(exact) = without_final_lookahead(regex).filter(|regex| compiled(regex).is_some()) {
+        return Translated {
+            regex: exact,
+            is_exact: true,
+        };
+    }
+    let wider = widened(regex).filter(|regex| compiled(regex).is_some());
+    Translated {
+        // Nothing is known of what it matches, so it matches everything.
+        regex: wider.unwrap_or_else(|| "^/".to_owned()),
+        is_exact: false,
+    }
+}
+
+/// `X(?!literal)` at the end, or before `.*`, without lookahead: X, then anything that does not begin
+/// with the literal.
+fn without_final_lookahead(regex: &str) -> Option<String> {
+    let (before, rest) = regex.split_once("(?!")?;
+    let (literal, after) = rest.split_once(')')?;
+    if !matches!(after, "" | ".*" | ".*$" | "(.*)" | "(.*)$") {
+        return None;
+    }
+    let mut letters = Vec::new();
+    let mut chars = literal.chars();
+    while let Some(c) = chars.next() {
+        let is_plain = c.is_ascii_alphanumeric() || "/-_".contains(c);
+        let letter = match c {
+            '\\' => chars.next().filter(|next| "/-_.".contains(*next))?,
+            c if is_plain => c,
+            _ => return None,
+        };
+        letters.push(letter);
+    }
+    if letters.is_empty() {
+        return None;
+    }
+    // From the last letter inwards: the end, another letter, or this one and then the rest.
+    let mut other = String::new();
+    for (index, c) in letters.iter().enumerate().rev() {
+        let one = escaped(&c.to_string());
+        let class = if *c == '-' { r"\-" } else { &one };
+        other = if index + 1 == letters.len() {
+            format!("(?:$|[^{class}])")
+        } else {
+            format!("(?:$|[^{class}]|{one}{other})")
+        };
+    }
+    Some(format!("{before}{other}"))
+}
+
+/// Drops what only narrows an expression: lookaround, atomic groups, possessive quantifiers. `None` if
+/// its brackets are not understood.
+fn widened(regex: &str) -> Option<String> {
+    let mut result = String::new();
+    let mut rest = regex;
+    let mut is_quantified = false;
+    while let Some(c) = rest.chars().next() {
+        let is_lookaround = ["(?!", "(?=", "(?<!", "(?<="]
+            .iter()
+            .any(|begin| rest.starts_with(begin));
+        // A quantifier behind another one makes that possessive.
+        let is_possessive = c == '+' && is_quantified;
+        is_quantified = matches!(c, '+' | '*' | '?' | '}') && !is_quantified;
+        if c == '\\' {
+            let length = 1 + rest[1..].chars().next()?.len_utf8();
+            result.push_str(&rest[..length]);
+            rest = &rest[length..];
+        } else if is_lookaround {
+            rest = &rest[group_length(rest)?..];
+            // A quantifier of nothing is an error.
+            rest = rest.trim_start_matches(['?', '*', '+']);
+        } else if let Some(inner) = rest.strip_prefix("(?>") {
+            result.push_str("(?:");
+            rest = inner;
+        } else {
+            if !is_possessive {
+                result.push(c);
+            }
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    Some(result)
+}
+
+/// The length of the group that a text begins with, brackets included.
+fn group_length(text: &str) -> Option<usize> {
+    let (mut depth, mut in_class, mut is_escaped) = (0_usize, false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if is_escaped => {
+                is_escaped = false;
+                continue;
+            }
+            '\\' => is_escaped = true,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => depth += 1,
+            ')' if !in_class => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The expression for paths that begin with `prefix` and match `regex`, if it can be written. A match
+/// must not be able to begin within the prefix.
+pub(super) fn within(prefix: &str, regex: &str) -> Option<String> {
+    if prefix == "/" {
+        return Some(regex.to_owned());
+    }
+    let (flags, body) = match regex.strip_prefix("(?i)") {
+        Some(body) => ("(?i)", body),
+        None => ("", regex),
+    };
+    if has_alternatives(body) {
+        return None;
+    }
+    if let Some(anchored) = body.strip_prefix('^') {
+        let same = flags.is_empty() && literal_start(anchored).starts_with(prefix);
+        return same.then(|| regex.to_owned());
+    }
+    // `\.php$` in `/uploads/`: no dot in the prefix, so the match begins behind it.
+    let first = body.strip_prefix('\\')?.chars().next()?;
+    let begins_behind = !first.is_ascii_alphanumeric() && !prefix.contains(first);
+    begins_behind.then(|| format!("^{}.*(?:{regex})", escaped(prefix)))
+}
+
+/// Whether an expression has `|` outside of brackets.
+fn has_alternatives(regex: &str) -> bool {
+    let (mut depth, mut in_class, mut is_escaped) = (0_i32, false, false);
+    for c in regex.chars() {
+        match c {
+            _ if is_escaped => {
+                is_escaped = false;
+                continue;
+            }
+            '\\' => is_escaped = true,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => depth += 1,
+            ')' if !in_class => depth -= 1,
+            '|' if !in_class && depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The text that every match of an expression begins with.
+fn literal_start(regex: &str) -> String {
+    let mut text = String::new();
+    let mut chars = regex.chars().peekable();
+    while let Some(c) = chars.next() {
+        let literal = match c {
+            '\\' => match chars.next() {
+                Some(next) if !next.is_ascii_alphanumeric() => next,
+                _ => break,
+            },
+            c if r".+*?()|[]{}^$".contains(c) => break,
+            c => c,
+        };
+        if matches!(chars.peek(), Some('*' | '?' | '{')) {
+            break;
+        }
+        text.push(literal);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_translated(regex: &str, is_exact: bool, matching: &[&str], others: &[&str]) {
+        let found = translated(regex);
+        assert_eq!(found.is_exact, is_exact, "{found:?}");
+        let compiled = compiled(&found.regex).unwrap();
+        for path in matching {
+            assert!(compiled.is_match(path.as_bytes()), "{path} {found:?}");
+        }
+        for path in others {
+            assert!(!compiled.is_match(path.as_bytes()), "{path} {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_final_lookahead_is_written_without_one() {
+        for regex in [r"/\.(?!well-known)", r"/\.(?!well-known).*"] {
+            let matching = ["/.git/config", "/a/.env", "/.w", "/.well-knows", "/."];
+            check_translated(regex, true, &matching, &["/.well-known/x", "/a.b", "/"]);
+        }
+        check_translated(
+            r"/\.(?!well-known\/)",
+            true,
+            &["/.well-known", "/.well-knownx", "/.git"],
+            &["/.well-known/x"],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_written_matches_more() {
+        check_translated(r"^/(?!public)(.*)$", true, &["/x"], &["/public"]);
+        check_translated(r"^/(?!a|b)[a-z]+$", false, &["/c", "/a"], &["/1"]);
+        check_translated(r"\.php(?<!index\.php)$", false, &["/a.php"], &["/a.html"]);
+        check_translated(r"^/x(?>a|b)c++$", false, &["/xac"], &["/ya"]);
+        check_translated(r"^/(a)\1$", false, &["/aa", "/anything"], &[]);
+        check_translated(r"\.php$", true, &["/a.php"], &["/a"]);
+    }
+
+    #[test]
+    fn an_expression_within_a_prefix_matches_nothing_else() {
+        let check = |prefix: &str, regex: &str, expected: Option<&str>| {
+            assert_eq!(
+                within(prefix, regex).as_deref(),
+                expected,
+                "{prefix} {regex}"
+            );
+        };
+        check("/", "x", Some("x"));
+        check("/up/", r"\.php$", Some(r"^/up/.*(?:\.php$)"));
+        check("/up/", r"(?i)\.(a|b)$", Some(r"^/up/.*(?:(?i)\.(a|b)$)"));
+        check("/up/", r"^/up/x(.*)$", Some(r"^/up/x(.*)$"));
+        check("/up/", r"^/(.*)$", None);
+        check("/up/", r"^/up/?(.*)$", None);
+        check("/u.p/", r"\.php$", None);
+        check("/up/", "php$", None);
+        check("/up/", r"\.a|b", None);
     }
 }

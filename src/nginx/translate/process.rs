@@ -30,20 +30,12 @@ pub(super) fn translate(main: &Scope, output: &mut Output) {
             "stream" | "mail" | "rtmp" => {
                 let why = "geogate speaks HTTP only; nothing of this block is carried over.";
                 output.notes.lost(directive, why);
-                carried_within(directive, output);
+                super::silence(directive, output);
             }
             _ => {}
         }
     }
     error_log(main, output);
-}
-
-/// One note is enough for a whole block.
-fn carried_within(directive: &Directive, output: &mut Output) {
-    for inner in directive.inside() {
-        output.notes.carried(inner);
-        carried_within(inner, output);
-    }
 }
 
 fn worker_processes(directive: &Directive, output: &mut Output) {
@@ -84,7 +76,7 @@ fn error_log(main: &Scope, output: &mut Output) {
                 "There is one error log; it is as in line {}.",
                 chosen.place.line
             );
-            output.notes.lost(other, why);
+            output.notes.minor(other, why);
         }
     }
     let level = match chosen.arg(1) {
@@ -99,7 +91,7 @@ fn error_log(main: &Scope, output: &mut Output) {
         target if target.starts_with("memory:") => {
             return output
                 .notes
-                .lost(chosen, "Logs go to a file or to standard error.");
+                .minor(chosen, "Logs go to a file or to standard error.");
         }
         target => target,
     };

@@ -4,6 +4,7 @@ use super::super::Output;
 use super::super::document::Table;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
+use super::headers;
 use super::pattern::Pattern;
 use super::upstream::{self, Target};
 use super::variables::{self, Variables};
@@ -21,11 +22,14 @@ fn destination(pass: &Directive, scope: &Scope) -> Result<Destination, &'static 
     let http2 = pass.name == "grpc_pass";
     let written = pass.arg(0);
     // What the client has asked for is what it is in any case.
-    let same = ["$request_uri", "$uri$is_args$args", "$uri"];
-    let written = same
-        .iter()
-        .find_map(|end| written.strip_suffix(end))
-        .unwrap_or(written);
+    let same = ["$request_uri", "$uri$is_args$args"];
+    let end = same.iter().find(|end| written.ends_with(*end));
+    if end.is_some() && scope.here("rewrite").next().is_some() {
+        return Err("A path that is rewritten is passed on as it then is.");
+    }
+    let written = end.map_or(written, |end| &written[..written.len() - end.len()]);
+    // With a variable anywhere, the path is the whole of what is asked for.
+    let has_variables = variables::has_variables(written);
     let (scheme, rest) = written.split_once("://").unwrap_or(("", written));
     let (host, path) = match rest.find(['/', '?']) {
         Some(at) => (&rest[..at], Some(&rest[at..])),
@@ -35,12 +39,13 @@ fn destination(pass: &Directive, scope: &Scope) -> Result<Destination, &'static 
                route for each.";
     let scheme = Variables::constant(scheme, scope).ok_or(why)?;
     let host = Variables::constant(host, scope).ok_or(why)?;
-    let (host, path) = match (scheme.as_str(), host.split_once("://")) {
+    let mut found = match (scheme.as_str(), host.split_once("://")) {
         // The whole of it is the value of a variable.
-        ("", Some(_)) if path.is_none() => return destination_of(&host, None, http2),
-        _ => (host, path),
+        ("", Some(_)) if path.is_none() => destination_of(&host, None, http2)?,
+        _ => destination_of(&format!("{scheme}://{host}"), path, http2)?,
     };
-    destination_of(&format!("{scheme}://{host}"), path, http2)
+    found.is_whole |= has_variables && found.path.is_some();
+    Ok(found)
 }
 
 fn destination_of(
@@ -112,7 +117,13 @@ pub(super) fn translate(
             return false;
         }
         Some(path) if found.is_whole => {
-            let path = path.strip_suffix("$is_args$args").unwrap_or(path);
+            let own = path.strip_suffix("$is_args$args");
+            if own.is_none() {
+                let why = "The query of the client is passed on; nginx drops it where the path has \
+                           variables and no `$is_args$args`.";
+                output.notes.differs(pass, why);
+            }
+            let path = own.unwrap_or(path);
             match variables.template(path, scope) {
                 Ok(path) => Some(path),
                 Err(missing) => {
@@ -133,7 +144,7 @@ pub(super) fn translate(
     if let Some(rewrite) = rewrite {
         route.set("rewrite", rewrite, Some(pass));
     }
-    say_host(scope, &found.target, pass, output);
+    say_redirect(scope, pass, output);
     true
 }
 
@@ -144,8 +155,16 @@ fn replacement(
     pattern: &Pattern,
     output: &mut Output,
 ) -> Option<String> {
+    if let Pattern::Prefix(own) = pattern
+        && !own.ends_with('/')
+        && path == "/"
+    {
+        let why =
+            format!("nginx asks for `//x` where a client asks for `{own}/x`; here it is `/x`.");
+        output.notes.differs(pass, why);
+    }
     match pattern {
-        Pattern::Prefix(own) | Pattern::Exact(own) if own == path => None,
+        // The path is written anew even if it stays the same: `//` becomes `/`.
         Pattern::Prefix(_) | Pattern::Exact(_) => Some(path.replace('$', "$$")),
         Pattern::Regex(_) => {
             let why = "A path behind the host means nothing with a regular expression; `rewrite` may \
@@ -157,22 +176,65 @@ fn replacement(
 }
 
 /// Without a word on it nginx tells upstreams its own name for them.
-fn say_host(scope: &Scope, target: &Target, pass: &Directive, output: &mut Output) {
-    let family = if target.http2 {
+pub(super) fn say_host(scope: &Scope, pass: &Directive, route: &mut Table, output: &mut Output) {
+    let (Some(text), Ok(found)) = (own_name(scope, pass), destination(pass, scope)) else {
+        return;
+    };
+    // The name of an upstream with `_` is no host that geogate could send.
+    let is_host = found
+        .target
+        .host
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-.[]:_".contains(&b));
+    if !is_host {
+        output
+            .notes
+            .differs(pass, "The upstream reads the Host that the client sent.");
+        return;
+    }
+    headers::set_host(&text, pass, route);
+}
+
+/// `$proxy_host`, if that is what the upstream is told.
+fn own_name(scope: &Scope, pass: &Directive) -> Option<String> {
+    let family = if pass.name == "grpc_pass" {
         "grpc_set_header"
     } else {
         "proxy_set_header"
     };
-    let says_host = scope
+    let is_said = scope
         .all(family)
         .iter()
         .any(|header| header.arg(0).eq_ignore_ascii_case("host"));
-    if !says_host {
-        let why = format!(
-            "The upstream reads the Host that the client sent; nginx writes {} unless told \
-             `proxy_set_header Host $host`.",
-            target.host
-        );
+    let target = destination(pass, scope).ok()?.target;
+    let usual = if target.tls { 443 } else { 80 };
+    let port = target.port.filter(|port| *port != usual);
+    (!is_said).then(|| match port {
+        Some(port) => format!("{}:{port}", target.host),
+        None => target.host,
+    })
+}
+
+/// Where an upstream sends clients to itself, by the name that it is told, nginx says its own.
+fn say_redirect(scope: &Scope, pass: &Directive, output: &mut Output) {
+    let redirects = scope.all("proxy_redirect");
+    let is_off = redirects.iter().all(|redirect| redirect.arg(0) == "off");
+    for redirect in &redirects {
+        if matches!(redirect.arg(0), "off" | "default") {
+            output
+                .notes
+                .needless(redirect, "Location is never rewritten.");
+        } else {
+            let why = "Location is never rewritten, so clients are sent where the upstream says.";
+            output.notes.lost(redirect, why);
+        }
+    }
+    if (redirects.is_empty() || !is_off)
+        && own_name(scope, pass).is_some()
+        && pass.name == "proxy_pass"
+    {
+        let why = "Location is never rewritten: where the upstream names itself in it, clients are sent \
+                   there. `proxy_set_header Host $host` lets it name the host that the client knows.";
         output.notes.differs(pass, why);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::Output;
 use super::super::document::{Item, Table};
+use super::super::notes::Fate;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::access;
@@ -35,7 +36,8 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
         }
         for limit in all.iter().filter(|limit| of_clients(limit)) {
             output.notes.carried(limit);
-            if limit.arg(1) != first.arg(1) || limit.place != first.place {
+            let is_outer = http.here("limit_conn").any(|one| one.id == limit.id);
+            if limit.arg(1) != first.arg(1) || limit.place != first.place || !is_outer {
                 let why = format!(
                     "A client has one limit for all of it, as in line {}.",
                     first.place.line
@@ -44,15 +46,23 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
             }
         }
     }
-    for name in ["limit_req_status", "limit_conn_status"] {
-        if let Some(status) = one_for_all(http, name, "the status", output) {
-            if status.arg(0) == "429" {
+    for (name, limit) in [
+        ("limit_req_status", "limit_req"),
+        ("limit_conn_status", "limit_conn"),
+    ] {
+        let limits = http.everywhere(limit);
+        let status = one_for_all(http, name, "the status", Fate::Lost, output);
+        let is_same = status.is_some_and(|status| status.arg(0) == "429");
+        match (status, limits.first()) {
+            (Some(status), _) if is_same => {
                 output.notes.needless(status, "Always, with Retry-After.");
-            } else {
-                output
-                    .notes
-                    .differs(status, "Answered with 429 and Retry-After.");
             }
+            (status, Some(first)) => {
+                let why = "What is too much is answered with 429 and Retry-After, not with 503.";
+                output.notes.differs(status.unwrap_or(first), why);
+            }
+            (Some(status), None) => output.notes.needless(status, "Nothing is limited."),
+            (None, None) => {}
         }
     }
 }
@@ -116,7 +126,7 @@ fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> 
         output.notes.lost(limit, "There is no such zone.");
         return None;
     };
-    let Some(key) = key(zone.arg(0)) else {
+    let Some(key) = key(zone.arg(0), zone, output) else {
         let why = "Rates are counted by client, by country, by route or by a header.";
         output.notes.lost(zone, why);
         output.notes.lost(limit, why);
@@ -137,7 +147,7 @@ fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> 
     let is_delayed = burst > 0 && !limit.args.iter().any(|arg| arg == "nodelay");
     if is_delayed {
         let why = "Requests of a burst are served at once; nginx lets them wait.";
-        output.notes.differs(limit, why);
+        output.notes.minor(limit, why);
     }
     let mut table = Table::new("rate_limit", Some(zone));
     if key != "client_ip" {
@@ -167,19 +177,25 @@ fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> 
     ))
 }
 
-fn key(key: &str) -> Option<String> {
+fn key(key: &str, zone: &Directive, output: &mut Output) -> Option<String> {
     if is_client(key) {
         return Some("client_ip".to_owned());
     }
     if matches!(key, "$server_name" | "$host") {
+        let why = "Each route has its own count.";
+        output.notes.differs(zone, why);
         return Some("route".to_owned());
     }
-    if key.contains("country") {
+    if key == "$geoip_country_code" {
         return Some("country".to_owned());
     }
     let header = key.strip_prefix("$http_")?;
     let is_name = header
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_name {
+        let why = "Requests without the header are counted by address; nginx does not count them.";
+        output.notes.differs(zone, why);
+    }
     is_name.then(|| format!("header:{}", header.replace('_', "-")))
 }

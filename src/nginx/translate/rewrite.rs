@@ -4,85 +4,162 @@ use super::super::Output;
 use super::super::document::{Entry, Table, Value};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
+use super::pattern::translated;
 use super::variables::Variables;
 
 const REDIRECTS: [u64; 5] = [301, 302, 303, 307, 308];
 
-/// The directives by which a server sends clients from http to https, if it does so with all.
-pub(super) fn redirects_to_https(block: &Directive) -> Option<Vec<&Directive>> {
-    let names: Vec<&str> = block
-        .named("server_name")
-        .flat_map(|names| &names.args)
-        .map(String::as_str)
-        .collect();
-    let leads_there = |directive: &Directive| leads_to_https(directive, &names);
-    let mut found = Vec::new();
-    for condition in block.named("if") {
-        let text = condition.args.join(" ");
-        let of_scheme = text.contains("$scheme") || text.contains("$https");
-        let of_host = text.contains("$host = ") || text.contains("$host ~ ");
-        let [inner] = condition.inside() else {
-            continue;
-        };
-        if (of_scheme || of_host) && leads_there(inner) {
-            found.extend([condition, inner]);
-        }
-    }
-    let by_condition = !found.is_empty();
-    let leads = |name: &str| {
-        block
-            .inside()
-            .iter()
-            .find(|d| d.name == name && leads_there(d))
-    };
-    if let Some(directive) = leads("return").or_else(|| leads("rewrite")) {
-        found.push(directive);
-        return Some(found);
-    }
-    if by_condition {
-        // certbot's file answers 404 to what its conditions leave.
-        found.extend(
-            block
-                .named("return")
-                .filter(|answer| answer.arg(0) == "404"),
-        );
-        return Some(found);
-    }
-    let all = block
-        .named("location")
-        .find(|location| location.args == ["/"])?;
-    match all.inside() {
-        [inner] if leads_there(inner) => Some(vec![all, inner]),
-        _ => None,
-    }
+/// How a server sends all that comes without TLS to the same thing over TLS.
+pub(super) struct ToHttps<'s> {
+    /// The port that clients are sent to.
+    pub(super) port: u16,
+    /// What says so.
+    pub(super) directives: Vec<&'s Directive>,
 }
 
-/// Whether it sends a client to the same thing on the same host, over https.
-fn leads_to_https(directive: &Directive, names: &[&str]) -> bool {
+/// `None` if the server does not do so, or only for some requests.
+pub(super) fn to_https(block: &Directive) -> Option<ToHttps<'_>> {
+    let leads = |directive: &Directive| port_over_https(directive, block);
+    let has_tls = block
+        .named("listen")
+        .any(|listen| listen.args.iter().any(|arg| arg == "ssl"));
+    let conditions: Vec<&Directive> = block.named("if").collect();
+    let steps: Vec<&Directive> = block
+        .inside()
+        .iter()
+        .filter(|d| matches!(d.name.as_str(), "return" | "rewrite" | "break"))
+        .collect();
+    if let ([], Some(first)) = (&conditions[..], steps.first())
+        && !has_tls
+        && let Some(port) = leads(first)
+    {
+        return Some(ToHttps {
+            port,
+            directives: steps,
+        });
+    }
+    if let [condition] = &conditions[..]
+        && is_of_scheme(condition)
+        && let [inner] = condition.inside()
+        && let Some(port) = leads(inner)
+        && comes_first(condition, block)
+    {
+        return Some(ToHttps {
+            port,
+            directives: vec![*condition, inner],
+        });
+    }
+    if !has_tls && !conditions.is_empty() {
+        return by_hosts(block, &conditions, &steps);
+    }
+    let locations: Vec<&Directive> = block.named("location").collect();
+    let (roots, others): (Vec<&Directive>, Vec<&Directive>) = locations
+        .into_iter()
+        .partition(|location| location.args == ["/"]);
+    let [root] = &roots[..] else { return None };
+    let [inner] = root.inside() else { return None };
+    let is_plain = steps.is_empty() && conditions.is_empty() && !has_tls;
+    let port = leads(inner).filter(|_| is_plain && others.iter().all(|one| is_challenge(one)))?;
+    Some(ToHttps {
+        port,
+        directives: vec![*root, inner],
+    })
+}
+
+/// What certbot writes: a condition for each name, and 404 for the others.
+fn by_hosts<'s>(
+    block: &Directive,
+    conditions: &[&'s Directive],
+    steps: &[&'s Directive],
+) -> Option<ToHttps<'s>> {
+    let mut left = names(block);
+    let mut directives = Vec::new();
+    for condition in conditions {
+        let text = condition.args.join(" ");
+        let name = text.strip_prefix("($host =")?.strip_suffix(')')?.trim();
+        let [inner] = condition.inside() else {
+            return None;
+        };
+        port_over_https(inner, block).filter(|port| *port == 443)?;
+        left.retain(|other| *other != name);
+        directives.extend([*condition, inner]);
+    }
+    let is_rest = matches!(steps, [] | [_]) && steps.iter().all(|step| step.arg(0) == "404");
+    directives.extend(steps);
+    (is_rest && left.is_empty()).then_some(ToHttps {
+        port: 443,
+        directives,
+    })
+}
+
+/// Whether nothing that decides stands before a condition.
+fn comes_first(condition: &Directive, block: &Directive) -> bool {
+    let decides = |d: &&Directive| matches!(d.name.as_str(), "return" | "rewrite" | "break");
+    block
+        .inside()
+        .iter()
+        .filter(decides)
+        .all(|step| step.id > condition.id)
+}
+
+/// Whether a condition holds for requests without TLS and no others.
+fn is_of_scheme(condition: &Directive) -> bool {
+    let text: String = condition.args.concat();
+    let text = text.replace(['"', '\''], "");
+    matches!(
+        text.as_str(),
+        "($scheme=http)" | "($scheme!=https)" | "($https=)" | "($https!=on)" | "($server_port=80)"
+    )
+}
+
+/// Whether a location is for the challenges of ACME, which `redirect_to_https` lets through.
+pub(super) fn is_challenge(location: &Directive) -> bool {
+    let path = location.args.last().map_or("", String::as_str);
+    let path = path.trim_start_matches("^~").trim_end_matches('/');
+    path == "/.well-known/acme-challenge" || path == "/.well-known"
+}
+
+fn names(block: &Directive) -> Vec<&str> {
+    let names = block.named("server_name").flat_map(|names| &names.args);
+    let names = names.map(String::as_str);
+    names.filter(|name| !matches!(*name, "_" | "")).collect()
+}
+
+/// The port, if a directive sends a client to the same thing on the same host over TLS.
+fn port_over_https(directive: &Directive, block: &Directive) -> Option<u16> {
     let target = match directive.name.as_str() {
-        "return" => directive.args.last(),
+        "return" if directive.arg(0).starts_with('3') || directive.args.len() == 1 => {
+            directive.args.last()
+        }
         "rewrite" => directive.args.get(1),
         _ => None,
     };
-    let Some(rest) = target.and_then(|target| target.strip_prefix("https://")) else {
-        return false;
+    let rest = target?.strip_prefix("https://")?;
+    let ends: &[&str] = match (directive.name.as_str(), directive.arg(0)) {
+        ("return", _) => &["$request_uri", "$uri$is_args$args"],
+        (_, "^(.*)$" | "^(.*)" | "(.*)") => &["$1"],
+        (_, "^/(.*)$" | "^/(.*)") => &["/$1"],
+        (_, "^" | ".*" | "^.*" | "^.*$" | "^/") => &["$request_uri?"],
+        _ => return None,
     };
-    let ends = [
-        "$request_uri",
-        "$uri$is_args$args",
-        "$request_uri?",
-        "$1",
-        "/$1",
-    ];
-    let Some(host) = ends.iter().find_map(|end| rest.strip_suffix(end)) else {
-        return false;
+    let host = ends.iter().find_map(|end| rest.strip_suffix(end))?;
+    let (host, port) = match host.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (host, 443),
     };
-    matches!(host, "$host" | "$http_host" | "$server_name") || names.contains(&host)
+    let names = names(block);
+    let is_only = names.len() == 1 && (host == names[0] || host == "$server_name");
+    let is_plain = |name: &&str| !name.contains(['*', '~']) && !name.starts_with('.');
+    let is_same =
+        matches!(host, "$host" | "$http_host") || is_only && names.iter().all(|n| is_plain(&n));
+    is_same.then_some(port)
 }
 
-/// Makes a route one that answers as `return` says. `false` if that cannot be carried over.
+/// Makes a route one that answers as `return` says. `path` is the only one of its requests, if it is
+/// one. `false` if that cannot be carried over.
 pub(super) fn answer(
     directive: &Directive,
+    path: Option<&str>,
     scope: &Scope,
     variables: &Variables,
     route: &mut Table,
@@ -117,10 +194,17 @@ pub(super) fn answer(
             let mut entries = vec![Entry::new("status", status, Some(directive))];
             if let Some(body) = text.filter(|text| !text.is_empty()) {
                 entries.push(Entry::new("body", body, Some(directive)));
-                if let Some(kind) = content_type(scope) {
-                    output.notes.carried(kind);
-                    entries.push(Entry::new("type", kind.arg(0), Some(kind)));
+                let kind = scope.one("default_type");
+                let text = kind.map_or("text/plain", |kind| kind.arg(0));
+                let lists = scope.all("types");
+                let has_types = lists.iter().any(|list| !list.inside().is_empty());
+                let of_path = path.and_then(|path| of_extension(path, &lists));
+                if path.is_none() && has_types {
+                    let why = "The answer has one media type; nginx takes it from the extension of the \
+                               path, if there is one.";
+                    output.notes.minor(directive, why);
                 }
+                entries.push(Entry::new("type", of_path.unwrap_or(text), kind));
             }
             route.set("respond", Value::Inline(entries), Some(directive));
         }
@@ -128,12 +212,19 @@ pub(super) fn answer(
     true
 }
 
-/// The media type of an answer, as a header or as the default says it.
-fn content_type<'s>(scope: &Scope<'s>) -> Option<&'s Directive> {
-    scope.one("default_type")
+/// The media type of a path by its extension.
+fn of_extension<'d>(path: &str, lists: &[&'d Directive]) -> Option<&'d str> {
+    let (_, name) = path.rsplit_once('/')?;
+    let (_, extension) = name.rsplit_once('.')?;
+    let is_it = |line: &&Directive| {
+        let mut extensions = line.args.iter();
+        extensions.any(|known| known.eq_ignore_ascii_case(extension))
+    };
+    let mut lines = lists.iter().flat_map(|list| list.inside());
+    lines.find(is_it).map(|line| line.name.as_str())
 }
 
-fn redirect(to: &str, status: u64, from: &Directive, route: &mut Table) {
+pub(super) fn redirect(to: &str, status: u64, from: &Directive, route: &mut Table) {
     let entries = vec![
         Entry::new("to", to, Some(from)),
         Entry::new("status", status, Some(from)),
@@ -155,79 +246,89 @@ pub(super) enum Rewritten {
     All(Table),
     /// The prefix of the location is replaced.
     Prefix(String),
-    /// Requests whose path matches have another one: a route of its own.
+    /// Requests whose path matches have another one, and stay in the location.
     Path { regex: String, path: String },
-    /// It cannot be carried over, and that is said.
-    Lost,
+    /// Requests whose path matches would be looked up anew, which no route does.
+    Again { regex: String },
 }
 
-/// `prefix` is what the location matches, if it is one of a prefix.
+/// `prefix` is what the location matches, if it is one of a prefix; `is_server` whether the directive
+/// is of a server.
 pub(super) fn rewritten(
     rewrite: &Directive,
     prefix: Option<&str>,
+    is_server: bool,
     scope: &Scope,
     variables: &Variables,
     output: &mut Output,
 ) -> Rewritten {
     output.notes.carried(rewrite);
-    let (regex, to, flag) = (rewrite.arg(0), rewrite.arg(1), rewrite.arg(2));
+    let (regex, flag) = (rewrite.arg(0), rewrite.arg(2));
+    let found = translated(regex);
+    if !found.is_exact {
+        let why = "geogate does not have this kind of regular expression. What it may match is \
+                   answered with 501.";
+        output.notes.lost(rewrite, why);
+        return Rewritten::Again { regex: found.regex };
+    }
+    let regex = found.regex;
     let is_absolute = ["http://", "https://", "$scheme"]
         .iter()
-        .any(|start| to.starts_with(start));
-    let plain = to.strip_suffix('?').unwrap_or(to);
+        .any(|start| rewrite.arg(1).starts_with(start));
+    let written = rewrite.arg(1);
+    let plain = written.strip_suffix('?').unwrap_or(written);
     let to = match variables.template(plain, scope) {
         Ok(to) => to,
         Err(missing) => {
-            output
-                .notes
-                .lost(rewrite, format!("There is no {missing} in geogate."));
-            return Rewritten::Lost;
+            let why =
+                format!("There is no {missing} in geogate. What it matches is answered with 501.");
+            output.notes.lost(rewrite, why);
+            return Rewritten::Again { regex };
         }
     };
     if is_absolute || matches!(flag, "redirect" | "permanent") {
         let mut action = Table::new("route", Some(rewrite));
         let status = if flag == "permanent" { 301 } else { 302 };
-        if let Some(to) = of_all(regex, &to) {
-            redirect(&to, status, rewrite, &mut action);
+        let drops_query = plain.len() < written.len();
+        if plain.contains('?') && !drops_query {
+            let why = "nginx adds the query behind the one of the new address; here it is dropped.";
+            output.notes.differs(rewrite, why);
+        }
+        let query = if drops_query || plain.contains('?') {
+            ""
+        } else {
+            "$is_args$args"
+        };
+        if let Some(to) = of_all(&regex, &to) {
+            redirect(&format!("{to}{query}"), status, rewrite, &mut action);
             return Rewritten::All(action);
         }
-        redirect(&to, status, rewrite, &mut action);
-        if !plain.contains("$request_uri")
-            && !plain.contains("args")
-            && plain.len() == rewrite.arg(1).len()
-        {
-            output.notes.differs(
-                rewrite,
-                "nginx adds the query behind the new address; write `?$args` there if you need it.",
-            );
-        }
-        return Rewritten::Redirect {
-            regex: regex.to_owned(),
-            action,
-        };
+        redirect(&format!("{to}{query}"), status, rewrite, &mut action);
+        return Rewritten::Redirect { regex, action };
     }
-    if flag == "break" || (flag.is_empty() && prefix.is_some()) {
-        let shorter = prefix.and_then(|prefix| new_prefix(regex, &to, prefix));
+    if flag == "break" && !is_server {
+        if written.contains('?') {
+            let why = "The query of the new path takes the place of the client's.";
+            output.notes.differs(rewrite, why);
+        }
+        let shorter = prefix.and_then(|prefix| new_prefix(&regex, &to, prefix));
         return match shorter {
             Some(prefix) => Rewritten::Prefix(prefix),
-            None => Rewritten::Path {
-                regex: regex.to_owned(),
-                path: to,
-            },
+            None => Rewritten::Path { regex, path: to },
         };
     }
-    let why = "A request has one route; its new path is not looked up again. Give the route that it \
-               is to end in this pattern, with `rewrite`.";
+    let why = "A request has one route; its new path is not looked up again, so what this matches is \
+               answered with 501. Give the route that it is to end in this pattern, with `rewrite`.";
     output.notes.lost(rewrite, why);
-    Rewritten::Lost
+    Rewritten::Again { regex }
 }
 
 /// Where all requests go, if the expression matches every path. Of its group nothing is left then.
 fn of_all(regex: &str, to: &str) -> Option<String> {
     let to = match regex {
         "^" | ".*" | "^.*" | "^.*$" | "^/" | "/" => to.to_owned(),
-        "^(.*)$" | "^(.*)" | "(.*)" => to.replace("$1", "$request_uri"),
-        "^/(.*)$" | "^/(.*)" | "/(.*)" => to.replace("/$1", "$request_uri"),
+        "^(.*)$" | "^(.*)" | "(.*)" => to.replace("$1", "$uri"),
+        "^/(.*)$" | "^/(.*)" | "/(.*)" => to.replace("/$1", "$uri"),
         _ => return None,
     };
     (!to.contains("$1")).then_some(to)

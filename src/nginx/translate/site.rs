@@ -1,4 +1,8 @@
 //! Virtual servers: their names, and where they listen.
+//!
+//! geogate's routes do not tell listeners apart, so every server that is carried over must be there on
+//! every listener that is. [`all`] keeps the listeners for which that holds for the most of the file;
+//! the servers of other listeners are left out, and one that is on some of them is closed.
 
 use super::super::Output;
 use super::super::scope::Scope;
@@ -9,14 +13,21 @@ use super::rewrite;
 #[derive(Debug)]
 pub(super) struct Site<'s> {
     pub(super) block: &'s Directive,
-    /// As geogate writes them, `name` or `*.name`. Empty for any host.
+    /// As geogate writes them, `name` or `*.name`.
     pub(super) hosts: Vec<String>,
+    /// Whether requests for hosts that no server names are its.
+    pub(super) is_default: bool,
+    /// Whether it has names that geogate cannot have.
+    has_lost_names: bool,
     /// Where it listens; nginx's default if it does not say.
     pub(super) listens: Vec<Listen<'s>>,
-    /// Whether all that it does on listeners without TLS is to send clients to TLS.
-    pub(super) redirects_to_https: bool,
+    /// Whether all that it does on listeners without TLS is to send clients to the same over TLS, at
+    /// this port.
+    pub(super) to_https: Option<u16>,
     /// Whether it is only there for that.
     pub(super) only_redirects: bool,
+    /// Why it answers 403 to everything.
+    pub(super) closed: Option<&'static str>,
 }
 
 /// One `listen`.
@@ -45,33 +56,250 @@ impl Listen<'_> {
     }
 }
 
-/// The servers, in the order of the file.
-pub(super) fn all<'s>(http: &'s Scope<'s>, output: &mut Output) -> Vec<Site<'s>> {
-    let blocks: Vec<&Directive> = http.here("server").collect();
-    let mut sites: Vec<Site> = blocks
-        .iter()
-        .map(|block| site(http, block, output))
-        .collect();
-    // The first of a listener answers for hosts that no server names, if no other one is told to.
-    let is_default = |site: &Site| site.listens.iter().any(|listen| listen.is_default);
-    let default = sites
-        .iter()
-        .position(|site| is_default(site) && !site.only_redirects);
-    let default = default.or_else(|| sites.iter().position(|site| !site.only_redirects));
-    if let Some(default) = default {
-        sites[default].hosts.clear();
+impl Site<'_> {
+    /// The addresses where it does more than send clients to TLS.
+    fn serving(&self) -> Vec<&str> {
+        let serving = |listen: &&Listen| self.to_https.is_none() || listen.is_tls();
+        let listens = self.listens.iter().filter(serving);
+        let mut addresses: Vec<&str> = listens.map(|listen| listen.address.as_str()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
     }
-    sites
+
+    fn is_on(&self, address: &str) -> bool {
+        self.listens.iter().any(|listen| listen.address == address)
+    }
+}
+
+/// The servers of a configuration.
+#[derive(Debug)]
+pub(super) struct Sites<'s> {
+    /// Those that are carried over, in the order of the file.
+    pub(super) all: Vec<Site<'s>>,
+    /// Whose names geogate cannot have, so nobody may have requests for hosts that no one names.
+    pub(super) nameless: Option<&'s Directive>,
+}
+
+/// All servers of the file that are carried over.
+pub(super) fn all<'s>(http: &'s Scope<'s>, output: &mut Output) -> Sites<'s> {
+    let mut sites: Vec<Site> = Vec::new();
+    for block in http.here("server") {
+        sites.push(site(http, block, output));
+    }
+    close_other_authorities(http, &mut sites);
+    redirect_together(&mut sites);
+    keep_common_listeners(&mut sites, output);
+    drop_repeated_names(&mut sites, output);
+    let nameless = choose_default(&mut sites, output);
+    Sites {
+        all: sites,
+        nameless,
+    }
+}
+
+/// Clients' certificates are from one authority, that of the first server that asks for them.
+fn close_other_authorities(http: &Scope, sites: &mut [Site]) {
+    let authority = |site: &Site| {
+        let scope = http.inner(site.block);
+        let asks = scope.one("ssl_verify_client")?.arg(0) != "off";
+        let file = scope.one("ssl_client_certificate").filter(|_| asks)?;
+        Some(file.arg(0).to_owned())
+    };
+    let all = http.everywhere("ssl_client_certificate");
+    let first = http.here("ssl_client_certificate").last();
+    let first = first
+        .or_else(|| all.first().copied())
+        .map(|file| file.arg(0));
+    for site in sites {
+        let own = authority(site);
+        if own.is_some() && own.as_deref() != first {
+            site.closed = Some(
+                "There is one `tls.client_ca` for all, and it is another one than this server's. It \
+                 answers 403.",
+            );
+        }
+    }
+}
+
+/// A listener redirects for all of its servers or for none.
+fn redirect_together(sites: &mut [Site]) {
+    loop {
+        let plain = |site: &Site| {
+            let listens = site.listens.iter().filter(|listen| !listen.is_tls());
+            listens
+                .map(|listen| listen.address.clone())
+                .collect::<Vec<_>>()
+        };
+        let alone = sites.iter().position(|site| {
+            let port = site.to_https;
+            port.is_some()
+                && plain(site).iter().any(|address| {
+                    sites
+                        .iter()
+                        .any(|other| other.is_on(address) && other.to_https != port)
+                })
+        });
+        let Some(alone) = alone else { return };
+        sites[alone].to_https = None;
+        sites[alone].only_redirects = false;
+    }
+}
+
+/// Keeps the listeners that serve the same servers, and these.
+fn keep_common_listeners<'s>(sites: &mut Vec<Site<'s>>, output: &mut Output) {
+    let serving = || sites.iter().filter(|site| !site.only_redirects);
+    let mut kept: Vec<String> = Vec::new();
+    let mut most = 0;
+    for candidate in serving() {
+        let addresses = candidate.serving();
+        let is_there = |site: &&Site| {
+            let own = site.serving();
+            !own.is_empty() && addresses.iter().all(|address| own.contains(address))
+        };
+        let size: usize = serving()
+            .filter(is_there)
+            .map(|site| size(site.block))
+            .sum();
+        let is_wider = size == most && addresses.len() > kept.len();
+        if !addresses.is_empty() && (size > most || is_wider) {
+            most = size;
+            kept = addresses.into_iter().map(str::to_owned).collect();
+        }
+    }
+    let listed = kept.join(", ");
+    let is_kept = |listen: &Listen| kept.contains(&listen.address);
+    sites.retain_mut(|site| {
+        if site.only_redirects {
+            return true;
+        }
+        let own: Vec<String> = site.serving().into_iter().map(str::to_owned).collect();
+        let has_any = own.iter().any(|address| kept.contains(address));
+        let has_all = kept.iter().all(|address| own.contains(address));
+        if !has_any {
+            let why = format!(
+                "Routes do not tell listeners apart. The listeners that are carried over are {listed}, \
+                 and this server is on none of them. Run a second geogate for it."
+            );
+            output.notes.lost(site.block, why);
+            super::silence(site.block, output);
+            return false;
+        }
+        if !has_all {
+            site.closed = Some(
+                "Routes do not tell listeners apart, and this server is not on all of those that are \
+                 carried over. It answers 403 there.",
+            );
+        }
+        let redirects = site.to_https.is_some();
+        site.listens.retain(|listen| {
+            let stays = is_kept(listen) || redirects && !listen.is_tls();
+            if let (false, Some(directive)) = (stays, listen.directive) {
+                let why = format!(
+                    "Routes do not tell listeners apart, and other servers are not on this one. The \
+                     listeners that are carried over are {listed}."
+                );
+                output.notes.lost(directive, why);
+            }
+            stays
+        });
+        true
+    });
+}
+
+/// How many directives a block has.
+fn size(block: &Directive) -> usize {
+    1 + block.inside().iter().map(size).sum::<usize>()
+}
+
+/// Of two servers with one name nginx takes the first.
+fn drop_repeated_names(sites: &mut [Site], output: &mut Output) {
+    let mut known: Vec<String> = Vec::new();
+    for site in sites.iter_mut().filter(|site| !site.only_redirects) {
+        let block = site.block;
+        site.hosts.retain(|host| {
+            let is_new = !known.contains(host);
+            if !is_new {
+                let why =
+                    format!("An earlier server of this listener has the name {host}, as in nginx.");
+                output.notes.minor(block, why);
+            }
+            is_new
+        });
+        known.extend(site.hosts.iter().cloned());
+    }
+}
+
+/// Finds the server for hosts that no server names. Those that no host leads to are left out. Returns
+/// the names that geogate cannot have, if a server needs them to be told from the default one.
+fn choose_default<'s>(sites: &mut Vec<Site<'s>>, output: &mut Output) -> Option<&'s Directive> {
+    let serving: Vec<usize> = (0..sites.len())
+        .filter(|at| !sites[*at].only_redirects)
+        .collect();
+    let addresses: Vec<String> = {
+        let all = serving.iter().flat_map(|at| sites[*at].serving());
+        let mut all: Vec<String> = all.map(str::to_owned).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    let default_of = |address: &String| {
+        let is_told = |at: &&usize| {
+            let listens = sites[**at].listens.iter();
+            let mut here = listens.filter(|listen| listen.address == *address);
+            here.any(|listen| listen.is_default)
+        };
+        let told = serving.iter().find(is_told);
+        told.or_else(|| serving.iter().find(|at| sites[**at].is_on(address)))
+    };
+    let defaults: Vec<usize> = addresses.iter().filter_map(default_of).copied().collect();
+    let first = *defaults.first()?;
+    let lost = serving.iter().find(|at| sites[**at].has_lost_names);
+    let lost = lost
+        .filter(|_| serving.len() > 1)
+        .map(|at| sites[*at].block);
+    if defaults.iter().any(|other| *other != first) {
+        output.notes.lost(
+            sites[first].block,
+            "The listeners have different default servers. A host that no server names is answered \
+             with 404.",
+        );
+    } else if lost.is_none() {
+        sites[first].is_default = true;
+    }
+    sites.retain(|site| {
+        let is_reached = site.only_redirects || site.is_default || !site.hosts.is_empty();
+        if !is_reached {
+            if site.has_lost_names || site.block.id == lost.map_or(usize::MAX, |block| block.id) {
+                output.notes.lost(site.block, "None of its names can be carried over.");
+            } else {
+                output.notes.minor(
+                    site.block,
+                    "No host leads to this server: it has no name of its own and is not the default.",
+                );
+            }
+            super::silence(site.block, output);
+        }
+        is_reached
+    });
+    lost
 }
 
 fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> Site<'s> {
     output.notes.carried(block);
     let scope = http.inner(block);
     let mut hosts = Vec::new();
+    let mut has_lost_names = false;
     for directive in scope.here("server_name") {
         output.notes.carried(directive);
         for name in &directive.args {
-            hosts.extend(host(name, directive, output));
+            match host(name) {
+                Ok(found) => hosts.extend(found),
+                Err(why) => {
+                    has_lost_names = true;
+                    output.notes.lost(directive, format!("{name}: {why}"));
+                }
+            }
         }
     }
     let ssl = scope.one("ssl").is_some_and(|ssl| ssl.arg(0) == "on");
@@ -82,45 +310,51 @@ fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> S
     if scope.here("listen").next().is_none() {
         listens.push(super::listen::unsaid(ssl));
     }
-    let redirects = rewrite::redirects_to_https(block);
+    if scope.one("http2").is_some_and(|http2| http2.arg(0) == "on") {
+        for listen in listens.iter_mut().filter(|listen| !listen.is_tls()) {
+            listen.speaks = Speaks::H2c;
+        }
+    }
+    let to_https = rewrite::to_https(block).map(|redirect| redirect.port);
     let has_tls = listens.iter().any(Listen::is_tls);
-    let redirects_to_https = redirects.is_some() && listens.iter().any(|listen| !listen.is_tls());
+    let to_https = to_https.filter(|_| listens.iter().any(|listen| !listen.is_tls()));
+    let rejects = scope.here("ssl_reject_handshake").last();
+    let closed = rejects.filter(|rejects| rejects.arg(0) == "on").map(
+        |_| "geogate rejects no handshake, so what comes for other hosts is answered with 403.",
+    );
     Site {
         block,
         hosts,
-        redirects_to_https,
-        only_redirects: redirects_to_https && !has_tls,
+        is_default: false,
+        has_lost_names,
+        only_redirects: to_https.is_some() && !has_tls,
+        to_https,
         listens,
+        closed,
     }
 }
 
 /// A name in geogate's words; none for those that no client asks for.
-fn host(name: &str, directive: &Directive, output: &mut Output) -> Vec<String> {
+fn host(name: &str) -> Result<Vec<String>, &'static str> {
     let plain = name.trim_end_matches('.').to_ascii_lowercase();
     let is_host = |name: &str| {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
         !name.is_empty() && name.bytes().all(is_allowed)
     };
     if plain.is_empty() || plain == "_" {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     if name.starts_with('~') {
-        let why = format!(
-            "{name}: a host is a name or `*.name`; a regular expression is none. List the names."
-        );
-        output.notes.lost(directive, why);
-        return Vec::new();
+        return Err("a host is a name or `*.name`; a regular expression is none. List the names.");
     }
     if let Some(rest) = plain.strip_prefix("*.").filter(|rest| is_host(rest)) {
-        return vec![format!("*.{rest}")];
+        return Ok(vec![format!("*.{rest}")]);
     }
     if let Some(rest) = plain.strip_prefix('.').filter(|rest| is_host(rest)) {
-        return vec![rest.to_owned(), format!("*.{rest}")];
+        return Ok(vec![rest.to_owned(), format!("*.{rest}")]);
     }
     if is_host(&plain) {
-        return vec![plain];
+        return Ok(vec![plain]);
     }
-    let why = format!("{name}: a host is a name or `*.name`. List the names.");
-    output.notes.lost(directive, why);
-    Vec::new()
+    Err("a host is a name or `*.name`. List the names.")
 }

@@ -2,6 +2,7 @@
 
 use super::super::Output;
 use super::super::document::{Entry, Item, Value};
+use super::super::notes::Fate;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::one_for_all;
@@ -16,14 +17,16 @@ pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mu
     if secure.is_empty() {
         return;
     }
-    if let Some(versions) = one_for_all(http, "ssl_protocols", "tls.min_version", output) {
+    if let Some(versions) =
+        one_for_all(http, "ssl_protocols", "tls.min_version", Fate::Lost, output)
+    {
         let is_old =
             |version: &&String| matches!(version.as_str(), "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1");
         let has = |version: &str| versions.args.iter().any(|v| v == version);
         if versions.args.iter().any(|version| is_old(&version)) {
             output
                 .notes
-                .differs(versions, "TLS 1.2 is the oldest that is spoken.");
+                .minor(versions, "TLS 1.2 is the oldest that is spoken.");
         }
         let oldest = if has("TLSv1.3") && versions.args.len() == 1 {
             "1.3"
@@ -35,14 +38,20 @@ pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mu
             .table("tls")
             .set("min_version", oldest, Some(versions));
     }
-    if let Some(tickets) = one_for_all(http, "ssl_session_tickets", "tls.session_tickets", output) {
+    if let Some(tickets) = one_for_all(
+        http,
+        "ssl_session_tickets",
+        "tls.session_tickets",
+        Fate::Minor,
+        output,
+    ) {
         let value = tickets.arg(0) != "off";
         output
             .document
             .table("tls")
             .set("session_tickets", value, Some(tickets));
     }
-    if let Some(http2) = one_for_all(http, "http2", "tls.http2", output) {
+    if let Some(http2) = one_for_all(http, "http2", "tls.http2", Fate::Minor, output) {
         output
             .document
             .table("tls")
@@ -111,7 +120,14 @@ fn is_file(name: &str) -> bool {
 }
 
 fn client_certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
-    let Some(verify) = one_for_all(http, "ssl_verify_client", "tls.client_auth", output) else {
+    // What is asked of some is asked of all: clients show a certificate before they name a host.
+    let all = http.everywhere("ssl_verify_client");
+    let strictness = |verify: &Directive| {
+        ["off", "optional", "on"]
+            .iter()
+            .position(|known| *known == verify.arg(0))
+    };
+    let Some(verify) = all.iter().copied().max_by_key(|verify| strictness(verify)) else {
         for directive in http.everywhere("ssl_client_certificate") {
             output
                 .notes
@@ -119,16 +135,26 @@ fn client_certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
         }
         return;
     };
+    for other in &all {
+        output.notes.carried(other);
+        if strictness(other).is_none() {
+            let why = "A certificate is `required` or `optional`, and good in either case. What \
+                       conditions ask of `$ssl_client_verify` is closed.";
+            output.notes.lost(other, why);
+        }
+    }
     let kind = match verify.arg(0) {
         "on" => "required",
         "optional" => "optional",
-        "off" => "off",
-        _ => {
-            let why = "A certificate is `required` or `optional`, and good in either case.";
-            return output.notes.lost(verify, why);
-        }
+        _ => "off",
     };
-    if let Some(ca) = one_for_all(http, "ssl_client_certificate", "tls.client_ca", output) {
+    if let Some(ca) = one_for_all(
+        http,
+        "ssl_client_certificate",
+        "tls.client_ca",
+        Fate::Lost,
+        output,
+    ) {
         output
             .document
             .table("tls")
@@ -196,6 +222,11 @@ fn hsts<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>], output: &mut Output) {
             .lost(header, "`tls.hsts` is a time, and not nothing.");
     };
     output.notes.carried(header);
+    if header.arg(2) != "always" || secure.iter().any(|site| leaves_out(site.block)) {
+        let why = "It is sent with everything that goes out over TLS; nginx leaves it out of errors \
+                   without `always`, and where a location has headers of its own.";
+        output.notes.differs(header, why);
+    }
     let value = if entries.is_empty() {
         Value::from(time)
     } else {
@@ -206,4 +237,12 @@ fn hsts<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>], output: &mut Output) {
         .document
         .table("tls")
         .set("hsts", value, Some(header));
+}
+
+/// Whether a location within has headers of its own, and this one is not among them.
+fn leaves_out(block: &Directive) -> bool {
+    block.named("location").any(|location| {
+        let mut own = location.named("add_header").peekable();
+        own.peek().is_some() && !own.any(is_hsts) || leaves_out(location)
+    })
 }

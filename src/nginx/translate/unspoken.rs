@@ -11,7 +11,7 @@ pub(super) const TYPES: &str =
 
 /// Names, or their beginnings if they end with `*`, and what is to be said of them. The first that
 /// fits counts.
-const KNOWN: [(&[&str], Fate, &str); 41] = [
+const KNOWN: [(&[&str], Fate, &str); 49] = [
     (&["http"], Fate::Needless, "There is nothing in it."),
     (
         &["user"],
@@ -61,16 +61,29 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
         "How bytes are moved is geogate's own affair.",
     ),
     (
-        &[
-            "types",
-            "default_type",
-            "types_hash*",
-            "charset*",
-            "override_charset",
-            "source_charset",
-        ],
+        &["types", "default_type", "types_hash*"],
         Fate::Needless,
         TYPES,
+    ),
+    (
+        &["charset*", "override_charset", "source_charset"],
+        Fate::Differs,
+        "No charset is added to Content-Type; `files.types` may name one.",
+    ),
+    (
+        &["etag", "if_modified_since", "max_ranges", "merge_slashes"],
+        Fate::Differs,
+        "geogate's own: files have ETag, Last-Modified and ranges, and `//` is `/`.",
+    ),
+    (
+        &[
+            "keepalive_requests",
+            "keepalive_timeout",
+            "send_timeout",
+            "client_header_timeout",
+        ],
+        Fate::Minor,
+        "There is one for all: `[client]`.",
     ),
     (
         &[
@@ -92,17 +105,13 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
             "server_name_in_redirect",
             "port_in_redirect",
             "absolute_redirect",
-            "etag",
-            "if_modified_since",
             "chunked_transfer_encoding",
             "keepalive_disable",
             "keepalive_time",
             "reset_timedout_connection",
             "lingering_*",
             "ignore_invalid_headers",
-            "merge_slashes",
             "msie_*",
-            "max_ranges",
             "log_not_found",
             "log_subrequest",
             "recursive_error_pages",
@@ -144,11 +153,11 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
             "proxy_http_version",
             "proxy_socket_keepalive",
             "proxy_ignore_client_abort",
+            "proxy_ignore_headers",
             "proxy_pass_header",
-            "proxy_pass_request_headers",
-            "proxy_pass_request_body",
             "grpc_pass_header",
             "proxy_send_lowat",
+            "proxy_force_ranges",
             "proxy_next_upstream_timeout",
             "grpc_next_upstream_timeout",
         ],
@@ -165,7 +174,7 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
             "grpc_ssl_*",
             "proxy_ssl_*",
         ],
-        Fate::Needless,
+        Fate::Minor,
         "TLS to peers needs `tls = true` in the upstream; what is good in it is chosen by itself.",
     ),
     (
@@ -192,7 +201,7 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
     ),
     (
         &["ssl_stapling*"],
-        Fate::Lost,
+        Fate::Minor,
         "No OCSP answers are stapled.",
     ),
     (
@@ -231,7 +240,7 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
     ),
     (
         &["proxy_redirect"],
-        Fate::Needless,
+        Fate::Minor,
         "Location is never rewritten.",
     ),
     (
@@ -245,8 +254,18 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
         "What an upstream answers is passed on.",
     ),
     (
-        &["proxy_cache*", "proxy_store*", "proxy_no_cache", "slice"],
+        &[
+            "proxy_cache",
+            "proxy_store",
+            "slice",
+            "proxy_cache_use_stale",
+        ],
         Fate::Lost,
+        "There is no cache.",
+    ),
+    (
+        &["proxy_cache*", "proxy_store*", "proxy_no_cache"],
+        Fate::Minor,
         "There is no cache.",
     ),
     (
@@ -255,7 +274,12 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
         "The system chooses the address that peers are reached from.",
     ),
     (
-        &["proxy_method", "proxy_set_body"],
+        &[
+            "proxy_method",
+            "proxy_set_body",
+            "proxy_pass_request_headers",
+            "proxy_pass_request_body",
+        ],
         Fate::Lost,
         "Requests are passed on as they are.",
     ),
@@ -289,7 +313,6 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
             "deny",
             "limit_req",
             "limit_conn",
-            "error_page",
         ],
         Fate::Needless,
         "Every location within has its own, or there is none.",
@@ -306,7 +329,7 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
             "log_format",
             "open_log_file_cache",
         ],
-        Fate::Needless,
+        Fate::Minor,
         "There is one log for all.",
     ),
     (
@@ -319,7 +342,7 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
             "js_import",
         ],
         Fate::Lost,
-        "geogate computes no variables. What they are for are conditions of routes: `countries`, `headers`, `host`.",
+        "geogate computes no variables. What they are for are conditions of routes: `countries`, `headers`, `host`. What uses them is listed by itself.",
     ),
     (
         &["set"],
@@ -343,16 +366,24 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
     (&["mirror*"], Fate::Lost, "Requests are not copied."),
     (
         &["limit_rate*"],
-        Fate::Lost,
+        Fate::Minor,
         "Responses are as fast as the client takes them.",
     ),
     (
         &["satisfy"],
-        Fate::Lost,
+        Fate::Minor,
         "Everything that is asked of a client must hold.",
     ),
     (
-        &["auth_basic*", "auth_request*", "auth_jwt*", "secure_link*"],
+        &[
+            "auth_basic*",
+            "auth_request*",
+            "auth_jwt*",
+            "auth_digest*",
+            "secure_link*",
+            "valid_referers",
+            "referer_hash*",
+        ],
         Fate::Needless,
         "See the location that it protects.",
     ),
@@ -380,10 +411,124 @@ const KNOWN: [(&[&str], Fate, &str); 41] = [
     ),
     (
         &["fastcgi_*", "uwsgi_*", "scgi_*", "memcached_*"],
+        Fate::Minor,
+        "Upstreams speak HTTP. Where requests go to one that does not is listed by itself.",
+    ),
+    (
+        &[
+            "dav_access",
+            "create_full_put_path",
+            "dav_methods",
+            "dav_ext_methods",
+            "min_delete_depth",
+            "mp4*",
+            "flv",
+            "hls",
+            "empty_gif",
+            "random_index",
+            "echo",
+            "pagespeed*",
+            "userid*",
+            "fancyindex*",
+            "vhost_traffic_status*",
+            "opentracing*",
+            "otel_*",
+            "opentelemetry*",
+            "google_perftools_profiles",
+            "more_*",
+            "headers_more*",
+        ],
         Fate::Lost,
-        "Upstreams speak HTTP.",
+        "geogate has nothing like it.",
+    ),
+    (
+        &[
+            "geoip*",
+            "geoip2*",
+            "limit_zone",
+            "limit_req*",
+            "limit_conn*",
+        ],
+        Fate::Lost,
+        "It is carried over from `http` alone.",
+    ),
+    (
+        &[
+            "ssl_*",
+            "quic_*",
+            "proxy_protocol_timeout",
+            "uninitialized_variable_warn",
+        ],
+        Fate::Minor,
+        "geogate has nothing like it.",
+    ),
+    (
+        &["gzip_*"],
+        Fate::Needless,
+        "Compression does what is right here by itself.",
     ),
 ];
+
+/// Directives that a part of the translation speaks for, beside those above.
+const TRANSLATED: [&str; 38] = [
+    "alias",
+    "break",
+    "client_body_timeout",
+    "client_max_body_size",
+    "error_page",
+    "events",
+    "geo",
+    "grpc_pass",
+    "gzip_comp_level",
+    "gzip_min_length",
+    "gzip_types",
+    "if",
+    "include",
+    "index",
+    "internal",
+    "keepalive_requests",
+    "keepalive_timeout",
+    "large_client_header_buffers",
+    "limit_except",
+    "listen",
+    "location",
+    "mail",
+    "more_clear_headers",
+    "proxy_pass",
+    "real_ip_header",
+    "real_ip_recursive",
+    "return",
+    "rewrite",
+    "rewrite_log",
+    "server",
+    "server_name",
+    "set_real_ip_from",
+    "ssl_certificate",
+    "ssl_certificate_key",
+    "ssl_client_certificate",
+    "ssl_verify_client",
+    "stream",
+    "upstream",
+];
+
+/// Whether something is known of directives of this name.
+pub(super) fn is_known(name: &str) -> bool {
+    TRANSLATED.contains(&name) || of(name).is_some() || name.starts_with("worker_")
+}
+
+fn of(name: &str) -> Option<&'static (&'static [&'static str], Fate, &'static str)> {
+    KNOWN
+        .iter()
+        .find(|(names, ..)| names.iter().any(|pattern| fits(pattern, name)))
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(middle), Some(_)) => name.contains(middle.trim_start_matches('*')),
+        (Some(beginning), None) => name.starts_with(beginning),
+        _ => name == pattern,
+    }
+}
 
 /// Blocks that hold data and no directives, or whose inside is of no use without them.
 const CLOSED: [&str; 9] = [
@@ -401,7 +546,8 @@ const CLOSED: [&str; 9] = [
 /// Says of each directive that nobody has spoken for what is known of it.
 pub(super) fn report(directives: &[Directive], output: &mut Output) {
     for directive in directives {
-        if !output.notes.is_spoken_for(directive) {
+        // A file that cannot be read is reported by itself.
+        if !output.notes.is_spoken_for(directive) && directive.name != "include" {
             let (fate, why) = known(directive);
             output.notes.note(fate, directive, why.to_owned());
             if CLOSED.contains(&directive.name.as_str()) || fate == Fate::Lost {
@@ -422,14 +568,25 @@ fn known(directive: &Directive) -> (Fate, &'static str) {
     if name == "location" && directive.arg(0).starts_with('@') {
         return (Fate::Lost, "Nothing leads to it that is carried over.");
     }
-    let fits = |pattern: &&str| match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
-        (Some(middle), Some(_)) => name.contains(middle.trim_start_matches('*')),
-        (Some(beginning), None) => name.starts_with(beginning),
-        _ => name == *pattern,
+    // What is not asked for is not missing, and the usual is not another.
+    let is_usual = match of(name) {
+        Some((_, Fate::Lost, _)) => directive.arg(0) == "off" && !name.starts_with("proxy_pass_"),
+        Some((_, Fate::Differs, _)) => {
+            directive.arg(0)
+                == if name.starts_with("charset") {
+                    "off"
+                } else {
+                    "on"
+                }
+        }
+        _ => false,
     };
-    let found = KNOWN.iter().find(|(names, ..)| names.iter().any(fits));
-    found.map_or(
-        (Fate::Lost, "geogate does not know this directive."),
-        |(_, fate, why)| (*fate, *why),
-    )
+    if is_usual {
+        return (Fate::Needless, "That is how it is here.");
+    }
+    match of(name) {
+        Some((_, fate, why)) => (*fate, *why),
+        None if TRANSLATED.contains(&name) => (Fate::Lost, "It is not carried over here."),
+        None => (Fate::Lost, "geogate does not know this directive."),
+    }
 }

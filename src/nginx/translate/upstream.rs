@@ -110,7 +110,7 @@ fn group(block: &Directive, table: &mut Table, output: &mut Output) {
             "ip_hash" => {
                 table.set("balance", "hash", Some(directive));
                 let why = "The whole address is hashed, consistently; nginx takes the first three bytes of IPv4.";
-                output.notes.differs(directive, why);
+                output.notes.minor(directive, why);
             }
             "hash" => hash(directive, table, output),
             "sticky" => sticky(directive, table, output),
@@ -180,7 +180,7 @@ fn hash(directive: &Directive, table: &mut Table, output: &mut Output) {
     table.set("hash_key", key, Some(directive));
     if directive.arg(1) != "consistent" {
         let why = "Always consistent: few clients move when a peer comes or goes.";
-        output.notes.differs(directive, why);
+        output.notes.minor(directive, why);
     }
 }
 
@@ -222,7 +222,7 @@ fn for_all_peers(
                 "All peers of an upstream have one `{key}`, as in line {}.",
                 first.place.line
             );
-            output.notes.differs(server, why);
+            output.notes.minor(server, why);
         }
     }
     let read: Option<Value> = if parameter == "max_fails" {
@@ -235,7 +235,7 @@ fn for_all_peers(
         Some(read) => table.set(key, read, Some(first)),
         None => output
             .notes
-            .lost(first, format!("{parameter}={value} is not carried over.")),
+            .minor(first, format!("{parameter}={value} is not carried over.")),
     }
 }
 
@@ -262,7 +262,7 @@ fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
             "down" => {
                 return output
                     .notes
-                    .lost(server, "It is down; add it to the peers when it is up.");
+                    .minor(server, "It is down; add it to the peers when it is up.");
             }
             "drain" => entries.push(Entry::new("drain", true, Some(server))),
             "max_conns" => {
@@ -296,7 +296,7 @@ fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
     if is_there {
         return output
             .notes
-            .lost(server, "It stands twice; give it a weight instead.");
+            .minor(server, "It stands twice; give it a weight instead.");
     }
     let item = if entries.is_empty() && service.is_none() {
         Item::new(first.value, Some(server))

@@ -3,12 +3,12 @@
 //! Most names are the same in both. What nginx computes with `set` is replaced by its text where it
 //! is a constant, and what geoip2 has read of a database by the variables of the client's place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::scope::Scope;
 
 /// Names that mean the same in both.
-const SAME: [&str; 19] = [
+const SAME: [&str; 20] = [
     "remote_addr",
     "remote_user",
     "scheme",
@@ -17,6 +17,7 @@ const SAME: [&str; 19] = [
     "request_uri",
     "uri",
     "args",
+    "is_args",
     "request",
     "server_protocol",
     "request_id",
@@ -56,6 +57,22 @@ const LEVELS: usize = 8;
 pub(super) struct Variables {
     /// Those of geoip2: their names, and geogate's.
     pub(super) of_place: BTreeMap<String, &'static str>,
+    /// Those of them that may have another value in nginx, so no rule may rest on them.
+    pub(super) approximate: BTreeSet<String>,
+    /// What those of them are in nginx that are not known.
+    pub(super) defaults: BTreeMap<String, String>,
+}
+
+impl Variables {
+    /// Whether a variable is the country of the client, as nginx has it.
+    pub(super) fn is_country(&self, name: &str) -> bool {
+        self.of_place.get(name) == Some(&"country") && !self.approximate.contains(name)
+    }
+
+    /// What a variable of the client's place is where that is not known.
+    pub(super) fn unknown(&self, name: &str) -> &str {
+        self.defaults.get(name).map_or("", String::as_str)
+    }
 }
 
 impl Variables {
@@ -132,13 +149,37 @@ pub(super) fn has_variables(text: &str) -> bool {
         .any(|part| matches!(part, Part::Variable { .. }))
 }
 
-/// The value that `set` gives in this block or those around it, if it is one value.
+/// The value that `set` gives in this block or in its server, if it is one value. A server's come
+/// first; a condition may change either.
 fn constant<'s>(name: &str, scope: &Scope<'s>) -> Option<&'s str> {
-    let all = scope.all("set");
-    let named = |set: &&&'s super::Directive| set.arg(0).strip_prefix('$') == Some(name);
-    let mut values = all.iter().filter(named).map(|set| set.arg(1));
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+    let is_it = |set: &&'s super::Directive| set.arg(0).strip_prefix('$') == Some(name);
+    let levels = || {
+        let inner = std::iter::once(*scope);
+        inner.chain(scope.chain().skip(1).filter(|level| !level.is("location")))
+    };
+    let is_changed = levels()
+        .flat_map(|level| level.here("if").collect::<Vec<_>>())
+        .any(|condition| {
+            condition
+                .inside()
+                .iter()
+                .any(|inner| inner.arg(0).strip_prefix('$') == Some(name))
+        });
+    if is_changed {
+        return None;
+    }
+    let values = levels().find_map(|level| {
+        let values: Vec<&str> = level
+            .here("set")
+            .filter(is_it)
+            .map(|set| set.arg(1))
+            .collect();
+        (!values.is_empty()).then_some(values)
+    });
+    match values?[..] {
+        [value] => Some(value),
+        _ => None,
+    }
 }
 
 fn is_capture(name: &str) -> bool {
@@ -202,7 +243,11 @@ mod tests {
         let tree = parser::parse(sets, "f", files).unwrap();
         let scope = Scope::outermost(&tree.directives);
         let of_place = BTreeMap::from([("geoip2_cc".to_owned(), "country")]);
-        let result = Variables { of_place }.template(text, &scope);
+        let result = Variables {
+            of_place,
+            ..Variables::default()
+        }
+        .template(text, &scope);
         assert_eq!(result.as_deref().map_err(String::as_str), expected);
     }
 

@@ -1,0 +1,884 @@
+//! What a construct of nginx.conf comes to: carried over exactly, listed with its line, or closed. Each
+//! row is a configuration, its grade with the lines of its findings, and what requests get.
+
+use super::super::Translation;
+use super::{read, translated_text};
+use crate::config::model::{Action, HostPattern, PathPattern, Route};
+
+/// What is said of a configuration.
+#[derive(Debug, PartialEq, Eq)]
+enum Grade {
+    /// Exit status 0.
+    Exact,
+    /// Exit status 3, with findings in these lines.
+    Lossy(&'static [u32]),
+    /// Exit status 3, and the first findings are of what is closed, in these lines.
+    Closed(&'static [u32]),
+}
+
+use Grade::{Closed, Exact, Lossy};
+
+/// Checks what `http { TEXT }` comes to. A request is `/path` or `host/path`.
+#[track_caller]
+fn check_http(text: &str, grade: &Grade, requests: &[(&str, &str)]) {
+    let translation = translated_text(&format!("http {{ {text} }}")).unwrap();
+    let found = graded(&translation);
+    let lines = |grade: &Grade| match grade {
+        Exact => Vec::new(),
+        Lossy(lines) | Closed(lines) => lines.to_vec(),
+    };
+    let is_same = std::mem::discriminant(grade) == std::mem::discriminant(&found.0);
+    let has_lines = lines(grade).iter().all(|line| found.1.contains(line));
+    assert!(
+        is_same && has_lines,
+        "{grade:?} is expected of\n{text}\n{found:#?}\n{}",
+        translation.toml
+    );
+    let config = read(&translation.toml);
+    for (request, expected) in requests {
+        let (host, path) = request.split_at(request.find('/').unwrap());
+        let answer = answer(&config.routes, host, path);
+        assert_eq!(
+            answer, *expected,
+            "{request} of\n{text}\n{}",
+            translation.toml
+        );
+    }
+}
+
+/// Checks what a server comes to that listens on port 80.
+#[track_caller]
+fn check(text: &str, grade: &Grade, requests: &[(&str, &str)]) {
+    check_http(&format!("server {{ listen 80; {text} }}"), grade, requests);
+}
+
+/// The grade, and the lines of the findings that decide it.
+fn graded(translation: &Translation) -> (Grade, Vec<u32>, Vec<String>) {
+    let line = |finding: &&String| -> u32 { finding.split(':').nth(1).unwrap().parse().unwrap() };
+    let all = translation.findings.clone();
+    let closed: Vec<u32> = all
+        .iter()
+        .filter(|finding| finding.contains(": closed: "))
+        .map(|finding| line(&finding))
+        .collect();
+    assert_eq!(closed.len(), translation.closed);
+    let is_first = all
+        .iter()
+        .take(closed.len())
+        .all(|one| one.contains(": closed: "));
+    assert!(is_first, "{all:?}");
+    if translation.closed > 0 {
+        assert!(
+            translation.toml.contains("\n# Closed."),
+            "{}",
+            translation.toml
+        );
+        return (Closed(&[]), closed, all);
+    }
+    let lines = all.iter().map(|finding| line(&finding)).collect();
+    let grade = if all.is_empty() { Exact } else { Lossy(&[]) };
+    (grade, lines, all)
+}
+
+/// What a request gets, by a search of all routes that knows no more than the documented order.
+fn answer(routes: &[Route], host: &str, path: &str) -> String {
+    let rank = |route: &Route| -> Option<(usize, usize, usize)> {
+        let hosts = route.hosts.iter().filter_map(|pattern| match pattern {
+            HostPattern::Exact(name) => (name == host).then_some(1000),
+            HostPattern::Wildcard(end) => host.ends_with(end.as_str()).then_some(end.len()),
+        });
+        let of_host = if route.hosts.is_empty() {
+            Some(0)
+        } else {
+            hosts.max()
+        };
+        let of_path = match &route.path {
+            PathPattern::Any => Some(0),
+            PathPattern::Regex(regex) => regex.is_match(path.as_bytes()).then_some(1),
+            PathPattern::Prefix(prefix) => {
+                let rest = path.strip_prefix(prefix.as_str());
+                let is_whole = rest.is_some_and(|rest| {
+                    prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/')
+                });
+                is_whole.then_some(1 + prefix.len())
+            }
+            PathPattern::Exact(exact) => (path == exact).then_some(1000),
+        };
+        let takes_get = route.methods.is_empty() || route.methods.contains(&http::Method::GET);
+        takes_get.then_some((of_host?, of_path?, usize::from(!route.methods.is_empty())))
+    };
+    if routes.is_empty() {
+        return "upstream 0".to_owned();
+    }
+    let mut best: Option<((usize, usize, usize), &Route)> = None;
+    for route in routes {
+        if let Some(rank) = rank(route)
+            && best.is_none_or(|(other, _)| rank > other)
+        {
+            best = Some((rank, route));
+        }
+    }
+    let Some((_, route)) = best else {
+        return "404".to_owned();
+    };
+    let guard = if route.limits.demands.access.is_empty() {
+        ""
+    } else {
+        "guarded "
+    };
+    let action = match &route.action {
+        Action::Upstream { number, .. } => format!("upstream {number}"),
+        Action::Files { files, .. } => {
+            let name = files
+                .root
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
+            format!("files {name} {}", files.index.join(","))
+        }
+        Action::Redirect { status, .. } => format!("{status}"),
+        Action::Respond { status, .. } => format!("{status}"),
+    };
+    format!("{guard}{action}")
+}
+
+const OFF: &str = "proxy_set_header Host $http_host; proxy_redirect off;";
+
+#[test]
+fn what_forbids_is_closed() {
+    for guard in [
+        "auth_basic x; auth_basic_user_file f;",
+        "auth_request /auth;",
+        "auth_jwt x;",
+        "secure_link $arg_a;",
+        "access_by_lua_block { return }",
+        "rewrite_by_lua_file f;",
+        "modsecurity on;",
+        "teapot_login on;",
+        "include snippets/auth.conf;",
+        "if ($bad) { return 403; }",
+        "if ($http_user_agent ~* bot) { return 444; }",
+        "if ($request_method !~ ^(GET|HEAD)$) { return 405; }",
+        "valid_referers none; if ($invalid_referer) { return 403; }",
+        "if ($ssl_client_verify != SUCCESS) { return 403; }",
+        "if ($cookie_a = '') { return 302 /login; }",
+    ] {
+        let of_location = format!("root w;\nlocation /a/ {{\n {guard} }}\nlocation /b/ {{ }}");
+        check(
+            &of_location,
+            &Closed(&[3]),
+            &[("/a/x", "403"), ("/b/x", "files w index.html")],
+        );
+        let of_server = format!("root w;\n{guard}\nlocation /a/ {{ }} location = /c {{ }}");
+        check(
+            &of_server,
+            &Closed(&[2]),
+            &[("/a/x", "403"), ("/c", "403"), ("/d", "403")],
+        );
+    }
+}
+
+#[test]
+fn passwords_may_be_off_in_a_location() {
+    let text = "root w;\nauth_basic x;\nlocation /open/ { auth_basic off; }\nlocation / { }";
+    let expected = [("/open/x", "files w index.html"), ("/x", "403")];
+    check(text, &Closed(&[2]), &expected);
+}
+
+#[test]
+fn an_answer_of_a_location_is_exact() {
+    let text = "root w; location /a/ { return 403; } location = /b { return 404; } \
+                location ~ \\.sql$ { deny all; }";
+    let expected = [
+        ("/a/x", "403"),
+        ("/b", "404"),
+        ("/c.sql", "guarded files w index.html"),
+        ("/a/c.sql", "guarded files w index.html"),
+        ("/d", "files w index.html"),
+    ];
+    check(text, &Exact, &expected);
+    check(
+        "location / {\n return 444; }",
+        &Lossy(&[2]),
+        &[("/", "403")],
+    );
+    check(
+        "location / { deny 192.0.2.1;\n return 200 a; }",
+        &Lossy(&[2]),
+        &[("/", "guarded 200")],
+    );
+}
+
+#[test]
+fn an_internal_location_is_not_for_clients() {
+    let text = "root w; location /in/ {\n internal; } location / { }";
+    check(
+        text,
+        &Lossy(&[2]),
+        &[("/in/x", "404"), ("/x", "files w index.html")],
+    );
+}
+
+#[test]
+fn rules_of_addresses_are_of_the_innermost_block() {
+    let text =
+        "deny 192.0.2.0/24; root w; location /a/ { allow 10.0.0.0/8; deny all; } location / { }";
+    let toml = translated_text(&format!("http {{ server {{ {text} }} }}"))
+        .unwrap()
+        .toml;
+    for rules in [
+        "rules = [{ allow = [\"10.0.0.0/8\"] }]\ndefault = \"deny\"",
+        "rules = [{ deny = [\"192.0.2.0/24\"] }]\ndefault = \"allow\"",
+    ] {
+        assert!(toml.contains(rules), "{toml}");
+    }
+    check(text, &Exact, &[("/a/x", "guarded files w index.html")]);
+    // A location's `allow` stands in place of what is around it, in `http` as well.
+    check_http(
+        "deny all; server { listen 80; root w; location /a/ { allow all; } location / { } }",
+        &Exact,
+        &[
+            ("/a/x", "guarded files w index.html"),
+            ("/x", "guarded files w index.html"),
+        ],
+    );
+}
+
+#[test]
+fn the_server_guards_paths_of_no_location() {
+    check(
+        "root w; deny 192.0.2.1; location /a/ { root v; }",
+        &Exact,
+        &[("/x", "guarded files w index.html")],
+    );
+}
+
+#[test]
+fn locations_are_tried_in_the_order_of_nginx() {
+    let text = "root w; location /up/ { } location ~* \\.(sql|bak)$ { return 403; } location ^~ /st/ { } \
+                location = /x.sql { return 200 x; } location / { return 200 a; }";
+    let expected = [
+        ("/up/a.sql", "403"),
+        ("/up/a.SQL", "403"),
+        ("/up/a", "files w index.html"),
+        ("/st/a.sql", "files w index.html"),
+        ("/x.sql", "200"),
+        ("/a.sql", "403"),
+        ("/a", "200"),
+    ];
+    check(text, &Exact, &expected);
+}
+
+#[test]
+fn nested_locations_stay_in_theirs() {
+    let text =
+        "root w; location /up/ { location ~ \\.php$ { return 403; } } location / { return 200 a; }";
+    let expected = [
+        ("/up/a.php", "403"),
+        ("/up/b/a.php", "403"),
+        ("/up/a", "files w index.html"),
+        ("/a.php", "200"),
+    ];
+    check(text, &Exact, &expected);
+    let text = "root w; location /a/ { location /a/ { return 200 a; } return 201 b; }";
+    check(text, &Exact, &[("/a/x", "200")]);
+    let text = "root w; location / { location = /up/x { return 200 a; } location /up/y/ { return 200 a; } } \
+                location /up { return 201 b; }";
+    check(
+        text,
+        &Exact,
+        &[
+            ("/up/x", "201"),
+            ("/up/y/z", "201"),
+            ("/a", "files w index.html"),
+        ],
+    );
+    // The parent is closed where no route can be written for what it has within.
+    check(
+        "root w; location /up/ {\n location ~ php { deny all; } } location / { return 200 a; }",
+        &Closed(&[2]),
+        &[("/up/a.php", "403"), ("/up/a", "403"), ("/a.php", "200")],
+    );
+    check(
+        "root w; location ~ ^/r {\n location ~ x { deny all; } } location / { return 200 a; }",
+        &Closed(&[2]),
+        &[("/rx", "403"), ("/r", "403"), ("/a", "200")],
+    );
+    check(
+        "root w; location ^~ /st/ { } location /st/in/ {\n } location ~ \\.php$ { return 403; }",
+        &Closed(&[1]),
+        &[("/st/in/a", "403"), ("/st/a.php", "files w index.html")],
+    );
+}
+
+#[test]
+fn expressions_of_another_dialect_forbid_no_less() {
+    for regex in ["/\\.(?!well-known)", "/\\.(?!well-known\\/).*"] {
+        check(
+            &format!("root w; location ~* {regex} {{ return 403; }} location / {{ }}"),
+            &Exact,
+            &[
+                ("/.git/config", "403"),
+                ("/a/.env", "403"),
+                ("/.well-known/x", "files w index.html"),
+            ],
+        );
+    }
+    check(
+        "root w;\nlocation ~ \\.php(?<!index\\.php)$ { return 200 a; } location / { }",
+        &Closed(&[2]),
+        &[
+            ("/a.php", "403"),
+            ("/index.php", "403"),
+            ("/a", "files w index.html"),
+        ],
+    );
+    check(
+        "root w;\nlocation ~ ^/(a)\\1 { return 200 a; } location / { }",
+        &Closed(&[2]),
+        &[("/aa", "403")],
+    );
+}
+
+#[test]
+fn a_prefix_may_end_within_a_segment() {
+    let text = format!(
+        "{OFF} location /api {{ proxy_pass http://a; }} location / {{ proxy_pass http://b; }}"
+    );
+    let expected = [
+        ("/api", "upstream 0"),
+        ("/api/x", "upstream 0"),
+        ("/apiv2", "upstream 0"),
+        ("/ap", "upstream 1"),
+    ];
+    check(&text, &Exact, &expected);
+}
+
+#[test]
+fn a_folder_that_is_passed_on_has_its_slash() {
+    let text = format!(
+        "{OFF} location /admin/ {{ proxy_pass http://a; }} location / {{ proxy_pass http://b; }}"
+    );
+    let expected = [
+        ("/admin", "301"),
+        ("/admin/", "upstream 0"),
+        ("/adminx", "upstream 1"),
+    ];
+    check(&text, &Exact, &expected);
+    let toml = translated_text(&format!("http {{ server {{ {text} }} }}"))
+        .unwrap()
+        .toml;
+    assert!(
+        toml.contains("to = \"/admin/$is_args$args\", status = 301"),
+        "{toml}"
+    );
+}
+
+#[test]
+fn no_source_is_served() {
+    let php = "location ~ \\.php$ { fastcgi_pass unix:/run/php.sock; }";
+    let text = format!(
+        "root w;\nindex index.php index.html;\nlocation / {{ try_files $uri $uri/ /index.php?$args; }}\n{php}"
+    );
+    let expected = [
+        ("/", "files w index.html"),
+        ("/index.php", "501"),
+        ("/a/b.php", "501"),
+        ("/a", "files w index.html"),
+    ];
+    check(&text, &Lossy(&[2, 3, 4]), &expected);
+    // It is index.php that stands for the folder, and nothing else.
+    let text = format!("root w;\nindex index.php;\nlocation /up/ {{ }}\n{php}");
+    check(
+        &text,
+        &Lossy(&[2, 4]),
+        &[("/up/", "files w "), ("/up/a.php", "501")],
+    );
+}
+
+#[test]
+fn an_index_with_a_location_of_its_own_is_said() {
+    let text = "root w; index index.html;\nlocation / { try_files $uri $uri/ /index.html; }\n\
+                location = /index.html { add_header Cache-Control no-store; }";
+    check(text, &Lossy(&[1, 2, 3]), &[("/", "files w index.html")]);
+    let text = "root w; index index.html;\nlocation / { }\nlocation = /index.html { return 403; }";
+    check(
+        text,
+        &Lossy(&[1]),
+        &[("/", "files w "), ("/index.html", "403")],
+    );
+}
+
+#[test]
+fn try_files_is_exact_or_listed() {
+    let exact = [
+        "location / { try_files $uri $uri/ =404; }",
+        "location / { try_files $uri $uri/ /index.html; }",
+        "location ~ \\.(js|css)$ { try_files $uri =404; } location / { }",
+    ];
+    for text in exact {
+        check(
+            &format!("root w; {text}"),
+            &Exact,
+            &[("/", "files w index.html")],
+        );
+    }
+    let listed = [
+        "try_files $uri /index.html;",
+        "try_files $uri /index.html =404;",
+        "try_files $uri $uri/ =403;",
+        "try_files $uri.html $uri =404;",
+        "try_files $uri $uri/ /a/$uri;",
+        "try_files $uri $uri/ /;",
+    ];
+    for text in listed {
+        check(
+            &format!("root w; location / {{\n{text} }}"),
+            &Lossy(&[2]),
+            &[],
+        );
+    }
+    // It is of one block.
+    check(
+        "root w; try_files $uri /x; location /a/ { }",
+        &Lossy(&[1]),
+        &[("/a/", "files w index.html")],
+    );
+    let named = format!(
+        "root w; {OFF} location / {{\n try_files $uri @app; }} location @app {{ proxy_pass http://a; }}"
+    );
+    check(&named, &Lossy(&[1]), &[("/", "upstream 0")]);
+    let guarded = named.replace("@app {", "@app {\n auth_basic x;");
+    check(&guarded, &Closed(&[3]), &[("/", "403")]);
+    check(
+        "root w; location / { try_files $uri @none; }",
+        &Lossy(&[1]),
+        &[("/", "501")],
+    );
+}
+
+#[test]
+fn rewrites_stay_in_their_location() {
+    let proxy =
+        format!("{OFF} location /app/ {{ rewrite ^/app/(.*)$ /$1 break; proxy_pass http://a; }}");
+    check(&proxy, &Exact, &[("/app/x", "upstream 0")]);
+    check(
+        "root w; location / { rewrite ^(.+)/+$ $1 permanent; } location ~ ^/(api|b) { return 200 a; }",
+        &Exact,
+        &[
+            ("/api/", "200"),
+            ("/c/", "301"),
+            ("/c", "files w index.html"),
+        ],
+    );
+    check(
+        "root w; location /a/ { } location / {\n rewrite ^/old/(.*)$ /new/$1 last; }",
+        &Lossy(&[2]),
+        &[
+            ("/old/x", "501"),
+            ("/a/x", "files w index.html"),
+            ("/x", "files w index.html"),
+        ],
+    );
+    check(
+        "root w; location /a/ {\n rewrite /(.*)$ /new/$1; }",
+        &Lossy(&[2]),
+        &[("/a/x", "501")],
+    );
+    check(
+        "root w;\nrewrite ^/(x)$ /$1.html last; location = /x { return 200 a; }",
+        &Lossy(&[2]),
+        &[("/x", "501"), ("/y", "files w index.html")],
+    );
+    check(
+        "root w; rewrite ^/old(.*)$ /new$1 permanent; location /old/ { } location = /old { return 200 a; }",
+        &Exact,
+        &[
+            ("/old/x", "301"),
+            ("/old", "301"),
+            ("/y", "files w index.html"),
+        ],
+    );
+}
+
+#[test]
+fn servers_that_only_a_listener_tells_apart_are_not_mixed() {
+    let text = "server { listen 80; server_name a; location / { return 200 a; } location /b/ { return 201 a; } }\n\
+                server { listen 8080; server_name a; location / { return 202 b; } }";
+    let expected = [("a/", "200"), ("a/b/", "201")];
+    check_http(text, &Lossy(&[2]), &expected);
+    let toml = translated_text(&format!("http {{ {text} }}")).unwrap().toml;
+    assert!(toml.contains("listen = [\"0.0.0.0:80\"]"), "{toml}");
+    // A server of one of two listeners is closed on both, or the other listener is left out.
+    let text = "server { listen 80; listen 81; server_name a; location / { return 200 a; } \
+                location /b { return 201; } location /c { return 201; } }\n\
+                server { listen 81; server_name b; return 202 b; }\n\
+                server { listen 80; server_name c; location / { return 202 b; } \
+                location /b { return 201; } location /c { return 201; } }";
+    check_http(
+        text,
+        &Lossy(&[1, 2]),
+        &[("a/", "200"), ("c/", "202"), ("b/", "200")],
+    );
+}
+
+#[test]
+fn hosts_are_chosen_as_nginx_chooses_them() {
+    let text = "server { listen 80; server_name www.a; return 200 a; } \
+                server { listen 80; server_name .a; return 201 b; }";
+    let expected = [
+        ("www.a/", "200"),
+        ("q.a/", "201"),
+        ("a/", "201"),
+        ("zz/", "200"),
+    ];
+    check_http(text, &Exact, &expected);
+    // One server alone is asked, whatever others have for the path.
+    let text = "server { listen 80; root w; } \
+                server { listen 80; server_name b; location /x/ { return 200 a; } }";
+    check_http(
+        text,
+        &Exact,
+        &[
+            ("b/y", "404"),
+            ("b/x/", "200"),
+            ("c/y", "files w index.html"),
+        ],
+    );
+    let text = "server { listen 80; server_name a; root w; }\n\
+                server { listen 80; server_name a b; location /x/ { return 200 a; } }";
+    check_http(
+        text,
+        &Exact,
+        &[("a/x/", "files w index.html"), ("b/x/", "200")],
+    );
+    // `_` is no name, and without being the default nobody comes to it.
+    let text = "server { listen 80; server_name a; root w; } server { listen 80; server_name _; return 444; }";
+    check_http(
+        text,
+        &Exact,
+        &[("a/", "files w index.html"), ("c/", "files w index.html")],
+    );
+    let text = "server { listen 80; server_name a; root w; }\n\
+                server { listen 80 default_server; server_name _; return 403; }";
+    check_http(text, &Exact, &[("a/", "files w index.html"), ("c/", "403")]);
+}
+
+#[test]
+fn names_that_geogate_cannot_have_lead_nowhere() {
+    for name in ["grafana.*", "~^x\\d"] {
+        let text = format!(
+            "server {{ listen 80; server_name a; root w; }}\n\
+             server {{ listen 80; server_name {name}; return 200 x; }}"
+        );
+        check_http(
+            &text,
+            &Lossy(&[2]),
+            &[("a/", "files w index.html"), ("grafana.b/", "403")],
+        );
+        let alone = format!("server_name\n{name}; root w;");
+        check(&alone, &Lossy(&[1]), &[("a/", "files w index.html")]);
+    }
+}
+
+#[test]
+fn redirects_to_tls_do_not_go_round() {
+    let tls = "listen 443 ssl; ssl_certificate c; ssl_certificate_key k;";
+    for redirect in [
+        "return 301 https://$host$request_uri;",
+        "location / { return 301 https://$host$request_uri; }",
+        "if ($host = a) { return 301 https://$host$request_uri; } return 404;",
+        "rewrite ^(.*)$ https://a$1 permanent;",
+    ] {
+        let text = format!(
+            "server {{ listen 80; server_name a; {redirect} }} server {{ {tls} server_name a; root w; }}"
+        );
+        check_http(&text, &Exact, &[("a/", "files w index.html")]);
+        let toml = translated_text(&format!("http {{ {text} }}")).unwrap().toml;
+        assert!(toml.contains("redirect_to_https = true"), "{toml}");
+    }
+    // To another port, to another host, or for some requests alone.
+    let other_port = "server { listen 80; server_name a; return 301 https://a:8443$request_uri; } \
+                      server { listen 8443 ssl; ssl_certificate c; ssl_certificate_key k; server_name a; root w; }";
+    check_http(other_port, &Exact, &[("a/", "files w index.html")]);
+    let toml = translated_text(&format!("http {{ {other_port} }}"))
+        .unwrap()
+        .toml;
+    assert!(toml.contains("redirect_to_https = 8443"), "{toml}");
+    let other_host = format!(
+        "server {{ listen 80; server_name a www.a;\nreturn 301 https://a$request_uri; }}\n\
+         server {{ {tls} server_name a; root w; }}"
+    );
+    check_http(&other_host, &Lossy(&[1]), &[("a/", "files w index.html")]);
+    let toml = translated_text(&format!("http {{ {other_host} }}"))
+        .unwrap()
+        .toml;
+    assert!(!toml.contains("redirect_to_https"), "{toml}");
+    let by_host = "root w;\nif ($host = www.a) { return 301 https://a$request_uri; }";
+    check(by_host, &Lossy(&[2]), &[("a/", "files w index.html")]);
+    let by_header = format!(
+        "{OFF}\nif ($http_x_forwarded_proto != https) {{ return 301 https://$host$request_uri; }}\n\
+         location / {{ proxy_set_header Host $http_host;\nproxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;\n\
+         proxy_pass http://a; }}"
+    );
+    check(&by_header, &Lossy(&[2, 4]), &[("a/", "upstream 0")]);
+}
+
+#[test]
+fn what_is_not_known_of_clients_closes_rules() {
+    for (header, closes) in [
+        ("real_ip_header X-Real-IP;", true),
+        ("", true),
+        (
+            "real_ip_header X-Forwarded-For; real_ip_recursive on;",
+            false,
+        ),
+    ] {
+        let text = format!(
+            "set_real_ip_from 10.0.0.0/8; {header} server {{ listen 80; root w; \
+             location /a/ {{ allow 10.0.0.0/8; deny all; }} location / {{ }} }}"
+        );
+        let (grade, answer) = if closes {
+            (Closed(&[1]), "403")
+        } else {
+            (Exact, "guarded files w index.html")
+        };
+        check_http(
+            &text,
+            &grade,
+            &[("/a/x", answer), ("/x", "files w index.html")],
+        );
+    }
+    check_http(
+        "set_real_ip_from 10.0.0.0/8;\nreal_ip_header X-Forwarded-For; server { root w; }",
+        &Lossy(&[1]),
+        &[],
+    );
+}
+
+#[test]
+fn what_clients_or_upstreams_see_is_exact_or_listed() {
+    let proxied = format!("{OFF} location / {{ proxy_pass http://a; @ }}");
+    for exact in [
+        "",
+        "proxy_read_timeout 3s;",
+        "proxy_http_version 1.1; proxy_buffering off;",
+        "proxy_hide_header X-A; add_header X-A b always;",
+        "access_log off;",
+        "proxy_ignore_headers X-Accel-Redirect;",
+    ] {
+        check(&proxied.replace('@', exact), &Exact, &[("/", "upstream 0")]);
+    }
+    for listed in [
+        "add_header X-A b;",
+        "add_header X-A b always;",
+        "expires 1d;",
+        "proxy_redirect http:// https://;",
+        "proxy_cookie_path / /a;",
+        "proxy_intercept_errors on;",
+        "proxy_method GET;",
+        "proxy_pass_request_headers off;",
+        "proxy_cache z;",
+        "proxy_next_upstream error non_idempotent;",
+        "mirror /m;",
+        "sub_filter a b;",
+        "charset utf-8;",
+        "error_page 404 /404.html;",
+        "error_page 502 = @b;",
+        "gzip_static on;",
+        "more_set_headers 'A: b';",
+        "add_trailer A b;",
+        "if ($host = a) { add_header X b; }",
+        "limit_req zone=none;",
+    ] {
+        let text = proxied.replace('@', &format!("\n{listed}"));
+        check(&text, &Lossy(&[2]), &[("/", "upstream 0")]);
+    }
+    for other in [
+        "fastcgi_pass a;",
+        "uwsgi_pass a;",
+        "scgi_pass a;",
+        "memcached_pass a;",
+        "stub_status;",
+        "dav_methods PUT;",
+        "empty_gif;",
+        "content_by_lua_block { }",
+        "js_content a;",
+        "proxy_pass http://unix:/x;",
+        "proxy_pass http://$arg_a;",
+        "return 302 $hostname;",
+    ] {
+        let text = format!("location /a/ {{\n{other} }}");
+        check(&text, &Lossy(&[2]), &[("/a/x", "501")]);
+    }
+}
+
+#[test]
+fn upstreams_are_told_the_host_that_nginx_tells_them() {
+    let check = |text: &str, expected: &str| {
+        let text = format!("http {{ server {{ listen 80; location / {{ {text} }} }} }}");
+        let toml = translated_text(&text).unwrap().toml;
+        assert!(toml.contains(expected), "{toml}");
+    };
+    check("proxy_pass http://a:8080;", "Host = \"a:8080\"");
+    check("proxy_pass https://b.example;", "Host = \"b.example\"");
+    check("proxy_pass http://b.example:80;", "Host = \"b.example\"");
+    check(
+        "proxy_set_header Host c; proxy_pass http://b;",
+        "Host = \"c\"",
+    );
+}
+
+#[test]
+fn methods_for_some_leave_the_others_out() {
+    let text =
+        format!("{OFF} location /a/ {{ limit_except GET {{ deny all; }} proxy_pass http://a; }}");
+    check(&text, &Exact, &[("/a/x", "upstream 0")]);
+    let text = format!(
+        "{OFF} location /a/ {{\nlimit_except GET {{ allow 10.0.0.1; deny all; }} proxy_pass http://a; }}"
+    );
+    check(&text, &Closed(&[2]), &[("/a/x", "upstream 0")]);
+    let text = format!(
+        "{OFF} location /a {{\nlimit_except GET {{ deny all; }} proxy_pass http://a; }} location ~ x {{ return 403; }}"
+    );
+    check(&text, &Closed(&[2]), &[("/a/b", "403"), ("/a/x", "403")]);
+}
+
+#[test]
+fn what_cannot_be_included_is_listed() {
+    check(
+        "include /nonexistent/x.conf;",
+        &Closed(&[1]),
+        &[("/", "403")],
+    );
+    check(
+        "location / { include fastcgi_params;\nfastcgi_pass a; }",
+        &Lossy(&[1, 2]),
+        &[("/", "501")],
+    );
+    check_http(
+        "include /nonexistent/*.conf; server { return 200 a; }",
+        &Lossy(&[1]),
+        &[("/", "200")],
+    );
+    check_http(
+        "include /*.none; server { return 200 a; }",
+        &Exact,
+        &[("/", "200")],
+    );
+}
+
+#[test]
+fn what_geogate_refuses_closes_what_it_guards() {
+    check(
+        "root w; location /a/ { allow\n300.1.1.1; deny all; } location / { }",
+        &Closed(&[1]),
+        &[("/a/x", "403"), ("/x", "files w index.html")],
+    );
+    check_http(
+        "deny 300.1.1.1; server { root w; }",
+        &Closed(&[1]),
+        &[("/", "403")],
+    );
+    check(
+        "location /a/ { return 999; } location / { return 200 a; }",
+        &Lossy(&[1]),
+        &[("/a/", "501")],
+    );
+}
+
+#[test]
+fn folders_that_are_not_tried_have_no_index() {
+    check(
+        "root w; location / {\ntry_files $uri =404; }",
+        &Lossy(&[2]),
+        &[("/", "files w ")],
+    );
+}
+
+#[test]
+fn a_path_that_is_passed_on_is_written_anew() {
+    let text = "location / { proxy_pass http://a/; } location /b/ { proxy_pass http://a/b/; }";
+    let toml = translated_text(&format!("http {{ server {{ {OFF} {text} }} }}"))
+        .unwrap()
+        .toml;
+    for part in ["rewrite = \"/\"", "rewrite = \"/b/\""] {
+        assert!(toml.contains(part), "{toml}");
+    }
+}
+
+#[test]
+fn a_country_guards_where_it_is_the_same() {
+    let text = |settings: &str, condition: &str| {
+        format!(
+            "geoip2 f.mmdb {{ $cc {settings} country iso_code; }} \
+             server {{ listen 80; root w;\nif ({condition}) {{ return 403; }} location / {{ }} }}"
+        )
+    };
+    let guarded = [("/", "guarded files w index.html")];
+    check_http(&text("", "$cc != CN"), &Exact, &guarded);
+    check_http(&text("default=ZZ", "$cc = CN"), &Lossy(&[1]), &guarded);
+    // Clients from nowhere would be let in, or another address would be asked for.
+    check_http(
+        &text("default=RU", "$cc = RU"),
+        &Closed(&[2]),
+        &[("/", "403")],
+    );
+    check_http(
+        &text("source=$http_a", "$cc = RU"),
+        &Closed(&[2]),
+        &[("/", "403")],
+    );
+}
+
+#[test]
+fn what_nginx_does_unasked_is_written() {
+    let text = "gzip on; server { listen 80; location / { proxy_set_header Host $http_host; \
+                proxy_redirect off; proxy_pass http://a; } }";
+    check_http(text, &Exact, &[("/", "upstream 0")]);
+    let toml = translated_text(&format!("http {{ {text} }}")).unwrap().toml;
+    for part in [
+        "max_body_size = \"1m\"",
+        "algorithms = [\"gzip\"]",
+        "types = [\"text/html\"]",
+        "min_size = \"20\"",
+        "\"PROPFIND\"",
+    ] {
+        assert!(toml.contains(part), "{toml}");
+    }
+}
+
+#[test]
+fn certificates_of_clients_are_asked_of_all() {
+    let site = |name: &str, more: &str| {
+        format!(
+            "server {{ listen 443 ssl; server_name {name}; ssl_certificate c; ssl_certificate_key k; \
+             root w; {more} }}"
+        )
+    };
+    let asking = "ssl_verify_client on; ssl_client_certificate a.pem;";
+    let text = format!("{}\n{}", site("a", ""), site("b", asking));
+    check_http(&text, &Lossy(&[2]), &[("b/", "files w index.html")]);
+    let toml = translated_text(&format!("http {{ {text} }}")).unwrap().toml;
+    assert!(toml.contains("client_auth = \"required\""), "{toml}");
+    let other = asking.replace("a.pem", "b.pem");
+    let text = format!("{}\n{}", site("a", asking), site("b", &other));
+    check_http(
+        &text,
+        &Closed(&[2]),
+        &[("a/", "files w index.html"), ("b/", "403")],
+    );
+    let text = site("a", "ssl_crl f;");
+    check_http(&text, &Closed(&[1]), &[("a/", "403")]);
+    let text = format!(
+        "{} {}",
+        site("a", ""),
+        site("b", "").replace("ssl_certificate c", "ssl_reject_handshake on")
+    );
+    check_http(
+        &text,
+        &Closed(&[1]),
+        &[("a/", "files w index.html"), ("b/", "403")],
+    );
+}

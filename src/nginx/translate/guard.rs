@@ -1,0 +1,188 @@
+//! What protects a block and cannot be carried over. Such a block is closed: it answers 403 until the
+//! operator decides, because an answer of 403 is noticed and an open door is not.
+//!
+//! A directive that nobody knows may protect as well: modules for authentication and firewalls have
+//! names of their own. So within a server an unknown directive closes, and so does a file that is
+//! included and cannot be read.
+
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::unspoken;
+
+/// Directives that ask more of clients than geogate can ask. A name that ends with `*` is a beginning.
+const ASKING: [(&str, &str); 11] = [
+    ("auth_basic", "geogate asks for no passwords"),
+    (
+        "auth_request",
+        "geogate asks no other server whether a client may come",
+    ),
+    ("auth_jwt", "geogate reads no tokens"),
+    ("auth_digest", "geogate asks for no passwords"),
+    ("secure_link", "geogate checks no signed links"),
+    ("secure_link_secret", "geogate checks no signed links"),
+    (
+        "ssl_crl",
+        "geogate does not read lists of revoked certificates",
+    ),
+    ("ssl_ocsp", "geogate asks nobody for revoked certificates"),
+    ("access_by_lua*", "geogate runs no Lua"),
+    (
+        "rewrite_by_lua*",
+        "geogate runs no Lua, and this may forbid",
+    ),
+    (
+        "server_rewrite_by_lua*",
+        "geogate runs no Lua, and this may forbid",
+    ),
+];
+
+/// Parts of names of modules that protect.
+const PROTECTING: [&str; 9] = [
+    "auth", "security", "waf", "deny", "block", "access", "captcha", "guard", "naxsi",
+];
+
+/// Files that everybody has and whose content forbids nothing.
+const HARMLESS_FILES: [&str; 9] = [
+    "mime.types",
+    "fastcgi_params",
+    "fastcgi.conf",
+    "fastcgi-php.conf",
+    "uwsgi_params",
+    "scgi_params",
+    "proxy_params",
+    "proxy.conf",
+    "ssl",
+];
+
+/// Why a block is closed.
+#[derive(Debug)]
+pub(super) struct Closing<'s> {
+    pub(super) by: &'s Directive,
+    pub(super) why: String,
+}
+
+/// All that closes a block: of its own, and of the blocks around it.
+pub(super) fn closings<'s>(scope: &Scope<'s>) -> Vec<Closing<'s>> {
+    let mut found: Vec<Closing> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for level in scope.chain() {
+        let is_inside = level.is("server") || level.is("location");
+        let here = seen.len();
+        for directive in level.directives() {
+            let name = directive.name.as_str();
+            // The innermost of a name counts, and several of one block all do.
+            if seen[..here].contains(&name) {
+                continue;
+            }
+            if let Some(why) = why_closed(directive, is_inside) {
+                seen.push(name);
+                if directive.arg(0) != "off" {
+                    found.push(Closing { by: directive, why });
+                }
+            }
+        }
+    }
+    found
+}
+
+fn why_closed(directive: &Directive, is_inside: bool) -> Option<String> {
+    let name = directive.name.as_str();
+    let is_it = |known: &str| match known.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == known,
+    };
+    if let Some((_, why)) = ASKING.iter().find(|(known, _)| is_it(known)) {
+        return Some((*why).to_owned());
+    }
+    if name == "include" {
+        let is_harmless = HARMLESS_FILES.iter().any(|known| {
+            let file = directive.arg(0).rsplit('/').next().unwrap_or_default();
+            file == *known || *known == "ssl" && file.contains(known)
+        });
+        return (is_inside && !is_harmless)
+            .then(|| "the file cannot be read, and it may forbid".to_owned());
+    }
+    if unspoken::is_known(name) {
+        return None;
+    }
+    let may_protect = is_inside || PROTECTING.iter().any(|part| name.contains(part));
+    may_protect.then(|| "geogate does not know this directive, and it may forbid".to_owned())
+}
+
+/// Variables that say nothing of who a client is, so a redirect by them protects nothing.
+const OPEN: [&str; 18] = [
+    "host",
+    "http_host",
+    "scheme",
+    "https",
+    "server_port",
+    "server_name",
+    "request_uri",
+    "uri",
+    "document_uri",
+    "request_filename",
+    "document_root",
+    "args",
+    "query_string",
+    "is_args",
+    "request_method",
+    "http_x_forwarded_proto",
+    "http_user_agent",
+    "http_upgrade",
+];
+
+/// Whether an `if` that cannot be carried over forbids something: it answers with an error, or sends
+/// clients elsewhere by who they are.
+pub(super) fn is_protecting(condition: &Directive) -> bool {
+    let text = condition.args.join(" ");
+    let mut variables = text.split('$').skip(1).map(|rest| {
+        let rest = rest.trim_start_matches('{');
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        &rest[..end.unwrap_or(rest.len())]
+    });
+    // A dollar at the end of an expression begins no name.
+    let is_open = variables.all(|name| name.is_empty() || OPEN.contains(&name));
+    condition
+        .inside()
+        .iter()
+        .any(|inner| match inner.name.as_str() {
+            "return" => {
+                let status = inner.arg(0).parse::<u64>().unwrap_or(302);
+                status >= 400 || !is_open
+            }
+            "rewrite" => !is_open,
+            name => !unspoken::is_known(name) || name == "include",
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::super::include::Files;
+    use super::super::super::parser;
+    use super::*;
+
+    #[track_caller]
+    fn check_condition(text: &str, expected: bool) {
+        let files = Files::of(Path::new("f"));
+        let tree = parser::parse(text.as_bytes(), "f", files).unwrap();
+        assert_eq!(is_protecting(&tree.directives[0]), expected, "{text}");
+    }
+
+    #[test]
+    fn a_condition_that_forbids_protects() {
+        check_condition("if ($bad_bot) { return 403; }", true);
+        check_condition("if ($request_method !~ ^(GET|POST)$) { return 444; }", true);
+        check_condition("if ($cookie_session = '') { return 302 /login; }", true);
+        check_condition("if ($ssl_client_verify != SUCCESS) { return 403; }", true);
+        check_condition("if ($arg_key != x) { rewrite ^ /denied last; }", true);
+        check_condition(
+            "if ($host = www.a) { return 301 https://a$request_uri; }",
+            false,
+        );
+        check_condition("if (!-f $request_filename) { rewrite ^ /x last; }", false);
+        check_condition("if ($uri ~ /$) { return 301 /x; }", false);
+        check_condition("if ($http_cookie ~ a) { set $skip 1; }", false);
+    }
+}

@@ -1,0 +1,213 @@
+//! What answers the requests of a location: `return`, an upstream, files, or nothing that geogate has.
+
+use super::super::super::Output;
+use super::super::super::document::Table;
+use super::super::super::scope::Scope;
+use super::super::super::tree::Directive;
+use super::super::files::{self, Served};
+use super::super::headers;
+use super::super::pattern::{Pattern, pattern};
+use super::super::proxy;
+use super::super::rewrite;
+use super::{Common, Routes};
+
+/// What hands requests to servers that do not speak HTTP.
+const OTHER_PROTOCOLS: [&str; 4] = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
+
+/// Answers that geogate does not have.
+const OTHER_ANSWERS: [(&str, &str); 14] = [
+    (
+        "stub_status",
+        "Metrics have a listener of their own: `[admin] listen`.",
+    ),
+    ("dav_methods", "Files are read only."),
+    (
+        "empty_gif",
+        "There is no built-in picture; a file is as good.",
+    ),
+    ("flv", "Parts of files are served by range requests alone."),
+    ("mp4", "Parts of files are served by range requests alone."),
+    ("hls", "Parts of files are served by range requests alone."),
+    ("random_index", "geogate chooses no files at random."),
+    ("content_by_lua_block", "geogate runs no Lua."),
+    ("content_by_lua_file", "geogate runs no Lua."),
+    ("content_by_lua", "geogate runs no Lua."),
+    ("js_content", "geogate runs no scripts."),
+    ("perl", "geogate runs no scripts."),
+    (
+        "api",
+        "Metrics have a listener of their own: `[admin] listen`.",
+    ),
+    ("echo", "`respond` answers with a text."),
+];
+
+/// What passes requests on, and so sends `/admin` to `/admin/`.
+const PASSES: [&str; 6] = [
+    "proxy_pass",
+    "grpc_pass",
+    "fastcgi_pass",
+    "uwsgi_pass",
+    "scgi_pass",
+    "memcached_pass",
+];
+
+impl<'s> Routes<'_, 's> {
+    /// Who answers: `return`, an upstream, files.
+    pub(super) fn action<'d>(
+        &mut self,
+        scope: &Scope<'d>,
+        location: &'d Directive,
+        pattern: &Pattern,
+        common: &Common<'_, 's>,
+        route: &mut Table,
+        output: &mut Output,
+    ) {
+        let here = |name: &str| scope.here(name).last();
+        if let Some(answer) = here("return") {
+            let path = match pattern {
+                Pattern::Exact(path) => Some(path.as_str()),
+                _ => None,
+            };
+            if !rewrite::answer(answer, path, scope, self.variables, route, output) {
+                rewrite::closed(501, answer, route);
+            }
+            return;
+        }
+        for name in OTHER_PROTOCOLS {
+            if let Some(pass) = here(name) {
+                let why = "Upstreams speak HTTP; gunicorn, uWSGI and PHP servers can. The route answers \
+                           501 until then.";
+                output.notes.lost(pass, why);
+                return rewrite::closed(501, pass, route);
+            }
+        }
+        for (name, why) in OTHER_ANSWERS {
+            if let Some(directive) = here(name) {
+                output
+                    .notes
+                    .lost(directive, format!("{why} The route answers 501."));
+                return rewrite::closed(501, directive, route);
+            }
+        }
+        if let Some(pass) = here("proxy_pass").or_else(|| here("grpc_pass")) {
+            return self.pass(pass, scope, pattern, route, output);
+        }
+        self.serve(scope, location, pattern, common, route, output);
+    }
+
+    /// Files, and what is tried where there is none.
+    pub(super) fn serve<'d>(
+        &mut self,
+        scope: &Scope<'d>,
+        location: &'d Directive,
+        pattern: &Pattern,
+        common: &Common<'_, 's>,
+        route: &mut Table,
+        output: &mut Output,
+    ) {
+        match files::translate(scope, location, pattern, common.plan, route, output) {
+            Served::Files => {}
+            Served::Named(name) => self.named(&name, location, common, route, output),
+            Served::Lost => rewrite::closed(501, location, route),
+        }
+    }
+
+    pub(super) fn pass<'d>(
+        &self,
+        pass: &'d Directive,
+        scope: &Scope<'d>,
+        pattern: &Pattern,
+        route: &mut Table,
+        output: &mut Output,
+    ) {
+        if !proxy::translate(
+            self.http,
+            scope,
+            pass,
+            pattern,
+            self.variables,
+            route,
+            output,
+        ) {
+            return rewrite::closed(501, pass, route);
+        }
+        let family = if pass.name == "grpc_pass" {
+            "grpc_set_header"
+        } else {
+            "proxy_set_header"
+        };
+        headers::to_upstream(scope, family, self.variables, route, output);
+        proxy::say_host(scope, pass, route, output);
+    }
+
+    /// Files are tried first and then another location: here it is that one alone.
+    pub(super) fn named<'d>(
+        &mut self,
+        name: &str,
+        from: &'d Directive,
+        common: &Common<'_, 's>,
+        route: &mut Table,
+        output: &mut Output,
+    ) {
+        let named = common
+            .scope
+            .here("location")
+            .find(|location| location.arg(0).strip_prefix('@') == Some(name));
+        let pass = named.and_then(|named| named.inside().iter().find(|d| d.name == "proxy_pass"));
+        let (Some(named), Some(pass)) = (named, pass) else {
+            let why =
+                format!("@{name} cannot be tried where no file is, so the route answers 501.");
+            output.notes.lost(from, why);
+            *route = Table::new("route", Some(from));
+            return rewrite::closed(501, from, route);
+        };
+        output.notes.carried(named);
+        *route = Table::new("route", Some(from));
+        let whole = Pattern::Prefix("/".to_owned());
+        let inner = common.scope.inner(named);
+        self.pass(pass, &inner, &whole, route, output);
+        let conditions = self.conditions(&inner, &|_| false, output);
+        self.protect(&inner, named, conditions, route, output);
+        if inner.here("rewrite").next().is_some() {
+            rewrite::closed(501, named, route);
+        }
+        headers::to_client(&inner, self.hsts, self.variables, route, output);
+        let why = format!(
+            "A route has files or an upstream. This one has the upstream of @{name}; give the paths \
+             that are files a route with `files`."
+        );
+        output.notes.lost(from, why);
+    }
+
+    /// nginx sends `/admin` to `/admin/` where a location of that name passes requests on.
+    pub(super) fn redirect_to_slash<'d>(
+        &mut self,
+        location: &'d Directive,
+        own: &Pattern,
+        common: &Common<'_, 's>,
+    ) {
+        let (Pattern::Prefix(path) | Pattern::Exact(path)) = own else {
+            return;
+        };
+        let passes = location
+            .inside()
+            .iter()
+            .find(|d| PASSES.contains(&d.name.as_str()));
+        let (Some(pass), Some(short)) = (passes, path.strip_suffix('/')) else {
+            return;
+        };
+        let is_taken = common.plan.all().iter().any(|other| match pattern(other) {
+            Some(Pattern::Exact(other) | Pattern::Prefix(other)) => other == short,
+            _ => false,
+        });
+        if short.is_empty() || is_taken {
+            return;
+        }
+        let mut route = Table::new("route", Some(pass));
+        let to = format!("{}/$is_args$args", short.replace('$', "$$"));
+        rewrite::redirect(&to, 301, pass, &mut route);
+        self.site_keys(common, &mut route);
+        let (rank, written) = common.plan.place_exact(short);
+        self.pending.push((rank, Some(written), route));
+    }
+}

@@ -1,0 +1,193 @@
+//! What protects a location: conditions, addresses, methods, and what closes it.
+
+use super::super::super::Output;
+use super::super::super::document::{Item, Table};
+use super::super::super::scope::Scope;
+use super::super::super::tree::Directive;
+use super::super::access;
+use super::super::guard;
+use super::super::order::{Rank, Written};
+use super::super::pattern::{Pattern, pattern, translated, within};
+use super::super::rewrite;
+use super::{Conditions, Routes};
+
+impl<'s> Routes<'_, 's> {
+    /// Conditions that turn clients away, as names of `[[access]]`; of the others it is said what
+    /// becomes of them.
+    pub(super) fn conditions<'d>(
+        &self,
+        scope: &Scope<'d>,
+        is_done: &dyn Fn(&Directive) -> bool,
+        output: &mut Output,
+    ) -> Conditions<'d> {
+        let mut found = Conditions::default();
+        for condition in scope.here("if").filter(|condition| !is_done(condition)) {
+            if self.unknown_clients.is_none()
+                && let Some(name) = access::condition(self.http, condition, self.variables, output)
+            {
+                found.access.push(name);
+                continue;
+            }
+            if guard::is_protecting(condition) {
+                let what = if scope.is("server") {
+                    "whole server"
+                } else {
+                    "location"
+                };
+                let why = format!(
+                    "The {what} answers 403: geogate has no conditions of this kind, and this one \
+                     forbids. Routes have `host`, `methods`, `headers`, `countries` and `regions` to \
+                     choose by."
+                );
+                output.notes.closed(condition, why);
+                found.closed_by = found.closed_by.or(Some(condition));
+            } else {
+                let why = "geogate has no conditions. Routes have `host`, `methods`, `headers`, \
+                           `countries` and `regions` to choose by.";
+                output.notes.lost(condition, why);
+            }
+            super::super::silence(condition, output);
+        }
+        found
+    }
+
+    /// Notes what closes a whole server. Whether there is anything.
+    pub(super) fn close_by_site(&self, scope: &Scope<'s>, output: &mut Output) -> bool {
+        let mut is_closed = false;
+        for closing in guard::closings(scope) {
+            // Where it is off in some locations, each location says for itself.
+            if has_exception(scope, &closing.by.name) {
+                continue;
+            }
+            let why = format!("The whole server answers 403: {}.", closing.why);
+            output.notes.closed(closing.by, why);
+            is_closed = true;
+        }
+        is_closed
+    }
+
+    /// Closes what is protected in a way that geogate does not have, and sets what it does have. Whether
+    /// it is closed.
+    pub(super) fn protect<'d>(
+        &self,
+        scope: &Scope<'d>,
+        from: &'d Directive,
+        conditions: Conditions<'d>,
+        route: &mut Table,
+        output: &mut Output,
+    ) -> bool {
+        let mut closed_by = conditions.closed_by;
+        for closing in guard::closings(scope) {
+            let why = format!(
+                "The location answers 403: {}. Change `respond` to what it is to do.",
+                closing.why
+            );
+            output.notes.closed(closing.by, why);
+            closed_by = closed_by.or(Some(closing.by));
+        }
+        let mut nested = Vec::new();
+        nested_apart(from, &mut nested);
+        let sets = access::of_block(self.http, scope, output);
+        if let (Some(unknown), false) = (self.unknown_clients, sets.is_empty()) {
+            let why = "Locations that allow and deny addresses answer 403: it is not known here which \
+                       address a client has.";
+            output.notes.closed(unknown, why);
+            closed_by = closed_by.or(Some(from));
+        }
+        if let Some(internal) = scope.here("internal").last() {
+            output.notes.carried(internal);
+            *route = Table::new("route", Some(from));
+            rewrite::closed(404, internal, route);
+            let why = "The location answers 404, as it does to clients. Nothing leads to it from within: \
+                       X-Accel-Redirect of an upstream and internal redirects are not followed.";
+            output.notes.lost(internal, why);
+        }
+        if let Some(by) = closed_by.or(nested.first().copied()) {
+            *route = Table::new("route", Some(from));
+            rewrite::closed(403, by, route);
+            return true;
+        }
+        for name in sets.into_iter().chain(conditions.access) {
+            route.push("access", Item::new(name, Some(from)));
+        }
+        false
+    }
+
+    /// `return` answers before addresses are looked at; `access` of a route comes first.
+    pub(super) fn say_order<'d>(&self, scope: &Scope<'d>, output: &mut Output) {
+        let rules = scope.all_of(&["allow", "deny"]);
+        let answers = scope.here("return").last();
+        let answers = answers.filter(|answer| answer.arg(0) != "403");
+        if let (Some(rule), Some(answer)) = (rules.first(), answers) {
+            let why = format!(
+                "nginx answers before it looks at addresses; here those that line {} denies get 403.",
+                rule.place.line
+            );
+            output.notes.differs(answer, why);
+        }
+    }
+
+    /// Some methods are for everybody, the others for some or nobody.
+    pub(super) fn limited<'d>(
+        &mut self,
+        only: &'d Directive,
+        (rank, written): (Rank, Written),
+        mut route: Table,
+        output: &mut Output,
+    ) {
+        output.notes.carried(only);
+        let closes = matches!(only.inside(), [deny] if deny.name == "deny" && deny.arg(0) == "all");
+        super::super::silence(only, output);
+        let mut rest = Table::new("route", Some(only));
+        rewrite::closed(403, only, &mut rest);
+        if let Some(sets) = route.get("access") {
+            rest.set("access", sets.clone(), Some(only));
+        }
+        let is_regex = !matches!(
+            written,
+            Written::Plain(Pattern::Exact(_) | Pattern::Prefix(_))
+        );
+        if is_regex {
+            let why = "The location answers 403: of several regular expressions, one with methods would \
+                       go before the others.";
+            output.notes.closed(only, why);
+            return self.pending.push((rank, Some(written), rest));
+        }
+        if !closes {
+            let why = "Other methods are answered with 403 for everybody.";
+            output.notes.closed(only, why);
+        }
+        self.pending.push((rank, Some(written.clone()), rest));
+        for method in &only.args {
+            route.push("methods", Item::new(method.as_str(), Some(only)));
+        }
+        self.pending.push((rank, Some(written), route));
+    }
+}
+
+/// Whether a location turns off what its server asks of clients.
+fn has_exception(scope: &Scope, name: &str) -> bool {
+    let all = scope.everywhere(name);
+    all.iter().any(|directive| directive.arg(0) == "off")
+}
+
+/// The locations within this one that no route can be written for.
+fn nested_apart<'d>(location: &'d Directive, found: &mut Vec<&'d Directive>) {
+    if location.name != "location" {
+        return;
+    }
+    let own = pattern(location);
+    for inner in location.named("location") {
+        let is_apart = match (&own, pattern(inner)) {
+            (Some(Pattern::Prefix(prefix)), Some(Pattern::Regex(regex))) => {
+                within(prefix, &translated(&regex).regex).is_none()
+            }
+            (Some(Pattern::Prefix(_)), _) => false,
+            _ => true,
+        };
+        if is_apart {
+            found.push(inner);
+        }
+        nested_apart(inner, found);
+    }
+}
