@@ -13,35 +13,37 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::exposition_format::{Format, to_prometheus};
 use crate::gateway::Gateway;
 use crate::gateway::limit::Reason;
 use crate::gateway::metrics::{BOUNDS, Kind, Refused, Sums};
+use crate::gateway::reloads::ReloadStatus;
 use crate::gateway::upstream::Pool;
-
-/// `OpenMetrics` text, which Prometheus and its like ask for and read.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics of a gateway.
 pub struct Exposition(Registry);
 
 impl Exposition {
-    /// The metrics of `gateway`.
-    pub fn new(gateway: Arc<Gateway>) -> Self {
+    /// The metrics of `gateway`, and of the error log, which is the process's.
+    pub fn new(gateway: Arc<Gateway>, error_log_dropped: fn() -> u64) -> Self {
         let mut registry = Registry::with_prefix("geogate");
-        registry.register_collector(Box::new(Metrics(gateway)));
+        registry.register_collector(Box::new(Metrics(gateway, error_log_dropped)));
         Exposition(registry)
     }
 
-    /// What a scrape gets now.
-    pub fn text(&self) -> String {
+    /// All values as they are now, in this format.
+    pub fn text(&self, format: Format) -> String {
         let mut text = String::new();
         let encoded = prometheus_client::encoding::text::encode(&mut text, &self.0);
         encoded.expect("text can always grow");
-        text
+        match format {
+            Format::OpenMetrics => text,
+            Format::Prometheus => to_prometheus(&text),
+        }
     }
 }
 
-struct Metrics(Arc<Gateway>);
+struct Metrics(Arc<Gateway>, fn() -> u64);
 
 impl Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +59,7 @@ impl Collector for Metrics {
         self.connections(&mut out)?;
         self.limits(&mut out)?;
         self.upstream(&mut out)?;
+        self.reloads(&mut out)?;
         self.database(&mut out)
     }
 }
@@ -94,7 +97,9 @@ impl Metrics {
         )?;
         let dropped = self.0.settings().access_log().dropped();
         let help = "Lines that the access log's target could not take";
-        out.counter("access_log_dropped_lines", help, dropped)
+        out.counter("access_log_dropped_lines", help, dropped)?;
+        let help = "Messages that the error log's target did not take";
+        out.counter("error_log_dropped_messages", help, (self.1)())
     }
 
     fn connections(&self, out: &mut Encoder) -> fmt::Result {
@@ -202,6 +207,22 @@ impl Metrics {
         out.counters("upstream_retries_refused", help, refused)
     }
 
+    fn reloads(&self, out: &mut Encoder) -> fmt::Result {
+        let reloads = self.0.reloads();
+        let config = [([], reloads.config.status())];
+        out.reload_history("config", "configuration", &config)?;
+        let settings = self.0.settings();
+        let Some(tls) = settings.tls() else {
+            return Ok(());
+        };
+        let kind = |kind: &str| [("kind", kind.to_owned())];
+        let mut certificates = vec![(kind("server"), reloads.server_certificates.status())];
+        if tls.config().client_auth.is_some() {
+            certificates.push((kind("client_ca"), reloads.client_authorities.status()));
+        }
+        out.reload_history("certificate", "TLS files of a kind", &certificates)
+    }
+
     fn database(&self, out: &mut Encoder) -> fmt::Result {
         let database = self.0.database().current();
         let provenance = database.provenance();
@@ -223,6 +244,8 @@ impl Metrics {
         let help = "Memory of the database's trees and ready-made answers";
         out.gauges("database_memory_bytes", help, parts.into_iter())?;
         let history = self.0.database().history();
+        let help = "Databases that were replaced and are still in memory";
+        out.gauge("database_retired", help, history.retired)?;
         let help = "When the database came, in seconds since 1970";
         out.gauge("database_since_seconds", help, history.since)?;
         let loads = [
@@ -297,6 +320,10 @@ impl Encoder<'_> {
             .0
             .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
+            if N == 0 {
+                // As a family it would be written with empty braces.
+                return ConstGauge::new(value).encode(out);
+            }
             ConstGauge::new(value).encode(out.encode_family(&labels)?)?;
         }
         Ok(())
@@ -315,6 +342,48 @@ impl Encoder<'_> {
             ConstCounter::new(value).encode(out.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+
+    /// Four families: counts by result, the last outcome, and the times of the last ones.
+    fn reload_history<const N: usize>(
+        &mut self,
+        subject: &str,
+        described: &str,
+        kinds: &[(Labels<N>, ReloadStatus)],
+    ) -> fmt::Result {
+        let (name, help) = (
+            format!("{subject}_reloads"),
+            format!("Reloads of the {described} while the process runs, by result"),
+        );
+        let counter = MetricType::Counter;
+        let mut family = self.0.encode_descriptor(&name, &help, None, counter)?;
+        for (labels, status) in kinds {
+            for (result, count) in [("applied", status.applied), ("rejected", status.rejected)] {
+                let mut labels = labels.to_vec();
+                labels.push(("result", result.to_owned()));
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let values = |value: fn(&ReloadStatus) -> u64| {
+            kinds
+                .iter()
+                .map(move |(labels, status)| (labels.clone(), value(status)))
+        };
+        self.gauges(
+            &format!("{subject}_last_reload_successful"),
+            &format!("0 if the last reload of the {described} was rejected"),
+            values(|status| u64::from(status.is_last_applied)),
+        )?;
+        self.gauges(
+            &format!("{subject}_last_reload_success_timestamp_seconds"),
+            &format!("Time of the last applied load of the {described}, the start included"),
+            values(|status| status.last_applied),
+        )?;
+        self.gauges(
+            &format!("{subject}_last_reload_failure_timestamp_seconds"),
+            &format!("Time of the last rejected reload of the {described}, 0 if none"),
+            values(|status| status.last_rejected),
+        )
     }
 
     fn durations(&mut self, kinds: &[(&'static str, Sums)]) -> fmt::Result {

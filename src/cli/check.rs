@@ -7,15 +7,16 @@ use std::process::ExitCode;
 
 use structopt::StructOpt;
 
-use crate::config::model::LogTarget;
 use crate::config::{self, Overrides};
-use crate::gateway::Settings;
 use crate::nginx;
 use crate::server;
 
 #[derive(StructOpt, Debug)]
 pub(super) struct Check {
     /// Configuration file [default: the built-in configuration]
+    #[structopt(value_name = "FILE", parse(from_os_str), conflicts_with_all = &["config", "nginx"])]
+    file: Option<PathBuf>,
+    /// As FILE
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
     config: Option<PathBuf>,
     /// Print the geogate.toml that does what this nginx.conf does. Exit status: 0 if it does, 1 if the
@@ -41,68 +42,47 @@ impl Check {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         match &self.nginx {
             Some(file) => translate(file, self.allow_lossy),
-            None => Ok(self.check()),
+            None => self.check(),
         }
     }
 
-    fn check(self) -> ExitCode {
-        let config = match config::load(self.config.as_deref(), &Overrides::default()) {
-            Ok(config) => config,
-            Err(error) => {
-                // Every problem stands on a line of its own, which begins with the file.
-                eprintln!("{error}");
-                return ExitCode::FAILURE;
+    fn check(&self) -> anyhow::Result<ExitCode> {
+        let source = config::Source::read(self.file.as_deref().or(self.config.as_deref()))?;
+        let (config, mut problems) = source.parse(&Overrides::default());
+        if let Some(config) = config {
+            let checked = server::check(&config);
+            for note in checked.notes {
+                eprintln!("geogate: {note}");
             }
-        };
-        let mut problems = Vec::new();
-        match server::check_databases(&config.databases, &config.geo) {
-            Ok(left_out) => {
-                for url in left_out {
-                    eprintln!("geogate: {url} is not here yet; `geogate run` fetches it");
-                }
-            }
-            Err(error) => problems.push(error.to_string()),
-        }
-        // As `nginx -t`, it makes log files that are not there.
-        match Settings::new(&config, None) {
-            Ok(settings) => {
-                for name in settings.pools().iter().flat_map(|pool| pool.unresolved()) {
-                    eprintln!("geogate: {name} cannot be resolved; `geogate run` asks again");
-                }
-                let warnings = settings.tls().map(|tls| tls.warnings());
-                for warning in warnings.unwrap_or_default() {
-                    eprintln!("geogate: {warning}");
-                }
-            }
-            Err(error) => problems.push(error.to_string()),
-        }
-        if let LogTarget::File(file) = &config.error_log.target
-            && let Err(error) = server::open_error_log(file)
-        {
-            problems.push(format!("error log {}: {error}", file.display()));
+            // A section that is wrong in itself may have lost what its keys are counted by.
+            let wrong: Vec<_> = problems
+                .iter()
+                .map(|p| section(&p.key).to_owned())
+                .collect();
+            let found = checked.problems.into_iter();
+            let found = found.filter(|(key, _)| !wrong.iter().any(|wrong| wrong == section(key)));
+            problems.extend(found.map(|(key, reason)| source.problem(&key, reason)));
+            problems.sort();
         }
         for problem in &problems {
-            eprintln!("geogate: {problem}");
+            eprintln!("{}", problem.in_file(source.name()));
         }
         if !problems.is_empty() {
-            return ExitCode::FAILURE;
+            return Ok(ExitCode::FAILURE);
         }
-        let name = self.config.map(|file| file.display().to_string());
-        println!(
-            "{}: ok",
-            name.as_deref().unwrap_or("built-in configuration")
-        );
-        ExitCode::SUCCESS
+        println!("{}: ok", source.name());
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The first part of a key.
+fn section(key: &str) -> &str {
+    &key[..key.find(['.', '[']).unwrap_or(key.len())]
 }
 
 fn translate(file: &Path, allow_lossy: bool) -> anyhow::Result<ExitCode> {
     let translation = nginx::translate(file)?;
-    let (closed, lost, differing) = (
-        translation.closed,
-        translation.lost,
-        translation.differing,
-    );
+    let (closed, lost, differing) = (translation.closed, translation.lost, translation.differing);
     if !translation.is_exact() && !allow_lossy {
         for finding in &translation.findings {
             eprintln!("{finding}");

@@ -1,10 +1,12 @@
 //! The command line: one file a subcommand.
 
+mod background;
 mod check;
 mod columns;
 mod completions;
 mod db;
 mod lookup;
+mod pid_file;
 mod run;
 
 use std::path::PathBuf;
@@ -17,14 +19,20 @@ use crate::config::model::{Database, Geo};
 use crate::geo::Names;
 use crate::geo::format::Languages;
 
+/// Exit status of a command line that cannot be understood, as shells and most programs have it.
+const USAGE: u8 = 2;
+
 /// An edge gateway that knows where its clients are: reverse proxy, load balancer and IP location
-/// service in one binary. Without a command it runs.
+/// service in one binary. Without a command it runs, with the options of `run`.
 #[derive(StructOpt, Debug)]
 #[structopt(
     name = "geogate",
-    global_settings = &[AppSettings::VersionlessSubcommands, AppSettings::UnifiedHelpMessage]
+    global_settings = &[AppSettings::VersionlessSubcommands, AppSettings::UnifiedHelpMessage],
+    setting = AppSettings::ArgsNegateSubcommands
 )]
 struct Arguments {
+    #[structopt(flatten)]
+    run: run::Run,
     #[structopt(subcommand)]
     command: Option<Command>,
 }
@@ -69,11 +77,18 @@ struct ReadingFlags {
 }
 
 impl DatabaseFlags {
+    /// The databases of `--db`, or the embedded one.
     fn databases(&self) -> Vec<Database> {
-        if self.databases.is_empty() {
-            return vec![Database::Embedded];
+        self.databases_or(&[])
+    }
+
+    /// The databases that a command names without a flag, or those of `--db`, or the embedded one.
+    fn databases_or(&self, named: &[Database]) -> Vec<Database> {
+        match (named, &self.databases[..]) {
+            ([], []) => vec![Database::Embedded],
+            ([], flags) => flags.to_vec(),
+            (named, _) => named.to_vec(),
         }
-        self.databases.clone()
     }
 
     fn geo(&self) -> Geo {
@@ -111,11 +126,29 @@ fn database(name: &std::ffi::OsStr) -> Database {
     }
 }
 
+/// A count as the command line has it.
+fn count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not a count, such as 10"))
+}
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let result = match arguments.command.unwrap_or_else(run::by_default) {
+    let arguments = match Arguments::from_iter_safe(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            eprintln!("{}", error.message);
+            return ExitCode::from(USAGE);
+        }
+        // Help or the version was asked for.
+        Err(error) => {
+            println!("{}", error.message);
+            return ExitCode::SUCCESS;
+        }
+    };
+    let command = arguments.command.unwrap_or(Command::Run(arguments.run));
+    let result = match command {
         Command::Run(command) => command.execute(),
         Command::Check(command) => command.execute(),
         Command::Lookup(command) => command.execute(),

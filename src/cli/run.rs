@@ -1,17 +1,19 @@
 //! `geogate run`: the gateway itself.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
 use structopt::StructOpt;
 
-use super::Command;
+use super::background::{self, Background};
+use super::pid_file::PidFile;
 use crate::config::model::{Database, LogTarget};
 use crate::config::{self, Config, Overrides};
-use crate::server::{self, LoadConfig, Server, Stop};
+use crate::server::{self, LoadConfig, NewProcess, Server, Stop};
 
 #[derive(StructOpt, Debug, Default)]
 pub(super) struct Run {
@@ -19,7 +21,7 @@ pub(super) struct Run {
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
     config: Option<PathBuf>,
     /// Listen here instead, e.g. 127.0.0.1:9000; may be repeated
-    #[structopt(long, value_name = "ADDR", number_of_values = 1)]
+    #[structopt(long, value_name = "ADDR", number_of_values = 1, parse(try_from_str = listen_address))]
     listen: Vec<SocketAddr>,
     /// Balance over these peers instead, e.g. 127.0.0.1:8080; may be repeated
     #[structopt(long, value_name = "ADDR", number_of_values = 1)]
@@ -30,46 +32,59 @@ pub(super) struct Run {
     /// Take over the listeners of the process that runs now, which leaves on SIGQUIT
     #[structopt(long)]
     upgrade: bool,
-    /// Run in the background
+    /// Run in the background; returns when the gateway listens, or, with --upgrade, when it waits
+    /// for the listeners
     #[structopt(long)]
     daemon: bool,
+    #[structopt(long = "in-background", hidden = true)]
+    in_background: bool,
 }
 
-/// `geogate` alone is `geogate run`.
-pub(super) fn by_default() -> Command {
-    Command::Run(Run::default())
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not an IP address with a port, such as 127.0.0.1:9000"))
 }
 
 impl Run {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let start = Instant::now();
-        let stop = Stop::signals().context("signals")?;
-        let config = self.loader()()?;
-        if self.daemon {
-            self.check_before_leaving(&config)?;
-            leave_the_terminal(&config)?;
+        if self.daemon && !self.in_background {
+            return background::start().context("cannot go into the background");
         }
-        server::start_error_log(&config.error_log).context("error log")?;
+        let start = Instant::now();
+        let background = self.in_background.then(Background::enter).transpose()?;
+        let stop = Stop::signals().context("signals")?;
+        // Later it may be another file that has the name, and the system would call this one deleted.
+        let program = std::env::current_exe().context("the program's own file")?;
+        let config = self.loader()()?;
+        if background.is_some() {
+            warn_of_lost_logs(&config);
+        }
+        let _last_messages = server::start_error_log(&config.error_log).context("error log")?;
         log::info!("starting geogate {}", env!("CARGO_PKG_VERSION"));
         let (listen, upstreams) = (config.server.listen.clone(), config.upstreams.clone());
-        let (workers, pid_file) = (config.server.workers, config.server.pid_file.clone());
+        let pid_path = background.is_some().then(|| config.server.pid_file.clone());
         let server = match Server::prepare(config, self.upgrade) {
-            Ok(server) => server.reloading(self.loader()),
+            Ok(server) => server
+                .reloading(self.loader())
+                .upgrading(new_process(program)),
             Err(error) => {
-                // In the background the log is the only place where anyone could read it.
-                if self.daemon {
+                // Nobody may look at the terminal of a process in the background.
+                if background.is_some() {
                     log::error!("{error}");
                 }
                 return Err(error.into());
             }
         };
         if self.upgrade {
-            log::info!("waiting for the running process to hand over its listeners (SIGQUIT)");
+            background.iter().for_each(Background::ready);
         }
-        let pid_file = self.daemon.then_some(pid_file);
+        let workers = server.workers();
+        let mut pid_file = None;
         server.run(stop, || {
-            if let Some(Err(error)) = pid_file.as_deref().map(write_pid) {
-                log::error!("pid file: {error}");
+            if let Some(path) = &pid_path {
+                pid_file = PidFile::write(path)
+                    .inspect_err(|error| log::error!("pid file {}: {error}", path.display()))
+                    .ok();
             }
             let addresses: Vec<_> = listen.iter().map(|l| l.address.to_string()).collect();
             log::info!(
@@ -85,7 +100,11 @@ impl Run {
                 let peers = peers.collect::<Vec<_>>().join(", ");
                 log::info!("upstream {:?}: {peers}", upstream.name);
             }
+            if !self.upgrade {
+                background.iter().for_each(Background::ready);
+            }
         })?;
+        drop(pid_file);
         log::info!("stopped");
         Ok(ExitCode::SUCCESS)
     }
@@ -100,20 +119,33 @@ impl Run {
         let file = self.config.clone();
         Box::new(move || config::load(file.as_deref(), &overrides))
     }
-
-    /// Everything that can be wrong is said while the terminal is still there.
-    fn check_before_leaving(&self, config: &Config) -> anyhow::Result<()> {
-        Server::prepare(config.clone(), self.upgrade)?;
-        Ok(())
-    }
 }
 
-/// Goes into the background. It comes before any thread is started: a fork takes only one along.
-fn leave_the_terminal(config: &Config) -> anyhow::Result<()> {
-    let pid_file = &config.server.pid_file;
-    if let Some(folder) = pid_file.parent() {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+/// The command of this process, with `--upgrade`: whatever has the program's name by then.
+fn new_process(program: PathBuf) -> NewProcess {
+    Box::new(move || {
+        let mut command = std::process::Command::new(&program);
+        command.args(successor_arguments(std::env::args_os().skip(1)));
+        command
+    })
+}
+
+/// The arguments of the process that takes over, from those of this one. One that is in the background
+/// goes there by itself again.
+fn successor_arguments(own: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = own
+        .filter(|argument| argument != background::FLAG)
+        .collect();
+    if arguments.is_empty() {
+        arguments.push("run".into());
     }
+    if !arguments.iter().any(|argument| argument == "--upgrade") {
+        arguments.push("--upgrade".into());
+    }
+    arguments
+}
+
+fn warn_of_lost_logs(config: &Config) {
     for (log, target) in [
         ("access_log", &config.access_log.target),
         ("error_log", &config.error_log.target),
@@ -122,13 +154,4 @@ fn leave_the_terminal(config: &Config) -> anyhow::Result<()> {
             eprintln!("geogate: {log}.target is \"standard\": in the background nobody sees it");
         }
     }
-    let daemon = daemonize::Daemonize::new().working_directory(std::env::current_dir()?);
-    daemon.start().context("cannot go into the background")
-}
-
-/// Replaces the pid file: in an upgrade there is the one of the process before.
-fn write_pid(file: &Path) -> std::io::Result<()> {
-    let new = file.with_extension("new");
-    std::fs::write(&new, format!("{}\n", std::process::id()))?;
-    std::fs::rename(&new, file)
 }

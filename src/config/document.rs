@@ -37,6 +37,17 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    /// The problem as a line of text, after the name of its file. The command line is none.
+    #[must_use]
+    pub fn in_file(&self, file: &str) -> String {
+        if self.line == 0 && self.key.starts_with("--") {
+            return self.to_string();
+        }
+        format!("{file}: {self}")
+    }
+}
+
 /// A parsed file.
 pub struct Document<'t> {
     text: &'t str,
@@ -59,6 +70,29 @@ impl<'t> Document<'t> {
             reason: error.message().to_owned(),
         });
         Err(problems.collect())
+    }
+
+    /// The line of a key such as `upstream[2].peers[0]`, or of the nearest thing around it that is there.
+    pub(super) fn line_of_key(&self, key: &str) -> usize {
+        let mut table = Some(self.root.get_ref());
+        let mut line = 1;
+        for part in key.split('.') {
+            let (name, indexes) = part.split_at(part.find('[').unwrap_or(part.len()));
+            let Some(mut value) = table.and_then(|table| table.get(name)) else {
+                return line;
+            };
+            for index in indexes.split(['[', ']']).filter(|index| !index.is_empty()) {
+                let array = value.get_ref().as_array();
+                let element = array.zip(index.parse::<usize>().ok());
+                match element.and_then(|(array, index)| array.get(index)) {
+                    Some(element) => value = element,
+                    None => break,
+                }
+            }
+            line = line_of(self.text, value.span().start);
+            table = value.get_ref().as_table();
+        }
+        line
     }
 
     /// The root table, with a place to note problems.
@@ -307,6 +341,16 @@ impl<'d> Item<'d> {
         }]
     }
 
+    /// The text of a member, if this is a table that has it.
+    pub(super) fn member(&self, key: &str) -> Option<&'d str> {
+        self.value
+            .get_ref()
+            .as_table()?
+            .get(key)?
+            .get_ref()
+            .as_str()
+    }
+
     pub(super) fn is_empty_array(&self) -> bool {
         let array = self.value.get_ref().as_array();
         array.is_some_and(|array| array.is_empty())
@@ -457,6 +501,26 @@ mod tests {
                 "d[1].f: unknown key; known here: e (line 8)",
             ],
         );
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_path() {
+        let text = "[a]\nb = [1,\n 2]\n\n[[d]]\ne = { f = 1 }\n[[d]]\ng = 2\n";
+        let document = Document::parse(text).unwrap();
+        for (key, line) in [
+            ("a", 1),
+            ("a.b", 2),
+            ("a.b[1]", 3),
+            ("a.b[7]", 2),
+            ("a.x.y", 1),
+            ("d[0].e.f", 6),
+            ("d[1]", 7),
+            ("d[1].g", 8),
+            ("d[1].none", 7),
+            ("none", 1),
+        ] {
+            assert_eq!(document.line_of_key(key), line, "{key}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod document;
 pub mod model;
 mod sections;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -51,8 +52,68 @@ pub enum ConfigError {
 }
 
 fn list(file: &str, problems: &[Problem]) -> String {
-    let lines = problems.iter().map(|problem| format!("{file}: {problem}"));
+    let lines = problems.iter().map(|problem| problem.in_file(file));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The text of a configuration.
+pub struct Source {
+    name: String,
+    text: Cow<'static, str>,
+}
+
+impl Source {
+    /// Reads the file, or the built-in configuration if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = file else {
+            return Ok(Source {
+                name: "built-in configuration".to_owned(),
+                text: Cow::Borrowed(BUILT_IN),
+            });
+        };
+        let name = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Source {
+                name,
+                text: Cow::Owned(text),
+            }),
+            Err(error) => Err(ConfigError::Io { file: name, error }),
+        }
+    }
+
+    /// The name that stands before problems.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads the text as far as it can be read, with everything that is wrong in it. What is wrong is
+    /// left out of the configuration or has its default in it. There is no configuration if the syntax is
+    /// wrong.
+    #[must_use]
+    pub fn parse(&self, overrides: &Overrides) -> (Option<Config>, Vec<Problem>) {
+        match document::Document::parse(&self.text) {
+            Ok(document) => {
+                let (config, problems) = sections::config(&document, overrides);
+                (Some(config), problems)
+            }
+            Err(problems) => (None, problems),
+        }
+    }
+
+    /// A problem with the value of a key such as `upstream[2].peers[0]`.
+    #[must_use]
+    pub fn problem(&self, key: &str, reason: String) -> Problem {
+        let document = document::Document::parse(&self.text);
+        Problem {
+            line: document.map_or(0, |document| document.line_of_key(key)),
+            key: key.to_owned(),
+            reason,
+        }
+    }
 }
 
 /// Reads the configuration file, or the built-in one if there is none.
@@ -60,14 +121,7 @@ fn list(file: &str, problems: &[Problem]) -> String {
 /// # Errors
 /// If the file cannot be read, or with everything that is wrong in it.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigError> {
-    let Some(path) = file else {
-        return parse(BUILT_IN, "built-in configuration", overrides);
-    };
-    let file = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text, &file, overrides),
-        Err(error) => Err(ConfigError::Io { file, error }),
-    }
+    whole(&Source::read(file)?, overrides)
 }
 
 /// Reads a configuration from its text; `file` is its name in errors.
@@ -75,10 +129,19 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Config
 /// # Errors
 /// With everything that is wrong in it.
 pub fn parse(text: &str, file: &str, overrides: &Overrides) -> Result<Config, ConfigError> {
-    let wrong = |problems| ConfigError::Wrong {
-        file: file.to_owned(),
-        problems,
+    let source = Source {
+        name: file.to_owned(),
+        text: Cow::Owned(text.to_owned()),
     };
-    let document = document::Document::parse(text).map_err(wrong)?;
-    sections::config(&document, overrides).map_err(wrong)
+    whole(&source, overrides)
+}
+
+fn whole(source: &Source, overrides: &Overrides) -> Result<Config, ConfigError> {
+    match source.parse(overrides) {
+        (Some(config), problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(ConfigError::Wrong {
+            file: source.name.clone(),
+            problems,
+        }),
+    }
 }

@@ -13,10 +13,9 @@ mod times;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use entry::Entry;
 pub use format::Format;
@@ -34,6 +33,9 @@ const BUFFER: usize = 64 << 10;
 /// How many full buffers may wait for the writer: 64 MiB.
 const QUEUE: usize = 1024;
 
+/// How often the queue is looked at by who waits for room in it.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// The access log.
 pub struct AccessLog {
     config: model::AccessLog,
@@ -41,13 +43,20 @@ pub struct AccessLog {
     /// `None` if every request has a line.
     sampler: Option<Sampler>,
     /// `None` if nothing is logged.
-    buffers: Option<Arc<Buffers>>,
-    writer: Mutex<Option<Writer>>,
+    writer: Option<Writer>,
+}
+
+/// The way to the thread that writes. When it is dropped, the thread writes what is left and ends;
+/// nobody waits for it, because its target may take nothing.
+struct Writer {
+    buffers: Arc<Buffers>,
+    full: SyncSender<Message>,
 }
 
 struct Buffers {
     shards: [Mutex<Vec<u8>>; SHARDS],
-    full: SyncSender<Message>,
+    /// Lines that left the shards and are not written yet.
+    waiting: AtomicU64,
     /// Since the last time that it was told.
     dropped: AtomicU64,
     /// Before that.
@@ -57,11 +66,8 @@ struct Buffers {
 enum Message {
     Lines(Vec<u8>),
     Reopen,
-    End,
-}
-
-struct Writer {
-    thread: JoinHandle<()>,
+    /// Everything that was logged so far is to be written; answered when it is.
+    Flush(SyncSender<()>),
 }
 
 impl AccessLog {
@@ -74,8 +80,7 @@ impl AccessLog {
             config: config.clone(),
             format: Format::new(&config.format),
             sampler: config.sampling.map(Sampler::new),
-            buffers: None,
-            writer: Mutex::new(None),
+            writer: None,
         };
         let Some(output) = Output::open(&config.target)? else {
             return Ok(log);
@@ -83,16 +88,15 @@ impl AccessLog {
         let (full, queue) = sync_channel(QUEUE);
         let buffers = Arc::new(Buffers {
             shards: std::array::from_fn(|_| Mutex::default()),
-            full,
+            waiting: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             told: AtomicU64::new(0),
         });
         let (for_thread, flush) = (Arc::clone(&buffers), config.flush);
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write_all(&for_thread, &queue, output, flush))?;
-        log.buffers = Some(buffers);
-        log.writer = Mutex::new(Some(Writer { thread }));
+        log.writer = Some(Writer { buffers, full });
         Ok(log)
     }
 
@@ -103,8 +107,9 @@ impl AccessLog {
     }
 
     /// Whether anything is logged, so that nobody collects what nobody reads.
+    #[must_use]
     pub fn is_on(&self) -> bool {
-        self.buffers.is_some()
+        self.writer.is_some()
     }
 
     /// What a line looks like.
@@ -115,60 +120,74 @@ impl AccessLog {
 
     /// Logs a request, if it is one that has a line.
     pub fn log<H: HeaderLines>(&self, entry: &Entry<H>) {
-        let Some(buffers) = &self.buffers else { return };
+        let Some(writer) = &self.writer else { return };
         let share = self.sampler.map_or(Some(1.0), |sampler| {
             sampler.choose(entry.status, entry.request_time, entry.id())
         });
         let Some(share) = share else { return };
-        let mut buffer = lock(&buffers.shards[shard()]);
+        let mut buffer = lock(&writer.buffers.shards[shard()]);
         self.format.write(entry, share, &mut buffer);
         if buffer.len() < BUFFER {
             return;
         }
         let lines = std::mem::take(&mut *buffer);
         drop(buffer);
-        if let Err(lost) = buffers.full.try_send(Message::Lines(lines)) {
-            let (std::sync::mpsc::TrySendError::Full(message)
-            | std::sync::mpsc::TrySendError::Disconnected(message)) = lost;
-            if let Message::Lines(lines) = message {
-                buffers
-                    .dropped
-                    .fetch_add(count_lines(&lines), Ordering::Relaxed);
-            }
+        let count = count_lines(&lines);
+        let buffers = &writer.buffers;
+        buffers.waiting.fetch_add(count, Ordering::Relaxed);
+        if writer.full.try_send(Message::Lines(lines)).is_err() {
+            buffers.waiting.fetch_sub(count, Ordering::Relaxed);
+            buffers.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }
 
     /// How many lines were lost, because the target could not follow or failed.
+    #[must_use]
     pub fn dropped(&self) -> u64 {
-        let sum =
-            |b: &Arc<Buffers>| b.dropped.load(Ordering::Relaxed) + b.told.load(Ordering::Relaxed);
-        self.buffers.as_ref().map_or(0, sum)
+        self.writer.as_ref().map_or(0, |writer| {
+            let Buffers { dropped, told, .. } = &*writer.buffers;
+            dropped.load(Ordering::Relaxed) + told.load(Ordering::Relaxed)
+        })
     }
 
     /// Opens the file, or the socket, again by its name, after writing what was logged so far to the
     /// one before: for whoever moves log files away.
     pub fn reopen(&self) {
-        if let Some(buffers) = &self.buffers
-            && buffers.full.try_send(Message::Reopen).is_err()
+        if let Some(writer) = &self.writer
+            && writer.full.try_send(Message::Reopen).is_err()
         {
             log::error!("access log: too far behind to open its file again");
         }
     }
 
-    /// Writes everything that was logged so far and ends the writer.
-    pub fn close(&self) {
-        let writer = lock(&self.writer).take();
-        if let (Some(writer), Some(buffers)) = (writer, &self.buffers) {
-            // The writer is there until it reads this, so sending waits but does not fail.
-            let _ = buffers.full.send(Message::End);
-            let _ = writer.thread.join();
+    /// Waits until everything that was logged so far is written, but not longer than `deadline`. How many
+    /// lines are not; they are lost if the process ends now.
+    #[must_use]
+    pub fn flush(&self, deadline: Instant) -> u64 {
+        let Some(Writer { buffers, full }) = &self.writer else {
+            return 0;
+        };
+        let (done, wait) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        while let Err(TrySendError::Full(back)) = full.try_send(message) {
+            if Instant::now() > deadline {
+                return buffers.unwritten();
+            }
+            message = back;
+            std::thread::sleep(LOOK);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        match wait.recv_timeout(left) {
+            Ok(()) => 0,
+            Err(_) => buffers.unwritten(),
         }
     }
 }
 
-impl Drop for AccessLog {
-    fn drop(&mut self) {
-        self.close();
+impl Buffers {
+    fn unwritten(&self) -> u64 {
+        let shards = self.shards.iter().map(|shard| count_lines(&lock(shard)));
+        shards.sum::<u64>() + self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -178,19 +197,26 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn write_all(buffers: &Buffers, queue: &Receiver<Message>, mut output: Output, flush: Duration) {
-    let mut last_flush = std::time::Instant::now();
+    let mut last_flush = Instant::now();
     loop {
         let wait = flush.saturating_sub(last_flush.elapsed());
-        let (mut end, mut reopen) = (false, false);
+        let (mut end, mut reopen, mut flushed) = (false, false, None);
         match queue.recv_timeout(wait) {
             Ok(Message::Lines(lines)) => write(buffers, &mut output, &lines),
             Ok(Message::Reopen) => reopen = true,
-            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => end = true,
+            Ok(Message::Flush(done)) => flushed = Some(done),
+            Err(RecvTimeoutError::Disconnected) => end = true,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if end || reopen || last_flush.elapsed() >= flush {
+        if end || reopen || flushed.is_some() || last_flush.elapsed() >= flush {
             for shard in &buffers.shards {
-                let lines = std::mem::take(&mut *lock(shard));
+                let lines = {
+                    let mut shard = lock(shard);
+                    buffers
+                        .waiting
+                        .fetch_add(count_lines(&shard), Ordering::Relaxed);
+                    std::mem::take(&mut *shard)
+                };
                 if !lines.is_empty() {
                     write(buffers, &mut output, &lines);
                 }
@@ -200,10 +226,14 @@ fn write_all(buffers: &Buffers, queue: &Receiver<Message>, mut output: Output, f
                 buffers.told.fetch_add(dropped, Ordering::Relaxed);
                 log::error!("access log: {dropped} lines dropped, the target cannot follow");
             }
-            last_flush = std::time::Instant::now();
+            last_flush = Instant::now();
         }
         if reopen {
             output.reopen();
+        }
+        if let Some(flushed) = flushed {
+            // Whoever waited may have given up.
+            let _ = flushed.send(());
         }
         if end {
             return;
@@ -212,7 +242,10 @@ fn write_all(buffers: &Buffers, queue: &Receiver<Message>, mut output: Output, f
 }
 
 fn write(buffers: &Buffers, output: &mut Output, lines: &[u8]) {
-    if let Err(lost) = output.write(lines) {
+    let result = output.write(lines);
+    let count = count_lines(lines);
+    buffers.waiting.fetch_sub(count, Ordering::Relaxed);
+    if let Err(lost) = result {
         log::error!("access log: {}", lost.error);
         buffers.dropped.fetch_add(lost.lines, Ordering::Relaxed);
     }
@@ -238,6 +271,10 @@ mod tests {
         AccessLog::open(&config(target)).unwrap()
     }
 
+    fn flush(log: &AccessLog) {
+        assert_eq!(log.flush(Instant::now() + Duration::from_secs(60)), 0);
+    }
+
     fn lines(path: &std::path::Path) -> usize {
         std::fs::read_to_string(path).unwrap().lines().count()
     }
@@ -255,7 +292,7 @@ mod tests {
                 });
             }
         });
-        log.close();
+        flush(&log);
         assert_eq!(lines(&file), 8001);
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("before\n") && text.ends_with("\n1.0.0.7 200\n"));
@@ -270,7 +307,7 @@ mod tests {
         std::fs::rename(&file, &moved).unwrap();
         log.reopen();
         // The writer takes one message after the other, and this waits for the last.
-        log.close();
+        flush(&log);
         assert_eq!((lines(&moved), lines(&file)), (1, 0));
     }
 
@@ -299,7 +336,7 @@ mod tests {
                 ..entry
             });
         });
-        log.close();
+        flush(&log);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "404 1\n200 1\n");
         assert_eq!(log.dropped(), 0);
     }
@@ -308,7 +345,45 @@ mod tests {
     fn a_log_may_be_off() {
         let log = open(LogTarget::Off);
         with_entry(|entry| log.log(&entry));
-        log.close();
+        flush(&log);
+    }
+
+    #[test]
+    fn a_log_that_nobody_needs_any_more_is_written_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log");
+        let log = open(LogTarget::File(file.clone()));
+        with_entry(|entry| log.log(&entry));
+        drop(log);
+        while lines(&file) < 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_target_that_takes_nothing_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        // It has a reader, who does not read.
+        let mut options = std::fs::OpenOptions::new();
+        let mut reader = options.read(true).write(true).open(&path).unwrap();
+        let log = open(LogTarget::File(path));
+        let logged = (2 * BUFFER / "1.0.0.7 200\n".len()) as u64 + 7;
+        with_entry(|entry| (0..logged).for_each(|_| log.log(&entry)));
+        assert_eq!(log.flush(Instant::now()), logged);
+        // What the process would have lost is written once it is read.
+        let flushing = std::thread::spawn(move || {
+            flush(&log);
+            assert_eq!(log.dropped(), 0);
+        });
+        let mut read = 0;
+        let mut buffer = [0; 4096];
+        while read < logged * "1.0.0.7 200\n".len() as u64 {
+            read += std::io::Read::read(&mut reader, &mut buffer).unwrap() as u64;
+        }
+        flushing.join().unwrap();
     }
 
     #[test]

@@ -24,10 +24,19 @@ impl Gateway {
         } else if self.load.is_memory_short() {
             Reason::Memory
         } else {
+            if open + under_way + idle_connections(&settings) >= ceilings.files {
+                close_idle_connections(&settings);
+            }
             return Ok(());
         };
         self.load.count(reason);
         Err(Refusal::Overloaded)
+    }
+
+    /// Whether a file is left for an idle connection to an upstream.
+    pub(super) fn may_keep(&self, settings: &Settings) -> bool {
+        let in_use = self.metrics.open() + self.drain.under_way() + idle_connections(settings);
+        in_use < settings.ceilings.files
     }
 
     /// What a connection takes of its client's share, to be held as long as it is open; `None` if
@@ -71,7 +80,8 @@ impl Gateway {
             self.load.count(reason);
             return Some(Refusal::Overloaded);
         }
-        if let Some(most) = ceilings.requests_per_client {
+        let most = ceilings.requests_per_client;
+        if most < u32::MAX {
             let client = network(client, ceilings.ipv6_prefix);
             let Some(one) = self.load.requests.take(client, most) else {
                 self.load.count(Reason::ClientRequests);
@@ -83,6 +93,18 @@ impl Gateway {
         let header = |name: &str| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
         let facts = ctx.facts("", &header)?;
         ctx.settings.refuses(&facts, is_query)
+    }
+}
+
+fn idle_connections(settings: &Settings) -> usize {
+    let pools = settings.pools().iter();
+    pools.map(|pool| pool.idle_connections()).sum()
+}
+
+/// Closes all idle connections to upstreams, so that there are files for what is not idle.
+pub(super) fn close_idle_connections(settings: &Settings) {
+    for pool in settings.pools() {
+        pool.close_idle_connections();
     }
 }
 

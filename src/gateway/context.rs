@@ -9,19 +9,21 @@ use pingora::http::RequestHeader;
 use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, Result};
 
+use super::attempt::{Next, Progress};
 use super::client_ip::Origin;
 use super::compression::Encoder;
 use super::drain::Counted;
 use super::failure::{out_of_time, status_error};
+use super::failure_reason::FailureReason;
 use super::identity::Identity;
 use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
 use super::pace::Pace;
 use super::route::{Route, Routed};
-use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn};
+use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn, tls_failure};
 use super::{Gateway, Settings};
 use crate::config::model::Compression;
-use crate::geo::{Database, Place};
+use crate::geo::{Database, Place, PlaceCopy};
 
 /// What is known of one request that the proxy serves.
 pub struct Context {
@@ -32,10 +34,8 @@ pub struct Context {
     pub origin: Option<Origin>,
     /// How it is known to others, likewise from then on.
     pub identity: Identity,
-    /// The database, likewise one for its whole life.
-    pub database: Arc<Database>,
-    /// The client's place in it.
-    place: Option<u32>,
+    /// The client's place. A copy: what is replaced while a request lasts must not wait for it.
+    place: Option<PlaceCopy>,
     /// Its route; `None` until that is decided, and if there is none.
     pub routed: Option<Routed>,
     /// Where it goes; `None` until that is decided, and if it is answered here.
@@ -51,6 +51,12 @@ pub struct Context {
     pub is_refused: bool,
     /// Whether there was no room, so that the client may come again.
     pub is_full: bool,
+    /// How far the request has come with the current peer.
+    pub progress: Progress,
+    /// Why an answer of our own is no success.
+    pub failure: Option<FailureReason>,
+    /// Why the last try failed.
+    pub try_failure: Option<FailureReason>,
     pub upstream_start: Option<Instant>,
     /// Bytes of the request's body that passed.
     pub body_bytes: u64,
@@ -93,7 +99,6 @@ impl Context {
             settings,
             origin: None,
             identity: Identity::default(),
-            database: gateway.database.current(),
             place: None,
             routed: None,
             pool: None,
@@ -103,6 +108,9 @@ impl Context {
             refresh: Refresh::Unused,
             is_refused: false,
             is_full: false,
+            progress: Progress::default(),
+            failure: None,
+            try_failure: None,
             upstream_start: None,
             body_bytes: 0,
             encoder: None,
@@ -112,16 +120,16 @@ impl Context {
         }
     }
 
-    /// The client is known, and with it its place.
-    pub fn set_origin(&mut self, origin: Origin) {
-        let place = self.database.lookup(origin.client.ip());
-        self.place = place.map(|place| place.number());
+    /// Sets the client, and its place in `database`.
+    pub fn set_origin(&mut self, origin: Origin, database: &Database) {
+        let place = database.lookup(origin.client.ip());
+        self.place = place.map(|place| place.copied());
         self.origin = Some(origin);
     }
 
     /// Where the client is.
     pub fn place(&self) -> Option<Place<'_>> {
-        self.place.map(|number| self.database.place(number))
+        self.place.as_ref().map(PlaceCopy::place)
     }
 
     /// What those ask who may refuse it; `None` until its client is known.
@@ -196,6 +204,7 @@ impl Context {
         self.upstream_start.get_or_insert_with(Instant::now);
         // A retry sends the body again from its beginning.
         self.body_bytes = 0;
+        self.progress = Progress::default();
         if let (Refresh::Due, Some(turn)) = (self.refresh, &self.turn) {
             self.refresh = Refresh::Used;
             return Ok((Arc::clone(turn.peer()), ConnectionKind::Fresh));
@@ -226,8 +235,29 @@ impl Context {
     /// Notes that the current peer failed.
     pub fn note_failure(&self, reason: &Error) {
         if let Some((pool, peer)) = self.peer() {
-            pool.failed(peer, reason.etype().as_str());
+            let why = tls_failure::describe(reason);
+            pool.failed(peer, why.as_deref().unwrap_or(reason.etype().as_str()));
         }
+    }
+
+    /// Whether the request is tried once more, where `next` says; that peer is the next one to be
+    /// chosen.
+    pub fn goes_on(&mut self, next: Next) -> bool {
+        match next {
+            Next::Stop | Next::BlameClient => false,
+            Next::AnotherPeer => self.may_go_on(),
+            Next::AnyPeer => self.may_go_on() || self.is_refreshed(),
+            Next::SamePeer => self.is_refreshed(),
+        }
+    }
+
+    /// Whether the current peer is tried again on a new connection.
+    fn is_refreshed(&mut self) -> bool {
+        let is_first = self.refresh == Refresh::Unused && self.turn.is_some();
+        if is_first {
+            self.refresh = Refresh::Due;
+        }
+        is_first
     }
 
     /// Whether the request may be tried on another peer, which is one of the retries that there may

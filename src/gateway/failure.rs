@@ -1,5 +1,6 @@
 //! What an error of pingora's means to a client.
 
+use std::error::Error as StdError;
 use std::io;
 
 use pingora::{Error, ErrorSource, ErrorType};
@@ -10,12 +11,72 @@ use super::pace::TooSlow;
 /// Status of a request whose client left before there was an answer, as nginx logs it.
 pub const CLIENT_LEFT: u16 = 499;
 
-/// Whether the other end took too long.
-pub fn is_timeout(error: &Error) -> bool {
-    matches!(
+/// This host cannot do what a request needs: no file descriptor, no local port, no memory for a
+/// socket. It says nothing of the peer.
+pub const LOCAL: ErrorType = ErrorType::new("LocalError");
+
+/// The upstream's read timeout passed before the client had sent its whole request.
+pub const CLIENT_STALLED: ErrorType = ErrorType::new("ClientStalled");
+
+/// Errors of the operating system that have their cause on this host (Linux's numbers).
+const LOCAL_ERRNO: [i32; 8] = [
+    1,   // EPERM: a local firewall rule
+    12,  // ENOMEM
+    13,  // EACCES
+    23,  // ENFILE
+    24,  // EMFILE
+    98,  // EADDRINUSE
+    99,  // EADDRNOTAVAIL: no local port is left
+    105, // ENOBUFS
+];
+
+/// Whether an error has its cause on this host and not at the peer. `connecting` is `true` for the
+/// errors of a connection that was not established.
+pub fn is_local(error: &Error, connecting: bool) -> bool {
+    // What pingora's connector cannot do with a socket it calls this.
+    let internal = matches!(
         error.etype(),
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout
-    )
+        ErrorType::InternalError | ErrorType::SocketError | ErrorType::BindError
+    );
+    connecting && internal || os_error(error).is_some_and(|errno| LOCAL_ERRNO.contains(&errno))
+}
+
+/// The number of the system's error that caused this one.
+fn os_error(error: &Error) -> Option<i32> {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error.root_cause());
+    while let Some(this) = cause {
+        if let Some(io) = this.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
+        }
+        cause = this.source();
+    }
+    None
+}
+
+/// How a peer of HTTP/2 tells that it has not processed a request (RFC 9113, 8.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unprocessed {
+    /// A GOAWAY whose last stream is below the request's.
+    GoAway,
+    /// A `RST_STREAM` with `REFUSED_STREAM`.
+    RefusedStream,
+}
+
+/// Whether the peer says that it has not processed the request.
+///
+/// The h2 crate ends a stream with the error of a remote GOAWAY only if its id is above the last one
+/// that the frame names; the streams below go on.
+pub fn unprocessed(error: &Error) -> Option<Unprocessed> {
+    let cause = error.root_cause().downcast_ref::<h2::Error>()?;
+    if !cause.is_remote() {
+        None
+    } else if cause.is_go_away() {
+        Some(Unprocessed::GoAway)
+    } else if cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM) {
+        Some(Unprocessed::RefusedStream)
+    } else {
+        None
+    }
 }
 
 /// The request has a larger body than it may.
@@ -44,13 +105,25 @@ pub fn status_error(status: u16, reason: &'static str) -> Box<Error> {
 pub fn status_of(error: &Error) -> u16 {
     match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(status), _) => *status,
-        (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, ErrorSource::Upstream) => 504,
+        (etype, _) if *etype == LOCAL => 503,
+        (etype, _) if *etype == CLIENT_STALLED => 408,
+        (
+            ErrorType::ConnectTimedout
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout,
+            ErrorSource::Upstream,
+        ) => 504,
         (_, ErrorSource::Upstream) => 502,
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => 408,
         (ErrorType::ReadError, ErrorSource::Downstream) if is_caused_by::<TooSlow>(error) => 408,
         (ErrorType::ReadError, ErrorSource::Downstream) if is_caused_by::<Malformed>(error) => 400,
         (
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
+            ErrorType::ReadError
+            | ErrorType::WriteError
+            | ErrorType::WriteTimedout
+            | ErrorType::H2Error
+            | ErrorType::ConnectionClosed,
             ErrorSource::Downstream,
         ) => CLIENT_LEFT,
         (_, ErrorSource::Downstream) => 400,
@@ -58,8 +131,18 @@ pub fn status_of(error: &Error) -> u16 {
     }
 }
 
+/// Whether a connection refused to go on because the client was too slow.
+pub fn is_too_slow(error: &Error) -> bool {
+    is_caused_by::<TooSlow>(error)
+}
+
+/// Whether a request's body is none that could be read.
+pub fn is_malformed(error: &Error) -> bool {
+    is_caused_by::<Malformed>(error)
+}
+
 /// Whether the connection itself refused to go on, for such a reason.
-fn is_caused_by<E: std::error::Error + 'static>(error: &Error) -> bool {
+fn is_caused_by<E: StdError + 'static>(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>();
     let reason = cause.and_then(io::Error::get_ref);
     reason.is_some_and(
@@ -78,9 +161,13 @@ mod tests {
             (ErrorType::ConnectRefused, Upstream, 502),
             (ErrorType::ConnectTimedout, Upstream, 504),
             (ErrorType::ReadTimedout, Upstream, 504),
+            (ErrorType::WriteTimedout, Upstream, 504),
             (ErrorType::ConnectionClosed, Upstream, 502),
+            (LOCAL, Upstream, 503),
+            (CLIENT_STALLED, Upstream, 408),
             (ErrorType::ReadTimedout, Downstream, 408),
             (ErrorType::ConnectionClosed, Downstream, CLIENT_LEFT),
+            (ErrorType::H2Error, Downstream, CLIENT_LEFT),
             (ErrorType::InvalidHTTPHeader, Downstream, 400),
             (ErrorType::InternalError, Internal, 500),
             (ErrorType::HTTPStatus(413), Internal, 413),
@@ -100,5 +187,25 @@ mod tests {
         assert_eq!(because(io::Error::other(TooSlow)), 408);
         assert_eq!(because(io::Error::other(Malformed)), 400);
         assert_eq!(because(io::ErrorKind::TimedOut.into()), CLIENT_LEFT);
+    }
+
+    #[test]
+    fn errors_of_this_host_are_told_from_those_of_peers() {
+        let check = |etype, errno, connecting| {
+            let cause = io::Error::from_raw_os_error(errno);
+            is_local(&Error::because(etype, "connecting", cause), connecting)
+        };
+        for errno in LOCAL_ERRNO {
+            assert!(check(ErrorType::ConnectError, errno, true), "{errno}");
+            assert!(check(ErrorType::WriteError, errno, false), "{errno}");
+        }
+        // ECONNRESET, ETIMEDOUT, ECONNREFUSED, EHOSTUNREACH.
+        for errno in [104, 110, 111, 113] {
+            assert!(!check(ErrorType::ConnectError, errno, true), "{errno}");
+        }
+        // pingora gives these no number.
+        assert!(is_local(&Error::new(ErrorType::InternalError), true));
+        assert!(!is_local(&Error::new(ErrorType::InternalError), false));
+        assert!(!is_local(&Error::new(ErrorType::ConnectRefused), true));
     }
 }

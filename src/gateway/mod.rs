@@ -8,25 +8,30 @@
 //! - How it comes in: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `pace`.
 //! - Who it is from: [`client_ip`], `identity` with `request_id` and `trace_context`.
 //! - Whether it may come: [`policy`] and [`limit`], by way of `admission`.
-//! - What answers it: `route`, then `own`, `files` or [`upstream`]; if all fails `failure` and
-//!   [`error_page`].
+//! - What answers it: `route`, then `own`, `files` or [`upstream`]; `attempt` decides what follows
+//!   when a peer fails; if all fails `failure` and [`error_page`].
 //! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
 //!   `hsts`.
-//! - What is left of it: [`metrics`], [`access_log`], [`syslog`].
+//! - What is left of it: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; if it failed
+//!   `failure_reason` and `failure_log`; of reloads, [`reloads`].
 //! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
-//!   and [`drain`], the way out.
+//!   and [`drain`], the way out, and [`heartbeat`], whether workers get on.
 
 pub mod access_log;
 mod admission;
+mod attempt;
 pub mod client_ip;
 mod compression;
 mod context;
 pub mod drain;
 pub mod error_page;
 mod failure;
+mod failure_log;
+mod failure_reason;
 mod files;
 pub mod geo_headers;
 mod header_rules;
+pub mod heartbeat;
 mod host;
 mod hsts;
 mod https;
@@ -34,6 +39,7 @@ mod identity;
 pub mod lane;
 pub mod limit;
 mod listeners;
+pub mod log_file;
 mod message;
 pub mod metrics;
 mod own;
@@ -41,7 +47,9 @@ mod pace;
 pub mod policy;
 pub mod proxy;
 pub mod proxy_protocol;
+pub(crate) mod quality;
 mod random;
+pub mod reloads;
 mod request_id;
 mod route;
 mod settings;
@@ -67,8 +75,11 @@ use arc_swap::{ArcSwap, Guard};
 use crate::geo::Live;
 use access_log::{AccessLog, Entry};
 use client_ip::HeaderLines;
+use failure_log::FailureLog;
+use heartbeat::Heartbeats;
 use limit::Load;
 use metrics::Kind;
+use reloads::Reloads;
 
 /// Everything that a request needs. One for all connections and both doors.
 pub struct Gateway {
@@ -79,6 +90,9 @@ pub struct Gateway {
     database: Arc<Live>,
     drain: Arc<Drain>,
     load: Load,
+    failures: FailureLog,
+    heartbeats: Heartbeats,
+    reloads: Reloads,
 }
 
 impl Gateway {
@@ -92,6 +106,9 @@ impl Gateway {
             database,
             drain,
             load: Load::default(),
+            failures: FailureLog::default(),
+            heartbeats: Heartbeats::default(),
+            reloads: Reloads::starting_now(),
         }
     }
 
@@ -151,6 +168,18 @@ impl Gateway {
     #[must_use]
     pub fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// Signs of life of the worker threads.
+    #[must_use]
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
+    }
+
+    /// Outcomes of reloads so far.
+    #[must_use]
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     /// Every request ends here, from either door: counted, and logged.

@@ -12,10 +12,11 @@ use super::https;
 use super::limit::Refusal;
 use super::message::{Discard, linger, read_body, send};
 use super::variables::View;
+use crate::geo::Live;
 use crate::query::{self, Answer, QueryError};
 
 /// Answers an IP query through the same code as every other door.
-pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
+pub async fn answer_query(session: &mut Session, ctx: &Context, live: &Live) -> Result<()> {
     let request = session.req_header();
     let method = request.method.clone();
     let query = request.uri.query().unwrap_or_default().to_owned();
@@ -27,19 +28,28 @@ pub async fn answer_query(session: &mut Session, ctx: &Context) -> Result<()> {
         // No other method's body means anything here.
         _ => read_body(session, limits, query::BODY_LIMIT as u64, &mut Discard).await?,
     };
-    let answer = if whole {
-        let request = query::Request {
-            method: method.as_str(),
-            query: query.as_bytes(),
-            body: &body,
-        };
-        query::answer(&request, &ctx.database)
-    } else {
+    if !whole {
         session.set_keepalive(None);
-        QueryError::BodyTooLarge.into()
+    }
+    let (header, body) = {
+        // Only while the answer is copied: the client may take its time over it.
+        let database = live.load();
+        let answer = if whole {
+            let request = query::Request {
+                method: method.as_str(),
+                query: query.as_bytes(),
+                body: &body,
+            };
+            query::answer(&request, &database)
+        } else {
+            QueryError::BodyTooLarge.into()
+        };
+        (
+            answer_header(&answer)?,
+            Bytes::copy_from_slice(&answer.body),
+        )
     };
-    let header = answer_header(&answer)?;
-    send(session, ctx, header, Bytes::copy_from_slice(&answer.body)).await?;
+    send(session, ctx, header, body).await?;
     if !whole {
         linger(session).await;
     }

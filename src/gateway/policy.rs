@@ -145,7 +145,7 @@ fn tree<A: Address>(networks: Vec<Range<A>>) -> Option<RangeTree<A>> {
     if networks.is_empty() {
         return None;
     }
-    let tree = RangeTree::from_ranges(first_wins(networks));
+    let tree = RangeTree::from_ranges(first_wins(networks).iter().copied());
     Some(tree.expect("the networks of a file make a tree of less than 4 GiB"))
 }
 

@@ -3,22 +3,31 @@
 //! Each phase is a few named calls; what they decide stands in the modules beside this one. pingora
 //! calls the phases, or the lane's straight path does.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::access_log::Entry;
+use super::admission::close_idle_connections;
+use super::attempt::{Cause, Failed, Next, Progress};
 use super::client_ip::{self, PeerAddr};
 use super::compression;
 use super::context::{Context, Refresh};
-use super::failure::{CLIENT_LEFT, is_timeout, slow_body, status_error, status_of, too_large};
+use super::failure::{
+    CLIENT_LEFT, CLIENT_STALLED, LOCAL, Unprocessed, is_local, slow_body, status_error, status_of,
+    too_large, unprocessed,
+};
+use super::failure_log::Line;
+use super::failure_reason::FailureReason;
 use super::geo_headers::{self, Scheme};
 use super::hsts::{self, is_over_tls};
 use super::https::is_challenge;
@@ -27,6 +36,7 @@ use super::message::{answer_of, linger};
 use super::metrics::Kind;
 use super::variables::View;
 use super::{Gateway, Settings, lane, own, route, strict};
+use crate::geo::Database;
 use crate::query;
 
 /// An answer that another peer is asked in place of.
@@ -72,11 +82,12 @@ impl ProxyHttp for Proxy {
         name_host(session)?;
         join_cookies(session)?;
         self.set_connection_limits(session, &ctx.settings, is_websocket);
-        locate(session, ctx)
+        locate(session, ctx, &self.database.load())
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         if let Some(refusal) = self.refuses_request(session, ctx) {
+            ctx.failure = Some(FailureReason::from(&refusal));
             own::refuse(session, ctx, &refusal).await?;
             return Ok(true);
         }
@@ -85,11 +96,12 @@ impl ProxyHttp for Proxy {
             return Ok(true);
         }
         if query::is_query(session.req_header().uri.path().as_bytes()) {
-            own::answer_query(session, ctx).await?;
+            own::answer_query(session, ctx, &self.database).await?;
             return Ok(true);
         }
         let method = session.req_header().method.as_str();
         if let Some(status) = ctx.settings.client.methods.refusal(method) {
+            ctx.failure = Some(FailureReason::MethodNotAllowed);
             own::answer_with_page(session, ctx, status).await?;
             return Ok(true);
         }
@@ -100,7 +112,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<()> {
         if session.was_upgraded() {
@@ -108,10 +120,12 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         let length = body.as_ref().map_or(0, Bytes::len);
-        if session.as_http2().is_some() {
+        // A client that is answered already may take its time: so do streams of messages.
+        let is_http2 = session.req_header().version == http::Version::HTTP_2;
+        if is_http2 && !ctx.progress.is_answered {
             ctx.pace.moved(length).map_err(|_| slow_body())?;
-            ctx.pace.wait();
         }
+        ctx.progress.is_sent = end_of_stream || body.is_none();
         ctx.body_bytes += length as u64;
         if ctx.body_bytes > ctx.max_body_size {
             return Err(too_large());
@@ -126,6 +140,11 @@ impl ProxyHttp for Proxy {
     ) -> Result<Box<HttpPeer>> {
         let (peer, connection) = ctx.choose_peer(session.req_header())?;
         let mut peer = peer.http_peer(connection);
+        if !session.as_downstream_mut().is_body_done() {
+            // pingora waits for the peer while the client sends. The client's own time is over first.
+            let read_timeout = &mut peer.options.read_timeout;
+            *read_timeout = (*read_timeout).max(Some(ctx.settings.client.read_timeout));
+        }
         ctx.hurry(&mut peer.options);
         Ok(Box::new(peer))
     }
@@ -136,6 +155,7 @@ impl ProxyHttp for Proxy {
         upstream_request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        ctx.progress.is_sent = session.as_downstream_mut().is_body_done();
         if let (None, Some(peer)) = (upstream_request.headers.get(header::HOST), ctx.tried.last()) {
             // HTTP/1.0 needs no host; HTTP/1.1, which upstreams are spoken to in, does.
             upstream_request.insert_header("Host", peer.to_string())?;
@@ -178,6 +198,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<()> {
         let status = upstream_response.status;
+        ctx.progress.is_answered |=
+            !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
         let Some((pool, peer)) = ctx.peer() else {
             return Ok(());
         };
@@ -263,21 +285,38 @@ impl ProxyHttp for Proxy {
     /// Nothing was sent yet, so any request may go to another peer.
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Context,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        let in_time = ctx.still_in_time().is_ok();
-        if in_time {
-            ctx.note_failure(&error);
-        }
-        error.set_retry(in_time && ctx.may_go_on());
-        error
+        let cause = if is_local(&error, true) {
+            close_idle_connections(&ctx.settings);
+            Cause::Local
+        } else {
+            cause_of_unprocessed(&error).unwrap_or(Cause::NotConnected)
+        };
+        conclude(session, ctx, cause, false, error)
     }
 
-    /// The request may have reached the peer: only one that may be repeated goes to another, and
-    /// only while the client has seen nothing of an answer.
+    /// A peer that pingora does not verify is verified here, before anything is sent. A connection
+    /// of HTTP/2 that failed may be offered again, so it is not enough to look at new ones.
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _socket: RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let Some((_, peer)) = ctx.peer() else {
+            return Ok(());
+        };
+        peer.check(digest.and_then(|digest| digest.ssl_digest.as_deref()))
+    }
+
+    /// The request may have reached the peer.
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,
@@ -286,31 +325,20 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
-        let mut error = error.more_context(format!("Peer: {peer}"));
-        if ctx.still_in_time().is_err() {
-            // Our patience has an end, which says nothing of the peer.
-            error.set_retry(false);
-            return error;
+        if error.etype() == &ErrorType::InvalidCert {
+            // Nothing was sent.
+            return self.fail_to_connect(session, peer, ctx, error);
         }
-        if std::mem::take(&mut ctx.is_refused) {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        if std::mem::take(&mut ctx.is_refused) && ctx.still_in_time().is_ok() {
             // That was decided with the answer.
             error.set_retry(true);
             return error;
         }
-        let unanswered = answer_of(session.as_downstream().response_written()).is_none();
-        let is_stale = client_reused && unanswered && !is_timeout(&error);
-        let retry = match error.esource() {
-            ErrorSource::Upstream if is_stale && ctx.refresh == Refresh::Unused => {
-                ctx.refresh = Refresh::Due;
-                may_repeat(session)
-            }
-            ErrorSource::Upstream => {
-                ctx.note_failure(&error);
-                may_repeat(session) && ctx.may_go_on()
-            }
-            _ => false,
-        };
-        error.set_retry(retry);
+        if let Some(cause) = cause_of(&error) {
+            return conclude(session, ctx, cause, client_reused, error);
+        }
+        error.set_retry(false);
         error
     }
 
@@ -334,9 +362,9 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    /// What clients do wrong is in the access log; the error log is for what we or upstreams do.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, error: &Error) -> bool {
-        status_of(error) < 500
+    /// Failed requests are logged with their reason when they end, whichever engine they took.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        true
     }
 
     /// The access log names every peer that a request was tried on, and the pool says once that a
@@ -390,6 +418,18 @@ impl Proxy {
             .digest()
             .and_then(|digest| digest.ssl_digest.as_ref());
         let (view, body_bytes) = (View::of(session, ctx), session.body_bytes_sent());
+        let failure = failure_of(error, ctx, status);
+        if let Some(reason) = failure {
+            self.failures.log(&Line {
+                reason,
+                upstream: ctx.pool.as_ref().map_or("", |pool| pool.name()),
+                peer: ctx.tried.last().copied(),
+                method: request.method.as_str(),
+                target: request.raw_path(),
+                status,
+                detail: error,
+            });
+        }
         let entry = Entry {
             sent: written.map(|response| &response.headers),
             upstream: ctx.pool.as_ref().map_or("", |pool| pool.name()),
@@ -397,6 +437,7 @@ impl Proxy {
             upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
             trace: ctx.identity.trace(),
             tls: digest.map(AsRef::as_ref),
+            failure,
             ..Entry::new(view, status, body_bytes, ctx.start)
         };
         let kind = if !ctx.tried.is_empty() {
@@ -410,6 +451,88 @@ impl Proxy {
     }
 }
 
+/// Why a try failed by what the peer did; `None` if somebody else is the cause.
+fn cause_of(error: &Error) -> Option<Cause> {
+    if *error.esource() != ErrorSource::Upstream {
+        return None;
+    }
+    if is_local(error, false) {
+        return Some(Cause::Local);
+    }
+    let unprocessed = cause_of_unprocessed(error);
+    Some(
+        unprocessed.unwrap_or_else(|| match FailureReason::of(error) {
+            FailureReason::UpstreamReadTimeout => Cause::ReadTimeout,
+            FailureReason::UpstreamWriteTimeout => Cause::WriteTimeout,
+            FailureReason::UpstreamClosed | FailureReason::UpstreamReset => Cause::Closed,
+            _ => Cause::BadResponse,
+        }),
+    )
+}
+
+fn cause_of_unprocessed(error: &Error) -> Option<Cause> {
+    Some(match unprocessed(error)? {
+        Unprocessed::GoAway => Cause::GoAway,
+        Unprocessed::RefusedStream => Cause::RefusedStream,
+    })
+}
+
+/// Decides what follows from a try that failed, and notes it.
+fn conclude(
+    session: &mut Session,
+    ctx: &mut Context,
+    cause: Cause,
+    is_reused: bool,
+    mut error: Box<Error>,
+) -> Box<Error> {
+    if cause == Cause::Local {
+        error.etype = LOCAL;
+        // There is room again soon, mostly.
+        ctx.is_full = true;
+    }
+    ctx.try_failure = Some(FailureReason::of(&error));
+    if ctx.still_in_time().is_err() {
+        // Our patience has an end, which says nothing of the peer.
+        error.set_retry(false);
+        return error;
+    }
+    let downstream = session.as_downstream();
+    let failed = Failed {
+        cause,
+        is_reused,
+        is_refreshed: ctx.refresh != Refresh::Unused,
+        progress: Progress {
+            is_answered: ctx.progress.is_answered
+                || answer_of(downstream.response_written()).is_some(),
+            ..ctx.progress
+        },
+        is_idempotent: downstream.req_header().method.is_idempotent(),
+        has_body: !downstream.retry_buffer_truncated(),
+    };
+    let verdict = failed.verdict();
+    if verdict.counts {
+        ctx.note_failure(&error);
+    }
+    if verdict.next == Next::BlameClient {
+        error.etype = CLIENT_STALLED;
+    }
+    error.set_retry(ctx.goes_on(verdict.next));
+    error
+}
+
+/// Why a request failed, if it did. If no peer was left to try, that is why the last one failed.
+fn failure_of(error: Option<&Error>, ctx: &Context, status: u16) -> Option<FailureReason> {
+    // The peer's own response may be what ends the connections, and is no failure.
+    let is_failure = |error: &&Error| {
+        !(ctx.progress.is_answered && *error.etype() == ErrorType::HTTPStatus(status))
+    };
+    let of_error = error.filter(is_failure).map(FailureReason::of);
+    match of_error.or(ctx.failure)? {
+        FailureReason::NoHealthyPeer => ctx.try_failure.or(Some(FailureReason::NoHealthyPeer)),
+        reason => Some(reason),
+    }
+}
+
 /// Whether a request that a peer may have seen can be sent again: the client has seen nothing of an
 /// answer, twice does no more than once, and all of it is still here.
 fn may_repeat(session: &mut Session) -> bool {
@@ -420,13 +543,13 @@ fn may_repeat(session: &mut Session) -> bool {
 }
 
 /// Who is the client, and where.
-fn locate(session: &Session, ctx: &mut Context) -> Result<()> {
+fn locate(session: &Session, ctx: &mut Context, database: &Database) -> Result<()> {
     let peer = session.client_addr().and_then(|address| address.as_inet());
     let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
     let headers = &session.req_header().headers;
     let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &ctx.settings.client_ip);
     ctx.identity = Identity::of(headers, origin.peer_is_trusted, &ctx.settings);
-    ctx.set_origin(origin);
+    ctx.set_origin(origin, database);
     Ok(())
 }
 

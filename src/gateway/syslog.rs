@@ -17,22 +17,12 @@ use crate::config::model::{Syslog as Config, SyslogServer};
 /// least 2 KiB (RFC 5426), and the usual ones 8.
 const LONGEST: usize = 8 << 10;
 
-/// How long a local server that is behind is waited for, where waiting is allowed at all.
+/// How long a local server that is behind is waited for. Only threads that have nothing else to do send.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// Whether sending may take a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
-    /// By a thread that has nothing else to do.
-    Allowed,
-    /// By a thread that serves clients.
-    Never,
-}
 
 /// A way to a syslog server.
 pub struct Syslog {
     config: Config,
-    waiting: Waiting,
     /// Ours, as messages over a network name it; empty if they do not.
     host: String,
     socket: Option<Socket>,
@@ -51,12 +41,11 @@ enum Socket {
 impl Syslog {
     /// A way that is looked for when there is something to send.
     #[must_use]
-    pub fn new(config: Config, waiting: Waiting) -> Self {
+    pub fn new(config: Config) -> Self {
         let names_host = config.names_host && matches!(config.server, SyslogServer::Udp(_));
         let host = if names_host { host() } else { String::new() };
         Syslog {
             config,
-            waiting,
             host,
             socket: None,
             message: Vec::new(),
@@ -114,14 +103,14 @@ impl Syslog {
 
     fn send_message(&mut self) -> io::Result<()> {
         if self.socket.is_none() {
-            self.socket = Some(Socket::open(&self.config.server, self.waiting)?);
+            self.socket = Some(Socket::open(&self.config.server)?);
         }
         match &mut self.socket {
             Some(Socket::Udp(socket)) => socket.send(&self.message).map(drop),
             Some(Socket::Unix { socket, behind }) => {
                 let sent = socket.send(&self.message).map(drop);
                 let is_behind = is_would_block(&sent);
-                if self.waiting == Waiting::Allowed && is_behind != *behind {
+                if is_behind != *behind {
                     socket.set_nonblocking(is_behind)?;
                     *behind = is_behind;
                 }
@@ -133,7 +122,7 @@ impl Syslog {
 }
 
 impl Socket {
-    fn open(server: &SyslogServer, waiting: Waiting) -> io::Result<Self> {
+    fn open(server: &SyslogServer) -> io::Result<Self> {
         match server {
             SyslogServer::Udp(address) => {
                 let Some(server) = address.to_socket_addrs()?.next() else {
@@ -151,10 +140,7 @@ impl Socket {
             SyslogServer::Unix(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect(path)?;
-                match waiting {
-                    Waiting::Allowed => socket.set_write_timeout(Some(PATIENCE))?,
-                    Waiting::Never => socket.set_nonblocking(true)?,
-                }
+                socket.set_write_timeout(Some(PATIENCE))?;
                 let behind = false;
                 Ok(Socket::Unix { socket, behind })
             }
@@ -265,7 +251,7 @@ mod tests {
     fn a_network_server_gets_a_datagram_for_each_line() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap().to_string();
-        let mut syslog = Syslog::new(config(SyslogServer::Udp(address)), Waiting::Allowed);
+        let mut syslog = Syslog::new(config(SyslogServer::Udp(address)));
         syslog.send_lines(b"one\ntwo\n").unwrap();
         for line in ["one", "two"] {
             let mut buffer = [0; 1024];
@@ -289,7 +275,7 @@ mod tests {
     fn a_local_server_is_found_again_after_it_was_started_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let mut syslog = Syslog::new(config(SyslogServer::Unix(path.clone())), Waiting::Allowed);
+        let mut syslog = Syslog::new(config(SyslogServer::Unix(path.clone())));
         assert_eq!(syslog.send_lines(b"a\nb\n").unwrap_err().0, 2);
         for _ in 0..2 {
             let server = UnixDatagram::bind(&path).unwrap();
@@ -305,11 +291,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let _server = UnixDatagram::bind(&path).unwrap();
-        for waiting in [Waiting::Allowed, Waiting::Never] {
-            let mut syslog = Syslog::new(config(SyslogServer::Unix(path.clone())), waiting);
-            let lost = (0..10_000).find_map(|_| syslog.send_lines(b"line\nline\n").err());
-            let (_, error) = lost.expect("the queue of a socket is finite");
-            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        }
+        let mut syslog = Syslog::new(config(SyslogServer::Unix(path)));
+        let lost = (0..10_000).find_map(|_| syslog.send_lines(b"line\nline\n").err());
+        let (_, error) = lost.expect("the queue of a socket is finite");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 }

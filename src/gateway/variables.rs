@@ -286,11 +286,12 @@ pub(super) mod tests {
             (Field::Isp, "电信"),
             (Field::TimeZone, "Asia/Shanghai"),
         ]);
-        table.v4 = vec![AddressRange {
+        table.v4 = [AddressRange {
             first: 0x0100_0000,
             last: 0x0100_00ff,
             value,
-        }];
+        }]
+        .into();
         Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
     }
 

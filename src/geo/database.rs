@@ -7,7 +7,7 @@ use super::codes::Codes;
 use super::place::{Names, resolve};
 use super::record::{Field, Records};
 use super::table::{Provenance, Table};
-use crate::tree::{BuildError, Range, RangeTree};
+use crate::tree::{Address, BuildError, Range, RangeList, RangeTree};
 
 /// An IP database, ready for lookup.
 pub struct Database {
@@ -28,9 +28,13 @@ impl Database {
         // A large source has a million records, which the trees are built without.
         drop(table.records);
         let place = |record: u32| resolved.place_of_record[record as usize];
+        let v4 = RangeTree::from_ranges(with_places(&table.v4, place))?;
+        drop(table.v4);
+        let v6 = RangeTree::from_ranges(with_places(&table.v6, place))?;
+        drop(table.v6);
         Ok(Database {
-            v4: RangeTree::from_ranges(with_places(table.v4, place))?,
-            v6: RangeTree::from_ranges(with_places(table.v6, place))?,
+            v4,
+            v6,
             answers: Answers::render(&resolved.places),
             places: resolved.places,
             provenance: table.provenance,
@@ -41,20 +45,31 @@ impl Database {
     /// as the IPv4 address that it is.
     #[must_use]
     pub fn lookup(&self, address: IpAddr) -> Option<Place<'_>> {
-        let number = match address.to_canonical() {
-            IpAddr::V4(address) => self.v4.lookup(u32::from(address)),
-            IpAddr::V6(address) => self.v6.lookup(u128::from(address)),
-        }?;
-        Some(self.place(number))
+        Some(self.place(self.find(address)?))
     }
 
-    /// The place with a number that [`Place::number`] gave.
+    /// Number of an address's place in [`Database::places`].
+    #[must_use]
+    pub fn find(&self, address: IpAddr) -> Option<u32> {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.v4.lookup(u32::from(address)),
+            IpAddr::V6(address) => self.v6.lookup(u128::from(address)),
+        }
+    }
+
+    /// The place with a number that [`Database::find`] returned.
     #[must_use]
     pub fn place(&self, number: u32) -> Place<'_> {
-        Place {
-            database: self,
+        Place(Texts::Stored {
+            places: &self.places,
             number,
-        }
+        })
+    }
+
+    /// A place as a JSON array of eight strings, see [`FIELDS`](super::answer::FIELDS).
+    #[must_use]
+    pub fn answer(&self, number: u32) -> &[u8] {
+        self.answers.get(number)
     }
 
     /// The maximal runs of IPv4 addresses that share a place, in order; the value is its number.
@@ -101,11 +116,11 @@ pub struct Memory {
     pub answers: usize,
 }
 
-fn with_places<A: Copy>(
-    ranges: Vec<Range<A>>,
-    place: impl Fn(u32) -> Option<u32>,
-) -> impl Iterator<Item = Range<A>> {
-    ranges.into_iter().filter_map(move |range| {
+fn with_places<A: Address>(
+    ranges: &RangeList<A>,
+    place: impl Fn(u32) -> Option<u32> + Clone,
+) -> impl Iterator<Item = Range<A>> + Clone {
+    ranges.iter().filter_map(move |range| {
         let value = place(range.value)?;
         Some(Range { value, ..range })
     })
@@ -113,27 +128,81 @@ fn with_places<A: Copy>(
 
 /// What a database knows of an address: a handle, from which fields are read when needed.
 #[derive(Clone, Copy)]
-pub struct Place<'d> {
-    database: &'d Database,
-    number: u32,
+pub struct Place<'d>(Texts<'d>);
+
+#[derive(Clone, Copy)]
+enum Texts<'d> {
+    Stored { places: &'d Records, number: u32 },
+    Copied(&'d PlaceCopy),
 }
 
 impl<'d> Place<'d> {
     /// One field; empty where it is not known.
     #[must_use]
     pub fn text(&self, field: Field) -> &'d str {
-        self.database.places.text(self.number, field)
+        match self.0 {
+            Texts::Stored { places, number } => places.text(number, field),
+            Texts::Copied(copy) => copy.text(field),
+        }
     }
 
-    /// The place as a JSON array of eight strings, see [`FIELDS`](super::answer::FIELDS).
+    /// The same place without its database.
     #[must_use]
-    pub fn answer(&self) -> &'d [u8] {
-        self.database.answers.get(self.number)
+    pub fn copied(&self) -> PlaceCopy {
+        let texts = Field::ALL.map(|field| self.text(field));
+        let mut end = 0;
+        PlaceCopy {
+            ends: texts.map(|text| {
+                end += text.len();
+                end
+            }),
+            text: texts.concat().into_boxed_str(),
+        }
+    }
+}
+
+/// A place that outlives its database.
+///
+/// A request may last for hours. If it held the database for its place, a database that was replaced
+/// would stay in memory for as long. One allocation of some hundred bytes is the cost.
+pub struct PlaceCopy {
+    text: Box<str>,
+    /// Where each field's text ends; it starts where the previous one ends.
+    ends: [usize; Field::COUNT],
+}
+
+impl PlaceCopy {
+    /// The handle that fields are read from.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        Place(Texts::Copied(self))
     }
 
-    /// The place's number in [`Database::places`].
-    #[must_use]
-    pub fn number(&self) -> u32 {
-        self.number
+    fn text(&self, field: Field) -> &str {
+        let field = field as usize;
+        let start = field.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[field]]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geo::format::Languages;
+    use crate::geo::{EMBEDDED, format};
+
+    #[test]
+    fn a_copy_has_every_field_of_its_place() {
+        let table = format::read(EMBEDDED, &Languages::default()).unwrap();
+        let database = Database::build(table, &Codes::built_in(), Names::Canonical).unwrap();
+        for address in [[114, 114, 114, 114], [8, 8, 8, 8], [127, 0, 0, 1]] {
+            let place = database.lookup(address.into()).unwrap();
+            let copy = place.copied();
+            let again = copy.place().copied();
+            for field in Field::ALL {
+                assert_eq!(copy.place().text(field), place.text(field));
+                assert_eq!(again.place().text(field), place.text(field));
+            }
+        }
     }
 }

@@ -36,7 +36,7 @@ use super::place::{Naming, naming, settle};
 use super::record::{Field, Records, Row};
 use super::seat::{Level, Seat, Seats};
 use super::table::{Provenance, Table};
-use crate::tree::{Address, BuildError, Range, overlay};
+use crate::tree::{Address, BuildError, Range, RangeList, overlay};
 
 /// Fields that are taken together, from one layer, with how closely they say where an address is.
 const UNITS: [(Option<Level>, &[Field]); 13] = [
@@ -188,20 +188,15 @@ impl<'t> Merge<'t> {
         }
     }
 
-    fn ranges<A: Address>(&mut self, upper: &[Range<A>], lower: &[Range<A>]) -> Vec<Range<A>> {
-        let mut ranges: Vec<Range<A>> = Vec::with_capacity(upper.len().max(lower.len()));
-        for piece in overlay(upper.iter().copied(), lower.iter().copied()) {
+    fn ranges<A: Address>(&mut self, upper: &RangeList<A>, lower: &RangeList<A>) -> RangeList<A> {
+        let mut ranges = RangeList::default();
+        for piece in overlay(upper, lower) {
             let value = self.record(piece.upper, piece.lower);
-            match ranges.last_mut() {
-                Some(range) if range.value == value && range.last.next() == Some(piece.first) => {
-                    range.last = piece.last;
-                }
-                _ => ranges.push(Range {
-                    first: piece.first,
-                    last: piece.last,
-                    value,
-                }),
-            }
+            ranges.push_joined(Range {
+                first: piece.first,
+                last: piece.last,
+                value,
+            });
         }
         ranges
     }

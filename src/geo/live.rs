@@ -20,6 +20,7 @@ pub struct Live {
     replaced: AtomicU64,
     refused: AtomicU64,
     missed: AtomicU64,
+    retired: AtomicU64,
 }
 
 /// How it went so far.
@@ -33,6 +34,8 @@ pub struct History {
     pub refused: u64,
     /// How many could not be fetched from where they are published.
     pub missed: u64,
+    /// How many that were replaced are still in memory.
+    pub retired: u64,
 }
 
 impl Live {
@@ -45,6 +48,7 @@ impl Live {
             replaced: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             missed: AtomicU64::new(0),
+            retired: AtomicU64::new(0),
         }
     }
 
@@ -54,7 +58,8 @@ impl Live {
         self.current.load()
     }
 
-    /// The current database. It stays as it is for whoever holds it, so hold it for one request.
+    /// The current database. It stays in memory for whoever holds it, so it is not to be held while a
+    /// client is waited for.
     #[must_use]
     pub fn current(&self) -> Arc<Database> {
         self.current.load_full()
@@ -79,6 +84,11 @@ impl Live {
         self.missed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes how many databases that were replaced are still in memory.
+    pub fn note_retired(&self, count: usize) {
+        self.retired.store(count as u64, Ordering::Relaxed);
+    }
+
     /// How it went so far.
     #[must_use]
     pub fn history(&self) -> History {
@@ -87,6 +97,7 @@ impl Live {
             replaced: self.replaced.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             missed: self.missed.load(Ordering::Relaxed),
+            retired: self.retired.load(Ordering::Relaxed),
         }
     }
 }

@@ -19,7 +19,7 @@ pub mod seat;
 pub mod table;
 
 pub use codes::Codes;
-pub use database::{Database, Place};
+pub use database::{Database, Place, PlaceCopy};
 pub use live::Live;
 pub use place::Names;
 pub use record::{Field, Records};

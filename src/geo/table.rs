@@ -1,7 +1,7 @@
 //! A whole source: ranges, the records that they point to, and where both come from.
 
 use super::record::Records;
-use crate::tree::{BuildError, Range, disjoint};
+use crate::tree::{BuildError, RangeList, disjoint};
 
 /// Where a database comes from, as its file or its maker says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct Table {
     /// The locations that the ranges point to.
     pub records: Records,
     /// IPv4 ranges; a value is a record's number.
-    pub v4: Vec<Range<u32>>,
+    pub v4: RangeList<u32>,
     /// IPv6 ranges; a value is a record's number.
-    pub v6: Vec<Range<u128>>,
+    pub v6: RangeList<u128>,
 }
 
 impl Table {
@@ -49,6 +49,7 @@ impl Table {
 mod tests {
     use super::*;
     use crate::geo::Field;
+    use crate::tree::Range;
 
     #[test]
     fn flattened_ranges_are_in_order_and_do_not_overlap() {

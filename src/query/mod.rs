@@ -144,11 +144,11 @@ fn look_up<'d>(
     // The standard library's parser is the strict one that the contract asks for: no leading
     // zeros, no missing parts, no zones.
     let address: IpAddr = ip.parse().map_err(|_| QueryError::NotAnIp(ip.to_owned()))?;
-    let place = database.lookup(address);
+    let place = database.find(address);
     let place = place.ok_or_else(|| QueryError::NoRecord(ip.to_owned()))?;
     Ok(match format {
-        Format::Array => Cow::Borrowed(place.answer()),
-        Format::Object => Cow::Owned(object(address, &place)),
+        Format::Array => Cow::Borrowed(database.answer(place)),
+        Format::Object => Cow::Owned(object(address, &database.place(place))),
     })
 }
 
@@ -217,17 +217,19 @@ mod tests {
             (Field::Latitude, "26.07"),
             (Field::Longitude, "unknown"),
         ]);
-        table.v4 = vec![Range {
+        table.v4 = [Range {
             first: 0x0100_0000,
             last: 0x0100_00ff,
             value,
-        }];
+        }]
+        .into();
         let other = table.records.intern([(Field::Country, "局域网")]);
-        table.v6 = vec![Range {
+        table.v6 = [Range {
             first: 1,
             last: 1,
             value: other,
-        }];
+        }]
+        .into();
         Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
     }
 

@@ -6,63 +6,53 @@
 
 use std::sync::mpsc::Receiver;
 
-use super::watch::{Files, Fingerprint, Watch};
+use super::watch::WatchedFiles;
 use crate::config::model;
 use crate::gateway::Tls;
+use crate::gateway::reloads::Reloads;
 
 /// The files of a configuration, and what was seen of them.
-pub struct Followed {
-    files: Files,
-    /// What they were before they were read last.
-    known: Vec<Fingerprint>,
-    _watcher: Option<Watch>,
-}
+pub struct Followed(WatchedFiles);
 
 impl Followed {
-    /// Calls `changed` when something happens where the files of `tls` are. To be called before they
-    /// are read, or a change between the two would never be seen.
+    /// Calls `changed` when something happens to the files of `tls`. To be called before they are read,
+    /// or a change between the two would never be seen.
     pub fn new(tls: Option<&model::Tls>, changed: impl Fn() + Send + Sync + 'static) -> Self {
-        let files = Files::new(tls.map(model::Tls::files).unwrap_or_default());
-        let watch = tls.is_some_and(|tls| tls.watch);
-        Followed {
-            _watcher: watch.then(|| watcher(&files, changed)).flatten(),
-            known: files.fingerprints(),
-            files,
-        }
+        let files = tls.map(model::Tls::files).unwrap_or_default();
+        Followed(if tls.is_some_and(|tls| tls.watch) {
+            WatchedFiles::watched(files, changed)
+        } else {
+            WatchedFiles::unwatched(files)
+        })
     }
 
-    /// Whether a file is another one than what was read.
-    pub fn have_changed(&self) -> bool {
-        self.files.fingerprints() != self.known
+    /// Tells if the files are watched and one is another one than what was read.
+    pub fn have_changed(&mut self) -> bool {
+        self.0.is_watched() && self.0.have_changed()
     }
 
-    /// As [`Files::wait_for_quiet`].
+    /// As [`WatchedFiles::wait_for_quiet`].
     pub fn wait_for_quiet<T>(
-        &self,
+        &mut self,
         events: &Receiver<T>,
         is_change: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        self.files.wait_for_quiet(events, is_change)
+        self.0.wait_for_quiet(events, is_change)
     }
 
-    /// Reads them again. What comes of it is in the log.
-    pub fn read_again(&mut self, tls: &Tls) {
-        self.known = self.files.fingerprints();
+    /// Reads them again. What comes of it is in the log and in the metrics.
+    pub fn read_again(&mut self, tls: &Tls, reloads: &Reloads) {
+        self.0.note_all();
         match tls.reload() {
             Ok(()) => {
+                reloads.certificates_applied();
                 log::info!("certificates were read again");
                 tls.warn();
             }
-            Err(error) => log::error!("the certificates before serve on: {error}"),
+            Err(error) => {
+                reloads.certificates_rejected(&error);
+                log::error!("the certificates before serve on: {error}");
+            }
         }
     }
-}
-
-fn watcher(files: &Files, changed: impl Fn() + Send + Sync + 'static) -> Option<Watch> {
-    files
-        .watch(changed)
-        .inspect_err(|error| {
-            log::warn!("certificates are not watched: {error}; a reload (HUP) reads them");
-        })
-        .ok()
 }

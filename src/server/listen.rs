@@ -1,39 +1,103 @@
-//! Whether the listeners can be had, and whether they are there.
+//! The sockets that the gateway listens on.
 //!
-//! pingora retries a busy port for half a minute and then panics in a task while the process lives
-//! on. So ports are tried before it is started, and looked at after.
+//! They are opened here and not by pingora, which retries a busy port for half a minute and then panics
+//! in a task while the process lives on. pingora gets copies; the originals stay here, to be handed to
+//! the process that takes over.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
+use pingora::apps::ServerApp;
 use pingora::listeners::TcpSocketOptions;
+use pingora::server::{ListenFds, ShutdownWatch};
+use pingora::services::listening::Service;
 use socket2::{Domain, Socket, Type};
 
 use super::ServerError;
 
-/// How long listeners may take to come up. They take milliseconds, or, in an upgrade, as long as
-/// the process before waits until it is told to hand them over.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// Connections that may wait to be accepted; the system has a limit of its own.
+const BACKLOG: i32 = 65_535;
 
-/// Binds every address, all at a time, and lets go of them again.
-pub(super) fn check(addresses: &[SocketAddr]) -> Result<(), ServerError> {
-    let bind = |&address: &SocketAddr| {
-        bind(address).map_err(|error| ServerError::Listen { address, error })
-    };
-    let sockets: Result<Vec<Socket>, _> = addresses.iter().map(bind).collect();
-    sockets.map(drop)
+/// Sockets that listen, until they are closed.
+pub(super) struct Listeners(Mutex<Vec<(SocketAddr, TcpListener)>>);
+
+impl Listeners {
+    /// Listens on every address. Of `inherited` sockets, those that listen on one of them are used and
+    /// the others closed.
+    ///
+    /// # Errors
+    /// If an address cannot be had.
+    pub fn open(
+        addresses: &[SocketAddr],
+        mut inherited: Vec<TcpListener>,
+    ) -> Result<Self, ServerError> {
+        let open = |&address: &SocketAddr| {
+            let known = inherited
+                .iter()
+                .position(|listener| listener.local_addr().is_ok_and(|local| local == address));
+            let listener = match known {
+                Some(at) => Ok(inherited.swap_remove(at)),
+                None => bind(address),
+            };
+            let listener = listener.map_err(|error| ServerError::Listen { address, error })?;
+            Ok((address, listener))
+        };
+        let open: Result<Vec<_>, ServerError> = addresses.iter().map(open).collect();
+        Ok(Listeners(Mutex::new(open?)))
+    }
+
+    /// Copies of the sockets of these addresses.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn copies(
+        &self,
+        wanted: impl Fn(&SocketAddr) -> bool,
+    ) -> io::Result<Vec<(SocketAddr, TcpListener)>> {
+        let listeners = self.lock();
+        let wanted = listeners.iter().filter(|(address, _)| wanted(address));
+        let copies = wanted.map(|(address, listener)| Ok((*address, listener.try_clone()?)));
+        copies.collect()
+    }
+
+    /// Closes the sockets here. A copy goes on listening.
+    pub fn close(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(SocketAddr, TcpListener)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn bind(address: SocketAddr) -> io::Result<Socket> {
+/// Tells if an address could be listened on, whether somebody listens there now or not: it may be the
+/// process that is to be replaced.
+pub(super) fn could_be_had(address: SocketAddr) -> io::Result<()> {
+    match bound(address) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A socket that has its address and does not listen yet.
+fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(1)?;
     Ok(socket)
 }
 
@@ -45,45 +109,79 @@ pub(super) fn socket_options(address: &SocketAddr) -> TcpSocketOptions {
     options
 }
 
-/// Waits until every address accepts connections; `false` if `server` ended or it takes too long.
-pub(super) fn wait<T>(addresses: &[SocketAddr], server: &JoinHandle<T>) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    for &address in addresses {
-        let address = reachable(address);
-        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-            if server.is_finished() || Instant::now() > deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-    true
+/// A service of pingora's on sockets that are open already.
+pub(super) struct OnListeners<A> {
+    /// What serves their connections.
+    pub service: Service<A>,
+    /// One for each address of the service.
+    pub sockets: Vec<(SocketAddr, TcpListener)>,
+    /// Hears that the service starts. It goes then, so that one that never starts is noticed, too.
+    pub started: Option<Sender<()>>,
 }
 
-/// The unspecified address is none to connect to; loopback reaches the same listener.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> pingora::services::Service for OnListeners<A> {
+    async fn start_service(
+        &mut self,
+        known: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_fd: usize,
+    ) {
+        if let Some(known) = &known {
+            for (address, socket) in self.sockets.drain(..) {
+                // pingora owns it from here on.
+                known.lock().add(address.to_string(), socket.into_raw_fd());
+            }
+        }
+        if let Some(started) = self.started.take() {
+            // Nobody listens any more if the server is on its way out.
+            let _ = started.send(());
+        }
+        let serving = self
+            .service
+            .start_service(known, shutdown, listeners_per_fd);
+        serving.await;
     }
-    address
+
+    fn name(&self) -> &str {
+        pingora::services::Service::name(&self.service)
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.service.threads
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
+
     use super::*;
 
     #[test]
     fn both_families_may_have_one_port() {
         let v4 = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let port = v4.local_addr().unwrap().as_socket().unwrap().port();
+        let port = v4.local_addr().unwrap().port();
         drop(v4);
         let both = [
             SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
         ];
-        check(&both).unwrap();
-        assert!(check(&[both[0], both[0]]).is_err());
+        Listeners::open(&both, Vec::new()).unwrap();
+        assert!(Listeners::open(&[both[0], both[0]], Vec::new()).is_err());
+    }
+
+    #[test]
+    fn an_inherited_socket_is_used_and_the_others_are_closed() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (kept, dropped) = (bind(any).unwrap(), bind(any).unwrap());
+        let (kept_at, dropped_at) = (kept.local_addr().unwrap(), dropped.local_addr().unwrap());
+        // Bound a second time, it would be an error.
+        let listeners = Listeners::open(&[kept_at], vec![dropped, kept]).unwrap();
+        assert_eq!(listeners.copies(|_| true).unwrap().len(), 1);
+        assert!(TcpStream::connect(kept_at).is_ok());
+        assert!(TcpStream::connect(dropped_at).is_err());
+        listeners.close();
+        assert!(TcpStream::connect(kept_at).is_err());
     }
 }

@@ -5,44 +5,63 @@
 
 mod allocator;
 mod certificates;
+mod check;
 mod database;
 mod error_log;
+mod handover;
 mod listen;
 mod memory;
+mod notice;
 mod reload;
 mod stop;
+mod successor;
 mod watch;
 
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use pingora::apps::ServerApp;
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::RunArgs;
-use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
+pub use check::{Checked, check};
 use database::fetch_and_load;
 pub use database::{
-    DatabaseError, build_database, check_databases, load_codes, load_database, merge_tables,
-    read_table,
+    DatabaseError, build_database, load_codes, load_database, merge_tables, read_table,
 };
-pub use error_log::{open as open_error_log, start as start_error_log};
+pub use error_log::{LastMessages, start as start_error_log};
+use handover::Claim;
+pub use handover::HandoverError;
+use listen::{Listeners, OnListeners};
 pub use reload::LoadConfig;
 use reload::{ReloadError, ReloadHandle};
 use stop::{Helpers, Stopped};
 pub use stop::{Stop, StopHandle};
+pub use successor::NewProcess;
 
 use crate::admin::Admin;
 use crate::config::Config;
+use crate::config::model::Most;
+use crate::gateway::limit::system::processors;
 use crate::gateway::{Drain, Gateway, Lane, Settings, SettingsError};
 use crate::geo::{Database, Live};
 
 /// How long a connection that was accepted last may take to send its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+/// How long the end of the process waits for access logs to be written. A disk needs milliseconds; a pipe
+/// that nobody reads would need for ever.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// How long pingora may take to start its services. It takes milliseconds.
+const START: Duration = Duration::from_secs(60);
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +72,9 @@ pub enum ServerError {
     /// A file that the configuration names cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The system refuses a second handle of a listener.
+    #[error("cannot copy the handle of a listener: {0}")]
+    Copy(#[source] std::io::Error),
     /// A listener cannot be had.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -62,17 +84,9 @@ pub enum ServerError {
         #[source]
         error: std::io::Error,
     },
-    /// A file cannot be used.
-    #[error("{what} {path}: {error}")]
-    File {
-        /// What it is for.
-        what: &'static str,
-        /// The file.
-        path: String,
-        /// What the system says.
-        #[source]
-        error: std::io::Error,
-    },
+    /// The listeners of the running process cannot be had, or the socket for that is not safe.
+    #[error("server.upgrade_socket: {0}")]
+    Handover(#[from] HandoverError),
     /// Nothing could be reloaded.
     #[error(transparent)]
     Reload(#[from] ReloadError),
@@ -94,38 +108,74 @@ pub struct Server {
     database: Arc<Live>,
     drain: Arc<Drain>,
     gateway: Arc<Gateway>,
-    upgrade: bool,
+    workers: usize,
+    listeners: ListenersFrom,
+    new_process: Option<NewProcess>,
+}
+
+/// Source of the listeners.
+enum ListenersFrom {
+    /// They were opened.
+    Here(Listeners),
+    /// The process that runs now hands them over.
+    Upgrade(Claim),
 }
 
 impl Server {
-    /// Loads the database, opens the logs and makes sure that the listeners can be had.
+    /// Loads the database, opens the logs and the listeners.
     ///
     /// With `upgrade` the listeners come from the process that runs now.
     ///
     /// # Errors
     /// With the first of these that fails.
     pub fn prepare(config: Config, upgrade: bool) -> Result<Self, ServerError> {
-        let database = Arc::new(Live::new(load_apart(&config)?));
-        if upgrade {
-            make_folder_of(&config.server.upgrade_socket)?;
+        let socket = &config.server.upgrade_socket;
+        let claim = if upgrade {
+            Some(handover::claim(socket)?)
         } else {
-            listen::check(&listeners(&config))?;
-        }
-        raise_open_files(config.server.max_open_files);
+            handover::check_folder_of(socket)?;
+            None
+        };
+        let database = Arc::new(Live::new(load_apart(&config)?));
+        let listeners = match claim {
+            Some(claim) => ListenersFrom::Upgrade(claim),
+            None => ListenersFrom::Here(Listeners::open(&addresses(&config), Vec::new())?),
+        };
+        limit_open_files(config.server.max_open_files);
         let drain = Arc::new(Drain::default());
         let settings = Settings::new(&config, None)?;
         if let Some(tls) = settings.tls() {
             tls.warn();
         }
         let gateway = Gateway::new(settings, Arc::clone(&database), Arc::clone(&drain));
+        let workers = match config.server.workers {
+            Most::Auto => processors(),
+            Most::Fixed(workers) => workers as usize,
+        };
         Ok(Server {
             config,
+            workers,
             load: None,
             database,
             drain,
             gateway: Arc::new(gateway),
-            upgrade,
+            listeners,
+            new_process: None,
         })
+    }
+
+    /// An upgrade (USR2) starts this process, which is to come with `--upgrade`. Without it, an upgrade
+    /// takes two steps: somebody else starts it, and then sends QUIT.
+    #[must_use]
+    pub fn upgrading(mut self, new_process: NewProcess) -> Self {
+        self.new_process = Some(new_process);
+        self
+    }
+
+    /// Worker threads, as configured or as many as there are processors for.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// A reload (HUP, or the admin listener) reads the configuration again with `load`. Without it, a
@@ -148,17 +198,35 @@ impl Server {
             database,
             drain,
             gateway,
-            upgrade,
+            workers,
+            listeners,
+            new_process,
         } = self;
         let reloading = reload::start(config.clone(), load, Arc::clone(&gateway), database)?;
         let (reload, _ends_reloading) = reloading;
+        memory::watch(&gateway).map_err(ServerError::Thread)?;
+        let (listeners, takeover) = match listeners {
+            ListenersFrom::Here(listeners) => (listeners, None),
+            ListenersFrom::Upgrade(claim) => {
+                let mut takeover = handover::take(&claim)?;
+                let inherited = std::mem::take(&mut takeover.listeners);
+                let listeners = Listeners::open(&addresses(&config), inherited)?;
+                (listeners, Some(takeover))
+            }
+        };
+        let listeners = Arc::new(listeners);
         let helpers = Helpers {
             reload: reload.clone(),
             gateway: Arc::clone(&gateway),
+            listeners: Arc::clone(&listeners),
+            upgrade_socket: config.server.upgrade_socket.clone(),
+            new_process,
         };
-        memory::watch(&gateway).map_err(ServerError::Thread)?;
         let stopping = stop.watch(Arc::clone(&drain), helpers);
-        let pingora = pingora_server(&config, Arc::clone(&gateway), reload, upgrade);
+        let (started, services) = channel();
+        let conf = pingora_conf(&config, workers);
+        let pingora = pingora_server(&config, conf, gateway.clone(), reload, &listeners, &started)?;
+        drop(started);
         let signal = stopping.signal;
         let serving = std::thread::Builder::new()
             .name("pingora".to_owned())
@@ -168,10 +236,14 @@ impl Server {
                 });
             })
             .map_err(ServerError::Thread)?;
-        if !listen::wait(&listeners(&config), &serving) {
+        let expected = 1 + usize::from(!config.admin.listen.is_empty());
+        if !have_started(&services, expected) {
             return Err(ServerError::NotListening);
         }
         listening();
+        if let Some(takeover) = takeover {
+            takeover.confirm();
+        }
         // pingora sleeps through the whole grace period; we leave as soon as nobody is left.
         match stopping.asked.wait(|| serving.is_finished()) {
             Stopped::AtOnce => {}
@@ -179,17 +251,26 @@ impl Server {
                 wait_for_requests(&drain, since + config.server.grace_period);
             }
             Stopped::ByItself => {
-                close_logs(&gateway);
+                write_logs(&gateway, config.server.grace_period);
                 return Err(ServerError::Ended);
             }
         }
-        close_logs(&gateway);
+        write_logs(&gateway, config.server.grace_period);
         Ok(())
     }
 }
 
-fn close_logs(gateway: &Gateway) {
-    gateway.access_logs().iter().for_each(|log| log.close());
+/// Writes what was logged, unless the target of a log takes nothing.
+fn write_logs(gateway: &Gateway, grace_period: Duration) {
+    let deadline = Instant::now() + LAST_LINES.min(grace_period);
+    for log in gateway.access_logs() {
+        let lost = log.flush(deadline);
+        if lost > 0 {
+            log::error!(
+                "access log: {lost} lines dropped at the end, the target did not take them"
+            );
+        }
+    }
 }
 
 /// Loads the database on a thread that ends then. The allocator gives back what belonged to a thread
@@ -214,7 +295,7 @@ fn load_apart(config: &Config) -> Result<Database, ServerError> {
 }
 
 /// Every address that is listened on.
-fn listeners(config: &Config) -> Vec<SocketAddr> {
+fn addresses(config: &Config) -> Vec<SocketAddr> {
     let server = config.server.listen.iter().map(|listener| listener.address);
     server.chain(config.admin.listen.iter().copied()).collect()
 }
@@ -242,39 +323,47 @@ fn wait_for_requests(drain: &Drain, deadline: Instant) {
     }
 }
 
-/// pingora ends the process with a panic if it is not there.
-fn make_folder_of(socket: &Path) -> Result<(), ServerError> {
-    let folder = socket.parent().unwrap_or(socket);
-    std::fs::create_dir_all(folder).map_err(|error| ServerError::File {
-        what: "folder of the upgrade socket",
-        path: folder.display().to_string(),
-        error,
+/// Waits until all services have said that they start; `false` if one ended before that, or takes too
+/// long. From then on the kernel's queue holds what is not accepted yet.
+fn have_started(services: &Receiver<()>, expected: usize) -> bool {
+    let deadline = Instant::now() + START;
+    (0..expected).all(|_| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        services.recv_timeout(left).is_ok()
     })
 }
 
-fn raise_open_files(wanted: u64) {
-    match rlimit::increase_nofile_limit(wanted) {
+/// Sets the soft limit of open files, up or down. The hard limit stays, so that a later process that
+/// this one starts may have more.
+fn limit_open_files(wanted: u64) {
+    let set = || {
+        let (soft, hard) = rlimit::Resource::NOFILE.get()?;
+        if wanted < soft {
+            rlimit::Resource::NOFILE.set(wanted, hard)?;
+            return Ok(wanted);
+        }
+        rlimit::increase_nofile_limit(wanted)
+    };
+    match set() {
         Ok(limit) if limit < wanted => {
             log::warn!("{limit} files may be open, max_open_files asks for {wanted}");
         }
         Ok(_) => {}
-        Err(error) => log::warn!("cannot raise the limit of open files: {error}"),
+        Err(error) => log::warn!("cannot set the limit of open files: {error}"),
     }
 }
 
 fn pingora_server(
     config: &Config,
+    conf: ServerConf,
     gateway: Arc<Gateway>,
     reload: ReloadHandle,
-    upgrade: bool,
-) -> pingora::server::Server {
-    let options = Opt {
-        upgrade,
-        ..Opt::default()
-    };
-    let mut server = pingora::server::Server::new_with_opt_and_conf(options, pingora_conf(config));
+    listeners: &Listeners,
+    started: &Sender<()>,
+) -> Result<pingora::server::Server, ServerError> {
+    let mut server = pingora::server::Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let admin = Admin::new(Arc::clone(&gateway), Box::new(reload));
+    let admin = Admin::new(Arc::clone(&gateway), Box::new(reload), error_log::dropped);
     let lane = Lane::new(gateway, &server.configuration);
     let mut service = Service::new("gateway".to_owned(), lane);
     for listener in &config.server.listen {
@@ -287,7 +376,9 @@ fn pingora_server(
             .tcp_socket_options(listen::socket_options(address));
         service.add_listener(listener);
     }
-    server.add_service(service);
+    server.add_service(on_listeners(service, listeners, started, |address| {
+        !config.admin.listen.contains(address)
+    })?);
     if !config.admin.listen.is_empty() {
         let mut service = Service::new("admin".to_owned(), admin);
         service.threads = Some(1);
@@ -296,27 +387,45 @@ fn pingora_server(
             let options = listen::socket_options(address);
             service.add_listener(listener.tcp_socket_options(options));
         }
-        server.add_service(service);
+        server.add_service(on_listeners(service, listeners, started, |address| {
+            config.admin.listen.contains(address)
+        })?);
     }
-    server
+    Ok(server)
 }
 
-fn pingora_conf(config: &Config) -> ServerConf {
+fn on_listeners<A: ServerApp + Send + Sync + 'static>(
+    service: Service<A>,
+    listeners: &Listeners,
+    started: &Sender<()>,
+    wanted: impl Fn(&SocketAddr) -> bool,
+) -> Result<OnListeners<A>, ServerError> {
+    Ok(OnListeners {
+        service,
+        sockets: listeners.copies(wanted).map_err(ServerError::Copy)?,
+        started: Some(started.clone()),
+    })
+}
+
+/// How many idle connections to upstreams pingora keeps for each thread: those of HTTP/2, each for many
+/// requests, and those of the few requests that need its proxy. All others are kept with their peers.
+const POOL: usize = 32;
+
+fn pingora_conf(config: &Config, workers: usize) -> ServerConf {
     let text = |path: &PathBuf| path.display().to_string();
     ServerConf {
-        threads: config.server.workers,
+        threads: workers,
         work_stealing: config.server.work_stealing,
         pid_file: text(&config.server.pid_file),
-        upgrade_sock: text(&config.server.upgrade_socket),
-        grace_period_seconds: Some(config.server.grace_period.as_secs()),
+        // Ours ends the process and says what is cut off; this must only be longer.
+        grace_period_seconds: Some(config.server.grace_period.as_secs().saturating_add(10)),
         graceful_shutdown_timeout_seconds: Some(1),
-        upgrade_sock_connect_accept_max_retries: Some(listen::PATIENCE.as_secs() as usize),
         upstream_keepalive_pool_size: config
             .upstreams
             .iter()
             .map(|u| u.keepalive)
             .sum::<usize>()
-            .max(1),
+            .clamp(1, POOL),
         // Pools count tries, as their configuration says that runs; this must only be more.
         max_retries: usize::MAX,
         ..ServerConf::default()

@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::database::{Event as DatabaseEvent, Followed, Tell};
+use super::notice::{Notice, Notices};
 use super::{DatabaseError, certificates};
-use crate::admin::Reload;
+use crate::admin::{Reload, Reloaded};
 use crate::config::{Config, ConfigError, model};
 use crate::gateway::{Gateway, Settings, SettingsError, Tls};
 use crate::geo::Live;
@@ -23,7 +24,7 @@ use crate::geo::Live;
 /// last it gets a sixtieth of it, and a reload takes its time; with less, clients would notice.
 const NICENESS: i32 = 19;
 
-/// How often settings that were replaced are looked at, whether requests still need them.
+/// How often settings and databases that were replaced are looked at, whether requests still need them.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Reads the configuration again, from where it came.
@@ -51,31 +52,38 @@ pub type Outcome = Result<Vec<&'static str>, ReloadError>;
 
 /// What the reloading thread hears.
 enum Event {
-    /// Somebody wants it, and may want to know what came of it.
-    Asked(Option<oneshot::Sender<Outcome>>),
+    /// Somebody wants a reload, without waiting for it.
+    Wanted(Notice),
+    /// Somebody waits for a reload and its outcome.
+    Asked(oneshot::Sender<Outcome>),
     Database(DatabaseEvent),
     /// The server is gone.
     Ended,
     /// Something happened where certificates are.
-    Certificates,
+    Certificates(Notice),
 }
 
 /// Asks for a reload.
 #[derive(Clone)]
-pub struct ReloadHandle(Sender<Event>);
+pub struct ReloadHandle {
+    events: Sender<Event>,
+    wanted: Notices,
+}
 
 impl ReloadHandle {
     /// Reads the configuration and what changed of the databases again. What comes of it is in the
     /// log.
     pub fn reload(&self) {
-        // Nobody listens any more when the server is on its way out.
-        let _ = self.0.send(Event::Asked(None));
+        if let Some(notice) = self.wanted.next() {
+            // Nobody listens any more when the server is on its way out.
+            let _ = self.events.send(Event::Wanted(notice));
+        }
     }
 
     /// As [`ReloadHandle::reload`]; what came of it, or `None` if the server is on its way out.
     async fn reload_and_tell(&self) -> Option<Outcome> {
         let (tell, told) = oneshot::channel();
-        self.0.send(Event::Asked(Some(tell))).ok()?;
+        self.events.send(Event::Asked(tell)).ok()?;
         told.await.ok()
     }
 }
@@ -87,18 +95,18 @@ pub struct EndsReloading(ReloadHandle);
 impl Drop for EndsReloading {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.0.send(Event::Ended);
+        let _ = self.0.events.send(Event::Ended);
     }
 }
 
 #[async_trait]
 impl Reload for ReloadHandle {
-    async fn reload(&self) -> Result<String, String> {
+    async fn reload(&self) -> Reloaded {
         match self.reload_and_tell().await {
-            None => Err("stopping\n".to_owned()),
-            Some(Err(error)) => Err(format!("{error}\n")),
-            Some(Ok(fixed)) if fixed.is_empty() => Ok("reloaded\n".to_owned()),
-            Some(Ok(fixed)) => Ok(format!("reloaded\n{}\n", needs_upgrade(&fixed))),
+            None => Reloaded::Stopping,
+            Some(Err(error)) => Reloaded::Nothing(error.to_string()),
+            Some(Ok(fixed)) if fixed.is_empty() => Reloaded::All,
+            Some(Ok(fixed)) => Reloaded::Partly(fixed),
         }
     }
 }
@@ -114,7 +122,10 @@ pub fn start(
     live: Arc<Live>,
 ) -> Result<(ReloadHandle, EndsReloading), ReloadError> {
     let (events, heard) = channel();
-    let handle = ReloadHandle(events.clone());
+    let handle = ReloadHandle {
+        events: events.clone(),
+        wanted: Notices::default(),
+    };
     let changes = events.clone();
     let tell: Tell = Arc::new(move |event| events.send(Event::Database(event)).is_ok());
     let databases = Followed::new(config.databases.clone(), config.geo.clone(), live, tell);
@@ -166,40 +177,29 @@ impl Work {
         loop {
             self.replaced
                 .retain(|settings| Arc::strong_count(settings) > 1);
+            let all_freed = self.databases.free_retired() && self.replaced.is_empty();
             let event = match next.take() {
                 Some(event) => event,
-                None => match self.wait(events) {
+                None => match wait(events, all_freed) {
                     Ok(event) => event,
                     Err(RecvTimeoutError::Timeout) => continue,
                     Err(RecvTimeoutError::Disconnected) => return,
                 },
             };
             match event {
-                Event::Asked(tell) => {
-                    let outcome = self.reload();
-                    report(&outcome);
-                    if let Some(tell) = tell {
-                        // Whoever asked may have left.
-                        let _ = tell.send(outcome);
-                    }
+                Event::Wanted(notice) => {
+                    drop(notice);
+                    self.reload_and_report();
                 }
-                Event::Database(DatabaseEvent::Changed) => {
-                    if self.databases.have_changed() {
-                        let is_change = |event: &Event| {
-                            matches!(event, Event::Database(DatabaseEvent::Changed))
-                        };
-                        next = self.databases.wait_for_quiet(events, is_change);
-                        report_database(self.databases.read_changed());
-                    }
+                Event::Asked(tell) => {
+                    // Whoever asked may have left.
+                    let _ = tell.send(self.reload_and_report());
+                }
+                Event::Database(DatabaseEvent::Changed(notice)) | Event::Certificates(notice) => {
+                    drop(notice);
+                    next = self.read_changed_files(events);
                 }
                 Event::Ended => return,
-                Event::Certificates => {
-                    if self.certificates.have_changed() {
-                        let is_change = |event: &Event| matches!(event, Event::Certificates);
-                        next = self.certificates.wait_for_quiet(events, is_change);
-                        self.read_certificates();
-                    }
-                }
                 Event::Database(DatabaseEvent::Fetched(fetched)) => {
                     report_database(self.databases.take(fetched));
                 }
@@ -207,17 +207,60 @@ impl Work {
         }
     }
 
-    fn wait(&self, events: &Receiver<Event>) -> Result<Event, RecvTimeoutError> {
-        if self.replaced.is_empty() {
-            return events.recv().map_err(|_| RecvTimeoutError::Disconnected);
+    /// Reloads; the outcome is in the log and in the metrics, too.
+    fn reload_and_report(&mut self) -> Outcome {
+        let outcome = self.reload();
+        report(&outcome);
+        self.count(&outcome);
+        outcome
+    }
+
+    /// Reads the files that have changed, once they are left alone; what else was heard meanwhile.
+    /// Certificates and databases may lie in one folder, and then each hears of the other's changes:
+    /// a certificate must not be read before its key is there because a database was touched.
+    fn read_changed_files(&mut self, events: &Receiver<Event>) -> Option<Event> {
+        let is_change = |event: &Event| {
+            matches!(
+                event,
+                Event::Certificates(_) | Event::Database(DatabaseEvent::Changed(_))
+            )
+        };
+        let mut other = None;
+        if self.certificates.have_changed() {
+            other = self.certificates.wait_for_quiet(events, is_change);
         }
-        events.recv_timeout(SWEEP)
+        if other.is_none() && self.databases.have_changed() {
+            other = self.databases.wait_for_quiet(events, is_change);
+        }
+        if self.certificates.have_changed() {
+            self.read_certificates();
+        }
+        if self.databases.have_changed() {
+            report_database(self.databases.read_changed());
+        }
+        other
+    }
+
+    /// Counts a reload that was asked for. It reads the TLS files of the configuration, too.
+    fn count(&self, outcome: &Outcome) {
+        let reloads = self.gateway.reloads();
+        match outcome {
+            Ok(_) => reloads.config.applied(),
+            Err(_) => reloads.config.rejected(),
+        }
+        match outcome {
+            Ok(_) if self.load.is_some() => reloads.certificates_applied(),
+            Err(ReloadError::Settings(SettingsError::Tls(error))) => {
+                reloads.certificates_rejected(error);
+            }
+            _ => {}
+        }
     }
 
     fn read_certificates(&mut self) {
         let tls = self.gateway.settings().tls().cloned();
         if let Some(tls) = tls {
-            self.certificates.read_again(&tls);
+            self.certificates.read_again(&tls, self.gateway.reloads());
         }
     }
 
@@ -236,9 +279,8 @@ impl Work {
         if self.databases.are_for(&config.databases, &config.geo) {
             self.databases.refresh()?;
         } else {
-            let database = self.databases.prepare(&config.databases, &config.geo)?;
-            let (sources, geo) = (config.databases.clone(), config.geo.clone());
-            let followed = self.databases.follow(sources, geo, database);
+            let prepared = self.databases.prepare(&config.databases, &config.geo)?;
+            let followed = self.databases.follow(prepared);
             followed.map_err(ReloadError::Thread)?;
         }
         self.certificates = certificates;
@@ -250,15 +292,26 @@ impl Work {
     }
 }
 
+/// The next event. While something that was replaced is still in use, the wait has an end, so that it is
+/// looked at again.
+fn wait(events: &Receiver<Event>, all_freed: bool) -> Result<Event, RecvTimeoutError> {
+    if all_freed {
+        return events.recv().map_err(|_| RecvTimeoutError::Disconnected);
+    }
+    events.recv_timeout(SWEEP)
+}
+
 /// What happens where they are comes to the thread as everything else.
 fn follow_certificates(
     tls: Option<&model::Tls>,
     changes: &Sender<Event>,
 ) -> certificates::Followed {
-    let changes = changes.clone();
+    let (changes, notices) = (changes.clone(), Notices::default());
     certificates::Followed::new(tls, move || {
-        // Nobody listens any more when the server is on its way out.
-        let _ = changes.send(Event::Certificates);
+        if let Some(notice) = notices.next() {
+            // Nobody listens any more when the server is on its way out.
+            let _ = changes.send(Event::Certificates(notice));
+        }
     })
 }
 

@@ -1,10 +1,13 @@
 //! Being asked to stop: by a signal, or by whoever holds the handle.
 //!
-//! TERM finishes what is under way, QUIT hands the listeners to a new process first, INT leaves at
-//! once. (HUP and USR1 are heard here too, and passed on.) Before listeners are closed, connections
-//! get a moment to be closed by their own responses: pingora drops idle ones when it closes listeners,
-//! with the request that may be on its way. In a hand-over it waits five seconds itself.
+//! TERM finishes what is under way, QUIT hands the listeners to a new process first if one waits, USR2
+//! starts that process itself, INT leaves at once. (HUP and USR1 are heard here too, and passed on.) No
+//! signal that an operator of nginx knows ends the process by the system's default. Before listeners are
+//! closed, connections get a moment to be closed by their own responses: pingora drops idle ones when
+//! it closes listeners, with the request that may be on its way.
 
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,33 +15,42 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
-use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::error_log;
+use super::handover::{self, Given, HandoverError};
+use super::listen::Listeners;
 use super::reload::ReloadHandle;
+use super::successor::{NewProcess, Successor};
 use crate::gateway::{Drain, Gateway};
 
 /// How long open connections are told to close before listeners are.
 const LAME_DUCK: Duration = Duration::from_secs(1);
+
+/// As [`LAME_DUCK`], after listeners were handed over. Nobody waits for their end then, so connections
+/// that send a request now and then get the time to.
+const LAME_DUCK_OF_UPGRADE: Duration = Duration::from_secs(5);
 
 /// How long [`StopHandle::stop`] lets requests finish.
 const HANDLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What makes a server stop.
 pub enum Stop {
-    /// Signals to the process: TERM, QUIT, INT.
+    /// Signals to the process: TERM, QUIT, INT, USR2.
     Signals(EarlySignals),
     /// [`StopHandle::stop`].
     Handle(StopReceiver),
 }
 
-/// HUP and USR1 that come while the gateway is still on its way up. By itself the system would end
-/// the process.
+/// HUP, QUIT, USR1 and USR2 that come while the gateway is still on its way up. By itself the system
+/// would end the process.
 pub struct EarlySignals {
     hangup: Arc<AtomicBool>,
+    quit: Arc<AtomicBool>,
     user: Arc<AtomicBool>,
+    upgrade: Arc<AtomicBool>,
 }
 
 impl EarlySignals {
@@ -49,7 +61,9 @@ impl EarlySignals {
         };
         Ok(EarlySignals {
             hangup: heard(SIGHUP)?,
+            quit: heard(SIGQUIT)?,
             user: heard(SIGUSR1)?,
+            upgrade: heard(SIGUSR2)?,
         })
     }
 }
@@ -60,6 +74,12 @@ pub(super) struct Helpers {
     pub reload: ReloadHandle,
     /// USR1.
     pub gateway: Arc<Gateway>,
+    /// QUIT and USR2: what is handed over.
+    pub listeners: Arc<Listeners>,
+    /// Where the new process waits for it.
+    pub upgrade_socket: PathBuf,
+    /// USR2: the new process; `None` if this program cannot start one.
+    pub new_process: Option<NewProcess>,
 }
 
 /// Stops a server that runs within this process.
@@ -163,33 +183,44 @@ impl Watch {
 #[async_trait]
 impl ShutdownSignalWatch for Watch {
     async fn recv(&self) -> ShutdownSignal {
-        let signal = match &self.stop {
-            Stop::Signals(early) => signals(early, &self.helpers).await,
+        let wanted = match &self.stop {
+            Stop::Signals(early) => self.helpers.signals(early).await,
             Stop::Handle(receiver) => {
                 let mut receiver = receiver.0.clone();
                 // An error means that the handle was dropped.
                 let _ = receiver.wait_for(|stop| *stop).await;
-                ShutdownSignal::FastShutdown
+                Wanted::AtOnce
             }
         };
         self.drain.begin();
-        let stopped = match signal {
-            ShutdownSignal::FastShutdown => {
+        let lame_duck = match wanted {
+            Wanted::AtOnce => {
                 if let Stop::Handle(_) = self.stop {
                     self.wait_for_requests().await;
                 }
-                Stopped::AtOnce
+                None
             }
-            ShutdownSignal::GracefulTerminate => {
+            Wanted::Gracefully => {
                 log::info!("stopping: requests under way are finished first");
-                tokio::time::sleep(LAME_DUCK).await;
-                Stopped::Gracefully(Instant::now())
+                Some(LAME_DUCK)
             }
-            ShutdownSignal::GracefulUpgrade => {
-                log::info!("handing the listeners over; requests under way are finished first");
-                Stopped::Gracefully(Instant::now())
+            Wanted::HandedOver => {
+                log::info!("the listeners were handed over; requests under way are finished first");
+                Some(LAME_DUCK_OF_UPGRADE)
             }
         };
+        // pingora's own hand-over is never asked for: the listeners have been handed over by now.
+        let (stopped, signal) = match lame_duck {
+            None => (Stopped::AtOnce, ShutdownSignal::FastShutdown),
+            Some(time) => {
+                tokio::time::sleep(time).await;
+                (
+                    Stopped::Gracefully(Instant::now()),
+                    ShutdownSignal::GracefulTerminate,
+                )
+            }
+        };
+        self.helpers.listeners.close();
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody waits any more if the server failed to start.
         let _ = told.send(stopped);
@@ -212,28 +243,120 @@ impl Helpers {
         error_log::reopen();
         log::info!("USR1: log files were opened again");
     }
-}
 
-async fn signals(early: &EarlySignals, helpers: &Helpers) -> ShutdownSignal {
-    let listen = |kind| signal(kind).expect("the runtime listens to signals");
-    let mut terminate = listen(SignalKind::terminate());
-    let mut quit = listen(SignalKind::quit());
-    let mut interrupt = listen(SignalKind::interrupt());
-    let mut hangup = listen(SignalKind::hangup());
-    let mut user = listen(SignalKind::user_defined1());
-    if early.hangup.load(Ordering::Relaxed) {
-        helpers.hangup();
-    }
-    if early.user.load(Ordering::Relaxed) {
-        helpers.user();
-    }
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return ShutdownSignal::GracefulTerminate,
-            _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
-            _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
-            _ = hangup.recv() => helpers.hangup(),
-            _ = user.recv() => helpers.user(),
+    /// Waits for a signal that stops the process, and acts on the others.
+    async fn signals(&self, early: &EarlySignals) -> Wanted {
+        let listen = |kind| signal(kind).expect("the runtime listens to signals");
+        let mut terminate = listen(SignalKind::terminate());
+        let mut quit = listen(SignalKind::quit());
+        let mut interrupt = listen(SignalKind::interrupt());
+        let mut hangup = listen(SignalKind::hangup());
+        let mut user = listen(SignalKind::user_defined1());
+        let mut upgrade = listen(SignalKind::user_defined2());
+        let came = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        if came(&early.hangup) {
+            self.hangup();
+        }
+        if came(&early.user) {
+            self.user();
+        }
+        let (mut quits, mut upgrades) = (came(&early.quit), came(&early.upgrade));
+        loop {
+            if !quits && !upgrades {
+                tokio::select! {
+                    _ = terminate.recv() => return Wanted::Gracefully,
+                    _ = interrupt.recv() => return Wanted::AtOnce,
+                    _ = quit.recv() => quits = true,
+                    _ = upgrade.recv() => upgrades = true,
+                    _ = hangup.recv() => self.hangup(),
+                    _ = user.recv() => self.user(),
+                }
+            }
+            let upgrading = std::mem::take(&mut upgrades);
+            if !upgrading && !std::mem::take(&mut quits) {
+                continue;
+            }
+            let hand_over = async {
+                if upgrading {
+                    self.upgrade().await
+                } else {
+                    self.quit().await
+                }
+            };
+            // It may take as long as the new process needs to start.
+            tokio::select! {
+                _ = terminate.recv() => return Wanted::Gracefully,
+                _ = interrupt.recv() => return Wanted::AtOnce,
+                wanted = hand_over => if let Some(wanted) = wanted {
+                    return wanted;
+                },
+            }
         }
     }
+
+    /// QUIT: leaves, after handing the listeners to a process that waits for them, if one does.
+    async fn quit(&self) -> Option<Wanted> {
+        match self.hand_over().await {
+            Ok(Given::Taken) => Some(Wanted::HandedOver),
+            Ok(Given::NobodyWaits) => Some(Wanted::Gracefully),
+            Err(error) => {
+                log::error!("QUIT: the listeners were not handed over, serving on: {error}");
+                None
+            }
+        }
+    }
+
+    /// USR2: starts the new process and hands the listeners to it.
+    async fn upgrade(&self) -> Option<Wanted> {
+        let Some(new_process) = &self.new_process else {
+            log::error!("USR2: start the new process with --upgrade, then send QUIT to this one");
+            return None;
+        };
+        let replaced = async {
+            let mut successor = Successor::start(new_process)?;
+            log::info!("USR2: process {} starts and takes over", successor.id());
+            loop {
+                if self.hand_over().await? == Given::Taken {
+                    successor.announce();
+                    return Ok::<_, super::successor::SuccessorError>(());
+                }
+                successor.look()?;
+                tokio::time::sleep(super::successor::LOOK).await;
+            }
+        };
+        match replaced.await {
+            Ok(()) => Some(Wanted::HandedOver),
+            Err(error) => {
+                log::error!("USR2: no new process took over, serving on: {error}");
+                None
+            }
+        }
+    }
+
+    /// On a thread that may block.
+    async fn hand_over(&self) -> Result<Given, HandoverError> {
+        let socket = self.upgrade_socket.clone();
+        let failed = |error| HandoverError::Socket {
+            socket: self.upgrade_socket.clone(),
+            error,
+        };
+        let copies = self.listeners.copies(|_| true).map_err(failed)?;
+        let give = move || {
+            let listeners: Vec<TcpListener> = copies.into_iter().map(|(_, one)| one).collect();
+            handover::give(&socket, &listeners)
+        };
+        let given = tokio::task::spawn_blocking(give).await;
+        given.map_err(|error| failed(error.into()))?
+    }
+}
+
+/// How a process is to stop.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// Now.
+    AtOnce,
+    /// After the requests under way.
+    Gracefully,
+    /// Likewise; another process has the listeners already.
+    HandedOver,
 }

@@ -49,6 +49,10 @@ pub(super) mod sealed {
         fn next(self) -> Option<Self>;
         /// The address before; the caller knows that there is one.
         fn previous(self) -> Self;
+        /// As a number of 128 bits.
+        fn to_u128(self) -> u128;
+        /// The lowest bits of a number.
+        fn from_u128(number: u128) -> Self;
         /// `last - self`, for `last >= self`: the number of addresses, less one (so the whole space fits).
         fn distance_to(self, last: Self) -> Self;
     }
@@ -116,6 +120,16 @@ pub(super) mod sealed {
                 #[inline]
                 fn previous(self) -> Self {
                     self - 1
+                }
+
+                #[inline]
+                fn to_u128(self) -> u128 {
+                    self.into()
+                }
+
+                #[inline]
+                fn from_u128(number: u128) -> Self {
+                    number as Self
                 }
 
                 #[inline]

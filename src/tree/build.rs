@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::RangeInclusive;
 
 use super::address::Address;
 use super::flatten::Run;
@@ -47,17 +48,69 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// The root's slots and the nodes' words for `runs`, which are as [`flatten`](super::flatten::flatten)
-/// gives them. O(runs) a level.
-///
-/// # Errors
-/// [`BuildError::TreeTooLarge`].
-pub(super) fn build<A: Address>(runs: &[Run<A>]) -> Result<(Root, Box<[u32]>), BuildError> {
-    let mut builder = Builder::default();
-    builder.split(runs, A::BITS, ROOT_BITS)?;
-    let root = spread(&builder.pending);
-    node::append_padding(&mut builder.words);
-    Ok((root, builder.words.into_boxed_slice()))
+/// The root's slots and the nodes' words for runs that are pushed one by one, as
+/// [`flatten`](super::flatten::flatten) gives them. O(runs) a level. Only the runs of one of the root's
+/// slots are kept at a time.
+pub(super) struct RootBuilder<A> {
+    builder: Builder,
+    /// The run that goes on where the slot begins.
+    before: Option<Run<A>>,
+    /// Runs of the slot that the last one starts in.
+    runs: Vec<Run<A>>,
+    error: Option<BuildError>,
+}
+
+impl<A: Address> RootBuilder<A> {
+    pub(super) fn new() -> Self {
+        RootBuilder {
+            builder: Builder::default(),
+            before: None,
+            runs: Vec::new(),
+            error: None,
+        }
+    }
+
+    pub(super) fn push(&mut self, run: Run<A>) {
+        let slot = run.start.top_16();
+        if self
+            .runs
+            .first()
+            .is_some_and(|first| first.start.top_16() != slot)
+        {
+            self.end_slot();
+        }
+        self.runs.push(run);
+    }
+
+    /// # Errors
+    /// [`BuildError::TreeTooLarge`].
+    pub(super) fn finish(mut self) -> Result<(Root, Box<[u32]>), BuildError> {
+        self.end_slot();
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let root = spread(&self.builder.pending);
+        node::append_padding(&mut self.builder.words);
+        Ok((root, self.builder.words.into_boxed_slice()))
+    }
+
+    fn end_slot(&mut self) {
+        let Some(&last) = self.runs.last() else {
+            return;
+        };
+        if let Some(before) = self.before
+            && !self.runs[0].start.starts_slot(A::BITS - ROOT_BITS)
+        {
+            self.runs.insert(0, before);
+        }
+        let slots = last.start.top_16().into()..=u16::MAX.into();
+        let placed = self
+            .builder
+            .place_runs(0, slots, &self.runs, A::BITS - ROOT_BITS);
+        self.error = self.error.or(placed.err());
+        self.before = Some(last);
+        self.runs.clear();
+    }
 }
 
 /// The root's slots one by one: every lookup passes here, so it is not packed.
@@ -137,17 +190,31 @@ impl Builder {
             } else {
                 next - 1
             };
-            let value = Entry::from_value(runs[end - 1].value);
-            if end - first == 1 {
-                self.place(mark, slot, value);
-            } else {
-                let child = self.node(&runs[first..end], below)?;
-                self.place(mark, slot, child);
-                if slot < last_slot {
-                    self.place(mark, slot + 1, value);
-                }
-            }
+            self.place_runs(mark, slot..=last_slot, &runs[first..end], below)?;
             next = end;
+        }
+        Ok(())
+    }
+
+    /// Starts the runs of a slot of `2^below` addresses, `runs[0]` at its first one, and what goes on
+    /// after it. `slots` are this one and those after it.
+    fn place_runs<A: Address>(
+        &mut self,
+        mark: usize,
+        slots: RangeInclusive<u32>,
+        runs: &[Run<A>],
+        below: u32,
+    ) -> Result<(), BuildError> {
+        let value = Entry::from_value(runs[runs.len() - 1].value);
+        let (&slot, &last_slot) = (slots.start(), slots.end());
+        if runs.len() == 1 {
+            self.place(mark, slot, value);
+            return Ok(());
+        }
+        let child = self.node(runs, below)?;
+        self.place(mark, slot, child);
+        if slot < last_slot {
+            self.place(mark, slot + 1, value);
         }
         Ok(())
     }

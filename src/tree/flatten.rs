@@ -18,36 +18,47 @@ pub(super) struct Run<A> {
     pub(super) value: Option<u32>,
 }
 
-/// The runs that `ranges` make of the whole address space.
+/// Gives the runs that `ranges` make of the whole address space to `run`, in address order.
 ///
 /// For each address the smallest range that covers it gives the value; among ranges of one size, the one
-/// later in the input. The answer is never empty, starts at the lowest address, and no two neighbours
-/// have the same value. O(n) if the ranges are sorted and disjoint, O(n log n) if not.
+/// later in the input. There is at least one run, the first starts at the lowest address, and no two
+/// neighbours have the same value. O(n) if the ranges are sorted and disjoint, O(n log n) if not. Only
+/// ranges that are not are collected.
 ///
 /// # Errors
 /// The first range, in input order, that ends before it starts or whose value is above [`MAX_VALUE`].
-pub(super) fn flatten<A: Address>(ranges: Vec<Range<A>>) -> Result<Vec<Run<A>>, BuildError> {
-    let is_disjoint = is_disjoint(&ranges)?;
-    let mut runs = Runs::with_capacity(ranges.len());
-    if is_disjoint {
-        for range in &ranges {
+pub(super) fn flatten<A, I>(ranges: I, run: impl FnMut(Run<A>)) -> Result<(), BuildError>
+where
+    A: Address,
+    I: Iterator<Item = Range<A>> + Clone,
+{
+    let mut runs = Runs::new(run);
+    if is_disjoint(ranges.clone())? {
+        for range in ranges {
             runs.push(range.first, range.last, range.value);
         }
     } else {
         sweep(ranges, &mut runs);
     }
-    Ok(runs.finish())
+    runs.finish();
+    Ok(())
 }
 
-/// Whether `ranges` are in address order and do not overlap.
+/// Tells if `ranges` are in address order and do not overlap.
 ///
 /// # Errors
 /// As [`flatten`].
-pub(super) fn is_disjoint<A: Address>(ranges: &[Range<A>]) -> Result<bool, BuildError> {
-    for (index, range) in ranges.iter().enumerate() {
-        check(index, range)?;
+pub(super) fn is_disjoint<A: Address>(
+    ranges: impl Iterator<Item = Range<A>>,
+) -> Result<bool, BuildError> {
+    let mut before: Option<A> = None;
+    let mut is_disjoint = true;
+    for (index, range) in ranges.enumerate() {
+        check(index, &range)?;
+        is_disjoint &= before.is_none_or(|before| before < range.first);
+        before = Some(range.last);
     }
-    Ok(ranges.is_sorted_by(|a, b| a.last < b.first))
+    Ok(is_disjoint)
 }
 
 fn check<A: Address>(index: usize, range: &Range<A>) -> Result<(), BuildError> {
@@ -65,9 +76,12 @@ fn check<A: Address>(index: usize, range: &Range<A>) -> Result<(), BuildError> {
 
 /// Walks the address space from start to start, with the ranges that cover the place in a heap, the winner
 /// on top. A range that has ended leaves the heap when it comes to the top, not before.
-fn sweep<A: Address>(ranges: Vec<Range<A>>, runs: &mut Runs<A>) {
+fn sweep<A, F>(ranges: impl Iterator<Item = Range<A>>, runs: &mut Runs<A, F>)
+where
+    A: Address,
+    F: FnMut(Run<A>),
+{
     let mut waiting: Vec<Candidate<A>> = ranges
-        .into_iter()
         .enumerate()
         .map(|(index, range)| Candidate { index, range })
         .collect();
@@ -132,16 +146,22 @@ impl<A: Address> PartialEq for Candidate<A> {
 impl<A: Address> Eq for Candidate<A> {}
 
 /// Joins disjoint stretches, given in address order, into runs.
-struct Runs<A> {
-    runs: Vec<Run<A>>,
+struct Runs<A, F> {
+    run: F,
+    /// Nothing was given yet.
+    is_empty: bool,
+    /// The value of the run that was given last.
+    value: Option<u32>,
     /// The first address that no stretch has reached, or `None` past the end of the space.
     next: Option<A>,
 }
 
-impl<A: Address> Runs<A> {
-    fn with_capacity(ranges: usize) -> Self {
+impl<A: Address, F: FnMut(Run<A>)> Runs<A, F> {
+    fn new(run: F) -> Self {
         Self {
-            runs: Vec::with_capacity(ranges + 1),
+            run,
+            is_empty: true,
+            value: None,
             next: Some(A::MIN),
         }
     }
@@ -155,15 +175,15 @@ impl<A: Address> Runs<A> {
     }
 
     fn start(&mut self, start: A, value: Option<u32>) {
-        if self.runs.last().is_none_or(|run| run.value != value) {
-            self.runs.push(Run { start, value });
+        if self.is_empty || self.value != value {
+            (self.is_empty, self.value) = (false, value);
+            (self.run)(Run { start, value });
         }
     }
 
-    fn finish(mut self) -> Vec<Run<A>> {
+    fn finish(mut self) {
         if let Some(gap) = self.next {
             self.start(gap, None);
         }
-        self.runs
     }
 }

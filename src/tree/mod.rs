@@ -14,7 +14,8 @@
 //! - `build`: runs -> trie, from the leaves up, equal subtrees shared;
 //! - `node`: the layout of a node, and the step through it;
 //! - `ranges`: the trie read back;
-//! - `overlay`: two lists of ranges, walked at once.
+//! - `overlay`: two lists of ranges, walked at once;
+//! - `list`: ranges in little memory, on their way to a tree.
 //!
 //! Only the standard library, and nothing of what a value means. A lookup counts bits: on x86-64 a build
 //! with `-C target-feature=+popcnt` (every processor since 2008) is about a third faster.
@@ -22,6 +23,7 @@
 mod address;
 mod build;
 mod flatten;
+mod list;
 mod node;
 mod overlay;
 mod ranges;
@@ -33,6 +35,7 @@ use std::marker::PhantomData;
 
 pub use address::Address;
 pub use build::BuildError;
+pub use list::RangeList;
 use node::Entry;
 pub use overlay::{Overlay, Piece, overlay};
 pub use ranges::Ranges;
@@ -62,26 +65,34 @@ pub struct Range<A> {
 ///
 /// # Errors
 /// The first range that ends before it starts or whose value is above [`MAX_VALUE`].
-pub fn disjoint<A: Address>(mut ranges: Vec<Range<A>>) -> Result<Vec<Range<A>>, BuildError> {
-    if flatten::is_disjoint(&ranges)? {
-        // Most files are, and then nothing is needed beside them.
-        ranges.dedup_by(|next, before| {
-            let joins = before.value == next.value && before.last.next() == Some(next.first);
-            if joins {
-                before.last = next.last;
-            }
-            joins
-        });
-        return Ok(ranges);
+pub fn disjoint<A: Address>(ranges: RangeList<A>) -> Result<RangeList<A>, BuildError> {
+    let mut list = RangeList::default();
+    if flatten::is_disjoint(ranges.iter())? {
+        let joins = |before: &Range<A>, next: &Range<A>| {
+            before.value == next.value && before.last.next() == Some(next.first)
+        };
+        let (before, next) = (ranges.iter(), ranges.iter().skip(1));
+        if !before.zip(next).any(|(before, next)| joins(&before, &next)) {
+            // Most files are so already, and then nothing is needed beside them.
+            return Ok(ranges);
+        }
+        ranges.iter().for_each(|range| list.push_joined(range));
+        return Ok(list);
     }
-    let runs = flatten::flatten(ranges)?;
-    let ends = runs[1..].iter().map(|next| next.start.previous());
-    let ends = ends.chain(std::iter::once(A::MAX));
-    let ranges = runs.iter().zip(ends).filter_map(|(run, last)| {
-        let first = run.start;
-        run.value.map(|value| Range { first, last, value })
-    });
-    Ok(ranges.collect())
+    // A run ends where the next one starts.
+    let mut open: Option<(A, u32)> = None;
+    flatten::flatten(ranges.iter(), |run| {
+        if let Some((first, value)) = open {
+            let last = run.start.previous();
+            list.push(Range { first, last, value });
+        }
+        open = run.value.map(|value| (run.start, value));
+    })?;
+    if let Some((first, value)) = open {
+        let last = A::MAX;
+        list.push(Range { first, last, value });
+    }
+    Ok(list)
 }
 
 /// A frozen index from addresses to values. `A` is `u32` for IPv4 and `u128` for IPv6.
@@ -93,16 +104,23 @@ pub struct RangeTree<A> {
 }
 
 impl<A: Address> RangeTree<A> {
-    /// Builds the tree of `ranges`, which come in any order and may overlap.
+    /// Builds the tree of `ranges`, which come in any order and may overlap. They are walked twice.
     ///
     /// The most specific wins: an address has the value of the smallest range that covers it, and among
-    /// ranges of one size that of the one later in the input. Fastest if the ranges are sorted and disjoint.
+    /// ranges of one size that of the one later in the input. Fastest, and without memory beside the tree,
+    /// if the ranges are sorted and disjoint.
     ///
     /// # Errors
     /// The first range that ends before it starts or whose value is above [`MAX_VALUE`], with its place in
     /// the input; or [`BuildError::TreeTooLarge`].
-    pub fn from_ranges(ranges: impl IntoIterator<Item = Range<A>>) -> Result<Self, BuildError> {
-        let (root, words) = build::build(&flatten::flatten(ranges.into_iter().collect())?)?;
+    pub fn from_ranges<I>(ranges: I) -> Result<Self, BuildError>
+    where
+        I: IntoIterator<Item = Range<A>>,
+        I::IntoIter: Clone,
+    {
+        let mut root = build::RootBuilder::new();
+        flatten::flatten(ranges.into_iter(), |run| root.push(run))?;
+        let (root, words) = root.finish()?;
         Ok(Self {
             root,
             words,

@@ -83,8 +83,8 @@ fn check<A: Address>(ranges: &[Range<A>]) {
         "{ranges:x?}"
     );
     assert_eq!(
-        disjoint(ranges.to_vec()).unwrap(),
-        scan_all(ranges),
+        disjoint(ranges.iter().copied().collect()).unwrap(),
+        scan_all(ranges).into_iter().collect(),
         "{ranges:x?}"
     );
 }

@@ -198,8 +198,7 @@ fn request(query: &str) -> Request<'_> {
 }
 
 fn number(database: &Database, address: IpAddr) -> u32 {
-    let place = database.lookup(address);
-    place.map_or(0, |place| place.number())
+    database.find(address).unwrap_or_default()
 }
 
 fn ipv6(criterion: &mut Criterion, database: &Database) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{DOORS, Gateway, Origin, Port};
+use crate::harness::{DOORS, Gateway, Origin, Peer, Port};
 
 /// Loopback speaks for clients in China.
 const TRUST_LOOPBACK: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.1']\n";
@@ -40,7 +40,7 @@ fn every_request_leaves_one_line() {
         ),
         "{query}"
     );
-    assert!(query.ends_with(" - CN \"福建\" -"), "{query}");
+    assert!(query.ends_with(" - CN \"福建\" - -"), "{query}");
     assert!(
         error.contains("\"GET /api/ip_query?ip=x HTTP/1.1\" 400 "),
         "{error}"
@@ -50,6 +50,8 @@ fn every_request_leaves_one_line() {
         assert!(line.contains("\"GET /path HTTP/1.1\" 200 0 "), "{line}");
         assert!(line.contains(&origin), "{line}");
         let (_, id) = line.rsplit_once(" - \"本机地址\" ").unwrap();
+        // Neither failed.
+        let id = id.strip_suffix(" -").unwrap();
         assert!(
             id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()),
             "{line}"
@@ -219,4 +221,25 @@ fn a_sample_is_the_same_everywhere() {
     );
     assert_eq!((bad, bad + good), (64, lines.len()));
     assert!((10..54).contains(&good), "{good}");
+}
+
+/// A request that the sample leaves out has its line if it took long.
+#[test]
+fn slow_requests_are_in_the_log_in_any_case() {
+    for (slow, lines) in [("1ms", 2), ("1h", 0)] {
+        let peer = Peer::listen();
+        let log = format!("[access_log]\nsample = '0%'\nslow = '{slow}'\nformat = '$uri'\n");
+        let gateway = Gateway::with_peers(&[peer.address], "", &log);
+        for door in DOORS {
+            let mut client = gateway.client();
+            client.send(format!("GET /slow HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
+            let mut upstream = peer.accept();
+            upstream.head();
+            // This is what is slow about it.
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            upstream.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            assert_eq!(client.response().status, 200);
+        }
+        assert_eq!(gateway.stop(), vec!["/slow"; lines], "{slow}");
+    }
 }

@@ -15,9 +15,6 @@ fn start(port: &Port, peers: &[std::net::SocketAddr], more: &str) -> Gateway {
 fn scrape(port: &Port) -> String {
     let response = Client::connect(port.address).get("/metrics", "");
     assert_eq!(response.status, 200);
-    let kind = response.header("content-type").unwrap();
-    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-    assert!(response.text().ends_with("# EOF\n"));
     response.text().to_owned()
 }
 

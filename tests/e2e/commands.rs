@@ -345,14 +345,200 @@ fn check_reports_everything_with_line_and_key() {
          pid_file, upgrade_socket, work_stealing, workers (line 3)\n"
     );
     check(&["check", "-c", &file], "", 1, "", &expected);
-    std::fs::write(&file, "[[database]]\nfile = '/nonexistent'\n").unwrap();
-    let output = run(&["check", "-c", &file], "");
+}
+
+/// Names and contents of all files in a folder.
+fn listing(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let entries = entries.map(|entry| {
+        let name = entry.file_name().into_string().unwrap();
+        (name, std::fs::read(entry.path()).unwrap_or_default())
+    });
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort();
+    entries
+}
+
+#[test]
+fn check_finds_every_file_that_cannot_be_used_and_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, text) in [("bad.pem", "no certificate"), ("bad.dat", "no database")] {
+        std::fs::write(path(name), text).unwrap();
+    }
+    let (toml, root) = (path("geogate.toml"), folder.path().display().to_string());
+    let text = "[server]\nlisten = ['192.0.2.1:1']\n\
+        [tls]\ncertificates = [\n  { cert = 'F/no.pem', key = 'F/no.key' },\n  \
+        { cert = 'F/bad.pem', key = 'F/bad.pem' },\n]\n\
+        client_auth = 'required'\nclient_ca = 'F/no.ca'\n\
+        [error_page]\nfile = 'F/no.html'\n\
+        [access_log]\ntarget = 'F/no/access.log'\n\
+        [error_log]\ntarget = 'F'\n\
+        [[database]]\nfile = 'F/no.dat'\n\
+        [[database]]\nfile = 'F/bad.dat'\n\
+        [geo]\ncodes = 'F/no'\n\
+        [[upstream]]\nname = 'a'\npeers = ['a.example:1']\ntls = true\nca_file = 'F/bad.pem'\n\
+        client_cert = 'F/no.crt'\nclient_key = 'F/no.key'\n\
+        [[route]]\npath = '/a'\nupstream = 'a'\n\
+        [[route]]\npath = '/b'\nfiles = { root = 'F/no/www' }\n";
+    std::fs::write(&toml, text.replace('F', &root)).unwrap();
+    let before = listing(folder.path());
+    let output = run(&["check", &toml], "");
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains("/nonexistent"),
-        "{}",
-        stderr(&output)
+    assert_eq!(stdout(&output), "");
+    let lines: Vec<_> = stderr(&output).lines().collect();
+    let expected = [
+        ("server.listen[0]: cannot listen on 192.0.2.1:1", 2),
+        ("tls.certificates[0].cert: F/no.pem: No such file", 5),
+        ("tls.certificates[0].key: F/no.key: No such file", 5),
+        ("tls.certificates[1].cert: F/bad.pem: has no certificate", 6),
+        ("tls.client_ca: F/no.ca: No such file", 9),
+        ("error_page.file: F/no.html: No such file", 11),
+        ("access_log.target: F/no: No such file", 13),
+        ("error_log.target: F: is a folder", 15),
+        ("database[0].file: database F/no.dat: No such file", 17),
+        ("database[1].file: database F/bad.dat: not a database", 19),
+        ("geo.codes: code tables: F/no: none of", 21),
+        ("upstream[0].ca_file: F/bad.pem: has no certificate", 26),
+        ("upstream[0].client_cert: F/no.crt: No such file", 27),
+        ("upstream[0].client_key: F/no.key: No such file", 28),
+        ("route[1].files.root: F/no/www: No such file", 34),
+    ];
+    for (line, (expected, number)) in lines.iter().zip(expected) {
+        let expected = format!("{toml}: {}", expected.replace('F', &root));
+        assert!(line.starts_with(&expected), "{line}\n{expected}");
+        assert!(line.ends_with(&format!(" (line {number})")), "{line}");
+    }
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    assert_eq!(listing(folder.path()), before);
+}
+
+#[test]
+fn check_makes_no_log_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let toml = path("geogate.toml");
+    let text = format!(
+        "[access_log]\ntarget = '{}'\n[error_log]\ntarget = '{}'\n",
+        path("access.log"),
+        path("error.log")
     );
+    std::fs::write(&toml, text).unwrap();
+    check(&["check", &toml], "", 0, &format!("{toml}: ok\n"), "");
+    assert_eq!(listing(folder.path()).len(), 1);
+}
+
+#[test]
+fn check_finds_an_address_that_is_listened_on_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let toml = folder.path().join("geogate.toml").display().to_string();
+    let text = "[server]\nlisten = ['0.0.0.0:9999']\n[admin]\nlisten = ['127.0.0.1:9999']\n\
+                [error_page]\nfile = '/none'\n";
+    std::fs::write(&toml, text).unwrap();
+    let expected = format!(
+        "{toml}: admin.listen[0]: 127.0.0.1:9999 and 0.0.0.0:9999 of server.listen[0] cannot both be \
+         listened on (line 4)\n\
+         {toml}: error_page.file: /none: No such file or directory (os error 2) (line 6)\n"
+    );
+    check(&["check", "-c", &toml], "", 1, "", &expected);
+    // It is what the system says, too.
+    let any = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = any.local_addr().unwrap().port();
+    assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_err());
+}
+
+/// Whoever runs the gateway may check its configuration.
+#[test]
+fn check_leaves_addresses_that_are_taken_alone() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let toml = folder.path().join("geogate.toml").display().to_string();
+    let text = format!("[server]\nlisten = ['{}']\n", taken.local_addr().unwrap());
+    std::fs::write(&toml, text).unwrap();
+    check(&["check", &toml], "", 0, &format!("{toml}: ok\n"), "");
+}
+
+/// A command line that means nothing, and a part of what is said of it.
+#[track_caller]
+fn check_usage(arguments: &[&str], expected: &str) {
+    let output = run(arguments, "");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+}
+
+#[test]
+fn a_wrong_command_line_is_told_what_is_wrong_and_exits_with_2() {
+    check_usage(&["rnu"], "rnu");
+    check_usage(&["run", "--lsiten", "127.0.0.1:1"], "--lsiten");
+    check_usage(&["check", "--config"], "requires a value");
+    check_usage(&["check", "a", "--config", "b"], "cannot be used with");
+    check_usage(&["-c", "a", "check"], "check");
+    check_usage(&["db"], "USAGE");
+    check_usage(&["db", "verify"], "FILE");
+    check_usage(&["db", "info", "a", "--db", "b"], "cannot be used with");
+    check_usage(&["lookup", "--format", "xml"], "xml");
+    check_usage(&["completions", "csh"], "csh");
+    for address in ["9000", "localhost:9000", "127.0.0.1", "127.0.0.1:99999"] {
+        let form = "is not an IP address with a port, such as 127.0.0.1:9000";
+        check_usage(
+            &["run", "--listen", address],
+            &format!("{address:?} {form}"),
+        );
+        check_usage(&["--listen", address], &format!("{address:?} {form}"));
+    }
+    check_usage(
+        &["db", "diff", "a", "b", "--top", "x"],
+        "\"x\" is not a count, such as 10",
+    );
+    for date in [
+        "2026-02-30",
+        "2026",
+        "20260101",
+        "2026-01-01T00:00",
+        "today",
+    ] {
+        let expected = format!("{date:?} is not a date such as 2026-01-31");
+        check_usage(
+            &["db", "convert", "-o", "x", "--date", date, "embedded"],
+            &expected,
+        );
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for arguments in [&["--help"][..], &["run", "--help"], &["help", "check"]] {
+        let output = run(arguments, "");
+        assert_eq!(output.status.code(), Some(0));
+        assert!(stdout(&output).contains("USAGE"), "{}", stdout(&output));
+        assert!(!stdout(&output).contains("in-background"));
+    }
+    let output = run(&["--version"], "");
+    assert_eq!(output.status.code(), Some(0));
+    let version = format!("geogate {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(stdout(&output).trim_end(), version);
+}
+
+#[test]
+fn a_peer_that_is_no_address_is_no_fault_of_the_file() {
+    let output = run(&["run", "--upstream", "127.0.0.1"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "geogate: --upstream: \"127.0.0.1\" is not host:port";
+    assert!(stderr(&output).starts_with(expected), "{}", stderr(&output));
+}
+
+#[test]
+fn a_database_is_named_with_a_flag_or_without() {
+    let (_folder, file) = small();
+    let said = |arguments: &[&str]| {
+        let output = run(arguments, "");
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output).to_owned()
+    };
+    let info = said(&["db", "info", &file]);
+    assert!(info.contains(&file), "{info}");
+    assert_eq!(info, said(&["db", "info", "--db", &file]));
 }
 
 #[test]

@@ -105,6 +105,23 @@ fn check_untouched(settings: &str, headers: &str, answer: &str) {
     }
 }
 
+/// Keys: compression.level
+#[test]
+fn a_higher_level_takes_fewer_bytes() {
+    let answer = whole(TEXT, &long_text());
+    for coding in ["gzip", "br", "zstd"] {
+        let size = |level: u8| {
+            let headers = format!("Accept-Encoding: {coding}\r\n");
+            let response = answered("", &format!("level = {level}"), &headers, &answer);
+            assert_eq!(response.header("content-encoding"), Some(coding));
+            assert_eq!(decoded(coding, &response.body), long_text().as_bytes());
+            response.body.len()
+        };
+        let (quick, small) = (size(1), size(9));
+        assert!(small < quick, "{coding}: {small} {quick}");
+    }
+}
+
 #[test]
 fn what_must_not_be_compressed_passes_as_it_is() {
     const ACCEPT: &str = "Accept-Encoding: gzip\r\n";

@@ -88,6 +88,44 @@ fn a_wrong_configuration_is_refused_with_all_that_is_wrong() {
 }
 
 #[test]
+fn reloads_are_counted_and_dated() {
+    let origin = Origin::start();
+    let it = Configured::start(&[origin.address], "tries = 2", "");
+    let value = |metric: &str| -> u64 {
+        let metrics = it.metrics();
+        let start = format!("geogate_config_{metric} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&start));
+        let line = line.unwrap_or_else(|| panic!("{metric} in {metrics}"));
+        line.parse().unwrap()
+    };
+    let values = || {
+        [
+            value("reloads_total{result=\"applied\"}"),
+            value("reloads_total{result=\"rejected\"}"),
+            value("last_reload_successful"),
+        ]
+    };
+    let success = || value("last_reload_success_timestamp_seconds");
+    let failure = || value("last_reload_failure_timestamp_seconds");
+    assert_eq!(values(), [0, 0, 1]);
+    let start = success();
+    assert!(start > 0);
+    assert_eq!(failure(), 0);
+    assert_eq!(it.replace("tries = 2", "tries = 0").0, 422);
+    assert_eq!(values(), [0, 1, 0]);
+    assert!(failure() >= start);
+    assert_eq!(success(), start);
+    assert_eq!(it.replace("tries = 0", "tries = 1"), reloaded());
+    assert_eq!(values(), [1, 1, 1]);
+    assert!(success() >= start);
+    let metrics = it.metrics();
+    assert!(
+        !metrics.contains("geogate_certificate_"),
+        "no TLS, no certificates"
+    );
+}
+
+#[test]
 fn a_request_under_way_finishes_with_what_it_began_with() {
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = origin.local_addr().unwrap();
@@ -187,15 +225,39 @@ fn the_access_log_may_go_to_another_file() {
 }
 
 #[test]
-fn what_a_running_process_cannot_change_is_named() {
-    let it = Configured::start(&[Origin::start().address], "", "");
+fn what_a_running_process_cannot_change_is_named_and_no_success() {
+    let origin = Origin::start();
+    let it = Configured::start(&[origin.address], "", "[client]\nmax_body_size = 1\n");
+    it.gateway
+        .reconfigure(|text| text.replace("max_body_size = 1", "max_body_size = 2"));
     let (status, said) = it.replace("workers = 1", "workers = 2\ngrace_period = '1s'");
-    assert_eq!(status, 200);
+    assert_eq!(status, 409);
     assert_eq!(
         said,
-        "reloaded\nchanged, and takes an upgrade (geogate run --upgrade) or a restart: \
-         server.workers, server.grace_period\n"
+        "reloaded, except for these keys, which take an upgrade (geogate run --upgrade) or a \
+         restart:\nserver.workers\nserver.grace_period\n"
     );
+    // The rest is served.
+    let mut client = it.gateway.client();
+    assert_eq!(client.request("POST", "/", "", b"12").status, 200);
+    assert_eq!(client.request("POST", "/", "", b"123").status, 413);
+    let before = "workers = 2\ngrace_period = '1s'";
+    assert_eq!(it.replace(before, "workers = 1"), reloaded());
+}
+
+/// Listeners stay where they are until the process is another one.
+#[test]
+fn a_listener_elsewhere_is_no_success() {
+    let (it, elsewhere) = (
+        Configured::start(&[Origin::start().address], "", ""),
+        Port::reserve(),
+    );
+    let own = format!("[admin]\nlisten = ['{}']", it.admin.address);
+    let other = format!("[admin]\nlisten = ['{}']", elsewhere.address);
+    let (status, said) = it.replace(&own, &other);
+    assert_eq!(status, 409);
+    assert!(said.ends_with(":\nadmin.listen\n"), "{said}");
+    assert!(std::net::TcpStream::connect(elsewhere.address).is_err());
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn the_walk_ends_at_the_first_hop_that_is_not_trusted() {
     }
 }
 
+/// Keys: client_ip.header
 #[test]
 fn forwarded_can_be_the_header_instead() {
     check(

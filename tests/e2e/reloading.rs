@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::harness::{Client, Gateway, Port};
+use crate::harness::{Client, Gateway, Peer, Port};
 
 /// Between two looks. Without it the looking itself would keep the cores from those who are to do
 /// something.
@@ -31,6 +31,13 @@ fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, text).unwrap();
     std::fs::rename(&new, file).unwrap();
+}
+
+/// Lets a symbolic link lead elsewhere in one step.
+fn switch(link: &Path, target: &str) {
+    let new = link.with_file_name("next");
+    std::os::unix::fs::symlink(target, &new).unwrap();
+    std::fs::rename(&new, link).unwrap();
 }
 
 struct Reloading {
@@ -113,10 +120,31 @@ fn a_symbolic_link_may_be_switched() {
         std::fs::write(folder.join("b.csv"), csv("韩国", 1)).unwrap();
         std::os::unix::fs::symlink("a.csv", folder.join("places.csv")).unwrap();
     });
-    let link = it.gateway.file("link");
-    std::os::unix::fs::symlink("b.csv", &link).unwrap();
-    std::fs::rename(&link, it.gateway.file("places.csv")).unwrap();
+    switch(&it.gateway.file("places.csv"), "b.csv");
     it.wait_for_country("中国", "韩国");
+}
+
+/// A link to a folder further up, as releases have it, and links to links, as Kubernetes has them.
+#[test]
+fn a_symbolic_link_further_up_may_be_switched() {
+    let mut it = Reloading::on("file = '{folder}/places.csv'", "", |folder| {
+        for (release, country) in [("1", "中国"), ("2", "韩国"), ("3", "日本")] {
+            let release = folder.join("releases").join(release);
+            std::fs::create_dir_all(&release).unwrap();
+            std::fs::write(release.join("places.csv"), csv(country, 1)).unwrap();
+        }
+        std::os::unix::fs::symlink("releases/1", folder.join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/places.csv", folder.join("places.csv")).unwrap();
+    });
+    let link = it.gateway.file("..data");
+    switch(&link, "releases/2");
+    it.wait_for_country("中国", "韩国");
+    // Behind the link that was switched, files are noticed, too.
+    let file = it.gateway.file("releases/2/places.csv");
+    replace(&file, &csv("中国", 1));
+    it.wait_for_country("韩国", "中国");
+    switch(&link, "releases/3");
+    it.wait_for_country("中国", "日本");
 }
 
 #[test]
@@ -149,10 +177,10 @@ fn a_bad_database_is_refused_and_the_one_before_serves_on() {
 
 #[test]
 fn a_database_that_fails_a_probe_is_no_start() {
-    assert_eq!(
-        check_file("[[geo.probe]]\nip = '114.114.114.114'\ncountry_code = 'KR'\n"),
-        "geogate: database: probe 114.114.114.114: country_code is \"CN\", not \"KR\"\n"
-    );
+    let said = check_file("[[geo.probe]]\nip = '114.114.114.114'\ncountry_code = 'KR'\n");
+    let expected = "geogate.toml: geo.probe: database: probe 114.114.114.114: country_code is \"CN\", \
+                    not \"KR\" (line 1)\n";
+    assert!(said.ends_with(expected), "{said}");
 }
 
 /// What `geogate check` says of a configuration.
@@ -249,17 +277,21 @@ fn a_published_database_is_followed() {
         "url = 'http://{}/places.csv'\nfile = '{{folder}}/places.csv'\ninterval = '1s'",
         publisher.port.address
     );
-    let text = format!(
-        "[[database]]\n{}\n",
-        database.replace("{folder}", "/nonexistent")
+    let check = |folder: &str| {
+        let database = database.replace("{folder}", folder);
+        check_file(&format!("[[database]]\n{database}\n"))
+    };
+    let note = format!(
+        "geogate: http://{}/places.csv is not here yet; `geogate run` fetches it\n",
+        publisher.port.address
     );
-    assert_eq!(
-        check_file(&text),
-        format!(
-            "geogate: http://{}/places.csv is not here yet; `geogate run` fetches it\n",
-            publisher.port.address
-        )
-    );
+    let empty = tempfile::tempdir().unwrap();
+    assert_eq!(check(&empty.path().display().to_string()), note);
+    // It would be written there.
+    let said = check("/nonexistent");
+    let problem = "geogate.toml: database[0].file: /nonexistent: No such file or directory (os error 2) \
+                   (line 3)\n";
+    assert!(said.starts_with(&note) && said.ends_with(problem), "{said}");
     let mut it = Reloading::on(&database, "", |_| ());
     assert_eq!(country(&mut it.client), "中国");
     let file = it.gateway.file("places.csv");
@@ -276,4 +308,79 @@ fn a_published_database_is_followed() {
     it.wait_for_metric("geogate_database_fetch_failures_total 1");
     assert_eq!(country(&mut it.client), "韩国");
     assert_eq!(kept(), csv("韩国", 3));
+}
+
+/// A request that lasts keeps nothing that was replaced, and nothing waits for it.
+#[test]
+fn a_web_socket_holds_no_database() {
+    let peer = Peer::listen();
+    let upstream = format!("[[upstream]]\npeers = ['{}']\n", peer.address);
+    let mut it = Reloading::start(&csv("中国", 3), &upstream);
+    let mut sockets = Vec::new();
+    for (before, after) in [("中国", "韩国"), ("韩国", "日本"), ("日本", "中国")] {
+        let mut client = it.gateway.client();
+        client.send(
+            "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        let mut upstream = peer.accept();
+        upstream.head();
+        upstream.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        assert_eq!(client.response().status, 101);
+        sockets.push((client, upstream));
+        it.replace(&csv(after, 3));
+        it.wait_for_country(before, after);
+        // It comes after what was begun before it.
+        let mut admin = Client::connect(it.admin.address);
+        assert_eq!(admin.request("POST", "/reload", "", b"").status, 200);
+        let metrics = admin.get("/metrics", "");
+        let mut lines = metrics.text().lines();
+        assert!(
+            lines.any(|line| line == "geogate_database_retired 0"),
+            "{}",
+            metrics.text()
+        );
+    }
+    it.wait_for_metric("geogate_database_reloads_total{result=\"replaced\"} 3");
+    for (client, upstream) in &mut sockets {
+        upstream.send("still here");
+        let mut bytes = [0; 10];
+        client.read_exact(&mut bytes);
+        assert_eq!(&bytes, b"still here");
+    }
+}
+
+/// A log that was replaced is written to its end by its own thread.
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_reload() {
+    let mut it = Reloading::on(
+        "file = '{folder}/places.csv'",
+        "[access_log]\ntarget = '{folder}/pipe'\n",
+        |folder| {
+            std::fs::write(folder.join("places.csv"), csv("中国", 3)).unwrap();
+            let mut make = std::process::Command::new("mkfifo");
+            assert!(make.arg(folder.join("pipe")).status().unwrap().success());
+            // Its reader does not read.
+            let mut options = std::fs::OpenOptions::new();
+            let reader = options.read(true).write(true).open(folder.join("pipe"));
+            std::mem::forget(reader.unwrap());
+        },
+    );
+    let filler = "x".repeat(4000);
+    for _ in 0..100 {
+        // More than a pipe holds.
+        let path = format!("{IP}&{filler}");
+        assert_eq!(it.client.get(&path, "").status, 200);
+    }
+    let reload = || {
+        let response = Client::connect(it.admin.address).request("POST", "/reload", "", b"");
+        assert_eq!((response.status, response.text()), (200, "reloaded\n"));
+    };
+    it.gateway
+        .reconfigure(|text| text.replace("/pipe'", "/other.log'"));
+    reload();
+    // Before this one the log of the first is gone.
+    reload();
+    assert_eq!(country(&mut it.client), "中国");
 }

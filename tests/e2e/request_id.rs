@@ -136,7 +136,7 @@ fn without_a_header_there_is_none_and_clients_write_what_they_like() {
             .get("/", &format!("X-Request-ID: own\r\n{door}"));
         assert_eq!(origin.last().values("x-request-id"), ["own"]);
         let line = gateway.stop().remove(0);
-        assert!(line.ends_with(" -"), "{line}");
+        assert!(line.ends_with(" - -"), "{line}");
     }
 }
 

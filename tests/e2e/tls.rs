@@ -177,6 +177,42 @@ fn certificates_that_change_are_shown_to_new_connections() {
     assert_eq!(old.get(IP, "").status, 200);
 }
 
+/// As certbot has it: a link of the operator's own to a link that is switched at each renewal.
+#[test]
+fn a_link_to_a_link_that_is_switched_is_noticed() {
+    use std::os::unix::fs::symlink;
+    let authority = Authority::new();
+    let pairs = [(); 2].map(|()| authority.sign(&["localhost"]));
+    let text = "[server]\nlisten = [{ address = '{address}', tls = true }]\n[tls]\n\
+                certificates = [{ cert = '{folder}/own/cert', key = '{folder}/own/key' }]\n";
+    let gateway = Gateway::start_in(text, |folder| {
+        for name in ["own", "live", "archive"] {
+            std::fs::create_dir(folder.join(name)).unwrap();
+        }
+        pairs[0].write(&folder.join("archive"), "1");
+        pairs[1].write(&folder.join("archive"), "2");
+        for (own, kind) in [("cert", "pem"), ("key", "key")] {
+            let live = folder.join("live").join(kind);
+            symlink(&live, folder.join("own").join(own)).unwrap();
+            symlink(format!("../archive/1.{kind}"), &live).unwrap();
+        }
+    });
+    for kind in ["pem", "key"] {
+        let (live, next) = (gateway.file("live").join(kind), gateway.file("live/next"));
+        symlink(format!("../archive/2.{kind}"), &next).unwrap();
+        std::fs::rename(&next, &live).unwrap();
+    }
+    let config = authority.client(&[]);
+    loop {
+        let client = Client::connect_tls(gateway.address, &config, "localhost");
+        if shown(&client) == certificate(&pairs[1]) {
+            return;
+        }
+        assert!(shown(&client) == certificate(&pairs[0]));
+        std::thread::sleep(PAUSE);
+    }
+}
+
 #[test]
 fn a_bad_pair_is_refused_and_the_one_before_serves_on() {
     let authority = Authority::new();

@@ -61,15 +61,17 @@ fn table() -> Table {
     ];
     let fuzhou = table.records.intern(fuzhou);
     let australia = table.records.intern([(Field::CountryCode, "AU")]);
-    table.v4 = vec![
+    table.v4 = [
         range(0x0100_0000, 0x0100_00ff, australia),
         range(0x0100_0100, 0x0100_03ff, fuzhou),
         range(0xe000_0000, u32::MAX, australia),
-    ];
-    table.v6 = vec![
+    ]
+    .into();
+    table.v6 = [
         range(0x2001 << 112, (0x2001 << 112) + 0xff, fuzhou),
         range(u128::MAX, u128::MAX, australia),
-    ];
+    ]
+    .into();
     table
 }
 

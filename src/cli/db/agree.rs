@@ -8,7 +8,7 @@ use structopt::StructOpt;
 
 use super::progress::Progress;
 use super::{amount, deliver, load};
-use crate::cli::{ReadingFlags, columns, database};
+use crate::cli::{ReadingFlags, columns, count, database};
 use crate::config::model::Database as Source;
 use crate::geo::Names;
 use crate::geo::report::agreement::{Agreement, Share};
@@ -25,7 +25,7 @@ pub(in crate::cli) struct Agree {
     #[structopt(long, default_value = "table", possible_values = &["table", "csv", "json"])]
     format: String,
     /// How many countries a table lists of each family
-    #[structopt(long, value_name = "COUNT", default_value = "15")]
+    #[structopt(long, value_name = "COUNT", default_value = "15", parse(try_from_str = count))]
     top: usize,
 }
 

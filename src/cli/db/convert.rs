@@ -27,8 +27,17 @@ pub(in crate::cli) struct Convert {
     #[structopt(long, value_name = "NAME")]
     source: Option<String>,
     /// When, as YYYY-MM-DD [default: the newest that the inputs say]
-    #[structopt(long)]
+    #[structopt(long, value_name = "DATE", parse(try_from_str = date))]
     date: Option<String>,
+}
+
+/// A day of the calendar, as it stands in a pack.
+fn date(text: &str) -> Result<String, String> {
+    let date: Option<jiff::civil::Date> = text.parse().ok();
+    // The parser takes other spellings, too.
+    let date = date.filter(|date| date.to_string() == text);
+    date.map(|date| date.to_string())
+        .ok_or_else(|| format!("{text:?} is not a date such as 2026-01-31"))
 }
 
 impl Convert {

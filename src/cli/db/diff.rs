@@ -6,7 +6,7 @@ use structopt::StructOpt;
 
 use super::progress::Progress;
 use super::{amount, deliver, grouped, load, page, percent};
-use crate::cli::{ReadingFlags, columns, database};
+use crate::cli::{ReadingFlags, columns, count, database};
 use crate::config::model::Database as Source;
 use crate::geo::Names;
 use crate::geo::report;
@@ -26,7 +26,7 @@ pub(in crate::cli) struct Diff {
     #[structopt(long, default_value = "table", possible_values = &["table", "csv", "html"])]
     format: String,
     /// How many of the largest changes are listed of each family
-    #[structopt(long, value_name = "COUNT", default_value = "20")]
+    #[structopt(long, value_name = "COUNT", default_value = "20", parse(try_from_str = count))]
     top: usize,
     /// Write to this file instead of standard output
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]

@@ -5,21 +5,25 @@ use structopt::StructOpt;
 
 use super::progress::Progress;
 use super::{amount, deliver, grouped, percent};
-use crate::cli::{DatabaseFlags, columns};
-use crate::geo::Database;
+use crate::cli::{DatabaseFlags, columns, count, database};
+use crate::config::model::Database;
+use crate::geo;
 use crate::geo::report::coverage::{Country, Coverage};
 use crate::geo::report::{self, Family};
 use crate::server::{build_database, load_codes, merge_tables};
 
 #[derive(StructOpt, Debug)]
 pub(in crate::cli) struct Info {
+    /// Databases of any known format, or "embedded"; the highest layer first [default: embedded]
+    #[structopt(value_name = "FILE", parse(from_os_str = database), conflicts_with = "databases")]
+    files: Vec<Database>,
     #[structopt(flatten)]
     flags: DatabaseFlags,
     /// How it is printed: table or json
     #[structopt(long, default_value = "table", possible_values = &["table", "json"])]
     format: String,
     /// How many countries are listed of each family
-    #[structopt(long, value_name = "COUNT", default_value = "10")]
+    #[structopt(long, value_name = "COUNT", default_value = "10", parse(try_from_str = count))]
     top: usize,
 }
 
@@ -28,7 +32,7 @@ struct Facts {
     database: String,
     /// Different records in the files, and in the answers.
     records: usize,
-    loaded: Database,
+    loaded: geo::Database,
     coverage: [Coverage; 2],
 }
 
@@ -43,7 +47,7 @@ impl Info {
     }
 
     fn facts(&self) -> anyhow::Result<Facts> {
-        let (databases, geo) = (self.flags.databases(), self.flags.geo());
+        let (databases, geo) = (self.flags.databases_or(&self.files), self.flags.geo());
         let names: Vec<_> = databases.iter().map(ToString::to_string).collect();
         let progress = Progress::of(3);
         let codes = load_codes(&geo)?;

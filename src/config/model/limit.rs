@@ -118,8 +118,8 @@ pub struct Limits {
     pub max_connections_per_client: Option<u32>,
     /// Requests that are being proxied at a time.
     pub max_requests: Most,
-    /// Of them, those of one client; `None` for no limit.
-    pub max_requests_per_client: Option<u32>,
+    /// Of them, those of one client.
+    pub max_requests_per_client: Most,
     /// Bytes of memory of the process above which nothing new is begun.
     pub max_memory: Most,
     /// IPv6 clients whose addresses have so many bits in common are one client. 1 to 128.

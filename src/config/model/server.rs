@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Listener, Methods, MinRate};
+use super::{Listener, Methods, MinRate, Most};
 
 /// Listeners, threads, process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// At least one.
     pub listen: Vec<Listener>,
-    /// Worker threads, at least 1.
-    pub workers: usize,
+    /// Worker threads, at least 1. `Auto` is one for each processor that the process may use.
+    pub workers: Most,
     /// Whether idle workers take over connections of busy ones.
     pub work_stealing: bool,
     /// Limit of open files to ask the system for.
     pub max_open_files: u64,
     /// How long requests under way may take after a stop was asked for.
     pub grace_period: Duration,
-    /// Written when running as a daemon.
+    /// Written when running as a daemon, and removed at its end.
     pub pid_file: PathBuf,
     /// Where a new process takes over the listeners of the old one.
     pub upgrade_socket: PathBuf,

@@ -109,6 +109,8 @@ pub enum ResponseVariable {
     SslCipher,
     /// For which share of requests like this one there is a line.
     SampleRate,
+    /// Why the request failed, in one word.
+    FailureReason,
     /// A header of the response, by its name in lower case with `-`.
     SentHttp(String),
 }
@@ -147,7 +149,7 @@ const REQUEST: [(&str, RequestVariable); 22] = [
     ("isp", RequestVariable::Geo(Field::Isp)),
 ];
 
-const RESPONSE: [(&str, ResponseVariable); 14] = [
+const RESPONSE: [(&str, ResponseVariable); 15] = [
     ("status", ResponseVariable::Status),
     ("body_bytes_sent", ResponseVariable::BodyBytesSent),
     ("request_time", ResponseVariable::RequestTime),
@@ -165,6 +167,7 @@ const RESPONSE: [(&str, ResponseVariable); 14] = [
     ("ssl_protocol", ResponseVariable::SslProtocol),
     ("ssl_cipher", ResponseVariable::SslCipher),
     ("sample_rate", ResponseVariable::SampleRate),
+    ("failure_reason", ResponseVariable::FailureReason),
 ];
 
 impl Variables for RequestVariable {

@@ -178,7 +178,9 @@ pub(super) fn limits(section: &Section, named: &Named) -> Limits {
         max_requests: section.value("max_requests", Most::Auto, |item| {
             most(item, |item| item.integer(1, 1 << 30))
         }),
-        max_requests_per_client: section.value("max_requests_per_client", None, per_client),
+        max_requests_per_client: section.value("max_requests_per_client", Most::Auto, |item| {
+            most(item, |item| item.integer(1, 1 << 30))
+        }),
         max_memory: section.value("max_memory", Most::Auto, |item| {
             most(item, |item| match item.size()? {
                 0 => Err("at least a byte is expected".to_owned()),

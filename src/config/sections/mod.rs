@@ -21,8 +21,8 @@ use super::Overrides;
 use super::document::{Document, Item, Problem, Problems, Section};
 use super::model::Config;
 
-/// Reads all sections, or says everything that is wrong.
-pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
+/// Reads all sections, with everything that is wrong in them.
+pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec<Problem>) {
     let problems = Problems::default();
     let root = document.root(&problems);
     let named = limit::Named::read(&root);
@@ -51,13 +51,9 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> Result<Confi
         error_page: error_page(&root.section("error_page")),
     };
     server::check_listeners(&root, &config);
+    server::refuse_listening_twice(&root, overrides, &problems);
     root.refuse_unknown();
-    let problems = problems.into_sorted();
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(problems)
-    }
+    (config, problems.into_sorted())
 }
 
 fn error_page(section: &Section) -> Option<PathBuf> {

@@ -7,10 +7,10 @@ use ipnet::IpNet;
 
 use super::{one_of, path};
 use crate::config::Overrides;
-use crate::config::document::{Item, Section};
+use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Admin, Client, ClientIp, Config, ForwardedHeader, Listener, Methods, MinRate, Server, Speaks,
-    TrustedProxies,
+    Admin, Client, ClientIp, Config, ForwardedHeader, Listener, Methods, MinRate, Most, Server,
+    Speaks, TrustedProxies,
 };
 
 pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
@@ -32,13 +32,12 @@ pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
             .map(Listener::plain)
             .collect();
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = section.value("workers", cores, |item| match item.string() {
-        Ok("auto") => Ok(cores),
+    let workers = section.value("workers", Most::Auto, |item| match item.string() {
+        Ok("auto") => Ok(Most::Auto),
         Ok(text) => Err(format!(
             "{text:?} is neither \"auto\" nor a number of threads"
         )),
-        Err(_) => item.integer(1, 1024).map(|workers| workers as usize),
+        Err(_) => item.integer(1, 1024).map(Most::Fixed),
     });
     let server = Server {
         listen,
@@ -119,6 +118,48 @@ pub(super) fn check_listeners(root: &Section, config: &Config) {
     }
 }
 
+/// Every address is listened on once, the admin's, too. An unspecified one takes its port of all
+/// addresses of its family, as the system has it.
+pub(super) fn refuse_listening_twice(root: &Section, overrides: &Overrides, problems: &Problems) {
+    let mut taken: Vec<(String, SocketAddr)> = Vec::new();
+    let mut take = |name: String, address: SocketAddr, note: &dyn Fn(String)| {
+        let other = taken.iter().find(|(_, other)| collide(*other, address));
+        if let Some((other, with)) = other {
+            note(if *with == address {
+                format!("{address} is listened on by {other} already")
+            } else {
+                format!("{address} and {with} of {other} cannot both be listened on")
+            });
+        }
+        taken.push((name, address));
+    };
+    for &address in &overrides.listen {
+        let note = |reason| problems.note(0, "--listen", reason);
+        take("--listen".to_owned(), address, &note);
+    }
+    for key in ["server", "admin"] {
+        if key == "server" && !overrides.listen.is_empty() {
+            continue;
+        }
+        let items = root.section(key).item("listen").map(|item| item.items());
+        for (index, item) in items.into_iter().flatten().enumerate() {
+            // What is no address is noted already.
+            let text = item.string().ok().or_else(|| item.member("address"));
+            if let Some(address) = text.and_then(|text| text.parse().ok()) {
+                let note = |reason| item.note(reason);
+                take(format!("{key}.listen[{index}]"), address, &note);
+            }
+        }
+    }
+}
+
+/// Tells if the system lets only one of two addresses be listened on. Port 0 is a free one each time.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && same_family && overlap
+}
+
 pub(super) fn client(section: &Section) -> Client {
     let minute = Duration::from_secs(60);
     let grace = section.value("rate_grace", Duration::from_secs(15), Item::duration);
@@ -196,5 +237,58 @@ pub(super) fn client_ip(section: &Section) -> ClientIp {
     ClientIp {
         trusted_proxies: TrustedProxies::new(networks),
         header,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Overrides, parse};
+
+    #[track_caller]
+    fn check(text: &str, overrides: &[&str], expected: &[&str]) {
+        let overrides = Overrides {
+            listen: overrides.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Overrides::default()
+        };
+        let error = parse(text, "file", &overrides).err();
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(error.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn an_address_is_listened_on_once() {
+        check(
+            "[server]\nlisten = ['127.0.0.1:1',\n'127.0.0.1:2', { address = '127.0.0.1:1' }]\n\
+             [admin]\nlisten = ['127.0.0.1:2']\n",
+            &[],
+            &[
+                "file: server.listen[2]: 127.0.0.1:1 is listened on by server.listen[0] already (line 3)",
+                "file: admin.listen[0]: 127.0.0.1:2 is listened on by server.listen[1] already (line 5)",
+            ],
+        );
+        check(
+            "[server]\nlisten = ['0.0.0.0:1']\n[admin]\nlisten = ['127.0.0.1:1', '[::1]:1']\n",
+            &[],
+            &[
+                "file: admin.listen[0]: 127.0.0.1:1 and 0.0.0.0:1 of server.listen[0] cannot both be \
+                 listened on (line 4)",
+            ],
+        );
+        let both = "[server]\nlisten = ['0.0.0.0:1', '[::]:1', '127.0.0.1:0', '127.0.0.1:0']\n";
+        check(both, &[], &[]);
+    }
+
+    #[test]
+    fn the_command_line_replaces_the_files_listeners() {
+        let text = "[server]\nlisten = ['127.0.0.1:1']\n[admin]\nlisten = ['127.0.0.1:2']\n";
+        check(text, &["127.0.0.1:1"], &[]);
+        check(
+            text,
+            &["127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:3"],
+            &[
+                "--listen: 127.0.0.1:3 is listened on by --listen already",
+                "file: admin.listen[0]: 127.0.0.1:2 is listened on by --listen already (line 4)",
+            ],
+        );
     }
 }

@@ -10,6 +10,7 @@ use super::text::{write_number, write_peer, write_seconds, write_share};
 use super::times::with_times;
 use crate::config::model::{RequestVariable, ResponseVariable, Variable};
 use crate::gateway::client_ip::HeaderLines;
+use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::trace_context::Trace;
 use crate::gateway::variables::View;
 
@@ -37,6 +38,8 @@ pub struct Entry<'r, H> {
     pub trace: Option<&'r Trace>,
     /// How the connection is encrypted, if it is.
     pub tls: Option<&'r SslDigest>,
+    /// Why it failed, if it did.
+    pub failure: Option<FailureReason>,
 }
 
 // Derived, they would ask the same of the headers.
@@ -75,6 +78,7 @@ impl<'r, H: HeaderLines> Entry<'r, H> {
             upstream_time: None,
             trace: None,
             tls: None,
+            failure: None,
         }
     }
 
@@ -160,6 +164,10 @@ impl<'r, H: HeaderLines> Entry<'r, H> {
                 out.extend_from_slice(self.tls.map_or("", |tls| &tls.cipher).as_bytes());
             }
             ResponseVariable::SampleRate => write_share(share, out),
+            ResponseVariable::FailureReason => {
+                let word = self.failure.map_or("", FailureReason::as_str);
+                out.extend_from_slice(word.as_bytes());
+            }
             ResponseVariable::SentHttp(name) => {
                 let lines = self.sent.into_iter().flat_map(|sent| sent.lines(name));
                 for (index, line) in lines.enumerate() {

@@ -10,13 +10,14 @@ use crate::config::model::{
 };
 use crate::gateway::client_ip::HeaderLines;
 
-/// nginx's `main` with ours behind it.
+/// nginx's `main` with ours behind it; the last field says why a request failed.
 const MAIN: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status \
     $body_bytes_sent \"$http_referer\" \"$http_user_agent\" \"$http_x_forwarded_for\" \
-    \"$upstream_addr\" $request_time $upstream_response_time $country \"$region\" $request_id";
+    \"$upstream_addr\" $request_time $upstream_response_time $country \"$region\" $request_id \
+    $failure_reason";
 
 /// The same by name, and more of where a request went.
-const JSON: [(&str, &str); 20] = [
+const JSON: [(&str, &str); 21] = [
     ("time", "$time_iso8601"),
     ("remote_addr", "$remote_addr"),
     ("remote_user", "$remote_user"),
@@ -37,6 +38,7 @@ const JSON: [(&str, &str); 20] = [
     ("upstream_response_time", "$upstream_response_time"),
     ("request_id", "$request_id"),
     ("trace_id", "$trace_id"),
+    ("failure_reason", "$failure_reason"),
 ];
 
 /// What a line looks like, ready to be written.
@@ -233,6 +235,7 @@ pub(super) mod tests {
 
     use super::super::entry::tests::with_entry;
     use super::*;
+    use crate::gateway::failure_reason::FailureReason;
     use crate::gateway::trace_context::Trace;
     use crate::gateway::variables::View;
     use crate::gateway::variables::tests::headers;
@@ -264,7 +267,7 @@ pub(super) mod tests {
             check_main(
                 &entry,
                 "1.0.0.7 - -",
-                "\"GET /a?b=c HTTP/1.1\" 200 612 \"-\" \"curl/8\" \"-\" \"-\" 1.234 - CN \"福建\" -\n",
+                "\"GET /a?b=c HTTP/1.1\" 200 612 \"-\" \"curl/8\" \"-\" \"-\" 1.234 - CN \"福建\" - -\n",
             );
             let headers = headers(&[
                 ("authorization", "Basic am9lOng="),
@@ -281,13 +284,14 @@ pub(super) mod tests {
                 },
                 peers: &peers,
                 upstream_time: Some(Duration::from_millis(7)),
+                failure: Some(FailureReason::UpstreamClosed),
                 ..entry
             };
             check_main(
                 &proxied,
                 "1.0.0.7 - joe",
                 "\"GET /a?b=c HTTP/1.1\" 200 612 \"/r\" \"-\" \"6.6.6.6\" \
-                 \"127.0.0.1:1, 127.0.0.1:2\" 1.234 0.007 - \"-\" abc\n",
+                 \"127.0.0.1:1, 127.0.0.1:2\" 1.234 0.007 - \"-\" abc upstream_closed\n",
             );
         });
     }
@@ -363,6 +367,7 @@ pub(super) mod tests {
                 "upstream_response_time": 0.007,
                 "request_id": "abc",
                 "trace_id": "0af7651916cd43dd8448eb211c80319c",
+                "failure_reason": "",
             });
             assert_eq!(value, expected);
             let value: Value = serde_json::from_str(&line(&LogFormat::Json, &entry)).unwrap();

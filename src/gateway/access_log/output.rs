@@ -1,11 +1,12 @@
 //! Where lines are written.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::config::model::LogTarget;
-use crate::gateway::syslog::{Syslog, Waiting};
+use crate::gateway::log_file;
+use crate::gateway::syslog::Syslog;
 
 /// An open target.
 pub enum Output {
@@ -27,14 +28,12 @@ impl Output {
             LogTarget::Off => return Ok(None),
             LogTarget::Standard => Output::Standard,
             LogTarget::File(path) => Output::file(path.clone())?,
-            LogTarget::Syslog(config) => {
-                Output::Syslog(Box::new(Syslog::new(config.clone(), Waiting::Allowed)))
-            }
+            LogTarget::Syslog(config) => Output::Syslog(Box::new(Syslog::new(config.clone()))),
         }))
     }
 
     fn file(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let file = log_file::open(&path)?;
         Ok(Output::File { path, file })
     }
 

@@ -1,9 +1,7 @@
 //! Which coding a client would have: `Accept-Encoding` (RFC 9110, 12.5.3).
 
 use crate::config::model::Coding;
-
-/// Weights are thousandths.
-const FULL: u16 = 1000;
+use crate::gateway::quality::weight;
 
 /// The coding of `known` that the client likes best, in the order of `known` where it likes several
 /// the same. `None` if it takes none of them, and if it says nothing: then any may be sent, and the
@@ -35,39 +33,6 @@ pub fn best<'l>(lines: impl Iterator<Item = &'l [u8]>, known: &[Coding]) -> Opti
 fn is(name: &[u8], coding: Coding) -> bool {
     let old = coding == Coding::Gzip && name.eq_ignore_ascii_case(b"x-gzip");
     old || name.eq_ignore_ascii_case(coding.token().as_bytes())
-}
-
-/// The weight that parameters give; a wrong one is none, and then the coding is not taken.
-fn weight<'l>(mut parameters: impl Iterator<Item = &'l [u8]>) -> u16 {
-    let weight = parameters.find_map(|parameter| match parameter {
-        [b'q' | b'Q', b'=', value @ ..] => Some(thousandths(value).unwrap_or(0)),
-        _ => None,
-    });
-    weight.unwrap_or(FULL)
-}
-
-/// `0`, `1`, with up to three decimals.
-fn thousandths(value: &[u8]) -> Option<u16> {
-    let (&whole, rest) = value.split_first()?;
-    let decimals = match rest {
-        [] => rest,
-        [b'.', decimals @ ..] => decimals,
-        _ => return None,
-    };
-    if decimals.len() > 3 || !decimals.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let digit = |place: usize| {
-        decimals
-            .get(place)
-            .map_or(0, |digit| u16::from(digit - b'0'))
-    };
-    let part = digit(0) * 100 + digit(1) * 10 + digit(2);
-    match whole {
-        b'0' => Some(part),
-        b'1' if part == 0 => Some(FULL),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -216,11 +216,12 @@ mod tests {
             (Field::DialCode, "86"),
         ];
         let value = table.records.intern(fields);
-        table.v4 = vec![Range {
+        table.v4 = [Range {
             first: 0x0100_0000,
             last: 0x0100_00ff,
             value,
-        }];
+        }]
+        .into();
         Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
     }
 

@@ -20,6 +20,7 @@ use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
+use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::geo_headers::Scheme;
 use crate::gateway::metrics::{Kind, Open};
 use crate::gateway::pace::Pace;
@@ -48,6 +49,8 @@ pub struct ForProxy {
     pub body: Body,
     /// Whether it can take the straight path.
     pub straight: bool,
+    /// Whether it can take the duplex path.
+    pub duplex: bool,
 }
 
 impl ForProxy {
@@ -61,6 +64,10 @@ impl ForProxy {
                 && head.framing == Framing::None
                 && head.demand == Demand::Nothing
                 && head.target.starts_with('/'),
+            duplex: head.is_1_1
+                && head.target.starts_with('/')
+                && (head.demand == Demand::Nothing
+                    || head.demand == Demand::Special && head.framing != Framing::None),
         })
     }
 }
@@ -348,6 +355,7 @@ impl<'g> Connection<'g> {
         let header = |name: &str| head.value(name);
         let settings = gateway.settings();
         let refusal = settings.refuses_query(self.peer, head, &header, &database);
+        let failure = refusal.as_ref().map(FailureReason::from);
         let answer = match &refusal {
             None => query::answer(query, &database),
             Some(refusal) => refusal.to_query().into(),
@@ -380,6 +388,7 @@ impl<'g> Connection<'g> {
                 time: now,
                 trace: trace.as_ref(),
                 tls: tls.as_deref(),
+                failure,
                 ..Entry::new(view, answer.status, body_bytes, start)
             };
             gateway.finish(&settings, Kind::Query, &entry);
@@ -429,6 +438,10 @@ impl<'g> Connection<'g> {
         };
         let entry = Entry {
             tls: tls.as_deref(),
+            failure: Some(match status {
+                408 => FailureReason::HeadTimeout,
+                status => FailureReason::of_status(status),
+            }),
             ..Entry::new(view, status, page.len(), start)
         };
         gateway.finish(&settings, Kind::Own, &entry);

@@ -6,20 +6,19 @@
 
 use std::sync::Arc;
 
-use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{
     H2Accept, H2Options, HttpSession, default_h2_options, handshake,
 };
 use pingora::protocols::{Digest, Stream};
 use pingora::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use super::connection::Arrival;
+use super::duplex::Duplex;
+use crate::gateway::Gateway;
 use crate::gateway::metrics::Refused;
-use crate::gateway::{Gateway, Proxy};
 
 /// How many requests of a connection may be wrong in a way that ends them before they begin.
 const MALFORMED_LIMIT: u32 = 32;
@@ -30,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Serves a connection to its end. Its first bytes are due at `deadline`.
 pub async fn serve(
     gateway: &Gateway,
-    proxy: &Arc<HttpProxy<Proxy>>,
+    duplex: &Arc<Duplex>,
     stream: Stream,
     arrival: Arrival<'_>,
     shutdown: &ShutdownWatch,
@@ -65,10 +64,10 @@ pub async fn serve(
                 Ok(Some(H2Accept::Session(session))) => {
                     fresh = None;
                     served += 1;
-                    let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
+                    let duplex = Arc::clone(duplex);
                     requests.spawn(async move {
                         let session = ServerSession::new_http2(session);
-                        proxy.process_new_http(session, &shutdown).await;
+                        duplex.serve_stream(session).await;
                     });
                     if !leaving && (served >= client.keepalive_requests || gateway.drain.is_draining()) {
                         leaving = true;

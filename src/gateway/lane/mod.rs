@@ -3,17 +3,20 @@
 //! A plain query costs one read, one lookup and one write. There is no task, no channel, no header
 //! map and no allocation for it, and a connection that waits holds no buffer: reading, answering and
 //! writing happen in one poll, in buffers that belong to the thread. What is not a plain query goes
-//! on, bytes untouched: without a body along the straight path, otherwise to pingora's proxy. The
-//! connection comes back from either, so that every head on it is read here, strictly and within its
-//! time; only a WebSocket never does.
+//! on, bytes untouched: without a body along the straight path, with one along the duplex path, and
+//! upgrades and oddities to pingora's proxy. The connection comes back from each, so that
+//! every head on it is read here, strictly and within its time; only a WebSocket never does.
 
 mod body;
 mod boundary;
 mod chunks;
 mod connection;
+mod duplex;
 mod entrance;
 mod head;
 mod http2;
+mod nominated;
+mod peer_session;
 mod response;
 mod straight;
 mod turn_away;
@@ -33,6 +36,7 @@ use tokio::time::Instant;
 
 use self::boundary::Boundary;
 use self::connection::{Arrival, Connection, ForProxy, Next};
+use self::duplex::Duplex;
 use self::entrance::{Entered, enter};
 use self::straight::Straight;
 use self::turn_away::turn_away;
@@ -45,6 +49,7 @@ pub struct Lane {
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Proxy>>,
     straight: Straight,
+    duplex: Arc<Duplex>,
 }
 
 impl Lane {
@@ -55,6 +60,7 @@ impl Lane {
         proxy.handle_init_modules();
         Lane {
             straight: Straight::new(Proxy::new(Arc::clone(&gateway)), conf),
+            duplex: Arc::new(Duplex::new(Proxy::new(Arc::clone(&gateway)), conf)),
             proxy: Arc::new(proxy),
             gateway,
         }
@@ -68,6 +74,7 @@ impl ServerApp for Lane {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        self.gateway.heartbeats.watch_this_worker();
         let peer = peer_of(&stream)?;
         let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
         let special = self.gateway.settings().listeners.find(local);
@@ -138,7 +145,7 @@ impl Lane {
             Err(refusal) => return turn_away(gateway, stream, &refusal).await,
         };
         if speaks_h2 {
-            let serving = http2::serve(gateway, &self.proxy, stream, arrival, &shutdown, deadline);
+            let serving = http2::serve(gateway, &self.duplex, stream, arrival, &shutdown, deadline);
             Box::pin(serving).await;
         } else {
             let queries = !matches!(listener.speaks, Speaks::Redirect { .. });
@@ -186,6 +193,8 @@ impl Lane {
         };
         let stream = if let Some(ctx) = self.straight.context(request.straight, &self.gateway) {
             self.straight.serve(boundary, read, left, ctx).await?
+        } else if request.duplex {
+            self.duplex.serve(boundary, read, left).await?
         } else {
             let mut session = ServerSession::new_http1(Box::new(boundary));
             session.set_pipelined_prefix(read);

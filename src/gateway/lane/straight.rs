@@ -22,12 +22,12 @@ use pingora_proxy::{ProxyHttp, Session};
 use super::boundary::Boundary;
 use crate::gateway::context::Context;
 use crate::gateway::failure::out_of_time;
-use crate::gateway::upstream::ConnectionKind;
+use crate::gateway::upstream::{ConnectionKind, Peer};
 use crate::gateway::{Gateway, Proxy};
 
 /// How many messages of a response are sent in one go: what a peer has sent already, without
 /// holding more of it than this.
-const BATCH: usize = 4;
+pub(super) const BATCH: usize = 4;
 
 /// What a request must not carry to the next hop (RFC 9110, 7.6.1). What `Connection` names besides
 /// is not for this door.
@@ -141,8 +141,8 @@ impl Straight {
         let mut upstream = match kept {
             Some(stream) => Upstream::new_with_options(stream, peer),
             // In a box of its own: connecting takes 9 KiB, which every request would set aside.
-            None => match Box::pin(self.connector.get_http_session(peer)).await {
-                Ok((upstream, _)) => upstream,
+            None => match Box::pin(self.connect(&chosen)).await {
+                Ok(upstream) => upstream,
                 Err(mut error) => {
                     error.as_up();
                     return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
@@ -157,10 +157,18 @@ impl Straight {
                 .error_while_proxy(peer, session, error, ctx, reused));
         }
         upstream.respect_keepalive();
-        if let Some(stream) = upstream.reuse().await {
+        if let Some(stream) = upstream.reuse().await
+            && self.proxy.may_keep(&ctx.settings)
+        {
             chosen.keep(stream);
         }
         Ok(())
+    }
+
+    async fn connect(&self, chosen: &Peer) -> Result<Upstream> {
+        let (upstream, _) = self.connector.get_http_session(chosen.template()).await?;
+        chosen.check(upstream.digest().ssl_digest.as_deref())?;
+        Ok(upstream)
     }
 
     /// Sends the request and passes the response on.
@@ -236,14 +244,14 @@ impl Straight {
     }
 }
 
-fn is_last(task: &HttpTask) -> bool {
+pub(super) fn is_last(task: &HttpTask) -> bool {
     match task {
         HttpTask::Header(_, end) | HttpTask::Body(_, end) | HttpTask::UpgradedBody(_, end) => *end,
         HttpTask::Trailer(_) | HttpTask::Done | HttpTask::Failed(_) => true,
     }
 }
 
-fn strip_hop_by_hop(request: &mut RequestHeader) {
+pub(super) fn strip_hop_by_hop(request: &mut RequestHeader) {
     // Few requests have any, and looking costs less than removing what is not there.
     let is_one = |name: &&http::HeaderName| HOP_BY_HOP.contains(&name.as_str());
     let found: Vec<_> = request.headers.keys().filter(is_one).cloned().collect();
@@ -254,7 +262,7 @@ fn strip_hop_by_hop(request: &mut RequestHeader) {
 
 /// A response that ends with its connection becomes a chunked one, so that the client's connection
 /// need not end as well.
-fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<()> {
+pub(super) fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<()> {
     let has_none = session.req_header().method == http::Method::HEAD
         || response.status.is_informational()
         || matches!(response.status.as_u16(), 204 | 304);
@@ -268,7 +276,7 @@ fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<
 }
 
 /// The head of a response goes out with the first part of its body, in one write.
-fn hold_head(session: &Session) {
+pub(super) fn hold_head(session: &Session) {
     if let Some(boundary) = super::boundary(session) {
         boundary.hold_next_write();
     }

@@ -20,6 +20,16 @@ use crate::gateway::shard::Counter;
 /// one whose request is proxied takes another.
 const QUARTERS: u64 = 3;
 
+/// Bytes that a proxied request of HTTP/2 may hold while its client takes nothing of the response: ten
+/// pieces of 64 KiB lie between pingora's two loops, rounded for what one was measured to hold.
+const HELD_BY_REQUEST: u64 = 512 << 10;
+
+/// Share of the memory that requests of one client may hold in this way.
+const SHARE_OF_CLIENT: u64 = 4;
+
+/// Requests that one client may have in any case.
+const REQUESTS_OF_CLIENT: u64 = 128;
+
 /// Files that are no connections: listeners, logs, databases.
 const OWN_FILES: u64 = 64;
 
@@ -35,7 +45,7 @@ pub struct Ceilings {
     /// Requests that are being proxied.
     pub requests: usize,
     /// Those of one client.
-    pub requests_per_client: Option<u32>,
+    pub requests_per_client: u32,
     /// Bytes of memory; `None` if nobody knows how much there is.
     pub memory: Option<u64>,
     /// How many bits of an IPv6 address make a client.
@@ -52,6 +62,10 @@ impl Ceilings {
     fn with(limits: &Limits, open_files: u64, memory: Option<u64>) -> Self {
         let files = open_files.saturating_sub(OWN_FILES).max(OWN_FILES / 2);
         let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        let memory = match limits.max_memory {
+            Most::Auto => memory.map(|memory| memory / 10 * 9),
+            Most::Fixed(bytes) => Some(bytes),
+        };
         let most = |most, auto| match most {
             Most::Auto => count(auto),
             Most::Fixed(most) => count(most),
@@ -61,14 +75,24 @@ impl Ceilings {
             connections: most(limits.max_connections, files / 4 * QUARTERS),
             connections_per_client: limits.max_connections_per_client,
             requests: most(limits.max_requests, files / 2),
-            requests_per_client: limits.max_requests_per_client,
-            memory: match limits.max_memory {
-                Most::Auto => memory.map(|memory| memory / 10 * 9),
-                Most::Fixed(bytes) => Some(bytes),
-            },
+            requests_per_client: requests_per_client(limits, memory),
+            memory,
             ipv6_prefix: limits.ipv6_prefix,
         }
     }
+}
+
+/// Clients of HTTP/2 hold memory with streams whose responses they do not take, and a stream costs them
+/// nothing. One client is not to hold enough of it to harm the others.
+fn requests_per_client(limits: &Limits, memory: Option<u64>) -> u32 {
+    let most = match (limits.max_requests_per_client, memory) {
+        (Most::Fixed(most), _) => most,
+        (Most::Auto, None) => return u32::MAX,
+        (Most::Auto, Some(memory)) => {
+            (memory / SHARE_OF_CLIENT / HELD_BY_REQUEST).max(REQUESTS_OF_CLIENT)
+        }
+    };
+    u32::try_from(most).unwrap_or(u32::MAX)
 }
 
 /// What was too much.
@@ -175,6 +199,17 @@ mod tests {
         assert_eq!(found.connections_per_client, None);
         assert_eq!(ceilings("", 64, None).connections, 24);
         assert_eq!(ceilings("", 64, None).memory, None);
+    }
+
+    #[test]
+    fn one_client_can_hold_a_quarter_of_the_memory() {
+        let most = |text, memory| ceilings(text, 65_535, memory).requests_per_client;
+        assert_eq!(most("[limits]\nmax_memory = '2g'\n", None), 1024);
+        assert_eq!(most("", Some(20 << 30)), 9216);
+        assert_eq!(most("", Some(1000)), 128);
+        assert_eq!(most("", None), u32::MAX);
+        let text = "[limits]\nmax_requests_per_client = 7\n";
+        assert_eq!(most(text, Some(20 << 30)), 7);
     }
 
     #[test]

@@ -9,16 +9,18 @@
 //! - [`client`]: how many at a time;
 //! - `route`: what holds for the requests of one route;
 //! - [`load`]: how much the process has to do;
+//! - [`system`]: what the system allows it, `cgroup` in control groups;
 //! - [`refusal`]: what a client is told;
 //! - `tally`: what an operator is told.
 
+mod cgroup;
 pub mod client;
 pub mod load;
 pub mod rate;
 pub mod refusal;
 mod route;
 mod store;
-mod system;
+pub mod system;
 mod tally;
 
 use std::net::IpAddr;

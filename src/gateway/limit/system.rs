@@ -1,42 +1,54 @@
 //! What the system allows the process, and what it has.
 
 use std::fs::read_to_string;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-const GROUPS: &str = "/sys/fs/cgroup";
+use super::cgroup::ControlGroups;
 
 /// How many files and connections the process may have open.
+#[must_use]
 pub fn open_files() -> u64 {
     rlimit::Resource::NOFILE.get_soft().unwrap_or(1024)
 }
 
 /// How many bytes of memory the process may take before the system ends it: what its control group
 /// and those around it allow, or what the machine has.
+#[must_use]
 pub fn memory() -> Option<u64> {
-    let group = read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let machine = read_to_string("/proc/meminfo").unwrap_or_default();
-    let groups = limits_of_groups(Path::new(GROUPS), &group);
-    groups.chain(kilobytes(&machine, "MemTotal:")).min()
+    memory_below(Path::new("/"))
+}
+
+fn memory_below(root: &Path) -> Option<u64> {
+    let machine = read_to_string(root.join("proc/meminfo")).unwrap_or_default();
+    let allowed = ControlGroups::new(root).memory();
+    allowed
+        .into_iter()
+        .chain(kilobytes(&machine, "MemTotal:"))
+        .min()
+}
+
+/// Processors that the process can keep busy: those that it may run on, or fewer if the quota of a
+/// control group allows less time. A part of one counts as one. At least 1.
+#[must_use]
+pub fn processors() -> usize {
+    let affinity = rustix::thread::sched_getaffinity(None).map(|set| set.count() as usize);
+    let usable = affinity.or_else(|_| std::thread::available_parallelism().map(usize::from));
+    busy(
+        usable.unwrap_or(1),
+        ControlGroups::new(Path::new("/")).processors(),
+    )
+}
+
+fn busy(usable: usize, quota: Option<f64>) -> usize {
+    let fewest = quota.and_then(|quota| (1..usable).find(|&number| number as f64 >= quota));
+    fewest.unwrap_or(usable).max(1)
 }
 
 /// How many bytes of memory the process has.
+#[must_use]
 pub fn resident() -> Option<u64> {
     let status = read_to_string("/proc/self/status").ok()?;
     kilobytes(&status, "VmRSS:")
-}
-
-/// The limits of a control group (version 2) and of all around it. In a container, where the path
-/// may be that of the host, the root is the container's own group.
-fn limits_of_groups(root: &Path, group: &str) -> impl Iterator<Item = u64> {
-    let path = group.lines().find_map(|line| line.strip_prefix("0::/"));
-    let path = path.map(|path| root.join(path)).unwrap_or_default();
-    let mut groups: Vec<PathBuf> = path.ancestors().map(Path::to_owned).collect();
-    groups.retain(|group| group.starts_with(root));
-    groups.into_iter().filter_map(|group| {
-        let limit = read_to_string(group.join("memory.max")).ok()?;
-        // Without a limit it says "max".
-        limit.trim().parse().ok()
-    })
 }
 
 /// A line such as `VmRSS:     1234 kB`, in bytes.
@@ -59,20 +71,39 @@ mod tests {
     }
 
     #[test]
-    fn every_group_around_the_process_counts() {
+    fn memory_is_what_the_group_or_the_machine_has() {
         let root = tempfile::tempdir().unwrap();
-        let write = |group: &str, text: &str| {
-            std::fs::create_dir_all(root.path().join(group)).unwrap();
-            std::fs::write(root.path().join(group).join("memory.max"), text).unwrap();
+        let write = |name: &str, text: &str| {
+            let file = root.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
         };
-        write("", "4000\n");
-        write("a", "max\n");
-        write("a/b", "3000\n");
-        let limits = |group| limits_of_groups(root.path(), group).collect::<Vec<_>>();
-        assert_eq!(limits("0::/a/b\n"), [3000, 4000]);
-        assert_eq!(limits("0::/\n"), [4000]);
-        assert_eq!(limits("1:memory:/x\n0::/host/path\n"), [4000]);
-        assert!(limits("1:memory:/x\n").is_empty());
+        write("proc/meminfo", "MemTotal:        8 kB\nMemFree: 1 kB\n");
+        assert_eq!(memory_below(root.path()), Some(8192));
+        write(
+            "proc/self/mountinfo",
+            "1 1 0:1 / /memory rw - cgroup cgroup rw,memory\n",
+        );
+        write("proc/self/cgroup", "4:memory:/\n");
+        write("memory/memory.limit_in_bytes", "5000\n");
+        assert_eq!(memory_below(root.path()), Some(5000));
+        write("memory/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(memory_below(root.path()), Some(8192));
+    }
+
+    #[test]
+    fn a_quota_counts_in_whole_processors() {
+        for (usable, quota, expected) in [
+            (4, None, 4),
+            (4, Some(1.5), 2),
+            (4, Some(2.0), 2),
+            (4, Some(0.1), 1),
+            (2, Some(8.0), 2),
+            (0, None, 1),
+        ] {
+            assert_eq!(busy(usable, quota), expected, "{usable} {quota:?}");
+        }
+        assert!(processors() >= 1);
     }
 
     #[cfg(target_os = "linux")]

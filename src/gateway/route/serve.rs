@@ -12,6 +12,7 @@ use super::condition::Asked;
 use super::{Action, Body, Decision, Routed, Routes, target};
 use crate::gateway::context::Context;
 use crate::gateway::failure::too_large;
+use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::variables::{View, path_and_query, split_query};
 use crate::gateway::{files, own};
 use crate::query;
@@ -22,6 +23,7 @@ pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
         refuse_long_body(session, ctx)?;
         ctx.pool = ctx.settings.pools.first().cloned();
         if ctx.pool.is_none() {
+            ctx.failure = Some(FailureReason::NoRoute);
             own::answer_with_page(session, ctx, 404).await?;
         }
         return Ok(ctx.pool.is_none());
@@ -30,6 +32,7 @@ pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
         Decision::Route(taken) => {
             ctx.routed = Some(taken);
             if let Some(refusal) = admit(session, ctx) {
+                ctx.failure = Some(FailureReason::from(&refusal));
                 own::refuse(session, ctx, &refusal).await?;
                 return Ok(true);
             }
@@ -38,16 +41,19 @@ pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
         }
         Decision::OtherMethods(allow) => {
             refuse_long_body(session, ctx)?;
+            ctx.failure = Some(FailureReason::MethodNotAllowed);
             own::answer_method_not_allowed(session, ctx, &allow).await?;
             Ok(true)
         }
         Decision::Nothing => {
             refuse_long_body(session, ctx)?;
+            ctx.failure = Some(FailureReason::NoRoute);
             own::answer_with_page(session, ctx, 404).await?;
             Ok(true)
         }
         Decision::Ambiguous => {
             refuse_long_body(session, ctx)?;
+            ctx.failure = Some(FailureReason::BadRequest);
             own::answer_with_page(session, ctx, 400).await?;
             Ok(true)
         }

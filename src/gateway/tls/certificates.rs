@@ -15,6 +15,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Version;
 
 use super::{TlsError, read_chain};
 use crate::config::model::Certificate;
@@ -63,14 +64,15 @@ impl Certificates {
         let chain = read_chain(&pair.chain).map_err(in_chain)?;
         let key = read_key(&pair.key).map_err(in_key)?;
         let facts = Facts::read(&chain[0]).map_err(in_chain)?;
-        let certified =
-            CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => {
-                    in_key(format!("is not the key of {}", pair.chain.display()))
-                }
-                error => in_key(error.to_string()),
-            })?;
-        let certified = Arc::new(certified);
+        let key = provider.key_provider.load_private_key(key);
+        let key = key.map_err(|error| in_key(error.to_string()))?;
+        // `CertifiedKey::from_der` compares the keys too, but reads certificates of version 3 only.
+        let public = key.public_key();
+        if public.is_some_and(|public| *public != *facts.public_key) {
+            let reason = format!("is not the key of {}", pair.chain.display());
+            return Err(in_key(reason));
+        }
+        let certified = Arc::new(CertifiedKey::new(chain, key));
         let warn = |text: &str| {
             format!(
                 "tls.certificates[{number}].cert: {}: {text}",
@@ -79,6 +81,14 @@ impl Certificates {
         };
         if let Some(reason) = facts.is_outside(SystemTime::now()) {
             self.warnings.push(warn(reason));
+        }
+        if facts.version != X509Version::V3 {
+            let text = format!(
+                "is an X.509 certificate of version {}, which many clients refuse: version 3 is \
+                 expected (openssl req -x509 with -addext subjectAltName=DNS:...)",
+                facts.version.0 + 1
+            );
+            self.warnings.push(warn(&text));
         }
         if number == 0 {
             self.default.push(Arc::clone(&certified));
@@ -141,6 +151,9 @@ fn read_key(file: &std::path::Path) -> Result<PrivateKeyDer<'static>, String> {
 
 /// What a certificate says of itself.
 struct Facts {
+    version: X509Version,
+    /// DER of its `SubjectPublicKeyInfo`.
+    public_key: Vec<u8>,
     /// In lower case.
     names: Vec<String>,
     /// Seconds since 1970.
@@ -161,6 +174,8 @@ impl Facts {
         };
         let validity = certificate.validity();
         Ok(Facts {
+            version: certificate.version(),
+            public_key: certificate.public_key().raw.to_vec(),
             names: names.iter().filter_map(name).collect(),
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),

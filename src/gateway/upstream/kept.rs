@@ -58,6 +58,19 @@ impl Kept {
         self.limit == limit && self.idle_timeout == idle_timeout
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Closes all of them.
+    pub fn clear(&self) {
+        for stack in &self.stacks {
+            let closed = std::mem::take(&mut *lock(stack));
+            self.count.fetch_sub(closed.len(), Ordering::Relaxed);
+        }
+    }
+
     /// A connection that is open, as far as can be known.
     pub fn take(&self, key: &Key) -> Option<Stream> {
         loop {

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 
 use super::fitness::Policy;
 use super::kept::Kept;
-use super::peer::{Peer, Settings, State};
+use super::peer::{Peer, Settings, State, Way};
 use super::selection::Selection;
 use super::sticky::Cookies;
 use super::transport::Transport;
@@ -107,6 +107,11 @@ impl Members {
         members
     }
 
+    /// The idle connections to all of them.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// The peers as they are now.
     pub fn roster(&self) -> Arc<Roster> {
         self.roster.load_full()
@@ -161,10 +166,14 @@ impl Members {
                     max_requests: configured.max_requests,
                 };
                 let cookies = self.cookies.as_ref();
+                let pins = self.transport.pins(host);
+                let template =
+                    self.transport
+                        .template(&self.upstream, at.address, host, pins.as_ref());
                 let peer = Peer::new(
                     at.address,
                     &settings,
-                    self.transport.template(&self.upstream, at.address, host),
+                    Way { template, pins },
                     cookies.map(|cookies| cookies.of(&self.upstream.name, at.address)),
                     Arc::clone(&self.kept),
                     self.state(at.address, known),

@@ -15,9 +15,11 @@ mod kept;
 mod members;
 mod names;
 mod peer;
+mod pins;
 mod probe;
 mod selection;
 mod sticky;
+pub mod tls_failure;
 mod transport;
 
 use std::net::{IpAddr, SocketAddr};
@@ -200,6 +202,17 @@ impl Pool {
     pub fn unresolved(&self) -> Vec<String> {
         let roster = self.members.roster();
         roster.lost(&self.members.upstream).collect()
+    }
+
+    /// How many idle connections of HTTP/1 there are to its peers.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.members.kept().count()
+    }
+
+    /// Closes the idle connections of HTTP/1, whose files are needed elsewhere.
+    pub fn close_idle_connections(&self) {
+        self.members.kept().clear();
     }
 
     /// How many requests were tried again.

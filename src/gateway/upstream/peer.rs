@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
+use pingora::Result;
 use pingora::protocols::Stream;
+use pingora::protocols::tls::SslDigest;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 
 use super::fitness::Fitness;
 use super::kept::{Kept, Key};
+use super::pins::Pins;
 use super::sticky::PeerCookie;
 
 /// Which connection to a peer a request may use.
@@ -33,8 +36,16 @@ pub struct Peer {
     /// What it keeps when the configuration changes.
     pub(super) state: Arc<State>,
     template: HttpPeer,
+    pins: Option<Pins>,
     key: Key,
     kept: Arc<Kept>,
+}
+
+/// How a peer is reached and trusted.
+pub(super) struct Way {
+    pub template: HttpPeer,
+    /// The certificates that it may show, if pingora does not verify them.
+    pub pins: Option<Pins>,
 }
 
 /// What a peer is doing, and how well it is.
@@ -75,7 +86,7 @@ impl Peer {
     pub(super) fn new(
         address: SocketAddr,
         settings: &Settings,
-        template: HttpPeer,
+        Way { template, pins }: Way,
         cookie: Option<PeerCookie>,
         kept: Arc<Kept>,
         state: Arc<State>,
@@ -90,6 +101,7 @@ impl Peer {
             state,
             key: (address, template.reuse_hash()),
             template,
+            pins,
             kept,
         }
     }
@@ -109,6 +121,17 @@ impl Peer {
             peer.group_key = fastrand::u64(..);
         }
         peer
+    }
+
+    /// Checks what it has shown in the handshake of a connection, as far as pingora does not. To be
+    /// called before anything is sent.
+    ///
+    /// # Errors
+    /// If its certificate is none that it may show.
+    pub fn check(&self, session: Option<&SslDigest>) -> Result<()> {
+        self.pins
+            .as_ref()
+            .map_or(Ok(()), |pins| pins.check(session))
     }
 
     /// A kept connection to it that is open, as far as can be known.

@@ -11,6 +11,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use super::peer::Peer;
+use super::tls_failure;
 use crate::config::model::{HealthCheck, HealthProbe};
 
 /// What the peers know the checks by.
@@ -62,23 +63,30 @@ impl<'c> Prober<'c> {
     pub async fn check(&self, peer: &Peer) -> Result<(), String> {
         let check = async {
             match &self.connector {
-                Kind::Tcp(connector) => connector.new_stream(peer.template()).await.map(|_| ()),
-                Kind::Http(connector, question) => question.ask(connector, peer.template()).await,
+                Kind::Tcp(connector) => {
+                    let stream = connector.new_stream(peer.template()).await?;
+                    peer.check(stream.get_ssl_digest().as_deref())
+                }
+                Kind::Http(connector, question) => question.ask(connector, peer).await,
             }
         };
         match tokio::time::timeout(self.check.timeout, check).await {
-            Ok(checked) => checked.map_err(|error| error.to_string()),
+            Ok(checked) => checked.map_err(|error| {
+                tls_failure::describe(&error).unwrap_or_else(|| error.to_string())
+            }),
             Err(_) => Err(format!("no answer within {:?}", self.check.timeout)),
         }
     }
 }
 
 impl Question<'_> {
-    async fn ask(&self, connector: &Connector, peer: &HttpPeer) -> Result<()> {
-        let mut peer = peer.clone();
+    async fn ask(&self, connector: &Connector, to: &Peer) -> Result<()> {
+        let mut peer = to.template().clone();
         // A connection of HTTP/2 that has room for more is one that the next check would share.
         peer.options.max_h2_streams = 1;
         let (mut session, _) = connector.get_http_session(&peer).await?;
+        let digest = session.digest();
+        to.check(digest.and_then(|digest| digest.ssl_digest.as_deref()))?;
         let is_h2 = matches!(session, HttpSession::H2(_));
         session
             .write_request_header(Box::new(self.request(&peer, is_h2)?))

@@ -13,10 +13,13 @@ use pingora::protocols::tls::{ALPN, CaType};
 use pingora::tls::{CryptoProvider, install_default_crypto_provider, sign::CertifiedKey};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+use x509_parser::x509::X509Version;
 
+use super::pins::Pins;
 use crate::config::model::{Protocol, Upstream, UpstreamTls};
 
 /// How many requests a connection of HTTP/2 carries at a time; what most servers allow.
@@ -44,6 +47,9 @@ pub struct Transport {
 
 struct Tls {
     settings: UpstreamTls,
+    /// The certificates of `ca_file`, as they are read.
+    trusted: Vec<CertificateDer<'static>>,
+    /// The same as pingora takes them.
     authorities: Option<Arc<CaType>>,
     client: Option<Arc<CertKey>>,
 }
@@ -73,9 +79,23 @@ impl Transport {
         self.digest == other.digest
     }
 
-    /// How to reach the peer at an address, by the name that it is known by.
+    /// The certificates of a peer that is known by this name, if `ca_file` has them themselves.
     #[must_use]
-    pub fn template(&self, upstream: &Upstream, at: SocketAddr, host: Option<&str>) -> HttpPeer {
+    pub fn pins(&self, host: Option<&str>) -> Option<Pins> {
+        let tls = self.tls.as_ref().filter(|tls| tls.settings.verify)?;
+        Pins::of_peer(&tls.trusted, tls.settings.sni.as_deref().or(host)?)
+    }
+
+    /// How to reach the peer at an address, by the name that it is known by. With pins pingora does
+    /// not verify its certificate.
+    #[must_use]
+    pub fn template(
+        &self,
+        upstream: &Upstream,
+        at: SocketAddr,
+        host: Option<&str>,
+        pins: Option<&Pins>,
+    ) -> HttpPeer {
         let sni = self.tls.as_ref().map_or_else(String::new, |tls| {
             let name = tls.settings.sni.as_deref().or(host);
             // Where nothing is verified an address will do; it is not sent.
@@ -97,8 +117,8 @@ impl Transport {
             options.max_h2_streams = STREAMS;
         }
         if let Some(tls) = &self.tls {
-            options.verify_cert = tls.settings.verify;
-            options.verify_hostname = tls.settings.verify;
+            options.verify_cert = tls.settings.verify && pins.is_none();
+            options.verify_hostname = options.verify_cert;
             options.ca.clone_from(&tls.authorities);
             peer.client_cert_key.clone_from(&tls.client);
         }
@@ -123,16 +143,17 @@ impl Tls {
             digest.update(Sha256::digest(&bytes));
             Ok(bytes)
         };
-        let mut authorities = None;
+        let (mut trusted, mut authorities) = (Vec::new(), None);
         if let Some(file) = &settings.ca_file {
-            let found = certificates(&read("ca_file", file)?);
-            let found = found.map_err(|reason| error("ca_file", file, reason))?;
-            let wrap = |der: CertificateDer| WrappedX509::new(der.to_vec(), parse_x509);
-            authorities = Some(found.into_iter().map(wrap).collect());
+            let found = certificates(&read("ca_file", file)?).and_then(are_usable);
+            trusted = found.map_err(|reason| error("ca_file", file, reason))?;
+            let wrap = |der: &CertificateDer| WrappedX509::new(der.to_vec(), parse_x509);
+            authorities = Some(trusted.iter().map(wrap).collect());
         }
         let mut client = None;
         if let Some((cert, key)) = &settings.client {
             let chain = certificates(&read("client_cert", cert)?);
+            let chain = chain.and_then(|chain| is_version_3(&chain[0]).map(|()| chain));
             let chain = chain.map_err(|reason| error("client_cert", cert, reason))?;
             let secret = PrivateKeyDer::from_pem_slice(&read("client_key", key)?);
             let secret = secret.map_err(|e| error("client_key", key, e.to_string()))?;
@@ -142,6 +163,7 @@ impl Tls {
         }
         Ok(Tls {
             settings: settings.clone(),
+            trusted,
             authorities,
             client,
         })
@@ -162,9 +184,40 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(found)
 }
 
+/// pingora shows no certificate that rustls cannot read.
+fn is_version_3(der: &CertificateDer) -> Result<(), String> {
+    let parsed = x509_parser::parse_x509_certificate(der);
+    let (_, certificate) = parsed.map_err(|error| error.to_string())?;
+    match certificate.version() {
+        X509Version::V3 => Ok(()),
+        other => Err(format!(
+            "is an X.509 certificate of version {}: version 3 is needed",
+            other.0 + 1
+        )),
+    }
+}
+
+/// The certificates, if all can be authorities: otherwise pingora would fail at each connection.
+fn are_usable(
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let mut roots = RootCertStore::empty();
+    for der in &certificates {
+        let added = roots.add(der.clone());
+        added.map_err(|error| format!("has a certificate that cannot be used: {error}"))?;
+    }
+    Ok(certificates)
+}
+
 fn fits(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> Result<(), String> {
     install_default_crypto_provider();
     let provider = CryptoProvider::get_default().ok_or("no cryptography is installed")?;
     let fits = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), provider);
-    fits.map(|_| ()).map_err(|error| error.to_string())
+    fits.map(|_| ()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => "is not the key of client_cert".to_owned(),
+        rustls::Error::InvalidCertificate(reason) => {
+            format!("cannot be used with client_cert, which rustls cannot read: {reason}")
+        }
+        error => error.to_string(),
+    })
 }

@@ -193,14 +193,17 @@ mod tests {
         let ranges = read(b"start,end,country_code\n1.0.0.0,1.0.0.255,AU\n2001::,2001::ff,US\n");
         let ranges = ranges.unwrap();
         assert_eq!(
-            (ranges.v4[0].first, ranges.v4[0].last),
+            (
+                ranges.v4.iter().next().unwrap().first,
+                ranges.v4.iter().next().unwrap().last
+            ),
             (0x0100_0000, 0x0100_00ff)
         );
-        assert_eq!(ranges.v6[0].last, 0x2001 << 112 | 0xff);
+        assert_eq!(ranges.v6.iter().next().unwrap().last, 0x2001 << 112 | 0xff);
         assert_eq!(ranges.records.text(1, Field::CountryCode), "US");
 
         let networks = read("\u{feff}cidr,country\r\n10.1.0.0/16,\"x, y\"\r\n".as_bytes()).unwrap();
-        assert_eq!(networks.v4[0].last, 0x0a01_ffff);
+        assert_eq!(networks.v4.iter().next().unwrap().last, 0x0a01_ffff);
         assert_eq!(networks.records.text(0, Field::Country), "x, y");
     }
 
@@ -301,7 +304,10 @@ mod tests {
         let numbers = (0..4).map(|record| table.records.text(record, Field::Asn));
         assert_eq!(numbers.collect::<Vec<_>>(), ["13335", "1", "7", ""]);
         assert_eq!(
-            (table.v4[1].first, table.v4[1].last),
+            (
+                table.v4.iter().nth(1).unwrap().first,
+                table.v4.iter().nth(1).unwrap().last
+            ),
             (0x0202_0202, 0x0202_0202)
         );
     }
@@ -317,7 +323,10 @@ mod tests {
         );
         let table = read(b"cidr\n::ffff:1.0.0.0/120\n").unwrap();
         assert_eq!(
-            (table.v4[0].first, table.v4[0].last),
+            (
+                table.v4.iter().next().unwrap().first,
+                table.v4.iter().next().unwrap().last
+            ),
             (0x0100_0000, 0x0100_00ff)
         );
     }

@@ -73,7 +73,6 @@ impl Layout {
             },
             ..Table::default()
         };
-        table.v4.reserve(count);
         let mut texts = Texts::new(file);
         let mut first = 0_u32;
         for entry in 0..count {

@@ -22,6 +22,7 @@ use super::texts::Texts;
 use super::{FormatError, Languages};
 use crate::geo::record::{Field, Records};
 use crate::geo::table::{Provenance, Table};
+use crate::tree::RangeList;
 
 /// Whether the file starts with JSON that has this format's keys.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
@@ -53,12 +54,12 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     let v4 = if meta.has_v4 {
         trie.v4_ranges(&mut record)?
     } else {
-        Vec::new()
+        RangeList::default()
     };
     let v6 = if meta.has_v6 {
         trie.v6_ranges(&mut record)?
     } else {
-        Vec::new()
+        RangeList::default()
     };
     Ok(Table {
         provenance: Provenance {

@@ -20,7 +20,7 @@ use super::compressed::limit;
 use super::reader::Reader;
 use crate::geo::record::Field;
 use crate::geo::table::{Provenance, Table};
-use crate::tree::Range;
+use crate::tree::{Address, Range, RangeList};
 
 const MAGIC: &[u8; 8] = b"geopack\n";
 const VERSION: u16 = 1;
@@ -161,14 +161,14 @@ impl<'a> Payload<'a> {
     /// Ranges of addresses of any width: reckoned in 128 bits, refused where they don't fit `A`.
     ///
     /// The three columns are read side by side, so that nothing but the ranges takes memory.
-    fn ranges<A>(&mut self, records: usize) -> Result<Vec<Range<A>>, FormatError>
+    fn ranges<A>(&mut self, records: usize) -> Result<RangeList<A>, FormatError>
     where
-        A: TryFrom<u128>,
+        A: Address + TryFrom<u128>,
     {
         let count = self.count()?;
         let mut gaps = self.column(count)?;
         let mut sizes = self.column(count)?;
-        let mut ranges = Vec::with_capacity(count);
+        let mut ranges = RangeList::default();
         let mut next = Some(0_u128);
         for _ in 0..count {
             let (gap, size) = (gaps.integer()?, sizes.integer()?);
@@ -314,7 +314,7 @@ fn payload(table: &Table) -> Vec<u8> {
     out
 }
 
-fn put_ranges<A: Copy + Into<u128>>(out: &mut Vec<u8>, ranges: &[Range<A>]) {
+fn put_ranges<A: Address + Into<u128>>(out: &mut Vec<u8>, ranges: &RangeList<A>) {
     put(out, ranges.len());
     let mut next = Some(0);
     for range in ranges {
@@ -362,12 +362,13 @@ mod tests {
         let a = table.records.intern(fields);
         let b = table.records.intern([(Field::Country, "美国")]);
         let range = |first, last, value| Range { first, last, value };
-        table.v4 = vec![
+        table.v4 = [
             range(0, 255, a),
             range(256, 511, b),
             range(70_000, u32::MAX, a),
-        ];
-        table.v6 = vec![
+        ]
+        .into();
+        table.v6 = [
             Range {
                 first: 1 << 125,
                 last: (1 << 125) + 5,
@@ -378,7 +379,8 @@ mod tests {
                 last: u128::MAX,
                 value: a,
             },
-        ];
+        ]
+        .into();
         table
     }
 

@@ -63,7 +63,7 @@ fn count<A: Copy + Into<u128>>(
         countries: countries.collect(),
     };
     for range in ranges {
-        let (first, last, place) = wide(&range);
+        let (first, last, place) = wide(range);
         let size = size(first, last);
         coverage.ranges += 1;
         coverage.addresses = coverage.addresses.saturating_add(size);

@@ -31,6 +31,6 @@ fn seats(database: &Database, seats: &mut Seats) -> Vec<Seat> {
 }
 
 /// Both ends of a range of any family, and its value.
-fn wide<A: Copy + Into<u128>>(range: &Range<A>) -> (u128, u128, u32) {
+fn wide<A: Into<u128>>(range: Range<A>) -> (u128, u128, u32) {
     (range.first.into(), range.last.into(), range.value)
 }

@@ -11,7 +11,7 @@ use super::span::{Family, Span, size};
 use super::wide;
 use crate::geo::record::{Field, Records};
 use crate::geo::{Database, Table};
-use crate::tree::Range;
+use crate::tree::{Address, RangeList};
 
 /// How many examples of a finding are kept.
 const EXAMPLES: usize = 5;
@@ -101,9 +101,9 @@ pub fn soundness(table: &Table, database: &Database) -> Soundness {
     }
 }
 
-fn ranges<A: Copy + Into<u128>>(
+fn ranges<A: Address + Into<u128>>(
     family: Family,
-    file: &[Range<A>],
+    file: &RangeList<A>,
     answers: &mut Answers,
 ) -> Ranges {
     let mut found = Ranges {
@@ -210,14 +210,15 @@ impl Answers<'_> {
             Family::V4 => std::net::Ipv4Addr::from(address as u32).into(),
             Family::V6 => std::net::Ipv6Addr::from(address).into(),
         };
-        let Some(place) = self.database.lookup(address) else {
+        let Some(number) = self.database.find(address) else {
             let texts = Field::ALL.map(|field| self.records.text(record, field));
             return texts.iter().all(|text| text.is_empty());
         };
-        let pair = (record, place.number());
+        let pair = (record, number);
         if self.right.contains(&pair) {
             return true;
         }
+        let place = self.database.place(number);
         let right = Field::ALL.into_iter().all(|field| {
             let text = self.records.text(record, field);
             // Codes are looked up where the file has none; a country's follows its name.

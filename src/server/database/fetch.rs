@@ -6,16 +6,15 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
+use super::spool::Spool;
 use crate::config::model::Published;
 
 /// A file may not be larger: none that is known has a fifth of it.
@@ -109,9 +108,9 @@ pub struct Fetcher {
     last_sum: String,
 }
 
-/// A file that was fetched and is not used yet. Dropped, it is gone.
+/// A file that was fetched and is not used yet. Dropped, it is gone, and with the process, too.
 pub struct Download {
-    content: NamedTempFile,
+    content: Spool,
     version: Version,
     target: PathBuf,
 }
@@ -234,6 +233,11 @@ impl Download {
         self.content.path()
     }
 
+    /// The file that it is to replace.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Puts the content in the place of the file before, in one step.
     ///
     /// # Errors
@@ -244,18 +248,14 @@ impl Download {
             version,
             target,
         } = self;
-        let kept = content
-            .as_file()
-            .sync_all()
-            .map_err(|error| FetchError::file(&target, &error));
+        let in_target = |error: io::Error| FetchError::file(&target, &error);
+        let kept = content.sync().map_err(in_target);
         // Without its version the file is fetched once more than it would have to be; the version
         // of another file would keep it from being fetched at all.
         let version_file = version_file(&target);
         let _ = std::fs::remove_file(&version_file);
         kept?;
-        content
-            .persist(&target)
-            .map_err(|error| FetchError::file(&target, &error.error))?;
+        content.keep(&target).map_err(in_target)?;
         version
             .write(&version_file)
             .map_err(|error| FetchError::file(&version_file, &error))
@@ -287,14 +287,8 @@ fn version_file(file: &Path) -> PathBuf {
 }
 
 /// Writes a body beside `file`; the content and its SHA-256 in hexadecimal.
-fn store(mut body: impl Read, file: &Path) -> io::Result<(NamedTempFile, String)> {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let mut content = tempfile::Builder::new()
-        .prefix(".geogate-")
-        .permissions(std::fs::Permissions::from_mode(0o644))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+fn store(mut body: impl Read, file: &Path) -> io::Result<(Spool, String)> {
+    let mut content = Spool::beside(file)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -305,7 +299,7 @@ fn store(mut body: impl Read, file: &Path) -> io::Result<(NamedTempFile, String)
             Err(error) => return Err(error),
         };
         hash.update(&buffer[..length]);
-        content.write_all(&buffer[..length])?;
+        content.file().write_all(&buffer[..length])?;
     }
     let mut sum = String::new();
     for byte in hash.finalize() {
@@ -348,6 +342,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::io::{BufRead, BufReader};
     use std::net::TcpListener;
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::{Arc, Mutex};
 
     use tempfile::TempDir;

@@ -4,11 +4,13 @@
 mod acceptance;
 mod fetch;
 mod reload;
+mod spool;
 
 use crate::config::model::{Database as Source, Geo};
 use crate::geo::codes::CodesError;
 use crate::geo::format::{self, Languages, ReadError};
 use crate::geo::{Codes, Database, EMBEDDED, Table, layers};
+use crate::server::allocator;
 use crate::tree::BuildError;
 pub use acceptance::Refusal;
 pub use fetch::FetchError;
@@ -47,6 +49,25 @@ pub enum DatabaseError {
     Fetch(#[from] FetchError),
 }
 
+impl DatabaseError {
+    /// Names a download by the file that it is to replace: it has no name of its own.
+    fn naming_targets(mut self, downloads: &[(usize, Download)]) -> Self {
+        let name = match &mut self {
+            DatabaseError::Read(ReadError::Io { path, .. } | ReadError::Format { path, .. }) => {
+                path
+            }
+            DatabaseError::Build { database, .. } => database,
+            DatabaseError::Empty(file) => file,
+            _ => return self,
+        };
+        for (_, download) in downloads {
+            let target = format!("{}, as it was fetched", download.target().display());
+            *name = name.replace(&download.path().display().to_string(), &target);
+        }
+        self
+    }
+}
+
 /// Reads and arranges the databases that the configuration asks for, highest first.
 ///
 /// # Errors
@@ -78,37 +99,57 @@ pub fn fetch_and_load(databases: &[Source], geo: &Geo) -> Result<Database, Datab
     load_downloaded(databases, geo, downloads, |_| Ok(()))
 }
 
-/// As [`load_database`], but what is published and not here yet is left out, and with it the probes,
-/// which may be about it. Returns where that comes from.
-///
-/// # Errors
-/// As [`load_database`].
-pub fn check_databases<'s>(
-    databases: &'s [Source],
-    geo: &Geo,
-) -> Result<Vec<&'s str>, DatabaseError> {
-    let (mut here, mut left_out) = (Vec::new(), Vec::new());
-    for source in databases {
+/// Results of [`check`].
+pub struct Checked<'s> {
+    /// Problems by the keys that they are about.
+    pub problems: Vec<(String, DatabaseError)>,
+    /// Addresses of what is published and not here yet.
+    pub left_out: Vec<&'s str>,
+}
+
+/// Reads each database by itself, and all of them as one if each is right. What is published and not
+/// here yet is left out, and with it the probes, which may be about it.
+pub fn check<'s>(databases: &'s [Source], geo: &Geo) -> Checked<'s> {
+    let mut checked = Checked {
+        problems: Vec::new(),
+        left_out: Vec::new(),
+    };
+    let codes = load_codes(geo).map_err(DatabaseError::from);
+    let codes = codes.map_err(|error| checked.problems.push(("geo.codes".to_owned(), error)));
+    let (mut tables, mut here) = (Vec::new(), Vec::new());
+    for (number, source) in databases.iter().enumerate() {
         match source {
             Source::Published(published) if !published.file.exists() => {
-                left_out.push(published.url.as_str());
+                checked.left_out.push(published.url.as_str());
             }
-            _ => here.push(source.clone()),
+            _ => match read_table(source, &geo.languages) {
+                Ok(table) => {
+                    tables.push(table);
+                    here.push(source.clone());
+                }
+                Err(error) => checked
+                    .problems
+                    .push((format!("database[{number}].file"), error)),
+            },
         }
     }
-    if left_out.is_empty() {
-        load_database(&here, geo)?;
-    } else if !here.is_empty() {
-        let probes = Vec::new();
-        load_database(
-            &here,
-            &Geo {
-                probes,
-                ..geo.clone()
-            },
-        )?;
+    if let Ok(codes) = codes
+        && checked.problems.is_empty()
+        && !here.is_empty()
+    {
+        let table = merge(tables, &here, &codes);
+        let wrong = match table.and_then(|table| build_database(table, &here, &codes, geo)) {
+            Err(error) => Some(("database", error)),
+            Ok(database) if checked.left_out.is_empty() => {
+                let failed = acceptance::probe(&database, &geo.probes).err();
+                failed.map(|refusal| ("geo.probe", refusal.into()))
+            }
+            Ok(_) => None,
+        };
+        let wrong = wrong.map(|(key, error)| (key.to_owned(), error));
+        checked.problems.extend(wrong);
     }
-    Ok(left_out)
+    checked
 }
 
 /// Loads with downloads in the place of the files of the sources with these numbers, and keeps them
@@ -123,7 +164,8 @@ fn load_downloaded(
     for (number, download) in &downloads {
         sources[*number] = Source::File(download.path().to_owned());
     }
-    let database = load_database(&sources, geo)?;
+    let database = load_database(&sources, geo);
+    let database = database.map_err(|error| error.naming_targets(&downloads))?;
     accept(&database)?;
     for (_, download) in downloads {
         download.keep()?;
@@ -152,7 +194,11 @@ pub fn merge_tables(
     languages: &Languages,
 ) -> Result<Table, DatabaseError> {
     let tables = databases.iter().map(|source| read_table(source, languages));
-    let tables = tables.collect::<Result<Vec<_>, _>>()?;
+    merge(tables.collect::<Result<Vec<_>, _>>()?, databases, codes)
+}
+
+/// `databases` name the tables in an error.
+fn merge(tables: Vec<Table>, databases: &[Source], codes: &Codes) -> Result<Table, DatabaseError> {
     layers::merge(tables, codes).map_err(|error| DatabaseError::Build {
         database: databases[error.layer].to_string(),
         error: error.error,
@@ -172,6 +218,8 @@ pub fn read_table(source: &Source, languages: &Languages) -> Result<Table, Datab
         Source::File(file) => format::read_file(file, languages)?,
         Source::Published(published) => format::read_file(&published.file, languages)?,
     };
+    // The file's bytes are no longer needed, and the database is yet to be made of the table.
+    allocator::give_back();
     if table.is_empty() {
         return Err(DatabaseError::Empty(source.to_string()));
     }

@@ -15,7 +15,8 @@ use super::{DatabaseError, acceptance, load_downloaded};
 use crate::config::model::{Database as Source, Geo, Published};
 use crate::geo::{Database, Live};
 use crate::server::allocator;
-use crate::server::watch::{Files, Fingerprint, PATIENCE, Watch};
+use crate::server::notice::{Notice, Notices};
+use crate::server::watch::WatchedFiles;
 
 /// The longest wait before a published file is looked for after a start, or again after a failure.
 const SOON: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// What happens to the databases' files.
 pub enum Event {
     /// Something, where they are.
-    Changed,
+    Changed(Notice),
     /// A new one was published.
     Fetched(Fetched),
 }
@@ -46,15 +47,22 @@ pub struct Followed {
     geo: Geo,
     live: Arc<Live>,
     tell: Tell,
-    files: Files,
-    /// The files' fingerprints when they were read last.
-    known: Vec<Fingerprint>,
+    files: WatchedFiles,
     /// Whether what was read last was refused.
     was_refused: bool,
     generation: u64,
+    /// Databases that were replaced while somebody still read them.
+    retired: Vec<Arc<Database>>,
     /// Wakes who waits for published files. They end when it goes.
     fetchers: Vec<Sender<()>>,
-    watcher: Option<Watch>,
+}
+
+/// Databases of another configuration, read and not served yet.
+pub struct Prepared {
+    database: Database,
+    sources: Vec<Source>,
+    geo: Geo,
+    files: WatchedFiles,
 }
 
 impl Followed {
@@ -68,28 +76,25 @@ impl Followed {
         live: Arc<Live>,
         tell: Tell,
     ) -> std::io::Result<Self> {
-        let files = files(&sources, &geo);
         let mut followed = Followed {
-            known: files.fingerprints(),
-            files,
+            files: watched(&sources, &geo, &tell),
             sources,
             geo,
             live,
             tell,
             was_refused: false,
             generation: 0,
+            retired: Vec::new(),
             fetchers: Vec::new(),
-            watcher: None,
         };
-        followed.look_out()?;
+        followed.start_fetching()?;
         Ok(followed)
     }
 
-    /// Starts to wait for what is new of the current sources, and for nothing else.
-    fn look_out(&mut self) -> std::io::Result<()> {
+    /// Starts to wait for what is published of the current sources, and for nothing else.
+    fn start_fetching(&mut self) -> std::io::Result<()> {
         self.generation += 1;
         self.fetchers.clear();
-        self.watcher = self.geo.watch.then(|| self.watch()).flatten();
         for (number, source) in self.sources.iter().enumerate() {
             if let Source::Published(published) = source {
                 let (wake, woken) = channel();
@@ -110,27 +115,14 @@ impl Followed {
         Ok(())
     }
 
-    fn watch(&self) -> Option<Watch> {
-        let tell = Arc::clone(&self.tell);
-        let watcher = self.files.watch(move || {
-            // Nobody listens any more when the server is on its way out.
-            tell(Event::Changed);
-        });
-        watcher
-            .inspect_err(|error| {
-                log::warn!("database files are not watched: {error}; a reload (HUP) reads them");
-            })
-            .ok()
+    /// Tells if the files are watched and one is another one than what was read.
+    pub fn have_changed(&mut self) -> bool {
+        self.files.is_watched() && self.files.have_changed()
     }
 
-    /// Whether a file is another one than what was read.
-    pub fn have_changed(&self) -> bool {
-        self.files.fingerprints() != self.known
-    }
-
-    /// As [`Files::wait_for_quiet`].
+    /// As [`WatchedFiles::wait_for_quiet`].
     pub fn wait_for_quiet<T>(
-        &self,
+        &mut self,
         events: &Receiver<T>,
         is_change: impl Fn(&T) -> bool,
     ) -> Option<T> {
@@ -147,7 +139,7 @@ impl Followed {
             // A thread that has ended needs no telling.
             let _ = fetcher.send(());
         }
-        if self.have_changed() || self.was_refused {
+        if self.files.have_changed() || self.was_refused {
             return self.read(Vec::new());
         }
         Ok(())
@@ -181,33 +173,40 @@ impl Followed {
     ///
     /// # Errors
     /// If they cannot be used.
-    pub fn prepare(&self, sources: &[Source], geo: &Geo) -> Result<Database, DatabaseError> {
+    pub fn prepare(&self, sources: &[Source], geo: &Geo) -> Result<Prepared, DatabaseError> {
+        let files = watched(sources, geo, &self.tell);
         // What another configuration has more or less is meant to be so: probes alone judge it.
-        let prepared = guarded(|| super::fetch_and_load(sources, geo));
-        prepared.inspect_err(|_| self.live.note_refused())
+        let database = guarded(|| super::fetch_and_load(sources, geo));
+        Ok(Prepared {
+            database: database.inspect_err(|_| self.live.note_refused())?,
+            sources: sources.to_vec(),
+            geo: geo.clone(),
+            files,
+        })
     }
 
     /// Serves and follows from now on what [`Followed::prepare`] has read.
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub fn follow(
-        &mut self,
-        sources: Vec<Source>,
-        geo: Geo,
-        database: Database,
-    ) -> std::io::Result<()> {
-        self.files = files(&sources, &geo);
-        self.known = self.files.fingerprints();
-        (self.sources, self.geo) = (sources, geo);
+    pub fn follow(&mut self, prepared: Prepared) -> std::io::Result<()> {
+        (self.sources, self.geo) = (prepared.sources, prepared.geo);
+        self.files = prepared.files;
+        for file in self.sources.iter().filter_map(|source| match source {
+            Source::Published(published) => Some(&published.file),
+            Source::Embedded | Source::File(_) => None,
+        }) {
+            // It may have been fetched for the first time.
+            self.files.note(file);
+        }
         self.was_refused = false;
-        self.serve(database, Instant::now());
-        self.look_out()
+        self.serve(prepared.database, Instant::now());
+        self.start_fetching()
     }
 
     fn read(&mut self, downloads: Vec<(usize, Download)>) -> Result<(), DatabaseError> {
         let start = Instant::now();
-        self.known = self.files.fingerprints();
+        self.files.note_all();
         let before = self.live.current();
         let result = guarded(|| self.load(downloads, &before));
         drop(before);
@@ -217,7 +216,7 @@ impl Followed {
         // read is still to be noticed.
         for number in fetched {
             if let Some(file) = self.sources[number].file() {
-                self.files.note(file, &mut self.known);
+                self.files.note(file);
             }
         }
         self.serve(database, start);
@@ -236,7 +235,7 @@ impl Followed {
         Ok((database, fetched))
     }
 
-    fn serve(&self, database: Database, start: Instant) {
+    fn serve(&mut self, database: Database, start: Instant) {
         let provenance = database.provenance();
         log::info!(
             "database replaced after {} ms: {} of {}, {} places",
@@ -249,7 +248,22 @@ impl Followed {
             },
             database.places().len()
         );
-        wait_for_readers(&self.live.replace(database));
+        self.retired.push(self.live.replace(database));
+        self.free_retired();
+    }
+
+    /// Frees the databases that nobody reads any more; whether there are none left. Readers hold one
+    /// for a moment only (a lookup, a scrape of the metrics), so the first call finds most of them
+    /// unused. It is never waited for: what cannot be freed yet is freed by a later call.
+    pub fn free_retired(&mut self) -> bool {
+        let before = self.retired.len();
+        self.retired
+            .retain(|database| Arc::strong_count(database) > 1);
+        if self.retired.len() < before {
+            allocator::give_back();
+        }
+        self.live.note_retired(self.retired.len());
+        self.retired.is_empty()
     }
 }
 
@@ -264,21 +278,22 @@ fn guarded<T: Send>(
 }
 
 /// All files that a database is read from.
-fn files(sources: &[Source], geo: &Geo) -> Files {
+fn watched(sources: &[Source], geo: &Geo, tell: &Tell) -> WatchedFiles {
     let databases = sources.iter().filter_map(Source::file);
     let mut files: Vec<_> = databases.map(Path::to_owned).collect();
     if let Some(folder) = &geo.codes {
         files.extend(crate::geo::codes::FILES.map(|file| folder.join(file)));
     }
-    Files::new(files)
-}
-
-/// Waits until the last request has let go of a database, so that no worker has to free it.
-fn wait_for_readers(database: &Arc<Database>) {
-    let start = Instant::now();
-    while Arc::strong_count(database) > 1 && start.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(5));
+    if !geo.watch {
+        return WatchedFiles::unwatched(files);
     }
+    let (tell, notices) = (Arc::clone(tell), Notices::default());
+    WatchedFiles::watched(files, move || {
+        if let Some(notice) = notices.next() {
+            // Nobody listens any more when the server is on its way out.
+            tell(Event::Changed(notice));
+        }
+    })
 }
 
 /// Looks for a new file again and again, until nobody takes it.

@@ -3,14 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SignatureAlgorithm,
+    SigningKey,
 };
 use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 pub struct Authority {
     pem: String,
@@ -127,6 +130,25 @@ impl Authority {
 }
 
 impl Identity {
+    /// A certificate of X.509 version 1, as `openssl x509 -req` makes it without extensions: one of
+    /// version 3 without its version and its extensions, signed anew.
+    pub fn version_1() -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(Vec::new()).unwrap();
+        let version_3 = params.self_signed(&key).unwrap();
+        let whole = elements(version_3.der());
+        let (body, algorithm) = (elements(whole[0]), whole[1]);
+        let body = element(0x30, &body[1..7].concat());
+        let mut signature = vec![0];
+        signature.extend(key.sign(&body).unwrap());
+        let parts = [&body, algorithm, &element(0x03, &signature)].concat();
+        let text = base64::engine::general_purpose::STANDARD.encode(element(0x30, &parts));
+        Identity {
+            cert: format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"),
+            key: key.serialize_pem(),
+        }
+    }
+
     /// Writes `NAME.pem` and `NAME.key`, each at once, as one should.
     pub fn write(&self, folder: &Path, name: &str) {
         for (ending, text) in [("key", &self.key), ("pem", &self.cert)] {
@@ -136,4 +158,96 @@ impl Identity {
             std::fs::rename(&new, &file).unwrap();
         }
     }
+}
+
+/// The elements of a sequence in DER, each with its head.
+fn elements(sequence: &[u8]) -> Vec<&[u8]> {
+    let (start, length) = head(sequence);
+    let mut rest = &sequence[start..start + length];
+    let mut elements = Vec::new();
+    while !rest.is_empty() {
+        let (start, length) = head(rest);
+        let (element, behind) = rest.split_at(start + length);
+        elements.push(element);
+        rest = behind;
+    }
+    elements
+}
+
+/// Where the content of an element in DER starts, and its length.
+fn head(der: &[u8]) -> (usize, usize) {
+    if der[1] < 0x80 {
+        return (2, usize::from(der[1]));
+    }
+    let size = usize::from(der[1] & 0x7f);
+    let digits = der[2..2 + size].iter();
+    (
+        2 + size,
+        digits.fold(0, |length, &digit| length << 8 | usize::from(digit)),
+    )
+}
+
+/// An element in DER.
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let mut element = vec![tag, 0x82, length[0], length[1]];
+    match content.len() {
+        0..0x80 => element = vec![tag, length[1]],
+        0x80..0x100 => element = vec![tag, 0x81, length[1]],
+        _ => {}
+    }
+    element.extend(content);
+    element
+}
+
+/// Takes whatever certificate it is shown.
+#[derive(Debug)]
+struct TakesAny;
+
+impl ServerCertVerifier for TakesAny {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let provider = ring::default_provider();
+        provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// A client that believes everybody.
+pub fn trusting_client() -> Arc<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = builder.dangerous();
+    let builder = builder.with_custom_certificate_verifier(Arc::new(TakesAny));
+    Arc::new(builder.with_no_client_auth())
 }

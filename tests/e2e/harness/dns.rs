@@ -10,7 +10,7 @@ use hickory_resolver::proto::rr::rdata::{A, AAAA, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 
 /// As short as names are asked for again at all.
-const TIME_TO_LIVE: u32 = 1;
+const SHORTEST: u32 = 1;
 
 /// Names in full, with their dot at the end.
 type Zone = Arc<Mutex<HashMap<String, Vec<RData>>>>;
@@ -23,6 +23,11 @@ pub struct NameServer {
 
 impl NameServer {
     pub fn start() -> NameServer {
+        NameServer::with_time_to_live(SHORTEST)
+    }
+
+    /// Its answers may be kept for so many seconds.
+    pub fn with_time_to_live(seconds: u32) -> NameServer {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let server = NameServer {
             address: socket.local_addr().unwrap(),
@@ -31,7 +36,7 @@ impl NameServer {
         };
         let (zone, questions) = (Arc::clone(&server.zone), Arc::clone(&server.questions));
         // It ends with the process: nothing tells a socket of datagrams that nobody is left.
-        std::thread::spawn(move || serve(&socket, &zone, &questions));
+        std::thread::spawn(move || serve(&socket, &zone, &questions, seconds));
         server
     }
 
@@ -64,7 +69,7 @@ impl NameServer {
     }
 }
 
-fn serve(socket: &UdpSocket, zone: &Zone, questions: &AtomicUsize) {
+fn serve(socket: &UdpSocket, zone: &Zone, questions: &AtomicUsize, time_to_live: u32) {
     let mut buffer = [0; 4096];
     while let Ok((length, from)) = socket.recv_from(&mut buffer) {
         let Ok(question) = Message::from_vec(&buffer[..length]) else {
@@ -83,7 +88,7 @@ fn serve(socket: &UdpSocket, zone: &Zone, questions: &AtomicUsize) {
                 .iter()
                 .filter(|d| d.record_type() == query.query_type());
             for data in right {
-                let record = Record::from_rdata(query.name().clone(), TIME_TO_LIVE, data.clone());
+                let record = Record::from_rdata(query.name().clone(), time_to_live, data.clone());
                 answer.add_answer(record);
             }
         }

@@ -10,7 +10,7 @@ mod origin;
 mod peer;
 mod secure;
 
-pub use authority::{Authority, Identity};
+pub use authority::{Authority, Identity, trusting_client};
 pub use client::{Client, Response, connect, wait_for_metrics};
 pub use dns::NameServer;
 pub use gateway::Gateway;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -19,6 +20,23 @@ pub struct SelfSigned(rcgen::CertifiedKey<rcgen::KeyPair>);
 impl SelfSigned {
     pub fn of(name: &str) -> SelfSigned {
         SelfSigned(rcgen::generate_simple_self_signed([name.to_owned()]).unwrap())
+    }
+
+    /// Marked as the certificate of an authority, as `openssl req -x509` does it.
+    pub fn authority(name: &str) -> SelfSigned {
+        SelfSigned::authority_until(name, 2096)
+    }
+
+    /// As [`SelfSigned::authority`], until the start of a year.
+    pub fn authority_until(name: &str, year: i32) -> SelfSigned {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let signing_key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&signing_key).unwrap();
+        SelfSigned(rcgen::CertifiedKey { cert, signing_key })
     }
 
     pub fn certificate(&self) -> String {
@@ -43,6 +61,7 @@ pub struct Speaks<'i> {
 pub struct Secure {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -51,6 +70,8 @@ pub struct Secure {
 struct Spoken {
     server_name: String,
     has_client: bool,
+    /// Of all connections.
+    requests: Arc<AtomicUsize>,
 }
 
 impl Secure {
@@ -65,10 +86,12 @@ impl Secure {
         let (config, http2) = (tls_config(speaks), speaks.http2);
         let connections = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connections);
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&requests);
         std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept(listener, config, http2, &count) => {}
+                    () = accept(listener, config, http2, &count, &counted) => {}
                     _ = stopped => {}
                 }
             });
@@ -76,6 +99,7 @@ impl Secure {
         Secure {
             address,
             connections,
+            requests,
             _stop: stop,
         }
     }
@@ -83,6 +107,11 @@ impl Secure {
     /// How many connections were made.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many requests were answered.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -117,15 +146,17 @@ async fn accept(
     config: Option<Arc<ServerConfig>>,
     http2: bool,
     connections: &AtomicUsize,
+    requests: &Arc<AtomicUsize>,
 ) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         connections.fetch_add(1, Ordering::SeqCst);
-        let config = config.clone();
+        let (config, requests) = (config.clone(), Arc::clone(requests));
         tokio::spawn(async move {
             let plain = Spoken {
                 server_name: "-".to_owned(),
                 has_client: false,
+                requests: Arc::clone(&requests),
             };
             let Some(config) = config else {
                 return serve(stream, http2, plain).await;
@@ -137,6 +168,7 @@ async fn accept(
                 let spoken = Spoken {
                     server_name: session.server_name().unwrap_or("-").to_owned(),
                     has_client: session.peer_certificates().is_some(),
+                    requests,
                 };
                 serve(stream, http2, spoken).await;
             }
@@ -154,6 +186,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, http2: bool, spoken:
 }
 
 fn answer(spoken: &Spoken, protocol: &str, request: [&str; 4]) -> Bytes {
+    spoken.requests.fetch_add(1, Ordering::SeqCst);
     let client = if spoken.has_client { "client" } else { "-" };
     let name = &spoken.server_name;
     format!("{protocol} {name} {client} {}", request.join(" ")).into()

@@ -8,7 +8,7 @@
 
 use super::super::FormatError;
 use super::super::reader::Reader;
-use crate::tree::Range;
+use crate::tree::{Address, Range, RangeList};
 
 /// Bits before the IPv4 root: 80 of 0, then 16 of 1.
 const V4_ZEROS: u32 = 80;
@@ -56,7 +56,7 @@ impl<'a> Trie<'a> {
     pub(super) fn v4_ranges(
         &self,
         record: impl FnMut(usize) -> Result<u32, FormatError>,
-    ) -> Result<Vec<Range<u32>>, FormatError> {
+    ) -> Result<RangeList<u32>, FormatError> {
         let half = self.v4_root()?;
         let (first, bits) = (0, u32::BITS);
         self.walk(Subtree { half, first, bits }, record)
@@ -66,7 +66,7 @@ impl<'a> Trie<'a> {
     pub(super) fn v6_ranges(
         &self,
         record: impl FnMut(usize) -> Result<u32, FormatError>,
-    ) -> Result<Vec<Range<u128>>, FormatError> {
+    ) -> Result<RangeList<u128>, FormatError> {
         let half = Half::Node(0);
         let (first, bits) = (0, u128::BITS);
         self.walk(Subtree { half, first, bits }, record)
@@ -87,12 +87,12 @@ impl<'a> Trie<'a> {
         Ok(half)
     }
 
-    fn walk<A: TryFrom<u128>>(
+    fn walk<A: Address + TryFrom<u128>>(
         &self,
         root: Subtree,
         mut record: impl FnMut(usize) -> Result<u32, FormatError>,
-    ) -> Result<Vec<Range<A>>, FormatError> {
-        let mut runs = Runs::default();
+    ) -> Result<RangeList<A>, FormatError> {
+        let mut ranges = RangeList::default();
         let mut steps = 2 * u64::from(self.node_count);
         // The next one last.
         let mut waiting = vec![root];
@@ -105,7 +105,10 @@ impl<'a> Trie<'a> {
                 Half::Text(at) => {
                     let last = first | u128::MAX.unbounded_shr(u128::BITS - bits);
                     let value = record(at)?;
-                    runs.push(Range { first, last, value });
+                    // The walk leaves no root's space, so that both are addresses of its family.
+                    if let (Ok(first), Ok(last)) = (A::try_from(first), A::try_from(last)) {
+                        ranges.push_joined(Range { first, last, value });
+                    }
                 }
                 Half::Node(node) => {
                     let corrupt = |reason| Err(self.file.corrupt(self.at(node), reason));
@@ -126,7 +129,7 @@ impl<'a> Trie<'a> {
                 }
             }
         }
-        Ok(runs.finish())
+        Ok(ranges)
     }
 
     fn half(&self, node: u32, side: bool) -> Result<Half, FormatError> {
@@ -140,49 +143,5 @@ impl<'a> Trie<'a> {
 
     fn at(&self, node: u32) -> usize {
         self.start + node as usize * NODE
-    }
-}
-
-/// Ranges in order, neighbours of one record joined.
-struct Runs<A> {
-    done: Vec<Range<A>>,
-    last: Option<Range<u128>>,
-}
-
-impl<A> Default for Runs<A> {
-    fn default() -> Self {
-        Runs {
-            done: Vec::new(),
-            last: None,
-        }
-    }
-}
-
-impl<A: TryFrom<u128>> Runs<A> {
-    fn push(&mut self, range: Range<u128>) {
-        match &mut self.last {
-            Some(last) if last.value == range.value && last.last + 1 == range.first => {
-                last.last = range.last;
-            }
-            _ => {
-                self.close();
-                self.last = Some(range);
-            }
-        }
-    }
-
-    fn close(&mut self) {
-        let Some(Range { first, last, value }) = self.last.take() else {
-            return;
-        };
-        // The walk leaves no root's space, so that both are addresses of its family.
-        if let (Ok(first), Ok(last)) = (A::try_from(first), A::try_from(last)) {
-            self.done.push(Range { first, last, value });
-        }
-    }
-
-    fn finish(mut self) -> Vec<Range<A>> {
-        self.close();
-        self.done
     }
 }

@@ -66,25 +66,21 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
         budget: Budget::of(bytes.len()),
         known: HashMap::new(),
     };
-    // Ranges take more than all else, so there is room for them from the start: memory that is not
-    // written to is not taken, and a list that grows is there twice.
     let mut visits = tree.visits();
-    table.v4.reserve_exact(visits.leaves());
     tree.walk_v4(&mut visits, |first: u32, last, pointer| {
         let address = IpAddr::V4(Ipv4Addr::from(first));
         let value = decoder.record(pointer, address, &mut table.records)?;
-        push(&mut table.v4, first, last, value, |last| {
-            last.checked_add(1)
-        });
+        if let Some(value) = value {
+            table.v4.push_joined(Range { first, last, value });
+        }
         Ok(())
     })?;
-    table.v6.reserve_exact(visits.leaves());
     tree.walk_v6(&mut visits, |first: u128, last, pointer| {
         let address = IpAddr::V6(Ipv6Addr::from(first));
         let value = decoder.record(pointer, address, &mut table.records)?;
-        push(&mut table.v6, first, last, value, |last| {
-            last.checked_add(1)
-        });
+        if let Some(value) = value {
+            table.v6.push_joined(Range { first, last, value });
+        }
         Ok(())
     })?;
     if !decoder.known.is_empty() && table.records.is_empty() {
@@ -93,25 +89,6 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
         return Err(file.corrupt(at, format!("no record of this {kind:?} has a place's data")));
     }
     Ok(table)
-}
-
-/// Adds a network, to the range before it if that has the same record and ends where it starts.
-fn push<A: Copy + PartialEq>(
-    ranges: &mut Vec<Range<A>>,
-    first: A,
-    last: A,
-    value: Option<u32>,
-    next: impl Fn(A) -> Option<A>,
-) {
-    let Some(value) = value else {
-        return;
-    };
-    match ranges.last_mut() {
-        Some(before) if before.value == value && next(before.last) == Some(first) => {
-            before.last = last;
-        }
-        _ => ranges.push(Range { first, last, value }),
-    }
 }
 
 /// From a leaf of the tree to the number of its record.

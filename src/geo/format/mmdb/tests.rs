@@ -43,7 +43,9 @@ fn check_in(languages: &Languages, record: &Value, expected: &[(Field, &str)]) {
     for field in Field::ALL {
         let expected = expected.iter().find(|(of, _)| *of == field);
         let expected = expected.map_or("", |(_, text)| text);
-        let found = table.records.text(table.v4[0].value, field);
+        let found = table
+            .records
+            .text(table.v4.iter().next().unwrap().value, field);
         assert_eq!(found, expected, "{}", field.name());
     }
 }
@@ -168,7 +170,7 @@ fn where_an_owner_is_registered_is_no_place() {
     let networks = [("1.0.0.0/24", &record), ("2.0.0.0/24", &city())];
     let table = read(&file(writer(), &networks), &Languages::default()).unwrap();
     assert_eq!(table.v4.len(), 1);
-    assert_eq!(table.v4[0].first, 0x0200_0000);
+    assert_eq!(table.v4.iter().next().unwrap().first, 0x0200_0000);
 }
 
 #[test]

@@ -18,7 +18,7 @@ mod write;
 use super::reader::Reader;
 use super::{FormatError, unix_date};
 use crate::geo::table::{Provenance, Table};
-use crate::tree::Range;
+use crate::tree::{Address, Range, RangeList};
 use text::Lines;
 #[doc(hidden)]
 pub use write::write;
@@ -53,8 +53,8 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
         Family::V6 => table.v6 = segments(&file, &header, Reader::u128_be, &mut texts)?,
     }
     let records = texts.records(&file, header.version, &mut table.records)?;
-    rename(&mut table.v4, &records);
-    rename(&mut table.v6, &records);
+    table.v4 = renamed(&table.v4, &records);
+    table.v6 = renamed(&table.v6, &records);
     Ok(table)
 }
 
@@ -120,14 +120,14 @@ impl Header {
 }
 
 /// Reads the segments; a range's value is the number of its text.
-fn segments<'a, A: Ord + Copy>(
+fn segments<'a, A: Address>(
     file: &Reader<'a>,
     header: &Header,
     address: impl Fn(&Reader<'a>, usize) -> Result<A, FormatError>,
     texts: &mut Lines,
-) -> Result<Vec<Range<A>>, FormatError> {
+) -> Result<RangeList<A>, FormatError> {
     let (width, segment) = (header.family.width(), header.family.segment());
-    let mut ranges = Vec::with_capacity((header.end - header.start) / segment);
+    let mut ranges = RangeList::default();
     let mut previous = None;
     for at in (header.start..header.end).step_by(segment) {
         let (first, last) = (address(file, at)?, address(file, at + width)?);
@@ -145,10 +145,13 @@ fn segments<'a, A: Ord + Copy>(
     Ok(ranges)
 }
 
-fn rename<A>(ranges: &mut [Range<A>], records: &[u32]) {
-    for range in ranges {
-        range.value = records[range.value as usize];
-    }
+/// The ranges with the records of the texts that they have the numbers of.
+fn renamed<A: Address>(ranges: &RangeList<A>, records: &[u32]) -> RangeList<A> {
+    let renamed = ranges.iter().map(|range| Range {
+        value: records[range.value as usize],
+        ..range
+    });
+    renamed.collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,60 @@
+//! The PID file: the process's number while it listens.
+
+use std::path::{Path, PathBuf};
+
+/// A file with this process's number. It goes when the value is dropped, unless another process has
+/// written its own number meanwhile, as it does when it takes over the listeners.
+pub(super) struct PidFile {
+    path: PathBuf,
+    content: String,
+}
+
+impl PidFile {
+    /// Writes the file in one step: in an upgrade there is the one of the old process.
+    pub(super) fn write(path: &Path) -> std::io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let content = format!("{}\n", std::process::id());
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let new = path.with_file_name(name);
+        std::fs::write(&new, &content)?;
+        std::fs::rename(&new, path)?;
+        Ok(PidFile {
+            path: path.to_owned(),
+            content,
+        })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let found = std::fs::read_to_string(&self.path);
+        if found.is_ok_and(|found| found == self.content)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::warn!("pid file {}: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_goes_with_its_process_and_with_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/geogate.pid");
+        let file = PidFile::write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("{}\n", std::process::id()));
+        drop(file);
+        assert!(!path.exists());
+        let file = PidFile::write(&path).unwrap();
+        std::fs::write(&path, "1\n").unwrap();
+        drop(file);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n");
+    }
+}

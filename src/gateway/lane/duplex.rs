@@ -1,0 +1,477 @@
+//! The duplex path: a request with a body, or of HTTP/2, to an upstream and back, in one task.
+//!
+//! Body and response may flow at a time, so one loop waits for both: for the client's next piece and
+//! for the peer's next part. It knows at every moment whom it waits for, and so whose timeout holds
+//! and whom a failure counts against. Until the request is sent whole that is the client, from then on
+//! the peer. A response that has begun may be silent for as long as `read_timeout`, whoever is next.
+//!
+//! As on the straight path every decision is made by the phases of [`Proxy`]; framing is pingora's.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use http::{Version, header};
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::v2::Connector;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::client::HttpSession as Http1;
+use pingora::protocols::http::{HttpTask, ServerSession};
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::{ProxyHttp, Session};
+
+use super::boundary::Boundary;
+use super::nominated::strip_nominated;
+use super::peer_session::PeerSession;
+use super::straight::{BATCH, frame, hold_head, is_last, strip_hop_by_hop};
+use crate::gateway::Proxy;
+use crate::gateway::context::Context;
+use crate::gateway::failure::{out_of_time, slow_body, status_error};
+use crate::gateway::message::linger;
+use crate::gateway::upstream::{ConnectionKind, Peer};
+
+/// The duplex path.
+pub struct Duplex {
+    proxy: Proxy,
+    /// Connects in both versions, and keeps the connections of HTTP/2. Those of HTTP/1 are kept by
+    /// their peers.
+    connector: Connector,
+}
+
+/// What happened next.
+enum Event {
+    Response(Result<HttpTask>),
+    Body(Result<Option<Bytes>>),
+    Timeout,
+}
+
+impl Duplex {
+    /// A path on which `proxy` decides.
+    pub fn new(proxy: Proxy, conf: &ServerConf) -> Self {
+        Duplex {
+            proxy,
+            connector: Connector::new(Some(ConnectorOptions::from_server_conf(conf))),
+        }
+    }
+
+    /// Serves the request that begins with `read`; the stream afterwards, if it can carry another.
+    pub async fn serve(
+        &self,
+        boundary: Boundary,
+        read: BytesMut,
+        requests_left: u32,
+    ) -> Option<Stream> {
+        let mut session = Session::new_h1(Box::new(boundary));
+        session.set_pipelined_prefix(read);
+        session.set_keepalive_reuses_remaining(Some(requests_left));
+        if !matches!(session.read_request().await, Ok(true)) {
+            // The lane has read the same head with the same parser, so this is beyond reading.
+            return None;
+        }
+        self.serve_session(session).await
+    }
+
+    /// Serves a request of HTTP/2.
+    pub async fn serve_stream(&self, stream: ServerSession) {
+        // pingora makes a session of nothing but a connection of HTTP/1; this one is never used.
+        let (unused, _) = tokio::io::duplex(1);
+        let mut session = Session::new_h1(Box::new(unused));
+        *session.downstream_session = stream;
+        self.serve_session(session).await;
+    }
+
+    async fn serve_session(&self, mut session: Session) -> Option<Stream> {
+        let mut ctx = self.proxy.new_ctx();
+        let result = self.answer(&mut session, &mut ctx).await;
+        if let Err(error) = &result {
+            self.proxy
+                .fail_to_proxy(&mut session, error, &mut ctx)
+                .await;
+        }
+        let error = result.as_ref().err().map(AsRef::as_ref);
+        self.proxy.logging(&mut session, error, &mut ctx).await;
+        result.ok()?;
+        let finished = session.downstream_session.finish().await;
+        let (stream, _) = finished.ok()??.into_parts();
+        Some(stream)
+    }
+
+    async fn answer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        self.proxy.early_request_filter(session, ctx).await?;
+        if self.proxy.request_filter(session, ctx).await? {
+            return Ok(());
+        }
+        match ctx.deadline {
+            None => self.try_peers(session, ctx).await,
+            Some(deadline) => {
+                let tries = self.try_peers(session, ctx);
+                let tries = tokio::time::timeout_at(deadline.into(), tries).await;
+                tries.unwrap_or_else(|_| Err(out_of_time()))
+            }
+        }
+    }
+
+    async fn try_peers(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        while let Err(error) = self.try_peer(session, ctx).await {
+            if !error.retry() {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
+        let apart;
+        let peer = if connection == ConnectionKind::Fresh {
+            apart = chosen.http_peer(connection);
+            &apart
+        } else {
+            chosen.template()
+        };
+        // In a box of its own: connecting takes 9 KiB, which every request would set aside.
+        let connected = Box::pin(self.connect(&chosen, peer, connection)).await;
+        let (mut upstream, reused) = match connected {
+            Ok(connected) => connected,
+            Err(mut error) => {
+                error.as_up();
+                return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
+            }
+        };
+        let exchanged = self.exchange(session, &mut upstream, peer, ctx).await;
+        let is_whole = matches!(exchanged, Ok(true));
+        match upstream {
+            PeerSession::Http1(mut connection) if is_whole => {
+                connection.respect_keepalive();
+                if let Some(stream) = connection.reuse().await
+                    && !speaks_http2(peer)
+                    && self.proxy.may_keep(&ctx.settings)
+                {
+                    chosen.keep(stream);
+                }
+            }
+            PeerSession::Http1(_) => {}
+            PeerSession::Http2(stream) => {
+                let session = stream.into_session();
+                let idle_timeout = peer.idle_timeout();
+                self.connector
+                    .release_http_session(session, peer, idle_timeout);
+            }
+        }
+        match exchanged {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                // Closing with unread data would take the response from the client.
+                linger(session).await;
+                if !session.as_downstream_mut().is_body_done() {
+                    session.set_keepalive(None);
+                }
+                Ok(())
+            }
+            Err(error) => Err(self
+                .proxy
+                .error_while_proxy(peer, session, error, ctx, reused)),
+        }
+    }
+
+    /// A session with the peer, and whether its connection has carried other requests.
+    async fn connect(
+        &self,
+        chosen: &Peer,
+        peer: &HttpPeer,
+        connection: ConnectionKind,
+    ) -> Result<(PeerSession, bool)> {
+        if connection == ConnectionKind::Any {
+            if speaks_http2(peer) {
+                // A kept connection that is of no use says nothing of the peer: a new one does.
+                let reused = self.connector.reused_http_session(peer).await;
+                if let Ok(Some(session)) = reused {
+                    return Ok((PeerSession::from(session), true));
+                }
+            } else if let Some(stream) = chosen.kept() {
+                let session = Http1::new_with_options(stream, peer);
+                return Ok((PeerSession::from(session), true));
+            }
+        }
+        let session = self
+            .connector
+            .new_http_session::<HttpPeer, ()>(peer)
+            .await?;
+        Ok((PeerSession::new(session)?, false))
+    }
+
+    /// Sends the request and passes the response on; whether the whole request was sent.
+    async fn exchange(
+        &self,
+        session: &mut Session,
+        upstream: &mut PeerSession,
+        peer: &HttpPeer,
+        ctx: &mut Context,
+    ) -> Result<bool> {
+        let write_timeout = peer.options.write_timeout.unwrap_or(Duration::MAX);
+        let request = self.request_for(session, upstream, peer, ctx).await?;
+        let is_empty = session.as_downstream_mut().is_body_empty();
+        let head = upstream.send_head(Box::new(request), is_empty);
+        in_time(write_timeout, head).await?;
+        session.as_downstream_mut().enable_retry_buffering();
+        // A try after the first begins with what was read of the body.
+        let buffer = session.as_downstream().get_retry_buffer();
+        let mut body_done = session.as_downstream_mut().is_body_done();
+        if buffer.is_some() || body_done && !is_empty {
+            self.send(session, upstream, write_timeout, ctx, buffer, body_done)
+                .await?;
+        }
+        let mut can_send = true;
+        loop {
+            let patience = patience(peer, ctx);
+            if !body_done && can_send {
+                ctx.pace.wait();
+            }
+            let event = tokio::select! {
+                task = upstream.next() => Event::Response(task),
+                piece = session.as_downstream_mut().read_body_or_idle(body_done),
+                    if body_done || can_send => Event::Body(piece),
+                () = tokio::time::sleep(patience) => Event::Timeout,
+            };
+            match event {
+                Event::Response(task) => {
+                    if self.respond(session, upstream, ctx, task?).await? {
+                        return Ok(body_done && can_send);
+                    }
+                }
+                Event::Body(piece) => {
+                    let piece = piece.map_err(Error::into_down)?;
+                    if body_done {
+                        let left = Error::explain(ErrorType::ConnectionClosed, "the client left");
+                        return Err(left.into_down());
+                    }
+                    body_done = piece.is_none() || session.as_downstream_mut().is_body_done();
+                    let sent = self
+                        .send(session, upstream, write_timeout, ctx, piece, body_done)
+                        .await;
+                    match sent {
+                        Err(error) if is_refusal(&error) => {
+                            // It may have answered, though it reads no further.
+                            can_send = false;
+                            ctx.progress.is_sent = true;
+                        }
+                        sent => sent?,
+                    }
+                }
+                Event::Timeout => return Err(timed_out(upstream, ctx)),
+            }
+        }
+    }
+
+    /// The head that the peer is sent.
+    async fn request_for(
+        &self,
+        session: &mut Session,
+        upstream: &PeerSession,
+        peer: &HttpPeer,
+        ctx: &mut Context,
+    ) -> Result<RequestHeader> {
+        let mut request = session.req_header().clone();
+        let (from_http2, to_http2) = (request.version == Version::HTTP_2, upstream.is_http2());
+        if !from_http2 {
+            strip_nominated(&mut request)?;
+            request.remove_header(&header::UPGRADE);
+        }
+        if !(from_http2 && to_http2) {
+            strip_hop_by_hop(&mut request);
+        }
+        request.set_version(if to_http2 {
+            Version::HTTP_2
+        } else {
+            Version::HTTP_11
+        });
+        self.proxy
+            .upstream_request_filter(session, &mut request, ctx)
+            .await?;
+        if to_http2 {
+            address(&mut request, peer.is_tls())?;
+            request.remove_header(&header::TRANSFER_ENCODING);
+        } else if !session.as_downstream_mut().is_body_empty()
+            && !request.headers.contains_key(header::CONTENT_LENGTH)
+        {
+            request.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        Ok(request)
+    }
+
+    /// Sends a piece of the body, after the phases have seen it.
+    async fn send(
+        &self,
+        session: &mut Session,
+        upstream: &mut PeerSession,
+        write_timeout: Duration,
+        ctx: &mut Context,
+        mut piece: Option<Bytes>,
+        end: bool,
+    ) -> Result<()> {
+        let end = end || piece.is_none();
+        self.proxy
+            .request_body_filter(session, &mut piece, end, ctx)
+            .await?;
+        // An empty piece would be the last chunk.
+        let piece = piece.filter(|piece| !piece.is_empty());
+        if piece.is_none() && !end {
+            return Ok(());
+        }
+        let sending = in_time(write_timeout, upstream.send(piece, end));
+        match session.as_downstream_mut().watch_h2_stream_close() {
+            None => sending.await,
+            Some(closed) => tokio::select! {
+                biased;
+                sent = sending => sent,
+                reason = closed => {
+                    let reason = format!("the client reset its stream: {reason:?}");
+                    Err(Error::explain(ErrorType::ConnectionClosed, reason).into_down())
+                }
+            },
+        }
+    }
+
+    /// Passes on a part of the response, and those behind it that are here already; whether it was
+    /// the last.
+    async fn respond(
+        &self,
+        session: &mut Session,
+        upstream: &mut PeerSession,
+        ctx: &mut Context,
+        first: HttpTask,
+    ) -> Result<bool> {
+        let mut last = is_last(&first);
+        let (mut batch, mut broken) = (vec![first], None);
+        while !last && batch.len() < BATCH {
+            match upstream.next().now_or_never() {
+                Some(Ok(next)) => {
+                    last = is_last(&next);
+                    batch.push(next);
+                }
+                Some(Err(error)) => {
+                    // What came before it is passed on first.
+                    broken = Some(error);
+                    break;
+                }
+                None => break,
+            }
+        }
+        for task in &mut batch {
+            self.filter(session, ctx, task).await?;
+        }
+        if let [HttpTask::Header(..), HttpTask::Body(Some(body), _), ..] = &batch[..]
+            && !body.is_empty()
+        {
+            hold_head(session);
+        }
+        let downstream = session.as_downstream_mut();
+        let last = downstream.response_duplex_vec(batch).await?;
+        match broken {
+            Some(error) if !last => Err(error),
+            _ => Ok(last),
+        }
+    }
+
+    async fn filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        task: &mut HttpTask,
+    ) -> Result<()> {
+        match task {
+            HttpTask::Header(response, end) => {
+                self.proxy
+                    .upstream_response_filter(session, response, ctx)
+                    .await?;
+                if *end && has_no_length(session, response) {
+                    response.insert_header(header::CONTENT_LENGTH, "0")?;
+                }
+                frame(session, response, *end)?;
+                self.proxy.response_filter(session, response, ctx).await?;
+            }
+            HttpTask::Body(body, end) => {
+                self.proxy.response_body_filter(session, body, *end, ctx)?;
+            }
+            HttpTask::Trailer(Some(trailers)) => {
+                let rest = self
+                    .proxy
+                    .response_trailer_filter(session, trailers, ctx)
+                    .await?;
+                if rest.is_some() {
+                    *task = HttpTask::Body(rest, true);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// How long nothing may happen: for the client to send, until the peer is to answer.
+fn patience(peer: &HttpPeer, ctx: &Context) -> Duration {
+    if ctx.progress.is_sent || ctx.progress.is_answered {
+        peer.options.read_timeout.unwrap_or(Duration::MAX)
+    } else {
+        ctx.settings.client.read_timeout
+    }
+}
+
+fn timed_out(upstream: &PeerSession, ctx: &Context) -> Box<Error> {
+    if !ctx.progress.is_sent && !ctx.progress.is_answered {
+        return slow_body();
+    }
+    if !ctx.progress.is_answered {
+        upstream.distrust();
+    }
+    let reason = "the peer sends nothing within read_timeout";
+    Error::explain(ErrorType::ReadTimedout, reason).into_up()
+}
+
+async fn in_time(
+    timeout: Duration,
+    sending: impl std::future::Future<Output = Result<()>>,
+) -> Result<()> {
+    let sent = tokio::time::timeout(timeout, sending).await;
+    sent.unwrap_or_else(|_| {
+        let reason = "the peer takes nothing within write_timeout";
+        Err(Error::explain(ErrorType::WriteTimedout, reason).into_up())
+    })
+}
+
+/// Whether the peer takes no more of a request.
+fn is_refusal(error: &Error) -> bool {
+    *error.esource() == ErrorSource::Upstream && *error.etype() != ErrorType::WriteTimedout
+}
+
+/// Whether a response that ends with its head does not say so to a client of HTTP/1, which would wait
+/// for its end.
+fn has_no_length(session: &Session, response: &ResponseHeader) -> bool {
+    let request = session.req_header();
+    request.version != Version::HTTP_2
+        && request.method != http::Method::HEAD
+        && !response.status.is_informational()
+        && !matches!(response.status.as_u16(), 204 | 304)
+        && !response.headers.contains_key(header::CONTENT_LENGTH)
+        && !response.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+fn speaks_http2(peer: &HttpPeer) -> bool {
+    peer.options.alpn.get_min_http_version() == 2
+}
+
+/// HTTP/2 has the host in the target.
+fn address(request: &mut RequestHeader, is_tls: bool) -> Result<()> {
+    let no_host = || status_error(400, "a host that HTTP/2 cannot name");
+    let host = request.remove_header(&header::HOST).ok_or_else(no_host)?;
+    let uri = http::Uri::builder()
+        .scheme(if is_tls { "https" } else { "http" })
+        .authority(host.as_bytes())
+        .path_and_query(request.raw_path())
+        .build();
+    request.set_uri(uri.map_err(|_| no_host())?);
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! Certificates of peers that `ca_file` names themselves, rather than an authority of theirs.
+//!
+//! Internal services often have a self-signed certificate. rustls takes it for the certificate of a
+//! server only if it is not marked as one of an authority, and `openssl req -x509` marks it so. As
+//! pingora has no hook for own verification, such a peer proves in the handshake only that it has
+//! the key of the certificate that it shows. Right after the handshake, before any request is sent,
+//! that certificate is compared here with those in the file: it must be one of them, byte for byte,
+//! for the peer's name and in its time of validity.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pingora::protocols::tls::SslDigest;
+use pingora::{Error, ErrorType, Result};
+use rustls::client::verify_server_name;
+use rustls::server::ParsedCertificate;
+use rustls_pki_types::{CertificateDer, ServerName};
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The only certificates that a peer may show.
+#[derive(Clone, Debug)]
+pub struct Pins(Box<[Pin]>);
+
+#[derive(Clone, Debug)]
+struct Pin {
+    sha256: [u8; 32],
+    /// Seconds since 1970.
+    not_before: i64,
+    not_after: i64,
+}
+
+impl Pins {
+    /// The certificates for the name of a peer, if rustls would refuse one of them as a server's.
+    /// Otherwise the certificates are authorities, and rustls verifies the peer itself.
+    pub fn of_peer(certificates: &[CertificateDer<'static>], name: &str) -> Option<Pins> {
+        let name = ServerName::try_from(name).ok()?;
+        let own = certificates.iter().filter(|der| {
+            let parsed = ParsedCertificate::try_from(*der);
+            parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
+        });
+        let own = own.filter_map(|der| Some((der, X509Certificate::from_der(der).ok()?.1)));
+        let (mut pins, mut is_needed) = (Vec::new(), false);
+        for (der, certificate) in own {
+            is_needed |= certificate.is_ca() || certificate.subject() != certificate.issuer();
+            pins.push(Pin {
+                sha256: Sha256::digest(der).into(),
+                not_before: certificate.validity().not_before.timestamp(),
+                not_after: certificate.validity().not_after.timestamp(),
+            });
+        }
+        is_needed.then(|| Pins(pins.into()))
+    }
+
+    /// Checks the certificate that a peer has shown.
+    ///
+    /// # Errors
+    /// If it is another one, or not valid now.
+    pub fn check(&self, session: Option<&SslDigest>) -> Result<()> {
+        self.check_at(session, SystemTime::now())
+            .map_err(|reason| Error::explain(ErrorType::InvalidCert, reason).into_up())
+    }
+
+    fn check_at(&self, session: Option<&SslDigest>, time: SystemTime) -> Result<(), &'static str> {
+        let shown = session.map_or(&[][..], |session| &session.cert_digest);
+        let pin = self.0.iter().find(|pin| pin.sha256 == shown);
+        let pin =
+            pin.ok_or("unknown issuer: not the certificate that ca_file has for this peer")?;
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        if now > pin.not_after {
+            Err("certificate expired")
+        } else if now < pin.not_before {
+            Err("certificate not valid yet")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
+
+    use super::*;
+
+    fn params(names: &[&str], is_ca: bool) -> CertificateParams {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2030, 1, 1);
+        params
+    }
+
+    fn self_signed(names: &[&str], is_ca: bool) -> CertificateDer<'static> {
+        let key = KeyPair::generate().unwrap();
+        let cert = params(names, is_ca).self_signed(&key).unwrap();
+        cert.der().clone()
+    }
+
+    fn session(certificate: &CertificateDer) -> SslDigest {
+        let digest = Sha256::digest(certificate).to_vec();
+        SslDigest::new("", "", None, None, digest)
+    }
+
+    fn year(year: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_557_600)
+    }
+
+    #[test]
+    fn a_self_signed_certificate_that_is_marked_as_an_authority_is_pinned() {
+        let own = self_signed(&["a.test", "10.0.0.1"], true);
+        let other = self_signed(&["a.test"], true);
+        for name in ["a.test", "10.0.0.1"] {
+            let pins = Pins::of_peer(std::slice::from_ref(&own), name).expect("pins");
+            assert_eq!(pins.check_at(Some(&session(&own)), year(2026)), Ok(()));
+            for (shown, when, reason) in [
+                (Some(&other), 2026, "unknown issuer"),
+                (None, 2026, "unknown issuer"),
+                (Some(&own), 2031, "expired"),
+                (Some(&own), 2019, "not valid yet"),
+            ] {
+                let shown = shown.map(session);
+                let error = pins.check_at(shown.as_ref(), year(when)).unwrap_err();
+                assert!(error.contains(reason), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_certificates_of_the_name_are_good() {
+        let (old, new) = (
+            self_signed(&["a.test"], true),
+            self_signed(&["a.test"], false),
+        );
+        let pins = Pins::of_peer(&[old.clone(), new.clone()], "a.test").unwrap();
+        for certificate in [old, new] {
+            assert_eq!(
+                pins.check_at(Some(&session(&certificate)), year(2026)),
+                Ok(())
+            );
+        }
+    }
+
+    #[test]
+    fn a_certificate_signed_by_another_is_pinned_and_its_authority_is_not() {
+        let key = KeyPair::generate().unwrap();
+        let mut ca = params(&[], true);
+        ca.distinguished_name.push(DnType::CommonName, "authority");
+        let authority = ca.self_signed(&key).unwrap().der().clone();
+        let issuer = Issuer::new(ca, key);
+        let leaf_key = KeyPair::generate().unwrap();
+        let leaf = params(&["a.test"], false);
+        let leaf = leaf.signed_by(&leaf_key, &issuer).unwrap().der().clone();
+        assert!(Pins::of_peer(&[leaf], "a.test").is_some());
+        assert!(Pins::of_peer(&[authority], "a.test").is_none());
+    }
+
+    #[test]
+    fn rustls_verifies_what_it_can() {
+        let leaf = self_signed(&["a.test"], false);
+        assert!(Pins::of_peer(&[leaf], "a.test").is_none());
+        let authority = self_signed(&["a.test"], true);
+        for name in ["b.test", "", "not a name"] {
+            assert!(Pins::of_peer(std::slice::from_ref(&authority), name).is_none());
+        }
+    }
+}
