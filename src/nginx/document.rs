@@ -3,6 +3,7 @@
 //! It is not a `toml` document, for it is written once, in an order of its own, and things are
 //! taken out of it again by the key that an error names.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
@@ -242,13 +243,13 @@ impl Document {
 
     /// Leaves out the tables of a kind whose name no table of another kind has under that key.
     pub(super) fn leave_out_unused(&mut self, kind: &str, users: &str) {
-        let names: Vec<Value> = self
+        let names: HashSet<String> = self
             .named(users)
-            .filter_map(|user| user.get(kind).cloned())
+            .filter_map(|user| user.get(kind).map(Value::to_text))
             .collect();
         self.tables.retain(|table| {
-            let name = table.get("name");
-            table.name != kind || name.is_some_and(|name| names.contains(name))
+            let name = table.get("name").map(Value::to_text);
+            table.name != kind || name.is_some_and(|name| names.contains(&name))
         });
     }
 

@@ -304,7 +304,7 @@ impl<'s> Routes<'_, 's> {
                     let is_done = |_: &Directive| false;
                     self.locations(&inner, common, around, &is_done, output);
                 }
-                Placed::Apart => self.apart(location, output),
+                Placed::Apart => close_around(location, output),
                 Placed::Unreached => {
                     let why = "Longer prefixes take all its requests, in nginx as well.";
                     output.notes.minor(location, why);
@@ -315,12 +315,7 @@ impl<'s> Routes<'_, 's> {
     }
 
     /// A location that is there only for a page of errors is a route if it hides the page.
-    fn error_page<'d>(
-        &mut self,
-        page: &'d Directive,
-        common: &Common<'_, 's>,
-        output: &mut Output,
-    ) {
+    fn error_page(&mut self, page: &Directive, common: &Common<'_, 's>, output: &mut Output) {
         super::silence(page, output);
         let own = pattern(page).filter(|_| page.named("internal").next().is_some());
         let Some(Pattern::Exact(path)) = own else {
@@ -333,17 +328,9 @@ impl<'s> Routes<'_, 's> {
         self.pending.push((rank, Some(written), route));
     }
 
-    /// A nested location for which no route can be written: those around it are closed.
-    fn apart<'d>(&mut self, location: &'d Directive, output: &mut Output) {
-        let why = "No route can take the requests of this nested location and no others, so the \
-                   location around it answers 403.";
-        output.notes.closed(location, why);
-        super::silence(location, output);
-    }
-
-    fn close<'d>(
+    fn close(
         &mut self,
-        location: &'d Directive,
+        location: &Directive,
         why: &str,
         (rank, written): (Rank, Written),
         output: &mut Output,
@@ -422,7 +409,7 @@ impl<'s> Routes<'_, 's> {
             }
         }
         if scope.here("return").next().is_some() {
-            self.say_order(scope, output);
+            protect::say_order(scope, output);
         }
         if self.protect(scope, location, conditions, &mut route, output) {
             before.clear();
@@ -458,9 +445,9 @@ impl<'s> Routes<'_, 's> {
     }
 
     /// What routes have whatever their action.
-    fn common_keys<'d>(
+    fn common_keys(
         &self,
-        scope: &Scope<'d>,
+        scope: &Scope,
         common: &Common<'_, 's>,
         route: &mut Table,
         output: &mut Output,
@@ -505,4 +492,12 @@ fn say_unreachable(scope: &Scope, answer: &Directive, output: &mut Output) {
         output.notes.needless(location, why);
         super::silence(location, output);
     }
+}
+
+/// A nested location for which no route can be written: those around it are closed.
+fn close_around(location: &Directive, output: &mut Output) {
+    let why = "No route can take the requests of this nested location and no others, so the \
+               location around it answers 403.";
+    output.notes.closed(location, why);
+    super::silence(location, output);
 }

@@ -4,6 +4,8 @@
 //! every listener that is. [`all`] keeps the listeners for which that holds for the most of the file;
 //! the servers of other listeners are left out, and one that is on some of them is closed.
 
+use std::collections::{HashMap, HashSet};
+
 use super::super::Output;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
@@ -124,25 +126,31 @@ fn close_other_authorities(http: &Scope, sites: &mut [Site]) {
 
 /// A listener redirects for all of its servers or for none.
 fn redirect_together(sites: &mut [Site]) {
+    fn plain<'a>(site: &'a Site) -> impl Iterator<Item = &'a str> {
+        let listens = site.listens.iter().filter(|listen| !listen.is_tls());
+        listens.map(|listen| listen.address.as_str())
+    }
     loop {
-        let plain = |site: &Site| {
-            let listens = site.listens.iter().filter(|listen| !listen.is_tls());
-            listens
-                .map(|listen| listen.address.clone())
-                .collect::<Vec<_>>()
-        };
-        let alone = sites.iter().position(|site| {
-            let port = site.to_https;
-            port.is_some()
-                && plain(site).iter().any(|address| {
-                    sites
-                        .iter()
-                        .any(|other| other.is_on(address) && other.to_https != port)
-                })
-        });
-        let Some(alone) = alone else { return };
-        sites[alone].to_https = None;
-        sites[alone].only_redirects = false;
+        let mut agreed: HashMap<String, (Option<u16>, bool)> = HashMap::new();
+        for site in sites.iter() {
+            for address in plain(site) {
+                let (port, is_same) = agreed
+                    .entry(address.to_owned())
+                    .or_insert((site.to_https, true));
+                *is_same &= *port == site.to_https;
+            }
+        }
+        let mut is_settled = true;
+        for site in sites.iter_mut().filter(|site| site.to_https.is_some()) {
+            if plain(site).any(|address| !agreed[address].1) {
+                site.to_https = None;
+                site.only_redirects = false;
+                is_settled = false;
+            }
+        }
+        if is_settled {
+            return;
+        }
     }
 }
 
@@ -151,8 +159,12 @@ fn keep_common_listeners<'s>(sites: &mut Vec<Site<'s>>, output: &mut Output) {
     let serving = || sites.iter().filter(|site| !site.only_redirects);
     let mut kept: Vec<String> = Vec::new();
     let mut most = 0;
+    let mut tried: HashSet<Vec<&str>> = HashSet::new();
     for candidate in serving() {
         let addresses = candidate.serving();
+        if !tried.insert(addresses.clone()) {
+            continue;
+        }
         let is_there = |site: &&Site| {
             let own = site.serving();
             !own.is_empty() && addresses.iter().all(|address| own.contains(address))
@@ -214,7 +226,7 @@ fn size(block: &Directive) -> usize {
 
 /// Of two servers with one name nginx takes the first.
 fn drop_repeated_names(sites: &mut [Site], output: &mut Output) {
-    let mut known: Vec<String> = Vec::new();
+    let mut known: HashSet<String> = HashSet::new();
     for site in sites.iter_mut().filter(|site| !site.only_redirects) {
         let block = site.block;
         site.hosts.retain(|host| {

@@ -141,10 +141,10 @@ impl<'s> Routes<'_, 's> {
     }
 
     /// Files are tried first and then another location: here it is that one alone.
-    pub(super) fn named<'d>(
+    pub(super) fn named(
         &mut self,
         name: &str,
-        from: &'d Directive,
+        from: &Directive,
         common: &Common<'_, 's>,
         route: &mut Table,
         output: &mut Output,
@@ -180,9 +180,9 @@ impl<'s> Routes<'_, 's> {
     }
 
     /// nginx sends `/admin` to `/admin/` where a location of that name passes requests on.
-    pub(super) fn redirect_to_slash<'d>(
+    pub(super) fn redirect_to_slash(
         &mut self,
-        location: &'d Directive,
+        location: &Directive,
         own: &Pattern,
         common: &Common<'_, 's>,
     ) {

@@ -113,24 +113,10 @@ impl<'s> Routes<'_, 's> {
         false
     }
 
-    /// `return` answers before addresses are looked at; `access` of a route comes first.
-    pub(super) fn say_order<'d>(&self, scope: &Scope<'d>, output: &mut Output) {
-        let rules = scope.all_of(&["allow", "deny"]);
-        let answers = scope.here("return").last();
-        let answers = answers.filter(|answer| answer.arg(0) != "403");
-        if let (Some(rule), Some(answer)) = (rules.first(), answers) {
-            let why = format!(
-                "nginx answers before it looks at addresses; here those that line {} denies get 403.",
-                rule.place.line
-            );
-            output.notes.differs(answer, why);
-        }
-    }
-
     /// Some methods are for everybody, the others for some or nobody.
-    pub(super) fn limited<'d>(
+    pub(super) fn limited(
         &mut self,
-        only: &'d Directive,
+        only: &Directive,
         (rank, written): (Rank, Written),
         mut route: Table,
         output: &mut Output,
@@ -189,5 +175,19 @@ fn nested_apart<'d>(location: &'d Directive, found: &mut Vec<&'d Directive>) {
             found.push(inner);
         }
         nested_apart(inner, found);
+    }
+}
+
+/// `return` answers before addresses are looked at; `access` of a route comes first.
+pub(super) fn say_order(scope: &Scope, output: &mut Output) {
+    let rules = scope.all_of(&["allow", "deny"]);
+    let answers = scope.here("return").last();
+    let answers = answers.filter(|answer| answer.arg(0) != "403");
+    if let (Some(rule), Some(answer)) = (rules.first(), answers) {
+        let why = format!(
+            "nginx answers before it looks at addresses; here those that line {} denies get 403.",
+            rule.place.line
+        );
+        output.notes.differs(answer, why);
     }
 }

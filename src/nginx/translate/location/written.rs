@@ -13,14 +13,15 @@ impl<'s> Routes<'_, 's> {
     pub(super) fn write(&mut self, site: &Site<'s>, sites: &Sites<'s>, output: &mut Output) {
         let mut pending = std::mem::take(&mut self.pending);
         pending.sort_by_key(|(rank, ..)| *rank);
-        let others = sites
-            .all
-            .iter()
-            .filter(|other| other.block.id != site.block.id);
-        let is_contested = others
-            .flat_map(|other| &other.hosts)
-            .any(|host| host.starts_with("*."));
-        if !site.is_default || is_contested && !site.hosts.is_empty() {
+        let is_contested = || {
+            let others = sites
+                .all
+                .iter()
+                .filter(|other| other.block.id != site.block.id);
+            let mut hosts = others.flat_map(|other| &other.hosts);
+            hosts.any(|host| host.starts_with("*."))
+        };
+        if !site.is_default || !site.hosts.is_empty() && is_contested() {
             self.write_for(&site.hosts, &pending, output);
         }
         if site.is_default {
