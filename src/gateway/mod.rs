@@ -13,10 +13,12 @@
 //! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
 //!   `hsts`.
 //! - What is left of it: [`metrics`], [`access_log`], [`syslog`].
+//! - Access to the admin listener: `admin_access`.
 //! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
 //!   and [`drain`], the way out.
 
 pub mod access_log;
+mod admin_access;
 mod admission;
 pub mod client_ip;
 mod compression;
@@ -55,6 +57,7 @@ mod variables;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+pub use admin_access::AdminAccess;
 pub use drain::Drain;
 pub use lane::Lane;
 pub use metrics::Metrics;

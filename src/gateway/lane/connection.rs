@@ -48,6 +48,8 @@ pub struct ForProxy {
     pub body: Body,
     /// Whether it can take the straight path.
     pub straight: bool,
+    /// Whether its target is a whole URL, which the proxy is not given.
+    pub is_absolute: bool,
 }
 
 impl ForProxy {
@@ -61,6 +63,7 @@ impl ForProxy {
                 && head.framing == Framing::None
                 && head.demand == Demand::Nothing
                 && head.target.starts_with('/'),
+            is_absolute: !head.target.starts_with(['/', '*']),
         })
     }
 }
@@ -345,8 +348,14 @@ impl<'g> Connection<'g> {
         self.served += 1;
         self.fresh = None;
         let database = gateway.database.load();
-        let header = |name: &str| head.value(name);
         let settings = gateway.settings();
+        let header = |name: &str| {
+            if settings.believes(name, self.peer) {
+                head.value(name)
+            } else {
+                b""
+            }
+        };
         let refusal = settings.refuses_query(self.peer, head, &header, &database);
         let answer = match &refusal {
             None => query::answer(query, &database),
@@ -375,6 +384,7 @@ impl<'g> Connection<'g> {
                 request_id: id.as_ref().map_or("", RequestId::as_str),
                 route: "",
                 captures: Captured::default(),
+                tls: tls.as_deref(),
             };
             let entry = Entry {
                 time: now,
@@ -426,6 +436,7 @@ impl<'g> Connection<'g> {
             request_id: "",
             route: "",
             captures: Captured::default(),
+            tls: tls.as_deref(),
         };
         let entry = Entry {
             tls: tls.as_deref(),

@@ -155,6 +155,7 @@ mod tests {
                 text: captured.as_bytes(),
                 groups: &groups,
             },
+            tls: None,
         })
     }
 
