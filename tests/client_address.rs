@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use geogate::config::model::{ClientIp, ForwardedHeader, TrustedProxies};
+use geogate::config::model::{ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders};
 use geogate::gateway::client_ip::{Origin, PeerAddr, resolve};
 use geogate::gateway::proxy_protocol::{self, Reading};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -43,6 +43,7 @@ fn client(peer: IpAddr, trusted: &str, brings: &str) -> Option<Origin> {
     let config = ClientIp {
         trusted_proxies,
         header,
+        untrusted_headers: UntrustedHeaders::default(),
     };
     Some(resolve(peer, &headers, &config))
 }

@@ -1,18 +1,23 @@
 //! What operators and their monitoring ask of a running gateway, on a listener of its own.
 //!
 //! It is apart from the gateway's listeners so that no client can reach it by a path, and it is off
-//! unless the configuration names an address, because whoever reaches it need not say who he is.
+//! unless the configuration names an address. Requests are read as strictly as clients' are, only
+//! hosts of the operator are answered for, and a token can be asked for.
 
+mod connection;
 mod exposition_format;
 mod metrics;
 
+use std::fmt::Write;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use http::{HeaderValue, Response, StatusCode, header};
-use pingora::apps::http_app::ServeHttp;
+use http::{HeaderValue, StatusCode, header};
+use pingora::apps::ServerApp;
 use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
 
 use crate::gateway::Gateway;
 use exposition_format::Format;
@@ -89,6 +94,25 @@ impl Admin {
         }
     }
 
+    /// The answer, if the host is one of ours and the token is right. Probes of health need none:
+    /// those who send them often cannot have one, and they say nothing.
+    async fn answer_if_allowed(&self, request: &RequestHeader) -> Answer {
+        let settings = self.gateway.settings();
+        let access = settings.admin_access();
+        let value = |name| request.headers.get(name).map(HeaderValue::as_bytes);
+        // HTTP/1.0 knows none, and browsers do not speak it.
+        if !value(header::HOST).is_none_or(|host| access.answers_for(host)) {
+            let text = "this host is not in admin.hosts\n";
+            return Answer::text(StatusCode::MISDIRECTED_REQUEST, text);
+        }
+        let is_probe = matches!(request.uri.path(), "/healthz" | "/readyz");
+        if !is_probe && !access.admits(value(header::AUTHORIZATION)) {
+            return Answer::of_status(401);
+        }
+        drop(settings);
+        self.answer(request).await
+    }
+
     async fn answer(&self, request: &RequestHeader) -> Answer {
         let path = request.uri.path();
         let allowed = if path == "/reload" {
@@ -149,6 +173,39 @@ struct Answer {
 }
 
 impl Answer {
+    /// An answer that says no more than its status.
+    fn of_status(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        Answer::text(status, format!("{status}\n"))
+    }
+
+    /// The head of the response.
+    fn head(&self, keep: bool, now: SystemTime) -> String {
+        let mut head = format!(
+            "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nDate: {}\r\n",
+            self.status,
+            self.content_type,
+            self.body.len(),
+            httpdate::fmt_http_date(now),
+        );
+        let challenge = (self.status == StatusCode::UNAUTHORIZED).then_some("Bearer");
+        let close = (!keep).then_some("close");
+        let vary = self.varies_by_accept.then_some("Accept");
+        for (name, value) in [
+            ("Allow", self.allow),
+            ("Vary", vary),
+            ("WWW-Authenticate", challenge),
+            ("Connection", close),
+        ] {
+            if let Some(value) = value {
+                // A String takes it all.
+                let _ = write!(head, "{name}: {value}\r\n");
+            }
+        }
+        head.push_str("\r\n");
+        head
+    }
+
     fn text(status: StatusCode, body: impl Into<String>) -> Self {
         Answer {
             status,
@@ -161,25 +218,13 @@ impl Answer {
 }
 
 #[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let answer = self.answer(session.req_header()).await;
-        if !session.is_body_empty() {
-            // Whatever body it has is not read.
-            session.set_keepalive(None);
-        }
-        let mut response = Response::builder()
-            .status(answer.status)
-            .header(header::CONTENT_TYPE, answer.content_type)
-            .header(header::CONTENT_LENGTH, answer.body.len());
-        if let Some(allow) = answer.allow {
-            response = response.header(header::ALLOW, allow);
-        }
-        if answer.varies_by_accept {
-            response = response.header(header::VARY, "Accept");
-        }
-        response
-            .body(answer.body.into_bytes())
-            .expect("a response of constant headers")
+impl ServerApp for Admin {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        connection::serve(self, stream).await;
+        None
     }
 }

@@ -113,64 +113,108 @@ fn x_forwarded_for(headers: &impl HeaderLines) -> impl Iterator<Item = Option<Ip
 /// The `for` addresses of all `Forwarded` lines (RFC 7239), right to left; `None` for an element
 /// without an address.
 fn forwarded(headers: &impl HeaderLines) -> Vec<Option<IpAddr>> {
-    let elements = headers
-        .lines("forwarded")
-        .flat_map(|line| split_unquoted(line, b','));
-    let mut hops: Vec<_> = elements.map(forwarded_for).collect();
+    let mut hops: Vec<_> = headers.lines("forwarded").flat_map(elements).collect();
     hops.reverse();
     hops
 }
 
-fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
-    let mut found = None;
-    for pair in split_unquoted(element, b';') {
-        let equals = pair.iter().position(|&byte| byte == b'=')?;
-        let (name, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
-        if name.eq_ignore_ascii_case(b"for") {
-            if found.is_some() {
+/// The `for` addresses of a line's elements, left to right.
+///
+/// Where an element is malformed, nobody can tell where it ends: a quote that a client opens may be
+/// closed by what a proxy appends to the line. So it takes the rest of the line with it.
+fn elements(line: &[u8]) -> Vec<Option<IpAddr>> {
+    let (mut rest, mut hops) = (line, Vec::new());
+    loop {
+        match element(&mut rest) {
+            Some(hop) => hops.push(hop),
+            None => {
+                hops.push(None);
+                return hops;
+            }
+        }
+        match rest {
+            [] => return hops,
+            [_comma, more @ ..] => rest = more,
+        }
+    }
+}
+
+/// Takes an element off the line, up to its comma or the end: the address that it names, if it names
+/// one and no more. `None` if it is malformed.
+fn element(rest: &mut &[u8]) -> Option<Option<IpAddr>> {
+    let (mut found, mut names) = (None, Vec::new());
+    loop {
+        *rest = rest.trim_ascii_start();
+        if !matches!(rest, [] | [b',' | b';', ..]) {
+            let name = token(rest)?.to_ascii_lowercase();
+            *rest = rest.strip_prefix(b"=")?;
+            let value = match rest {
+                [b'"', ..] => quoted_string(rest)?,
+                _ => token(rest)?.to_vec(),
+            };
+            if name == b"for" {
+                found = node(&value);
+            }
+            // A parameter stands once in an element.
+            if names.contains(&name) {
                 return None;
             }
-            found = Some(hop(&unquote(value)?)?);
+            names.push(name);
+            *rest = rest.trim_ascii_start();
+        }
+        match rest {
+            [] | [b',', ..] => return Some(found),
+            [b';', more @ ..] => *rest = more,
+            _ => return None,
         }
     }
-    found
 }
 
-/// The parts between separators that do not stand in a quoted string.
-fn split_unquoted(text: &[u8], separator: u8) -> Vec<&[u8]> {
-    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (index, &byte) in text.iter().enumerate() {
+/// Takes a token off the text (RFC 9110, 5.6.2).
+fn token<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
+    let is_token =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let end = rest.iter().position(|byte| !is_token(byte));
+    let (token, more) = rest.split_at(end.unwrap_or(rest.len()));
+    *rest = more;
+    (!token.is_empty()).then_some(token)
+}
+
+/// Takes a quoted string off the text (RFC 9110, 5.6.4): its content.
+fn quoted_string(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    let (mut content, mut escaped) = (Vec::new(), false);
+    for (index, &byte) in rest.iter().enumerate().skip(1) {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ if byte == separator && !quoted => {
-                parts.push(&text[start..index]);
-                start = index + 1;
+            b'\\' if !escaped => escaped = true,
+            b'"' if !escaped => {
+                *rest = &rest[index + 1..];
+                return Some(content);
             }
-            _ => {}
+            _ => {
+                content.push(byte);
+                escaped = false;
+            }
         }
     }
-    parts.push(&text[start..]);
-    parts
+    None
 }
 
-/// A token as it is, or the content of a quoted string.
-fn unquote(value: &[u8]) -> Option<Vec<u8>> {
-    let Some(inner) = value.strip_prefix(b"\"") else {
-        return Some(value.to_vec());
-    };
-    let inner = inner.strip_suffix(b"\"")?;
-    let (mut text, mut escaped) = (Vec::with_capacity(inner.len()), false);
-    for &byte in inner {
-        if byte == b'\\' && !escaped {
-            escaped = true;
-        } else {
-            text.push(byte);
-            escaped = false;
+/// An address as `Forwarded` names it: as a hop is written, and with a port that may be a word in the
+/// place of a number (RFC 7239, 6.3).
+fn node(text: &[u8]) -> Option<IpAddr> {
+    let colon = text.iter().rposition(|&byte| byte == b':');
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    match colon.map(|colon| text.split_at(colon)) {
+        Some((address, [b':', b'_', word @ ..]))
+            if !word.is_empty()
+                && word.iter().all(is_word)
+                // An address of IPv6 stands in brackets if there is a port.
+                && (address.ends_with(b"]") || !address.contains(&b':')) =>
+        {
+            hop(address)
         }
+        _ => hop(text),
     }
-    Some(text).filter(|_| !escaped)
 }
 
 /// One hop: `v4`, `v4:port`, `v6`, `[v6]` or `[v6]:port`, with a zone or without. Anything else,
@@ -212,7 +256,7 @@ fn is_port(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::TrustedProxies;
+    use crate::config::model::{TrustedProxies, UntrustedHeaders};
 
     const PEER: &str = "10.0.0.1:4000";
 
@@ -223,6 +267,7 @@ mod tests {
                 "fd00::/8".parse().unwrap(),
             ]),
             header,
+            untrusted_headers: UntrustedHeaders::default(),
         };
         let name = match header {
             ForwardedHeader::XForwardedFor => "x-forwarded-for",
@@ -340,6 +385,57 @@ mod tests {
         check_forwarded(&["for=6.6.6.6", "for=1.2.3.4, for=10.0.0.2"], "1.2.3.4");
         check_forwarded(&["for=1.2.3.4;host=\"a,for=6.6.6.6\\\",\""], "1.2.3.4");
         check_forwarded(&["for=\"\\1.2.3.4\""], "1.2.3.4");
+        check_forwarded(&["for=6.6.6.6 ,\tfor=1.2.3.4 ; by=_x ;;"], "1.2.3.4");
+        check_forwarded(&["for=6.6.6.6, host=\"a\";for=\"1.2.3.4:80\""], "1.2.3.4");
+    }
+
+    #[test]
+    fn a_port_may_be_a_word() {
+        for (node, expected) in [
+            ("1.2.3.4:_p", "1.2.3.4"),
+            ("1.2.3.4:_p.-_9", "1.2.3.4"),
+            ("[2001:db8::1]:_p", "2001:db8::1"),
+            ("1.2.3.4:_", "10.0.0.1"),
+            ("1.2.3.4:_p q", "10.0.0.1"),
+            ("1.2.3.4:p", "10.0.0.1"),
+            ("1.2.3.4:80:_p", "10.0.0.1"),
+            ("2001:db8::1:_p", "10.0.0.1"),
+            ("_a:_p", "10.0.0.1"),
+            ("unknown:_p", "10.0.0.1"),
+        ] {
+            check_forwarded(&[&format!("for=\"{node}\"")], expected);
+        }
+        // Only `Forwarded` has them.
+        check(&["1.2.3.4:_p"], "10.0.0.1");
+    }
+
+    /// A client behind a proxy that appends to its line cannot choose the address that is read.
+    #[test]
+    fn an_open_quote_ends_the_walk() {
+        for start in [
+            "for=9.9.9.9;x=\"",
+            "for=9.9.9.9;x=\"\\",
+            "for=9.9.9.9;x=\"a\"b;y=\"",
+            "for=9.9.9.9, \"",
+            "for=9.9.9.9;\"",
+            "for=9.9.9.9;x=y\"",
+            "for=9.9.9.9;x=\"\"\"",
+        ] {
+            for appended in [
+                "for=1.2.3.4",
+                "for=\"[2001:db8::1]:80\"",
+                "for=1.2.3.4;host=\"a\"",
+                "for=\"1.2.3.4:80\";by=\"_b\"",
+                "host=\"\";for=1.2.3.4",
+            ] {
+                let line = format!("{start}, {appended}");
+                check_forwarded(&[&line], "10.0.0.1");
+                // A line of its own is not touched by it.
+                let origin = origin(PEER, ForwardedHeader::Forwarded, &[&line, appended]);
+                assert!(origin.client.to_string() != "9.9.9.9", "{line}");
+                assert!(origin.client.to_string() != "10.0.0.1", "{line}");
+            }
+        }
     }
 
     #[test]
@@ -354,6 +450,16 @@ mod tests {
             "for=1.2.3.4;for=1.2.3.5",
             "for=1.2.3.4;x",
             "for=1.2.3.4;host=\"",
+            "for =1.2.3.4",
+            "for= 1.2.3.4",
+            "for=1.2.3.4:80",
+            "for=[::1]",
+            "for=\"1.2.3.4\"x",
+            "for=1.2.3.4;host=a b",
+            "for=1.2.3.4;host=a;Host=b",
+            "for=1.2.3.4;host=",
+            "for=1.2.3.4;=b",
+            "for=1.2.3.4 by=1.2.3.5",
         ] {
             let line = format!("for=6.6.6.6, {garbage}");
             let client = origin(PEER, ForwardedHeader::Forwarded, &[&line])
@@ -370,6 +476,7 @@ mod tests {
         let config = ClientIp {
             trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]),
             header: ForwardedHeader::XForwardedFor,
+            untrusted_headers: UntrustedHeaders::default(),
         };
         let origin = resolve(PeerAddr::new(PEER.parse().unwrap()), &headers, &config);
         assert_eq!(origin.client.to_string(), "10.0.0.1");

@@ -182,6 +182,7 @@ mod tests {
                 text: b"a\r\nb",
                 groups: &[None, Some(0..4)],
             },
+            tls: None,
         };
         let mut response = ResponseHeader::build(200, None).unwrap();
         response.insert_header("X-Old", "1").unwrap();

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::strict;
+
 /// The host of an authority (RFC 3986, 3.2.2): in lower case, without the port and without the dot
 /// of a name that is written from the root. `None` for what is no host.
 #[must_use]
@@ -15,8 +17,9 @@ pub fn normalize(authority: &[u8]) -> Option<Cow<'_, str>> {
     } else {
         let end = text.find(':').unwrap_or(text.len());
         let (name, port) = text.split_at(end);
+        let is_name = name.bytes().all(is_of_name) && strict::has_labels(name.as_bytes());
         let name = name.strip_suffix('.').unwrap_or(name);
-        (name.bytes().all(is_of_name) && is_port(port)).then_some(name)?
+        (is_name && is_port(port)).then_some(name)?
     };
     if host.is_empty() {
         None
@@ -72,7 +75,7 @@ mod tests {
     fn what_is_no_host_is_none() {
         for text in [
             "", ".", ":80", "a:b", "a:80:90", "a:123456", "a b", "a/b", "u@a", "[::1", "[::1]x",
-            "[]x", "[::1]80", "[x]", "a,b", "é", "a\t", "::1",
+            "[]x", "[::1]80", "[x]", "a,b", "é", "a\t", "::1", "a..b", ".a", "a..", "..",
         ] {
             check(text, None);
         }

@@ -14,10 +14,12 @@
 //!   `hsts`.
 //! - What is left of it: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; if it failed
 //!   `failure_reason` and `failure_log`; of reloads, [`reloads`].
+//! - Access to the admin listener: `admin_access`.
 //! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
 //!   and [`drain`], the way out, and [`heartbeat`], whether workers get on.
 
 pub mod access_log;
+mod admin_access;
 mod admission;
 mod attempt;
 pub mod client_ip;
@@ -65,6 +67,7 @@ mod variables;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+pub use admin_access::AdminAccess;
 pub use drain::Drain;
 pub use lane::Lane;
 pub use metrics::Metrics;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::access_log::AccessLog;
+use super::admin_access::{AdminAccess, TokenError};
+use super::client_ip::PeerAddr;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
 use super::limit::{Ceilings, Gate, RouteGate, Rules};
@@ -46,6 +48,9 @@ pub enum SettingsError {
         #[source]
         error: std::io::Error,
     },
+    /// The token of the admin listener cannot be read.
+    #[error(transparent)]
+    AdminToken(#[from] TokenError),
     /// An upstream's certificates cannot be read.
     #[error(transparent)]
     Upstream(#[from] TransportError),
@@ -76,6 +81,7 @@ pub struct Settings {
     pub(super) query_gate: Gate,
     rules: Rules,
     pub(super) compression: Compression,
+    admin_access: AdminAccess,
 }
 
 impl Settings {
@@ -102,6 +108,7 @@ impl Settings {
             file: config.error_page.clone().unwrap_or_default(),
             error,
         })?;
+        let admin_access = AdminAccess::load(&config.admin)?;
         let listeners = before.map_or_else(
             || Listeners::new(&config.server.listen),
             |before| before.listeners.clone(),
@@ -135,6 +142,7 @@ impl Settings {
             query_gate: rules.gate(&config.query),
             rules,
             compression: config.compression.clone(),
+            admin_access,
         })
     }
 
@@ -148,6 +156,12 @@ impl Settings {
     pub(super) fn hsts_line(&self, is_tls: bool) -> Option<(&'static str, String)> {
         let value = self.hsts().filter(|_| is_tls)?.to_str().ok()?;
         Some(("Strict-Transport-Security", value.to_owned()))
+    }
+
+    /// Whether a header, by its name, is believed if `peer` sends it.
+    pub(super) fn believes(&self, name: &str, peer: PeerAddr) -> bool {
+        !self.client_ip.untrusted_headers.contains(name)
+            || self.client_ip.trusted_proxies.contains(peer.ip())
     }
 
     /// TLS with clients, if it is spoken.
@@ -178,6 +192,18 @@ impl Settings {
     #[must_use]
     pub fn ceilings(&self) -> &Ceilings {
         &self.ceilings
+    }
+
+    /// Limits of a connection, and of what is sent on it.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Conditions for an answer of the admin listener.
+    #[must_use]
+    pub fn admin_access(&self) -> &AdminAccess {
+        &self.admin_access
     }
 
     /// The log of requests.

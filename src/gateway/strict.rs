@@ -10,17 +10,28 @@ use http::{HeaderMap, Version, header};
 use pingora::http::RequestHeader;
 
 use super::client_ip::HeaderLines;
-use crate::config::model::Client;
+use crate::config::model::{Client, is_spelling_of};
 
 /// How a request says what it wants (RFC 9112, 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'t> {
     /// A path, with a query or without.
     Origin,
-    /// The whole address; its host and port.
-    Absolute(&'t [u8]),
+    /// The whole URL.
+    Absolute(Absolute<'t>),
     /// The server itself.
     Asterisk,
+}
+
+/// The parts of a target that is a whole URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absolute<'t> {
+    /// Whether its scheme is `https`; otherwise it is `http`.
+    pub is_https: bool,
+    /// Host and port.
+    pub authority: &'t [u8],
+    /// Path and query; empty if it has neither.
+    pub path: &'t [u8],
 }
 
 /// The form of a target; `None` if it is none that could be served: a tunnel's, one of another
@@ -30,19 +41,27 @@ pub fn target<'t>(method: &str, target: &'t [u8]) -> Option<Target<'t>> {
         [b'/', ..] => is_clean(target).then_some(Target::Origin),
         b"*" => (method == "OPTIONS").then_some(Target::Asterisk),
         _ => {
-            let rest = after_scheme(target)?;
+            let (is_https, rest) = after_scheme(target)?;
             let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
             let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
-            (is_authority(authority) && is_clean(path)).then_some(Target::Absolute(authority))
+            let absolute = Absolute {
+                is_https,
+                authority,
+                path,
+            };
+            (is_authority(authority) && is_clean(path)).then_some(Target::Absolute(absolute))
         }
     }
 }
 
-fn after_scheme(target: &[u8]) -> Option<&[u8]> {
-    [&b"http://"[..], b"https://"].iter().find_map(|scheme| {
+/// Whether a target's scheme is `https`, and what stands behind it; `None` for any other scheme.
+fn after_scheme(target: &[u8]) -> Option<(bool, &[u8])> {
+    let after = |scheme: &[u8]| {
         let (start, rest) = target.split_at_checked(scheme.len())?;
         start.eq_ignore_ascii_case(scheme).then_some(rest)
-    })
+    };
+    let clear = after(b"http://").map(|rest| (false, rest));
+    clear.or_else(|| Some((true, after(b"https://")?)))
 }
 
 /// Whether a path and query have only bytes that they may have, and none that some servers take for
@@ -78,9 +97,25 @@ pub fn is_authority(text: &[u8]) -> bool {
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
         let end = text.iter().position(|byte| !is_name(byte));
         let (host, port) = text.split_at(end.unwrap_or(text.len()));
-        (!host.is_empty(), port)
+        (has_labels(host), port)
     };
     is_host && (port.is_empty() || is_port(port))
+}
+
+/// Whether a name has a label between all of its dots. One dot may stand at its end: the name is
+/// written from the root of DNS then.
+pub fn has_labels(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    name.split(|&byte| byte == b'.')
+        .all(|label| !label.is_empty())
+}
+
+/// Whether two authorities name one host and port: case makes no difference, nor does a port that
+/// is the default of the scheme (RFC 9110, 4.2.3).
+pub fn is_same_authority(one: &[u8], other: &[u8], is_https: bool) -> bool {
+    let default: &[u8] = if is_https { b":443" } else { b":80" };
+    let bare = |text: &[u8]| -> usize { text.strip_suffix(default).map_or(text.len(), <[u8]>::len) };
+    one[..bare(one)].eq_ignore_ascii_case(&other[..bare(other)])
 }
 
 fn is_port(text: &[u8]) -> bool {
@@ -122,6 +157,28 @@ pub fn is_expectation(value: &[u8]) -> bool {
     value.eq_ignore_ascii_case(b"100-continue")
 }
 
+/// Whether a header's name, in any case, has the letters of one that decides where a message ends,
+/// whom it is for or what becomes of its connection, and is not that name: `Content_Length`,
+/// `Transfer--Encoding`, `Host.`. There are servers that read names without regard to what stands
+/// between the letters, and so would read another message than we do.
+pub fn is_look_alike(name: &str) -> bool {
+    let Some(first) = name.bytes().find(u8::is_ascii_alphanumeric) else {
+        return false;
+    };
+    // Most names end here, or at their second letter.
+    let known: &[&str] = match first | 0x20 {
+        b'c' => &["content-length", "connection"],
+        b't' => &["transfer-encoding", "te", "trailer"],
+        b'h' => &["host"],
+        b'u' => &["upgrade"],
+        b'e' => &["expect"],
+        _ => &[],
+    };
+    let is_another =
+        |known: &&str| is_spelling_of(name, known) && !name.eq_ignore_ascii_case(known);
+    known.iter().any(is_another)
+}
+
 /// The status that refuses a request of HTTP/2, if there is something wrong with it.
 pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
     let headers = &request.headers;
@@ -134,12 +191,17 @@ pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
         return Some(431);
     }
     if request.method == http::Method::CONNECT {
-        return Some(501);
+        return Some(405);
     }
     let form = target(request.method.as_str(), request.raw_path());
     if !matches!(form, Some(Target::Origin | Target::Asterisk))
+        || !has_known_scheme(request)
         || !has_one_authority(request)
         || !is_framed_once(headers)
+        || headers
+            .keys()
+            .any(|name| is_look_alike(name.as_str()))
+        || headers.values().any(has_space_around)
         || CONNECTION_SPECIFIC
             .iter()
             .any(|name| headers.contains_key(*name))
@@ -161,6 +223,25 @@ const CONNECTION_SPECIFIC: [&str; 5] = [
     "upgrade",
 ];
 
+/// `:scheme` is `http` or `https`. It need not be the connection's own: a proxy in front of us may
+/// have ended TLS. Nothing reads it but this; upstreams are told what the connection is.
+fn has_known_scheme(request: &RequestHeader) -> bool {
+    let scheme = request.uri.scheme_str();
+    let is_known = |scheme: &str| {
+        ["http", "https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+    };
+    scheme.is_none_or(is_known)
+}
+
+/// Whether a value begins or ends with a space or a tab, which HTTP/1 would not take for part of it
+/// (RFC 9113, 8.2.1).
+fn has_space_around(value: &http::HeaderValue) -> bool {
+    let value = value.as_bytes();
+    value.trim_ascii().len() < value.len()
+}
+
 /// `:authority` and `Host` are two places for one thing.
 fn has_one_authority(request: &RequestHeader) -> bool {
     let authority = request.uri.authority();
@@ -178,13 +259,11 @@ fn is_framed_once(headers: &HeaderMap) -> bool {
         && length.is_none_or(|length| !length.is_empty() && length.iter().all(u8::is_ascii_digit))
 }
 
-/// Makes a request of HTTP/1 that the lane has let pass one that has a single meaning to all that
-/// come after: an upgrade to anything but a `WebSocket` is not asked for, and the target is a path.
-/// A `Host` that only the target has named becomes one. Whether a `WebSocket` is asked for.
+/// Makes a request that was let pass one that has a single meaning to all that come after: an upgrade
+/// to anything but a `WebSocket` is not asked for, and a length has no zeros in front. Whether a
+/// `WebSocket` is asked for.
 pub fn settle(request: &mut RequestHeader) -> bool {
-    if !request.raw_path().starts_with(b"/") {
-        settle_target(request);
-    }
+    settle_length(request);
     let upgrades = request.headers.contains_key(header::UPGRADE);
     let is_1_1 = request.version == Version::HTTP_11;
     let is_websocket =
@@ -195,18 +274,23 @@ pub fn settle(request: &mut RequestHeader) -> bool {
     is_websocket
 }
 
-fn settle_target(request: &mut RequestHeader) {
-    let method = request.method.as_str();
-    let Some(Target::Absolute(authority)) = target(method, request.raw_path()) else {
+/// `0010` is ten to us and may be eight to others.
+fn settle_length(request: &mut RequestHeader) {
+    let length = request.headers.get(header::CONTENT_LENGTH);
+    let Some([b'0', rest @ ..]) = length.map(http::HeaderValue::as_bytes) else {
         return;
     };
-    let host = http::HeaderValue::from_bytes(authority).ok();
-    if let (Some(host), false) = (host, request.headers.contains_key(header::HOST)) {
-        // It is a valid name and value.
-        let _ = request.insert_header(header::HOST, host);
+    let zeros = rest.iter().take_while(|&&byte| byte == b'0').count();
+    let digits = if zeros == rest.len() {
+        // Of nothing but zeros one stays.
+        &b"0"[..]
+    } else {
+        &rest[zeros..]
+    };
+    if let Ok(length) = http::HeaderValue::from_bytes(digits) {
+        // It replaces a line, so there is room.
+        let _ = request.insert_header(header::CONTENT_LENGTH, length);
     }
-    // What the URI keeps of the target is its path and query.
-    request.set_uri(request.uri.clone());
 }
 
 #[cfg(test)]
@@ -237,13 +321,18 @@ mod tests {
         ] {
             check_target("GET", path, Some(Target::Origin));
         }
-        for (text, authority) in [
-            ("http://a", "a"),
-            ("HTTP://a:80/b", "a:80"),
-            ("https://[::1]:8443/b?c", "[::1]:8443"),
-            ("http://a?b", "a"),
+        for (text, is_https, authority, path) in [
+            ("http://a", false, "a", ""),
+            ("HTTP://a:80/b", false, "a:80", "/b"),
+            ("https://[::1]:8443/b?c", true, "[::1]:8443", "/b?c"),
+            ("http://a?b", false, "a", "?b"),
         ] {
-            check_target("GET", text, Some(Target::Absolute(authority.as_bytes())));
+            let absolute = Absolute {
+                is_https,
+                authority: authority.as_bytes(),
+                path: path.as_bytes(),
+            };
+            check_target("GET", text, Some(Target::Absolute(absolute)));
         }
         check_target("OPTIONS", "*", Some(Target::Asterisk));
         check_target("GET", "*", None);
@@ -339,8 +428,93 @@ mod tests {
             "[fe80::1%eth0]",
             "[]",
             "\u{4e2d}",
+            ".",
+            "..",
+            ".a",
+            "a..",
+            "a..b",
+            "a..:80",
+            ".:80",
         ] {
             assert!(!is_authority(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn authorities_agree_without_regard_to_case_and_default_port() {
+        for (one, other, is_https, expected) in [
+            ("a", "a", false, true),
+            ("a", "A:80", false, true),
+            ("a:80", "A:80", false, true),
+            ("a:443", "a", true, true),
+            ("[::1]:80", "[::1]", false, true),
+            ("a:443", "a", false, false),
+            ("a:80", "a", true, false),
+            ("a:8080", "a", false, false),
+            ("a", "b", false, false),
+            ("a.", "a", false, false),
+        ] {
+            let same = |a: &str, b: &str| is_same_authority(a.as_bytes(), b.as_bytes(), is_https);
+            assert_eq!(same(one, other), expected, "{one} {other}");
+            assert_eq!(same(other, one), expected, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn names_with_the_letters_of_framing_are_look_alikes() {
+        for name in [
+            "content_length",
+            "Content.Length",
+            "ContentLength",
+            "content-length-",
+            "Transfer---Encoding",
+            "transfer_-encoding",
+            "TRANSFER~ENCODING",
+            "Ho_st",
+            "host.",
+            "_host",
+            "T-E",
+            "Connec-tion",
+            "Up_Grade",
+            "ex|pect",
+            "tr-ailer",
+        ] {
+            assert!(is_look_alike(name), "{name}");
+        }
+        for name in [
+            "Content-Length",
+            "transfer-encoding",
+            "HOST",
+            "te",
+            "connection",
+            "content-type",
+            "content-lengths",
+            "x-host",
+            "hosts",
+            "tea",
+            "user-agent",
+            "cookie",
+            "_",
+            "-.-",
+            "",
+        ] {
+            assert!(!is_look_alike(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_passed_on_in_its_one_form() {
+        for (length, expected) in [
+            ("5", "5"),
+            ("0", "0"),
+            ("0000005", "5"),
+            ("000", "0"),
+            ("010", "10"),
+        ] {
+            let mut request = request("POST", "/", &[("Content-Length", length)]);
+            settle(&mut request);
+            let found: Vec<_> = request.headers.get_all("content-length").iter().collect();
+            assert_eq!(found, [expected], "{length}");
         }
     }
 
@@ -414,14 +588,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_absolute_target_becomes_a_path() {
-        let mut request = request("GET", "http://a:80/b/c?d", &[]);
-        settle(&mut request);
-        assert_eq!(request.raw_path(), b"/b/c?d");
-        assert_eq!(request.headers.get("host").unwrap(), "a:80");
-    }
-
     /// What is said to a request of HTTP/2 with an authority of `a`, and lines in one text.
     #[track_caller]
     fn check(method: &str, path: &str, text: &str, expected: Option<u16>) {
@@ -457,7 +623,7 @@ mod tests {
             "host: a; content-length: 5; expect: 100-continue; te: trailers",
             None,
         );
-        check("CONNECT", "/", "", Some(501));
+        check("CONNECT", "/", "", Some(405));
         for text in [
             "host: b",
             "host: a; host: a",
@@ -469,6 +635,14 @@ mod tests {
             "content-length: 5; content-length: 5",
             "content-length: +5",
             "content-length: 5,5",
+            "content_length: 5",
+            "transfer_encoding: chunked",
+            "transfer.encoding: chunked",
+            "transfer---encoding: chunked",
+            "ho_st: a",
+            "x:  y",
+            "x: y ",
+            "x: \ty",
         ] {
             check("GET", "/", text, Some(400));
         }
@@ -488,6 +662,12 @@ mod tests {
         for (uri, expected) in [
             ("https://a/", None),
             ("https://a:443/", None),
+            ("http://a/", None),
+            ("HTTPS://a/", None),
+            ("ftp://a/", Some(400)),
+            ("https://a..b/", Some(400)),
+            ("https://.a/", Some(400)),
+            ("https://a./", None),
             ("https://u@a/", Some(400)),
             ("/", Some(400)),
         ] {

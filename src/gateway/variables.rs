@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use http::HeaderMap;
 use http::uri::Authority;
+use pingora::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 
 use super::access_log::{user, write_address};
@@ -18,7 +19,8 @@ use super::context::Context;
 use super::geo_headers::Scheme;
 use super::host;
 use super::proxy::{protocol, scheme};
-use crate::config::model::{Part, RequestVariable, Template};
+use super::tls::ClientCertificate;
+use crate::config::model::{ClientCertificateField, Part, RequestVariable, Template};
 use crate::geo::Place;
 use crate::query;
 
@@ -46,6 +48,8 @@ pub struct View<'r, H> {
     pub route: &'r str,
     /// The groups of the route's pattern.
     pub captures: Captured<'r>,
+    /// How the connection is encrypted, if it is.
+    pub tls: Option<&'r SslDigest>,
 }
 
 // Derived, they would ask the same of the headers.
@@ -109,6 +113,9 @@ impl<'r> View<'r, HeaderMap> {
                 text: routed.path().unwrap_or_default(),
                 groups: routed.captures(),
             }),
+            tls: session
+                .digest()
+                .and_then(|digest| digest.ssl_digest.as_deref()),
         }
     }
 }
@@ -169,6 +176,9 @@ impl<H: HeaderLines> View<'_, H> {
                 let text = self.place.map_or("", |place| place.text(*field));
                 out.extend_from_slice(text.as_bytes());
             }
+            RequestVariable::SslClient(field) => {
+                out.extend_from_slice(self.client_certificate(*field).as_bytes());
+            }
             RequestVariable::Capture(number) => out.extend_from_slice(self.captures.get(*number)),
         }
     }
@@ -177,6 +187,15 @@ impl<H: HeaderLines> View<'_, H> {
     pub fn host(&self) -> Option<Cow<'_, str>> {
         let authority = self.authority.map(str::as_bytes);
         host::normalize(authority.or_else(|| self.headers.lines("host").next())?)
+    }
+
+    fn client_certificate(&self, field: ClientCertificateField) -> &str {
+        let certificate = self.tls.map(|tls| tls.extension.get::<ClientCertificate>());
+        match (certificate, field) {
+            (Some(Some(certificate)), _) => certificate.text(field),
+            (Some(None), ClientCertificateField::Verify) => "NONE",
+            _ => "",
+        }
     }
 
     /// The path: decoded, normalised.
@@ -272,7 +291,7 @@ pub(super) mod tests {
 
     use super::super::client_ip::{PeerAddr, resolve};
     use super::*;
-    use crate::config::model::{Captures, ClientIp, ForwardedHeader, TrustedProxies};
+    use crate::config::model::{Captures, ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders};
     use crate::geo::{Codes, Database, Field, Names, Table};
     use crate::tree::Range as AddressRange;
 
@@ -312,6 +331,7 @@ pub(super) mod tests {
         let config = ClientIp {
             trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]),
             header: ForwardedHeader::XForwardedFor,
+            untrusted_headers: UntrustedHeaders::default(),
         };
         let mut headers = headers(lines);
         headers.insert("x-forwarded-for", HeaderValue::from_static("1.0.0.7"));
@@ -334,6 +354,7 @@ pub(super) mod tests {
                 text: b"/one/two",
                 groups: &groups,
             },
+            tls: None,
         };
         let captures = Captures::new([None, Some("word".to_owned()), None]);
         let template = Template::<RequestVariable>::parse(text, &captures).unwrap();
@@ -415,6 +436,11 @@ pub(super) mod tests {
             "$remote_user",
             "user",
         );
+    }
+
+    #[test]
+    fn in_clear_text_there_is_no_certificate() {
+        check("/", &[], "[$ssl_client_verify$ssl_client_s_dn]", "[]");
     }
 
     #[test]

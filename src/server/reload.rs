@@ -333,7 +333,7 @@ fn fixed_differences(started: &Config, new: &Config) -> Vec<&'static str> {
             "server.upgrade_socket",
             a.upgrade_socket != b.upgrade_socket,
         ),
-        ("admin.listen", started.admin != new.admin),
+        ("admin.listen", started.admin.listen != new.admin.listen),
         ("error_log", started.error_log != new.error_log),
     ];
     let differing = differences.into_iter().filter(|(_, differs)| *differs);

@@ -116,7 +116,121 @@ fn health_is_told_and_nothing_else() {
         (refused.status, refused.header("allow")),
         (405, Some("GET, HEAD"))
     );
-    assert!(client.is_closed());
+    // A body is read to its end, and the connection goes on.
+    assert_eq!(client.get("/healthz", "").status, 200);
+}
+
+/// The statuses of all answers to these bytes, until the connection ends.
+fn answers(port: &Port, bytes: &str) -> Vec<String> {
+    let mut client = Client::connect(port.address);
+    client.send(bytes);
+    let text = String::from_utf8(client.rest()).unwrap();
+    let heads = text.split("HTTP/1.1 ").skip(1);
+    heads.map(|head| head[..3].to_owned()).collect()
+}
+
+#[test]
+fn the_admin_listener_reads_as_strictly_as_any() {
+    let port = Port::reserve();
+    let _gateway = start(&port, &[], "");
+    let next = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let chunked = "Host: a\r\nTransfer-Encoding: chunked\r\n";
+    for (bytes, expected) in [
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", &["200", "200"][..]),
+        ("GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", &["200", "200"]),
+        ("GET /healthz HTTP/1.0\r\n\r\n", &["200"]),
+        ("POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", &["405", "200"]),
+        (&format!("POST /healthz HTTP/1.1\r\n{chunked}\r\n3\r\nabc\r\n0\r\n\r\n"), &["405", "200"]),
+        ("GET /healthz HTTP/1.1\r\n\r\n", &["400"]),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", &["400"]),
+        ("GET /healthz HTTP/1.1\nHost: a\n\n", &["400"]),
+        (&format!("POST /healthz HTTP/1.1\r\n{chunked}Content-Length: 5\r\n\r\n0\r\n\r\n"), &["400"]),
+        (&format!("POST /healthz HTTP/1.1\r\n{chunked}\r\n0\n\n"), &["400"]),
+        ("POST /healthz HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n", &["400"]),
+        ("GET /healthz HTTP/9.9\r\nHost: a\r\n\r\n", &["505"]),
+        ("POST /reload HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n", &["200"]),
+    ] {
+        let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
+        assert_eq!(answers(&port, &format!("{bytes}{next}")), expected, "{bytes:?}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(40_000));
+    assert_eq!(answers(&port, &long), ["431"]);
+    let large = "POST /reload HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+    assert_eq!(answers(&port, &format!("{large}{}", "x".repeat(100_000))), ["413"]);
+}
+
+#[test]
+fn admin_connections_have_the_time_of_clients() {
+    let port = Port::reserve();
+    let times = "[client]\nheader_timeout = '200ms'\nkeepalive_timeout = '1s'\n";
+    let _gateway = start(&port, &[], times);
+    // Nothing, a head that does not end, and nothing more after an answer.
+    assert!(Client::connect(port.address).is_closed());
+    assert_eq!(answers(&port, "GET /healthz HTTP/1.1\r\nHost: a\r\n"), ["408"]);
+    assert_eq!(answers(&port, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), ["200"]);
+}
+
+#[test]
+fn the_admin_listener_answers_for_its_own_hosts() {
+    let port = Port::reserve();
+    let gateway = start(&port, &[], "");
+    gateway.reconfigure(|text| text.replace("[admin]\n", "[admin]\nhosts = ['ops.example']\n"));
+    for (host, before, after) in [
+        ("127.0.0.1", 200, 200),
+        ("localhost:9001", 200, 200),
+        ("[::1]", 200, 200),
+        ("evil.example", 421, 421),
+        ("ops.example", 421, 200),
+    ] {
+        let ask = |expected| {
+            let mut client = Client::connect(port.address);
+            for path in ["/metrics", "/healthz"] {
+                client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+                assert_eq!(client.response().status, expected, "{host}");
+            }
+        };
+        ask(before);
+        let reload = Client::connect(port.address).request("POST", "/reload", "", b"");
+        assert_eq!(reload.status, 200, "{}", reload.text());
+        ask(after);
+        gateway.reconfigure(|text| text.replace("hosts = ['ops.example']", "hosts = []"));
+        Client::connect(port.address).request("POST", "/reload", "", b"");
+        gateway.reconfigure(|text| text.replace("hosts = []", "hosts = ['ops.example']"));
+    }
+}
+
+#[test]
+fn the_admin_listener_can_ask_for_a_token() {
+    let port = Port::reserve();
+    let admin = format!(
+        "[admin]\nlisten = ['{}']\ntoken_file = '{{folder}}/token'\n",
+        port.address
+    );
+    let gateway = Gateway::start_in(&admin, |folder| {
+        std::fs::write(folder.join("token"), "a-token-of-the-test\n").unwrap();
+    });
+    let mut client = Client::connect(port.address);
+    for (headers, status) in [
+        ("", 401),
+        ("Authorization: Bearer a-token-of-the-tesT\r\n", 401),
+        ("Authorization: Basic a-token-of-the-test\r\n", 401),
+        ("Authorization: Bearer a-token-of-the-test\r\n", 200),
+    ] {
+        let answer = client.get("/metrics", headers);
+        assert_eq!(answer.status, status, "{headers}");
+        let challenge = answer.header("www-authenticate");
+        assert_eq!(challenge, (status == 401).then_some("Bearer"));
+        assert_eq!(client.request("POST", "/reload", headers, b"").status, status);
+        // A load balancer's probe has no token, and learns nothing.
+        assert_eq!(client.get("/healthz", headers).status, 200);
+    }
+    // Another token is read with the configuration.
+    std::fs::write(gateway.file("token"), "another-token-of-it\n").unwrap();
+    let old = "Authorization: Bearer a-token-of-the-test\r\n";
+    assert_eq!(client.request("POST", "/reload", old, b"").status, 200);
+    assert_eq!(client.get("/metrics", old).status, 401);
+    let new = "Authorization: Bearer another-token-of-it\r\n";
+    assert_eq!(client.get("/metrics", new).status, 200);
 }
 
 #[test]

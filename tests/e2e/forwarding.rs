@@ -86,6 +86,72 @@ fn a_trusted_proxy_names_the_client_and_the_client_has_a_place() {
     );
 }
 
+const IDENTITY: &str = "X-Forwarded-Client-Cert: a\r\nx_forwarded_port: 1\r\nProxy: b\r\n\
+     X-Original-URL: /c\r\nX.Envoy-External-Address: d\r\nRemote_User: e\r\n\
+     X-SSL-Client-Verify: f\r\nClient-Cert: g\r\nCF-Connecting-IP: h\r\nX-User: i\r\n";
+
+#[test]
+fn headers_of_identity_pass_from_trusted_proxies_alone() {
+    let nothing: &[&str] = &[];
+    let own = |value| move |name| (name, value);
+    let names = [
+        "x-forwarded-client-cert",
+        "x_forwarded_port",
+        "proxy",
+        "x-original-url",
+        "x.envoy-external-address",
+        "remote_user",
+        "x-ssl-client-verify",
+        "client-cert",
+        "cf-connecting-ip",
+    ];
+    let mut expected: Vec<_> = names.map(own(nothing)).into();
+    expected.push(("x-user", &["i"]));
+    check("", IDENTITY, &expected);
+    check(
+        TRUST_LOOPBACK,
+        IDENTITY,
+        &[
+            ("x-forwarded-client-cert", &["a"]),
+            ("x_forwarded_port", &["1"]),
+            ("proxy", &["b"]),
+            ("x-original-url", &["/c"]),
+            ("remote_user", &["e"]),
+            ("client-cert", &["g"]),
+            ("cf-connecting-ip", &["h"]),
+            ("x-user", &["i"]),
+        ],
+    );
+    check(
+        "[client_ip.untrusted_headers]\nadd = ['X-User']\nremove = ['Proxy', 'X-Forwarded-Port']\n",
+        IDENTITY,
+        &[
+            ("x-user", nothing),
+            ("proxy", &["b"]),
+            ("x_forwarded_port", &["1"]),
+            ("client-cert", nothing),
+        ],
+    );
+}
+
+/// A stranger's word is deleted before a route reads it; what the route itself sets is sent.
+#[test]
+fn routes_read_no_strangers_word_and_may_set_their_own() {
+    let routes = "[[route]]\nupstream = 'default'\n[route.request_headers.set]\n\
+         Remote-User = 'nobody'\nX-Copy = '[$http_x_ssl_client_verify]'\n\
+         [[route]]\nheaders = { X-SSL-Client-Verify = 'f' }\nrespond = { status = 403 }\n";
+    let origin = Origin::start();
+    let gateway = Gateway::with_peers(&[origin.address], "name = 'default'", routes);
+    for door in DOORS {
+        let headers = format!("{IDENTITY}{door}");
+        assert_eq!(gateway.client().get("/", &headers).status, 200);
+        let sent = origin.last();
+        assert_eq!(sent.values("remote-user"), ["nobody"]);
+        assert_eq!(sent.values("remote_user"), [""; 0]);
+        assert_eq!(sent.values("x-copy"), ["[]"]);
+    }
+}
+
 /// Trusted lines of X-Forwarded-For, and the client that they lead to.
 #[test]
 fn the_walk_ends_at_the_first_hop_that_is_not_trusted() {

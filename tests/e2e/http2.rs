@@ -122,6 +122,8 @@ fn what_a_client_says_of_itself_never_reaches_the_origin() {
         ["x_forwarded_for", "x_real_ip", "x_geo_country"],
         ["forwarded", "x-forwarded-proto", "x-geo-anything"],
         ["true-client-ip", "cf-connecting-ip", "x_geo-country"],
+        ["x-forwarded-client-cert", "proxy", "remote_user"],
+        ["x.real.ip", "x--geo-country", "x-original-url"],
     ] {
         let headers = names.map(|name| (name, "6.6.6.6"));
         let twice = [headers, headers].concat();
@@ -142,7 +144,7 @@ fn what_a_client_says_of_itself_never_reaches_the_origin() {
         assert!(answer.is_err(), "{name}");
     }
     assert_eq!(client.get("https://localhost/", &[]).status, 200);
-    assert_eq!(setup.origin.requests().len(), 5);
+    assert_eq!(setup.origin.requests().len(), 7);
 }
 
 #[test]
@@ -177,6 +179,37 @@ fn the_host_is_said_once() {
     assert_eq!(client.get("https://user@localhost/", &[]).status, 400);
     assert_eq!(setup.origin.requests().len(), 1);
     assert_eq!(client.get("https://localhost/", &[]).status, 200);
+}
+
+/// What HTTP/1 refuses, HTTP/2 does, too.
+#[test]
+fn what_can_be_read_in_two_ways_is_refused() {
+    let setup = Setup::new("");
+    let mut client = setup.client();
+    for (name, value) in [
+        ("content_length", "5"),
+        ("transfer_encoding", "chunked"),
+        ("transfer---encoding", "chunked"),
+        ("transfer.encoding", "chunked"),
+        ("ho_st", "localhost"),
+        ("x-space", " a"),
+        ("x-space", "a\t"),
+    ] {
+        let answer = client.get("https://localhost/", &[(name, value)]);
+        assert_eq!(answer.status, 400, "{name}: {value:?}");
+    }
+    for url in ["ftp://localhost/", "https://a..b/", "https://.a/"] {
+        assert_eq!(client.get(url, &[]).status, 400, "{url}");
+    }
+    let connect = client.request(request("CONNECT", "localhost:443", &[]), b"");
+    assert_eq!(connect.unwrap().status, 405);
+    assert!(setup.origin.requests().is_empty());
+    // The scheme need not be the connection's, and upstreams are told the connection's.
+    assert_eq!(client.get("http://localhost/", &[]).status, 200);
+    assert_eq!(setup.origin.last().values("x-forwarded-proto"), ["https"]);
+    let zeros = request("POST", "https://localhost/", &[("content-length", "0003")]);
+    assert_eq!(client.request(zeros, b"abc").unwrap().status, 200);
+    assert_eq!(setup.origin.last().values("content-length"), ["3"]);
 }
 
 #[test]

@@ -51,7 +51,8 @@ const LINES: &[Probe] = &[
     ("GET PATH HTTP/1.1|Host: a|X: \u{e9}\tb ||",       "200 200", "200 404", "200 200"),
     ("GET PATH HTTP/1.1|Host: a|X_Y: b||",              "200 200", "200 404", "200 200"),
     ("GET  PATH HTTP/1.1|Host: a||",                    "400", "400", "200 200"),
-    ("GET PATH  HTTP/1.1|Host: a||",                    "505", "505", "200 200"),
+    ("GET PATH  HTTP/1.1|Host: a||",                    "400", "400", "200 200"),
+    ("GET PATH x HTTP/1.1|Host: a||",                   "400", "400", "400"),
     ("GET PATH HTTP/1.1 |Host: a||",                    "400", "400", "200 200"),
     ("GET\tPATH\tHTTP/1.1|Host: a||",                   "400", "400", "400"),
     (" GET PATH HTTP/1.1|Host: a||",                    "400", "400", "400"),
@@ -61,8 +62,12 @@ const LINES: &[Probe] = &[
     ("GET PATH HTTP/1.2|Host: a||",                     "505", "505", "200 200"),
     ("GET PATH HTTP/1.10|Host: a||",                    "400", "400", "200 200"),
     ("GET PATH HTTP/2.0|Host: a||",                     "505", "505", "505"),
-    ("GET PATH http/1.1|Host: a||",                     "505", "505", "400"),
-    ("GET PATH HTTPS/1.1|Host: a||",                    "505", "505", "400"),
+    ("GET PATH HTTP/9.9|Host: a||",                     "505", "505", "505"),
+    ("GET PATH http/1.1|Host: a||",                     "400", "400", "400"),
+    ("GET PATH HTTPS/1.1|Host: a||",                    "400", "400", "400"),
+    ("GET PATH HTTP/01.01|Host: a||",                   "400", "400", "400"),
+    ("GET PATH HTTP/1.1x|Host: a||",                    "400", "400", "400"),
+    ("GET PATH HTTP/1,1|Host: a||",                     "400", "400", "400"),
     ("PRI * HTTP/2.0||SM||",                            "505", "505", "400"),
     ("\u{16}\u{3}\u{1}\u{2}\0\u{1}",                    "400", "400", "400"),
 ];
@@ -80,6 +85,11 @@ const TARGETS: &[Probe] = &[
     ("GET http://aPATH HTTP/1.1|Host: a||",             "200 200", "200 404", "200 200"),
     ("GET http://a:80PATH HTTP/1.1|Host: a:80||",       "200 200", "200 404", "200 200"),
     ("GET http://aPATH HTTP/1.0||",                     "200", "200", "200"),
+    ("GET http://A:80PATH HTTP/1.1|Host: a||",          "200 200", "200 404", "200 200"),
+    ("GET http://aPATH HTTP/1.1|Host: A:80||",          "200 200", "200 404", "200 200"),
+    ("GET https://aPATH HTTP/1.1|Host: a:443||",        "200 200", "200 404", "200 200"),
+    ("GET https://aPATH HTTP/1.1|Host: a:80||",         "400", "400", "200 200"),
+    ("GET http://a..bPATH HTTP/1.1|Host: a..b||",       "400", "400", "400"),
     ("GET http://bPATH HTTP/1.1|Host: a||",             "400", "400", "200 200"),
     ("GET http://a@bPATH HTTP/1.1|Host: b||",           "400", "400", "400"),
     ("GET http://PATH HTTP/1.1|Host: a||",              "400", "400", "400"),
@@ -87,6 +97,7 @@ const TARGETS: &[Probe] = &[
     ("GET http:PATH HTTP/1.1|Host: a||",                "400", "400", "400"),
     ("GET * HTTP/1.1|Host: a||",                        "400", "400", "400"),
     ("OPTIONS * HTTP/1.1|Host: a||",                    "200 200", "404 404", "400"),
+    ("OPTIONS http://a HTTP/1.1|Host: a||",             "200 200", "404 404", "200 200"),
     ("CONNECT a:80 HTTP/1.1|Host: a:80||",              "405", "405", "400"),
     ("CONNECT PATH HTTP/1.1|Host: a||",                 "405", "405", "405"),
 ];
@@ -115,6 +126,11 @@ const HOSTS: &[Probe] = &[
     ("GET PATH HTTP/1.1|Host: a,b||",                   "400", "400", "200 200"),
     ("GET PATH HTTP/1.1|Host: a:x||",                   "400", "400", "200 200"),
     ("GET PATH HTTP/1.1|Host: a:65536||",               "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a..b||",                  "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: a..||",                   "400", "400", "400"),
+    ("GET PATH HTTP/1.1|Host: .a||",                    "400", "400", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a.||",                    "200 200", "200 404", "200 200"),
+    ("GET PATH HTTP/1.1|Host: a|Ho_st: b||",            "400", "400", "200 200"),
     ("GET PATH HTTP/1.1|Host: [::1||",                  "400", "400", "200 200"),
     ("GET PATH HTTP/1.1|Host: [::1]:80||",              "200 200", "200 404", "200 200"),
 ];
@@ -136,7 +152,9 @@ const FRAMING: &[Probe] = &[
     ("POST PATH HTTP/1.1|Host: a|Content-Length:||JSON",                "400", "400", "400"),
     ("POST PATH HTTP/1.1|Host: a|Content-Length: 99999999999999999999||", "400", "400", "400"),
     ("POST PATH HTTP/1.1|Host: a|Content-Length : 16||JSON",            "400", "400", "400"),
+    ("POST PATH HTTP/1.1|Host: a|Content-Length: 0000016||JSON",        "200 200", "200 404", "200 200"),
     ("POST PATH HTTP/1.1|Host: a|Content_Length: 16||JSON",             "400", "400", "200 400"),
+    ("POST PATH HTTP/1.1|Host: a|Content.Length: 16||JSON",             "400", "400", "200 400"),
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: xchunked||10|JSON|0||", "400", "400", "501"),
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: gzip, chunked||10|JSON|0||", "400", "400", "501"),
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked, identity||10|JSON|0||", "400", "400", "501"),
@@ -147,6 +165,9 @@ const FRAMING: &[Probe] = &[
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked|Transfer-Encoding: identity||10|JSON|0||", "400", "400", "400"),
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding : chunked||10|JSON|0||", "400", "400", "400"),
     ("POST PATH HTTP/1.1|Host: a|Transfer_Encoding: chunked||10|JSON|0||", "400", "400", "200 400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer---Encoding: chunked||10|JSON|0||", "400", "400", "200 400"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer.Encoding: chunked||10|JSON|0||", "400", "400", "200 400"),
+    ("POST PATH HTTP/1.1|Host: a|transfer_-encoding: chunked||10|JSON|0||", "400", "400", "200 400"),
     ("POST PATH HTTP/1.1|Host: a|X: y|Transfer-Encoding:| chunked||10|JSON|0||", "400", "400", "400"),
     ("POST PATH HTTP/1.0|Host: a|Transfer-Encoding: chunked||10|JSON|0||", "400", "400", "400"),
 ];
@@ -155,6 +176,13 @@ const FRAMING: &[Probe] = &[
 const CHUNKS: &[Probe] = &[
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||00010|JSON|000||", "200 200", "200 404", "200 200"),
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10;a=\"b\";c|JSON|0;d||", "200 200", "200 404", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10 ; a = b;c=\"d;e\"|JSON|0||", "200 200", "200 404", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10;|JSON|0||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10;bad[=x|JSON|0||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10;a=|JSON|0||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10;a=\"b|JSON|0||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10;a b|JSON|0||", "400", "400", "200 200"),
+    ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|Transfer--Encoding: chunked||", "400", "400", "200 200"),
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10|JSON|0|X-Sum: 1|Y: 2||", "200 200", "200 404", "200 200"),
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10\nJSON|0||", "400", "400", "200 200"),
     ("POST PATH HTTP/1.1|Host: a|Transfer-Encoding: chunked||10|JSON\n0||", "400", "400", "200 200"),
@@ -302,6 +330,8 @@ fn the_matrix_holds_for_proxied_requests() {
         assert!(matches!(target, "/page" | "/next" | "*"), "{request:?}");
         assert!(matches!(&request.body[..], b"" | b"{\"ip\":\"1.0.0.1\"}"));
         assert_eq!(request.values("host").len(), 1, "{request:?}");
+        let length = request.values("content-length");
+        assert!(length.is_empty() || length == ["16"] || length == ["0"], "{request:?}");
         for name in ["te", "trailer", "upgrade", "http2-settings", "connection"] {
             let upgrade = request.values("upgrade") == ["websocket"];
             assert!(request.values(name).is_empty() || upgrade, "{request:?}");
@@ -314,6 +344,38 @@ fn the_matrix_holds_for_queries() {
     let gateway = Gateway::start("");
     let wrong = wrong(&gateway, QUERY, |probe| probe.2);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// An absolute target is no upstream's business: it is sent a path, and the target's authority as
+/// `Host` (RFC 9112, 3.2.2 and 3.2.4).
+#[test]
+fn an_absolute_target_is_sent_on_as_a_path() {
+    let origin = Origin::start();
+    let route = "[[route]]\nhost = 'a'\nprefix = '/'\nupstream = 'default'\n";
+    for routes in ["", route] {
+        let gateway = Gateway::with_peers(&[origin.address], "name = 'default'", routes);
+        let mut client = gateway.client();
+        for (line, expected, host) in [
+            ("GET http://A/x?y", "GET /x?y HTTP/1.1", "A"),
+            ("GET HTTP://A:80/x", "GET /x HTTP/1.1", "A:80"),
+            ("GET http://a", "GET / HTTP/1.1", "a"),
+            ("GET http://a?x", "GET /?x HTTP/1.1", "a"),
+            ("OPTIONS http://a", "OPTIONS * HTTP/1.1", "a"),
+            ("OPTIONS http://a/", "OPTIONS / HTTP/1.1", "a"),
+            ("POST http://A/x", "POST /x HTTP/1.1", "A"),
+        ] {
+            for door in DOORS {
+                client.send(format!(
+                    "{line} HTTP/1.1\r\nX: 1\r\nHost: a\r\nContent-Length: 3\r\n{door}\r\nabc"
+                ));
+                assert_eq!(client.response().status, 200, "{line} {routes}");
+                let sent = origin.last();
+                assert_eq!(sent.line, expected, "{line} {routes}");
+                assert_eq!(sent.values("host"), [host], "{line}");
+                assert_eq!((&sent.values("x")[..], &sent.body[..]), (&["1"][..], &b"abc"[..]));
+            }
+        }
+    }
 }
 
 const PAGE: &str = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";

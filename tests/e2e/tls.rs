@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::harness::{
-    Authority, Client, DOORS, Gateway, Identity, Origin, Port, connect, wait_for_metrics,
+    Authority, Client, DOORS, Gateway, Http2, Identity, Origin, Port, connect, wait_for_metrics,
 };
 
 const IP: &str = "/api/ip_query?ip=1.0.0.1";
@@ -278,6 +278,81 @@ fn clients_show_certificates_where_they_must() {
             }
         }
     }
+}
+
+/// Upstreams and the log are told whose certificate it is, whichever protocol is spoken.
+#[test]
+fn upstreams_are_told_of_a_clients_certificate() {
+    let (authority, origin) = (Authority::new(), Origin::start());
+    let (identity, ca) = (authority.sign(&["localhost"]), authority.pem().to_owned());
+    let configuration = format!(
+        "[server]\nlisten = [{{ address = '{{address}}', tls = true }}]\n\
+         [tls]\ncertificates = [{{ cert = '{{folder}}/a.pem', key = '{{folder}}/a.key' }}]\n\
+         client_auth = 'optional'\nclient_ca = '{{folder}}/ca.pem'\n\
+         [[upstream]]\nname = 'o'\npeers = ['{}']\n[[route]]\nupstream = 'o'\n\
+         [route.request_headers.set]\nX-SSL-Client-Verify = '$ssl_client_verify'\n\
+         X-SSL-Client-S-DN = '$ssl_client_s_dn'\nX-SSL-Client-I-DN = '$ssl_client_i_dn'\n\
+         X-SSL-Client-SAN = '$ssl_client_san'\nX-SSL-Client-Serial = '$ssl_client_serial'\n\
+         X-SSL-Client-Fingerprint = '$ssl_client_fingerprint'\n\
+         [access_log]\nformat = '$ssl_client_verify \"$ssl_client_s_dn\" $request'\n",
+        origin.address
+    );
+    let gateway = Gateway::start_in(&configuration, |folder| {
+        identity.write(folder, "a");
+        std::fs::write(folder.join("ca.pem"), ca).unwrap();
+    });
+    let client = authority.sign_with(&["client.example"], |params| {
+        let mut name = rcgen::DistinguishedName::new();
+        name.push(rcgen::DnType::OrganizationName, "Example, Inc");
+        name.push(rcgen::DnType::CommonName, "client");
+        params.distinguished_name = name;
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&[0x1f, 0xa0]));
+    });
+    let forged = "X-SSL-Client-Verify: SUCCESS\r\nX_SSL_Client_S_DN: CN=root\r\n";
+    let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
+    for version in versions {
+        let config = |of| authority.client_with(&["http/1.1"], &[version], of);
+        let known = config(Some(&client));
+        // The second session is taken up, without a certificate of its own.
+        for _ in 0..2 {
+            for door in DOORS {
+                let mut client = Client::connect_tls(gateway.address, &known, "localhost");
+                assert_eq!(client.get("/a", &format!("{forged}{door}")).status, 200);
+                let sent = origin.last();
+                for (name, value) in [
+                    ("x-ssl-client-verify", "SUCCESS"),
+                    ("x-ssl-client-s-dn", "CN=client,O=Example\\, Inc"),
+                    ("x-ssl-client-i-dn", "CN=tests"),
+                    ("x-ssl-client-san", "DNS:client.example"),
+                    ("x-ssl-client-serial", "1FA0"),
+                ] {
+                    assert_eq!(sent.values(name), [value], "{sent:?}");
+                }
+                let fingerprint = sent.values("x-ssl-client-fingerprint");
+                assert!(matches!(fingerprint[..], [hex] if hex.len() == 64), "{sent:?}");
+                assert_eq!(sent.values("x_ssl_client_s_dn"), [""; 0]);
+            }
+        }
+        let mut nobody = Client::connect_tls(gateway.address, &config(None), "localhost");
+        assert_eq!(nobody.get("/b", forged).status, 200);
+        let sent = origin.last();
+        assert_eq!(sent.values("x-ssl-client-verify"), ["NONE"]);
+        for name in ["x-ssl-client-s-dn", "x_ssl_client_s_dn", "x-ssl-client-san"] {
+            assert_eq!(sent.values(name), [""; 0], "{sent:?}");
+        }
+    }
+    let config = authority.client_with(&["h2"], &[versions[1]], Some(&client));
+    let mut client = Http2::connect_tls(gateway.address, &config, "localhost");
+    let forged = [("x-ssl-client-verify", "NONE"), ("x_ssl_client_s_dn", "x")];
+    assert_eq!(client.get("https://localhost/c", &forged).status, 200);
+    let sent = origin.last();
+    assert_eq!(sent.values("x-ssl-client-verify"), ["SUCCESS"]);
+    assert_eq!(sent.values("x-ssl-client-s-dn"), ["CN=client,O=Example\\, Inc"]);
+    drop(client);
+    let log = gateway.stop();
+    let has = |start: &str| log.iter().any(|line| line.starts_with(start));
+    assert!(has("SUCCESS \"CN=client,O=Example"), "{log:?}");
+    assert!(has("NONE \"-\" GET /b") || has("NONE \"\" GET /b"), "{log:?}");
 }
 
 /// A session that is taken up is not asked for a certificate again.

@@ -1,5 +1,8 @@
 //! What upstreams are told of a client's location.
 
+use std::sync::LazyLock;
+
+use super::HeaderNameSet;
 use crate::geo::Field;
 
 /// What is added to proxied requests.
@@ -37,50 +40,24 @@ pub enum HeaderEncoding {
     Utf8,
 }
 
-/// Headers that name a client, a scheme or a host in somebody's place. Some we set; the others
-/// would let a client lie to an upstream that reads them.
-const FORWARDING: [&str; 17] = [
-    "client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-    "forwarded",
-    "forwarded-for",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-forwarded",
-    "x-forwarded-by",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-original-forwarded-for",
-    "x-real-ip",
+/// Headers in which geogate tells upstreams of the client, and others that mean the same. They are
+/// deleted from every request, whoever sends it: what a trusted proxy says in them was read before.
+const MANAGED: [&str; 9] = [
+    "X-Geo-*",
+    "Forwarded",
+    "Forwarded-For",
+    "X-Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Original-Forwarded-For",
+    "X-Real-IP",
 ];
 
-/// All names that start so are managed.
-const LOCATION_PREFIX: &str = "x-geo-";
-
-/// Whether a header, its name in lower case, is one of those that upstreams trust and no client may
-/// set, in whichever dialect: `_` for `-` makes no difference, as it makes none to CGI and WSGI
-/// servers.
+/// Whether a header, its name in whichever spelling, is one that upstreams trust geogate for.
 #[must_use]
 pub fn is_managed_name(name: &str) -> bool {
-    let spelled = |known: &str| is_spelling_of(name, known);
-    let prefix = name.get(..LOCATION_PREFIX.len());
-    prefix.is_some_and(|prefix| prefix.replace('_', "-") == LOCATION_PREFIX)
-        || FORWARDING.into_iter().any(spelled)
-}
-
-/// Whether two names, both in lower case, are one to those who make no difference between `_` and
-/// `-`.
-#[must_use]
-pub fn is_spelling_of(name: &str, other: &str) -> bool {
-    let fold = |byte| if byte == b'_' { b'-' } else { byte };
-    name.len() == other.len()
-        && name
-            .bytes()
-            .zip(other.bytes())
-            .all(|(a, b)| fold(a) == fold(b))
+    static NAMES: LazyLock<HeaderNameSet> =
+        LazyLock::new(|| HeaderNameSet::new(MANAGED).expect("these are names"));
+    NAMES.contains(name)
 }

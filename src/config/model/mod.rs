@@ -5,6 +5,7 @@ mod compression;
 mod database;
 mod files;
 mod geo_headers;
+mod header_names;
 mod limit;
 mod listener;
 mod log;
@@ -14,6 +15,7 @@ mod template;
 mod territory;
 mod tls;
 mod tracing;
+mod untrusted_headers;
 mod upstream;
 mod variable;
 
@@ -23,7 +25,8 @@ pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
 pub use files::Files;
-pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name, is_spelling_of};
+pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
+pub use header_names::{HeaderNameSet, is_spelling_of};
 pub use limit::{
     Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
 };
@@ -37,11 +40,12 @@ pub use template::{Part, Template, TemplateError};
 pub use territory::Territory;
 pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use tracing::{RequestIds, TraceSource, Tracing};
+pub use untrusted_headers::UntrustedHeaders;
 pub use upstream::{
     Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
     Upstream, UpstreamTls,
 };
-pub use variable::{Captures, RequestVariable, ResponseVariable, Variable, Variables};
+pub use variable::{Captures, ClientCertificateField, RequestVariable, ResponseVariable, Variable, Variables};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Listener, Methods, MinRate, Most};
+use super::{Listener, Methods, MinRate, Most, UntrustedHeaders};
 
 /// Listeners, threads, process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct ClientIp {
     pub trusted_proxies: TrustedProxies,
     /// The one header that they use.
     pub header: ForwardedHeader,
+    /// What else they may say, and nobody else.
+    pub untrusted_headers: UntrustedHeaders,
 }
 
 /// The networks whose word on a client's address is taken. Empty means nobody's.
@@ -101,4 +103,9 @@ pub enum ForwardedHeader {
 pub struct Admin {
     /// None by default.
     pub listen: Vec<SocketAddr>,
+    /// Hosts that requests are answered for, beside addresses and names of one label; in lower case,
+    /// without ports.
+    pub hosts: Vec<String>,
+    /// File with the token that requests must have, if they must.
+    pub token_file: Option<PathBuf>,
 }

@@ -74,8 +74,27 @@ pub enum RequestVariable {
     Http(String),
     /// What is known of the client's place.
     Geo(Field),
+    /// What the client's certificate says.
+    SslClient(ClientCertificateField),
     /// A group of the route's pattern.
     Capture(usize),
+}
+
+/// Part of a client's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificateField {
+    /// `SUCCESS`, or `NONE` if there is no certificate.
+    Verify,
+    /// Its subject.
+    Subject,
+    /// The subject of who signed it.
+    Issuer,
+    /// Its serial number.
+    Serial,
+    /// Its digest.
+    Fingerprint,
+    /// Its alternative names.
+    Names,
 }
 
 /// What is known only when there is a response.
@@ -124,7 +143,7 @@ pub enum Variable {
     Response(ResponseVariable),
 }
 
-const REQUEST: [(&str, RequestVariable); 22] = [
+const REQUEST: [(&str, RequestVariable); 28] = [
     ("remote_addr", RequestVariable::RemoteAddr),
     ("peer_addr", RequestVariable::PeerAddr),
     ("remote_user", RequestVariable::RemoteUser),
@@ -147,6 +166,30 @@ const REQUEST: [(&str, RequestVariable); 22] = [
     ("city_code", RequestVariable::Geo(Field::CityCode)),
     ("org", RequestVariable::Geo(Field::Organization)),
     ("isp", RequestVariable::Geo(Field::Isp)),
+    (
+        "ssl_client_verify",
+        RequestVariable::SslClient(ClientCertificateField::Verify),
+    ),
+    (
+        "ssl_client_s_dn",
+        RequestVariable::SslClient(ClientCertificateField::Subject),
+    ),
+    (
+        "ssl_client_i_dn",
+        RequestVariable::SslClient(ClientCertificateField::Issuer),
+    ),
+    (
+        "ssl_client_serial",
+        RequestVariable::SslClient(ClientCertificateField::Serial),
+    ),
+    (
+        "ssl_client_fingerprint",
+        RequestVariable::SslClient(ClientCertificateField::Fingerprint),
+    ),
+    (
+        "ssl_client_san",
+        RequestVariable::SslClient(ClientCertificateField::Names),
+    ),
 ];
 
 const RESPONSE: [(&str, ResponseVariable); 15] = [

@@ -6,6 +6,7 @@ mod matching;
 
 use std::collections::HashMap;
 
+pub(super) use self::headers::is_framing_name;
 use self::headers::{changes, conditions};
 use self::matching::{captures, host, method, path_pattern};
 use super::limit::{Named, route_limits};

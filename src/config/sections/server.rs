@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::route::is_framing_name;
 use super::{one_of, path};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Admin, Client, ClientIp, Config, ForwardedHeader, Listener, Methods, MinRate, Most, Server,
-    Speaks, TrustedProxies,
+    Admin, Client, ClientIp, Config, ForwardedHeader, HeaderNameSet, Listener, Methods, MinRate, Most,
+    Server, Speaks, TrustedProxies, UntrustedHeaders,
 };
 
 pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
@@ -56,9 +57,27 @@ pub(super) fn admin(section: &Section) -> Admin {
     let items = section.item("listen").map(|item| item.items());
     let admin = Admin {
         listen: addresses(&items.unwrap_or_default()),
+        hosts: admin_hosts(section),
+        token_file: section.value("token_file", None, |item| path(item).map(Some)),
     };
     section.refuse_unknown();
     admin
+}
+
+fn admin_hosts(section: &Section) -> Vec<String> {
+    let host = |item: &Item| {
+        let text = item.string()?;
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_name = text.split('.').all(|label| !label.is_empty());
+        if is_name && text.bytes().all(is_of_name) {
+            Ok(text.to_ascii_lowercase())
+        } else {
+            Err(format!("{text:?} is not the name of a host, without a port"))
+        }
+    };
+    let items = section.item("hosts").map(|item| item.items());
+    let items = items.unwrap_or_default();
+    items.iter().filter_map(|item| item.read(host)).collect()
 }
 
 fn addresses(items: &[Item]) -> Vec<SocketAddr> {
@@ -233,11 +252,42 @@ pub(super) fn client_ip(section: &Section) -> ClientIp {
             ],
         )
     });
+    let untrusted_headers = untrusted_headers(&section.section("untrusted_headers"));
     section.refuse_unknown();
     ClientIp {
         trusted_proxies: TrustedProxies::new(networks),
         header,
+        untrusted_headers,
     }
+}
+
+/// `{ add = ["X-User"], remove = ["X-Forwarded-Port"] }`.
+fn untrusted_headers(section: &Section) -> UntrustedHeaders {
+    let add = names(section, "add", |name| {
+        if is_framing_name(name) || name.eq_ignore_ascii_case("host") {
+            return Err("no request can do without it".to_owned());
+        }
+        HeaderNameSet::new([name]).map(|_| ())
+    });
+    let remove = names(section, "remove", UntrustedHeaders::check_removal);
+    section.refuse_unknown();
+    UntrustedHeaders::new(add, remove).unwrap_or_default()
+}
+
+/// The names of a list that `check` has nothing against.
+fn names<'d>(
+    section: &Section<'d>,
+    key: &'static str,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Vec<&'d str> {
+    let items = section.item(key).map(|item| item.items());
+    let items = items.unwrap_or_default();
+    let name = |item: &Item<'d>| {
+        let name = item.string()?;
+        check(name)?;
+        Ok(name)
+    };
+    items.iter().filter_map(|item| item.read(name)).collect()
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ pub(super) mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::config::model::{ClientIp, ForwardedHeader, TrustedProxies};
+    use crate::config::model::{ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders};
     use crate::gateway::client_ip::{PeerAddr, resolve};
     use crate::gateway::geo_headers::Scheme;
     use crate::gateway::variables::Captured;
@@ -200,6 +200,7 @@ pub(super) mod tests {
         let config = ClientIp {
             trusted_proxies: TrustedProxies::default(),
             header: ForwardedHeader::XForwardedFor,
+            untrusted_headers: UntrustedHeaders::default(),
         };
         let peer = PeerAddr::new((IpAddr::from([1, 0, 0, 7]), 80).into());
         let origin = resolve(peer, &headers, &config);
@@ -216,6 +217,7 @@ pub(super) mod tests {
             request_id: "",
             route: "",
             captures: Captured::default(),
+            tls: None,
         };
         read(Entry {
             time: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),

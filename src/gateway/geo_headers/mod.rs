@@ -1,8 +1,8 @@
 //! What an upstream is told about the client: its address and its location.
 //!
 //! Upstreams trust these headers, so a client must have no way to set them. Every managed name, in
-//! any case and with `_` for `-` (CGI and WSGI servers make no difference), is deleted from the
-//! request before ours are set, whether we have something to set or not.
+//! any case and with any signs between its letters (CGI and WSGI servers make no difference), is
+//! deleted from the request before ours are set, whether we have something to set or not.
 
 mod names;
 
@@ -11,7 +11,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora::http::RequestHeader;
 
 use super::client_ip::Origin;
-use crate::config::model::{GeoHeaders, HeaderEncoding, is_managed_name, is_spelling_of};
+use crate::config::model::{
+    GeoHeaders, HeaderEncoding, HeaderNameSet, UntrustedHeaders, is_managed_name, is_spelling_of,
+};
 use crate::geo::Place;
 use names::Header;
 
@@ -41,10 +43,10 @@ impl Scheme {
 /// What is sent of a client's location, and how.
 pub struct LocationHeaders {
     sent: Vec<Header>,
-    /// In lower case: what a client must not say of itself, beside all that starts with `x-geo-`. A
-    /// trusted proxy may say what we do not.
-    managed: Vec<String>,
-    foreign: Vec<String>,
+    /// What a client must not say of itself, beside what is managed in any case.
+    managed: HeaderNameSet,
+    /// What others would send: a trusted proxy may, where we do not.
+    foreign: HeaderNameSet,
     encoding: HeaderEncoding,
 }
 
@@ -57,26 +59,24 @@ impl LocationHeaders {
         } else {
             Vec::new()
         };
-        let lower = |name: &str| name.to_ascii_lowercase();
+        let set = |names: Vec<&'static str>| HeaderNameSet::new(names).expect("these are names");
         LocationHeaders {
-            managed: sent.iter().map(|(name, _)| lower(name)).collect(),
-            foreign: names::foreign().map(lower).collect(),
+            managed: set(sent.iter().map(|(name, _)| *name).collect()),
+            foreign: set(names::foreign().collect()),
             sent,
             encoding: config.encoding,
         }
     }
 
-    /// `name` is in lower case, as the header map keeps it.
     fn is_managed(&self, name: &str, peer_is_trusted: bool) -> bool {
-        let spelled = |known: &str| is_spelling_of(name, known);
         is_managed_name(name)
-            || self.managed.iter().any(|known| spelled(known))
-            || !peer_is_trusted && self.foreign.iter().any(|known| spelled(known))
+            || self.managed.contains(name)
+            || !peer_is_trusted && self.foreign.contains(name)
     }
 }
 
-/// Removes what a server that makes no difference between `_` and `-` would take for the header with
-/// this name; the header itself stays.
+/// Removes headers whose names have the letters of this one and other signs between them, which an
+/// application may take for it; the header itself stays.
 pub fn remove_other_spellings(request: &mut RequestHeader, name: &HeaderName) {
     let is_another =
         |known: &&HeaderName| *known != name && is_spelling_of(known.as_str(), name.as_str());
@@ -121,13 +121,26 @@ fn set(request: &mut RequestHeader, name: &'static str, value: Option<HeaderValu
 
 /// Deletes every managed header in every spelling.
 fn strip(request: &mut RequestHeader, headers: &LocationHeaders, peer_is_trusted: bool) {
-    let managed: Vec<_> = request
+    remove_if(request, |name| headers.is_managed(name, peer_is_trusted));
+}
+
+/// Deletes what only trusted proxies may say. It goes before anything reads the request's headers, so
+/// that no route, limit or variable takes a stranger at his word.
+pub fn remove_untrusted(request: &mut RequestHeader, headers: &UntrustedHeaders) {
+    // What is managed is read, and logged, before it is replaced.
+    remove_if(request, |name| {
+        headers.contains(name) && !is_managed_name(name)
+    });
+}
+
+fn remove_if(request: &mut RequestHeader, is_one: impl Fn(&str) -> bool) {
+    let found: Vec<_> = request
         .headers
         .keys()
-        .filter(|name| headers.is_managed(name.as_str(), peer_is_trusted))
+        .filter(|name| is_one(name.as_str()))
         .cloned()
         .collect();
-    for name in managed {
+    for name in found {
         request.remove_header(&name);
     }
 }
@@ -239,9 +252,13 @@ mod tests {
         let client_ip = ClientIp {
             trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]),
             header: ForwardedHeader::XForwardedFor,
+            untrusted_headers: UntrustedHeaders::default(),
         };
         let peer = PeerAddr::new(peer.parse().unwrap());
         let origin = resolve(peer, &request.headers, &client_ip);
+        if !origin.peer_is_trusted {
+            remove_untrusted(&mut request, &client_ip.untrusted_headers);
+        }
         let database = database(isp);
         let place = database.lookup(origin.client.ip());
         let headers = LocationHeaders::new(config);
@@ -307,6 +324,12 @@ mod tests {
             ("X_FORWARDED_FOR", "6.6.6.6"),
             ("Forwarded", "for=6.6.6.6"),
             ("True-Client-IP", "6.6.6.6"),
+            ("X.Real.IP", "6.6.6.6"),
+            ("X-Geo--Country", "XX"),
+            ("XGeo-Country", "XX"),
+            ("X-Forwarded_Client.Cert", "XX"),
+            ("Proxy", "XX"),
+            ("Remote_User", "XX"),
             ("X-Forwarded-Proto", "https"),
             ("X-Forwarded-Host", "evil"),
         ];
@@ -332,6 +355,10 @@ mod tests {
             ("X-Forwarded-For", "6.6.6.6, 1.0.0.1"),
             ("X-Forwarded-Proto", "https"),
             ("X-Forwarded-Host", "outer"),
+            ("X-Forwarded-Port", "8443"),
+            ("X-Forwarded-Client-Cert", "Hash=1"),
+            ("CF-Connecting-IP", "1.0.0.1"),
+            ("Forwarded", "for=6.6.6.6"),
             ("X-Geo-Country", "XX"),
         ];
         let request = replaced("10.0.0.1:80", &lines, "电信", &CONFIG);
@@ -342,9 +369,13 @@ mod tests {
                 ("x-forwarded-for", "1.0.0.1, 10.0.0.1"),
                 ("x-forwarded-proto", "https"),
                 ("x-forwarded-host", "outer"),
+                ("x-forwarded-port", "8443"),
+                ("x-forwarded-client-cert", "Hash=1"),
+                ("cf-connecting-ip", "1.0.0.1"),
                 ("x-geo-country", "CN"),
             ],
         );
+        assert!(get(&request, "forwarded").is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 /// Most hexadecimal digits of a size; more do not fit 64 bits.
 const SIZE_DIGITS: u8 = 16;
 
-/// Longest extension of one chunk, and of all chunks of a body together. Nobody sends any.
+/// Most bytes of the extensions of one chunk, and of all chunks of a body. Nobody sends any.
 const EXTENSION_LIMIT: u16 = 256;
 const EXTENSIONS_LIMIT: u16 = 4096;
 
@@ -18,29 +18,30 @@ const TRAILER_LINES: u8 = 32;
 const TRAILER_BYTES: u16 = 8192;
 
 /// Fields that a trailer must not hold, because somebody may act on them who has acted already: on
-/// framing, routing, authentication and on how a body is read (RFC 9110, 6.5.1).
+/// framing, routing, authentication and on how a body is read (RFC 9110, 6.5.1). These are the letters
+/// of their names: some servers make no difference between the signs that stand between letters.
 const FORBIDDEN: [&[u8]; 22] = [
     b"age",
     b"authorization",
-    b"cache-control",
+    b"cachecontrol",
     b"connection",
-    b"content-encoding",
-    b"content-length",
-    b"content-range",
-    b"content-type",
+    b"contentencoding",
+    b"contentlength",
+    b"contentrange",
+    b"contenttype",
     b"cookie",
     b"expect",
     b"forwarded",
     b"host",
-    b"keep-alive",
-    b"max-forwards",
-    b"proxy-authorization",
-    b"proxy-connection",
+    b"keepalive",
+    b"maxforwards",
+    b"proxyauthorization",
+    b"proxyconnection",
     b"range",
-    b"set-cookie",
+    b"setcookie",
     b"te",
     b"trailer",
-    b"transfer-encoding",
+    b"transferencoding",
     b"upgrade",
 ];
 
@@ -60,24 +61,78 @@ pub struct Scanner {
     extensions: u16,
     trailer_lines: u8,
     trailer_bytes: u16,
-    /// The start of the trailer's name that is being read, in lower case and with `-` for `_`.
-    name: [u8; NAME_ROOM],
+    /// The first letters of the trailer's name that is being read, in lower case.
+    letters: [u8; NAME_ROOM],
+    /// How many letters it has, of which there is room for the first.
+    letter_count: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Size { digits: u8, size: u64 },
-    Extension { length: u16, size: u64 },
+    Extension { at: Extension, length: u16, size: u64 },
     SizeLf { size: u64 },
     Data { left: u64 },
     DataCr,
     DataLf,
     LineStart,
-    Name { length: u16 },
+    Name,
     Value,
     ValueLf,
     LastLf,
     End,
+}
+
+/// Place within the extensions of a chunk (RFC 9112, 7.1.1), each of which is `;name`, `;name=token`
+/// or `;name="text"`. Spaces may stand around `;` and `=` and nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extension {
+    /// In the spaces before a `;`.
+    Before,
+    /// Behind a `;`, where a name begins.
+    Start,
+    Name,
+    /// In the spaces behind a name.
+    AfterName,
+    /// Behind a `=`, where a value begins.
+    ValueStart,
+    Token,
+    Quoted,
+    /// Behind a `\` in a quoted string.
+    Escaped,
+    /// Behind the end of a quoted string.
+    QuotedEnd,
+}
+
+impl Extension {
+    /// The place behind `byte`; `None` if it cannot stand here.
+    fn next(self, byte: u8) -> Option<Self> {
+        use Extension::{
+            AfterName, Before, Escaped, Name, Quoted, QuotedEnd, Start, Token, ValueStart,
+        };
+        let is_space = matches!(byte, b' ' | b'\t');
+        Some(match (self, byte) {
+            (Before, _) if is_space => Before,
+            (Before | Name | AfterName | Token | QuotedEnd, b';') => Start,
+            (Start, _) if is_space => Start,
+            (Start | Name, _) if is_token(byte) => Name,
+            (Name | AfterName, _) if is_space => AfterName,
+            (Name | AfterName, b'=') => ValueStart,
+            (ValueStart, _) if is_space => ValueStart,
+            (ValueStart, b'"') => Quoted,
+            (ValueStart | Token, _) if is_token(byte) => Token,
+            (Quoted, b'"') => QuotedEnd,
+            (Quoted, b'\\') => Escaped,
+            (Quoted | Escaped, b'\t' | b' '..=b'~') => Quoted,
+            (Token | QuotedEnd, _) if is_space => Before,
+            _ => return None,
+        })
+    }
+
+    /// Whether the line may end here.
+    fn can_end(self) -> bool {
+        matches!(self, Self::Name | Self::Token | Self::QuotedEnd)
+    }
 }
 
 impl Scanner {
@@ -88,7 +143,8 @@ impl Scanner {
             extensions: 0,
             trailer_lines: 0,
             trailer_bytes: 0,
-            name: [0; NAME_ROOM],
+            letters: [0; NAME_ROOM],
+            letter_count: 0,
         }
     }
 
@@ -131,19 +187,13 @@ impl Scanner {
                     size: size << 4 | u64::from(hex(byte)),
                 }
             }
-            (State::Size { digits: 1.., size }, b';') => State::Extension { length: 0, size },
-            (State::Size { digits: 1.., size } | State::Extension { size, .. }, b'\r') => {
-                State::SizeLf { size }
+            (State::Size { digits: 1.., size }, b'\r') => State::SizeLf { size },
+            (State::Extension { at, size, .. }, b'\r') if at.can_end() => State::SizeLf { size },
+            (State::Size { digits: 1.., size }, _) => {
+                self.extension_byte(Extension::Before, 0, size, byte)?
             }
-            (State::Extension { length, size }, b'\t' | b' '..=b'~') => {
-                self.extensions += 1;
-                if length == EXTENSION_LIMIT || self.extensions > EXTENSIONS_LIMIT {
-                    return Err(Malformed);
-                }
-                State::Extension {
-                    length: length + 1,
-                    size,
-                }
+            (State::Extension { at, length, size }, _) => {
+                self.extension_byte(at, length, size, byte)?
             }
             (State::SizeLf { size: 0 } | State::ValueLf, b'\n') => State::LineStart,
             (State::SizeLf { size }, b'\n') => State::Data { left: size },
@@ -156,20 +206,16 @@ impl Scanner {
                 if self.trailer_lines > TRAILER_LINES {
                     return Err(Malformed);
                 }
-                self.name_byte(0, byte)?
+                self.letter_count = 0;
+                self.name_byte(byte)?
             }
-            (State::Name { length }, b':') => {
-                let length = usize::from(length);
-                if self
-                    .name
-                    .get(..length)
-                    .is_some_and(|name| FORBIDDEN.contains(&name))
-                {
+            (State::Name, b':') => {
+                if self.is_forbidden() {
                     return Err(Malformed);
                 }
                 State::Value
             }
-            (State::Name { length }, _) if is_token(byte) => self.name_byte(length, byte)?,
+            (State::Name, _) if is_token(byte) => self.name_byte(byte)?,
             (State::Value, b'\r') => State::ValueLf,
             (State::Value, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.trailer_byte()?;
@@ -179,16 +225,41 @@ impl Scanner {
         })
     }
 
-    fn name_byte(&mut self, length: u16, byte: u8) -> Result<State, Malformed> {
-        self.trailer_byte()?;
-        if let Some(place) = self.name.get_mut(usize::from(length)) {
-            *place = if byte == b'_' {
-                b'-'
-            } else {
-                byte.to_ascii_lowercase()
-            };
+    /// Reads a byte of an extension, of which `length` were read before.
+    fn extension_byte(
+        &mut self,
+        at: Extension,
+        length: u16,
+        size: u64,
+        byte: u8,
+    ) -> Result<State, Malformed> {
+        let at = at.next(byte).ok_or(Malformed)?;
+        self.extensions += 1;
+        if length == EXTENSION_LIMIT || self.extensions > EXTENSIONS_LIMIT {
+            return Err(Malformed);
         }
-        Ok(State::Name { length: length + 1 })
+        Ok(State::Extension {
+            at,
+            length: length + 1,
+            size,
+        })
+    }
+
+    fn name_byte(&mut self, byte: u8) -> Result<State, Malformed> {
+        self.trailer_byte()?;
+        if byte.is_ascii_alphanumeric() {
+            if let Some(place) = self.letters.get_mut(usize::from(self.letter_count)) {
+                *place = byte.to_ascii_lowercase();
+            }
+            self.letter_count += 1;
+        }
+        Ok(State::Name)
+    }
+
+    /// Whether the name has the letters of one that must not be there.
+    fn is_forbidden(&self) -> bool {
+        let letters = self.letters.get(..usize::from(self.letter_count));
+        letters.is_some_and(|letters| FORBIDDEN.contains(&letters))
     }
 
     fn trailer_byte(&mut self) -> Result<(), Malformed> {
@@ -218,7 +289,10 @@ fn is_token(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
+    use regex::Regex;
 
     use super::*;
 
@@ -301,7 +375,7 @@ mod tests {
 
     /// A line that is cut off is not wrong yet if some end would make it right.
     fn partial_line(text: &[u8], good: impl Fn(&[u8]) -> bool) -> Outcome {
-        let ends: [&[u8]; 5] = [b"", b"0", b":", b"x:", b"1;"];
+        let ends: [&[u8]; 8] = [b"", b"0", b":", b"x:", b"1;a", b";a", b"\"", b"a\""];
         let line = text.strip_suffix(b"\r");
         let could_be = match line {
             Some(line) => good(line),
@@ -314,18 +388,25 @@ mod tests {
         }
     }
 
-    /// The size that a line says, and how long its extension is.
+    /// The size that a line says, and how long its extensions are.
     fn naive_size(line: &[u8], before: usize) -> Option<(u64, usize)> {
+        static EXTENSIONS: LazyLock<Regex> = LazyLock::new(|| {
+            let token = "[0-9A-Za-z!#$%&'*+.^_`|~-]+";
+            let quoted = r#""(?:[\t !#-\[\]-~]|\\[\t -~])*""#;
+            let space = r"[\t ]*";
+            let value = format!("{space}={space}(?:{token}|{quoted})");
+            Regex::new(&format!("^(?:{space};{space}{token}(?:{value})?)*$")).unwrap()
+        });
         let line = std::str::from_utf8(line).ok()?;
-        let (size, extension) = line.split_once(';').unwrap_or((line, ""));
-        let is_text = |c: char| c == '\t' || (' '..='~').contains(&c);
+        let digits = line.find([';', ' ', '\t']).unwrap_or(line.len());
+        let (size, extensions) = line.split_at(digits);
         let good = (1..=16).contains(&size.len())
             && size.chars().all(|c| c.is_ascii_hexdigit())
-            && extension.len() <= 256
-            && before + extension.len() <= 4096
-            && extension.chars().all(is_text);
+            && extensions.len() <= 256
+            && before + extensions.len() <= 4096
+            && EXTENSIONS.is_match(extensions);
         let size = u64::from_str_radix(size, 16).ok()?;
-        good.then_some((size, extension.len()))
+        good.then_some((size, extensions.len()))
     }
 
     /// How many bytes of a good trailer line count.
@@ -333,7 +414,8 @@ mod tests {
         let colon = line.iter().position(|&byte| byte == b':')?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         let name = std::str::from_utf8(name).ok()?;
-        let known = name.to_lowercase().replace('_', "-");
+        let known = name.to_lowercase();
+        let known = known.replace(|c: char| !c.is_ascii_alphanumeric(), "");
         let tokens = "!#$%&'*+-.^_`|~";
         let good = !name.is_empty()
             && name
@@ -362,7 +444,8 @@ mod tests {
             ("a\r\n0123456789\r\nA\r\n0\r\n\r\n45678\r\n0\r\n\r\n", "0"),
             ("0000000000000001\r\nx\r\n0\r\n\r\n", ""),
             ("1;a=b\r\nx\r\n0;c\r\n\r\n", ""),
-            ("1;\r\nx\r\n0\r\n\r\n", ""),
+            ("1;a=\"b;\\\"=c\" ; d = e\t;\tf\r\nx\r\n0\r\n\r\n", ""),
+            ("1 ;a\r\nx\r\n0\t; b=\"\"\r\n\r\n", ""),
             ("0\r\nX: y\r\nChecksum:\r\n\r\n", "\r\n"),
         ] {
             check(&format!("{text}{rest}"), &Outcome::Ends(text.len()));
@@ -371,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_body_cut_anywhere_is_partial() {
-        let text = "3;a=\"b\"\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nX-A: b\r\n\r\n";
+        let text = "3 ; a = \"b\\\"\" ;c=d\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nX-A: b\r\n\r\n";
         for length in 0..text.len() {
             check(&text[..length], &Outcome::Partial);
         }
@@ -379,8 +462,8 @@ mod tests {
 
     #[test]
     fn what_another_server_could_read_otherwise_is_malformed() {
-        let (extension, line) = ("e".repeat(257), format!("X: {}\r\n", "x".repeat(300)));
-        let many = format!("1;{}\r\nx\r\n", "e".repeat(256)).repeat(17);
+        let (extension, line) = ("e".repeat(256), format!("X: {}\r\n", "x".repeat(300)));
+        let many = format!("1;{}\r\nx\r\n", "e".repeat(255)).repeat(17);
         for text in [
             "\r\n",
             "\n",
@@ -391,7 +474,26 @@ mod tests {
             "-1\r\nx\r\n",
             " 1\r\nx\r\n",
             "1 \r\nx\r\n",
-            "1 ;a\r\nx\r\n",
+            "1;\r\nx\r\n",
+            "1; \r\nx\r\n",
+            "1;;\r\nx\r\n",
+            "1;a;\r\nx\r\n",
+            "1;=a\r\nx\r\n",
+            "1;a=\r\nx\r\n",
+            "1;a \r\nx\r\n",
+            "1;a b\r\nx\r\n",
+            "1;a=b c\r\nx\r\n",
+            "1;a=b=c\r\nx\r\n",
+            "1;a=\"b\r\nx\r\n",
+            "1;a=\"b\\\"\r\nx\r\n",
+            "1;a=\"b\"c\r\nx\r\n",
+            "1;a=b\"\r\nx\r\n",
+            "1;a=\"b\" \r\nx\r\n",
+            "1;\"a\"=b\r\nx\r\n",
+            "1;bad[=x\r\nx\r\n",
+            "1;a=[\r\nx\r\n",
+            "1 a\r\nx\r\n",
+            "1\t\r\nx\r\n",
             "1\nx\r\n",
             "1\rx",
             "1\r\r\n",
@@ -419,6 +521,8 @@ mod tests {
             "0\r\nX\u{e9}: a\r\n",
             "0\r\nContent-Length: 5\r\n",
             "0\r\ncontent_length: 5\r\n",
+            "0\r\nTransfer---Encoding: chunked\r\n",
+            "0\r\nHo.st: a\r\n",
             "0\r\nTransfer-Encoding: chunked\r\n",
             "0\r\nHOST: a\r\n",
             "0\r\nProxy-Authorization: a\r\n",
@@ -434,7 +538,7 @@ mod tests {
 
     #[test]
     fn limits_are_inclusive() {
-        let all = format!("1;{}\r\nx\r\n", "e".repeat(256)).repeat(16) + "0\r\n\r\n";
+        let all = format!("1;{}\r\nx\r\n", "e".repeat(255)).repeat(16) + "0\r\n\r\n";
         check(&all, &Outcome::Ends(all.len()));
         let lines = format!("0\r\n{}\r\n", "X: y\r\n".repeat(32));
         check(&lines, &Outcome::Ends(lines.len()));
@@ -458,6 +562,7 @@ mod tests {
             1 => Just(b"X-Sum: 1\r\n".to_vec()),
             1 => Just(b"Content-Length: 1\r\n".to_vec()),
             1 => "[0-9a-f;:\r\n xX_-]{0,6}".prop_map(String::into_bytes),
+            1 => "[1-2][ ;=a\"\\\\\t\\[]{0,8}\r\nx".prop_map(String::into_bytes),
         ]
     }
 
@@ -481,7 +586,7 @@ mod tests {
 
         /// The parser that reads the body after the scanner sees the same sizes.
         #[test]
-        fn the_next_reader_agrees_on_sizes(line in "[0-9a-fA-F]{1,17}(;[ -~]{0,20})?\r\n") {
+        fn the_next_reader_agrees_on_sizes(line in "[0-9a-fA-F]{1,17}[ \t]?(;[ -~]{0,20})?\r\n") {
             if scanned(&[line.as_bytes()]) != Outcome::Malformed {
                 let expected = naive_size(line.trim_end_matches("\r\n").as_bytes(), 0);
                 let (size, _) = expected.expect("a size");

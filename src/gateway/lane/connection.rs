@@ -51,6 +51,8 @@ pub struct ForProxy {
     pub straight: bool,
     /// Whether it can take the duplex path.
     pub duplex: bool,
+    /// Whether its target is a whole URL, which the proxy is not given.
+    pub is_absolute: bool,
 }
 
 impl ForProxy {
@@ -68,6 +70,7 @@ impl ForProxy {
                 && head.target.starts_with('/')
                 && (head.demand == Demand::Nothing
                     || head.demand == Demand::Special && head.framing != Framing::None),
+            is_absolute: !head.target.starts_with(['/', '*']),
         })
     }
 }
@@ -352,8 +355,14 @@ impl<'g> Connection<'g> {
         self.served += 1;
         self.fresh = None;
         let database = gateway.database.load();
-        let header = |name: &str| head.value(name);
         let settings = gateway.settings();
+        let header = |name: &str| {
+            if settings.believes(name, self.peer) {
+                head.value(name)
+            } else {
+                b""
+            }
+        };
         let refusal = settings.refuses_query(self.peer, head, &header, &database);
         let failure = refusal.as_ref().map(FailureReason::from);
         let answer = match &refusal {
@@ -383,6 +392,7 @@ impl<'g> Connection<'g> {
                 request_id: id.as_ref().map_or("", RequestId::as_str),
                 route: "",
                 captures: Captured::default(),
+                tls: tls.as_deref(),
             };
             let entry = Entry {
                 time: now,
@@ -435,6 +445,7 @@ impl<'g> Connection<'g> {
             request_id: "",
             route: "",
             captures: Captured::default(),
+            tls: tls.as_deref(),
         };
         let entry = Entry {
             tls: tls.as_deref(),

@@ -11,7 +11,7 @@ use httparse::Header;
 
 use crate::config::model::Client;
 use crate::gateway::client_ip::HeaderLines;
-use crate::gateway::strict::{self, Target};
+use crate::gateway::strict::{self, Absolute, Target};
 
 /// How many header lines can be read at all; it is what pingora reads, too.
 const MOST_LINES: usize = 256;
@@ -42,6 +42,14 @@ impl Limits {
         Limits {
             size: client.max_header_size,
             lines: client.max_headers.min(MOST_LINES),
+        }
+    }
+
+    /// Those of a head of at most so many bytes that was let pass already.
+    pub fn any(size: usize) -> Self {
+        Limits {
+            size,
+            lines: MOST_LINES,
         }
     }
 }
@@ -108,7 +116,7 @@ pub fn read<'h, 'b>(bytes: &'b [u8], limits: Limits, slots: &'h mut Slots<'b>) -
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
             return Reading::Refused(431);
         }
-        Err(httparse::Error::Version) => return Reading::Refused(505),
+        Err(httparse::Error::Version) => return other_version(bytes, limits),
         Err(_) => return Reading::Refused(400),
     };
     if length > limits.size {
@@ -144,6 +152,26 @@ fn partial<'h, 'b>(bytes: &[u8]) -> Reading<'h, 'b> {
     }
 }
 
+/// A request line with a version that is neither 1.0 nor 1.1: not served if it is one, and otherwise
+/// malformed (RFC 9112, 2.3). The parser says so before the line is complete.
+fn other_version<'h, 'b>(bytes: &[u8], limits: Limits) -> Reading<'h, 'b> {
+    let Some(end) = memchr::memchr(b'\n', bytes) else {
+        return if bytes.len() < limits.size {
+            Reading::Partial
+        } else {
+            Reading::Refused(431)
+        };
+    };
+    let line = &bytes[..end];
+    let mut words = line.split(|&byte| byte == b' ');
+    let (_, _, version, more) = (words.next(), words.next(), words.next(), words.next());
+    let is_version = matches!(
+        version,
+        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9', b'\r'])
+    );
+    Reading::Refused(if is_version && more.is_none() { 505 } else { 400 })
+}
+
 impl<'b> Head<'_, 'b> {
     /// The head, if it keeps to all rules; otherwise the status that refuses it.
     fn checked(mut self, bytes: &[u8]) -> Result<Self, u16> {
@@ -175,8 +203,6 @@ impl<'b> Head<'_, 'b> {
                     }
                     encodings += 1;
                 }
-                // Some servers make no difference between `_` and `-`.
-                14 | 17 if is("content_length") || is("transfer_encoding") => return Err(400),
                 10 if is("connection") => self.read_connection(line.value),
                 6 if is("expect") => {
                     if !strict::is_expectation(line.value) {
@@ -186,6 +212,7 @@ impl<'b> Head<'_, 'b> {
                 }
                 7 if is("upgrade") => upgrade = true,
                 LONGEST.. => return Err(431),
+                _ if strict::is_look_alike(line.name) => return Err(400),
                 _ => {}
             }
         }
@@ -210,18 +237,56 @@ impl<'b> Head<'_, 'b> {
     }
 
     /// A target must be in a form that is served, and name no other host than `Host` does. (RFC
-    /// 9112, 3.2.2, would have it win.)
+    /// 9112, 3.2.2, would have the target win.)
     fn check_target(&self, host: Option<&[u8]>) -> Result<(), u16> {
         if self.method == "CONNECT" {
             return Err(405);
         }
         match strict::target(self.method, self.target.as_bytes()) {
             Some(Target::Origin | Target::Asterisk) => Ok(()),
-            Some(Target::Absolute(authority)) if host.is_none_or(|host| host == authority) => {
-                Ok(())
+            Some(Target::Absolute(Absolute {
+                is_https,
+                authority,
+                ..
+            })) => {
+                let agrees = |host| strict::is_same_authority(host, authority, is_https);
+                host.is_none_or(agrees).then_some(()).ok_or(400)
             }
-            _ => Err(400),
+            None => Err(400),
         }
+    }
+
+    /// The head with an absolute target written in origin form, as every server but a proxy is sent
+    /// it: the authority of the target becomes `Host` (RFC 9112, 3.2.2), and a target that is
+    /// nothing but an authority is `*` to `OPTIONS` (3.2.4). `None` if the target is of another form.
+    pub fn to_origin_form(&self) -> Option<Vec<u8>> {
+        let target = strict::target(self.method, self.target.as_bytes());
+        let Some(Target::Absolute(Absolute {
+            authority, path, ..
+        })) = target
+        else {
+            return None;
+        };
+        let start: &[u8] = match path {
+            b"" if self.method == "OPTIONS" => b"*",
+            [b'/', ..] => b"",
+            _ => b"/",
+        };
+        let version: &[u8] = if self.is_1_1 { b" HTTP/1.1" } else { b" HTTP/1.0" };
+        let line = [self.method.as_bytes(), b" ", start, path, version].concat();
+        let mut head = Vec::with_capacity(self.length + 16);
+        for part in [&line[..], b"\r\nHost: ", authority, b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+        for line in self.lines {
+            if !line.name.eq_ignore_ascii_case("host") {
+                for part in [line.name.as_bytes(), b": ", line.value, b"\r\n"] {
+                    head.extend_from_slice(part);
+                }
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+        Some(head)
     }
 
     fn read_connection(&mut self, value: &[u8]) {
@@ -238,6 +303,11 @@ impl<'b> Head<'_, 'b> {
     pub fn path_and_query(&self) -> Option<(&'b str, &'b str)> {
         let is_origin = self.target.starts_with('/');
         is_origin.then(|| self.target.split_once('?').unwrap_or((self.target, "")))
+    }
+
+    /// All lines, as sent.
+    pub fn fields(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        self.lines.iter().map(|line| (line.name, line.value))
     }
 
     /// The first line with a name; empty if there is none.
@@ -328,6 +398,12 @@ mod tests {
             "Transfer-Encoding : chunked\r\n",
             "Transfer_Encoding: chunked\r\n",
             "content_length: 0\r\n",
+            "Transfer---Encoding: chunked\r\n",
+            "Transfer.Encoding: chunked\r\n",
+            "transfer_-encoding: chunked\r\n",
+            "ContentLength: 1\r\n",
+            "Ho_st: b\r\n",
+            "Connection.: close\r\n",
         ] {
             check(&format!("Host: a\r\n{lines}"), "400");
         }
@@ -340,7 +416,10 @@ mod tests {
         check("", "400");
         check("Host: a\r\nHost: a\r\n", "400");
         check("Host: a:80\r\n", "None");
-        for host in ["", " ", "a b", "u@a", "a:x", "a/b", "a,b", "\u{e9}"] {
+        check("Host: a.\r\n", "None");
+        for host in [
+            "", " ", "a b", "u@a", "a:x", "a/b", "a,b", "\u{e9}", "a..b", ".a", "a..",
+        ] {
             check(&format!("Host: {host}\r\n"), "400");
         }
         assert_eq!(word("GET / HTTP/1.0\r\n\r\n"), "None");
@@ -364,9 +443,84 @@ mod tests {
         ] {
             assert_eq!(word(bytes), "400", "{bytes:?}");
         }
-        assert_eq!(word("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), "505");
         // Wrong already, though not complete.
         assert_eq!(word("GET / HTTP/1.1\nHost"), "400");
+    }
+
+    #[test]
+    fn a_version_that_is_one_is_not_served_and_others_are_malformed() {
+        for (version, expected) in [
+            ("HTTP/0.9", "505"),
+            ("HTTP/1.2", "505"),
+            ("HTTP/2.0", "505"),
+            ("HTTP/9.9", "505"),
+            ("http/1.1", "400"),
+            ("HTTP/01.01", "400"),
+            ("HTTP/1.1x", "400"),
+            ("HTTP/1.10", "400"),
+            ("HTTP/2.0x", "400"),
+            ("HTTP/2.00", "400"),
+            ("HTTP/1,1", "400"),
+            ("HTTP/1", "400"),
+            ("HTTP/2", "400"),
+            ("HTTP/", "400"),
+            ("HTTPS/1.1", "400"),
+            ("HTTP /1.1", "400"),
+            (" HTTP/2.0", "400"),
+            (" HTTP/1.1", "400"),
+            ("HTTP/2.0 ", "400"),
+            ("HTTP/1.1 ", "400"),
+            ("th HTTP/1.1", "400"),
+            ("th HTTP/2.0", "400"),
+            ("x", "400"),
+        ] {
+            let line = format!("GET / {version}\r\n");
+            assert_eq!(word(&format!("{line}Host: a\r\n\r\n")), expected, "{line:?}");
+            // A line that is not complete is not judged by what is missing.
+            for length in 0..line.len() {
+                let cut = word(&line[..length]);
+                assert!(cut == "partial" || cut == expected, "{:?}", &line[..length]);
+            }
+        }
+        assert_eq!(word("GET / HTTP/2.0\nHost: a\n\n"), "400");
+        assert_eq!(word(&format!("GET / HTTP/2{}", "x".repeat(LIMITS.size))), "431");
+    }
+
+    /// What the proxy is given in the place of a head.
+    #[track_caller]
+    fn check_origin_form(head: &str, expected: Option<&str>) {
+        let mut slots = slots();
+        let Reading::Complete(head) = read(head.as_bytes(), LIMITS, &mut slots) else {
+            panic!("{head:?}")
+        };
+        let written = head.to_origin_form();
+        assert_eq!(
+            written.as_deref().map(String::from_utf8_lossy).as_deref(),
+            expected
+        );
+    }
+
+    #[test]
+    fn an_absolute_target_becomes_a_path_and_its_authority_the_host() {
+        check_origin_form("GET /a HTTP/1.1\r\nHost: a\r\n\r\n", None);
+        check_origin_form("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", None);
+        for (line, host, expected) in [
+            ("GET http://A:80/b?c HTTP/1.1", "a", "GET /b?c HTTP/1.1\r\nHost: A:80"),
+            ("GET https://a HTTP/1.1", "a:443", "GET / HTTP/1.1\r\nHost: a"),
+            ("GET http://a?b HTTP/1.0", "a", "GET /?b HTTP/1.0\r\nHost: a"),
+            ("OPTIONS http://a HTTP/1.1", "a", "OPTIONS * HTTP/1.1\r\nHost: a"),
+            ("OPTIONS http://a/ HTTP/1.1", "a", "OPTIONS / HTTP/1.1\r\nHost: a"),
+            ("OPTIONS http://a?b HTTP/1.1", "a", "OPTIONS /?b HTTP/1.1\r\nHost: a"),
+        ] {
+            check_origin_form(
+                &format!("{line}\r\nX: 1\r\nhOST:{host}\r\nY:2 \r\n\r\n"),
+                Some(&format!("{expected}\r\nX: 1\r\nY: 2\r\n\r\n")),
+            );
+        }
+        check_origin_form(
+            "GET http://a/ HTTP/1.0\r\n\r\n",
+            Some("GET / HTTP/1.0\r\nHost: a\r\n\r\n"),
+        );
     }
 
     #[test]
@@ -451,7 +605,10 @@ mod tests {
             ("OPTIONS * HTTP/1.1", "None"),
             ("GET http://a/b HTTP/1.0", "None"),
             ("GET http://b/ HTTP/1.1", "400"),
-            ("GET http://A/ HTTP/1.1", "400"),
+            ("GET http://A:80/ HTTP/1.1", "None"),
+            ("GET https://A:443/ HTTP/1.1", "None"),
+            ("GET https://a:80/ HTTP/1.1", "400"),
+            ("GET http://a..b/ HTTP/1.1", "400"),
             ("GET ftp://a/ HTTP/1.1", "400"),
             ("GET * HTTP/1.1", "400"),
             ("GET a:80 HTTP/1.1", "400"),

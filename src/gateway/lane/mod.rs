@@ -7,14 +7,14 @@
 //! upgrades and oddities to pingora's proxy. The connection comes back from each, so that
 //! every head on it is read here, strictly and within its time; only a WebSocket never does.
 
-mod body;
+pub mod body;
 mod boundary;
 mod chunks;
 mod connection;
 mod duplex;
 mod entrance;
 mod h2_stream;
-mod head;
+pub mod head;
 mod http2;
 mod nominated;
 mod peer_session;
@@ -27,6 +27,7 @@ pub(super) use self::chunks::Malformed;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
@@ -39,6 +40,7 @@ use self::boundary::Boundary;
 use self::connection::{Arrival, Connection, ForProxy, Next};
 use self::duplex::Duplex;
 use self::entrance::{Entered, enter};
+use self::head::{Limits, Reading};
 use self::straight::Straight;
 use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;
@@ -186,7 +188,10 @@ impl Lane {
     ) -> Option<Connection<'g>> {
         let left = connection.requests_left();
         connection.begin_proxied();
-        let read = connection.carry.split_to(request.here);
+        let mut read = connection.carry.split_to(request.here);
+        if request.is_absolute {
+            read = in_origin_form(read);
+        }
         let ahead = connection.carry;
         let boundary = {
             let settings = self.gateway.settings();
@@ -207,6 +212,23 @@ impl Lane {
         (connection.stream, connection.carry) = boundary.into_parts()?;
         connection.begin_next();
         Some(connection)
+    }
+}
+
+/// A request with its head in origin form, and what was read of its body. From here on nothing has to
+/// know that there are other forms, or whether `Host` and the target agree.
+fn in_origin_form(read: BytesMut) -> BytesMut {
+    let (limits, mut slots) = (Limits::any(read.len()), head::slots());
+    let written = match head::read(&read, limits, &mut slots) {
+        Reading::Complete(head) => head.to_origin_form().map(|written| (written, head.length)),
+        _ => None,
+    };
+    match written {
+        Some((mut written, length)) => {
+            written.extend_from_slice(&read[length..]);
+            BytesMut::from(&written[..])
+        }
+        None => read,
     }
 }
 

@@ -65,7 +65,12 @@ impl Conditions {
 
 fn has_path(pattern: &PathPattern, path: Option<&[u8]>) -> bool {
     let Some(path) = path else {
-        return matches!(pattern, PathPattern::Any);
+        // `OPTIONS *` is about the whole server, as is what takes all paths.
+        return match pattern {
+            PathPattern::Any => true,
+            PathPattern::Prefix(prefix) => prefix == "/",
+            PathPattern::Exact(_) | PathPattern::Regex(_) => false,
+        };
     };
     match pattern {
         PathPattern::Any => true,

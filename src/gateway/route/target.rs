@@ -156,6 +156,7 @@ mod tests {
                 text: captured.as_bytes(),
                 groups: &groups,
             },
+            tls: None,
         })
     }
 

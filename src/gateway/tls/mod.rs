@@ -6,6 +6,7 @@
 //! on.
 
 mod certificates;
+mod client_certificate;
 mod error;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use pingora::listeners::tls::Acceptor;
+use pingora::protocols::tls::server::handshake_with_callback;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -23,6 +25,8 @@ use rustls::{RootCertStore, ServerConfig};
 
 use crate::config::model::{self, ClientAuth, Hsts, TlsVersion};
 use certificates::Certificates;
+pub use client_certificate::ClientCertificate;
+use client_certificate::KeepCertificate;
 pub use error::TlsError;
 
 /// TLS as it is configured.
@@ -105,7 +109,11 @@ impl Tls {
         socket: S,
     ) -> pingora::Result<impl pingora::protocols::IO + use<S>> {
         let current = self.current.load_full();
-        current.acceptor.tls_handshake(socket).await
+        if self.config.client_auth.is_some() {
+            handshake_with_callback(&current.acceptor, socket, &KeepCertificate).await
+        } else {
+            current.acceptor.tls_handshake(socket).await
+        }
     }
 }
 

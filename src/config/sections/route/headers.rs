@@ -88,6 +88,11 @@ fn changeable(name: &str, is_request: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a header, its name in any case, is the connection's.
+pub(in crate::config::sections) fn is_framing_name(name: &str) -> bool {
+    FRAMING.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// A header's name in lower case.
 fn header_name(name: &str) -> Result<String, String> {
     let valid = HeaderName::from_bytes(name.as_bytes());

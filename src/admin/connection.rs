@@ -1,0 +1,213 @@
+//! Connections of the admin listener: HTTP/1, read by the same strict reader and with the same time
+//! limits as those of clients. Nothing of a request's body is of interest here, so it is read and
+//! dropped.
+
+use std::io;
+use std::time::SystemTime;
+
+use bytes::{Buf, BytesMut};
+use http::header;
+use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
+
+use super::{Admin, Answer};
+use crate::config::model::Client;
+use crate::gateway::lane::body::Body;
+use crate::gateway::lane::head::{self, Demand, Limits, Reading};
+
+/// Room for one read, in bytes.
+const READ_SIZE: usize = 4 << 10;
+
+/// Largest body that is read.
+const BODY_LIMIT: usize = 64 << 10;
+
+/// Time in which a client may take in the last answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A connection between two requests.
+struct Connection<'a> {
+    admin: &'a Admin,
+    stream: Stream,
+    /// What was read and not used.
+    read_buf: BytesMut,
+    served: u32,
+}
+
+/// A request without its body.
+struct Request {
+    header: RequestHeader,
+    /// Whether the connection may go on after it.
+    keep: bool,
+}
+
+/// End of a connection, with the status that tells the client why, if it is told.
+struct Ended(Option<u16>);
+
+impl From<io::Error> for Ended {
+    fn from(_: io::Error) -> Self {
+        Ended(None)
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(admin: &Admin, stream: Stream) {
+    let mut connection = Connection {
+        admin,
+        stream,
+        read_buf: BytesMut::new(),
+        served: 0,
+    };
+    loop {
+        let client = admin.gateway.settings().client().clone();
+        let Err(Ended(status)) = connection.serve_one(&client).await else {
+            continue;
+        };
+        if let Some(status) = status {
+            let answer = Answer::of_status(status);
+            let _ = connection.send(&answer, true, false, &client).await;
+        }
+        return connection.close().await;
+    }
+}
+
+impl Connection<'_> {
+    /// Reads a request and answers it. An error is the end of the connection.
+    async fn serve_one(&mut self, client: &Client) -> Result<(), Ended> {
+        let request = self.read_request(client).await?;
+        self.served += 1;
+        let answer = self.admin.answer_if_allowed(&request.header).await;
+        let draining = self.admin.gateway.drain().is_draining();
+        let keep = request.keep && self.served < client.keepalive_requests && !draining;
+        let with_body = request.header.method != http::Method::HEAD;
+        self.send(&answer, with_body, keep, client).await?;
+        if keep { Ok(()) } else { Err(Ended(None)) }
+    }
+
+    async fn read_request(&mut self, client: &Client) -> Result<Request, Ended> {
+        let mut deadline = self.first_deadline(client);
+        loop {
+            if let Some((mut request, body)) = self.parse(client)? {
+                match body {
+                    // It waits for a `100 Continue` that nobody sends.
+                    Some(_) if request.header.headers.contains_key(header::EXPECT) => {
+                        request.keep = false;
+                    }
+                    Some(body) => self.drop_body(body, client).await?,
+                    None => request.keep = false,
+                }
+                return Ok(request);
+            }
+            let was_empty = self.read_buf.is_empty();
+            self.read_buf.reserve(READ_SIZE);
+            match timeout_at(deadline, self.stream.read_buf(&mut self.read_buf)).await {
+                Ok(Ok(1..)) => {}
+                Ok(_) => return Err(Ended(None)),
+                Err(_) => return Err(Ended((!self.read_buf.is_empty()).then_some(408))),
+            }
+            if was_empty {
+                deadline = Instant::now() + client.header_timeout;
+            }
+        }
+    }
+
+    /// The end of the time for the first byte of a request, or for the whole head if some is here.
+    fn first_deadline(&self, client: &Client) -> Instant {
+        let is_idle = self.served > 0 && self.read_buf.is_empty();
+        let time = if is_idle {
+            client.keepalive_timeout
+        } else {
+            client.header_timeout
+        };
+        Instant::now() + time
+    }
+
+    /// The request whose head is here, and its body; `None` if the head is not complete. A request
+    /// that wants to become something else has no body that ends.
+    fn parse(&mut self, client: &Client) -> Result<Option<(Request, Option<Body>)>, Ended> {
+        // One empty line before a request is a slip of old clients (RFC 9112, 2.2).
+        if self.read_buf.starts_with(b"\r\n") {
+            self.read_buf.advance(2);
+        }
+        if self.read_buf.is_empty() {
+            return Ok(None);
+        }
+        let mut slots = head::slots();
+        let head = match head::read(&self.read_buf, Limits::of(client), &mut slots) {
+            Reading::Partial => return Ok(None),
+            Reading::Refused(status) => return Err(Ended(Some(status))),
+            Reading::Complete(head) => head,
+        };
+        let malformed = |_| Ended(Some(400));
+        if let Some(mut written) = head.to_origin_form() {
+            written.extend_from_slice(&self.read_buf[head.length..]);
+            self.read_buf = BytesMut::from(&written[..]);
+            return self.parse(client);
+        }
+        let mut header =
+            RequestHeader::build(head.method, head.target.as_bytes(), None).map_err(malformed)?;
+        for (name, value) in head.fields() {
+            let added = header.append_header(name.to_owned(), value);
+            added.map_err(malformed)?;
+        }
+        let is_upgrade = head.demand == Demand::Upgrade;
+        let body = (!is_upgrade).then(|| Body::of(&head));
+        let keep = head.is_1_1 && !head.close;
+        let length = head.length;
+        self.read_buf.advance(length);
+        Ok(Some((Request { header, keep }, body)))
+    }
+
+    async fn drop_body(&mut self, mut body: Body, client: &Client) -> Result<(), Ended> {
+        let deadline = Instant::now() + client.read_timeout;
+        let mut length = 0;
+        loop {
+            self.read_buf.reserve(READ_SIZE);
+            let taken = body.take(&self.read_buf).map_err(|_| Ended(Some(400)))?;
+            self.read_buf.advance(taken);
+            length += taken;
+            if body.is_complete() {
+                return Ok(());
+            }
+            if length > BODY_LIMIT {
+                return Err(Ended(Some(413)));
+            }
+            match timeout_at(deadline, self.stream.read_buf(&mut self.read_buf)).await {
+                Ok(Ok(1..)) => {}
+                Ok(_) => return Err(Ended(None)),
+                Err(_) => return Err(Ended(Some(408))),
+            }
+        }
+    }
+
+    async fn send(
+        &mut self,
+        answer: &Answer,
+        with_body: bool,
+        keep: bool,
+        client: &Client,
+    ) -> Result<(), Ended> {
+        let mut bytes = answer.head(keep, SystemTime::now()).into_bytes();
+        if with_body {
+            bytes.extend_from_slice(answer.body.as_bytes());
+        }
+        let sent = async {
+            self.stream.write_all(&bytes).await?;
+            self.stream.flush().await
+        };
+        let sent = timeout(client.write_timeout, sent).await;
+        Ok(sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
+    }
+
+    /// Ends the connection. What the client still sends is read for a moment: a connection that is
+    /// closed with unread bytes is reset, and the answer may be lost with it.
+    async fn close(mut self) {
+        let ended = async {
+            AsyncWriteExt::shutdown(&mut self.stream).await?;
+            let mut rest = (&mut self.stream).take(BODY_LIMIT as u64);
+            tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+        };
+        let _ = timeout(CLOSE_TIMEOUT, ended).await;
+    }
+}
