@@ -9,6 +9,7 @@ mod lookup;
 mod pid_file;
 mod run;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -145,12 +146,13 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::from_iter_safe(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
-            eprintln!("{}", error.message);
+            // Whoever reads it may have closed the pipe.
+            let _ = writeln!(std::io::stderr(), "{}", error.message);
             return ExitCode::from(USAGE);
         }
         // Help or the version was asked for.
         Err(error) => {
-            println!("{}", error.message);
+            let _ = writeln!(std::io::stdout(), "{}", error.message);
             return ExitCode::SUCCESS;
         }
     };

@@ -84,7 +84,7 @@ impl<T: Eq + Hash + Clone> Interner<T> {
 pub struct TextPool {
     joined: String,
     /// Text `n` ends at `ends[n]` and starts where the one before ends.
-    ends: Vec<usize>,
+    ends: Vec<u32>,
     numbers: Numbers,
 }
 
@@ -92,7 +92,7 @@ impl TextPool {
     /// The number of `text`, new or known.
     ///
     /// # Panics
-    /// At the 2^32nd distinct text.
+    /// At the 2^32nd distinct text, or if all texts together have more than 4 GiB.
     pub fn intern(&mut self, text: &str) -> u32 {
         let (joined, ends) = (&self.joined, &self.ends);
         let (number, is_new) = self
@@ -100,7 +100,8 @@ impl TextPool {
             .number(text, |number| text_at(joined, ends, number));
         if is_new {
             self.joined.push_str(text);
-            self.ends.push(self.joined.len());
+            let end = u32::try_from(self.joined.len()).expect("texts of less than 4 GiB");
+            self.ends.push(end);
         }
         number
     }
@@ -139,10 +140,10 @@ impl TextPool {
     }
 }
 
-fn text_at<'t>(joined: &'t str, ends: &[usize], number: u32) -> &'t str {
+fn text_at<'t>(joined: &'t str, ends: &[u32], number: u32) -> &'t str {
     let number = number as usize;
     let start = number.checked_sub(1).map_or(0, |before| ends[before]);
-    &joined[start..ends[number]]
+    &joined[start as usize..ends[number] as usize]
 }
 
 #[cfg(test)]

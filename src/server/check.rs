@@ -42,7 +42,7 @@ pub fn check(config: &Config) -> Checked {
     for (number, route) in config.routes.iter().enumerate() {
         if let Action::Files { files, .. } = &route.action {
             let key = format!("route[{number}].files.root");
-            checked.note_wrong(&key, folder(&files.root, Access::READ_OK | Access::EXEC_OK));
+            checked.note_wrong(&key, folder(&files.root, Access::EXEC_OK));
         }
     }
     if let Some(page) = &config.error_page {

@@ -61,9 +61,14 @@ pub(super) struct RootBuilder<A> {
 }
 
 impl<A: Address> RootBuilder<A> {
-    pub(super) fn new() -> Self {
+    /// `ranges` is about how many there are. Room that is not written to takes no memory of the system,
+    /// while a list that grows is there twice.
+    pub(super) fn new(ranges: usize) -> Self {
         RootBuilder {
-            builder: Builder::default(),
+            builder: Builder {
+                words: Vec::with_capacity(ranges.saturating_mul(TYPICAL)),
+                ..Builder::default()
+            },
             before: None,
             runs: Vec::new(),
             error: None,
@@ -124,6 +129,9 @@ fn spread(runs: &[(u32, Entry)]) -> Root {
     }
     slots.try_into().expect("runs cover all the root's slots")
 }
+
+/// Words that the nodes take for a range, as real sources have them.
+const TYPICAL: usize = 2;
 
 #[derive(Default)]
 struct Builder {

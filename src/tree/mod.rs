@@ -118,8 +118,10 @@ impl<A: Address> RangeTree<A> {
         I: IntoIterator<Item = Range<A>>,
         I::IntoIter: Clone,
     {
-        let mut root = build::RootBuilder::new();
-        flatten::flatten(ranges.into_iter(), |run| root.push(run))?;
+        let ranges = ranges.into_iter();
+        let (least, most) = ranges.size_hint();
+        let mut root = build::RootBuilder::new(most.unwrap_or(least));
+        flatten::flatten(ranges, |run| root.push(run))?;
         let (root, words) = root.finish()?;
         Ok(Self {
             root,

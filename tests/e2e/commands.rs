@@ -267,6 +267,14 @@ fn the_embedded_database_knows_the_world() {
     );
 }
 
+/// It is said before anything is read: here there would be nothing to read, either.
+#[test]
+fn a_folder_that_is_not_there_cannot_be_written_to() {
+    let arguments = ["db", "convert", "-o", "/none/x.pack", "/none.mmdb"];
+    let error = "geogate: cannot write /none/x.pack: /none is no folder\n";
+    check(&arguments, "", 1, "", error);
+}
+
 #[test]
 fn a_file_that_cannot_be_used_is_named() {
     let (folder, file) = small();
@@ -503,6 +511,21 @@ fn a_wrong_command_line_is_told_what_is_wrong_and_exits_with_2() {
             &["db", "convert", "-o", "x", "--date", date, "embedded"],
             &expected,
         );
+    }
+}
+
+/// As `geogate --help | head -1` does.
+#[test]
+fn a_closed_pipe_of_the_help_is_no_panic() {
+    for (arguments, code) in [(&["--help"][..], 0), (&["rnu"][..], 2)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = geogate()
+            .args(arguments)
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .status();
+        assert_eq!(status.unwrap().code(), Some(code), "{arguments:?}");
     }
 }
 

@@ -49,6 +49,18 @@ impl Convert {
                 self.output.display()
             );
         }
+        // To read and to compress takes its time, and would be lost.
+        let folder = self
+            .output
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            bail!(
+                "cannot write {}: {} is no folder",
+                self.output.display(),
+                folder.display()
+            );
+        }
         let as_csv = extension == "csv";
         let progress = Progress::of(2);
         let table = progress.step("reading", || self.table())?;

@@ -168,7 +168,7 @@ impl<'a> Payload<'a> {
         let count = self.count()?;
         let mut gaps = self.column(count)?;
         let mut sizes = self.column(count)?;
-        let mut ranges = RangeList::default();
+        let mut ranges = RangeList::with_capacity(count);
         let mut next = Some(0_u128);
         for _ in 0..count {
             let (gap, size) = (gaps.integer()?, sizes.integer()?);

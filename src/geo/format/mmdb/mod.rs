@@ -21,7 +21,7 @@ use super::reader::Reader;
 use super::{FormatError, Languages, unix_date};
 use crate::geo::record::{Records, Row};
 use crate::geo::table::{Provenance, Table};
-use crate::tree::Range;
+use crate::tree::{Range, RangeList};
 use record::Record;
 use tree::Tree;
 
@@ -67,6 +67,7 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
         known: HashMap::new(),
     };
     let mut visits = tree.visits();
+    table.v4 = RangeList::with_capacity(visits.leaves());
     tree.walk_v4(&mut visits, |first: u32, last, pointer| {
         let address = IpAddr::V4(Ipv4Addr::from(first));
         let value = decoder.record(pointer, address, &mut table.records)?;
@@ -75,6 +76,7 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
         }
         Ok(())
     })?;
+    table.v6 = RangeList::with_capacity(visits.leaves());
     tree.walk_v6(&mut visits, |first: u128, last, pointer| {
         let address = IpAddr::V6(Ipv6Addr::from(first));
         let value = decoder.record(pointer, address, &mut table.records)?;
@@ -91,14 +93,17 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     Ok(table)
 }
 
+/// No record's number: there are fewer.
+const NOTHING: u32 = u32::MAX;
+
 /// From a leaf of the tree to the number of its record.
 struct Decoder<'a> {
     file: Reader<'a>,
     database: &'a maxminddb::Reader<&'a [u8]>,
     languages: &'a Languages,
     budget: Budget,
-    /// By what the tree's leaf says; `None` for a record that says nothing of the place.
-    known: HashMap<u32, Option<u32>>,
+    /// By what the tree's leaf says; [`NOTHING`] for a record that says nothing of the place.
+    known: HashMap<u32, u32>,
 }
 
 impl Decoder<'_> {
@@ -110,7 +115,7 @@ impl Decoder<'_> {
         records: &mut Records,
     ) -> Result<Option<u32>, FormatError> {
         if let Some(&known) = self.known.get(&pointer) {
-            return Ok(known);
+            return Ok(Some(known).filter(|&known| known != NOTHING));
         }
         let found = self.database.lookup(address);
         let decoded = found.and_then(|found| found.decode::<Record>());
@@ -128,7 +133,7 @@ impl Decoder<'_> {
             }
             None => None,
         };
-        self.known.insert(pointer, number);
+        self.known.insert(pointer, number.unwrap_or(NOTHING));
         Ok(number)
     }
 

@@ -32,6 +32,13 @@ pub(super) struct Tree<'a> {
 /// How many nodes may still be met, in all walks together.
 pub(super) struct Visits(u32);
 
+impl Visits {
+    /// How many leaves those nodes may have: a tree has one more than nodes.
+    pub fn leaves(&self) -> usize {
+        self.0 as usize + 1
+    }
+}
+
 impl<'a> Tree<'a> {
     /// The tree of a file whose metadata the crate has checked.
     pub fn new(file: Reader<'a>, metadata: &Metadata) -> Result<Self, FormatError> {
