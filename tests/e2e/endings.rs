@@ -134,24 +134,36 @@ async fn text(response: h2::client::ResponseFuture) -> (u16, String) {
     (status, String::from_utf8(bytes).unwrap())
 }
 
-/// Sends requests of somebody else until one is carried by this connection; each gets its own answer.
+/// Sends requests of others until one is carried by this connection; each gets its own answer. They
+/// are answered when all have come, so none can take the connection of another one.
 #[track_caller]
 fn check_next_on(origin: &StrictOrigin, gateway: &Gateway, connection: usize, case: &str) {
-    let mut client = gateway.client();
-    for number in 0..1000 {
-        let path = format!("/innocent/{number}");
+    let mut clients = Vec::new();
+    loop {
+        assert!(clients.len() < 100, "{case}: the connection was not kept");
+        let (mut client, path) = (gateway.client(), format!("/held/{}", clients.len()));
         // With a body it is served by the same engine, from the same pool.
-        let response = client.request("POST", &path, "", b"mine");
-        assert_eq!((response.status, response.text()), (200, &*path), "{case}");
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nmine"
+        ));
         let (carried_by, head) = origin.head();
         assert!(head.starts_with(&format!("post {path} ")), "{case}: {head}");
         let body = b"mine".to_vec();
-        assert_eq!(origin.event(), Event::Whole { path, body }, "{case}");
+        let expected = Event::Whole {
+            path: path.clone(),
+            body,
+        };
+        assert_eq!(origin.event(), expected, "{case}");
+        clients.push((client, path));
         if carried_by == connection {
-            return;
+            break;
         }
     }
-    panic!("{case}: the connection was not kept");
+    origin.release();
+    for (mut client, path) in clients {
+        let response = client.response();
+        assert_eq!((response.status, response.text()), (200, &*path), "{case}");
+    }
 }
 
 #[track_caller]

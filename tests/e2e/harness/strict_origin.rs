@@ -1,10 +1,11 @@
 //! An origin that reads what it is sent byte for byte: one HTTP/1.1 request behind the other on a
 //! connection, and nothing between them. It tells the test what it found and answers each request
-//! with its path.
+//! with its path; those for `/held/` when the test says so.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// Not a measure of anything: a test that hangs fails instead.
@@ -25,6 +26,14 @@ pub enum Event {
 pub struct StrictOrigin {
     pub address: SocketAddr,
     events: Receiver<Event>,
+    gate: Arc<Gate>,
+}
+
+/// Opened by the test; how often it was.
+#[derive(Default)]
+struct Gate {
+    opened: Mutex<usize>,
+    changed: Condvar,
 }
 
 impl StrictOrigin {
@@ -32,18 +41,31 @@ impl StrictOrigin {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, events) = channel();
+        let gate = Arc::new(Gate::default());
+        let for_threads = Arc::clone(&gate);
         // It ends with the process; each connection ends with the gateway.
         std::thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
                 let (stream, tell) = (stream.unwrap(), tell.clone());
+                let gate = Arc::clone(&for_threads);
                 stream.set_nodelay(true).unwrap();
                 std::thread::spawn(move || {
                     // An error is a connection that was cut.
-                    let _ = serve(stream, connection, &tell);
+                    let _ = serve(stream, connection, &tell, &gate);
                 });
             }
         });
-        StrictOrigin { address, events }
+        StrictOrigin {
+            address,
+            events,
+            gate,
+        }
+    }
+
+    /// Answers the requests for `/held/` that have come.
+    pub fn release(&self) {
+        *self.gate.opened.lock().unwrap() += 1;
+        self.gate.changed.notify_all();
     }
 
     pub fn event(&self) -> Event {
@@ -60,7 +82,12 @@ impl StrictOrigin {
     }
 }
 
-fn serve(stream: TcpStream, connection: usize, tell: &Sender<Event>) -> std::io::Result<()> {
+fn serve(
+    stream: TcpStream,
+    connection: usize,
+    tell: &Sender<Event>,
+    gate: &Gate,
+) -> std::io::Result<()> {
     let mut out = stream.try_clone()?;
     let mut input = BufReader::new(stream);
     // The test may have ended: nobody listens then.
@@ -94,7 +121,12 @@ fn serve(stream: TcpStream, connection: usize, tell: &Sender<Event>) -> std::io:
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}",
             path.len()
         );
+        // Before the test hears of the request, or it could open the gate too early.
+        let opened = gate.opened.lock().unwrap();
+        let (before, is_held) = (*opened, path.starts_with("/held/"));
         tell(Event::Whole { path, body });
+        let wait = |opened: &mut usize| is_held && *opened == before;
+        drop(gate.changed.wait_while(opened, wait).unwrap());
         out.write_all(answer.as_bytes())?;
     }
 }
