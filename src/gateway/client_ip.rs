@@ -172,8 +172,7 @@ fn element(rest: &mut &[u8]) -> Option<Option<IpAddr>> {
 
 /// Takes a token off the text (RFC 9110, 5.6.2).
 fn token<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
-    let is_token =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let end = rest.iter().position(|byte| !is_token(byte));
     let (token, more) = rest.split_at(end.unwrap_or(rest.len()));
     *rest = more;

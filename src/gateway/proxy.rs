@@ -87,7 +87,11 @@ impl ProxyHttp for Proxy {
         join_cookies(session)?;
         self.set_connection_limits(session, &ctx.settings, is_websocket);
         locate(session, ctx, &self.database.load())?;
-        if ctx.origin.as_ref().is_none_or(|origin| !origin.peer_is_trusted) {
+        if ctx
+            .origin
+            .as_ref()
+            .is_none_or(|origin| !origin.peer_is_trusted)
+        {
             let untrusted = &ctx.settings.client_ip.untrusted_headers;
             geo_headers::remove_untrusted(session.req_header_mut(), untrusted);
         }

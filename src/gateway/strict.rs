@@ -114,7 +114,8 @@ pub fn has_labels(name: &[u8]) -> bool {
 /// is the default of the scheme (RFC 9110, 4.2.3).
 pub fn is_same_authority(one: &[u8], other: &[u8], is_https: bool) -> bool {
     let default: &[u8] = if is_https { b":443" } else { b":80" };
-    let bare = |text: &[u8]| -> usize { text.strip_suffix(default).map_or(text.len(), <[u8]>::len) };
+    let bare =
+        |text: &[u8]| -> usize { text.strip_suffix(default).map_or(text.len(), <[u8]>::len) };
     one[..bare(one)].eq_ignore_ascii_case(&other[..bare(other)])
 }
 
@@ -198,9 +199,7 @@ pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
         || !has_known_scheme(request)
         || !has_one_authority(request)
         || !is_framed_once(headers)
-        || headers
-            .keys()
-            .any(|name| is_look_alike(name.as_str()))
+        || headers.keys().any(|name| is_look_alike(name.as_str()))
         || headers.values().any(has_space_around)
         || CONNECTION_SPECIFIC
             .iter()

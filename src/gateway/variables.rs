@@ -291,7 +291,9 @@ pub(super) mod tests {
 
     use super::super::client_ip::{PeerAddr, resolve};
     use super::*;
-    use crate::config::model::{Captures, ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders};
+    use crate::config::model::{
+        Captures, ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders,
+    };
     use crate::geo::{Codes, Database, Field, Names, Table};
     use crate::tree::Range as AddressRange;
 

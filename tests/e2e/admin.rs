@@ -136,27 +136,61 @@ fn the_admin_listener_reads_as_strictly_as_any() {
     let next = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let chunked = "Host: a\r\nTransfer-Encoding: chunked\r\n";
     for (bytes, expected) in [
-        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", &["200", "200"][..]),
-        ("GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", &["200", "200"]),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            &["200", "200"][..],
+        ),
+        (
+            "GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            &["200", "200"],
+        ),
         ("GET /healthz HTTP/1.0\r\n\r\n", &["200"]),
-        ("POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", &["405", "200"]),
-        (&format!("POST /healthz HTTP/1.1\r\n{chunked}\r\n3\r\nabc\r\n0\r\n\r\n"), &["405", "200"]),
+        (
+            "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+            &["405", "200"],
+        ),
+        (
+            &format!("POST /healthz HTTP/1.1\r\n{chunked}\r\n3\r\nabc\r\n0\r\n\r\n"),
+            &["405", "200"],
+        ),
         ("GET /healthz HTTP/1.1\r\n\r\n", &["400"]),
-        ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", &["400"]),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+            &["400"],
+        ),
         ("GET /healthz HTTP/1.1\nHost: a\n\n", &["400"]),
-        (&format!("POST /healthz HTTP/1.1\r\n{chunked}Content-Length: 5\r\n\r\n0\r\n\r\n"), &["400"]),
-        (&format!("POST /healthz HTTP/1.1\r\n{chunked}\r\n0\n\n"), &["400"]),
-        ("POST /healthz HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n", &["400"]),
+        (
+            &format!("POST /healthz HTTP/1.1\r\n{chunked}Content-Length: 5\r\n\r\n0\r\n\r\n"),
+            &["400"],
+        ),
+        (
+            &format!("POST /healthz HTTP/1.1\r\n{chunked}\r\n0\n\n"),
+            &["400"],
+        ),
+        (
+            "POST /healthz HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n",
+            &["400"],
+        ),
         ("GET /healthz HTTP/9.9\r\nHost: a\r\n\r\n", &["505"]),
-        ("POST /reload HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n", &["200"]),
+        (
+            "POST /reload HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+            &["200"],
+        ),
     ] {
         let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
-        assert_eq!(answers(&port, &format!("{bytes}{next}")), expected, "{bytes:?}");
+        assert_eq!(
+            answers(&port, &format!("{bytes}{next}")),
+            expected,
+            "{bytes:?}"
+        );
     }
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(40_000));
     assert_eq!(answers(&port, &long), ["431"]);
     let large = "POST /reload HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
-    assert_eq!(answers(&port, &format!("{large}{}", "x".repeat(100_000))), ["413"]);
+    assert_eq!(
+        answers(&port, &format!("{large}{}", "x".repeat(100_000))),
+        ["413"]
+    );
 }
 
 #[test]
@@ -166,8 +200,14 @@ fn admin_connections_have_the_time_of_clients() {
     let _gateway = start(&port, &[], times);
     // Nothing, a head that does not end, and nothing more after an answer.
     assert!(Client::connect(port.address).is_closed());
-    assert_eq!(answers(&port, "GET /healthz HTTP/1.1\r\nHost: a\r\n"), ["408"]);
-    assert_eq!(answers(&port, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), ["200"]);
+    assert_eq!(
+        answers(&port, "GET /healthz HTTP/1.1\r\nHost: a\r\n"),
+        ["408"]
+    );
+    assert_eq!(
+        answers(&port, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ["200"]
+    );
 }
 
 #[test]
@@ -220,7 +260,10 @@ fn the_admin_listener_can_ask_for_a_token() {
         assert_eq!(answer.status, status, "{headers}");
         let challenge = answer.header("www-authenticate");
         assert_eq!(challenge, (status == 401).then_some("Bearer"));
-        assert_eq!(client.request("POST", "/reload", headers, b"").status, status);
+        assert_eq!(
+            client.request("POST", "/reload", headers, b"").status,
+            status
+        );
         // A load balancer's probe has no token, and learns nothing.
         assert_eq!(client.get("/healthz", headers).status, 200);
     }

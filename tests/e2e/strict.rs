@@ -331,7 +331,10 @@ fn the_matrix_holds_for_proxied_requests() {
         assert!(matches!(&request.body[..], b"" | b"{\"ip\":\"1.0.0.1\"}"));
         assert_eq!(request.values("host").len(), 1, "{request:?}");
         let length = request.values("content-length");
-        assert!(length.is_empty() || length == ["16"] || length == ["0"], "{request:?}");
+        assert!(
+            length.is_empty() || length == ["16"] || length == ["0"],
+            "{request:?}"
+        );
         for name in ["te", "trailer", "upgrade", "http2-settings", "connection"] {
             let upgrade = request.values("upgrade") == ["websocket"];
             assert!(request.values(name).is_empty() || upgrade, "{request:?}");
@@ -372,7 +375,10 @@ fn an_absolute_target_is_sent_on_as_a_path() {
                 let sent = origin.last();
                 assert_eq!(sent.line, expected, "{line} {routes}");
                 assert_eq!(sent.values("host"), [host], "{line}");
-                assert_eq!((&sent.values("x")[..], &sent.body[..]), (&["1"][..], &b"abc"[..]));
+                assert_eq!(
+                    (&sent.values("x")[..], &sent.body[..]),
+                    (&["1"][..], &b"abc"[..])
+                );
             }
         }
     }

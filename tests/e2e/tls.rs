@@ -329,7 +329,10 @@ fn upstreams_are_told_of_a_clients_certificate() {
                     assert_eq!(sent.values(name), [value], "{sent:?}");
                 }
                 let fingerprint = sent.values("x-ssl-client-fingerprint");
-                assert!(matches!(fingerprint[..], [hex] if hex.len() == 64), "{sent:?}");
+                assert!(
+                    matches!(fingerprint[..], [hex] if hex.len() == 64),
+                    "{sent:?}"
+                );
                 assert_eq!(sent.values("x_ssl_client_s_dn"), [""; 0]);
             }
         }
@@ -347,12 +350,18 @@ fn upstreams_are_told_of_a_clients_certificate() {
     assert_eq!(client.get("https://localhost/c", &forged).status, 200);
     let sent = origin.last();
     assert_eq!(sent.values("x-ssl-client-verify"), ["SUCCESS"]);
-    assert_eq!(sent.values("x-ssl-client-s-dn"), ["CN=client,O=Example\\, Inc"]);
+    assert_eq!(
+        sent.values("x-ssl-client-s-dn"),
+        ["CN=client,O=Example\\, Inc"]
+    );
     drop(client);
     let log = gateway.stop();
     let has = |start: &str| log.iter().any(|line| line.starts_with(start));
     assert!(has("SUCCESS \"CN=client,O=Example"), "{log:?}");
-    assert!(has("NONE \"-\" GET /b") || has("NONE \"\" GET /b"), "{log:?}");
+    assert!(
+        has("NONE \"-\" GET /b") || has("NONE \"\" GET /b"),
+        "{log:?}"
+    );
 }
 
 /// A session that is taken up is not asked for a certificate again.

@@ -98,7 +98,9 @@ impl Prefix {
         let mut rest = name.bytes();
         let mut letters_of_name = rest.by_ref().filter(u8::is_ascii_alphanumeric);
         for letter in &self.letters {
-            let same = letters_of_name.next().map(|other| other.to_ascii_lowercase());
+            let same = letters_of_name
+                .next()
+                .map(|other| other.to_ascii_lowercase());
             if same != Some(*letter) {
                 return false;
             }
@@ -183,7 +185,13 @@ mod tests {
         ] {
             check(&set, name, true);
         }
-        for name in ["x-geo", "x-geography", "x-geocountry", "x-client", "y-x-geo-a"] {
+        for name in [
+            "x-geo",
+            "x-geography",
+            "x-geocountry",
+            "x-client",
+            "y-x-geo-a",
+        ] {
             check(&set, name, false);
         }
         check(&["X-Geo-*"], &format!("x-geo-{}", "a".repeat(1000)), true);
@@ -192,7 +200,9 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused() {
         let long = "a".repeat(64);
-        for pattern in ["", "*", "-*", "a*b", "a**", "a b", "a:", "\u{e9}", "__", &long] {
+        for pattern in [
+            "", "*", "-*", "a*b", "a**", "a b", "a:", "\u{e9}", "__", &long,
+        ] {
             assert!(HeaderNameSet::new([pattern]).is_err(), "{pattern}");
         }
     }

@@ -45,7 +45,9 @@ pub use upstream::{
     Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
     Upstream, UpstreamTls,
 };
-pub use variable::{Captures, ClientCertificateField, RequestVariable, ResponseVariable, Variable, Variables};
+pub use variable::{
+    Captures, ClientCertificateField, RequestVariable, ResponseVariable, Variable, Variables,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

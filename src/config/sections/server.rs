@@ -10,8 +10,8 @@ use super::{one_of, path};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Admin, Client, ClientIp, Config, ForwardedHeader, HeaderNameSet, Listener, Methods, MinRate, Most,
-    Server, Speaks, TrustedProxies, UntrustedHeaders,
+    Admin, Client, ClientIp, Config, ForwardedHeader, HeaderNameSet, Listener, Methods, MinRate,
+    Most, Server, Speaks, TrustedProxies, UntrustedHeaders,
 };
 
 pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
@@ -72,7 +72,9 @@ fn admin_hosts(section: &Section) -> Vec<String> {
         if is_name && text.bytes().all(is_of_name) {
             Ok(text.to_ascii_lowercase())
         } else {
-            Err(format!("{text:?} is not the name of a host, without a port"))
+            Err(format!(
+                "{text:?} is not the name of a host, without a port"
+            ))
         }
     };
     let items = section.item("hosts").map(|item| item.items());

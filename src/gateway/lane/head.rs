@@ -167,9 +167,23 @@ fn other_version<'h, 'b>(bytes: &[u8], limits: Limits) -> Reading<'h, 'b> {
     let (_, _, version, more) = (words.next(), words.next(), words.next(), words.next());
     let is_version = matches!(
         version,
-        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9', b'\r'])
+        Some([
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'0'..=b'9',
+            b'.',
+            b'0'..=b'9',
+            b'\r'
+        ])
     );
-    Reading::Refused(if is_version && more.is_none() { 505 } else { 400 })
+    Reading::Refused(if is_version && more.is_none() {
+        505
+    } else {
+        400
+    })
 }
 
 impl<'b> Head<'_, 'b> {
@@ -272,7 +286,11 @@ impl<'b> Head<'_, 'b> {
             [b'/', ..] => b"",
             _ => b"/",
         };
-        let version: &[u8] = if self.is_1_1 { b" HTTP/1.1" } else { b" HTTP/1.0" };
+        let version: &[u8] = if self.is_1_1 {
+            b" HTTP/1.1"
+        } else {
+            b" HTTP/1.0"
+        };
         let line = [self.method.as_bytes(), b" ", start, path, version].concat();
         let mut head = Vec::with_capacity(self.length + 16);
         for part in [&line[..], b"\r\nHost: ", authority, b"\r\n"] {
@@ -475,7 +493,11 @@ mod tests {
             ("x", "400"),
         ] {
             let line = format!("GET / {version}\r\n");
-            assert_eq!(word(&format!("{line}Host: a\r\n\r\n")), expected, "{line:?}");
+            assert_eq!(
+                word(&format!("{line}Host: a\r\n\r\n")),
+                expected,
+                "{line:?}"
+            );
             // A line that is not complete is not judged by what is missing.
             for length in 0..line.len() {
                 let cut = word(&line[..length]);
@@ -483,7 +505,10 @@ mod tests {
             }
         }
         assert_eq!(word("GET / HTTP/2.0\nHost: a\n\n"), "400");
-        assert_eq!(word(&format!("GET / HTTP/2{}", "x".repeat(LIMITS.size))), "431");
+        assert_eq!(
+            word(&format!("GET / HTTP/2{}", "x".repeat(LIMITS.size))),
+            "431"
+        );
     }
 
     /// What the proxy is given in the place of a head.
@@ -505,12 +530,36 @@ mod tests {
         check_origin_form("GET /a HTTP/1.1\r\nHost: a\r\n\r\n", None);
         check_origin_form("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", None);
         for (line, host, expected) in [
-            ("GET http://A:80/b?c HTTP/1.1", "a", "GET /b?c HTTP/1.1\r\nHost: A:80"),
-            ("GET https://a HTTP/1.1", "a:443", "GET / HTTP/1.1\r\nHost: a"),
-            ("GET http://a?b HTTP/1.0", "a", "GET /?b HTTP/1.0\r\nHost: a"),
-            ("OPTIONS http://a HTTP/1.1", "a", "OPTIONS * HTTP/1.1\r\nHost: a"),
-            ("OPTIONS http://a/ HTTP/1.1", "a", "OPTIONS / HTTP/1.1\r\nHost: a"),
-            ("OPTIONS http://a?b HTTP/1.1", "a", "OPTIONS /?b HTTP/1.1\r\nHost: a"),
+            (
+                "GET http://A:80/b?c HTTP/1.1",
+                "a",
+                "GET /b?c HTTP/1.1\r\nHost: A:80",
+            ),
+            (
+                "GET https://a HTTP/1.1",
+                "a:443",
+                "GET / HTTP/1.1\r\nHost: a",
+            ),
+            (
+                "GET http://a?b HTTP/1.0",
+                "a",
+                "GET /?b HTTP/1.0\r\nHost: a",
+            ),
+            (
+                "OPTIONS http://a HTTP/1.1",
+                "a",
+                "OPTIONS * HTTP/1.1\r\nHost: a",
+            ),
+            (
+                "OPTIONS http://a/ HTTP/1.1",
+                "a",
+                "OPTIONS / HTTP/1.1\r\nHost: a",
+            ),
+            (
+                "OPTIONS http://a?b HTTP/1.1",
+                "a",
+                "OPTIONS /?b HTTP/1.1\r\nHost: a",
+            ),
         ] {
             check_origin_form(
                 &format!("{line}\r\nX: 1\r\nhOST:{host}\r\nY:2 \r\n\r\n"),

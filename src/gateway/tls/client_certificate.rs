@@ -186,7 +186,10 @@ mod tests {
     use super::*;
 
     /// A certificate of these attributes and alternative names.
-    fn certificate(attributes: &[(DnType, &str)], names: Vec<SanType>) -> (ClientCertificate, Vec<u8>) {
+    fn certificate(
+        attributes: &[(DnType, &str)],
+        names: Vec<SanType>,
+    ) -> (ClientCertificate, Vec<u8>) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         for (kind, value) in attributes {
@@ -214,7 +217,10 @@ mod tests {
         let (certificate, der) = certificate(&attributes, names);
         for (field, expected) in [
             (ClientCertificateField::Verify, "SUCCESS"),
-            (ClientCertificateField::Subject, "CN=client 1,O=Example,C=CN"),
+            (
+                ClientCertificateField::Subject,
+                "CN=client 1,O=Example,C=CN",
+            ),
             (ClientCertificateField::Issuer, "CN=client 1,O=Example,C=CN"),
             (ClientCertificateField::Serial, "0ABC"),
             (
@@ -253,6 +259,9 @@ mod tests {
     fn what_is_no_certificate_has_a_fingerprint_only() {
         let certificate = ClientCertificate::read(b"x");
         assert_eq!(certificate.text(ClientCertificateField::Subject), "");
-        assert_eq!(certificate.text(ClientCertificateField::Fingerprint).len(), 64);
+        assert_eq!(
+            certificate.text(ClientCertificateField::Fingerprint).len(),
+            64
+        );
     }
 }

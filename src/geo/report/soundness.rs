@@ -319,9 +319,9 @@ fn most_first(what: &'static str, names: Names) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Range;
     use crate::geo::format::csv;
     use crate::geo::{Regions, place};
+    use crate::tree::Range;
 
     fn table(rows: &str) -> Table {
         let text = format!("start,end,country,province,city\n{rows}");
