@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
-use signal_hook::consts::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -44,9 +44,13 @@ pub enum Stop {
     Handle(StopReceiver),
 }
 
-/// HUP, QUIT, USR1 and USR2 that come while the gateway is still on its way up. By itself the system
-/// would end the process.
+/// Signals that come while the gateway is still on its way up. By itself the system would end the
+/// process at any of them, TERM and INT included, with the requests of its first clients.
 pub struct EarlySignals {
+    /// Whether nothing is served yet, so that TERM and INT may end the process where it is.
+    is_starting: Arc<AtomicBool>,
+    terminate: Arc<AtomicBool>,
+    interrupt: Arc<AtomicBool>,
     hangup: Arc<AtomicBool>,
     quit: Arc<AtomicBool>,
     user: Arc<AtomicBool>,
@@ -59,7 +63,14 @@ impl EarlySignals {
             let flag = Arc::default();
             signal_hook::flag::register(signal, Arc::clone(&flag)).map(|_| flag)
         };
+        let is_starting = Arc::new(AtomicBool::new(true));
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&is_starting))?;
+        }
         Ok(EarlySignals {
+            is_starting,
+            terminate: heard(SIGTERM)?,
+            interrupt: heard(SIGINT)?,
             hangup: heard(SIGHUP)?,
             quit: heard(SIGQUIT)?,
             user: heard(SIGUSR1)?,
@@ -89,8 +100,8 @@ pub struct StopHandle(watch::Sender<bool>);
 pub struct StopReceiver(watch::Receiver<bool>);
 
 impl Stop {
-    /// A server that runs until a signal ends it. Signals that do not end it are kept from now on
-    /// until it can act on them, so this comes first of all.
+    /// A server that runs until a signal ends it. Until it serves, TERM and INT end the process with
+    /// status 0; other signals are kept from now on until it can act on them, so this comes first of all.
     ///
     /// # Errors
     /// If the system refuses.
@@ -107,6 +118,10 @@ impl Stop {
 
     /// Splits into the part that pingora waits for and the part that the caller waits for.
     pub(super) fn watch(self, drain: Arc<Drain>, helpers: Helpers) -> Stopping {
+        if let Stop::Signals(early) = &self {
+            // From now on there may be requests under way.
+            early.is_starting.store(false, Ordering::Relaxed);
+        }
         let (told, asked) = channel();
         Stopping {
             signal: Watch {
@@ -254,6 +269,12 @@ impl Helpers {
         let mut user = listen(SignalKind::user_defined1());
         let mut upgrade = listen(SignalKind::user_defined2());
         let came = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        if came(&early.interrupt) {
+            return Wanted::AtOnce;
+        }
+        if came(&early.terminate) {
+            return Wanted::Gracefully;
+        }
         if came(&early.hangup) {
             self.hangup();
         }

@@ -266,7 +266,10 @@ fn agree_compares_every_pair() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["province_in_china"]["same"], 384);
     assert_eq!(json[1]["countries"][0]["code"], "US");
-    refused(&["db", "agree", &source], "requires at least 2 values");
+    let output = run(&["db", "agree", &source], "");
+    assert_eq!(output.status.code(), Some(2));
+    let error = stderr(&output);
+    assert!(error.contains("requires at least 2 values"), "{error}");
 }
 
 #[test]

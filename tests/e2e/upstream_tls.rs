@@ -251,7 +251,7 @@ fn certificates_that_cannot_be_used_are_said_with_their_setting() {
         crate::commands::stderr(&output).to_owned()
     };
     let said = check("v1", "v1");
-    let expected = "v1.pem: is an X.509 certificate of version 1: version 3 is needed\n";
+    let expected = "v1.pem: is an X.509 certificate of version 1: version 3 is needed (line 5)\n";
     assert!(
         said.contains("client_cert") && said.ends_with(expected),
         "{said}"

@@ -320,7 +320,7 @@ fn an_upstream_that_is_full_says_when_to_come_again() {
                 (response.status, response.header("retry-after")),
                 (503, Some("1"))
             );
-            drop(waiting);
+            waiting.reset();
             it.wait_for("requests_under_way", address, 0);
             assert_eq!(it.gateway.client().get("/", door).status, 200);
         }
@@ -512,14 +512,14 @@ fn a_certificate_that_cannot_be_read_is_said_at_the_start() {
         let output = crate::commands::run(&["check", "-c", &config.display().to_string()], "");
         crate::commands::stderr(&output).to_owned()
     };
-    let file = ca.display();
+    let (name, file) = (config.display(), ca.display());
     assert_eq!(
         check("nothing"),
-        format!("geogate: upstream default: ca_file {file}: has no certificate\n")
+        format!("{name}: upstream[0].ca_file: {file}: has no certificate (line 5)\n")
     );
     let said = check("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     assert!(
-        said.starts_with(&format!("geogate: upstream default: ca_file {file}: ")),
+        said.starts_with(&format!("{name}: upstream[0].ca_file: {file}: ")),
         "{said}"
     );
     assert_eq!(
