@@ -570,8 +570,9 @@ fn a_file_of_nginx_is_translated() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (nginx, toml) = (path("nginx.conf"), path("geogate.toml"));
     let text = format!(
-        "error_log {}; events {{ }} http {{ include sites/*; }}\n",
-        path("error.log")
+        "error_log {}; events {{ }} http {{ root {}; include sites/*; }}\n",
+        path("error.log"),
+        folder.path().display()
     );
     std::fs::write(&nginx, text).unwrap();
     std::fs::create_dir(path("sites")).unwrap();
