@@ -254,7 +254,9 @@ fn a_body_of_http1_that_a_peer_does_not_take_ends_by_write_timeout_alone() {
             if &start == b"HTTP/1.1 100" {
                 // The gateway's own, where the peer's would not come through.
                 assert!(http2 && more.starts_with("Expect"), "{protocol}{more}");
-                client.read_exact(&mut [0; b" Continue\r\n\r\n".len()]).unwrap();
+                client
+                    .read_exact(&mut [0; b" Continue\r\n\r\n".len()])
+                    .unwrap();
                 client.read_exact(&mut start).unwrap();
             }
             assert_eq!(&start, b"HTTP/1.1 504", "{protocol}{more}");

@@ -258,7 +258,7 @@ fn certificates_that_cannot_be_used_are_said_with_their_setting() {
     );
     let said = check("a", "v1");
     assert!(
-        said.ends_with("v1.key: is not the key of client_cert\n"),
+        said.ends_with("v1.key: is not the key of client_cert (line 6)\n"),
         "{said}"
     );
 }
