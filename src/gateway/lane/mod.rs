@@ -7,14 +7,14 @@
 //! upgrades and oddities to pingora's proxy. The connection comes back from each, so that
 //! every head on it is read here, strictly and within its time; only a WebSocket never does.
 
-pub mod body;
+pub(crate) mod body;
 mod boundary;
 mod chunks;
 mod connection;
 mod duplex;
 mod entrance;
 mod h2_stream;
-pub mod head;
+pub(crate) mod head;
 mod http2;
 mod nominated;
 mod peer_session;
