@@ -125,16 +125,11 @@ fn forwarded(headers: &impl HeaderLines) -> Vec<Option<IpAddr>> {
 fn elements(line: &[u8]) -> Vec<Option<IpAddr>> {
     let (mut rest, mut hops) = (line, Vec::new());
     loop {
-        match element(&mut rest) {
-            Some(hop) => hops.push(hop),
-            None => {
-                hops.push(None);
-                return hops;
-            }
-        }
+        let read = element(&mut rest);
+        hops.push(read.flatten());
         match rest {
-            [] => return hops,
-            [_comma, more @ ..] => rest = more,
+            [_comma, more @ ..] if read.is_some() => rest = more,
+            _ => return hops,
         }
     }
 }

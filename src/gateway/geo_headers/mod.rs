@@ -59,10 +59,9 @@ impl LocationHeaders {
         } else {
             Vec::new()
         };
-        let set = |names: Vec<&'static str>| HeaderNameSet::new(names).expect("these are names");
         LocationHeaders {
-            managed: set(sent.iter().map(|(name, _)| *name).collect()),
-            foreign: set(names::foreign().collect()),
+            managed: set_of(sent.iter().map(|(name, _)| *name)),
+            foreign: set_of(names::foreign()),
             sent,
             encoding: config.encoding,
         }
@@ -73,6 +72,10 @@ impl LocationHeaders {
             || self.managed.contains(name)
             || !peer_is_trusted && self.foreign.contains(name)
     }
+}
+
+fn set_of(names: impl Iterator<Item = &'static str>) -> HeaderNameSet {
+    HeaderNameSet::new(names).expect("the names of locations are names")
 }
 
 /// Removes headers whose names have the letters of this one and other signs between them, which an
