@@ -1,6 +1,6 @@
 //! Formats of `/metrics`, and which one a scraper asks for.
 //!
-//! The registry writes OpenMetrics. The older format of Prometheus is made of it line by line: it
+//! The registry writes `OpenMetrics`. The older format of Prometheus is made of it line by line: it
 //! has the same samples, and differs in the names of families, in the types, and in the end mark.
 
 use std::fmt::Write as _;

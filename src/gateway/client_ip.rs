@@ -126,41 +126,46 @@ fn elements(line: &[u8]) -> Vec<Option<IpAddr>> {
     let (mut rest, mut hops) = (line, Vec::new());
     loop {
         let read = element(&mut rest);
-        hops.push(read.flatten());
+        let is_malformed = read.is_err();
+        hops.push(read.unwrap_or_default());
         match rest {
-            [_comma, more @ ..] if read.is_some() => rest = more,
+            [_comma, more @ ..] if !is_malformed => rest = more,
             _ => return hops,
         }
     }
 }
 
+/// An element that is not as RFC 7239 has it.
+struct MalformedElement;
+
 /// Takes an element off the line, up to its comma or the end: the address that it names, if it names
-/// one and no more. `None` if it is malformed.
-fn element(rest: &mut &[u8]) -> Option<Option<IpAddr>> {
+/// one and no more.
+fn element(rest: &mut &[u8]) -> Result<Option<IpAddr>, MalformedElement> {
     let (mut found, mut names) = (None, Vec::new());
     loop {
         *rest = rest.trim_ascii_start();
         if !matches!(rest, [] | [b',' | b';', ..]) {
-            let name = token(rest)?.to_ascii_lowercase();
-            *rest = rest.strip_prefix(b"=")?;
+            let name = token(rest).ok_or(MalformedElement)?.to_ascii_lowercase();
+            *rest = rest.strip_prefix(b"=").ok_or(MalformedElement)?;
             let value = match rest {
-                [b'"', ..] => quoted_string(rest)?,
-                _ => token(rest)?.to_vec(),
+                [b'"', ..] => quoted_string(rest),
+                _ => token(rest).map(<[u8]>::to_vec),
             };
+            let value = value.ok_or(MalformedElement)?;
             if name == b"for" {
                 found = node(&value);
             }
             // A parameter stands once in an element.
             if names.contains(&name) {
-                return None;
+                return Err(MalformedElement);
             }
             names.push(name);
             *rest = rest.trim_ascii_start();
         }
         match rest {
-            [] | [b',', ..] => return Some(found),
+            [] | [b',', ..] => return Ok(found),
             [b';', more @ ..] => *rest = more,
-            _ => return None,
+            _ => return Err(MalformedElement),
         }
     }
 }
