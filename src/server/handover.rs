@@ -457,11 +457,8 @@ mod tests {
                 taken
             }
         });
-        loop {
-            match give(&socket, &listeners).unwrap() {
-                Given::NobodyWaits => std::thread::yield_now(),
-                Given::Taken => break,
-            }
+        while let Given::NobodyWaits = give(&socket, &listeners).unwrap() {
+            std::thread::yield_now();
         }
         assert_eq!(taking.join().unwrap(), addresses(&listeners));
     }

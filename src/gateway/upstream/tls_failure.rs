@@ -52,6 +52,7 @@ const MEANINGS: [(&str, &str); 11] = [
 ];
 
 /// The reason of an error of TLS, `None` if it is another error.
+#[must_use]
 pub fn describe(error: &Error) -> Option<String> {
     let text = error.to_string();
     let said = innermost(&text);

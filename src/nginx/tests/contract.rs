@@ -137,8 +137,7 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
                 .into_owned();
             format!("files {name} {}", files.index.join(","))
         }
-        Action::Redirect { status, .. } => format!("{status}"),
-        Action::Respond { status, .. } => format!("{status}"),
+        Action::Redirect { status, .. } | Action::Respond { status, .. } => format!("{status}"),
     };
     format!("{guard}{action}")
 }

@@ -83,7 +83,7 @@ pub(super) fn translate<'s>(
         .map(|try_files| tried.translate(try_files, &mut entries, output));
     // Where folders are not tried, none has an index, unless it is what is served everywhere.
     let is_tried =
-        tried.tries_folders(scope) || entries.iter().any(|entry| entry.key == "fallback");
+        Self::tries_folders(scope) || entries.iter().any(|entry| entry.key == "fallback");
     if let (false, Some(index)) = (
         is_tried,
         entries.iter_mut().find(|entry| entry.key == "index"),
@@ -308,7 +308,7 @@ impl Tried<'_, '_> {
     }
 
     /// Whether folders are looked for.
-    fn tries_folders(&self, scope: &Scope) -> bool {
+    fn tries_folders(scope: &Scope) -> bool {
         let mut all = scope.here("try_files");
         all.all(|tried| tried.args.iter().any(|name| name == "$uri/"))
     }

@@ -137,7 +137,7 @@ impl<'s> Routes<'_, 's> {
         let to_https: Vec<usize> = to_https.iter().flatten().map(|one| one.id).collect();
         let is_done = |directive: &Directive| to_https.contains(&directive.id);
         let conditions = self.conditions(&scope, &is_done, output);
-        let is_closed = self.close_by_site(&scope, output);
+        let is_closed = Self::close_by_site(&scope, output);
         if is_closed || conditions.closed_by.is_some() {
             return self.closed_site(site, sites, output);
         }
@@ -161,13 +161,9 @@ impl<'s> Routes<'_, 's> {
                     self.server_return(step, &common, output);
                     answers_all = true;
                 }
-                "break" => {
-                    if rewrites.iter().any(|rewrite| rewrite.id > step.id) {
-                        output
-                            .notes
-                            .lost(step, "What comes after it is carried over all the same.");
-                    }
-                }
+                "break" if rewrites.iter().any(|rewrite| rewrite.id > step.id) => output
+                    .notes
+                    .lost(step, "What comes after it is carried over all the same."),
                 _ => {}
             }
             if answers_all {
@@ -212,7 +208,7 @@ impl<'s> Routes<'_, 's> {
             }
             Rewritten::Prefix(_) => return false,
         };
-        self.site_keys(common, &mut action);
+        Self::site_keys(common, &mut action);
         let is_all = written.is_none();
         let written = written.map(|regex| Written::Plain(Pattern::Regex(regex)));
         self.pending.push((rank, written, action));
@@ -385,19 +381,15 @@ impl<'s> Routes<'_, 's> {
             };
             let inner = prefix.and_then(|prefix| within(prefix, &regex));
             let same = matches!(own, Pattern::Regex(own) if *own == regex);
-            match inner.or(same.then_some(regex)) {
-                Some(regex) => {
-                    before.push((regex, action.unwrap_or(Table::new("route", Some(step)))))
-                }
-                None => {
-                    paths.retain(|(at, ..)| *at != before.len());
-                    let why = "No route can take the requests of this location that it matches and no \
-                               others, so the location answers 501.";
-                    output.notes.lost(step, why);
-                    rewrite::closed(501, step, &mut route);
-                    break;
-                }
-            }
+            let Some(regex) = inner.or(same.then_some(regex)) else {
+                paths.retain(|(at, ..)| *at != before.len());
+                let why = "No route can take the requests of this location that it matches and no \
+                           others, so the location answers 501.";
+                output.notes.lost(step, why);
+                rewrite::closed(501, step, &mut route);
+                break;
+            };
+            before.push((regex, action.unwrap_or(Table::new("route", Some(step)))));
         }
         let is_decided = !route.is_empty();
         if !is_decided {
@@ -438,7 +430,7 @@ impl<'s> Routes<'_, 's> {
     }
 
     /// What the conditions of a server ask of clients.
-    fn site_keys(&self, common: &Common<'_, 's>, route: &mut Table) {
+    fn site_keys(common: &Common<'_, 's>, route: &mut Table) {
         for name in &common.access {
             route.push("access", Item::new(name.as_str(), Some(common.site.block)));
         }
@@ -477,7 +469,7 @@ impl<'s> Routes<'_, 's> {
         if let Some(gzip) = gzip {
             output.notes.carried(gzip);
         }
-        self.site_keys(common, route);
+        Self::site_keys(common, route);
         rate::of_block(self.http, scope, route, output);
     }
 }

@@ -177,10 +177,7 @@ fn group_length(text: &str) -> Option<usize> {
     let (mut depth, mut in_class, mut is_escaped) = (0_usize, false, false);
     for (at, c) in text.char_indices() {
         match c {
-            _ if is_escaped => {
-                is_escaped = false;
-                continue;
-            }
+            _ if is_escaped => is_escaped = false,
             '\\' => is_escaped = true,
             '[' => in_class = true,
             ']' => in_class = false,
@@ -225,10 +222,7 @@ fn has_alternatives(regex: &str) -> bool {
     let (mut depth, mut in_class, mut is_escaped) = (0_i32, false, false);
     for c in regex.chars() {
         match c {
-            _ if is_escaped => {
-                is_escaped = false;
-                continue;
-            }
+            _ if is_escaped => is_escaped = false,
             '\\' => is_escaped = true,
             '[' => in_class = true,
             ']' => in_class = false,

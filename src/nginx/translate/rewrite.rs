@@ -150,8 +150,7 @@ fn port_over_https(directive: &Directive, block: &Directive) -> Option<u16> {
     let names = names(block);
     let is_only = names.len() == 1 && (host == names[0] || host == "$server_name");
     let is_plain = |name: &&str| !name.contains(['*', '~']) && !name.starts_with('.');
-    let is_same =
-        matches!(host, "$host" | "$http_host") || is_only && names.iter().all(|n| is_plain(&n));
+    let is_same = matches!(host, "$host" | "$http_host") || is_only && names.iter().all(is_plain);
     is_same.then_some(port)
 }
 

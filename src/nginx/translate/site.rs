@@ -155,7 +155,7 @@ fn redirect_together(sites: &mut [Site]) {
 }
 
 /// Keeps the listeners that serve the same servers, and these.
-fn keep_common_listeners<'s>(sites: &mut Vec<Site<'s>>, output: &mut Output) {
+fn keep_common_listeners(sites: &mut Vec<Site<'_>>, output: &mut Output) {
     let serving = || sites.iter().filter(|site| !site.only_redirects);
     let mut kept: Vec<String> = Vec::new();
     let mut most = 0;

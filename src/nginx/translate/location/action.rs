@@ -206,7 +206,7 @@ impl<'s> Routes<'_, 's> {
         let mut route = Table::new("route", Some(pass));
         let to = format!("{}/$is_args$args", short.replace('$', "$$"));
         rewrite::redirect(&to, 301, pass, &mut route);
-        self.site_keys(common, &mut route);
+        Self::site_keys(common, &mut route);
         let (rank, written) = common.plan.place_exact(short);
         self.pending.push((rank, Some(written), route));
     }

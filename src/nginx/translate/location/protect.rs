@@ -52,7 +52,7 @@ impl<'s> Routes<'_, 's> {
     }
 
     /// Notes what closes a whole server. Whether there is anything.
-    pub(super) fn close_by_site(&self, scope: &Scope<'s>, output: &mut Output) -> bool {
+    pub(super) fn close_by_site(scope: &Scope<'s>, output: &mut Output) -> bool {
         let mut is_closed = false;
         for closing in guard::closings(scope) {
             // Where it is off in some locations, each location says for itself.

@@ -75,12 +75,13 @@ fn set_pattern(written: Option<&Written>, route: &mut Table, action: &mut Table)
     };
     match written {
         None => {}
-        Some(Written::Plain(Pattern::Prefix(path))) if path == "/" => {
-            // The rest of a path stands behind a slash there.
-            if in_place_of.as_ref().is_some_and(|to| !to.ends_with('/')) {
-                as_regex(path, route, action);
-            }
+        // The rest of a path stands behind a slash there.
+        Some(Written::Plain(Pattern::Prefix(path)))
+            if path == "/" && in_place_of.as_ref().is_some_and(|to| !to.ends_with('/')) =>
+        {
+            as_regex(path, route, action);
         }
+        Some(Written::Plain(Pattern::Prefix(path))) if path == "/" => {}
         Some(Written::Plain(Pattern::Prefix(path))) => route.set("prefix", path.as_str(), None),
         Some(Written::Plain(Pattern::Exact(path))) => route.set("path", path.as_str(), None),
         Some(Written::Plain(Pattern::Regex(regex))) => route.set("regex", regex.as_str(), None),
