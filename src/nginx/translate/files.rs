@@ -83,7 +83,7 @@ pub(super) fn translate<'s>(
         .map(|try_files| tried.translate(try_files, &mut entries, output));
     // Where folders are not tried, none has an index, unless it is what is served everywhere.
     let is_tried =
-        Self::tries_folders(scope) || entries.iter().any(|entry| entry.key == "fallback");
+        Tried::tries_folders(scope) || entries.iter().any(|entry| entry.key == "fallback");
     if let (false, Some(index)) = (
         is_tried,
         entries.iter_mut().find(|entry| entry.key == "index"),
