@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use geogate::geo::{Codes, Database, EMBEDDED, Names, Place, format};
+use geogate::geo::{Codes, Database, EMBEDDED, Names, format};
 use geogate::query::{self, Request};
 use geogate::tree::{Address, Range, RangeTree};
 
@@ -100,8 +100,8 @@ impl Contenders {
     fn check(&self, addresses: &[u32]) {
         for &address in addresses.iter().take(CHECKED) {
             let ip = Ipv4Addr::from(address);
-            let place = self.database.lookup(ip.into());
-            let number = place.as_ref().map(Place::number);
+            let number = self.database.find(ip.into());
+            let place = number.map(|number| self.database.place(number));
             assert_eq!(self.tree.lookup(address), number, "tree: {ip}");
             assert_eq!(self.tree_bitmap.lookup(address), number, "treebitmap: {ip}");
             let found = self.binary_search.lookup(address);
@@ -113,7 +113,7 @@ impl Contenders {
             let location = place.map(Location::from);
             assert_eq!(self.max_mind.lookup(address), location, "maxminddb: {ip}");
             let answer = query::answer(&request(&query(address)), &self.database);
-            let expected = place.as_ref().map(Place::answer);
+            let expected = number.map(|number| self.database.answer(number));
             assert_eq!(answer.status == 200, expected.is_some(), "answer: {ip}");
             assert!(
                 expected.is_none_or(|body| body == &*answer.body),
@@ -208,8 +208,7 @@ fn ipv6(criterion: &mut Criterion, database: &Database) {
     print_memory("tree", tree.memory());
     let addresses = addresses::over_v6(&ranges);
     for &address in addresses.iter().take(CHECKED) {
-        let place = database.lookup(IpAddr::V6(address.into()));
-        let number = place.as_ref().map(Place::number);
+        let number = database.find(IpAddr::V6(address.into()));
         assert_eq!(tree.lookup(address), number, "{address:x}");
     }
     let group = &mut criterion.benchmark_group("ipv6");
