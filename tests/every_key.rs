@@ -93,7 +93,7 @@ fn keys(text: &str) -> BTreeSet<Key> {
     let (mut section, mut outer) = (String::new(), String::new());
     for line in text.lines().map(str::trim) {
         if let Some(header) = header(line) {
-            section = header.to_owned();
+            header.clone_into(&mut section);
             outer.clear();
             continue;
         }
