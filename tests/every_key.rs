@@ -3,7 +3,7 @@
 //! Tests write configuration as text, so their strings are read for it. A key counts if a string has
 //! it below the header of its section, or, if no other section has a key of this name, anywhere. A
 //! test that puts its configuration together from pieces names its keys in a comment:
-//! `/// Keys: client_ip.header, upstream.balance`.
+//! `// Keys: client_ip.header, upstream.balance`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ fn every_key_is_in_an_end_to_end_test() {
         let source = std::fs::read_to_string(file).unwrap();
         seen.extend(strings(&source).iter().flat_map(|text| keys(text)));
         let comments = source.lines().map(str::trim);
-        let comments = comments.filter_map(|line| line.strip_prefix("/// Keys: "));
+        let comments = comments.filter_map(|line| line.strip_prefix("// Keys: "));
         named.extend(
             comments
                 .flat_map(|list| list.split(", "))

@@ -114,7 +114,9 @@ fn a_client_of_http2_that_sends_no_body_is_told_so_and_no_peer_is_ejected() {
                 let response = client.unfinished(post, b"").unwrap();
                 assert_eq!(response.status, 408, "{protocol}{upstream_timeout}");
             }
-            peers.iter().for_each(|&peer| it.check_peer(peer, 0));
+            for &peer in &peers {
+                it.check_peer(peer, 0);
+            }
             let whole = client.request(request("POST", "http://test/", &[]), b"body");
             assert_eq!(whole.unwrap().status, 200);
             let log = it.stop();
@@ -141,7 +143,9 @@ fn a_client_of_http1_that_stops_within_its_body_is_told_so_and_no_peer_is_ejecte
                 ));
                 assert_eq!(client.response().status, 408, "{door:?} {protocol}");
             }
-            peers.iter().for_each(|&peer| it.check_peer(peer, 0));
+            for &peer in &peers {
+                it.check_peer(peer, 0);
+            }
             assert_eq!(it.stop(), ["408 client_body_timeout"; 4]);
         }
     }
@@ -210,7 +214,7 @@ fn takes_nothing(http2: bool) -> SocketAddr {
     address
 }
 
-/// Keys: upstream.write_timeout
+// Keys: upstream.write_timeout
 #[test]
 fn a_peer_that_takes_nothing_of_a_request_ends_it_by_write_timeout_alone() {
     for (http2, protocol) in [(false, ""), (true, "protocol = 'http2'\n")] {
@@ -536,7 +540,7 @@ fn without_files_a_request_gets_503_and_no_peer_is_ejected() {
         })
         .collect();
     // The next file would have this number.
-    limit((0..).find(|number| !open.contains(number)));
+    limit((0..=open.len() as u64).find(|number| !open.contains(number)));
     assert_eq!(client.get("/", "").status, 503);
     limit(None);
     let line = process.wait_for("local_error");

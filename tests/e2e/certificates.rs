@@ -144,7 +144,7 @@ fn reloads_of_certificates_are_counted_by_kind_and_dated() {
 
 /// What is watched is read in the order of its changes, so when the database is read, the
 /// certificate would have been.
-/// Keys: tls.watch
+// Keys: tls.watch
 #[test]
 fn certificates_that_are_not_watched_are_read_at_a_reload() {
     let (authority, admin) = (Authority::new(), Port::reserve());

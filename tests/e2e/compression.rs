@@ -105,7 +105,7 @@ fn check_untouched(settings: &str, headers: &str, answer: &str) {
     }
 }
 
-/// Keys: compression.level
+// Keys: compression.level
 #[test]
 fn a_higher_level_takes_fewer_bytes() {
     let answer = whole(TEXT, &long_text());

@@ -151,7 +151,7 @@ fn a_published_file_has_its_checksum() {
     assert!(said.contains("none.sha256: status 404"), "{said}");
 }
 
-/// Keys: database.timeout
+// Keys: database.timeout
 #[test]
 fn a_publisher_that_is_silent_is_given_up() {
     let publisher = Publisher::start(&[("/places.csv", "silence")], None);
@@ -159,7 +159,7 @@ fn a_publisher_that_is_silent_is_given_up() {
     assert!(said.contains("/places.csv: timeout"), "{said}");
 }
 
-/// Keys: database.ca_file
+// Keys: database.ca_file
 #[test]
 fn a_publisher_is_trusted_by_its_authority() {
     let (authority, other) = (Authority::new(), Authority::new());

@@ -42,7 +42,7 @@ fn peers_that_are_all_down_are_a_bad_gateway() {
     );
 }
 
-/// Keys: upstream.read_timeout
+// Keys: upstream.read_timeout
 #[test]
 fn a_peer_that_never_answers_is_a_gateway_timeout() {
     let origin = Origin::start();

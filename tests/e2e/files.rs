@@ -150,7 +150,7 @@ fn nothing_outside_of_the_folder_is_served() {
     }
 }
 
-/// Keys: route.files.follow_links, route.files.hidden
+// Keys: route.files.follow_links, route.files.hidden
 #[test]
 fn what_is_refused_by_default_can_be_allowed() {
     let gateway = gateway(", follow_links = true, hidden = true", "");
@@ -191,7 +191,7 @@ fn head_has_no_body_and_other_methods_are_refused() {
     }
 }
 
-/// Keys: route.files.index, route.files.types, route.files.fallback, route.files.default_type
+// Keys: route.files.index, route.files.types, route.files.fallback, route.files.default_type
 #[test]
 fn the_user_names_index_types_and_fallback() {
     let settings = ", index = ['none.html', 'page.html'], fallback = 'index.html', \

@@ -90,7 +90,7 @@ const IDENTITY: &str = "X-Forwarded-Client-Cert: a\r\nx_forwarded_port: 1\r\nPro
      X-Original-URL: /c\r\nX.Envoy-External-Address: d\r\nRemote_User: e\r\n\
      X-SSL-Client-Verify: f\r\nClient-Cert: g\r\nCF-Connecting-IP: h\r\nX-User: i\r\n";
 
-/// Keys: client_ip.untrusted_headers, client_ip.untrusted_headers.remove
+// Keys: client_ip.untrusted_headers, client_ip.untrusted_headers.remove
 #[test]
 fn headers_of_identity_pass_from_trusted_proxies_alone() {
     let nothing: &[&str] = &[];
@@ -173,7 +173,7 @@ fn the_walk_ends_at_the_first_hop_that_is_not_trusted() {
     }
 }
 
-/// Keys: client_ip.header
+// Keys: client_ip.header
 #[test]
 fn forwarded_can_be_the_header_instead() {
     check(

@@ -47,7 +47,7 @@ fn exchange(
         let mut client = Client::connect(address);
         match kind {
             Kind::Http1(door) => {
-                client.send(format!("{method} / HTTP/1.1\r\nHost: test\r\n{door}\r\n"))
+                client.send(format!("{method} / HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
             }
             _ => client.send(format!("{method} / HTTP/1.0\r\n\r\n")),
         }
@@ -245,7 +245,7 @@ fn fields_for_the_upstream_s_connection_end_at_the_gateway() {
     }
 }
 
-/// Keys: upstream.max_header_size, upstream.max_headers
+// Keys: upstream.max_header_size, upstream.max_headers
 #[test]
 fn heads_are_bounded() {
     let peer = Peer::listen();

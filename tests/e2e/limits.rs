@@ -374,7 +374,7 @@ fn a_route_has_room_for_so_many_requests() {
     }
 }
 
-/// Keys: route.max_body_size
+// Keys: route.max_body_size
 #[test]
 fn a_route_has_a_body_size_of_its_own() {
     let origin = Origin::start();

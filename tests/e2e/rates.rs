@@ -43,7 +43,7 @@ fn a_burst_is_served_at_once() {
     }
 }
 
-/// Keys: rate_limit.ipv6_prefix
+// Keys: rate_limit.ipv6_prefix
 #[test]
 fn addresses_of_one_network_are_one_client() {
     for (settings, expected) in [
@@ -95,7 +95,7 @@ fn a_rate_of_queries_limits_queries_alone() {
     }
 }
 
-/// Keys: limits.ipv6_prefix
+// Keys: limits.ipv6_prefix
 #[test]
 fn requests_of_one_network_are_counted_together() {
     for (prefix, expected) in [("", 200), ("ipv6_prefix = 48", 429)] {

@@ -307,7 +307,7 @@ fn so_many_checks_in_a_row_turn_a_peer() {
     }
 }
 
-/// Keys: upstream.health_check.timeout
+// Keys: upstream.health_check.timeout
 #[test]
 fn a_check_that_is_not_answered_in_time_is_a_bad_one() {
     let (folder, peer, port) = (

@@ -192,11 +192,12 @@ fn the_log_says_why_there_is_no_tls() {
     let mut add = |name: &str, peer: SocketAddr, sni: &str, trusted: &SelfSigned| {
         let file = folder.path().join(name).with_extension("pem");
         std::fs::write(&file, trusted.certificate()).unwrap();
-        configuration += &format!(
+        let text = format!(
             "[[upstream]]\nname = '{name}'\npeers = ['{peer}']\ntls = true\nsni = '{sni}'\n\
              ca_file = '{}'\n[[route]]\nprefix = '/{name}'\nupstream = '{name}'\n",
             file.display()
         );
+        configuration.push_str(&text);
     };
     add("plain", plain_address, "app.test", &leaf);
     let mut expected = vec![("plain", "peer does not speak TLS")];

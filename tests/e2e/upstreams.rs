@@ -190,7 +190,7 @@ fn a_backup_serves_while_no_other_peer_does() {
     }
 }
 
-/// Keys: upstream.peers.drain
+// Keys: upstream.peers.drain
 #[test]
 fn a_draining_peer_gets_no_new_clients() {
     let (a, b) = (Origin::start(), Origin::start());
@@ -217,7 +217,7 @@ fn a_draining_peer_gets_no_new_clients() {
     assert_eq!(a.requests().len(), before + 1);
 }
 
-/// Keys: upstream.health_check.host, upstream.health_check.path
+// Keys: upstream.health_check.host, upstream.health_check.path
 #[test]
 fn health_checks_take_a_peer_out_and_bring_it_back() {
     for kind in [
@@ -300,7 +300,7 @@ fn the_last_refusal_is_passed_on() {
     }
 }
 
-/// Keys: upstream.max_requests, upstream.peers.max_requests
+// Keys: upstream.max_requests, upstream.peers.max_requests
 #[test]
 fn an_upstream_that_is_full_says_when_to_come_again() {
     let origin = Origin::start();
@@ -327,7 +327,7 @@ fn an_upstream_that_is_full_says_when_to_come_again() {
     }
 }
 
-/// Keys: upstream.retry_budget
+// Keys: upstream.retry_budget
 #[test]
 fn retries_are_a_share_of_the_requests() {
     let dead: Vec<_> = (0..2).map(|_| Port::reserve()).collect();
