@@ -27,7 +27,9 @@ use pingora_proxy::{ProxyHttp, Session};
 use super::boundary::Boundary;
 use super::nominated::strip_nominated;
 use super::peer_session::PeerSession;
-use super::straight::{BATCH, frame, hold_head, is_last, strip_hop_by_hop};
+use super::straight::{
+    BATCH, BATCH_BYTES, body_length, frame, hold_head, is_last, strip_hop_by_hop,
+};
 use crate::gateway::Proxy;
 use crate::gateway::context::Context;
 use crate::gateway::failure::{out_of_time, slow_body, status_error};
@@ -354,11 +356,13 @@ impl Duplex {
         first: HttpTask,
     ) -> Result<bool> {
         let mut last = is_last(&first);
+        let mut held = body_length(&first);
         let (mut batch, mut broken) = (vec![first], None);
-        while !last && batch.len() < BATCH {
+        while !last && batch.len() < BATCH && held < BATCH_BYTES {
             match upstream.next().now_or_never() {
                 Some(Ok(next)) => {
                     last = is_last(&next);
+                    held += body_length(&next);
                     batch.push(next);
                 }
                 Some(Err(error)) => {

@@ -29,6 +29,10 @@ use crate::gateway::{Gateway, Proxy};
 /// holding more of it than this.
 pub(super) const BATCH: usize = 4;
 
+/// Bytes of a body that are enough for one go. A client that takes nothing makes the gateway hold one
+/// batch, so only small messages share one.
+pub(super) const BATCH_BYTES: usize = 16 << 10;
+
 /// What a request must not carry to the next hop (RFC 9110, 7.6.1). What `Connection` names besides
 /// is not for this door.
 const HOP_BY_HOP: [&str; 8] = [
@@ -232,16 +236,26 @@ impl Straight {
             }
         };
         let mut last = is_last(&first);
+        let mut held = body_length(&first);
         let mut batch = vec![first];
-        while !last && batch.len() < BATCH {
+        while !last && batch.len() < BATCH && held < BATCH_BYTES {
             let Some(next) = upstream.read_response_task().now_or_never() else {
                 break;
             };
             let next = next.map_err(Error::into_up)?;
             last = is_last(&next);
+            held += body_length(&next);
             batch.push(next);
         }
         Ok(batch)
+    }
+}
+
+/// Bytes of a body in a message.
+pub(super) fn body_length(task: &HttpTask) -> usize {
+    match task {
+        HttpTask::Body(Some(body), _) | HttpTask::UpgradedBody(Some(body), _) => body.len(),
+        _ => 0,
     }
 }
 
