@@ -155,3 +155,27 @@ fn warn_of_lost_logs(config: &Config) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(own: &[&str], expected: &[&str]) {
+        assert_eq!(
+            successor_arguments(own.iter().map(OsString::from)),
+            expected
+        );
+    }
+
+    #[test]
+    fn the_process_that_takes_over_has_the_arguments_of_this_one() {
+        check(&[], &["run", "--upgrade"]);
+        check(&["-c", "a.toml"], &["-c", "a.toml", "--upgrade"]);
+        check(&["run", "--upgrade"], &["run", "--upgrade"]);
+        check(
+            &["run", "--daemon", background::FLAG],
+            &["run", "--daemon", "--upgrade"],
+        );
+    }
+}
