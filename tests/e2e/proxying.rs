@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
 
-use crate::harness::{DOORS, Gateway, Origin};
+use crate::harness::{DOORS, Gateway, Origin, Peer};
 
 #[test]
 fn bodies_pass_both_ways_on_one_connection() {
@@ -335,4 +335,23 @@ fn a_client_that_leaves_is_noticed() {
         assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
         assert!(gateway.stop()[0].contains(" 499 "));
     }
+}
+
+/// A server that gives HEAD no length would end a body by closing, and mostly closes after HEAD, too.
+#[test]
+fn the_connection_of_a_head_without_a_length_carries_no_other_request() {
+    let peer = Peer::listen();
+    let gateway = Gateway::with_peers(&[peer.address], "", "");
+    let mut client = gateway.client();
+    client.send("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let mut first = peer.accept();
+    first.head();
+    first.send("HTTP/1.1 200 OK\r\n\r\n");
+    assert_eq!(client.response_without_body().status, 200);
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nab");
+    assert!(first.is_closed());
+    let mut second = peer.accept();
+    second.head();
+    second.send("HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(client.response_without_body().status, 204);
 }

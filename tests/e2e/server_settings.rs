@@ -132,6 +132,8 @@ fn the_error_log_has_the_levels_that_it_is_asked_for() {
         while TcpStream::connect(process.address).is_err() {
             std::thread::sleep(PAUSE);
         }
+        // Whoever is answered is served, and that is said before the process ends.
+        Client::connect(process.address).get("/", "");
         process.signal("-TERM");
         assert_eq!(process.child.wait().unwrap().code(), Some(0));
         let log = std::fs::read_to_string(file).unwrap();

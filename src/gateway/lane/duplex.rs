@@ -28,7 +28,7 @@ use super::boundary::Boundary;
 use super::nominated::strip_nominated;
 use super::peer_session::PeerSession;
 use super::straight::{
-    BATCH, BATCH_BYTES, body_length, frame, hold_head, is_last, strip_hop_by_hop,
+    BATCH, BATCH_BYTES, body_length, frame, hold_head, is_last, is_open_ended, strip_hop_by_hop,
 };
 use crate::gateway::Proxy;
 use crate::gateway::context::Context;
@@ -149,9 +149,11 @@ impl Duplex {
         match upstream {
             PeerSession::Http1(mut connection) if is_whole => {
                 connection.respect_keepalive();
+                let may_keep = !speaks_http2(peer)
+                    && !is_open_ended(session, &connection)
+                    && self.proxy.may_keep(&ctx.settings);
                 if let Some(stream) = connection.reuse().await
-                    && !speaks_http2(peer)
-                    && self.proxy.may_keep(&ctx.settings)
+                    && may_keep
                 {
                     chosen.keep(stream);
                 }

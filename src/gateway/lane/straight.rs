@@ -161,8 +161,9 @@ impl Straight {
                 .error_while_proxy(peer, session, error, ctx, reused));
         }
         upstream.respect_keepalive();
+        let may_keep = !is_open_ended(session, &upstream) && self.proxy.may_keep(&ctx.settings);
         if let Some(stream) = upstream.reuse().await
-            && self.proxy.may_keep(&ctx.settings)
+            && may_keep
         {
             chosen.keep(stream);
         }
@@ -249,6 +250,19 @@ impl Straight {
         }
         Ok(batch)
     }
+}
+
+/// Whether a response to HEAD has no length: to any other method its end would have been that of its
+/// connection. A server that answers so mostly closes after HEAD as well, and a request that comes
+/// just then and cannot be repeated would fail.
+pub(super) fn is_open_ended(session: &Session, upstream: &Upstream) -> bool {
+    let is_head = session.req_header().method == http::Method::HEAD;
+    is_head
+        && upstream.resp_header().is_some_and(|response| {
+            !matches!(response.status.as_u16(), 204 | 304)
+                && !response.headers.contains_key(header::CONTENT_LENGTH)
+                && !response.headers.contains_key(header::TRANSFER_ENCODING)
+        })
 }
 
 /// Bytes of a body in a message.
