@@ -54,6 +54,8 @@ pub struct Context {
     pub received: Received,
     /// Use of the peer's connection after the response.
     pub upstream_connection: Connection,
+    /// Loop that moves its messages.
+    pub engine: Engine,
     /// Whether the gateway itself has asked the client for the body that it waits with.
     pub invitation: Invitation,
     /// Whether there was no room, so that the client may come again.
@@ -93,6 +95,15 @@ pub enum Refresh {
     Used,
 }
 
+/// Loop that moves the messages of a request, and so decides if the peer's connection is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// The straight or the duplex path.
+    Own,
+    /// pingora's proxy.
+    Pingora,
+}
+
 /// The gateway's own `100 Continue`, which a client gets once, however often its request is tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Invitation {
@@ -123,6 +134,7 @@ impl Context {
             is_refused: false,
             received: Received::default(),
             upstream_connection: Connection::Reusable,
+            engine: Engine::Pingora,
             invitation: Invitation::Unsent,
             is_full: false,
             progress: Progress::default(),

@@ -22,7 +22,7 @@ use super::admission::close_idle_connections;
 use super::attempt::{Cause, Failed, Next, Progress};
 use super::client_ip::{self, PeerAddr};
 use super::compression;
-use super::context::{Context, Invitation, Refresh};
+use super::context::{Context, Engine, Invitation, Refresh};
 use super::failure::{
     CLIENT_LEFT, CLIENT_STALLED, LOCAL, Unprocessed, is_local, slow_body, status_error, status_of,
     too_large, unprocessed,
@@ -277,7 +277,9 @@ impl ProxyHttp for Proxy {
         if let Some(config) = ctx.compression() {
             ctx.encoder = compression::begin(config, session.req_header(), upstream_response)?;
         }
-        if ctx.upstream_connection == response_head::Connection::Doubtful {
+        if ctx.upstream_connection == response_head::Connection::Doubtful
+            && ctx.engine == Engine::Pingora
+        {
             return answer_for_good(session, upstream_response).await;
         }
         Ok(())

@@ -419,3 +419,22 @@ fn the_status_line_is_the_gateway_s_own() {
         assert_eq!(&start, b"HTTP/1.1 203");
     }
 }
+
+/// What may come behind it is the upstream connection's matter alone.
+#[test]
+fn a_client_keeps_its_connection_after_a_204_with_a_transfer_coding() {
+    let peer = Peer::listen();
+    let gateway = gateway(&peer, "");
+    let mut client = gateway.client();
+    for request in [
+        "GET / HTTP/1.1\r\nHost: test\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nab",
+        "GET / HTTP/1.1\r\nHost: test\r\n\r\n",
+    ] {
+        client.send(request);
+        let mut upstream = peer.accept();
+        upstream.head();
+        upstream.send("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(client.response_without_body().status, 204, "{request}");
+    }
+}

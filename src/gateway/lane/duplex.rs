@@ -31,9 +31,10 @@ use super::straight::{
     BATCH, BATCH_BYTES, body_length, frame, hold_head, is_last, is_open_ended, strip_hop_by_hop,
 };
 use crate::gateway::Proxy;
-use crate::gateway::context::Context;
+use crate::gateway::context::{Context, Engine};
 use crate::gateway::failure::{out_of_time, slow_body, status_error};
 use crate::gateway::message::{is_http2, linger};
+use crate::gateway::response_head;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 
 /// The duplex path.
@@ -88,6 +89,7 @@ impl Duplex {
 
     async fn serve_session(&self, mut session: Session) -> Option<Stream> {
         let mut ctx = self.proxy.new_ctx();
+        ctx.engine = Engine::Own;
         let result = self.answer(&mut session, &mut ctx).await;
         if let Err(error) = &result {
             self.proxy
@@ -149,7 +151,8 @@ impl Duplex {
         match upstream {
             PeerSession::Http1(mut connection) if is_whole => {
                 connection.respect_keepalive();
-                let may_keep = !speaks_http2(peer)
+                let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
+                    && !speaks_http2(peer)
                     && !is_open_ended(session, &connection)
                     && self.proxy.may_keep(&ctx.settings);
                 if let Some(stream) = connection.reuse().await

@@ -20,8 +20,9 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
-use crate::gateway::context::Context;
+use crate::gateway::context::{Context, Engine};
 use crate::gateway::failure::out_of_time;
+use crate::gateway::response_head;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 use crate::gateway::{Gateway, Proxy};
 
@@ -68,7 +69,8 @@ impl Straight {
         if !may || !gateway.settings().is_straight {
             return None;
         }
-        let ctx = self.proxy.new_ctx();
+        let mut ctx = self.proxy.new_ctx();
+        ctx.engine = Engine::Own;
         ctx.settings.is_straight.then_some(ctx)
     }
 
@@ -161,7 +163,9 @@ impl Straight {
                 .error_while_proxy(peer, session, error, ctx, reused));
         }
         upstream.respect_keepalive();
-        let may_keep = !is_open_ended(session, &upstream) && self.proxy.may_keep(&ctx.settings);
+        let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
+            && !is_open_ended(session, &upstream)
+            && self.proxy.may_keep(&ctx.settings);
         if let Some(stream) = upstream.reuse().await
             && may_keep
         {
