@@ -1,6 +1,7 @@
 //! One spelling for every host, so that nothing reaches a route by writing its name in another way.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use super::strict;
 
@@ -11,9 +12,17 @@ pub fn normalize(authority: &[u8]) -> Option<Cow<'_, str>> {
     let text = std::str::from_utf8(authority).ok()?;
     let host = if let Some(rest) = text.strip_prefix('[') {
         let (inner, port) = rest.split_once(']')?;
-        let known = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
-        let is_address = !inner.is_empty() && inner.bytes().all(known);
-        (is_address && is_port(port)).then(|| &text[..inner.len() + 2])?
+        let address: Ipv6Addr = inner.parse().ok()?;
+        if !is_port(port) {
+            return None;
+        }
+        // An address has many spellings, too; this is RFC 5952's.
+        let (written, canonical) = (&text[..inner.len() + 2], format!("[{address}]"));
+        return Some(if written == canonical {
+            Cow::Borrowed(written)
+        } else {
+            Cow::Owned(canonical)
+        });
     } else {
         let end = text.find(':').unwrap_or(text.len());
         let (name, port) = text.split_at(end);
@@ -67,6 +76,8 @@ mod tests {
         }
         check("[::1]", Some("[::1]"));
         check("[2001:DB8::1]:443", Some("[2001:db8::1]"));
+        check("[2001:DB8:0::1]", Some("[2001:db8::1]"));
+        check("[2001:db8:0:0:0:0:0:0001]:80", Some("[2001:db8::1]"));
         check("127.0.0.1:9000", Some("127.0.0.1"));
         check("my_host", Some("my_host"));
     }
