@@ -2,16 +2,14 @@
 //!
 //! Both doors come here, with what each of them knows; what is asked stands in [`limit`](super::limit).
 
-use http::HeaderValue;
-use pingora_proxy::Session;
-
 use super::client_ip::{self, HeaderLines, PeerAddr};
 use super::context::Context;
 use super::limit::client::{OfClient, network};
 use super::limit::{Facts, Reason, Refusal};
+use super::request_view::RequestView;
+use super::variables::is_query_target;
 use super::{Gateway, Settings};
 use crate::geo::Database;
-use crate::query;
 
 impl Gateway {
     /// Whether there is room for another connection, whoever it is from.
@@ -61,8 +59,12 @@ impl Gateway {
     }
 
     /// Why a request that the proxy has is not served, if it is not.
-    pub(super) fn refuses_request(&self, session: &Session, ctx: &mut Context) -> Option<Refusal> {
-        let is_query = query::is_query(session.req_header().uri.path().as_bytes());
+    pub(super) fn refuses_request<H: HeaderLines>(
+        &self,
+        request: &RequestView<H>,
+        ctx: &mut Context,
+    ) -> Option<Refusal> {
+        let is_query = is_query_target(request.target);
         let client = ctx.origin.as_ref()?.client.ip();
         let ceilings = ctx.settings.ceilings;
         let under_way = self.drain.under_way();
@@ -89,8 +91,7 @@ impl Gateway {
             };
             ctx.hold_client(one);
         }
-        let headers = &session.req_header().headers;
-        let header = |name: &str| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        let header = |name: &str| request.headers.first(name).unwrap_or_default();
         let facts = ctx.facts("", &header)?;
         ctx.settings.refuses(&facts, is_query)
     }

@@ -65,11 +65,18 @@ pub struct Origin {
 pub trait HeaderLines {
     /// The values of all lines with a name, which is in lower case, in their order.
     fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]>;
+
+    /// The value of the first line with a name, which is in lower case.
+    fn first(&self, name: &str) -> Option<&[u8]>;
 }
 
 impl HeaderLines for HeaderMap {
     fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
         self.get_all(name).into_iter().map(HeaderValue::as_bytes)
+    }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.get(name).map(HeaderValue::as_bytes)
     }
 }
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use pingora::http::RequestHeader;
 use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, Result};
 
 use super::attempt::{Next, Progress};
-use super::client_ip::Origin;
+use super::client_ip::{HeaderLines, Origin};
 use super::compression::Encoder;
 use super::drain::Counted;
 use super::failure::{out_of_time, status_error};
@@ -225,7 +224,10 @@ impl Context {
     }
 
     /// The peer for the next try of a request, and whether a kept connection to it will do.
-    pub fn choose_peer(&mut self, request: &RequestHeader) -> Result<(Arc<Peer>, ConnectionKind)> {
+    pub fn choose_peer(
+        &mut self,
+        headers: &impl HeaderLines,
+    ) -> Result<(Arc<Peer>, ConnectionKind)> {
         self.still_in_time()?;
         let Some(pool) = &self.pool else {
             return Err(status_error(502, "no upstream"));
@@ -243,7 +245,7 @@ impl Context {
         let client = self.origin.as_ref().map(|origin| origin.client.ip());
         let affinity = &*self
             .affinity
-            .get_or_insert_with(|| pool.affinity(&request.headers, client));
+            .get_or_insert_with(|| pool.affinity(headers, client));
         let turn = pool.choose(&self.tried, affinity);
         let turn = turn.map_err(|no_peer| {
             self.is_full = no_peer == NoPeer::Full;

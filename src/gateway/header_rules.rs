@@ -7,11 +7,10 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
-use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::client_ip::HeaderLines;
 use super::geo_headers::remove_other_spellings;
+use super::header_edit::{EditHeaders, EditResponse, Name};
 use super::variables::{View, is_decoded};
 use crate::config::model::{HeaderChanges, Part, RequestVariable, Template};
 
@@ -66,51 +65,40 @@ impl HeaderRules {
 
     /// Changes a request. What clients write with `_` for `-` is the same header to many an
     /// application, so it goes with the header that is set or removed.
-    ///
-    /// # Errors
-    /// If it has more headers than there can be.
-    pub fn change_request<H: HeaderLines>(
-        &self,
-        request: &mut RequestHeader,
-        view: &View<H>,
-    ) -> Result<()> {
+    pub fn change_request<H: HeaderLines>(&self, request: &mut impl EditHeaders, view: &View<H>) {
         for name in &self.remove {
             remove_other_spellings(request, name);
-            request.remove_header(name);
+            request.remove(name.as_str());
         }
         for rule in &self.set {
             remove_other_spellings(request, &rule.name);
-            match rule.value(view) {
-                Some(value) => request.insert_header(rule.spelling.clone(), value)?,
-                None => drop(request.remove_header(&rule.name)),
-            }
+            rule.apply(request, view);
         }
-        Ok(())
     }
 
     /// Changes a response.
-    ///
-    /// # Errors
-    /// If it has more headers than there can be.
     pub fn change_response<H: HeaderLines>(
         &self,
-        response: &mut ResponseHeader,
+        response: &mut impl EditResponse,
         view: &View<H>,
-    ) -> Result<()> {
+    ) {
         for name in &self.remove {
-            response.remove_header(name);
+            response.remove(name.as_str());
         }
         for rule in &self.set {
-            match rule.value(view) {
-                Some(value) => response.insert_header(rule.spelling.clone(), value)?,
-                None => drop(response.remove_header(&rule.name)),
-            }
+            rule.apply(response, view);
         }
-        Ok(())
     }
 }
 
 impl Rule {
+    fn apply<H: HeaderLines>(&self, message: &mut impl EditHeaders, view: &View<H>) {
+        match self.value(view) {
+            Some(value) => message.set(Name::Spelled(&self.spelling), value.as_bytes()),
+            None => message.remove(self.name.as_str()),
+        }
+    }
+
     fn value<H: HeaderLines>(&self, view: &View<H>) -> Option<HeaderValue> {
         let template = match &self.value {
             Value::Fixed(value) => return value.clone(),

@@ -1,25 +1,12 @@
-//! `Strict-Transport-Security` on every answer over TLS (RFC 6797), whoever gives it. Never on one
-//! in clear text: there it must not be sent.
-
-use http::header;
-use pingora::Result;
-use pingora::http::ResponseHeader;
-use pingora_proxy::Session;
+//! `Strict-Transport-Security` on every response over TLS, whoever made it (RFC 6797). It must not be
+//! sent in clear text.
 
 use super::Settings;
+use super::header_edit::{EditResponse, Name};
 
-/// Adds the header to an answer, in the place of one of an upstream.
-pub fn add(session: &Session, settings: &Settings, response: &mut ResponseHeader) -> Result<()> {
-    match settings.hsts() {
-        Some(value) if is_over_tls(session) => {
-            response.insert_header(header::STRICT_TRANSPORT_SECURITY, value)
-        }
-        _ => Ok(()),
+/// Adds the header to a response over TLS, in place of an upstream's.
+pub fn add(is_tls: bool, settings: &Settings, response: &mut impl EditResponse) {
+    if let Some(value) = settings.hsts().filter(|_| is_tls) {
+        response.set(Name::Static("Strict-Transport-Security"), value.as_bytes());
     }
-}
-
-/// Whether a request came over TLS.
-pub fn is_over_tls(session: &Session) -> bool {
-    let digest = session.digest();
-    digest.is_some_and(|digest| digest.ssl_digest.is_some())
 }

@@ -2,11 +2,10 @@
 //! sent it. Every try of the request says the same.
 
 use http::HeaderValue;
-use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::Settings;
 use super::client_ip::HeaderLines;
+use super::header_edit::{EditHeaders, EditResponse, Name};
 use super::request_id::{self, RequestId};
 use super::trace_context::{self, Trace, TraceContext};
 
@@ -53,7 +52,7 @@ impl Identity {
     }
 
     /// Tells the upstream.
-    pub fn tell_upstream(&self, request: &mut RequestHeader, settings: &Settings) {
+    pub fn tell_upstream(&self, request: &mut impl EditHeaders, settings: &Settings) {
         if let (Some(config), Some(id)) = (&settings.request_ids, &self.id) {
             request_id::replace(request, &config.header, id);
         }
@@ -63,15 +62,12 @@ impl Identity {
     }
 
     /// Tells the client, if it is to know.
-    ///
-    /// # Errors
-    /// If the response has no room for a header.
-    pub fn tell_client(&self, response: &mut ResponseHeader, settings: &Settings) -> Result<()> {
-        match (&settings.request_ids, &self.id) {
-            (Some(config), Some(id)) if config.to_client && !response.status.is_informational() => {
-                response.insert_header(&config.header, id.clone())
-            }
-            _ => Ok(()),
+    pub fn tell_client(&self, response: &mut impl EditResponse, settings: &Settings) {
+        if let (Some(config), Some(id)) = (&settings.request_ids, &self.id)
+            && config.to_client
+            && !response.status().is_informational()
+        {
+            response.set(Name::Parsed(&config.header), id.as_bytes());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whole messages of a session: a request's body read, a response sent.
+//! Whole messages of a session of pingora's: a request's body read, a response sent.
 
 use std::time::Duration;
 
@@ -9,10 +9,15 @@ use pingora::{Error, Result};
 use pingora_proxy::Session;
 
 use super::context::Context;
-use super::failure::slow_body;
+use super::failure::{slow_body, too_large};
+use super::files::{self, FileBody, FileReply, FileRequest};
+use super::local_reply::{self, Reply, RequestBody};
 use super::pace::Pace;
-use super::{hsts, strict};
+use super::proxy::view_of;
+use super::strict;
 use crate::config::model::Client;
+use crate::geo::Live;
+use crate::query;
 
 /// How much of a request, and for how long, is read after an answer that refuses it.
 const LINGER_BYTES: usize = 16 << 20;
@@ -107,21 +112,87 @@ pub fn answer_of(written: Option<&ResponseHeader>) -> Option<&ResponseHeader> {
     })
 }
 
-/// Sends a whole response; the body of one to `HEAD` stays here.
-pub async fn send(
-    session: &mut Session,
-    ctx: &Context,
-    mut header: ResponseHeader,
-    body: Bytes,
-) -> Result<()> {
-    hsts::add(session, &ctx.settings, &mut header)?;
-    if body.is_empty() || session.req_header().method == http::Method::HEAD {
-        return send_head(session, header).await;
+/// Reads the body of an IP query and sends the answer.
+pub async fn send_query(session: &mut Session, ctx: &Context, live: &Live) -> Result<()> {
+    let (limits, mut body) = (&ctx.settings.client, Vec::new());
+    let whole = match session.req_header().method {
+        http::Method::POST => {
+            read_body(session, limits, query::BODY_LIMIT as u64, &mut body).await?
+        }
+        // No other method's body means anything here.
+        _ => read_body(session, limits, query::BODY_LIMIT as u64, &mut Discard).await?,
+    };
+    let reply = {
+        // Only while the answer is made: the client may take its time over it.
+        let database = live.load();
+        let request = view_of(session, &ctx.settings);
+        local_reply::answer_query(&request, ctx, whole.then_some(&body[..]), &database)?
+    };
+    send_after(session, reply, whole).await
+}
+
+/// Sends a reply, after as much of the request's body was read as it asks for.
+pub async fn send_reply(session: &mut Session, ctx: &Context, reply: Reply) -> Result<()> {
+    let whole = match reply.request_body {
+        RequestBody::Read(limit) => {
+            read_body(session, &ctx.settings.client, limit, &mut Discard).await?
+        }
+        RequestBody::Leave => session.as_downstream_mut().is_body_empty(),
+    };
+    send_after(session, reply, whole).await
+}
+
+/// Sends a reply. If part of the request is unread the connection ends with it.
+async fn send_after(session: &mut Session, reply: Reply, whole: bool) -> Result<()> {
+    if !whole {
+        session.set_keepalive(None);
     }
-    let sent = session.write_response_header(Box::new(header), false).await;
-    sent.map_err(Error::into_down)?;
-    let sent = session.write_response_body(Some(body), true).await;
-    sent.map_err(Error::into_down)
+    let Reply { header, body, .. } = reply;
+    if body.is_empty() || session.req_header().method == http::Method::HEAD {
+        send_head(session, header).await?;
+    } else {
+        let sent = session.write_response_header(Box::new(header), false).await;
+        sent.map_err(Error::into_down)?;
+        let sent = session.write_response_body(Some(body), true).await;
+        sent.map_err(Error::into_down)?;
+    }
+    if !whole {
+        linger(session).await;
+    }
+    Ok(())
+}
+
+/// Answers a request with a file, each piece of which is sent when the client has taken the one
+/// before.
+pub async fn send_file(session: &mut Session, ctx: &Context, file: FileRequest) -> Result<()> {
+    let request = view_of(session, &ctx.settings);
+    let (mut header, mut body) = match files::answer(&request, ctx, file).await? {
+        FileReply::Reply(reply) => return send_reply(session, ctx, reply).await,
+        FileReply::File { header, body } => (header, body),
+    };
+    let limits = &ctx.settings.client;
+    if !read_body(session, limits, ctx.max_body_size, &mut Discard).await? {
+        return Err(too_large());
+    }
+    if body.is_encoded() && session.req_header().version == http::Version::HTTP_11 {
+        header.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    session
+        .write_response_header(header, body.is_empty())
+        .await?;
+    send_pieces(session, ctx, &mut body).await
+}
+
+async fn send_pieces(session: &mut Session, ctx: &Context, body: &mut FileBody) -> Result<()> {
+    while !body.is_empty() {
+        ctx.still_in_time()?;
+        let piece = body.next().await?;
+        let end = body.is_empty();
+        if !piece.is_empty() || end {
+            session.write_response_body(Some(piece), end).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Sends a response that has no body, and its end: over HTTP/2 a head alone is none, and what has no

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -20,25 +20,28 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::access_log::Entry;
 use super::admission::close_idle_connections;
 use super::attempt::{Cause, Failed, Next, Progress};
-use super::client_ip::{self, PeerAddr};
+use super::client_ip::{self, HeaderLines, PeerAddr};
 use super::compression;
 use super::context::{Context, Engine, Invitation, Refresh};
+use super::decide::{Outcome, decide};
 use super::failure::{
     CLIENT_LEFT, CLIENT_STALLED, LOCAL, Unprocessed, is_local, slow_body, status_error, status_of,
     too_large, unprocessed,
 };
 use super::failure_log::Line;
 use super::failure_reason::FailureReason;
-use super::geo_headers::{self, Scheme};
-use super::hsts::{self, is_over_tls};
-use super::https::is_challenge;
+use super::geo_headers;
+use super::header_edit::{EditHeaders, Name};
+use super::hsts;
 use super::identity::Identity;
-use super::message::{answer_of, is_http2, linger, send_continue, send_head};
+use super::message::{
+    answer_of, is_http2, linger, send_continue, send_file, send_head, send_query, send_reply,
+};
 use super::metrics::Kind;
-use super::variables::View;
-use super::{Gateway, Settings, http10, lane, own, response_head, route, strict};
+use super::request_view::RequestView;
+use super::variables::{View, is_query_target};
+use super::{Gateway, Settings, http10, lane, local_reply, response_head, strict};
 use crate::geo::Database;
-use crate::query;
 
 /// An answer that another peer is asked in place of.
 const REFUSED: ErrorType = ErrorType::new("Refused");
@@ -99,26 +102,14 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        if let Some(refusal) = self.refuses_request(session, ctx) {
-            ctx.failure = Some(FailureReason::from(&refusal));
-            own::refuse(session, ctx, &refusal).await?;
-            return Ok(true);
+        let view = view_of(session, &ctx.settings);
+        match decide(self, &view, ctx)? {
+            Outcome::Forward => return Ok(false),
+            Outcome::Query => send_query(session, ctx, &self.database).await?,
+            Outcome::Reply(reply) => send_reply(session, ctx, reply).await?,
+            Outcome::File(file) => send_file(session, ctx, file).await?,
         }
-        if let Some(port) = redirect_port(session, &ctx.settings) {
-            own::redirect_to_https(session, ctx, port).await?;
-            return Ok(true);
-        }
-        if query::is_query(session.req_header().uri.path().as_bytes()) {
-            own::answer_query(session, ctx, &self.database).await?;
-            return Ok(true);
-        }
-        let method = session.req_header().method.as_str();
-        if let Some(status) = ctx.settings.client.methods.refusal(method) {
-            ctx.failure = Some(FailureReason::MethodNotAllowed);
-            own::answer_with_page(session, ctx, status).await?;
-            return Ok(true);
-        }
-        route::direct(session, ctx).await
+        Ok(true)
     }
 
     async fn request_body_filter(
@@ -154,7 +145,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        let (peer, connection) = ctx.choose_peer(session.req_header())?;
+        let (peer, connection) = ctx.choose_peer(&session.req_header().headers)?;
         let mut peer = peer.http_peer_to_check(connection);
         if !session.as_downstream_mut().is_body_done() {
             // pingora waits for the peer while the client sends. The client's own time is over first.
@@ -181,32 +172,10 @@ impl ProxyHttp for Proxy {
             // HTTP/1.0 needs no host; HTTP/1.1, which upstreams are spoken to in, does.
             upstream_request.insert_header("Host", peer.to_string())?;
         }
-        if let Some(origin) = &ctx.origin {
-            let (scheme, place) = (scheme(session), ctx.place());
-            geo_headers::replace(
-                upstream_request,
-                origin,
-                scheme,
-                place.as_ref(),
-                &ctx.settings.location_headers,
-            );
-        }
-        ctx.identity.tell_upstream(upstream_request, &ctx.settings);
-        if let Some(target) = ctx
-            .routed
-            .as_ref()
-            .and_then(|routed| routed.target.as_ref())
-        {
+        change_request(upstream_request, &view_of(session, &ctx.settings), ctx);
+        let routed = ctx.routed.as_ref();
+        if let Some(target) = routed.and_then(|routed| routed.target.as_ref()) {
             upstream_request.set_raw_path(target)?;
-        }
-        if let Some(route) = ctx
-            .route()
-            .filter(|route| !route.request_headers.is_empty())
-        {
-            let view = View::of(session, ctx);
-            route
-                .request_headers
-                .change_request(upstream_request, &view)?;
         }
         Ok(())
     }
@@ -250,7 +219,9 @@ impl ProxyHttp for Proxy {
         upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        hsts::add(session, &ctx.settings, upstream_response)?;
+        let request = view_of(session, &ctx.settings);
+        hsts::add(request.tls.is_some(), &ctx.settings, upstream_response);
+        let is_https = is_https(&request, ctx);
         if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             if !session.as_downstream().is_upgrade_req() {
                 let reason = "the peer changes to a protocol that nobody asked for";
@@ -260,9 +231,9 @@ impl ProxyHttp for Proxy {
             ctx.deadline = None;
         }
         if !upstream_response.status.is_informational()
-            && let Some(cookie) = ctx.peer_cookie(is_https(session, ctx))
+            && let Some(cookie) = ctx.peer_cookie(is_https)
         {
-            upstream_response.append_header(header::SET_COOKIE, cookie)?;
+            upstream_response.append(Name::Static("Set-Cookie"), cookie.as_bytes());
         }
         if self.drain.is_draining() {
             session.set_keepalive(None);
@@ -273,9 +244,14 @@ impl ProxyHttp for Proxy {
         if session.req_header().version == http::Version::HTTP_10 {
             without_chunks(session, upstream_response);
         }
-        own::change_headers(upstream_response, session, ctx)?;
+        let request = view_of(session, &ctx.settings);
+        local_reply::change_headers(upstream_response, &request, ctx);
         if let Some(config) = ctx.compression() {
-            ctx.encoder = compression::begin(config, session.req_header(), upstream_response)?;
+            ctx.encoder = compression::begin(config, &request, upstream_response)?;
+        }
+        if ctx.encoder.is_some() && session.req_header().version == http::Version::HTTP_11 {
+            upstream_response.set_version(http::Version::HTTP_11);
+            upstream_response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
         if ctx.upstream_connection == response_head::Connection::Doubtful
             && ctx.engine == Engine::Pingora
@@ -386,7 +362,12 @@ impl ProxyHttp for Proxy {
         let status = status_of(error);
         if status != CLIENT_LEFT && answer_of(session.response_written()).is_none() {
             session.set_keepalive(None);
-            if let Err(error) = own::send_page(session, ctx, status).await {
+            let request = view_of(session, &ctx.settings);
+            let sent = match local_reply::error_page(&request, ctx, status) {
+                Ok(reply) => send_reply(session, ctx, reply).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = sent {
                 log::debug!("the client left before its error page: {error}");
             }
             linger(session).await;
@@ -452,7 +433,8 @@ impl Proxy {
         let digest = session
             .digest()
             .and_then(|digest| digest.ssl_digest.as_ref());
-        let (view, body_bytes) = (View::of(session, ctx), session.body_bytes_sent());
+        let view = View::of(&view_of(session, &ctx.settings), ctx);
+        let body_bytes = session.body_bytes_sent();
         let failure = failure_of(error, ctx, status);
         if let Some(reason) = failure {
             self.failures.log(&Line {
@@ -477,7 +459,7 @@ impl Proxy {
         };
         let kind = if !ctx.tried.is_empty() {
             Kind::Upstream
-        } else if query::is_query(request.uri.path().as_bytes()) {
+        } else if is_query_target(request.raw_path()) {
             Kind::Query
         } else {
             Kind::Own
@@ -638,11 +620,33 @@ fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
     }
 }
 
-pub(super) fn scheme(session: &Session) -> Scheme {
-    if is_over_tls(session) {
-        Scheme::Https
-    } else {
-        Scheme::Http
+/// The request of a session.
+pub(super) fn view_of<'r>(session: &'r Session, settings: &Settings) -> RequestView<'r, HeaderMap> {
+    let local = || session.server_addr()?.as_inet().copied();
+    RequestView {
+        tls: session
+            .digest()
+            .and_then(|digest| digest.ssl_digest.as_deref()),
+        redirect_port: settings.listeners.redirect(local),
+        ..RequestView::of(session.req_header())
+    }
+}
+
+/// Makes the headers of a request those that its upstream gets.
+pub(super) fn change_request<H: HeaderLines>(
+    sent: &mut impl EditHeaders,
+    request: &RequestView<H>,
+    ctx: &Context,
+) {
+    if let Some(origin) = &ctx.origin {
+        let headers = &ctx.settings.location_headers;
+        geo_headers::replace(sent, request, origin, ctx.place().as_ref(), headers);
+    }
+    ctx.identity.tell_upstream(sent, &ctx.settings);
+    let route = ctx.route();
+    if let Some(route) = route.filter(|route| !route.request_headers.is_empty()) {
+        let view = View::of(request, ctx);
+        route.request_headers.change_request(sent, &view);
     }
 }
 
@@ -674,27 +678,9 @@ fn join_cookies(session: &mut Session) -> Result<()> {
     request.insert_header(header::COOKIE, joined)
 }
 
-/// The port that a request is sent to if it is to come again with TLS.
-fn redirect_port(session: &Session, settings: &Settings) -> Option<u16> {
-    let local = || session.server_addr()?.as_inet().copied();
-    let port = settings.listeners.redirect(local)?;
-    (!is_challenge(session.req_header().raw_path())).then_some(port)
-}
-
 /// Whether the client speaks TLS, to us or to a trusted proxy.
-fn is_https(session: &Session, ctx: &Context) -> bool {
-    let scheme = scheme(session);
+fn is_https<H: HeaderLines>(request: &RequestView<H>, ctx: &Context) -> bool {
     let origin = ctx.origin.as_ref();
-    let seen = origin.map(|origin| geo_headers::proto(session.req_header(), origin, scheme));
+    let seen = origin.map(|origin| geo_headers::proto(request, origin));
     seen.is_some_and(|seen| seen == "https")
-}
-
-pub(super) fn protocol(version: http::Version) -> &'static str {
-    match version {
-        http::Version::HTTP_09 => "HTTP/0.9",
-        http::Version::HTTP_10 => "HTTP/1.0",
-        http::Version::HTTP_11 => "HTTP/1.1",
-        http::Version::HTTP_2 => "HTTP/2.0",
-        _ => "HTTP/3.0",
-    }
 }

@@ -5,10 +5,10 @@
 //! guess; only a trusted proxy may hand one on, and only of characters that mean nothing anywhere.
 
 use http::{HeaderName, HeaderValue};
-use pingora::http::RequestHeader;
 
 use super::client_ip::HeaderLines;
 use super::geo_headers::remove_other_spellings;
+use super::header_edit::{EditHeaders, Name};
 use super::random;
 
 /// Longest id that is handed on, in bytes.
@@ -69,11 +69,9 @@ impl<'r> RequestId<'r> {
 }
 
 /// Sends `id` to the upstream, and nothing else that could be taken for one.
-pub fn replace(request: &mut RequestHeader, name: &HeaderName, id: &HeaderValue) {
+pub fn replace(request: &mut impl EditHeaders, name: &HeaderName, id: &HeaderValue) {
     remove_other_spellings(request, name);
-    request
-        .insert_header(name, id.clone())
-        .expect("a valid name and value");
+    request.set(Name::Parsed(name), id.as_bytes());
 }
 
 /// Letters, digits and a few signs that separate: nothing that quotes, ends or expands anything in

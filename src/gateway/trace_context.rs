@@ -7,9 +7,9 @@
 //! own that the access log has.
 
 use http::HeaderValue;
-use pingora::http::RequestHeader;
 
 use super::client_ip::HeaderLines;
+use super::header_edit::{EditHeaders, Name};
 use super::random;
 use crate::config::model::Tracing;
 
@@ -78,16 +78,14 @@ impl TraceContext {
     }
 
     /// Makes the request to the upstream say so.
-    pub fn apply(&self, request: &mut RequestHeader) {
+    pub fn apply(&self, request: &mut impl EditHeaders) {
         match &self.parent {
             Parent::Kept => {}
-            Parent::Deleted => drop(request.remove_header(TRACEPARENT)),
-            Parent::Written(value) => request
-                .insert_header(TRACEPARENT, value.clone())
-                .expect("a valid name and value"),
+            Parent::Deleted => request.remove(TRACEPARENT),
+            Parent::Written(value) => request.set(Name::Static(TRACEPARENT), value.as_bytes()),
         }
         if !self.keeps_state {
-            request.remove_header(TRACESTATE);
+            request.remove(TRACESTATE);
         }
     }
 }

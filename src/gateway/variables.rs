@@ -8,17 +8,14 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use http::HeaderMap;
-use http::uri::Authority;
 use pingora::protocols::tls::SslDigest;
-use pingora_proxy::Session;
 
 use super::access_log::{user, write_address};
 use super::client_ip::{HeaderLines, Origin};
 use super::context::Context;
 use super::geo_headers::Scheme;
 use super::host;
-use super::proxy::{protocol, scheme};
+use super::request_view::RequestView;
 use super::tls::ClientCertificate;
 use crate::config::model::{ClientCertificateField, Part, RequestVariable, Template};
 use crate::geo::Place;
@@ -93,29 +90,26 @@ pub fn is_decoded(variable: &RequestVariable) -> bool {
     )
 }
 
-impl<'r> View<'r, HeaderMap> {
-    /// What the proxy knows of a request.
-    pub fn of(session: &'r Session, ctx: &'r Context) -> Self {
-        let request = session.req_header();
+impl<'r, H: HeaderLines> View<'r, H> {
+    /// What is known of a request.
+    pub fn of(request: &RequestView<'r, H>, ctx: &'r Context) -> Self {
         let routed = ctx.routed.as_ref();
         View {
             origin: ctx.origin.as_ref(),
             place: ctx.place(),
-            scheme: scheme(session),
+            scheme: request.scheme(),
             method: request.method.as_str(),
-            target: request.raw_path(),
-            protocol: protocol(request.version),
-            authority: request.uri.authority().map(Authority::as_str),
-            headers: &request.headers,
+            target: request.target,
+            protocol: request.protocol(),
+            authority: request.authority,
+            headers: request.headers,
             request_id: ctx.identity.id(),
             route: ctx.route().map_or("", |route| &route.name),
             captures: routed.map_or(Captured::default(), |routed| Captured {
                 text: routed.path().unwrap_or_default(),
                 groups: routed.captures(),
             }),
-            tls: session
-                .digest()
-                .and_then(|digest| digest.ssl_digest.as_deref()),
+            tls: request.tls,
         }
     }
 }
@@ -278,6 +272,12 @@ pub fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     }
+}
+
+/// Returns `true` if a target, in whichever form, has the path of an IP query.
+#[must_use]
+pub fn is_query_target(target: &[u8]) -> bool {
+    query::is_query(split_query(path_and_query(target)).0)
 }
 
 fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {

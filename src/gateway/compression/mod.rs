@@ -8,12 +8,14 @@
 mod accept;
 mod encoder;
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
+use http::{Method, StatusCode, Version};
 use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
 
 pub use encoder::Encoder;
 
+use super::client_ip::HeaderLines;
+use super::header_edit::{EditResponse, Name};
+use super::request_view::RequestView;
 use crate::config::model::{Coding, Compression};
 
 /// Fields that say something of the very bytes of a body, which compressing would make untrue.
@@ -26,73 +28,66 @@ const OF_THE_BYTES: [&str; 5] = [
 ];
 
 /// Begins to compress a response, if that is right: its head is changed, and its body has to go
-/// through the encoder. To `HEAD` the head alone is changed, to what it would be to `GET`.
+/// through the encoder, which makes it one without a length. To `HEAD` the head alone is changed, to
+/// what it would be to `GET`.
 ///
 /// # Errors
 /// If an encoder cannot be made.
-pub fn begin(
+pub fn begin<H: HeaderLines>(
     config: &Compression,
-    request: &RequestHeader,
-    response: &mut ResponseHeader,
+    request: &RequestView<H>,
+    response: &mut impl EditResponse,
 ) -> Result<Option<Box<Encoder>>> {
-    let streamed = !response.headers.contains_key(header::CONTENT_LENGTH);
-    let Some(coding) = recode(config, request, response)? else {
+    let streamed = !response.has("content-length");
+    let Some(coding) = recode(config, request, response) else {
         return Ok(None);
     };
-    if request.method == Method::HEAD {
+    if *request.method == Method::HEAD {
         return Ok(None);
-    }
-    if request.version == Version::HTTP_11 {
-        response.set_version(Version::HTTP_11);
-        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     Encoder::new(coding, config.level, streamed).map(|encoder| Some(Box::new(encoder)))
 }
 
 /// Makes the head of a response that of a compressed one, if that is right.
-///
-/// # Errors
-/// If the head has no room.
-pub fn recode(
+pub fn recode<H: HeaderLines>(
     config: &Compression,
-    request: &RequestHeader,
-    response: &mut ResponseHeader,
-) -> Result<Option<Coding>> {
+    request: &RequestView<H>,
+    response: &mut impl EditResponse,
+) -> Option<Coding> {
     if !is_candidate(config, response) {
-        return Ok(None);
+        return None;
     }
-    add_vary(response)?;
+    add_vary(response);
     if request.version == Version::HTTP_10 {
         // The end of its connection would be the only sign of the body's end.
-        return Ok(None);
+        return None;
     }
-    let accepted = request.headers.get_all(header::ACCEPT_ENCODING);
-    let accepted = accepted.iter().map(http::HeaderValue::as_bytes);
+    let accepted = request.headers.lines("accept-encoding");
     let coding = accept::best(accepted, &config.algorithms);
     if let Some(coding) = coding {
-        set_coding(response, coding)?;
+        set_coding(response, coding);
     }
-    Ok(coding)
+    coding
 }
 
 /// Whether a response would be compressed for a client that takes it so.
-fn is_candidate(config: &Compression, response: &ResponseHeader) -> bool {
-    let headers = &response.headers;
-    let value = |name: HeaderName| headers.get(name).map(http::HeaderValue::as_bytes);
-    let has_whole_body = !response.status.is_informational()
+fn is_candidate(config: &Compression, response: &impl EditResponse) -> bool {
+    let value = |name: &str| response.first(name);
+    let status = response.status();
+    let has_whole_body = !status.is_informational()
         && !matches!(
-            response.status,
+            status,
             StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
         );
-    let content_type = value(header::CONTENT_TYPE).unwrap_or_default();
+    let content_type = value("content-type").unwrap_or_default();
     has_whole_body
         && config.types.contain(content_type)
         && !starts_with(content_type, b"application/grpc")
-        && value(header::CONTENT_ENCODING).is_none()
-        && value(header::TRAILER).is_none()
-        && is_long_enough(value(header::CONTENT_LENGTH), config.min_size)
-        && !OF_THE_BYTES.iter().any(|&name| headers.contains_key(name))
-        && !forbids_transformation(headers)
+        && value("content-encoding").is_none()
+        && value("trailer").is_none()
+        && is_long_enough(value("content-length"), config.min_size)
+        && !OF_THE_BYTES.iter().any(|name| response.has(name))
+        && !forbids_transformation(response)
 }
 
 fn starts_with(text: &[u8], start: &[u8]) -> bool {
@@ -110,38 +105,34 @@ fn is_long_enough(length: Option<&[u8]>, min_size: u64) -> bool {
 }
 
 /// RFC 9111, 5.2.2.6.
-fn forbids_transformation(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::CACHE_CONTROL).iter();
-    let mut directives = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+fn forbids_transformation(response: &impl EditResponse) -> bool {
+    let lines = response.lines("cache-control");
+    let mut directives = lines.flat_map(|line| line.split(|&byte| byte == b','));
     directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
 /// The response is another one to other clients (RFC 9110, 12.5.5).
-fn add_vary(response: &mut ResponseHeader) -> Result<()> {
-    let lines = response.headers.get_all(header::VARY).iter();
-    let mut names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    let says_so = names.any(|name| {
-        let name = name.trim_ascii();
-        name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding")
+fn add_vary(response: &mut impl EditResponse) {
+    let says_so = response.lines("vary").any(|line| {
+        let mut names = line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
     });
     if !says_so {
-        response.append_header("Vary", "Accept-Encoding")?;
+        response.append(Name::Static("Vary"), b"Accept-Encoding");
     }
-    Ok(())
 }
 
-fn set_coding(response: &mut ResponseHeader, coding: Coding) -> Result<()> {
-    response.insert_header("Content-Encoding", coding.token())?;
-    response.remove_header(&header::CONTENT_LENGTH);
+fn set_coding(response: &mut impl EditResponse, coding: Coding) {
+    response.set(Name::Static("Content-Encoding"), coding.token().as_bytes());
+    response.remove("content-length");
     // A range would be one of other bytes.
-    response.remove_header(&header::ACCEPT_RANGES);
+    response.remove("accept-ranges");
     // The same to look at, no more the same byte by byte (RFC 9110, 8.8.1).
-    let tag = response.headers.get(header::ETAG);
-    if let Some(tag) = tag.filter(|tag| tag.as_bytes().starts_with(b"\"")) {
-        let weak = [b"W/", tag.as_bytes()].concat();
-        response.insert_header("ETag", weak)?;
+    let tag = response.first("etag");
+    if let Some(tag) = tag.filter(|tag| tag.starts_with(b"\"")) {
+        let weak = [b"W/", tag].concat();
+        response.set(Name::Static("ETag"), &weak);
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -20,16 +20,16 @@ use http::{Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
-use pingora_proxy::Session;
 
 use self::found::{Found, Served};
 use self::selection::{Selection, Validators};
+use super::client_ip::HeaderLines;
 use super::compression::{self, Encoder};
 use super::context::Context;
-use super::failure::too_large;
 use super::hsts;
-use super::message::{Discard, read_body};
-use super::own;
+use super::local_reply::{self, Reply};
+use super::request_view::RequestView;
+use super::variables::{path_and_query, split_query};
 use crate::config::model::Files;
 use crate::query::normalize;
 
@@ -46,52 +46,72 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Answers a request with the file that `path` names in the folder. The path is decoded and in its
-/// normal form, and begins with a slash.
-///
-/// # Errors
-/// If the client leaves, or a file cannot be read to its end.
-pub async fn serve(
-    session: &mut Session,
-    ctx: &Context,
-    files: &Arc<Files>,
-    path: &[u8],
-) -> Result<()> {
-    let method = &session.req_header().method;
-    if method != Method::GET && method != Method::HEAD {
-        return own::answer_method_not_allowed(session, ctx, METHODS).await;
-    }
-    let (folder, path) = (Arc::clone(files), path.to_vec());
-    match off_worker(move || found::find(&folder, &path)).await? {
-        Found::File(file) => send_file(session, ctx, files, file).await,
-        Found::FolderWithoutSlash => redirect_to_folder(session, ctx).await,
-        Found::Nothing => own::answer_with_page(session, ctx, 404).await,
-        Found::Refused => own::answer_with_page(session, ctx, 403).await,
-        Found::Failed(error) => {
-            log::error!("serving files of {}: {error}", files.root.display());
-            own::answer_with_page(session, ctx, 500).await
-        }
-    }
+/// A file that answers a request, before it is looked for.
+#[derive(Debug)]
+pub struct FileRequest {
+    /// The folder.
+    pub files: Arc<Files>,
+    /// Path in the folder: decoded, in its normal form, with a slash at its start.
+    pub path: Vec<u8>,
 }
 
-async fn send_file(
-    session: &mut Session,
+/// Answer to a request for a file.
+pub enum FileReply {
+    /// A page, a redirect or an error.
+    Reply(Reply),
+    /// The file, or a part of it.
+    File {
+        /// Head of the response.
+        header: Box<ResponseHeader>,
+        /// Body.
+        body: FileBody,
+    },
+}
+
+/// Body of a response that is read from a file as the client takes it.
+pub struct FileBody {
+    file: Arc<File>,
+    /// The whole file, if it is a small one.
+    first: Option<Bytes>,
+    /// Bytes that are still to be sent.
+    range: Range<u64>,
+    encoder: Option<Box<Encoder>>,
+}
+
+/// Looks for a file and prepares the response.
+///
+/// # Errors
+/// If a header's value is none, or a thread for files cannot be had.
+pub async fn answer<H: HeaderLines>(
+    request: &RequestView<'_, H>,
+    ctx: &Context,
+    asked: FileRequest,
+) -> Result<FileReply> {
+    if !matches!(*request.method, Method::GET | Method::HEAD) {
+        return local_reply::method_not_allowed(request, ctx, METHODS).map(FileReply::Reply);
+    }
+    let files = Arc::clone(&asked.files);
+    let found = off_worker(move || found::find(&asked.files, &asked.path)).await?;
+    let reply = match found {
+        Found::File(file) => return file_reply(request, ctx, &files, file),
+        Found::FolderWithoutSlash => redirect_to_folder(request, ctx),
+        Found::Nothing => local_reply::page(request, ctx, 404),
+        Found::Refused => local_reply::page(request, ctx, 403),
+        Found::Failed(error) => {
+            log::error!("serving files of {}: {error}", files.root.display());
+            local_reply::page(request, ctx, 500)
+        }
+    };
+    reply.map(FileReply::Reply)
+}
+
+fn file_reply<H: HeaderLines>(
+    request: &RequestView<H>,
     ctx: &Context,
     files: &Files,
     served: Served,
-) -> Result<()> {
-    if !read_body(
-        session,
-        &ctx.settings.client,
-        ctx.max_body_size,
-        &mut Discard,
-    )
-    .await?
-    {
-        return Err(too_large());
-    }
+) -> Result<FileReply> {
     let validators = Validators::new(served.modified, served.length, SystemTime::now());
-    let request = session.req_header();
     let selection = selection::select(request, &validators, served.length);
     let mut header = ResponseHeader::build(200, Some(8))?;
     let media_type = media_type::of(files, &served.name);
@@ -100,7 +120,7 @@ async fn send_file(
     header.insert_header("Last-Modified", validators.last_modified())?;
     header.insert_header("ETag", validators.tag())?;
     header.insert_header("Accept-Ranges", "bytes")?;
-    own::change_headers(&mut header, session, ctx)?;
+    local_reply::change_headers(&mut header, request, ctx);
     let mut encoder = None;
     let mut range = 0..served.length;
     match selection {
@@ -119,7 +139,7 @@ async fn send_file(
         }
         Selection::NotModified => {
             if let Some(config) = ctx.compression() {
-                compression::recode(config, request, &mut header)?;
+                compression::recode(config, request, &mut header);
             }
             header.set_status(304)?;
             for name in [
@@ -131,7 +151,7 @@ async fn send_file(
             }
             range = 0..0;
         }
-        Selection::Failed => return own::send_page(session, ctx, 412).await,
+        Selection::Failed => return local_reply::page(request, ctx, 412).map(FileReply::Reply),
         Selection::Unsatisfiable => {
             header.set_status(416)?;
             header.insert_header("Content-Range", format!("bytes */{}", served.length))?;
@@ -140,42 +160,49 @@ async fn send_file(
             range = 0..0;
         }
     }
-    if request.method == Method::HEAD {
+    if *request.method == Method::HEAD {
         range = 0..0;
     }
-    hsts::add(session, &ctx.settings, &mut header)?;
-    session
-        .write_response_header(Box::new(header), range.is_empty())
-        .await?;
-    send_part(session, ctx, served, range, encoder).await
+    hsts::add(request.tls.is_some(), &ctx.settings, &mut header);
+    let body = FileBody {
+        file: Arc::new(served.file),
+        first: served.first,
+        range,
+        encoder,
+    };
+    Ok(FileReply::File {
+        header: Box::new(header),
+        body,
+    })
 }
 
-/// Sends these bytes of a file, each piece when the client has taken the one before.
-async fn send_part(
-    session: &mut Session,
-    ctx: &Context,
-    mut served: Served,
-    mut range: Range<u64>,
-    mut encoder: Option<Box<Encoder>>,
-) -> Result<()> {
-    let file = Arc::new(served.file);
-    while !range.is_empty() {
-        ctx.still_in_time()?;
-        let piece = match served.first.take() {
+impl FileBody {
+    /// Returns `true` if nothing of the body is left.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Returns `true` if the length of the body is not known before its end.
+    pub fn is_encoded(&self) -> bool {
+        self.encoder.is_some()
+    }
+
+    /// The next piece of the body; nothing, perhaps, while an encoder waits for more.
+    ///
+    /// # Errors
+    /// If the file has become shorter, or cannot be read.
+    pub async fn next(&mut self) -> Result<Bytes> {
+        let range = &mut self.range;
+        let piece = match self.first.take() {
             Some(all) => all.slice(range.start as usize..range.end as usize),
-            None => read_piece(&file, range.start, length_of(&range)).await?,
+            None => read_piece(&self.file, range.start, length_of(range)).await?,
         };
         range.start += piece.len() as u64;
-        let end = range.is_empty();
-        let piece = match &mut encoder {
-            Some(encoder) => encoder.encode(&piece, end)?,
-            None => piece,
-        };
-        if !piece.is_empty() || end {
-            session.write_response_body(Some(piece), end).await?;
+        match &mut self.encoder {
+            Some(encoder) => encoder.encode(&piece, range.is_empty()),
+            None => Ok(piece),
         }
     }
-    Ok(())
 }
 
 fn length_of(range: &Range<u64>) -> usize {
@@ -203,20 +230,20 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 
 /// The same path with a slash behind it, so that relative links in the index lead into the folder.
 /// It is written anew from its normal form: as the client wrote it, it might name another host.
-async fn redirect_to_folder(session: &mut Session, ctx: &Context) -> Result<()> {
-    let uri = &session.req_header().uri;
-    let path = normalize(uri.path().as_bytes()).into_owned();
+fn redirect_to_folder<H: HeaderLines>(request: &RequestView<H>, ctx: &Context) -> Result<Reply> {
+    let (path, query) = split_query(path_and_query(request.target));
+    let path = normalize(path);
     if path.ends_with(b"/") {
         // A rewrite has taken the slash away; another one would lead here again.
-        return own::answer_with_page(session, ctx, 404).await;
+        return local_reply::page(request, ctx, 404);
     }
-    let mut location = percent_encode(&path, PATH).to_string();
-    location.push('/');
-    if let Some(query) = uri.query() {
-        location.push('?');
-        location.push_str(query);
+    let mut location = percent_encode(&path, PATH).to_string().into_bytes();
+    location.push(b'/');
+    if let Some(query) = query {
+        location.push(b'?');
+        location.extend_from_slice(query);
     }
-    own::redirect(session, ctx, 301, location.as_bytes()).await
+    local_reply::redirect(request, ctx, 301, &location)
 }
 
 /// Seconds since 1970, for times that HTTP can write.

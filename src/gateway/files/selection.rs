@@ -7,11 +7,12 @@ use headers::{
     ETag, HeaderMapExt, IfMatch, IfModifiedSince, IfNoneMatch, IfRange, IfUnmodifiedSince,
     LastModified,
 };
-use http::{Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_range_header::{SyntacticallyCorrectRange as Spec, parse_range_header};
-use pingora::http::RequestHeader;
 
 use super::whole_seconds;
+use crate::gateway::client_ip::HeaderLines;
+use crate::gateway::request_view::RequestView;
 
 /// What is sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,8 +61,12 @@ impl Validators {
 }
 
 /// What a request gets of a file of this length.
-pub fn select(request: &RequestHeader, file: &Validators, length: u64) -> Selection {
-    let headers = &request.headers;
+pub fn select<H: HeaderLines>(
+    request: &RequestView<H>,
+    file: &Validators,
+    length: u64,
+) -> Selection {
+    let headers = &conditions(request.headers);
     let tag: Option<ETag> = file.tag.parse().ok();
     let matches = |condition: &dyn Fn(&ETag) -> bool| tag.as_ref().is_some_and(condition);
     if let Some(condition) = headers.typed_get::<IfMatch>() {
@@ -82,22 +87,46 @@ pub fn select(request: &RequestHeader, file: &Validators, length: u64) -> Select
     {
         return Selection::NotModified;
     }
-    if request.method != Method::GET || !is_for_this_state(request, tag.as_ref(), file) {
+    if *request.method != Method::GET || !is_for_this_state(headers, tag.as_ref(), file) {
         return Selection::Whole;
     }
-    let range = headers.get(header::RANGE).map(http::HeaderValue::to_str);
+    let range = headers.get(header::RANGE).map(HeaderValue::to_str);
     match range {
         Some(Ok(range)) => part(range, length),
         _ => Selection::Whole,
     }
 }
 
+/// Conditions of a request, in the form that the parser of conditions reads.
+fn conditions(headers: &impl HeaderLines) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for name in [
+        header::IF_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_NONE_MATCH,
+        header::IF_RANGE,
+        header::IF_UNMODIFIED_SINCE,
+        header::RANGE,
+    ] {
+        append_lines(&mut map, headers, &name);
+    }
+    map
+}
+
+fn append_lines(map: &mut HeaderMap, headers: &impl HeaderLines, name: &HeaderName) {
+    for line in headers.lines(name.as_str()) {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            map.append(name, value);
+        }
+    }
+}
+
 /// `If-Range`: a part is of use only to who has the rest of the same file.
-fn is_for_this_state(request: &RequestHeader, tag: Option<&ETag>, file: &Validators) -> bool {
-    if !request.headers.contains_key(header::IF_RANGE) {
+fn is_for_this_state(headers: &HeaderMap, tag: Option<&ETag>, file: &Validators) -> bool {
+    if !headers.contains_key(header::IF_RANGE) {
         return true;
     }
-    let condition = request.headers.typed_get::<IfRange>();
+    let condition = headers.typed_get::<IfRange>();
     let modified = LastModified::from(file.modified);
     condition.is_some_and(|condition| !condition.is_modified(tag, Some(&modified)))
 }

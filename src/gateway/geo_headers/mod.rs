@@ -6,11 +6,12 @@
 
 mod names;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use pingora::http::RequestHeader;
 
-use super::client_ip::Origin;
+use super::client_ip::{HeaderLines, Origin};
+use super::header_edit::{EditHeaders, Name};
+use super::request_view::RequestView;
 use crate::config::model::{
     GeoHeaders, HeaderEncoding, HeaderNameSet, UntrustedHeaders, is_managed_name, is_spelling_of,
 };
@@ -80,132 +81,99 @@ fn set_of(names: impl Iterator<Item = &'static str>) -> HeaderNameSet {
 
 /// Removes headers whose names have the letters of this one and other signs between them, which an
 /// application may take for it; the header itself stays.
-pub fn remove_other_spellings(request: &mut RequestHeader, name: &HeaderName) {
-    let is_another =
-        |known: &&HeaderName| *known != name && is_spelling_of(known.as_str(), name.as_str());
-    let others: Vec<_> = request.headers.keys().filter(is_another).cloned().collect();
-    for other in others {
-        request.remove_header(&other);
-    }
+pub fn remove_other_spellings(request: &mut impl EditHeaders, name: &HeaderName) {
+    let name = name.as_str();
+    request.remove_if(|known| !known.eq_ignore_ascii_case(name) && is_spelling_of(known, name));
 }
 
 /// Replaces all managed headers of a request by what we know.
-pub fn replace(
-    request: &mut RequestHeader,
+pub fn replace<H: HeaderLines>(
+    sent: &mut impl EditHeaders,
+    request: &RequestView<H>,
     origin: &Origin,
-    scheme: Scheme,
     place: Option<&Place>,
     headers: &LocationHeaders,
 ) {
-    let proto = proto(request, origin, scheme);
-    let host = host(request, origin);
-    strip(request, headers, origin.peer_is_trusted);
-    set(request, "X-Real-IP", value(&origin.client.to_string()));
-    set(request, "X-Forwarded-For", value(&forwarded_for(origin)));
-    set(
-        request,
-        "X-Forwarded-Proto",
-        Some(HeaderValue::from_static(proto)),
-    );
-    set(request, "X-Forwarded-Host", host);
+    sent.remove_if(|name| headers.is_managed(name, origin.peer_is_trusted));
+    let mut text = String::with_capacity(64);
+    write(&mut text, origin.client);
+    sent.set(Name::Static("X-Real-IP"), text.as_bytes());
+    text.clear();
+    write_forwarded_for(&mut text, origin);
+    sent.set(Name::Static("X-Forwarded-For"), text.as_bytes());
+    let proto = proto(request, origin);
+    sent.set(Name::Static("X-Forwarded-Proto"), proto.as_bytes());
+    if let Some(host) = host(request, origin) {
+        sent.set(Name::Static("X-Forwarded-Host"), host);
+    }
     for (name, field) in &headers.sent {
-        let text = place.map_or("", |place| place.text(*field));
-        set(request, name, value_of(text, headers.encoding));
+        let value = place.map_or("", |place| place.text(*field));
+        text.clear();
+        if append_value(&mut text, value, headers.encoding) {
+            sent.set(Name::Static(name), text.as_bytes());
+        }
     }
 }
 
-fn set(request: &mut RequestHeader, name: &'static str, value: Option<HeaderValue>) {
-    if let Some(value) = value {
-        request
-            .insert_header(name, value)
-            .expect("a valid name and value");
-    }
-}
-
-/// Deletes every managed header in every spelling.
-fn strip(request: &mut RequestHeader, headers: &LocationHeaders, peer_is_trusted: bool) {
-    remove_if(request, |name| headers.is_managed(name, peer_is_trusted));
+fn write(text: &mut String, value: impl std::fmt::Display) {
+    use std::fmt::Write;
+    write!(text, "{value}").expect("a String takes everything");
 }
 
 /// Deletes what only trusted proxies may say. It goes before anything reads the request's headers, so
 /// that no route, limit or variable takes a stranger at his word.
-pub fn remove_untrusted(request: &mut RequestHeader, headers: &UntrustedHeaders) {
-    // What is managed is read, and logged, before it is replaced.
-    remove_if(request, |name| {
-        headers.contains(name) && !is_managed_name(name)
-    });
+pub fn remove_untrusted(request: &mut impl EditHeaders, headers: &UntrustedHeaders) {
+    request.remove_if(|name| is_untrusted(name, headers));
 }
 
-fn remove_if(request: &mut RequestHeader, is_one: impl Fn(&str) -> bool) {
-    let found: Vec<_> = request
-        .headers
-        .keys()
-        .filter(|name| is_one(name.as_str()))
-        .cloned()
-        .collect();
-    for name in found {
-        request.remove_header(&name);
-    }
+/// Returns `true` for a header that only a trusted proxy may send. What is managed is not among them:
+/// it is read, and logged, before it is replaced.
+pub fn is_untrusted(name: &str, headers: &UntrustedHeaders) -> bool {
+    headers.contains(name) && !is_managed_name(name)
 }
 
 /// What a trusted proxy says in a header; nothing if it says two things.
-fn claim<'r>(request: &'r RequestHeader, origin: &Origin, name: &str) -> Option<&'r HeaderValue> {
-    let mut lines = request.headers.get_all(name).into_iter();
+fn claim<'r, H: HeaderLines>(headers: &'r H, origin: &Origin, name: &'r str) -> Option<&'r [u8]> {
+    let mut lines = headers.lines(name);
     let claim = lines.next().filter(|_| lines.next().is_none());
     claim.filter(|_| origin.peer_is_trusted)
 }
 
 /// The scheme that a trusted proxy saw, otherwise our own.
-pub(super) fn proto(request: &RequestHeader, origin: &Origin, scheme: Scheme) -> &'static str {
-    let claim = claim(request, origin, "x-forwarded-proto");
-    match claim.map(HeaderValue::as_bytes) {
+pub(super) fn proto<H: HeaderLines>(request: &RequestView<H>, origin: &Origin) -> &'static str {
+    match claim(request.headers, origin, "x-forwarded-proto") {
         Some(b"http") => "http",
         Some(b"https") => "https",
-        _ => scheme.as_str(),
+        _ => request.scheme().as_str(),
     }
 }
 
 /// The host that a trusted proxy was asked for, otherwise the one that we were asked for.
-fn host(request: &RequestHeader, origin: &Origin) -> Option<HeaderValue> {
-    let claim = claim(request, origin, "x-forwarded-host");
-    let authority = || {
-        request
-            .uri
-            .authority()
-            .and_then(|authority| value(authority.as_str()))
-    };
-    claim
-        .or_else(|| request.headers.get("host"))
-        .cloned()
-        .or_else(authority)
+fn host<'r, H: HeaderLines>(request: &RequestView<'r, H>, origin: &Origin) -> Option<&'r [u8]> {
+    claim(request.headers, origin, "x-forwarded-host")
+        .or_else(|| request.headers.lines("host").next())
+        .or_else(|| request.authority.map(str::as_bytes))
 }
 
 /// The verified hops and the peer, as nginx's `$proxy_add_x_forwarded_for` lists them, without
 /// what the client itself put in front.
-fn forwarded_for(origin: &Origin) -> String {
-    let mut list = String::new();
+fn write_forwarded_for(list: &mut String, origin: &Origin) {
     for hop in &origin.hops {
-        list.push_str(&hop.to_string());
+        write(list, hop);
         list.push_str(", ");
     }
-    list.push_str(&origin.peer.ip().to_string());
-    list
+    write(list, origin.peer.ip());
 }
 
-fn value(text: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(text).ok()
-}
-
-/// A database's text as a header's value; none if it is empty.
-fn value_of(text: &str, encoding: HeaderEncoding) -> Option<HeaderValue> {
-    if text.is_empty() {
-        return None;
-    }
+/// Appends a database's text as a header's value. Returns `false`, and appends nothing, if there is
+/// none that a header can have.
+fn append_value(value: &mut String, text: &str, encoding: HeaderEncoding) -> bool {
     match encoding {
-        HeaderEncoding::Percent => value(&utf8_percent_encode(text, ESCAPED).to_string()),
-        HeaderEncoding::Utf8 if text.chars().any(char::is_control) => None,
-        HeaderEncoding::Utf8 => HeaderValue::from_bytes(text.as_bytes()).ok(),
+        HeaderEncoding::Percent => value.extend(utf8_percent_encode(text, ESCAPED)),
+        HeaderEncoding::Utf8 if text.chars().any(char::is_control) => return false,
+        HeaderEncoding::Utf8 => value.push_str(text),
     }
+    !text.is_empty()
 }
 
 #[cfg(test)]

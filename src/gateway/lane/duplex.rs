@@ -129,7 +129,7 @@ impl Duplex {
     }
 
     async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
+        let (chosen, connection) = ctx.choose_peer(&session.req_header().headers)?;
         let apart;
         let peer = if connection == ConnectionKind::Fresh {
             apart = chosen.http_peer_to_check(connection);

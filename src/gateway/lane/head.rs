@@ -346,6 +346,12 @@ impl HeaderLines for Head<'_, '_> {
             .filter(move |line| line.name.eq_ignore_ascii_case(name));
         same.map(|line| line.value)
     }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        let mut lines = self.lines.iter();
+        let line = lines.find(|line| line.name.eq_ignore_ascii_case(name))?;
+        Some(line.value)
+    }
 }
 
 /// Whether a line ends in LF without CR, or a CR stands without LF behind it.

@@ -137,7 +137,7 @@ impl Straight {
     }
 
     async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
+        let (chosen, connection) = ctx.choose_peer(&session.req_header().headers)?;
         let peer = chosen.template();
         let kept = match connection {
             ConnectionKind::Any => chosen.kept(),

@@ -1,19 +1,14 @@
 //! A request comes to its route, which may not take it.
 
-use http::header;
-use pingora_proxy::Session;
-
+use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::context::Context;
 use crate::gateway::limit::Refusal;
+use crate::gateway::request_view::RequestView;
 
 /// Lets a request in on its route, and sets what it may take there; or why it is not let in.
-pub fn admit(session: &Session, ctx: &mut Context) -> Option<Refusal> {
+pub fn admit<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Option<Refusal> {
     let route = ctx.route()?;
-    let headers = &session.req_header().headers;
-    let header = |name: &str| {
-        let value = headers.get(name);
-        value.map_or(&b""[..], |value| value.as_bytes())
-    };
+    let header = |name: &str| request.headers.first(name).unwrap_or_default();
     let gate = &route.gate;
     let (max_body_size, timeout) = (gate.max_body_size, gate.timeout);
     match gate.take(&ctx.facts(&route.name, &header)?) {
@@ -21,7 +16,7 @@ pub fn admit(session: &Session, ctx: &mut Context) -> Option<Refusal> {
         Err(refusal) => return Some(refusal),
     }
     ctx.max_body_size = max_body_size.unwrap_or(ctx.max_body_size);
-    ctx.asks_to_upgrade = headers.contains_key(header::UPGRADE);
+    ctx.asks_to_upgrade = request.headers.first("upgrade").is_some();
     ctx.deadline = timeout.map(|timeout| ctx.start + timeout);
     None
 }

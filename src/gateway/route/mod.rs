@@ -7,8 +7,8 @@
 
 mod admit;
 mod condition;
+mod decide;
 mod precedence;
-mod serve;
 mod spelling;
 mod table;
 mod target;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use regex::bytes::Regex;
 
-pub use serve::direct;
+pub use decide::decide;
 
 use self::condition::Asked;
 use self::spelling::Spelling;

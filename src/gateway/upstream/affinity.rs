@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use http::HeaderMap;
-
 use super::members::Members;
 use super::sticky::PeerId;
 use crate::config::model::{Balance, HashKey};
+use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::variables::cookie;
 
 /// The longest text of an IPv6 address.
@@ -25,7 +24,11 @@ pub struct Affinity {
 
 impl Affinity {
     /// What the request of a client says to an upstream.
-    pub(super) fn of(members: &Members, headers: &HeaderMap, client: Option<IpAddr>) -> Self {
+    pub(super) fn of(
+        members: &Members,
+        headers: &impl HeaderLines,
+        client: Option<IpAddr>,
+    ) -> Self {
         let cookies = members.cookies.as_ref();
         Affinity {
             key: match &members.upstream.balance {
@@ -39,10 +42,10 @@ impl Affinity {
 
 /// What is hashed. Without the header or cookie it is the client's address: if it were nothing, all
 /// such requests would go to one peer.
-fn hash_key(key: &HashKey, headers: &HeaderMap, client: Option<IpAddr>) -> Vec<u8> {
+fn hash_key(key: &HashKey, headers: &impl HeaderLines, client: Option<IpAddr>) -> Vec<u8> {
     let value = match key {
         HashKey::ClientIp => None,
-        HashKey::Header(name) => headers.get(name).map(http::HeaderValue::as_bytes),
+        HashKey::Header(name) => headers.first(name.as_str()),
         HashKey::Cookie(name) => cookie(headers, name),
     };
     if let Some(value) = value.filter(|value| !value.is_empty()) {

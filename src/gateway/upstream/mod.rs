@@ -28,12 +28,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 pub use affinity::Affinity;
 pub use peer::{ConnectionKind, Peer, PeerStatus, Turn};
 pub use transport::{Transport, TransportError};
 
+use super::client_ip::HeaderLines;
 use super::response_head::Limits;
 use crate::config::model::{Protocol, Upstream};
 use budget::Budget;
@@ -115,7 +116,7 @@ impl Pool {
 
     /// What the request of a client says of the peer that it belongs to.
     #[must_use]
-    pub fn affinity(&self, headers: &HeaderMap, client: Option<IpAddr>) -> Affinity {
+    pub fn affinity(&self, headers: &impl HeaderLines, client: Option<IpAddr>) -> Affinity {
         Affinity::of(&self.members, headers, client)
     }
 

@@ -5,10 +5,11 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use crate::config::model::Sticky;
+use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::random;
 use crate::gateway::variables::cookie;
 
@@ -80,7 +81,7 @@ impl Cookies {
     }
 
     /// The peer that a request's cookie names.
-    pub fn read(&self, headers: &HeaderMap) -> Option<PeerId> {
+    pub fn read(&self, headers: &impl HeaderLines) -> Option<PeerId> {
         let value = cookie(headers, &self.name)?;
         let text = std::str::from_utf8(value).ok();
         let text = text.filter(|text| text.len() == 16)?;

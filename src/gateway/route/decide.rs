@@ -1,81 +1,80 @@
-//! A request is led to where its route says.
+//! From a request's route to what answers it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header;
 use pingora::Result;
-use pingora_proxy::Session;
 
 use super::admit::admit;
 use super::condition::Asked;
 use super::{Action, Body, Decision, Routed, Routes, target};
+use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::context::Context;
-use crate::gateway::failure::too_large;
+use crate::gateway::decide::{Outcome, refuse_long_body};
 use crate::gateway::failure_reason::FailureReason;
+use crate::gateway::files::FileRequest;
+use crate::gateway::local_reply;
+use crate::gateway::request_view::RequestView;
 use crate::gateway::variables::{View, path_and_query, split_query};
-use crate::gateway::{files, own};
 use crate::query;
 
-/// Decides what becomes of a request; whether it is answered. One that is not has its upstream.
-pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+/// Decides on a request by its route. One that is forwarded has its upstream in `ctx`.
+///
+/// # Errors
+/// If a reply cannot be made.
+pub fn decide<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
     let Some(routes) = &ctx.settings.routes else {
-        refuse_long_body(session, ctx)?;
+        if let Some(reply) = refuse_long_body(request, ctx)? {
+            return Ok(reply);
+        }
         ctx.pool = ctx.settings.pools.first().cloned();
-        if ctx.pool.is_none() {
-            ctx.failure = Some(FailureReason::NoRoute);
-            own::answer_with_page(session, ctx, 404).await?;
-        }
-        return Ok(ctx.pool.is_none());
+        return if ctx.pool.is_some() {
+            Ok(Outcome::Forward)
+        } else {
+            failed(request, ctx, FailureReason::NoRoute, 404)
+        };
     };
-    match decide(session, ctx, routes) {
-        Decision::Route(taken) => {
-            ctx.routed = Some(taken);
-            if let Some(refusal) = admit(session, ctx) {
-                ctx.failure = Some(FailureReason::from(&refusal));
-                own::refuse(session, ctx, &refusal).await?;
-                return Ok(true);
-            }
-            refuse_long_body(session, ctx)?;
-            take(session, ctx).await
+    let decision = find(request, ctx, routes);
+    if let Decision::Route(taken) = decision {
+        ctx.routed = Some(taken);
+        if let Some(refusal) = admit(request, ctx) {
+            ctx.failure = Some(FailureReason::from(&refusal));
+            return local_reply::rejection(request, ctx, &refusal).map(Outcome::Reply);
         }
+        return match refuse_long_body(request, ctx)? {
+            Some(reply) => Ok(reply),
+            None => take(request, ctx),
+        };
+    }
+    if let Some(reply) = refuse_long_body(request, ctx)? {
+        return Ok(reply);
+    }
+    match decision {
         Decision::OtherMethods(allow) => {
-            refuse_long_body(session, ctx)?;
             ctx.failure = Some(FailureReason::MethodNotAllowed);
-            own::answer_method_not_allowed(session, ctx, &allow).await?;
-            Ok(true)
+            local_reply::method_not_allowed(request, ctx, &allow).map(Outcome::Reply)
         }
-        Decision::Nothing => {
-            refuse_long_body(session, ctx)?;
-            ctx.failure = Some(FailureReason::NoRoute);
-            own::answer_with_page(session, ctx, 404).await?;
-            Ok(true)
-        }
-        Decision::Ambiguous => {
-            refuse_long_body(session, ctx)?;
-            ctx.failure = Some(FailureReason::BadRequest);
-            own::answer_with_page(session, ctx, 400).await?;
-            Ok(true)
-        }
+        Decision::Ambiguous => failed(request, ctx, FailureReason::BadRequest, 400),
+        Decision::Route(_) | Decision::Nothing => failed(request, ctx, FailureReason::NoRoute, 404),
     }
 }
 
-/// Refuses a request that says that its body is longer than it may be.
-fn refuse_long_body(session: &Session, ctx: &Context) -> Result<()> {
-    let length = session.get_header(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    match length {
-        Some(length) if length > ctx.max_body_size => Err(too_large()),
-        _ => Ok(()),
-    }
+fn failed<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &mut Context,
+    reason: FailureReason,
+    status: u16,
+) -> Result<Outcome> {
+    ctx.failure = Some(reason);
+    local_reply::page(request, ctx, status).map(Outcome::Reply)
 }
 
-fn decide(session: &Session, ctx: &Context, routes: &Routes) -> Decision {
-    let view = View::of(session, ctx);
+fn find<H: HeaderLines>(request: &RequestView<H>, ctx: &Context, routes: &Routes) -> Decision {
+    let view = View::of(request, ctx);
     let host = view.host();
     let asked = Asked {
         host: host.as_deref(),
-        method: &session.req_header().method,
+        method: request.method,
         headers: view.headers,
         place: view.place,
     };
@@ -92,11 +91,12 @@ fn path(target: &[u8]) -> Option<&[u8]> {
 }
 
 /// Does what the route of a request says.
-async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
-    let (Some(routes), Some(taken)) = (&ctx.settings.routes, &ctx.routed) else {
-        return Ok(false);
+fn take<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
+    let settings = Arc::clone(&ctx.settings);
+    let (Some(routes), Some(taken)) = (&settings.routes, &ctx.routed) else {
+        return Ok(Outcome::Forward);
     };
-    let view = View::of(session, ctx);
+    let view = View::of(request, ctx);
     match &routes.get(taken).action {
         Action::Upstream { pool, rewrite } => {
             let query = split_query(path_and_query(view.target)).1;
@@ -105,8 +105,7 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
                     let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
                     let target = target::rewritten(rewrite, &view, normal, query);
                     if target.is_none() {
-                        own::answer_with_page(session, ctx, 400).await?;
-                        return Ok(true);
+                        return local_reply::page(request, ctx, 400).map(Outcome::Reply);
                     }
                     target
                 }
@@ -119,7 +118,7 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
             };
             ctx.pool = Some(Arc::clone(pool));
             set_target(&mut ctx.routed, target);
-            Ok(false)
+            Ok(Outcome::Forward)
         }
         Action::Files { files, rewrite } => {
             let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
@@ -128,10 +127,9 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
                 None => Some(normal.to_vec()),
             };
             let Some(named) = named else {
-                own::answer_with_page(session, ctx, 400).await?;
-                return Ok(true);
+                return local_reply::page(request, ctx, 400).map(Outcome::Reply);
             };
-            let named = match rewrite {
+            let path = match rewrite {
                 // The prefix itself is a folder without its slash, whatever stands for it.
                 Some(rewrite)
                     if rewrite.prefix == Some(normal.len()) && !normal.ends_with(b"/") =>
@@ -143,13 +141,12 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
                 Some(_) => query::normalize(split_query(&named).0).into_owned(),
                 None => named,
             };
-            files::serve(session, ctx, files, &named).await?;
-            Ok(true)
+            let files = Arc::clone(files);
+            Ok(Outcome::File(FileRequest { files, path }))
         }
         Action::Redirect { status, to } => {
-            let (status, location) = (*status, target::location(to, &view));
-            own::redirect(session, ctx, status, &location).await?;
-            Ok(true)
+            let location = target::location(to, &view);
+            local_reply::redirect(request, ctx, *status, &location).map(Outcome::Reply)
         }
         Action::Respond {
             status,
@@ -160,8 +157,7 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
                 Body::Fixed(body) => body.clone(),
                 Body::Template(template) => Bytes::from(view.expand(template)),
             };
-            own::respond(session, ctx, *status, media_type, body).await?;
-            Ok(true)
+            local_reply::respond(request, ctx, *status, media_type, body).map(Outcome::Reply)
         }
     }
 }

@@ -1,0 +1,262 @@
+//! Responses that the gateway makes itself, as values: pages, redirects, answers to IP queries.
+//!
+//! Nothing is sent here. A decision returns a [`Reply`], and each engine has one function that sends
+//! one, so that a new decision needs no new code in any engine.
+
+use bytes::Bytes;
+use http::header;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+
+use super::client_ip::HeaderLines;
+use super::context::Context;
+use super::header_edit::EditResponse;
+use super::limit::Refusal;
+use super::request_view::RequestView;
+use super::variables::{View, is_query_target};
+use super::{error_page, hsts, https, strict};
+use crate::geo::Database;
+use crate::query::{self, Answer, QueryError};
+
+/// Bytes of a body that are read to keep the connection of a request that is rejected.
+const REJECTED_BODY: u64 = 64 << 10;
+
+/// A response of the gateway's own.
+#[derive(Debug)]
+pub struct Reply {
+    /// Head. Framing and the fields of the connection are the engine's.
+    pub header: ResponseHeader,
+    /// Body; that of a response to `HEAD` is not sent.
+    pub body: Bytes,
+    /// Treatment of the request's body before the reply is sent.
+    pub request_body: RequestBody,
+}
+
+/// Treatment of a request's body by a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestBody {
+    /// It is read and dropped if it has at most so many bytes. Of a longer one the rest stays unread,
+    /// and the connection is closed after the reply.
+    Read(u64),
+    /// It stays unread. If there is one the connection is closed after the reply.
+    Leave,
+}
+
+/// A page for `status`.
+///
+/// # Errors
+/// If the status is none.
+pub fn page<H: HeaderLines>(request: &RequestView<H>, ctx: &Context, status: u16) -> Result<Reply> {
+    let (header, body) = page_parts(ctx, status)?;
+    Ok(complete(request, ctx, header, body))
+}
+
+/// The page of a request that failed, whose body is not read any further.
+///
+/// # Errors
+/// If the status is none.
+pub fn error_page<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    status: u16,
+) -> Result<Reply> {
+    let reply = page(request, ctx, status)?;
+    Ok(Reply {
+        request_body: RequestBody::Leave,
+        ..reply
+    })
+}
+
+/// The methods that there are for a target, as the list `allow`.
+///
+/// # Errors
+/// If the list is no header's value.
+pub fn method_not_allowed<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    allow: &str,
+) -> Result<Reply> {
+    let (mut header, body) = page_parts(ctx, 405)?;
+    header.insert_header("Allow", allow)?;
+    Ok(complete(request, ctx, header, body))
+}
+
+/// A redirect to `location`.
+///
+/// # Errors
+/// If the location is no header's value.
+pub fn redirect<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    status: u16,
+    location: &[u8],
+) -> Result<Reply> {
+    let (mut header, body) = page_parts(ctx, status)?;
+    header.insert_header("Location", location)?;
+    Ok(complete(request, ctx, header, body))
+}
+
+/// A redirect to the same target over TLS, at `port`.
+///
+/// # Errors
+/// If the location is no header's value.
+pub fn redirect_to_https<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    port: u16,
+) -> Result<Reply> {
+    let host = request.headers.first("host").unwrap_or_default();
+    match https::location(host, request.target, port) {
+        Some(location) => redirect(request, ctx, 308, &location),
+        None => page(request, ctx, 400),
+    }
+}
+
+/// A body that the configuration has.
+///
+/// # Errors
+/// If the status or the media type is none.
+pub fn respond<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    status: u16,
+    media_type: &str,
+    body: Bytes,
+) -> Result<Reply> {
+    let mut header = ResponseHeader::build(status, Some(4))?;
+    if !matches!(status, 204 | 304) {
+        header.insert_header(header::CONTENT_TYPE, media_type)?;
+        header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    Ok(complete(request, ctx, header, body))
+}
+
+/// The reply to a request that access rules or limits reject. Its connection is kept if its body is
+/// short: a client over its rate should not have to connect again for every 429.
+///
+/// # Errors
+/// If a line of the rejection is no header's value.
+pub fn rejection<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    refusal: &Refusal,
+) -> Result<Reply> {
+    let expect = request.headers.first("expect");
+    let waits = expect.is_some_and(strict::is_expectation);
+    let mut reply = if is_query_target(request.target) {
+        let answer = Answer::from(refusal.to_query());
+        query_reply(request, ctx, &answer)?
+    } else {
+        let body = ctx.settings.error_pages.page(refusal.status());
+        let header = page_header(refusal.status(), &body)?;
+        complete(request, ctx, header, body)
+    };
+    for (name, value) in refusal.lines() {
+        reply.header.insert_header(name, value)?;
+    }
+    reply.request_body = if waits || matches!(refusal, Refusal::Overloaded) {
+        RequestBody::Leave
+    } else {
+        RequestBody::Read(REJECTED_BODY)
+    };
+    Ok(reply)
+}
+
+/// The answer to an IP query with this body; `None` for a body that is longer than
+/// [`query::BODY_LIMIT`].
+///
+/// # Errors
+/// Never, as long as the API's own header lines are lines.
+pub fn answer_query<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    body: Option<&[u8]>,
+    database: &Database,
+) -> Result<Reply> {
+    let (_, query) =
+        super::variables::split_query(super::variables::path_and_query(request.target));
+    let answer = match body {
+        Some(body) => {
+            let request = query::Request {
+                method: request.method.as_str(),
+                query: query.unwrap_or_default(),
+                body,
+            };
+            query::answer(&request, database)
+        }
+        None => QueryError::BodyTooLarge.into(),
+    };
+    query_reply(request, ctx, &answer)
+}
+
+/// Changes the headers of a response as the request's route has it, after the request's id was added
+/// for the client.
+pub fn change_headers<H: HeaderLines>(
+    response: &mut impl EditResponse,
+    request: &RequestView<H>,
+    ctx: &Context,
+) {
+    ctx.identity.tell_client(response, &ctx.settings);
+    let route = ctx.route();
+    if let Some(route) = route.filter(|route| !route.response_headers.is_empty()) {
+        let view = View::of(request, ctx);
+        route.response_headers.change_response(response, &view);
+    }
+}
+
+/// A reply to which the route's header rules apply. The request's body is read as far as it may go.
+fn complete<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> Reply {
+    change_headers(&mut header, request, ctx);
+    hsts::add(request.tls.is_some(), &ctx.settings, &mut header);
+    Reply {
+        header,
+        body,
+        request_body: RequestBody::Read(ctx.max_body_size),
+    }
+}
+
+fn page_parts(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
+    let page = ctx.settings.error_pages.page(status);
+    let mut header = page_header(status, &page)?;
+    if status == 405 {
+        header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
+    }
+    if ctx.is_full {
+        // Requests end within a second, mostly, and then there is room.
+        header.insert_header(header::RETRY_AFTER, "1")?;
+    }
+    Ok((header, page))
+}
+
+fn page_header(status: u16, page: &Bytes) -> Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(status, Some(4))?;
+    header.insert_header(header::CONTENT_TYPE, error_page::CONTENT_TYPE)?;
+    header.insert_header(header::CONTENT_LENGTH, page.len())?;
+    Ok(header)
+}
+
+fn query_reply<H: HeaderLines>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    answer: &Answer,
+) -> Result<Reply> {
+    let mut header = ResponseHeader::build(answer.status, Some(4))?;
+    if answer.names_methods() {
+        header.insert_header("Allow", query::METHODS)?;
+    }
+    if answer.status != 204 {
+        header.insert_header(header::CONTENT_TYPE, query::CONTENT_TYPE)?;
+        header.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+    }
+    hsts::add(request.tls.is_some(), &ctx.settings, &mut header);
+    Ok(Reply {
+        header,
+        body: Bytes::copy_from_slice(&answer.body),
+        request_body: RequestBody::Leave,
+    })
+}

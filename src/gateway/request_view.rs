@@ -1,0 +1,80 @@
+//! A request's head and its connection, as an engine read them.
+//!
+//! Decisions take this and no session, so that every engine asks the same ones and a test needs no
+//! socket.
+
+use http::uri::Authority;
+use http::{HeaderMap, Method, Version};
+use pingora::http::RequestHeader;
+use pingora::protocols::tls::SslDigest;
+
+use super::geo_headers::Scheme;
+
+/// Head of a request, with what decisions need of its connection.
+pub struct RequestView<'r, H> {
+    /// Method.
+    pub method: &'r Method,
+    /// Target as sent: in origin form, absolute form or `*`.
+    pub target: &'r [u8],
+    /// Version of HTTP.
+    pub version: Version,
+    /// Authority of the target, in HTTP/2.
+    pub authority: Option<&'r str>,
+    /// Header lines.
+    pub headers: &'r H,
+    /// TLS of the connection; `None` in clear text.
+    pub tls: Option<&'r SslDigest>,
+    /// Port of the redirect to HTTPS, on a listener that only redirects.
+    pub redirect_port: Option<u16>,
+}
+
+// Derived, they would ask the same of the headers.
+impl<H> Clone for RequestView<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for RequestView<'_, H> {}
+
+impl<H> RequestView<'_, H> {
+    /// Scheme of the connection.
+    pub fn scheme(&self) -> Scheme {
+        if self.tls.is_some() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
+    }
+
+    /// Version as the request line has it.
+    pub fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_09 => "HTTP/0.9",
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_11 => "HTTP/1.1",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/3.0",
+        }
+    }
+
+    /// Returns `true` for HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.version == Version::HTTP_2
+    }
+}
+
+impl<'r> RequestView<'r, HeaderMap> {
+    /// View of a head that pingora has read, on a connection in clear text.
+    pub fn of(request: &'r RequestHeader) -> Self {
+        RequestView {
+            method: &request.method,
+            target: request.raw_path(),
+            version: request.version,
+            authority: request.uri.authority().map(Authority::as_str),
+            headers: &request.headers,
+            tls: None,
+            redirect_port: None,
+        }
+    }
+}
