@@ -321,7 +321,7 @@ impl Encoder<'_> {
             .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
             if N == 0 {
-                // As a family it would be written with empty braces.
+                // As a family, a metric without labels would be written with empty braces.
                 return ConstGauge::new(value).encode(out);
             }
             ConstGauge::new(value).encode(out.encode_family(&labels)?)?;

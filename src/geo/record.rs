@@ -19,23 +19,24 @@ pub enum Field {
     Organization,
     /// Internet service provider or carrier.
     Isp,
-    /// ISO 3166-1 alpha-2.
+    /// ISO 3166-1 alpha-2 code of the country.
     CountryCode,
     /// GB/T 2260 code of a province of China.
     ProvinceCode,
     /// GB/T 2260 code of a city of China.
     CityCode,
-    /// Two letters: `AF`, `AN`, `AS`, `EU`, `NA`, `OC`, `SA`, or the source's own (`AP`).
+    /// Two-letter code of the continent: `AF`, `AN`, `AS`, `EU`, `NA`, `OC`, `SA`, or the source's
+    /// own (`AP`).
     Continent,
-    /// Degrees north, decimal.
+    /// Latitude in decimal degrees north.
     Latitude,
-    /// Degrees east, decimal.
+    /// Longitude in decimal degrees east.
     Longitude,
-    /// IANA zone name.
+    /// IANA name of the time zone.
     TimeZone,
-    /// `UTC+8` and the like.
+    /// Offset from UTC, such as `UTC+8`.
     UtcOffset,
-    /// GB/T 2260 code of the smallest division that the source knows.
+    /// GB/T 2260 code of the smallest division in the source.
     AdminCode,
     /// International calling code.
     DialCode,

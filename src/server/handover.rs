@@ -72,9 +72,9 @@ pub enum HandoverError {
     FolderNotPrivate {
         /// The folder of the socket.
         folder: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the folder.
         mode: u32,
-        /// User ID of its owner.
+        /// User ID of the folder's owner.
         owner: u32,
     },
     /// Another process with `--upgrade` waits already.
@@ -92,7 +92,7 @@ pub enum HandoverError {
     /// The socket failed.
     #[error("{}: {error}", socket.display())]
     Socket {
-        /// Its path.
+        /// Path of the socket.
         socket: PathBuf,
         /// Error of the operating system.
         #[source]

@@ -41,7 +41,7 @@ const HANDLE_PATIENCE: Duration = Duration::from_secs(10);
 pub enum Stop {
     /// Signals to the process: TERM, QUIT, INT, USR2.
     Signals(EarlySignals),
-    /// [`StopHandle::stop`].
+    /// Stop by [`StopHandle::stop`].
     Handle(StopReceiver),
 }
 

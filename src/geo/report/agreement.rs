@@ -17,7 +17,7 @@ const CHINA: &str = "CN";
 /// Agreement of two databases on one family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agreement {
-    /// The family.
+    /// Address family.
     pub family: Family,
     /// Indexes of the two in the given list.
     pub pair: [usize; 2],

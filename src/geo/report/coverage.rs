@@ -9,7 +9,7 @@ use crate::tree::Range;
 /// Coverage of one family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Coverage {
-    /// The family.
+    /// Address family.
     pub family: Family,
     /// Number of maximal runs of addresses that share a place.
     pub ranges: u64,

@@ -33,7 +33,7 @@ pub struct Soundness {
 /// Findings about the ranges of one family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranges {
-    /// The family.
+    /// Address family.
     pub family: Family,
     /// Number of ranges in the file.
     pub ranges: usize,

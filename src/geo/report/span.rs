@@ -13,7 +13,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both.
+    /// Both families.
     pub const ALL: [Family; 2] = [Family::V4, Family::V6];
 
     /// Returns `IPv4` or `IPv6`.
@@ -58,7 +58,7 @@ impl Family {
 /// Consecutive addresses of one family; both ends are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
-    /// The family.
+    /// Address family.
     pub family: Family,
     /// Lowest address.
     pub first: u128,
