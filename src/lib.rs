@@ -28,18 +28,18 @@
 //!
 //! # One request
 //!
-//! pingora accepts a connection and passes it to [`gateway::lane`]. If the listener is configured
-//! for it, a [PROXY header](gateway::proxy_protocol) gives the client's address, and
-//! [`gateway::tls`] does the TLS handshake. HTTP/2 connections go to pingora's proxy from there.
-//! For HTTP/1, the lane parses the head of each request strictly, and answers a plain IP query at
-//! once with [`query`]. All other requests go through the phases of [`gateway::proxy`]. The lane's
-//! own forwarder runs these phases if the request has no body, and pingora's proxy does otherwise;
-//! the decisions are the same either way.
-//!
+//! pingora accepts a connection and passes it to the engine in [`gateway::lane`]. If the listener
+//! is configured for it, a [PROXY header](gateway::proxy_protocol) gives the client's address, and
+//! [`gateway::tls`] does the TLS handshake. Each stream of an HTTP/2 connection is a request. For
+//! HTTP/1, the engine parses the head of each request strictly, and answers a plain IP query at
+//! once with [`query`]. All other requests go through the phases of [`gateway::proxy`]. The engine
+//! has two forwarders that run these phases: one for HTTP/1 requests without a body, the other for
+//! requests with a body and for HTTP/2. pingora's proxy runs them for upgrades and other rare
+//! requests. The decisions are the same on all these paths.
 //! [`gateway::client_ip`] finds the client behind trusted proxies, and one lookup in
 //! [`geo::Database`] finds the client's place. Both are kept in the request's context, beside its
 //! request ID and trace. [`gateway::policy`] and [`gateway::limit`] accept or reject the request.
-//! An IP query whose path is written in another form is answered by the same code as in the lane.
+//! An IP query whose path is written in another form is answered by the same code as in the engine.
 //! Any other request takes the most specific route. The route answers the request itself, for
 //! example with a file, or forwards it to a peer that [`gateway::upstream`] selects. Before that,
 //! [`gateway::geo_headers`] replaces any location headers of the client by those of the database. A

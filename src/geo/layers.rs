@@ -181,7 +181,7 @@ struct Merge<'t> {
     lower: Side<'t>,
     records: Records,
     codes: &'t Codes,
-    /// Seats for the pairs that the seats of the two sides cannot distinguish.
+    /// Administrative areas of the pairs that those of the two sides cannot distinguish.
     seats: Option<Seats>,
     /// Merged record of each pair so far; see [`pair`].
     known: HashMap<u64, u32>,

@@ -59,7 +59,7 @@ struct Step {
     name: Name,
 }
 
-/// A name's number and its script, in 32 bits, because a large database has a million seats.
+/// A name's number and its script, in 32 bits, because a large database has a million places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Name(u32);
 
@@ -229,7 +229,7 @@ impl Seat {
     }
 }
 
-/// Numbers for codes and names. Only seats from the same `Seats` can be compared.
+/// Numbers for codes and names. Only areas from the same [`Seats`] can be compared.
 #[derive(Debug)]
 pub struct Seats {
     texts: TextPool,
@@ -251,8 +251,8 @@ impl Default for Seats {
 }
 
 impl Seats {
-    /// Returns the seat of a place whose fields `text` returns. The codes must be looked up and the
-    /// names made uniform; otherwise different forms of a name are different places.
+    /// Returns the areas of a place whose fields `text` returns. The codes must be looked up and
+    /// the names made uniform; otherwise different forms of a name are different places.
     ///
     /// Some sources repeat the country where they have no province. Such a province is ignored.
     pub fn seat<'t>(&mut self, text: impl Fn(Field) -> &'t str) -> Seat {

@@ -1,6 +1,6 @@
 //! The IP query API, free of any transport: the parts of a request in, status and body out.
 //!
-//! Both request paths of the gateway, the lane and pingora's proxy, answer through [`answer()`], so
+//! The fast path for plain queries and the phases of the proxy both answer through [`answer()`], so
 //! their answers cannot differ.
 
 mod error;

@@ -372,10 +372,10 @@ fn pingora_server(
     let mut service = Service::new("gateway".to_owned(), lane);
     for listener in &config.server.listen {
         let address = &listener.address;
-        // The lane reads and writes whole messages, and pingora's proxy has buffers of its own:
-        // another pair of buffers for each connection would only cost memory. The lane also does
-        // the TLS handshake itself, because pingora would log every failed handshake as an error of
-        // the gateway.
+        // The HTTP/1 engine reads and writes whole messages, and pingora's proxy has buffers of its
+        // own: another pair of buffers for each connection would only cost memory. The engine also
+        // does the TLS handshake itself, because pingora would log every failed handshake as an
+        // error of the gateway.
         let listener = ListenerConfig::tcp(address.to_string())
             .l4_buffer(L4BufferSettings::unbuffered())
             .tcp_socket_options(listen::socket_options(address));

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn dat_and_datx_with_one_header_are_told_apart() {
-        // 65,289 entries of 8 bytes end at a place where 9-byte entries of the other format could
+        // 65,289 entries of 8 bytes end at an offset where 9-byte entries of the other format could
         // end.
         let dat = dat::write(&entries(65_289, 200));
         assert!(dat::looks_like(&dat) && datx::looks_like(&dat));

@@ -21,7 +21,8 @@ use super::database::Database;
 use super::seat::{Seat, Seats};
 use crate::tree::Range;
 
-/// Returns the seat of each place of a database, for comparison with other databases.
+/// Returns the administrative areas of each place of a database, for comparison with other
+/// databases.
 fn seats(database: &Database, seats: &mut Seats) -> Vec<Seat> {
     let places = database.places();
     let numbers = 0..places.len() as u32;

@@ -153,7 +153,7 @@ pub fn check<'s>(databases: &'s [Source], geo: &Geo) -> Checked<'s> {
     checked
 }
 
-/// Loads the databases with each download in the place of the file of the source with its number,
+/// Loads the databases with each download instead of the file of the source with its number,
 /// and keeps the downloads if the result is accepted.
 fn load_downloaded(
     databases: &[Source],

@@ -84,7 +84,7 @@ fn is_text(bytes: [u8; 3]) -> bool {
     bytes.iter().all(|byte| (b' '..=b'~').contains(byte))
 }
 
-/// Returns `true` if there are more letters of three or four bytes in UTF-8 than places that are
+/// Returns `true` if there are more letters of three or four bytes in UTF-8 than sequences that are
 /// not UTF-8. Text in GBK contains few such letters, by chance.
 fn is_mostly_utf_8(bytes: &[u8]) -> bool {
     let (mut letters, mut bad) = (0_usize, 0_usize);

@@ -1,6 +1,6 @@
 //! Checks of the values of a row.
 //!
-//! People write these files by hand. An invalid code or coordinate is rejected at its place,
+//! People write these files by hand. An invalid code or coordinate is rejected with its line,
 //! because it would be hard to find later among a million answers.
 
 use crate::geo::record::{BLANK, Field};

@@ -21,7 +21,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Returns the number of the text at this place.
+    /// Returns the number of the text at this offset and of this length.
     pub fn number(&mut self, place: (u32, u16)) -> u32 {
         *self.numbers.entry(place).or_insert_with(|| {
             self.places.push(place);
