@@ -36,6 +36,7 @@
 //! has two forwarders that run these phases: one for HTTP/1 requests without a body, the other for
 //! requests with a body and for HTTP/2. pingora's proxy runs them for upgrades and other rare
 //! requests. The decisions are the same on all these paths.
+//!
 //! [`gateway::client_ip`] finds the client behind trusted proxies, and one lookup in
 //! [`geo::Database`] finds the client's place. Both are kept in the request's context, beside its
 //! request ID and trace. [`gateway::policy`] and [`gateway::limit`] accept or reject the request.

@@ -39,7 +39,7 @@ static QUEUE_OF_LOG: OnceLock<Arc<Queue>> = OnceLock::new();
 /// value is dropped.
 ///
 /// # Errors
-/// If the file cannot be opened, or the system refuses a thread.
+/// If the file cannot be opened, or a thread cannot be started.
 pub fn start(config: &ErrorLog) -> io::Result<LastMessages> {
     let mut logger = env_logger::Builder::new();
     logger.filter_level(config.level);

@@ -53,7 +53,7 @@ impl Listeners {
     /// Returns copies of the sockets whose address is `wanted`.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn copies(
         &self,
         wanted: impl Fn(&SocketAddr) -> bool,

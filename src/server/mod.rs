@@ -92,7 +92,7 @@ pub enum ServerError {
     /// The reloading thread cannot be started.
     #[error(transparent)]
     Reload(#[from] ReloadError),
-    /// The system refuses a thread.
+    /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
     /// The gateway ended before it listened.

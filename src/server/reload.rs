@@ -43,7 +43,7 @@ pub enum ReloadError {
     /// A database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The system refuses a thread.
+    /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
 }
@@ -116,7 +116,7 @@ impl Reload for ReloadHandle {
 /// Starts the reloading thread. It runs until the returned [`EndsReloading`] is dropped.
 ///
 /// # Errors
-/// If the system refuses a thread.
+/// If a thread cannot be started.
 pub fn start(
     config: Config,
     load: Option<LoadConfig>,

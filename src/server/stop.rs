@@ -105,7 +105,7 @@ impl Stop {
     /// 0. Other signals are remembered until the server can act on them, so call this first of all.
     ///
     /// # Errors
-    /// If the system refuses a signal handler.
+    /// If a signal handler cannot be installed.
     pub fn signals() -> std::io::Result<Stop> {
         EarlySignals::heard().map(Stop::Signals)
     }

@@ -47,7 +47,7 @@ impl Successor {
     /// Starts the process.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn start(new_process: &NewProcess) -> Result<Self, SuccessorError> {
         let mut command = new_process();
         let child = command.spawn().map_err(|error| SuccessorError::Start {

@@ -242,7 +242,7 @@ impl Download {
     /// Replaces the previous file by the content, in one step.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn keep(self) -> Result<(), FetchError> {
         let Download {
             content,

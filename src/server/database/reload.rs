@@ -69,7 +69,7 @@ impl Followed {
     /// Watches the sources from which `live` was loaded.
     ///
     /// # Errors
-    /// If the system refuses a thread.
+    /// If a thread cannot be started.
     pub fn new(
         sources: Vec<Source>,
         geo: Geo,
@@ -191,7 +191,7 @@ impl Followed {
     /// on.
     ///
     /// # Errors
-    /// If the system refuses a thread.
+    /// If a thread cannot be started.
     pub fn follow(&mut self, prepared: Prepared) -> std::io::Result<()> {
         (self.sources, self.geo) = (prepared.sources, prepared.geo);
         self.files = prepared.files;

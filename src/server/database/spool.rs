@@ -31,7 +31,7 @@ impl Spool {
     /// Creates an empty spool on the file system of `target`.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn beside(target: &Path) -> io::Result<Self> {
         let folder = folder_of(target);
         #[cfg(target_os = "linux")]
@@ -91,7 +91,7 @@ impl Spool {
     /// Replaces `target`, in one step.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn keep(self, target: &Path) -> io::Result<()> {
         let named: TempPath = match self.content {
             #[cfg(target_os = "linux")]
