@@ -37,7 +37,7 @@ pub enum FetchError {
         #[source]
         error: Box<ureq::Error>,
     },
-    /// The response has another status than 200 or 304.
+    /// The response has an unexpected status.
     #[error("{url}: status {status}")]
     Status {
         /// URL of the request.
