@@ -6,8 +6,8 @@ use crate::config::model::{Coding, Compression, MediaType, MediaTypes};
 
 const ALGORITHMS: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
 
-/// Text that is worth compressing. A stream of events is not among them: it is compressed well
-/// enough, but not every client that reads one expects it.
+/// Default media types: text that compresses well. `text/event-stream` is not among them, although
+/// it compresses well, because not every client of such a stream supports compression.
 const TYPES: [&str; 14] = [
     "text/html",
     "text/plain",

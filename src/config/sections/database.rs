@@ -10,7 +10,7 @@ use crate::config::model::{Database, Geo, Probe, Published};
 use crate::geo::format::Languages;
 use crate::geo::{Field, Names, Regions};
 
-/// The layers, highest first; the embedded database alone if there are none.
+/// Reads the layers, highest first; the embedded database alone if there are none.
 pub(super) fn databases(root: &Section, overrides: &Overrides) -> Vec<Database> {
     let sections = root.sections("database");
     let databases: Vec<_> = sections.iter().filter_map(database).collect();

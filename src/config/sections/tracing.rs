@@ -6,7 +6,7 @@ use super::one_of;
 use crate::config::document::{Item, Section};
 use crate::config::model::{RequestIds, TraceSource, Tracing};
 
-/// Headers that mean something else to servers or proxies.
+/// Headers with another purpose, which cannot be used for request ids.
 const TAKEN: [&str; 16] = [
     "authorization",
     "connection",

@@ -126,7 +126,7 @@ fn upstream_settings(section: &Section) -> Upstream {
     }
 }
 
-/// The elements of an array; `None` without one.
+/// Returns the elements of an array, or `None` if the key is absent.
 fn list<T>(
     section: &Section,
     key: &'static str,
@@ -136,7 +136,7 @@ fn list<T>(
     Some(items.iter().filter_map(|item| item.read(&read)).collect())
 }
 
-/// `"host:port"`, or `{ address = "host:port", weight = 2 }`, or `{ srv = "_http._tcp.example" }`.
+/// Reads `"host:port"`, `{ address = "host:port", weight = 2 }` or `{ srv = "_http._tcp.example" }`.
 fn peer(item: &Item) -> Option<Peer> {
     if item.string().is_ok() {
         return item
@@ -244,7 +244,7 @@ fn sticky(section: &Section) -> Option<Sticky> {
     cookie.map(|cookie| Sticky { cookie, key })
 }
 
-/// The name of a cookie (RFC 6265, 4.1.1: a token of RFC 9110).
+/// Checks the name of a cookie (RFC 6265, 4.1.1: a token of RFC 9110).
 fn token(text: &str) -> Result<String, String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if !text.is_empty() && text.chars().all(is_token) {
@@ -339,7 +339,7 @@ fn health_check(section: &Section) -> HealthCheck {
     check
 }
 
-/// `200`, or `"200-399"`.
+/// Reads `200` or `"200-399"`.
 fn status_range(item: &Item) -> Result<RangeInclusive<u16>, String> {
     let Ok(text) = item.string() else {
         let status = item.integer(100, 599)? as u16;
@@ -352,7 +352,7 @@ fn status_range(item: &Item) -> Result<RangeInclusive<u16>, String> {
     }
 }
 
-/// `"address"`, or `"address:port"`.
+/// Reads `"address"` or `"address:port"`; the default port is 53.
 fn name_server(item: &Item) -> Result<SocketAddr, String> {
     let text = item.string()?;
     let address = || text.parse().ok().map(|ip| SocketAddr::new(ip, 53));
@@ -360,7 +360,7 @@ fn name_server(item: &Item) -> Result<SocketAddr, String> {
     server.ok_or_else(|| format!("{text:?} is no address of a name server"))
 }
 
-/// `address:port`, or `name:port`. A name is resolved while the gateway runs.
+/// Parses `address:port` or `name:port`. A name is resolved at run time.
 fn host_and_port(text: &str) -> Result<PeerAddress, String> {
     let wrong = |reason: &str| format!("{text:?} is not host:port: {reason}");
     if let Ok(address) = text.parse::<SocketAddr>() {
@@ -379,7 +379,7 @@ fn host_and_port(text: &str) -> Result<PeerAddress, String> {
     Ok(PeerAddress::Name(host, port))
 }
 
-/// A name as DNS and certificates have it (RFC 1123, 2.1, with `_`), in lower case.
+/// Checks a host name of DNS (RFC 1123, 2.1, and `_`) and returns it in lower case.
 fn dns_name(text: &str) -> Result<String, String> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let label = |label: &str| {
