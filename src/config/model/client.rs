@@ -39,7 +39,7 @@ impl Methods {
                 return Err(format!("{name:?} is not a method"));
             }
             if name == "CONNECT" {
-                return Err("CONNECT asks for a tunnel, and there are none".to_owned());
+                return Err("CONNECT is not supported".to_owned());
             }
         }
         let allow = names.join(", ");

@@ -54,7 +54,7 @@ impl HeaderNameSet {
         let slot = letters.first().copied().and_then(slot);
         let Some(slot) = slot.filter(|_| is_name && letters.len() <= MOST_LETTERS) else {
             return Err(format!(
-                "{pattern:?} is neither a header's name nor the start of one and \"*\""
+                "{pattern:?} is neither a header name nor a prefix of one followed by \"*\""
             ));
         };
         if name.len() == pattern.len() {

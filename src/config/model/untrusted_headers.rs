@@ -120,16 +120,14 @@ impl UntrustedHeaders {
         let name = pattern.replace('*', "x");
         if is_managed_name(&name) {
             return Err(format!(
-                "{pattern:?} is what geogate itself tells upstreams, and no client's"
+                "{pattern:?} is a header that geogate itself sets, so clients cannot send it"
             ));
         }
         let known = UntrustedHeaders::default();
         if known.contains(&name) {
             Ok(())
         } else {
-            Err(format!(
-                "{pattern:?} is not on the list; conf/README.md has the list"
-            ))
+            Err(format!("{pattern:?} is not on the list in conf/README.md"))
         }
     }
 }

@@ -58,7 +58,10 @@ fn algorithms(section: &Section) -> Vec<Coding> {
     let mut algorithms: Vec<Coding> = Vec::new();
     for coding in items.iter().filter_map(|item| item.read(read)) {
         if algorithms.contains(&coding) {
-            section.note("algorithms", format!("{:?} stands twice", coding.token()));
+            section.note(
+                "algorithms",
+                format!("{:?} is listed twice", coding.token()),
+            );
         }
         algorithms.push(coding);
     }

@@ -105,7 +105,7 @@ fn probe(section: &Section) -> Option<Probe> {
         .collect();
     section.refuse_unknown();
     if expected.is_empty() {
-        section.note("", "expects nothing, such as country_code = \"CN\"");
+        section.note("", "has no expected field such as country_code = \"CN\"");
     }
     Some(Probe { ip: ip?, expected })
 }

@@ -100,7 +100,7 @@ fn rate_limit(section: &Section) -> RateLimit {
         if period.as_secs_f64() / f64::from(requests.get()) * f64::from(burst.get())
             > LONGEST_BURST.as_secs_f64()
         {
-            return Err("at this rate the burst takes more than a year to come back".to_owned());
+            return Err("at this rate the burst takes more than a year to refill".to_owned());
         }
         Ok(burst)
     });
@@ -153,7 +153,7 @@ fn rate_key(item: &Item) -> Result<RateKey, String> {
         .is_some_and(|name| is_managed_name(name.as_str()))
     {
         return Err(format!(
-            "{text:?} is what clients say of themselves; \"client_ip\" is what is known of them"
+            "{text:?} is what clients say of themselves; use \"client_ip\""
         ));
     }
     header

@@ -135,7 +135,7 @@ pub(super) fn check_listeners(root: &Section, config: &Config) {
     }
     let trusted = &config.client_ip.trusted_proxies;
     if trusted.is_empty() && listen.iter().any(|l| l.proxy_protocol) {
-        note("proxy_protocol is for client_ip.trusted_proxies only, and there are none");
+        note("proxy_protocol is for client_ip.trusted_proxies only, which is empty");
     }
 }
 
@@ -268,7 +268,7 @@ pub(super) fn client_ip(section: &Section) -> ClientIp {
 fn untrusted_headers(section: &Section) -> UntrustedHeaders {
     let add = names(section, "add", |name| {
         if is_framing_name(name) || name.eq_ignore_ascii_case("host") {
-            return Err("no request can do without it".to_owned());
+            return Err("every request needs this header".to_owned());
         }
         HeaderNameSet::new([name]).map(|_| ())
     });

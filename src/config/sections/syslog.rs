@@ -83,7 +83,7 @@ pub(super) fn syslog(text: &str) -> Result<Syslog, String> {
 fn read_server(text: &str) -> Result<SyslogServer, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() {
-            Err("a path is expected behind unix:".to_owned())
+            Err("a path is expected after unix:".to_owned())
         } else {
             Ok(SyslogServer::Unix(path.into()))
         };

@@ -66,7 +66,10 @@ fn client_auth(section: &Section) -> Option<ClientAuth> {
     match (required, ca_file) {
         (Some(required), Some(ca_file)) => ca_file.map(|ca_file| ClientAuth { ca_file, required }),
         (Some(_), None) => {
-            section.note("client_auth", "needs client_ca, the authorities of clients");
+            section.note(
+                "client_auth",
+                "needs client_ca, the authorities that sign client certificates",
+            );
             None
         }
         (None, _) => None,

@@ -47,7 +47,9 @@ fn header(item: &Item) -> Result<HeaderName, String> {
     let is_taken = TAKEN.contains(&name.as_str())
         || managed.iter().any(|start| name.as_str().starts_with(start));
     if is_taken {
-        return Err(format!("{text:?} means something else"));
+        return Err(format!(
+            "{text:?} means something else to servers and proxies"
+        ));
     }
     Ok(name)
 }

@@ -104,7 +104,7 @@ fn respond(section: &Section, captures: &Captures) -> Action {
             let is_type =
                 text.contains('/') && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
             let named = is_type.then(|| text.to_owned());
-            named.ok_or_else(|| format!("{text:?} is no media type such as \"text/html\""))
+            named.ok_or_else(|| format!("{text:?} is not a media type such as \"text/html\""))
         }),
         body,
     };

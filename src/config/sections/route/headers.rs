@@ -32,7 +32,7 @@ pub(super) fn conditions(section: &Section) -> Vec<HeaderCondition> {
             let name = header_name(name)?;
             if is_managed_name(&name) {
                 return Err(
-                    "is what clients say of themselves; there are countries and regions".to_owned(),
+                    "is what clients say of themselves; use countries or regions".to_owned(),
                 );
             }
             let value = match item.string()?.strip_prefix('~') {
@@ -66,7 +66,7 @@ pub(super) fn changes(section: &Section, key: &'static str, captures: &Captures)
         let name = item.string()?;
         changeable(name, is_request)?;
         if is_request && name.eq_ignore_ascii_case("host") {
-            return Err("a request needs one; set it to what it shall be".to_owned());
+            return Err("a request needs one; use set to replace it".to_owned());
         }
         Ok(name.to_ascii_lowercase())
     };
@@ -80,10 +80,12 @@ pub(super) fn changes(section: &Section, key: &'static str, captures: &Captures)
 fn changeable(name: &str, is_request: bool) -> Result<(), String> {
     let name = header_name(name)?;
     if FRAMING.contains(&name.as_str()) {
-        return Err("belongs to the connection, which is geogate's".to_owned());
+        return Err("belongs to the connection, which geogate manages".to_owned());
     }
     if is_request && is_managed_name(&name) {
-        return Err("is what geogate tells of the client, which no route may change".to_owned());
+        return Err(
+            "is what geogate tells upstreams about the client; a route cannot change it".to_owned(),
+        );
     }
     Ok(())
 }
