@@ -115,7 +115,7 @@ pub enum Action {
     },
 }
 
-/// Changes in the headers of a message.
+/// What is changed in the headers of a message.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderChanges {
     /// Names of headers to delete, before `set` is applied.
