@@ -121,8 +121,8 @@ impl Gate {
         self.access.is_empty() && self.rates.is_empty()
     }
 
-    /// Returns the reason for which a request is rejected, or `None` if it passes. A denied request
-    /// is not counted by any rate limit.
+    /// Returns the reason for which a request is rejected, or `None` if it passes. The rate
+    /// limits of the gate do not count a request that its access rules deny.
     #[must_use]
     pub fn refuses(&self, facts: &Facts) -> Option<Refusal> {
         for set in &self.access {
