@@ -1,5 +1,5 @@
-//! Decision after a failed try of a request: does the failure count against the peer, and where
-//! does the request go next?
+//! Decision after a failed try of a request: whether the failure counts against the peer, and where
+//! the request goes next.
 //!
 //! It is one function of a few facts, so that all engines decide alike and a table can test it.
 //! There are two rules. Only faults of a peer count against it: otherwise one slow client could

@@ -1,9 +1,8 @@
 //! Access rules, rate limits and concurrency limits.
 //!
-//! The rules of a configuration for requests are grouped in [`Gate`]s: one for all requests, one
-//! for IP queries, one for each route. A gate decides on the [`Facts`] of a request and needs no
-//! session, so IP queries and the proxy share the same gates. A gate without rules decides nothing,
-//! and nothing is computed for it.
+//! The rules are grouped in [`Gate`]s: one for all requests, one for IP queries, one for each
+//! route. A gate decides on the [`Facts`] of a request and needs no session, so both engines share
+//! the same gates. A gate without rules decides nothing, and nothing is computed for it.
 //!
 //! - [`rate`]: rate limits, `store` their state;
 //! - [`client`]: concurrency limits, per client and global;

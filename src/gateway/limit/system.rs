@@ -11,8 +11,8 @@ pub fn open_files() -> u64 {
     rlimit::Resource::NOFILE.get_soft().unwrap_or(1024)
 }
 
-/// Returns the memory limit of the process in bytes: the smallest limit of its control groups, or
-/// else the memory of the machine.
+/// Returns the memory limit of the process in bytes: the smallest one of the limits of its control
+/// groups and the memory of the machine.
 #[must_use]
 pub fn memory() -> Option<u64> {
     memory_below(Path::new("/"))
