@@ -1,5 +1,5 @@
-//! `Strict-Transport-Security` on every answer over TLS (RFC 6797), whoever gives it. Never on one
-//! in clear text: there it must not be sent.
+//! `Strict-Transport-Security` on every response over TLS (RFC 6797), of upstreams and of the
+//! gateway. Never on a response in clear text, where it must not be sent.
 
 use http::header;
 use pingora::Result;
@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 
 use super::Settings;
 
-/// Adds the header to an answer, in the place of one of an upstream.
+/// Adds the header to a response, in place of the upstream's.
 pub fn add(session: &Session, settings: &Settings, response: &mut ResponseHeader) -> Result<()> {
     match settings.hsts() {
         Some(value) if is_over_tls(session) => {
@@ -18,7 +18,7 @@ pub fn add(session: &Session, settings: &Settings, response: &mut ResponseHeader
     }
 }
 
-/// Whether a request came over TLS.
+/// Returns `true` if the request came over TLS.
 pub fn is_over_tls(session: &Session) -> bool {
     let digest = session.digest();
     digest.is_some_and(|digest| digest.ssl_digest.is_some())

@@ -1,5 +1,5 @@
-//! How a request is known to others: its id and its trace, decided once, as soon as it is known who
-//! sent it. Every try of the request says the same.
+//! Identity of a request for other systems: its id and its trace. It is decided once, as soon as
+//! the client is known, so that every try of the request has the same identity.
 
 use http::HeaderValue;
 use pingora::Result;
@@ -10,7 +10,7 @@ use super::client_ip::HeaderLines;
 use super::request_id::{self, RequestId};
 use super::trace_context::{self, Trace, TraceContext};
 
-/// The id and the trace of a proxied request.
+/// Id and trace of a proxied request.
 #[derive(Debug, Default)]
 pub struct Identity {
     id: Option<HeaderValue>,
@@ -18,7 +18,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a request with these headers.
+    /// Decides the identity of a request with these headers.
     #[must_use]
     pub fn of(headers: &impl HeaderLines, peer_is_trusted: bool, settings: &Settings) -> Self {
         let id = match &settings.request_ids {
@@ -39,20 +39,20 @@ impl Identity {
         }
     }
 
-    /// The id; empty if it has none.
+    /// Returns the id; empty if the request has none.
     #[must_use]
     pub fn id(&self) -> &str {
         let id = self.id.as_ref().and_then(|id| id.to_str().ok());
         id.unwrap_or_default()
     }
 
-    /// The trace, if it is known to be part of one.
+    /// Returns the trace, if the request is known to be part of one.
     #[must_use]
     pub fn trace(&self) -> Option<&Trace> {
         self.trace.as_ref()?.trace.as_ref()
     }
 
-    /// Tells the upstream.
+    /// Adds the identity to the request for the upstream.
     pub fn tell_upstream(&self, request: &mut RequestHeader, settings: &Settings) {
         if let (Some(config), Some(id)) = (&settings.request_ids, &self.id) {
             request_id::replace(request, &config.header, id);
@@ -62,10 +62,10 @@ impl Identity {
         }
     }
 
-    /// Tells the client, if it is to know.
+    /// Adds the id to the response for the client, if configured.
     ///
     /// # Errors
-    /// If the response has no room for a header.
+    /// If the response has too many headers.
     pub fn tell_client(&self, response: &mut ResponseHeader, settings: &Settings) -> Result<()> {
         match (&settings.request_ids, &self.id) {
             (Some(config), Some(id)) if config.to_client && !response.status.is_informational() => {
@@ -76,7 +76,7 @@ impl Identity {
     }
 }
 
-/// The id of a request that is not proxied: only if the log asks for it.
+/// Returns the id of a request that is not proxied, if the log needs it.
 #[must_use]
 pub fn logged_id<'r>(
     headers: &'r impl HeaderLines,
@@ -92,7 +92,7 @@ pub fn logged_id<'r>(
     })
 }
 
-/// The trace of a request that is not proxied: the one that it came with, if the log asks for it.
+/// Returns the trace that a request which is not proxied came with, if the log needs it.
 #[must_use]
 pub fn logged_trace(
     headers: &impl HeaderLines,

@@ -1,9 +1,9 @@
-//! Compressing what upstreams and files answer in plain form.
+//! Compression of uncompressed responses of upstreams and files.
 //!
-//! What may be compressed is decided from the two heads alone; how is up to the encoder. pingora has
-//! encoders of its own, but they keep what they were given until they have enough of it, so that an
-//! event of a stream would wait for the next one, and their choice knows no q-values, no `no-transform`
-//! and no partial content. The decision here is the same for both doors and for files.
+//! The decision depends only on the heads of request and response; the encoder compresses the body.
+//! pingora's own encoders are not used: they buffer their input, so that an event of a stream would
+//! wait for the next one, and their decision ignores q-values, `no-transform` and partial content.
+//! The decision here is the same for both proxy engines and for files.
 
 mod accept;
 mod encoder;
@@ -16,7 +16,7 @@ pub use encoder::Encoder;
 
 use crate::config::model::{Coding, Compression};
 
-/// Fields that say something of the very bytes of a body, which compressing would make untrue.
+/// Header fields that describe the exact bytes of a body, which compression would invalidate.
 const OF_THE_BYTES: [&str; 5] = [
     "content-range",
     "content-md5",
@@ -25,11 +25,12 @@ const OF_THE_BYTES: [&str; 5] = [
     "digest",
 ];
 
-/// Begins to compress a response, if that is right: its head is changed, and its body has to go
-/// through the encoder. To `HEAD` the head alone is changed, to what it would be to `GET`.
+/// Starts the compression of a response if it is appropriate: the head is changed, and the body
+/// must go through the returned encoder. For `HEAD` only the head is changed, to the one that `GET`
+/// would get.
 ///
 /// # Errors
-/// If an encoder cannot be made.
+/// If the encoder cannot be created.
 pub fn begin(
     config: &Compression,
     request: &RequestHeader,
@@ -49,10 +50,10 @@ pub fn begin(
     Encoder::new(coding, config.level, streamed).map(|encoder| Some(Box::new(encoder)))
 }
 
-/// Makes the head of a response that of a compressed one, if that is right.
+/// Changes the head of a response to that of a compressed one, if compression is appropriate.
 ///
 /// # Errors
-/// If the head has no room.
+/// If the head has too many headers.
 pub fn recode(
     config: &Compression,
     request: &RequestHeader,
@@ -63,7 +64,7 @@ pub fn recode(
     }
     add_vary(response)?;
     if request.version == Version::HTTP_10 {
-        // The end of its connection would be the only sign of the body's end.
+        // The body would then end only with the connection.
         return Ok(None);
     }
     let accepted = request.headers.get_all(header::ACCEPT_ENCODING);
@@ -75,7 +76,7 @@ pub fn recode(
     Ok(coding)
 }
 
-/// Whether a response would be compressed for a client that takes it so.
+/// Returns `true` if the response would be compressed for a client that accepts it.
 fn is_candidate(config: &Compression, response: &ResponseHeader) -> bool {
     let headers = &response.headers;
     let value = |name: HeaderName| headers.get(name).map(http::HeaderValue::as_bytes);
@@ -100,7 +101,8 @@ fn starts_with(text: &[u8], start: &[u8]) -> bool {
     part.is_some_and(|part| part.eq_ignore_ascii_case(start))
 }
 
-/// A body of unknown length may be a long one. One of which there is nothing stays so.
+/// Returns `true` if the body is long enough. A body of unknown length may be long; an empty body
+/// is never compressed.
 fn is_long_enough(length: Option<&[u8]>, min_size: u64) -> bool {
     let Some(length) = length else { return true };
     let length: Option<u64> = std::str::from_utf8(length)
@@ -109,14 +111,14 @@ fn is_long_enough(length: Option<&[u8]>, min_size: u64) -> bool {
     length.is_some_and(|length| length >= min_size.max(1))
 }
 
-/// RFC 9111, 5.2.2.6.
+/// Returns `true` for `Cache-Control: no-transform` (RFC 9111, 5.2.2.6).
 fn forbids_transformation(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CACHE_CONTROL).iter();
     let mut directives = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
     directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
-/// The response is another one to other clients (RFC 9110, 12.5.5).
+/// Adds `Vary: Accept-Encoding`, because other clients get another response (RFC 9110, 12.5.5).
 fn add_vary(response: &mut ResponseHeader) -> Result<()> {
     let lines = response.headers.get_all(header::VARY).iter();
     let mut names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
@@ -133,9 +135,10 @@ fn add_vary(response: &mut ResponseHeader) -> Result<()> {
 fn set_coding(response: &mut ResponseHeader, coding: Coding) -> Result<()> {
     response.insert_header("Content-Encoding", coding.token())?;
     response.remove_header(&header::CONTENT_LENGTH);
-    // A range would be one of other bytes.
+    // A range would refer to the bytes of the plain body.
     response.remove_header(&header::ACCEPT_RANGES);
-    // The same to look at, no more the same byte by byte (RFC 9110, 8.8.1).
+    // The content is equivalent, but not identical byte by byte, so the tag becomes weak (RFC 9110,
+    // 8.8.1).
     let tag = response.headers.get(header::ETAG);
     if let Some(tag) = tag.filter(|tag| tag.as_bytes().starts_with(b"\"")) {
         let weak = [b"W/", tag.as_bytes()].concat();
@@ -174,7 +177,7 @@ mod tests {
         response
     }
 
-    /// The head of what a client gets that takes gzip, as lines.
+    /// Header lines of the response for a client that accepts gzip.
     fn lines(method: &str, mut response: ResponseHeader) -> Vec<String> {
         let encoder = begin(&config(), &request(method, "gzip"), &mut response).unwrap();
         let line = |(name, value): (&HeaderName, &http::HeaderValue)| {

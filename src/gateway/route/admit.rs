@@ -1,4 +1,4 @@
-//! A request comes to its route, which may not take it.
+//! Admission of a request to its route: access rules and limits.
 
 use http::header;
 use pingora_proxy::Session;
@@ -6,7 +6,7 @@ use pingora_proxy::Session;
 use crate::gateway::context::Context;
 use crate::gateway::limit::Refusal;
 
-/// Lets a request in on its route, and sets what it may take there; or why it is not let in.
+/// Applies the limits of the route to a request. Returns the reason if the request is rejected.
 pub fn admit(session: &Session, ctx: &mut Context) -> Option<Refusal> {
     let route = ctx.route()?;
     let headers = &session.req_header().headers;

@@ -1,4 +1,4 @@
-//! A request is led to where its route says.
+//! Execution of the route of a request: proxying, a file, a redirect or a fixed response.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use crate::gateway::variables::{View, path_and_query, split_query};
 use crate::gateway::{files, own};
 use crate::query;
 
-/// Decides what becomes of a request; whether it is answered. One that is not has its upstream.
+/// Routes a request and responds to it locally if the route says so. Returns `true` if it has its
+/// response; otherwise `ctx` has the upstream's pool.
 pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let Some(routes) = &ctx.settings.routes else {
         refuse_long_body(session, ctx)?;
@@ -60,7 +61,7 @@ pub async fn direct(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     }
 }
 
-/// Refuses a request that says that its body is longer than it may be.
+/// Rejects a request whose `Content-Length` exceeds the limit of the body size.
 fn refuse_long_body(session: &Session, ctx: &Context) -> Result<()> {
     let length = session.get_header(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -82,7 +83,7 @@ fn decide(session: &Session, ctx: &Context, routes: &Routes) -> Decision {
     routes.decide(&asked, path(view.target))
 }
 
-/// The path of a target; `None` for `*`.
+/// Path of a request target; `None` for `*`.
 fn path(target: &[u8]) -> Option<&[u8]> {
     match split_query(path_and_query(target)).0 {
         b"*" => None,
@@ -91,7 +92,7 @@ fn path(target: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Does what the route of a request says.
+/// Executes the action of the request's route. Returns `true` if the request has its response.
 async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let (Some(routes), Some(taken)) = (&ctx.settings.routes, &ctx.routed) else {
         return Ok(false);
@@ -132,7 +133,8 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
                 return Ok(true);
             };
             let named = match rewrite {
-                // The prefix itself is a folder without its slash, whatever stands for it.
+                // The prefix itself names a folder without the trailing slash, whatever it is
+                // replaced by.
                 Some(rewrite)
                     if rewrite.prefix == Some(normal.len()) && !normal.ends_with(b"/") =>
                 {
