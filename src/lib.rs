@@ -1,12 +1,12 @@
-//! geogate: an edge gateway that knows where its clients are.
+//! geogate: a reverse proxy that knows where each client is.
 //!
-//! One process terminates client connections, TLS and HTTP/2 included, balances them over upstream
-//! peers, answers `/api/ip_query` from an IP database in memory, and tells upstreams where each
-//! client is.
+//! One process terminates client connections (TLS and HTTP/2 included), balances requests over
+//! upstream peers, answers `/api/ip_query` from an IP database in memory, and sends upstreams the
+//! location of each client.
 //!
-//! # The house
+//! # Layout
 //!
-//! A folder is a layer, and arrows only point down; `tests/architecture.rs` holds them.
+//! A folder is a layer, and dependencies point only downwards; `tests/architecture.rs` enforces it.
 //!
 //! ```text
 //! main      flags -> command -> exit code
@@ -15,7 +15,7 @@
 //! admin     metrics, health and reload, on a listener of their own
 //! gateway   what happens to a connection
 //! query     the IP query API, free of any transport
-//! nginx     an nginx.conf -> the geogate.toml that does the same, and what is left
+//! nginx     an nginx.conf -> an equivalent geogate.toml, and the list of what was not translated
 //! config    a file with positions -> types that cannot be invalid
 //! geo       what an address means: formats, layers, codes, database, reports
 //! tree      address -> number; the only hot loop
@@ -24,29 +24,32 @@
 //!         cli -> nginx -> config
 //! ```
 //!
-//! pingora is named in `server`, `admin` and `gateway` only; `geo` and `tree` know no HTTP.
+//! pingora is used in `server`, `admin` and `gateway` only; `geo` and `tree` contain no HTTP.
 //!
 //! # One request
 //!
-//! pingora accepts a connection and gives it to [`gateway::lane`]. If its listener asks for it, a
-//! [PROXY header](gateway::proxy_protocol) says who the client is, and [`gateway::tls`] shakes hands.
-//! HTTP/2 goes to pingora's proxy from there. Of HTTP/1 the lane reads the head of each request,
-//! strictly, and answers a plain IP query there and then with [`query`]. Anything else goes through
-//! the phases of [`gateway::proxy`]: driven by the lane's own straight path if the request has no
-//! body, by pingora's proxy otherwise, with the same decisions either way.
+//! pingora accepts a connection and passes it to the engine in [`gateway::lane`]. If the listener
+//! is configured for it, a [PROXY header](gateway::proxy_protocol) gives the client's address, and
+//! [`gateway::tls`] does the TLS handshake. Each stream of an HTTP/2 connection is a request. For
+//! HTTP/1, the engine parses the head of each request strictly, and answers a plain IP query at
+//! once with [`query`]. All other requests go through the phases of [`gateway::proxy`]. The engine
+//! has two forwarders that run these phases: one for HTTP/1 requests without a body, the other for
+//! requests with a body and for HTTP/2. pingora's proxy runs them for upgrades and other rare
+//! requests. The decisions are the same on all these paths.
 //!
-//! [`gateway::client_ip`] finds the client behind trusted hops, one lookup in [`geo::Database`] finds
-//! its place, and both stay in the request's context, beside its id and its trace.
-//! [`gateway::policy`] and [`gateway::limit`] say whether it may come. A query in whatever spelling of
-//! its path is answered by the same code as in the lane; what else comes takes the most specific
-//! route, which answers it itself, with a file perhaps, or leads to a peer that [`gateway::upstream`]
-//! selects, after [`gateway::geo_headers`] has replaced what the client said of itself by what we
-//! know. A failure is tried on another peer where that is safe, or ends in [`gateway::error_page`].
-//! Every request, through whichever door, is counted in [`gateway::metrics`] and leaves one line in
-//! [`gateway::access_log`].
+//! [`gateway::client_ip`] finds the client behind trusted proxies, and one lookup in
+//! [`geo::Database`] finds the client's place. Both are kept in the request's context, beside its
+//! request ID and trace. [`gateway::policy`] and [`gateway::limit`] accept or reject the request.
+//! An IP query whose path is written in another form is answered by the same code as in the engine.
+//! Any other request takes the most specific route. The route answers the request itself, for
+//! example with a file, or forwards it to a peer that [`gateway::upstream`] selects. Before that,
+//! [`gateway::geo_headers`] replaces any location headers of the client by those of the database. A
+//! failed attempt is retried on another peer where that is safe; otherwise [`gateway::error_page`]
+//! answers. Every request, on whichever of these paths, is counted in [`gateway::metrics`] and
+//! leaves one line in [`gateway::access_log`].
 //!
-//! All of it is done with one [`gateway::Settings`], from a request's head to its end. `server` makes
-//! the next one when the configuration is read again, and swaps it in whole.
+//! A request uses one [`gateway::Settings`] from its head to its end. On a reload, `server` builds
+//! new settings and swaps them in as a whole.
 
 pub mod admin;
 pub mod cli;

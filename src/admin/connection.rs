@@ -1,5 +1,5 @@
-//! Connections of the admin listener: HTTP/1, read by the same strict reader and with the same time
-//! limits as those of clients. Nothing of a request's body is of interest here, so it is read and
+//! Connections of the admin listener. They are HTTP/1, parsed by the same strict parser and with
+//! the same timeouts as client connections. Request bodies are not used, so they are read and
 //! dropped.
 
 use std::io;
@@ -17,20 +17,20 @@ use crate::config::model::Client;
 use crate::gateway::lane::body::Body;
 use crate::gateway::lane::head::{self, Demand, Limits, Reading};
 
-/// Room for one read, in bytes.
+/// Size of one read in bytes.
 const READ_SIZE: usize = 4 << 10;
 
-/// Largest body that is read.
+/// Largest accepted body in bytes.
 const BODY_LIMIT: usize = 64 << 10;
 
-/// Time in which a client may take in the last answer.
+/// Time limit for the client to read the last response.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection between two requests.
 struct Connection<'a> {
     admin: &'a Admin,
     stream: Stream,
-    /// What was read and not used.
+    /// Bytes that were read and not parsed yet.
     read_buf: BytesMut,
     served: u32,
 }
@@ -38,11 +38,11 @@ struct Connection<'a> {
 /// A request without its body.
 struct Request {
     header: RequestHeader,
-    /// Whether the connection may go on after it.
+    /// True if the connection may be kept after this request.
     keep: bool,
 }
 
-/// End of a connection, with the status that tells the client why, if it is told.
+/// End of a connection, with the status of the error response, if one is sent.
 struct Ended(Option<u16>);
 
 impl From<io::Error> for Ended {
@@ -73,7 +73,7 @@ pub(super) async fn serve(admin: &Admin, stream: Stream) {
 }
 
 impl Connection<'_> {
-    /// Reads a request and answers it. An error is the end of the connection.
+    /// Reads a request and answers it. An error ends the connection.
     async fn serve_one(&mut self, client: &Client) -> Result<(), Ended> {
         let request = self.read_request(client).await?;
         self.served += 1;
@@ -90,7 +90,7 @@ impl Connection<'_> {
         loop {
             if let Some((mut request, body)) = self.parse(client)? {
                 match body {
-                    // It waits for a `100 Continue` that nobody sends.
+                    // The client waits for a `100 Continue`, which this listener never sends.
                     Some(_) if request.header.headers.contains_key(header::EXPECT) => {
                         request.keep = false;
                     }
@@ -112,7 +112,8 @@ impl Connection<'_> {
         }
     }
 
-    /// The end of the time for the first byte of a request, or for the whole head if some is here.
+    /// Returns the deadline for the first byte of a request, or for the whole head if a part has
+    /// arrived.
     fn first_deadline(&self, client: &Client) -> Instant {
         let is_idle = self.served > 0 && self.read_buf.is_empty();
         let time = if is_idle {
@@ -123,10 +124,10 @@ impl Connection<'_> {
         Instant::now() + time
     }
 
-    /// The request whose head is here, and its body; `None` if the head is not complete. A request
-    /// that wants to become something else has no body that ends.
+    /// Parses the request at the start of the buffer, and returns it with its body; `None` if the
+    /// head is incomplete. An upgrade request has no body of a known end.
     fn parse(&mut self, client: &Client) -> Result<Option<(Request, Option<Body>)>, Ended> {
-        // One empty line before a request is a slip of old clients (RFC 9112, 2.2).
+        // Old clients may send one empty line before a request (RFC 9112, 2.2).
         if self.read_buf.starts_with(b"\r\n") {
             self.read_buf.advance(2);
         }
@@ -200,8 +201,8 @@ impl Connection<'_> {
         Ok(sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
     }
 
-    /// Ends the connection. What the client still sends is read for a moment: a connection that is
-    /// closed with unread bytes is reset, and the answer may be lost with it.
+    /// Ends the connection. Data that the client still sends is read for a moment: closing a
+    /// connection with unread data resets it, and the client may lose the response.
     async fn close(mut self) {
         let ended = async {
             AsyncWriteExt::shutdown(&mut self.stream).await?;

@@ -1,7 +1,8 @@
-//! Formats of `/metrics`, and which one a scraper asks for.
+//! Formats of `/metrics`, and their negotiation.
 //!
-//! The registry writes `OpenMetrics`. The older format of Prometheus is made of it line by line: it
-//! has the same samples, and differs in the names of families, in the types, and in the end mark.
+//! The registry writes `OpenMetrics`. The older Prometheus format is derived from it line by line:
+//! it has the same samples, and differs in the names of families, in the types, and in the end
+//! mark.
 
 use std::fmt::Write as _;
 
@@ -10,7 +11,7 @@ use crate::gateway::quality;
 /// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Prometheus' text format 0.0.4, which every scraper reads.
+    /// Prometheus' text format 0.0.4, which every scraper supports.
     Prometheus,
     /// `OpenMetrics` 1.0.0.
     OpenMetrics,
@@ -25,8 +26,8 @@ enum Precision {
 }
 
 impl Format {
-    /// The format that the lines of `Accept` prefer (RFC 9110, 12.5.1). `OpenMetrics` has to be
-    /// named; a client that accepts anything, or neither format, gets Prometheus' own.
+    /// Returns the format that the lines of `Accept` prefer (RFC 9110, 12.5.1). `OpenMetrics` has
+    /// to be named; a client that accepts anything, or neither format, gets Prometheus' own.
     pub fn negotiate(lines: &[&[u8]]) -> Format {
         let prometheus = Format::Prometheus.preference(lines);
         let open_metrics = Format::OpenMetrics.preference(lines);
@@ -40,7 +41,7 @@ impl Format {
         }
     }
 
-    /// The value of `Content-Type`.
+    /// Returns the value of `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -48,7 +49,7 @@ impl Format {
         }
     }
 
-    /// The weight of the element that names this format most closely.
+    /// Returns the weight of the element that names this format most precisely.
     fn preference(self, lines: &[&[u8]]) -> Option<(Precision, u16)> {
         let elements = lines
             .iter()
@@ -102,7 +103,7 @@ pub fn to_prometheus(open_metrics: &str) -> String {
     let mut lines = open_metrics.lines().peekable();
     while let Some(line) = lines.next() {
         if let Some(help) = line.strip_prefix("# HELP ") {
-            // The registry writes the type of a family right behind its help.
+            // The registry writes the type of a family directly after its help.
             let kind = lines.next_if(|line| line.starts_with("# TYPE "));
             let (family, help) = help.split_once(' ').unwrap_or((help, ""));
             let kind = kind.and_then(|line| line.rsplit(' ').next());

@@ -1,7 +1,7 @@
-//! `/metrics`: the gateway's counts under the names that Prometheus scrapes.
+//! `/metrics`: the gateway's counters under their Prometheus names.
 //!
-//! The counts are kept where they arise, in the form that is quickest to count in; here they are
-//! looked up and named at every scrape, so nothing is counted twice.
+//! The counters are kept where the events occur, in the form that is cheapest to update. Each
+//! scrape reads and names them here, so no event is counted twice.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -24,14 +24,14 @@ use crate::gateway::upstream::Pool;
 pub struct Exposition(Registry);
 
 impl Exposition {
-    /// The metrics of `gateway`, and of the error log, which is the process's.
+    /// Creates the metrics of `gateway`, and of the error log, which belongs to the process.
     pub fn new(gateway: Arc<Gateway>, error_log_dropped: fn() -> u64) -> Self {
         let mut registry = Registry::with_prefix("geogate");
         registry.register_collector(Box::new(Metrics(gateway, error_log_dropped)));
         Exposition(registry)
     }
 
-    /// All values as they are now, in this format.
+    /// Returns all current values in this format.
     pub fn text(&self, format: Format) -> String {
         let mut text = String::new();
         let encoded = prometheus_client::encoding::text::encode(&mut text, &self.0);
@@ -277,10 +277,10 @@ fn label(kind: Kind) -> &'static str {
     }
 }
 
-/// The labels of one metric of a family.
+/// Labels of one metric of a family.
 type Labels<const N: usize> = [(&'static str, String); N];
 
-/// One call a family of metrics.
+/// Encoder with one method for each kind of family.
 struct Encoder<'e>(DescriptorEncoder<'e>);
 
 impl Encoder<'_> {
@@ -321,7 +321,7 @@ impl Encoder<'_> {
             .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
             if N == 0 {
-                // As a family it would be written with empty braces.
+                // As a family, a metric without labels would be written with empty braces.
                 return ConstGauge::new(value).encode(out);
             }
             ConstGauge::new(value).encode(out.encode_family(&labels)?)?;
@@ -344,7 +344,8 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// Four families: counts by result, the last outcome, and the times of the last ones.
+    /// Writes four families: counts by result, the last outcome, and the times of the last success
+    /// and failure.
     fn reload_history<const N: usize>(
         &mut self,
         subject: &str,

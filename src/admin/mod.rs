@@ -1,8 +1,8 @@
-//! What operators and their monitoring ask of a running gateway, on a listener of its own.
+//! Admin listener: metrics, health checks and reload of a running gateway.
 //!
-//! It is apart from the gateway's listeners so that no client can reach it by a path, and it is off
-//! unless the configuration names an address. Requests are read as strictly as clients' are, only
-//! hosts of the operator are answered for, and a token can be asked for.
+//! It is separate from the gateway's listeners so that no client can reach it by a path, and it is
+//! off unless the configuration names an address. Requests are parsed as strictly as client
+//! requests, only the operator's hosts are answered, and a token can be required.
 
 mod connection;
 mod exposition_format;
@@ -24,13 +24,13 @@ use exposition_format::Format;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The answers of the admin listener.
+/// The endpoints of the admin listener.
 ///
 /// | path | answer |
 /// |---|---|
 /// | `/metrics` | all metrics, in Prometheus' text format or OpenMetrics, as `Accept` asks |
 /// | `/healthz` | 200 as long as the workers run, 503 with the reason if one is stuck |
-/// | `/readyz` | 200 while new connections are welcome, 503 once a stop was asked for |
+/// | `/readyz` | as `/healthz`, and 503 after a stop was requested |
 /// | `POST /reload` | see [`Reloaded`] |
 pub struct Admin {
     gateway: Arc<Gateway>,
@@ -38,24 +38,24 @@ pub struct Admin {
     reload: Box<dyn Reload>,
 }
 
-/// Reads configuration and databases again.
+/// Reloads configuration and databases.
 #[async_trait]
 pub trait Reload: Send + Sync {
-    /// Returns when all of it is done.
+    /// Returns when the reload is complete.
     async fn reload(&self) -> Reloaded;
 }
 
-/// Results of a reload, each with a status of its own: a script that only looks if a request
-/// succeeded (`curl --fail`) must not take settings for served that are not.
+/// Results of a reload. Each has its own status: a script that only checks for success (`curl
+/// --fail`) must not assume that all new settings are in use when some are not.
 pub enum Reloaded {
-    /// 200: everything is served as the files say.
+    /// 200: all settings of the files are in use.
     All,
-    /// 409: everything but these keys, which a running process cannot change. It serves them as they
-    /// were when it started.
+    /// 409: all settings but these keys are in use. A running process cannot change them, and keeps
+    /// the values from its start.
     Partly(Vec<&'static str>),
-    /// 422: nothing has changed, because of all that is wrong; one error a line.
+    /// 422: the configuration stays as it was, because of these errors; one error a line.
     Nothing(String),
-    /// 503: nothing has changed, because the process is on its way out.
+    /// 503: the configuration stays as it was, because the process is shutting down.
     Stopping,
 }
 
@@ -80,7 +80,7 @@ impl Reloaded {
 }
 
 impl Admin {
-    /// Answers for `gateway`, which `reload` brings up to date.
+    /// Creates the endpoints for `gateway`; `reload` performs its reloads.
     #[must_use]
     pub fn new(
         gateway: Arc<Gateway>,
@@ -94,13 +94,13 @@ impl Admin {
         }
     }
 
-    /// The answer, if the host is one of ours and the token is right. Probes of health need none:
-    /// those who send them often cannot have one, and they say nothing.
+    /// Answers, if the host is allowed and the token is valid. Health probes need no token: their
+    /// senders often cannot have one, and the responses reveal nothing.
     async fn answer_if_allowed(&self, request: &RequestHeader) -> Answer {
         let settings = self.gateway.settings();
         let access = settings.admin_access();
         let value = |name| request.headers.get(name).map(HeaderValue::as_bytes);
-        // HTTP/1.0 knows none, and browsers do not speak it.
+        // HTTP/1.0 has no `Host`, and browsers do not use HTTP/1.0.
         if !value(header::HOST).is_none_or(|host| access.answers_for(host)) {
             let text = "this host is not in admin.hosts\n";
             return Answer::text(StatusCode::MISDIRECTED_REQUEST, text);
@@ -141,7 +141,7 @@ impl Admin {
                 }
             }
             "/reload" if request.headers.contains_key(header::ORIGIN) => {
-                // A web page that somebody on this host looks at can send a POST, too.
+                // A web page that is open in a browser on this host can send a POST, too.
                 Answer::text(StatusCode::FORBIDDEN, "not for web pages\n")
             }
             "/reload" => self.reload.reload().await.answer(),
@@ -163,7 +163,7 @@ impl Admin {
     }
 }
 
-/// What is answered.
+/// Response of an endpoint.
 struct Answer {
     status: StatusCode,
     content_type: &'static str,
@@ -173,13 +173,13 @@ struct Answer {
 }
 
 impl Answer {
-    /// An answer that says no more than its status.
+    /// Creates a response whose body repeats its status.
     fn of_status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
         Answer::text(status, format!("{status}\n"))
     }
 
-    /// The head of the response.
+    /// Returns the head of the response.
     fn head(&self, keep: bool, now: SystemTime) -> String {
         let mut head = format!(
             "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nDate: {}\r\n",
@@ -198,7 +198,7 @@ impl Answer {
             ("Connection", close),
         ] {
             if let Some(value) = value {
-                // A String takes it all.
+                // Writing to a `String` cannot fail.
                 let _ = write!(head, "{name}: {value}\r\n");
             }
         }

@@ -1,5 +1,5 @@
-//! `geogate check`: everything that `run` would refuse, without running; and what an nginx.conf is in
-//! geogate's words.
+//! `geogate check`: checks a configuration for everything that `run` would reject, without running
+//! it; and translates an nginx.conf into a geogate.toml.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ pub(super) struct Check {
     /// Configuration file [default: the built-in configuration]
     #[structopt(value_name = "FILE", parse(from_os_str), conflicts_with_all = &["config", "nginx"])]
     file: Option<PathBuf>,
-    /// As FILE
+    /// Same as FILE
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
     config: Option<PathBuf>,
-    /// Print the geogate.toml that does what this nginx.conf does. Exit status: 0 if it does, 1 if the
-    /// file cannot be read, 3 if something cannot be carried over exactly; then the findings are
-    /// listed with their lines and nothing is printed
+    /// Print the geogate.toml that is equivalent to this nginx.conf. Exit status: 0 if it is
+    /// equivalent, 1 if the file cannot be read, 3 if something cannot be translated exactly; then
+    /// the findings are listed with their lines and no configuration is printed
     #[structopt(
         long,
         value_name = "FILE",
@@ -29,8 +29,8 @@ pub(super) struct Check {
         conflicts_with = "config"
     )]
     nginx: Option<PathBuf>,
-    /// With --nginx: print the configuration even if it is not exact, with exit status 0. What
-    /// protects and cannot be carried over answers 403 in it; comments list all differences
+    /// With --nginx: print the configuration even if it is not exact, with exit status 0.
+    /// Protections that cannot be translated answer 403 in it; comments list all differences
     #[structopt(long, requires = "nginx")]
     allow_lossy: bool,
 }
@@ -54,7 +54,8 @@ impl Check {
             for note in checked.notes {
                 eprintln!("geogate: {note}");
             }
-            // A section that is wrong in itself may have lost what its keys are counted by.
+            // An invalid section may have lost entries, and then the indexes in its keys would be
+            // wrong.
             let wrong: Vec<_> = problems
                 .iter()
                 .map(|p| section(&p.key).to_owned())
@@ -75,7 +76,7 @@ impl Check {
     }
 }
 
-/// The first part of a key.
+/// Returns the first part of a key.
 fn section(key: &str) -> &str {
     &key[..key.find(['.', '[']).unwrap_or(key.len())]
 }

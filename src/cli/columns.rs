@@ -1,19 +1,19 @@
-//! Text in aligned columns, for people at a terminal.
+//! Text in aligned columns, for terminals.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Appends a row whose columns are as wide as `widths` says, without space at its end.
+/// Appends a row whose columns have these `widths`, without trailing spaces.
 pub(super) fn push_row<S: AsRef<str>>(line: &mut String, row: &[S], widths: &[usize]) {
     let start = line.len();
     for (column, width) in row.iter().map(AsRef::as_ref).zip(widths) {
         line.push_str(column);
-        // Chinese characters take two cells, which `{:width$}` does not know.
+        // Chinese characters take two cells, which `{:width$}` does not take into account.
         line.extend(std::iter::repeat_n(' ', width + 2 - column.width()));
     }
     line.truncate(start + line[start..].trim_end().len());
 }
 
-/// Rows as lines, each column as wide as its widest text.
+/// Formats rows as lines, each column as wide as its widest text.
 pub(super) fn table<S: AsRef<str>>(rows: &[Vec<S>]) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {

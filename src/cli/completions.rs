@@ -1,11 +1,11 @@
-//! `geogate completions`: what a shell needs to complete the command line.
+//! `geogate completions`: completion scripts for shells.
 
 use structopt::StructOpt;
 use structopt::clap::Shell;
 
 #[derive(StructOpt, Debug)]
 pub(super) struct Completions {
-    /// The shell
+    /// Shell to complete for
     #[structopt(possible_values = &Shell::variants(), case_insensitive = true)]
     shell: Shell,
 }

@@ -1,4 +1,4 @@
-//! `geogate lookup`: addresses in, places out, in order, as fast as they come.
+//! `geogate lookup`: reads addresses and prints their places, in order, as the addresses arrive.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::net::IpAddr;
@@ -27,15 +27,15 @@ arg_enum! {
 pub(super) struct Lookup {
     #[structopt(flatten)]
     database: DatabaseFlags,
-    /// How places are printed: table, json (an object a line), tsv or csv
+    /// Output format: table, json (an object a line), tsv or csv
     #[structopt(long, default_value = "table", possible_values = &["table", "json", "tsv", "csv"])]
     format: Format,
-    /// Addresses; none, or -, reads one a line from standard input
+    /// Addresses; without any, or with -, they are read from standard input, one a line
     #[structopt(value_name = "IP")]
     addresses: Vec<String>,
 }
 
-/// The names of the columns of every format but JSON.
+/// Column names of every format but JSON.
 const COLUMNS: [&str; 9] = [
     "ip",
     "country",
@@ -54,7 +54,7 @@ impl Lookup {
         let database = load_database(&flags.databases(), &flags.geo())?;
         let stdin = std::io::stdin();
         let out = std::io::stdout();
-        // A person at a terminal sees each answer; a pipe gets them in large pieces.
+        // A terminal gets each answer at once; a pipe gets them in large blocks.
         let size = if out.is_terminal() { 0 } else { 1 << 16 };
         let mut printer = Printer {
             database: &database,
@@ -78,7 +78,7 @@ struct Printer<'d, W: Write> {
     database: &'d Database,
     out: W,
     rows: Rows,
-    /// Whether something was no address.
+    /// True if an input was not an address.
     wrong: bool,
 }
 
@@ -103,7 +103,8 @@ impl<W: Write> Printer<'_, W> {
         Ok(())
     }
 
-    /// One line for each input, in any case: what goes in comes out, in order.
+    /// Prints one line for each input, even if it is invalid, so that the output keeps the order of
+    /// the input.
     fn print(&mut self, text: &str, line: Option<u64>) -> anyhow::Result<()> {
         let address: Option<IpAddr> = text.parse().ok();
         if address.is_none() {
@@ -127,7 +128,7 @@ impl<W: Write> Printer<'_, W> {
     }
 }
 
-/// The nine columns of an address; all but the first are empty where there is no record.
+/// Returns the nine columns of an address; all but the first are empty if there is no record.
 fn fields<'t>(text: &'t str, place: Option<&Place<'t>>) -> [&'t str; 9] {
     let mut columns = [""; 9];
     columns[0] = text;
@@ -139,7 +140,7 @@ fn fields<'t>(text: &'t str, place: Option<&Place<'t>>) -> [&'t str; 9] {
     columns
 }
 
-/// One way to print.
+/// Writer of one output format.
 enum Rows {
     Table(TableRows),
     Json,
@@ -196,7 +197,8 @@ impl Rows {
     }
 }
 
-/// A tab or a line end within a text would end its field; databases have none, files may.
+/// Writes a row. A tab or a line end within a text would end its field, so it becomes a space;
+/// texts from some files contain them.
 fn write_tsv(out: &mut impl Write, columns: [&str; 9]) -> std::io::Result<()> {
     for (index, column) in columns.into_iter().enumerate() {
         if index > 0 {
@@ -220,8 +222,8 @@ fn write_csv(out: &mut impl Write, columns: [&str; 9]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Aligned columns. Widths are known once rows are, so rows are held back until there is a page of
-/// them; later pages keep the widths of earlier ones where they are wide enough.
+/// Aligned columns. Column widths depend on the rows, so rows are buffered until a page is full;
+/// later pages keep the widths of earlier ones where these are wide enough.
 #[derive(Default)]
 struct TableRows {
     widths: [usize; 9],

@@ -20,11 +20,11 @@ use crate::config::model::{Database, Geo};
 use crate::geo::format::Languages;
 use crate::geo::{Names, Regions};
 
-/// Exit status of a command line that cannot be understood, as shells and most programs have it.
+/// Exit status of an invalid command line, as in shells and most programs.
 const USAGE: u8 = 2;
 
-/// An edge gateway that knows where its clients are: reverse proxy, load balancer and IP location
-/// service in one binary. Without a command it runs, with the options of `run`.
+/// Reverse proxy, load balancer and IP location service in one binary, which knows where each
+/// client is. Without a command it runs the gateway, with the options of `run`.
 #[derive(StructOpt, Debug)]
 #[structopt(
     name = "geogate",
@@ -52,11 +52,11 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Which databases a command works on, as one.
+/// Flags that select the databases of a command, which are merged into one.
 #[derive(StructOpt, Debug)]
 struct DatabaseFlags {
-    /// Database file of any known format, or "embedded"; may be repeated, highest layer first [default:
-    /// embedded]
+    /// Database file of any supported format, or "embedded"; may be repeated, highest priority
+    /// first [default: embedded]
     #[structopt(long = "db", value_name = "FILE", number_of_values = 1, parse(from_os_str = database))]
     databases: Vec<Database>,
     #[structopt(flatten)]
@@ -66,10 +66,10 @@ struct DatabaseFlags {
     raw_names: bool,
 }
 
-/// How a command reads databases.
+/// Flags for reading databases.
 #[derive(StructOpt, Debug)]
 struct ReadingFlags {
-    /// Folder with your own `country_list.txt`, `china_province_code.txt`, `china_city_code.txt`
+    /// Folder with custom `country_list.txt`, `china_province_code.txt`, `china_city_code.txt`
     #[structopt(long, value_name = "DIR", parse(from_os_str))]
     codes: Option<PathBuf>,
     /// Languages of names in databases that have several, best first [default: zh-CN,en]
@@ -81,12 +81,13 @@ struct ReadingFlags {
 }
 
 impl DatabaseFlags {
-    /// The databases of `--db`, or the embedded one.
+    /// Returns the databases of `--db`, or the embedded one.
     fn databases(&self) -> Vec<Database> {
         self.databases_or(&[])
     }
 
-    /// The databases that a command names without a flag, or those of `--db`, or the embedded one.
+    /// Returns the databases that a command names without a flag, or those of `--db`, or the
+    /// embedded one.
     fn databases_or(&self, named: &[Database]) -> Vec<Database> {
         match (named, &self.databases[..]) {
             ([], []) => vec![Database::Embedded],
@@ -125,7 +126,8 @@ impl ReadingFlags {
     }
 }
 
-/// A database as the command line names it. A file of that name is `./embedded`.
+/// Parses the name of a database on the command line. A file called "embedded" is written
+/// `./embedded`.
 fn database(name: &std::ffi::OsStr) -> Database {
     if name == "embedded" {
         Database::Embedded
@@ -134,7 +136,7 @@ fn database(name: &std::ffi::OsStr) -> Database {
     }
 }
 
-/// A count as the command line has it.
+/// Parses a count on the command line.
 fn count(text: &str) -> Result<usize, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is not a count, such as 10"))
@@ -146,11 +148,11 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::from_iter_safe(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
-            // Whoever reads it may have closed the pipe.
+            // The reader may have closed the pipe.
             let _ = writeln!(std::io::stderr(), "{}", error.message);
             return ExitCode::from(USAGE);
         }
-        // Help or the version was asked for.
+        // The error is a request for the help or the version.
         Err(error) => {
             let _ = writeln!(std::io::stdout(), "{}", error.message);
             return ExitCode::SUCCESS;
@@ -169,7 +171,7 @@ pub fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         if is_closed_pipe(&error) {
-            // `geogate lookup | head` is no error.
+            // A closed pipe, as in `geogate lookup | head`, is no error.
             return ExitCode::SUCCESS;
         }
         eprintln!("geogate: {}", message(&error));
@@ -177,7 +179,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// An error with its causes, except those that it has told itself.
+/// Formats an error with its causes, except causes that its text already includes.
 fn message(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |message, cause| {
         let cause = cause.to_string();

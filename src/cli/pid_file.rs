@@ -1,16 +1,16 @@
-//! The PID file: the process's number while it listens.
+//! The PID file: the process ID, as long as the gateway listens.
 
 use std::path::{Path, PathBuf};
 
-/// A file with this process's number. It goes when the value is dropped, unless another process has
-/// written its own number meanwhile, as it does when it takes over the listeners.
+/// A file with the ID of this process. Dropping the value removes it, unless another process has
+/// written its own ID meanwhile, as it does when it takes over the listeners.
 pub(super) struct PidFile {
     path: PathBuf,
     content: String,
 }
 
 impl PidFile {
-    /// Writes the file in one step: in an upgrade there is the one of the old process.
+    /// Writes the file in one step, because during an upgrade the file of the old process is there.
     pub(super) fn write(path: &Path) -> std::io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;

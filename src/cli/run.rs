@@ -1,4 +1,4 @@
-//! `geogate run`: the gateway itself.
+//! `geogate run`: runs the gateway.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -20,16 +20,17 @@ pub(super) struct Run {
     /// Configuration file [default: the built-in configuration]
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
     config: Option<PathBuf>,
-    /// Listen here instead, e.g. 127.0.0.1:9000; may be repeated
+    /// Address to listen on, instead of the configured ones, e.g. 127.0.0.1:9000; may be repeated
     #[structopt(long, value_name = "ADDR", number_of_values = 1, parse(try_from_str = listen_address))]
     listen: Vec<SocketAddr>,
-    /// Balance over these peers instead, e.g. 127.0.0.1:8080; may be repeated
+    /// Peer to balance over, instead of the configured ones, e.g. 127.0.0.1:8080; may be repeated
     #[structopt(long, value_name = "ADDR", number_of_values = 1)]
     upstream: Vec<String>,
-    /// Use this database instead, or "embedded"; may be repeated, highest layer first
+    /// Database to use, instead of the configured ones, or "embedded"; may be repeated, highest
+    /// priority first
     #[structopt(long, value_name = "FILE", number_of_values = 1, parse(from_os_str = super::database))]
     db: Vec<Database>,
-    /// Take over the listeners of the process that runs now, which leaves on SIGQUIT
+    /// Take over the listeners of the running process, which stops on SIGQUIT
     #[structopt(long)]
     upgrade: bool,
     /// Run in the background; returns when the gateway listens, or, with --upgrade, when it waits
@@ -53,7 +54,8 @@ impl Run {
         let start = Instant::now();
         let background = self.in_background.then(Background::enter).transpose()?;
         let stop = Stop::signals().context("signals")?;
-        // Later it may be another file that has the name, and the system would call this one deleted.
+        // Another file may have the name later, and the system would then report this one as
+        // deleted.
         let program = std::env::current_exe().context("the program's own file")?;
         let config = self.loader()()?;
         if background.is_some() {
@@ -68,7 +70,7 @@ impl Run {
                 .reloading(self.loader())
                 .upgrading(new_process(program)),
             Err(error) => {
-                // Nobody may look at the terminal of a process in the background.
+                // Also in the log, because the terminal may be unattended.
                 if background.is_some() {
                     log::error!("{error}");
                 }
@@ -109,7 +111,8 @@ impl Run {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Reads the file, now and at every reload, with the command line above it.
+    /// Returns the function that reads the configuration, now and at every reload; the command line
+    /// overrides the file.
     fn loader(&self) -> LoadConfig {
         let overrides = Overrides {
             listen: self.listen.clone(),
@@ -121,7 +124,8 @@ impl Run {
     }
 }
 
-/// The command of this process, with `--upgrade`: whatever has the program's name by then.
+/// Returns the command of this process, with `--upgrade`. It runs the file that has the program's
+/// name at that time.
 fn new_process(program: PathBuf) -> NewProcess {
     Box::new(move || {
         let mut command = std::process::Command::new(&program);
@@ -130,8 +134,8 @@ fn new_process(program: PathBuf) -> NewProcess {
     })
 }
 
-/// The arguments of the process that takes over, from those of this one. One that is in the background
-/// goes there by itself again.
+/// Returns the arguments of the process that takes over, from those of this process. A background
+/// process starts another one in the background by `--daemon`, so [`background::FLAG`] is removed.
 fn successor_arguments(own: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = own
         .filter(|argument| argument != background::FLAG)

@@ -1,8 +1,8 @@
-//! The file as a tree of values that know their key path and line.
+//! The configuration file as a tree of values, each with its key path and line.
 //!
-//! Readers ask for keys by name and type. What is missing takes its default, what is wrong is
-//! noted and takes its default too, so one pass reports everything; what nobody asked for is
-//! unknown, and noted as well.
+//! Readers request keys by name and type. A missing key takes its default. An invalid value is
+//! noted as a problem and takes its default, too, so that one pass reports every problem. A key
+//! that no reader requested is unknown, which is also a problem.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -13,14 +13,14 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Something wrong, and where.
+/// A problem in the configuration, with its location.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Counted from 1; 0 if the command line is to blame.
+    /// Line number from 1; 0 for a problem with the command line.
     pub line: usize,
-    /// Such as `upstream[2].peers[0]`; empty for an error of syntax.
+    /// Key path such as `upstream[2].peers[0]`; empty for a syntax error.
     pub key: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub reason: String,
 }
 
@@ -38,7 +38,8 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
-    /// The problem as a line of text, after the name of its file. The command line is none.
+    /// Returns the problem as a line of text that begins with the file's name, or without it if the
+    /// problem is with the command line.
     #[must_use]
     pub fn in_file(&self, file: &str) -> String {
         if self.line == 0 && self.key.starts_with("--") {
@@ -58,7 +59,7 @@ impl<'t> Document<'t> {
     /// Parses the syntax.
     ///
     /// # Errors
-    /// With every error of syntax that the parser finds.
+    /// With every syntax error that the parser finds.
     pub fn parse(text: &'t str) -> Result<Self, Vec<Problem>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
@@ -72,7 +73,8 @@ impl<'t> Document<'t> {
         Err(problems.collect())
     }
 
-    /// The line of a key such as `upstream[2].peers[0]`, or of the nearest thing around it that is there.
+    /// Returns the line of a key such as `upstream[2].peers[0]`, or of its nearest parent that
+    /// exists.
     pub(super) fn line_of_key(&self, key: &str) -> usize {
         let mut table = Some(self.root.get_ref());
         let mut line = 1;
@@ -95,7 +97,7 @@ impl<'t> Document<'t> {
         line
     }
 
-    /// The root table, with a place to note problems.
+    /// Returns the root table; its readers note problems in `problems`.
     pub(super) fn root<'d>(&'d self, problems: &'d Problems) -> Section<'d> {
         Section {
             text: self.text,
@@ -112,7 +114,7 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + memchr::memchr_iter(b'\n', &text.as_bytes()[..offset.min(text.len())]).count()
 }
 
-/// Where problems are collected.
+/// Collected problems.
 #[derive(Default)]
 pub(super) struct Problems(RefCell<Vec<Problem>>);
 
@@ -129,7 +131,7 @@ impl Problems {
         self.0.borrow().is_empty()
     }
 
-    /// All problems, by line.
+    /// Returns all problems, sorted by line, without duplicates.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut problems = self.0.into_inner();
         problems.sort();
@@ -138,7 +140,7 @@ impl Problems {
     }
 }
 
-/// A table of the file, or one that is absent and has only defaults.
+/// A table of the file, or an absent table, whose keys all take their defaults.
 pub(super) struct Section<'d> {
     text: &'d str,
     path: String,
@@ -148,7 +150,7 @@ pub(super) struct Section<'d> {
     problems: &'d Problems,
 }
 
-/// One value with its place.
+/// A value with its key path and line.
 pub(super) struct Item<'d> {
     text: &'d str,
     path: String,
@@ -165,7 +167,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// The value of a key, if it is there.
+    /// Returns the value of a key, if present.
     pub(super) fn item(&self, key: &'static str) -> Option<Item<'d>> {
         self.asked.borrow_mut().insert(key);
         let value = self.table?.get(key)?;
@@ -177,7 +179,7 @@ impl<'d> Section<'d> {
         })
     }
 
-    /// The value of a key as `read` understands it, or `default`.
+    /// Returns the value of a key as converted by `read`, or `default` if it is absent or invalid.
     pub(super) fn value<T>(
         &self,
         key: &'static str,
@@ -190,7 +192,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// The value of a key that must be there.
+    /// Returns the value of a required key. A missing key is noted as a problem.
     pub(super) fn required<T>(
         &self,
         key: &'static str,
@@ -204,7 +206,7 @@ impl<'d> Section<'d> {
         item.read(read)
     }
 
-    /// The table of a key; one with defaults only where there is none.
+    /// Returns the table of a key, or an absent table.
     pub(super) fn section(&self, key: &'static str) -> Section<'d> {
         match self.item(key) {
             Some(item) => item.section(),
@@ -212,7 +214,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// A section with defaults only.
+    /// Returns an absent table.
     pub(super) fn absent(&self, key: &str) -> Section<'d> {
         Section {
             text: self.text,
@@ -224,13 +226,14 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// The tables of `[[key]]`.
+    /// Returns the tables of `[[key]]`.
     pub(super) fn sections(&self, key: &'static str) -> Vec<Section<'d>> {
         let items = self.item(key).map(|item| item.items()).unwrap_or_default();
         items.iter().map(Item::section).collect()
     }
 
-    /// All keys with their values, in the order of the file, for a table whose keys are the user's own.
+    /// Returns all keys and their values in the order of the file. For a table with user-defined
+    /// keys.
     pub(super) fn entries(&self) -> Vec<(&'d str, Item<'d>)> {
         let mut pairs: Vec<_> = self.table.into_iter().flatten().collect();
         pairs.sort_by_key(|(key, _)| key.span().start);
@@ -247,7 +250,7 @@ impl<'d> Section<'d> {
         entries.collect()
     }
 
-    /// Notes a problem with the section itself or with one of its keys.
+    /// Notes a problem with a key of the section, or with the section itself if `key` is empty.
     pub(super) fn note(&self, key: &str, reason: impl Into<String>) {
         let path = if key.is_empty() {
             self.path.clone()
@@ -259,7 +262,7 @@ impl<'d> Section<'d> {
         self.problems.note(line, path, reason);
     }
 
-    /// Notes every key that was never asked for. Call it when all keys were.
+    /// Notes every key that was never requested. Call it after all known keys were requested.
     pub(super) fn refuse_unknown(&self) {
         let asked = self.asked.borrow();
         for key in self.table.into_iter().flat_map(DeTable::keys) {
@@ -279,7 +282,7 @@ impl<'d> Item<'d> {
         line_of(self.text, self.value.span().start)
     }
 
-    /// Reads the value, or notes why it cannot be read.
+    /// Converts the value, or notes why it is invalid.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Item<'d>) -> Result<T, String>) -> Option<T> {
         match read(self) {
             Ok(value) => Some(value),
@@ -295,7 +298,8 @@ impl<'d> Item<'d> {
         self.problems.note(self.line(), self.path.clone(), reason);
     }
 
-    /// As a table. Anything else is noted and read as an empty one.
+    /// Returns the value as a table. Any other type is noted as a problem and becomes an absent
+    /// table.
     pub(super) fn section(&self) -> Section<'d> {
         let table = self.value.get_ref().as_table();
         if table.is_none() {
@@ -312,7 +316,7 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// The elements of an array. Anything else is noted and read as an empty one.
+    /// Returns the elements of an array. Any other type is noted as a problem and has no elements.
     pub(super) fn items(&self) -> Vec<Item<'d>> {
         let Some(array) = self.value.get_ref().as_array() else {
             let reason = format!("an array is expected, not {}", self.kind());
@@ -328,7 +332,7 @@ impl<'d> Item<'d> {
         elements.collect()
     }
 
-    /// The elements of an array, or the value itself if it is none.
+    /// Returns the elements of an array, or the value itself if it is not an array.
     pub(super) fn one_or_more(&self) -> Vec<Item<'d>> {
         if self.value.get_ref().as_array().is_some() {
             return self.items();
@@ -341,7 +345,7 @@ impl<'d> Item<'d> {
         }]
     }
 
-    /// The text of a member, if this is a table that has it.
+    /// Returns the text of a member, if the value is a table that has it.
     pub(super) fn member(&self, key: &str) -> Option<&'d str> {
         self.value
             .get_ref()
@@ -378,7 +382,7 @@ impl<'d> Item<'d> {
         value.ok_or_else(|| format!("true or false is expected, not {}", self.kind()))
     }
 
-    /// An integer from `minimum` to `maximum`.
+    /// Returns the value as an integer from `minimum` to `maximum`.
     pub(super) fn integer(&self, minimum: u64, maximum: u64) -> Result<u64, String> {
         let value = self.value.get_ref().as_integer();
         let value = value.ok_or_else(|| format!("an integer is expected, not {}", self.kind()))?;
@@ -392,7 +396,7 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// A share from 0 to 1, written as `"30%"`.
+    /// Returns the value as a fraction from 0 to 1, written as `"30%"`.
     pub(super) fn share(&self) -> Result<f64, String> {
         let text = self.string()?;
         let percent = text
@@ -404,7 +408,8 @@ impl<'d> Item<'d> {
             .ok_or_else(|| format!("{text:?} is not a share from \"0%\" to \"100%\""))
     }
 
-    /// A duration: `"500ms"`, `"5s"`, `"2m"`, `"1h"`, `"1d"`, `"1y"` (365 days).
+    /// Returns the value as a duration: `"500ms"`, `"5s"`, `"2m"`, `"1h"`, `"1d"`, `"1y"` (365
+    /// days).
     pub(super) fn duration(&self) -> Result<Duration, String> {
         let text = self.string()?;
         let (number, unit) = split_unit(text);
@@ -428,7 +433,7 @@ impl<'d> Item<'d> {
             })
     }
 
-    /// A size in bytes, as nginx writes it: `512`, `"128k"`, `"10m"`, `"1g"`.
+    /// Returns the value as a size in bytes, in nginx's notation: `512`, `"128k"`, `"10m"`, `"1g"`.
     pub(super) fn size(&self) -> Result<u64, String> {
         if self.value.get_ref().is_integer() {
             return self.integer(0, u64::MAX >> 1);

@@ -1,8 +1,8 @@
-//! What the operator asks for: a TOML file in, types that cannot be invalid out.
+//! Configuration: reads a TOML file and produces types that are valid by construction.
 //!
-//! [`document`] knows where everything in the file stands and collects every error before anyone
-//! gives up; [`model`] is what the rest of the program sees; `sections` leads from one to the
-//! other.
+//! [`document`] is the parsed file, where every value knows its key and line; it collects all
+//! errors, so that one run reports everything that is wrong. [`model`] is what the rest of the
+//! program uses. `sections` converts the one into the other.
 
 pub mod document;
 pub mod model;
@@ -15,10 +15,10 @@ use std::path::Path;
 pub use document::Problem;
 pub use model::Config;
 
-/// The configuration that runs when no file is given.
+/// Configuration that is used when no file is given.
 pub const BUILT_IN: &str = include_str!("../../conf/geogate.toml");
 
-/// What the command line says, which goes above the file.
+/// Settings of the command line, which override those of the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Replaces `server.listen`.
@@ -29,24 +29,24 @@ pub struct Overrides {
     pub databases: Vec<model::Database>,
 }
 
-/// Why there is no configuration.
+/// Reason why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// The file could not be read.
     #[error("{file}: {error}")]
     Io {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// What the system says.
+        /// Error of the operating system.
         #[source]
         error: std::io::Error,
     },
-    /// The content is wrong; all that is wrong.
+    /// The content is invalid.
     #[error("{}", list(file, problems))]
     Wrong {
-        /// The file, or what stands for it.
+        /// Name of the configuration: the path of its file, if it has one.
         file: String,
-        /// In the order of their places; at least one.
+        /// All problems, by line; at least one.
         problems: Vec<Problem>,
     },
 }
@@ -56,7 +56,7 @@ fn list(file: &str, problems: &[Problem]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The text of a configuration.
+/// Text of a configuration, with its name.
 pub struct Source {
     name: String,
     text: Cow<'static, str>,
@@ -84,15 +84,15 @@ impl Source {
         }
     }
 
-    /// The name that stands before problems.
+    /// Name of the configuration in error messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Reads the text as far as it can be read, with everything that is wrong in it. What is wrong is
-    /// left out of the configuration or has its default in it. There is no configuration if the syntax is
-    /// wrong.
+    /// Reads the text and returns the configuration with all problems in it. Invalid elements of
+    /// lists are left out, and invalid values are replaced by their defaults. There is no
+    /// configuration if the TOML syntax is invalid.
     #[must_use]
     pub fn parse(&self, overrides: &Overrides) -> (Option<Config>, Vec<Problem>) {
         match document::Document::parse(&self.text) {
@@ -104,7 +104,7 @@ impl Source {
         }
     }
 
-    /// A problem with the value of a key such as `upstream[2].peers[0]`.
+    /// Returns a problem with the value of a key such as `upstream[2].peers[0]`.
     #[must_use]
     pub fn problem(&self, key: &str, reason: String) -> Problem {
         let document = document::Document::parse(&self.text);
@@ -119,15 +119,15 @@ impl Source {
 /// Reads the configuration file, or the built-in one if there is none.
 ///
 /// # Errors
-/// If the file cannot be read, or with everything that is wrong in it.
+/// If the file cannot be read, or with all problems in it.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigError> {
     whole(&Source::read(file)?, overrides)
 }
 
-/// Reads a configuration from its text; `file` is its name in errors.
+/// Reads a configuration from text; `file` is its name in error messages.
 ///
 /// # Errors
-/// With everything that is wrong in it.
+/// With all problems in the text.
 pub fn parse(text: &str, file: &str, overrides: &Overrides) -> Result<Config, ConfigError> {
     let source = Source {
         name: file.to_owned(),

@@ -1,8 +1,8 @@
-//! One line a request.
+//! Access log: one line for each request.
 //!
-//! A worker formats its line into a buffer of its own and goes on; a thread of the log's own
-//! writes full buffers, and every buffer once a `flush` interval. If the disk cannot follow, lines
-//! are dropped and counted: a slow disk must not slow down clients.
+//! A worker formats its line into a buffer of its shard and continues. A thread of the log writes
+//! full buffers, and all buffers once in a `flush` interval. If the disk is too slow, lines are
+//! dropped and counted: a slow disk must not slow down clients.
 
 mod entry;
 mod format;
@@ -27,27 +27,27 @@ use super::client_ip::HeaderLines;
 use super::shard::{SHARDS, shard};
 use crate::config::model;
 
-/// A buffer that holds this much is handed to the writer.
+/// Size in bytes at which a buffer is sent to the writer.
 const BUFFER: usize = 64 << 10;
 
-/// How many full buffers may wait for the writer: 64 MiB.
+/// Maximum number of full buffers that wait for the writer: 64 MiB.
 const QUEUE: usize = 1024;
 
-/// How often the queue is looked at by who waits for room in it.
+/// Interval at which `flush` retries while the queue is full.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The access log.
+/// Access log with its writer thread.
 pub struct AccessLog {
     config: model::AccessLog,
     format: Format,
-    /// `None` if every request has a line.
+    /// Sampler; `None` if every request is logged.
     sampler: Option<Sampler>,
-    /// `None` if nothing is logged.
+    /// Handle of the writer; `None` if nothing is logged.
     writer: Option<Writer>,
 }
 
-/// The way to the thread that writes. When it is dropped, the thread writes what is left and ends;
-/// nobody waits for it, because its target may take nothing.
+/// Handle of the writer thread. After it is dropped, the thread writes the remaining lines and
+/// ends; the drop does not wait for it, because the target may be blocked.
 struct Writer {
     buffers: Arc<Buffers>,
     full: SyncSender<Message>,
@@ -57,16 +57,16 @@ struct Buffers {
     shards: [Mutex<Vec<u8>>; SHARDS],
     /// Lines that left the shards and are not written yet.
     waiting: AtomicU64,
-    /// Since the last time that it was told.
+    /// Lines dropped since the last report in the error log.
     dropped: AtomicU64,
-    /// Before that.
+    /// Lines dropped before that report.
     told: AtomicU64,
 }
 
 enum Message {
     Lines(Vec<u8>),
     Reopen,
-    /// Everything that was logged so far is to be written; answered when it is.
+    /// Requests that all lines logged so far are written, and a message when they are.
     Flush(SyncSender<()>),
 }
 
@@ -100,25 +100,25 @@ impl AccessLog {
         Ok(log)
     }
 
-    /// Whether this is the log of such a configuration.
+    /// Returns `true` if the log was made from the same configuration.
     #[must_use]
     pub fn is_for(&self, config: &model::AccessLog) -> bool {
         self.config == *config
     }
 
-    /// Whether anything is logged, so that nobody collects what nobody reads.
+    /// Returns `true` if anything is logged; otherwise values for it need not be collected.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.writer.is_some()
     }
 
-    /// What a line looks like.
+    /// Format of a line.
     #[must_use]
     pub fn format(&self) -> &Format {
         &self.format
     }
 
-    /// Logs a request, if it is one that has a line.
+    /// Logs a request, unless sampling skips it.
     pub fn log<H: HeaderLines>(&self, entry: &Entry<H>) {
         let Some(writer) = &self.writer else { return };
         let share = self.sampler.map_or(Some(1.0), |sampler| {
@@ -141,7 +141,7 @@ impl AccessLog {
         }
     }
 
-    /// How many lines were lost, because the target could not follow or failed.
+    /// Number of lines that were lost because the target was too slow or failed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.writer.as_ref().map_or(0, |writer| {
@@ -150,8 +150,8 @@ impl AccessLog {
         })
     }
 
-    /// Opens the file, or the socket, again by its name, after writing what was logged so far to the
-    /// one before: for whoever moves log files away.
+    /// Writes the lines logged so far to the old file or socket and opens it again by its name.
+    /// Used after log rotation.
     pub fn reopen(&self) {
         if let Some(writer) = &self.writer
             && writer.full.try_send(Message::Reopen).is_err()
@@ -160,8 +160,8 @@ impl AccessLog {
         }
     }
 
-    /// Waits until everything that was logged so far is written, but not longer than `deadline`. How many
-    /// lines are not; they are lost if the process ends now.
+    /// Waits until all lines logged so far are written, or until `deadline`. Returns the number of
+    /// lines that are not written; they are lost if the process ends now.
     #[must_use]
     pub fn flush(&self, deadline: Instant) -> u64 {
         let Some(Writer { buffers, full }) = &self.writer else {
@@ -191,7 +191,7 @@ impl Buffers {
     }
 }
 
-/// A worker that panicked while it wrote a line leaves a line cut short, no more.
+/// Locks a buffer. A panic while a line is written can only truncate that line.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -232,7 +232,7 @@ fn write_all(buffers: &Buffers, queue: &Receiver<Message>, mut output: Output, f
             output.reopen();
         }
         if let Some(flushed) = flushed {
-            // Whoever waited may have given up.
+            // The caller of `flush` may have given up after its deadline.
             let _ = flushed.send(());
         }
         if end {
@@ -306,7 +306,7 @@ mod tests {
         with_entry(|entry| log.log(&entry));
         std::fs::rename(&file, &moved).unwrap();
         log.reopen();
-        // The writer takes one message after the other, and this waits for the last.
+        // The writer processes messages in order, and this waits for the last one.
         flush(&log);
         assert_eq!((lines(&moved), lines(&file)), (1, 0));
     }
@@ -366,14 +366,14 @@ mod tests {
         let path = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success());
-        // It has a reader, who does not read.
+        // The FIFO has a reader that does not read.
         let mut options = std::fs::OpenOptions::new();
         let mut reader = options.read(true).write(true).open(&path).unwrap();
         let log = open(LogTarget::File(path));
         let logged = (2 * BUFFER / "1.0.0.7 200\n".len()) as u64 + 7;
         with_entry(|entry| (0..logged).for_each(|_| log.log(&entry)));
         assert_eq!(log.flush(Instant::now()), logged);
-        // What the process would have lost is written once it is read.
+        // Lines that would have been lost at exit are written once the FIFO is read.
         let flushing = std::thread::spawn(move || {
             flush(&log);
             assert_eq!(log.dropped(), 0);

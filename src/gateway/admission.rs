@@ -1,6 +1,7 @@
-//! Where connections and requests meet what limits them.
+//! Admission of connections and requests: the place where limits are applied.
 //!
-//! Both doors come here, with what each of them knows; what is asked stands in [`limit`](super::limit).
+//! Both engines call this with their data of a request; the limits themselves are in
+//! [`limit`](super::limit).
 
 use super::client_ip::{self, HeaderLines, PeerAddr};
 use super::context::Context;
@@ -12,7 +13,7 @@ use super::{Gateway, Settings};
 use crate::geo::Database;
 
 impl Gateway {
-    /// Whether there is room for another connection, whoever it is from.
+    /// Checks that there is room for another connection, from any client.
     pub(super) fn has_room(&self) -> Result<(), Refusal> {
         let (open, under_way) = (self.metrics.open(), self.drain.under_way());
         let settings = self.settings();
@@ -31,14 +32,14 @@ impl Gateway {
         Err(Refusal::Overloaded)
     }
 
-    /// Whether a file is left for an idle connection to an upstream.
+    /// Returns `true` if there is a file descriptor left for an idle connection to an upstream.
     pub(super) fn may_keep(&self, settings: &Settings) -> bool {
         let in_use = self.metrics.open() + self.drain.under_way() + idle_connections(settings);
         in_use < settings.ceilings.files
     }
 
-    /// What a connection takes of its client's share, to be held as long as it is open; `None` if
-    /// clients share nothing.
+    /// Takes a connection permit of the client, to be held as long as the connection is open.
+    /// Returns `None` if connections per client are not limited.
     pub(super) fn share_of(&self, peer: PeerAddr) -> Result<Option<OfClient>, Refusal> {
         let settings = self.settings();
         let ceilings = &settings.ceilings;
@@ -46,7 +47,7 @@ impl Gateway {
             return Ok(None);
         };
         if settings.client_ip.trusted_proxies.contains(peer.ip()) {
-            // Many clients come through it.
+            // Many clients share the address of a proxy.
             return Ok(None);
         }
         let client = network(peer.ip(), ceilings.ipv6_prefix);
@@ -58,7 +59,7 @@ impl Gateway {
         Ok(share)
     }
 
-    /// Why a request that the proxy has is not served, if it is not.
+    /// Returns the reason if a request of the proxy is rejected.
     pub(super) fn refuses_request<H: HeaderLines>(
         &self,
         request: &RequestView<H>,
@@ -102,7 +103,7 @@ fn idle_connections(settings: &Settings) -> usize {
     pools.map(|pool| pool.idle_connections()).sum()
 }
 
-/// Closes all idle connections to upstreams, so that there are files for what is not idle.
+/// Closes all idle connections to upstreams, to free their file descriptors.
 pub(super) fn close_idle_connections(settings: &Settings) {
     for pool in settings.pools() {
         pool.close_idle_connections();
@@ -110,7 +111,7 @@ pub(super) fn close_idle_connections(settings: &Settings) {
 }
 
 impl Settings {
-    /// Why an IP query of the lane is not answered, if it is not.
+    /// Returns the reason if an IP query of the lane is rejected.
     pub(super) fn refuses_query<'h>(
         &self,
         peer: PeerAddr,

@@ -1,85 +1,86 @@
-//! What follows from a try of a request that failed on a peer: whether the failure counts against the
-//! peer, and where the request goes next.
+//! Decision after a failed try of a request: whether the failure counts against the peer, and where
+//! the request goes next.
 //!
-//! It is one function over a few facts, so that every engine decides alike and a table can test it.
-//! Two rules are behind it. Only what a peer did is counted against it, or one slow client would
-//! empty a pool. And a request is repeated if the peer has surely not processed it, or if twice does
-//! no more than once.
+//! It is one function of a few facts, so that all engines decide alike and a table can test it.
+//! There are two rules. Only faults of a peer count against it: otherwise one slow client could
+//! eject a whole pool. And a request is retried only if the peer has surely not processed it, or if
+//! it is idempotent.
 
-/// Why a try failed.
+/// Cause of a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// There is no connection: refused, no route, no answer in time, no TLS.
+    /// No connection was established: refused, no route, timeout or TLS failure.
     NotConnected,
-    /// The host that we run on could not do its part.
+    /// The gateway's own host lacked a resource.
     Local,
-    /// The peer says that it goes and has not processed the request: GOAWAY below its stream.
+    /// The peer shuts down and reports that it has not processed the request: GOAWAY with a lower
+    /// last stream.
     GoAway,
-    /// The peer says that it has not processed the request: `REFUSED_STREAM`.
+    /// The peer reports that it has not processed the request: `REFUSED_STREAM`.
     RefusedStream,
-    /// The connection ended.
+    /// The connection was closed.
     Closed,
-    /// The peer sent nothing for too long.
+    /// The peer sent nothing within the read timeout.
     ReadTimeout,
-    /// The peer took nothing for too long.
+    /// The peer accepted no data within the write timeout.
     WriteTimeout,
-    /// What the peer sent is no response.
+    /// The peer sent an invalid response.
     BadResponse,
 }
 
-/// How far a try has come.
+/// Progress of a try.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Whether the whole request was sent.
+    /// True if the whole request was sent.
     pub is_sent: bool,
-    /// Whether something of a response has come. Interim responses are none.
+    /// True if a response has begun. Interim responses do not count.
     pub is_answered: bool,
 }
 
-/// A try that failed.
+/// A failed try.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools)] // Facts that do not depend on each other.
 pub struct Failed {
-    /// Why.
+    /// Cause of the failure.
     pub cause: Cause,
-    /// Whether the request was on a connection that had carried others.
+    /// True if the connection had carried earlier requests.
     pub is_reused: bool,
-    /// Whether the same peer was tried on a new connection already.
+    /// True if the same peer was already tried again on a new connection.
     pub is_refreshed: bool,
-    /// How far it had come.
+    /// Progress of the try.
     pub progress: Progress,
-    /// Whether twice does no more than once (RFC 9110, 9.2.2).
+    /// True if the request is idempotent (RFC 9110, 9.2.2).
     pub is_idempotent: bool,
-    /// Whether all that was read of the request's body is still here.
+    /// True if the whole body that was read so far is still buffered.
     pub has_body: bool,
 }
 
-/// Where a request goes next.
+/// Next step of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nowhere: the client is told.
+    /// No further try: the client gets an error.
     Stop,
-    /// The client is told that it sent its request too slowly.
+    /// No further try: the client gets an error because it sent its request too slowly.
     BlameClient,
-    /// To another peer, if there is one and retries are left.
+    /// Another peer, if there is one and the retry budget allows it.
     AnotherPeer,
-    /// To another peer, or else to the same one on a new connection.
+    /// Another peer, or else the same one on a new connection.
     AnyPeer,
-    /// To the same peer, on a new connection.
+    /// The same peer, on a new connection.
     SamePeer,
 }
 
-/// What follows.
+/// Decision after a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the failure counts against the peer.
+    /// True if the failure counts against the peer.
     pub counts: bool,
-    /// Where the request goes.
+    /// Next step of the request.
     pub next: Next,
 }
 
 impl Failed {
-    /// What follows from it.
+    /// Decides what follows from the failure.
     #[must_use]
     pub fn verdict(self) -> Verdict {
         Verdict {
@@ -92,9 +93,9 @@ impl Failed {
         match self.cause {
             Cause::Local | Cause::GoAway | Cause::RefusedStream => false,
             Cause::NotConnected | Cause::BadResponse => true,
-            // It may have been closing an idle connection just then.
+            // The peer may have closed the connection because it was idle.
             Cause::Closed => self.progress.is_answered || !self.is_stale(),
-            // A response that has begun may be silent by its nature: events, a tunnel.
+            // A response that has begun may be silent by design: events, a tunnel.
             Cause::WriteTimeout => !self.progress.is_answered,
             Cause::ReadTimeout => self.progress.is_sent && !self.progress.is_answered,
         }
@@ -108,7 +109,8 @@ impl Failed {
             Cause::ReadTimeout if !self.progress.is_sent => Next::BlameClient,
             _ if !self.has_body => Next::Stop,
             Cause::GoAway if !self.is_refreshed => Next::SamePeer,
-            // A local port may be left for another peer, a file once idle connections are closed.
+            // Another peer may have a free local port; a file descriptor may be free after idle
+            // connections are closed.
             Cause::Local | Cause::RefusedStream if !self.is_refreshed => Next::AnyPeer,
             Cause::NotConnected | Cause::Local | Cause::GoAway | Cause::RefusedStream => {
                 Next::AnotherPeer
@@ -119,8 +121,8 @@ impl Failed {
         }
     }
 
-    /// Whether the connection may have been closed before the request came: it says nothing of the
-    /// peer, once in a request.
+    /// Returns `true` if the peer may have closed the connection before the request arrived. That
+    /// is no fault of the peer, but it is assumed only once for a request.
     fn is_stale(self) -> bool {
         self.is_reused && !self.is_refreshed
     }
@@ -130,7 +132,7 @@ impl Failed {
 mod tests {
     use super::*;
 
-    /// A GET that was sent whole on a new connection, of which nothing has come.
+    /// A GET that was sent whole on a new connection and has no response yet.
     const GET: Failed = Failed {
         cause: Cause::Closed,
         is_reused: false,
@@ -251,7 +253,7 @@ mod tests {
             ..unsent
         };
         check(long, Cause::ReadTimeout, false, Next::BlameClient);
-        // It is the peer that takes nothing.
+        // The peer accepts no data, so the peer is at fault.
         check(unsent, Cause::WriteTimeout, true, Next::Stop);
     }
 
@@ -266,7 +268,7 @@ mod tests {
         };
         check(begun, Cause::ReadTimeout, false, Next::Stop);
         check(begun, Cause::WriteTimeout, false, Next::Stop);
-        // One that breaks off does.
+        // A response that is cut off counts.
         check(begun, Cause::Closed, true, Next::Stop);
         check(begun, Cause::BadResponse, true, Next::Stop);
         let reused = Failed {

@@ -1,8 +1,8 @@
-//! Trusted hops to the real client address.
+//! Client address behind trusted proxies.
 //!
-//! A forwarding header is a claim. It is believed exactly as far as trusted hosts made it: from the
-//! right end of the list to the left, up to the first address that is not a trusted proxy's. What
-//! stands further left was written by the client and is never looked at.
+//! A forwarding header is a claim. It is trusted only as far as trusted hosts wrote it: from the
+//! right end of the list to the left, up to the first address that is not a trusted proxy's.
+//! Entries further left were written by the client and are never used.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,30 +11,30 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::config::model::{ClientIp, ForwardedHeader};
 
-/// The other end of the socket.
+/// Remote address of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(IpAddr);
 
 impl PeerAddr {
-    /// From the socket's address; an IPv4-mapped one becomes the IPv4 address that it is.
+    /// Takes the address of the socket; an IPv4-mapped address becomes plain IPv4.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         PeerAddr(address.ip().to_canonical())
     }
 
-    /// The address.
+    /// Returns the address.
     #[must_use]
     pub fn ip(self) -> IpAddr {
         self.0
     }
 }
 
-/// The client, as far as trusted hosts vouch for it. Only this module makes one.
+/// Address of the client, as far as trusted hosts confirm it. Only this module creates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddr(IpAddr);
 
 impl ClientAddr {
-    /// The address.
+    /// Returns the address.
     #[must_use]
     pub fn ip(self) -> IpAddr {
         self.0
@@ -47,23 +47,23 @@ impl fmt::Display for ClientAddr {
     }
 }
 
-/// Who sent a request, through whom.
+/// Origin of a request: the client and the proxies in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The client.
+    /// Address of the client.
     pub client: ClientAddr,
-    /// The other end of the socket.
+    /// Remote address of the socket.
     pub peer: PeerAddr,
-    /// Whether the peer is a trusted proxy, whose forwarding headers count.
+    /// True if the peer is a trusted proxy, whose forwarding headers are used.
     pub peer_is_trusted: bool,
-    /// The verified hops that the header names, left to right: the client first, if it is not the
-    /// peer itself.
+    /// Verified hops of the header, left to right: the client first, unless the peer itself is the
+    /// client.
     pub hops: Vec<IpAddr>,
 }
 
-/// The header lines of a request, from whichever parser.
+/// Header lines of a request, independent of the parser.
 pub trait HeaderLines {
-    /// The values of all lines with a name, which is in lower case, in their order.
+    /// Returns the values of all lines with a name (in lower case), in their order.
     fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]>;
 
     /// The value of the first line with a name, which is in lower case.
@@ -111,24 +111,26 @@ pub fn resolve(peer: PeerAddr, headers: &impl HeaderLines, config: &ClientIp) ->
     origin
 }
 
-/// The addresses of all `X-Forwarded-For` lines, right to left; `None` for what is none.
+/// Returns the addresses of all `X-Forwarded-For` lines, right to left; `None` for an invalid
+/// entry.
 fn x_forwarded_for(headers: &impl HeaderLines) -> impl Iterator<Item = Option<IpAddr>> {
     let lines = headers.lines("x-forwarded-for").rev();
     lines.flat_map(|line| line.rsplit(|&byte| byte == b',').map(hop))
 }
 
-/// The `for` addresses of all `Forwarded` lines (RFC 7239), right to left; `None` for an element
-/// without an address.
+/// Returns the `for` addresses of all `Forwarded` lines (RFC 7239), right to left; `None` for an
+/// element without an address.
 fn forwarded(headers: &impl HeaderLines) -> Vec<Option<IpAddr>> {
     let mut hops: Vec<_> = headers.lines("forwarded").flat_map(elements).collect();
     hops.reverse();
     hops
 }
 
-/// The `for` addresses of a line's elements, left to right.
+/// Returns the `for` addresses of a line's elements, left to right.
 ///
-/// Where an element is malformed, nobody can tell where it ends: a quote that a client opens may be
-/// closed by what a proxy appends to the line. So it takes the rest of the line with it.
+/// The end of a malformed element cannot be determined: a quote that a client opens may be closed
+/// by text that a proxy appends to the line. So a malformed element invalidates the rest of its
+/// line.
 fn elements(line: &[u8]) -> Vec<Option<IpAddr>> {
     let (mut rest, mut hops) = (line, Vec::new());
     loop {
@@ -142,11 +144,11 @@ fn elements(line: &[u8]) -> Vec<Option<IpAddr>> {
     }
 }
 
-/// An element that is not as RFC 7239 has it.
+/// Element that violates the grammar of RFC 7239.
 struct MalformedElement;
 
-/// Takes an element off the line, up to its comma or the end: the address that it names, if it names
-/// one and no more.
+/// Parses one element of the line, up to its comma or the end. Returns its address; `None` if it
+/// has no valid `for` parameter.
 fn element(rest: &mut &[u8]) -> Result<Option<IpAddr>, MalformedElement> {
     let (mut found, mut names) = (None, Vec::new());
     loop {
@@ -162,7 +164,7 @@ fn element(rest: &mut &[u8]) -> Result<Option<IpAddr>, MalformedElement> {
             if name == b"for" {
                 found = node(&value);
             }
-            // A parameter stands once in an element.
+            // RFC 7239 allows a parameter only once in an element.
             if names.contains(&name) {
                 return Err(MalformedElement);
             }
@@ -177,7 +179,7 @@ fn element(rest: &mut &[u8]) -> Result<Option<IpAddr>, MalformedElement> {
     }
 }
 
-/// Takes a token off the text (RFC 9110, 5.6.2).
+/// Parses a token (RFC 9110, 5.6.2).
 fn token<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let end = rest.iter().position(|byte| !is_token(byte));
@@ -186,7 +188,7 @@ fn token<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
     (!token.is_empty()).then_some(token)
 }
 
-/// Takes a quoted string off the text (RFC 9110, 5.6.4): its content.
+/// Parses a quoted string (RFC 9110, 5.6.4) and returns its content.
 fn quoted_string(rest: &mut &[u8]) -> Option<Vec<u8>> {
     let (mut content, mut escaped) = (Vec::new(), false);
     for (index, &byte) in rest.iter().enumerate().skip(1) {
@@ -205,8 +207,8 @@ fn quoted_string(rest: &mut &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// An address as `Forwarded` names it: as a hop is written, and with a port that may be a word in the
-/// place of a number (RFC 7239, 6.3).
+/// Parses an address of `Forwarded`: as a hop, but its port may also be an obfuscated name (RFC
+/// 7239, 6.3).
 fn node(text: &[u8]) -> Option<IpAddr> {
     let colon = text.iter().rposition(|&byte| byte == b':');
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
@@ -214,7 +216,7 @@ fn node(text: &[u8]) -> Option<IpAddr> {
         Some((address, [b':', b'_', word @ ..]))
             if !word.is_empty()
                 && word.iter().all(is_word)
-                // An address of IPv6 stands in brackets if there is a port.
+                // IPv6 addresses with a port must be in brackets.
                 && (address.ends_with(b"]") || !address.contains(&b':')) =>
         {
             hop(address)
@@ -223,8 +225,8 @@ fn node(text: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// One hop: `v4`, `v4:port`, `v6`, `[v6]` or `[v6]:port`, with a zone or without. Anything else,
-/// and the unspecified address, is no hop.
+/// Parses one hop: `v4`, `v4:port`, `v6`, `[v6]` or `[v6]:port`, optionally with a zone. Returns
+/// `None` for all other text and for the unspecified address.
 fn hop(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
     let (address, port) = match text.strip_prefix('[') {
@@ -245,13 +247,13 @@ fn hop(text: &[u8]) -> Option<IpAddr> {
 
 fn without_zone(address: &str) -> &str {
     match address.split_once('%') {
-        // Only IPv6 has zones.
+        // Only IPv6 addresses have zones.
         Some((address, zone)) if address.contains(':') && !zone.is_empty() => address,
         _ => address,
     }
 }
 
-/// Nothing, or `:` and a port number.
+/// Returns `true` for an empty text, or `:` and a port number.
 fn is_port(text: &str) -> bool {
     let Some(digits) = text.strip_prefix(':') else {
         return text.is_empty();
@@ -353,7 +355,7 @@ mod tests {
         ] {
             check(&[text], expected);
         }
-        // Mapped, a trusted proxy is trusted.
+        // An IPv4-mapped address of a trusted proxy is trusted.
         check(&["1.2.3.4, ::ffff:10.0.0.2"], "1.2.3.4");
     }
 
@@ -411,11 +413,11 @@ mod tests {
         ] {
             check_forwarded(&[&format!("for=\"{node}\"")], expected);
         }
-        // Only `Forwarded` has them.
+        // Only `Forwarded` has obfuscated ports.
         check(&["1.2.3.4:_p"], "10.0.0.1");
     }
 
-    /// A client behind a proxy that appends to its line cannot choose the address that is read.
+    /// A client cannot choose the address by opening a quote in a line that a proxy appends to.
     #[test]
     fn an_open_quote_ends_the_walk() {
         for start in [
@@ -436,7 +438,7 @@ mod tests {
             ] {
                 let line = format!("{start}, {appended}");
                 check_forwarded(&[&line], "10.0.0.1");
-                // A line of its own is not touched by it.
+                // A separate line is not affected.
                 let origin = origin(PEER, ForwardedHeader::Forwarded, &[&line, appended]);
                 assert!(origin.client.to_string() != "9.9.9.9", "{line}");
                 assert!(origin.client.to_string() != "10.0.0.1", "{line}");
@@ -495,7 +497,7 @@ mod tests {
             proptest::prop_assert_eq!(client.to_string(), "9.9.9.9");
         }
 
-        /// Whatever a client writes to the left of what a trusted proxy appended, it is not read.
+        /// Text to the left of what a trusted proxy appended is never used.
         #[test]
         fn what_a_client_wrote_is_never_reached(line in "[ -~]{0,80}") {
             let line = format!("{line}, 1.2.3.4");

@@ -1,4 +1,4 @@
-//! What is known of one request, from its head to its line in the log.
+//! State of one proxied request, from its head to its log line.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,68 +25,70 @@ use super::{Gateway, Settings};
 use crate::config::model::Compression;
 use crate::geo::{Database, Place, PlaceCopy};
 
-/// What is known of one request that the proxy serves.
+/// State of one request that the proxy serves.
 pub struct Context {
     pub start: Instant,
-    /// The settings of this request: one for its whole life, whatever is swapped in meanwhile.
+    /// Settings of this request. They stay the same until its end, even after a reload.
     pub settings: Arc<Settings>,
-    /// `None` until the head was looked at.
+    /// Client and proxies; `None` until the head is read.
     pub origin: Option<Origin>,
-    /// How it is known to others, likewise from then on.
+    /// Id and trace; set together with `origin`.
     pub identity: Identity,
-    /// The client's place. A copy: what is replaced while a request lasts must not wait for it.
+    /// Place of the client. It is a copy, so that a replaced database can be freed while the
+    /// request lasts.
     place: Option<PlaceCopy>,
-    /// Its route; `None` until that is decided, and if there is none.
+    /// Route; `None` until it is chosen, and if there is none.
     pub routed: Option<Routed>,
-    /// Where it goes; `None` until that is decided, and if it is answered here.
+    /// Upstream; `None` until it is chosen, and for a local reply.
     pub pool: Option<Arc<Pool>>,
-    /// The peers that were tried; the last one is the current one.
+    /// Peers that were tried; the last one is the current one.
     pub tried: Vec<SocketAddr>,
-    /// What the request says of the peer that it belongs to; `None` until one is chosen.
+    /// Hash key and sticky cookie of the request; `None` until the first peer is chosen.
     affinity: Option<Affinity>,
-    /// The current peer, which has the request as long as this is here.
+    /// Assignment to the current peer, on which the request counts as in flight.
     turn: Option<Turn>,
     pub refresh: Refresh,
-    /// Whether another peer is to answer in place of one that answered with a failure.
+    /// True if the peer's response has a status of `retry_on`, and another peer is to be tried.
     pub is_refused: bool,
-    /// Heads of responses that came to this try.
+    /// Response heads that were received in this try.
     pub received: Received,
     /// Use of the peer's connection after the response.
     pub upstream_connection: Connection,
     /// Loop that moves its messages.
     pub engine: Engine,
-    /// Whether the gateway itself has asked the client for the body that it waits with.
+    /// State of the gateway's own `100 Continue` for a client that waits with its body.
     pub invitation: Invitation,
-    /// Whether there was no room, so that the client may come again.
+    /// True if the request was rejected for lack of capacity, so that a retry may succeed.
     pub is_full: bool,
-    /// How far the request has come with the current peer.
+    /// Progress with the current peer.
     pub progress: Progress,
-    /// Why an answer of our own is no success.
+    /// Reason of a local reply that is an error.
     pub failure: Option<FailureReason>,
-    /// Why the last try failed.
+    /// Reason of the failure of the last try.
     pub try_failure: Option<FailureReason>,
     pub upstream_start: Option<Instant>,
-    /// Bytes of the request's body that passed.
+    /// Bytes of the request's body that were forwarded.
     pub body_bytes: u64,
-    /// How fast the body of a request of HTTP/2 comes; of others the lane knows.
+    /// Minimum rate of an HTTP/2 request body. For HTTP/1 the lane measures it.
     pub pace: Pace,
-    /// How many of them may.
+    /// Maximum size of the request's body in bytes.
     pub max_body_size: u64,
-    /// When it has to be done; `None` if nobody says so.
+    /// Time at which the request must be complete; `None` if it is not limited.
     pub deadline: Option<Instant>,
-    /// Whether the connection may become a tunnel, which has no end that could be set.
+    /// True if the connection may become a tunnel, whose duration must not be limited.
     pub asks_to_upgrade: bool,
-    /// What the response's body goes through, if it is compressed.
+    /// Encoder of the response's body, if it is compressed.
     pub encoder: Option<Box<Encoder>>,
     _under_way: Counted,
-    /// What it takes of its client's share.
+    /// Permit of the limit of requests per client.
     of_client: Option<OfClient>,
-    /// What it takes of its route's room.
+    /// Permit of the limit of requests on the route.
     of_route: Option<OfShared>,
 }
 
-/// A kept connection that ends is no sign that the peer is down: it may have been closing it just
-/// then. So the same peer gets another try on a new connection, once in a request.
+/// State of the second try on the same peer. An idle connection that closes does not mean that the
+/// peer is down: the peer may have closed it at just that time. So the same peer is tried once more
+/// on a new connection, once for a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Refresh {
     Unused,
@@ -94,16 +96,18 @@ pub enum Refresh {
     Used,
 }
 
-/// Loop that moves the messages of a request, and so decides if the peer's connection is kept.
+/// Loop that forwards the messages of a request, and so decides whether the peer's connection is
+/// kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// The straight or the duplex path.
+    /// geogate's own loops: the straight or the duplex path.
     Own,
     /// pingora's proxy.
     Pingora,
 }
 
-/// The gateway's own `100 Continue`, which a client gets once, however often its request is tried.
+/// State of the gateway's own `100 Continue`, which a client gets only once, even if its request is
+/// retried.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Invitation {
     Unsent,
@@ -111,7 +115,7 @@ pub enum Invitation {
 }
 
 impl Context {
-    /// A request that came just now.
+    /// Creates the state of a request that arrived just now.
     pub fn new(gateway: &Gateway) -> Self {
         let settings = gateway.settings.load_full();
         Context {
@@ -148,19 +152,19 @@ impl Context {
         }
     }
 
-    /// Sets the client, and its place in `database`.
+    /// Sets the client, and its place from `database`.
     pub fn set_origin(&mut self, origin: Origin, database: &Database) {
         let place = database.lookup(origin.client.ip());
         self.place = place.map(|place| place.copied());
         self.origin = Some(origin);
     }
 
-    /// Where the client is.
+    /// Geographic place of the client.
     pub fn place(&self) -> Option<Place<'_>> {
         self.place.as_ref().map(PlaceCopy::place)
     }
 
-    /// What those ask who may refuse it; `None` until its client is known.
+    /// Attributes of the request for access rules and limits; `None` until its client is known.
     pub fn facts<'r>(
         &'r self,
         route: &'r str,
@@ -174,17 +178,17 @@ impl Context {
         })
     }
 
-    /// From now on it counts as one of its client's requests.
+    /// Holds the permit of the client until the request ends.
     pub fn hold_client(&mut self, one: OfClient) {
         self.of_client = Some(one);
     }
 
-    /// From now on it takes this of its route's room, if that is limited.
+    /// Holds the permit of the route, if the route is limited, until the request ends.
     pub fn hold_room(&mut self, room: Option<OfShared>) {
         self.of_route = room;
     }
 
-    /// An error once its time is over.
+    /// Returns an error if the deadline has passed.
     pub fn still_in_time(&self) -> Result<()> {
         match self.deadline {
             Some(deadline) if Instant::now() >= deadline => Err(out_of_time()),
@@ -192,9 +196,9 @@ impl Context {
         }
     }
 
-    /// Lets nothing that is done with a peer take longer than the time that is left.
+    /// Reduces the timeouts of the peer's connection to the remaining time.
     pub fn hurry(&self, options: &mut PeerOptions) {
-        // Set now, a tunnel would keep these.
+        // A tunnel would keep these timeouts.
         let Some(deadline) = self.deadline.filter(|_| !self.asks_to_upgrade) else {
             return;
         };
@@ -210,20 +214,20 @@ impl Context {
         }
     }
 
-    /// The route that it takes.
+    /// Route of the request.
     pub fn route(&self) -> Option<&Route> {
         let routes = self.settings.routes.as_ref()?;
         Some(routes.get(self.routed.as_ref()?))
     }
 
-    /// How the response is compressed, if it may be.
+    /// Settings of the compression, if the response may be compressed.
     pub fn compression(&self) -> Option<&Compression> {
         let compression = &self.settings.compression;
         let chosen = self.route().and_then(|route| route.compress);
         chosen.unwrap_or(compression.enabled).then_some(compression)
     }
 
-    /// The peer for the next try of a request, and whether a kept connection to it will do.
+    /// Chooses the peer for the next try, and the kind of connection to use.
     pub fn choose_peer(
         &mut self,
         headers: &impl HeaderLines,
@@ -240,7 +244,7 @@ impl Context {
             self.refresh = Refresh::Used;
             return Ok((Arc::clone(turn.peer()), ConnectionKind::Fresh));
         }
-        // Whoever had it before has it no more.
+        // Releases the permit of the previous peer.
         self.turn = None;
         let client = self.origin.as_ref().map(|origin| origin.client.ip());
         let affinity = &*self
@@ -257,13 +261,13 @@ impl Context {
         Ok((peer, ConnectionKind::Any))
     }
 
-    /// The pool and the peer that has the request.
+    /// Pool and current peer.
     pub fn peer(&self) -> Option<(&Pool, &Peer)> {
         let turn = self.turn.as_ref()?;
         Some((self.pool.as_deref()?, turn.peer()))
     }
 
-    /// Notes that the current peer failed.
+    /// Records a failure of the current peer.
     pub fn note_failure(&self, reason: &Error) {
         if let Some((pool, peer)) = self.peer() {
             let why = tls_failure::describe(reason);
@@ -271,8 +275,8 @@ impl Context {
         }
     }
 
-    /// Whether the request is tried once more, where `next` says; that peer is the next one to be
-    /// chosen.
+    /// Returns `true` if the request is tried once more as `next` says. The next call of
+    /// `choose_peer` then returns that peer.
     pub fn goes_on(&mut self, next: Next) -> bool {
         match next {
             Next::Stop | Next::BlameClient => false,
@@ -282,7 +286,8 @@ impl Context {
         }
     }
 
-    /// Whether the current peer is tried again on a new connection.
+    /// Schedules one more try of the current peer on a new connection. Returns `false` if it was
+    /// used already.
     fn is_refreshed(&mut self) -> bool {
         let is_first = self.refresh == Refresh::Unused && self.turn.is_some();
         if is_first {
@@ -291,14 +296,14 @@ impl Context {
         is_first
     }
 
-    /// Whether the request may be tried on another peer, which is one of the retries that there may
-    /// be.
+    /// Returns `true` if the request may be tried on another peer, and takes one retry from the
+    /// budget.
     pub fn may_go_on(&self) -> bool {
         let pool = self.pool.as_ref();
         pool.is_some_and(|pool| pool.has_another(&self.tried) && pool.spend_retry())
     }
 
-    /// What to tell the client so that it stays with its peer.
+    /// `Set-Cookie` value that binds the client to its peer.
     pub fn peer_cookie(&self, is_https: bool) -> Option<HeaderValue> {
         let (pool, peer) = self.peer()?;
         let cookie = pool.cookie(peer, self.affinity.as_ref()?, is_https);

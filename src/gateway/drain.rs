@@ -1,14 +1,13 @@
-//! Leaving without cutting anybody off.
+//! Graceful shutdown, without aborting requests.
 //!
-//! Once a stop was asked for, every response says `Connection: close`, so clients with open
-//! connections move on by themselves instead of losing the request that they were about to send.
-//! Requests under way are counted, and so are connections that were accepted and have not sent
-//! their first request; the process can go when there is neither.
+//! During the drain every response has `Connection: close`, so clients with open connections
+//! reconnect instead of losing their next request. Requests in flight are counted, and so are
+//! accepted connections without a first request; the process can exit when both counts are zero.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Shared by the gateway, which counts, and the server, which waits.
+/// State that is shared by the gateway, which counts, and the server, which waits.
 #[derive(Debug, Default)]
 pub struct Drain {
     draining: AtomicBool,
@@ -18,50 +17,50 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// From now on connections are not kept.
+    /// Starts the drain: connections are no longer kept.
     pub fn begin(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether connections are to be closed after the response under way.
+    /// Returns `true` if connections are to be closed after the current response.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// From now on there are no new connections.
+    /// Marks the listeners as closed: there are no new connections.
     pub fn close_listeners(&self) {
         self.listeners_closed.store(true, Ordering::Release);
     }
 
-    /// Whether there are no new connections any more.
+    /// Returns `true` if the listeners are closed.
     pub fn are_listeners_closed(&self) -> bool {
         self.listeners_closed.load(Ordering::Acquire)
     }
 
-    /// How many requests are under way.
+    /// Number of requests in flight.
     pub fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Acquire)
     }
 
-    /// How many connections have not sent their first request.
+    /// Number of connections without a first request.
     pub fn fresh(&self) -> usize {
         self.fresh.load(Ordering::Acquire)
     }
 
-    /// Counts a request for as long as the guard lives.
+    /// Counts a request in flight until the guard is dropped.
     #[must_use]
     pub fn enter(&self) -> Counted {
         Counted::new(&self.under_way)
     }
 
-    /// Counts a connection without a request for as long as the guard lives.
+    /// Counts a connection without a first request until the guard is dropped.
     #[must_use]
     pub fn accept(&self) -> Counted {
         Counted::new(&self.fresh)
     }
 }
 
-/// Something that is counted while this lives.
+/// Guard that counts something until it is dropped.
 #[derive(Debug)]
 pub struct Counted(Arc<AtomicUsize>);
 

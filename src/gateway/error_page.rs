@@ -1,21 +1,21 @@
-//! The page that a person sees when there is no answer from an upstream.
+//! Error pages for local replies.
 
 use std::path::Path;
 
 use bytes::Bytes;
 
-/// The media type of every page.
+/// Media type of every page.
 pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
-/// The pages for errors that geogate answers itself.
+/// Error pages of local replies.
 pub struct ErrorPages {
-    /// The user's own page for 500, 502, 503 and 504.
+    /// Custom page for 500, 502, 503 and 504.
     own: Option<Bytes>,
 }
 
 impl ErrorPages {
-    /// Reads the user's page, if there is one. It is kept in memory: when things go wrong is no
-    /// time to open files.
+    /// Reads the custom page, if one is configured. It is kept in memory, because during a failure
+    /// opening files may fail, too.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -24,7 +24,7 @@ impl ErrorPages {
         Ok(ErrorPages { own })
     }
 
-    /// The page for a status.
+    /// Returns the page for a status.
     #[must_use]
     pub fn page(&self, status: u16) -> Bytes {
         match &self.own {

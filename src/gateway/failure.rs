@@ -1,4 +1,4 @@
-//! What an error of pingora's means to a client.
+//! Classification of pingora's errors: the status for the client, and the side that is at fault.
 
 use std::error::Error as StdError;
 use std::io;
@@ -8,17 +8,18 @@ use pingora::{Error, ErrorSource, ErrorType};
 use super::lane::Malformed;
 use super::pace::TooSlow;
 
-/// Status of a request whose client left before there was an answer, as nginx logs it.
+/// Status of a request whose client closed the connection before the response, as in nginx's log.
 pub const CLIENT_LEFT: u16 = 499;
 
-/// This host cannot do what a request needs: no file descriptor, no local port, no memory for a
-/// socket. It says nothing of the peer.
+/// Error type of a missing resource on this host: no file descriptor, no local port, no memory for
+/// a socket. The peer is not at fault.
 pub const LOCAL: ErrorType = ErrorType::new("LocalError");
 
-/// The upstream's read timeout passed before the client had sent its whole request.
+/// Error type of a client that had not sent its whole request when the upstream's read timeout
+/// ended.
 pub const CLIENT_STALLED: ErrorType = ErrorType::new("ClientStalled");
 
-/// Errors of the operating system that have their cause on this host (Linux's numbers).
+/// Errors of the operating system with a cause on this host (Linux numbers).
 const LOCAL_ERRNO: [i32; 8] = [
     1,   // EPERM: a local firewall rule
     12,  // ENOMEM
@@ -30,10 +31,10 @@ const LOCAL_ERRNO: [i32; 8] = [
     105, // ENOBUFS
 ];
 
-/// Whether an error has its cause on this host and not at the peer. `connecting` is `true` for the
-/// errors of a connection that was not established.
+/// Returns `true` if the cause of an error is on this host and not at the peer. `connecting` is
+/// `true` for errors before a connection is established.
 pub fn is_local(error: &Error, connecting: bool) -> bool {
-    // What pingora's connector cannot do with a socket it calls this.
+    // pingora's connector reports errors of the socket itself with these types.
     let internal = matches!(
         error.etype(),
         ErrorType::InternalError | ErrorType::SocketError | ErrorType::BindError
@@ -41,7 +42,7 @@ pub fn is_local(error: &Error, connecting: bool) -> bool {
     connecting && internal || os_error(error).is_some_and(|errno| LOCAL_ERRNO.contains(&errno))
 }
 
-/// The number of the system's error that caused this one.
+/// Returns the error number of the operating system that caused this error.
 fn os_error(error: &Error) -> Option<i32> {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error.root_cause());
     while let Some(this) = cause {
@@ -53,7 +54,7 @@ fn os_error(error: &Error) -> Option<i32> {
     None
 }
 
-/// How a peer of HTTP/2 tells that it has not processed a request (RFC 9113, 8.7).
+/// Report of an HTTP/2 peer that it has not processed a request (RFC 9113, 8.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unprocessed {
     /// A GOAWAY whose last stream is below the request's.
@@ -62,7 +63,7 @@ pub enum Unprocessed {
     RefusedStream,
 }
 
-/// Whether the peer says that it has not processed the request.
+/// Returns the peer's report that it has not processed the request, if there is one.
 ///
 /// The h2 crate ends a stream with the error of a remote GOAWAY only if its id is above the last one
 /// that the frame names; the streams below go on.
@@ -79,29 +80,29 @@ pub fn unprocessed(error: &Error) -> Option<Unprocessed> {
     }
 }
 
-/// The request has a larger body than it may.
+/// Creates the error of a request body that exceeds its limit.
 pub fn too_large() -> Box<Error> {
     status_error(413, "the request body is too large")
 }
 
-/// The client is too slow with its request's body.
+/// Creates the error of a request body that arrives too slowly.
 pub fn slow_body() -> Box<Error> {
     status_error(408, "the request body takes too long")
 }
 
-/// The request took longer than it may.
+/// Creates the error of a request that exceeds its deadline.
 pub fn out_of_time() -> Box<Error> {
     status_error(504, "the request took too long")
 }
 
-/// An error that a client sees as this status.
+/// Creates an error that results in this status for the client.
 pub fn status_error(status: u16, reason: &'static str) -> Box<Error> {
     let mut error = Error::explain(ErrorType::HTTPStatus(status), reason);
     error.as_in();
     error
 }
 
-/// The status that tells a client what went wrong.
+/// Returns the status for the client.
 pub fn status_of(error: &Error) -> u16 {
     match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(status), _) => *status,
@@ -131,17 +132,17 @@ pub fn status_of(error: &Error) -> u16 {
     }
 }
 
-/// Whether a connection refused to go on because the client was too slow.
+/// Returns `true` if the client was below the minimum rate.
 pub fn is_too_slow(error: &Error) -> bool {
     is_caused_by::<TooSlow>(error)
 }
 
-/// Whether a request's body is none that could be read.
+/// Returns `true` if the request's body is malformed.
 pub fn is_malformed(error: &Error) -> bool {
     is_caused_by::<Malformed>(error)
 }
 
-/// Whether the connection itself refused to go on, for such a reason.
+/// Returns `true` if the connection itself failed with an error of this type.
 fn is_caused_by<E: StdError + 'static>(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>();
     let reason = cause.and_then(io::Error::get_ref);
@@ -199,11 +200,12 @@ mod tests {
             assert!(check(ErrorType::ConnectError, errno, true), "{errno}");
             assert!(check(ErrorType::WriteError, errno, false), "{errno}");
         }
-        // ECONNRESET, ETIMEDOUT, ECONNREFUSED, EHOSTUNREACH.
+        // ECONNRESET, ETIMEDOUT, ECONNREFUSED and EHOSTUNREACH are caused by the peer or the
+        // network.
         for errno in [104, 110, 111, 113] {
             assert!(!check(ErrorType::ConnectError, errno, true), "{errno}");
         }
-        // pingora gives these no number.
+        // pingora reports these without an error number.
         assert!(is_local(&Error::new(ErrorType::InternalError), true));
         assert!(!is_local(&Error::new(ErrorType::InternalError), false));
         assert!(!is_local(&Error::new(ErrorType::ConnectRefused), true));

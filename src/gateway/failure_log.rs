@@ -1,8 +1,8 @@
-//! A line in the error log for each request that failed by the fault of an upstream or of the gateway.
+//! Error log lines of requests that failed because of an upstream or the gateway.
 //!
-//! When an upstream is down every request fails, and a line for each would fill the disk that other
-//! services need. So each kind of failure has a few lines a second; a line says how many of its kind
-//! were left out before it.
+//! If an upstream is down, every request fails, and a line for each would fill the disk. So each
+//! kind of failure is limited to a few lines a second; a line contains the number of suppressed
+//! lines before it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,35 +10,35 @@ use std::time::{Duration, Instant};
 use super::failure_reason::{FailureReason, Side};
 use super::upstream::tls_failure;
 
-/// How many lines of one kind there are in a window.
+/// Maximum number of lines of one kind in a window.
 const LINES: u32 = 10;
 
 /// Length of a window.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// How much of a request's target is shown.
+/// Maximum length of the logged request target, in bytes.
 const TARGET: usize = 200;
 
-/// Failed requests, as the error log shows them.
+/// Rate-limited log of failed requests.
 pub struct FailureLog {
     kinds: [Mutex<Limiter>; FailureReason::ALL.len()],
 }
 
-/// What a line says of a request.
+/// Contents of a log line.
 pub struct Line<'l> {
-    /// Why it failed.
+    /// Reason of the failure.
     pub reason: FailureReason,
-    /// The upstream that it went to; empty if to none.
+    /// Name of the upstream; empty if no upstream was chosen.
     pub upstream: &'l str,
-    /// The peer that was tried last.
+    /// Last peer that was tried.
     pub peer: Option<std::net::SocketAddr>,
-    /// Its method.
+    /// Method of the request.
     pub method: &'l str,
-    /// Its target, as sent.
+    /// Request target, as sent.
     pub target: &'l [u8],
-    /// The status that the client got.
+    /// Status that the client got.
     pub status: u16,
-    /// More of why, if more is known.
+    /// Error with more details, if there is one.
     pub detail: Option<&'l pingora::Error>,
 }
 
@@ -51,13 +51,14 @@ impl Default for FailureLog {
 }
 
 impl FailureLog {
-    /// Logs a failed request, unless the client caused it or there were enough lines of its kind.
+    /// Logs a failed request, unless the client caused the failure or the limit of its kind is
+    /// reached.
     pub fn log(&self, line: &Line) {
         if line.reason.side() == Side::Client || !log::log_enabled!(log::Level::Error) {
             return;
         }
         let limiter = &self.kinds[line.reason as usize];
-        // Whoever panicked left it whole: it is numbers.
+        // The limiter holds only numbers, so a panic cannot leave it inconsistent.
         let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
         let admitted = limiter.admit(Instant::now());
         drop(limiter);
@@ -100,7 +101,7 @@ impl Line<'_> {
     }
 }
 
-/// Lines of one kind.
+/// Rate limiter of the lines of one kind.
 #[derive(Default)]
 struct Limiter {
     since: Option<Instant>,
@@ -109,7 +110,7 @@ struct Limiter {
 }
 
 impl Limiter {
-    /// How many were left out since the last line, if there is a line for this one.
+    /// Returns the number of lines that were suppressed since the last one, if this one is logged.
     fn admit(&mut self, now: Instant) -> Option<u64> {
         let is_over = |since| now.saturating_duration_since(since) >= WINDOW;
         if self.since.is_none_or(is_over) {

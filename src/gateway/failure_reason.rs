@@ -1,8 +1,8 @@
-//! Words for why a request failed, in the access log and the error log.
+//! Reasons of failed requests, as words for the access log and the error log.
 //!
-//! A status says what the client was told; an operator wants to know whose fault it was. Each failed
-//! request has exactly one of these words, which do not change from one version to the next, so that
-//! they can be searched for and counted.
+//! A status is for the client; an operator needs to know which side was at fault. Each failed
+//! request has exactly one of these words. They do not change between versions, so that they can be
+//! searched for and counted.
 
 use pingora::{Error, ErrorSource, ErrorType};
 
@@ -22,18 +22,18 @@ pub enum Side {
     Gateway,
 }
 
-/// Reason why a request failed.
+/// Reason of a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureReason {
     /// The request is malformed.
     BadRequest,
-    /// The head is longer than it may be.
+    /// The head exceeds its size limit.
     HeadTooLarge,
-    /// The head did not come in time.
+    /// The head did not arrive in time.
     HeadTimeout,
-    /// The body is longer than it may be.
+    /// The body exceeds its size limit.
     BodyTooLarge,
-    /// The body did not come in time, or too slowly.
+    /// The body did not arrive in time, or too slowly.
     BodyTimeout,
     /// The client closed its connection or reset its stream.
     ClientClosed,
@@ -57,7 +57,7 @@ pub enum FailureReason {
     UpstreamTlsFailed,
     /// The peer sent nothing within `read_timeout`.
     UpstreamReadTimeout,
-    /// The peer took nothing within `write_timeout`.
+    /// The peer accepted no data within `write_timeout`.
     UpstreamWriteTimeout,
     /// The peer closed the connection before its response was complete.
     UpstreamClosed,
@@ -65,13 +65,13 @@ pub enum FailureReason {
     UpstreamReset,
     /// The peer did not process the request: `REFUSED_STREAM` or GOAWAY.
     UpstreamRefused,
-    /// The peer sent what is no response.
+    /// The peer sent an invalid response.
     UpstreamBadResponse,
     /// No peer is left to try.
     NoHealthyPeer,
-    /// The upstream has as many requests in flight as it may.
+    /// The upstream has reached its limit of requests in flight.
     UpstreamFull,
-    /// The gateway, or the route, has as much to do as it may.
+    /// The gateway or the route has reached its limit.
     Overloaded,
     /// The request took longer than its route allows.
     RequestTimeout,
@@ -113,7 +113,7 @@ impl FailureReason {
         FailureReason::InternalError,
     ];
 
-    /// The word for it.
+    /// Returns the word of the reason.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -147,7 +147,7 @@ impl FailureReason {
         }
     }
 
-    /// The side that caused it.
+    /// Returns the side that caused the failure.
     #[must_use]
     pub fn side(self) -> Side {
         match self {
@@ -170,7 +170,7 @@ impl FailureReason {
         }
     }
 
-    /// The reason that an error of a request is.
+    /// Returns the reason of an error.
     #[must_use]
     pub fn of(error: &Error) -> Self {
         match (error.etype(), error.esource()) {
@@ -183,7 +183,7 @@ impl FailureReason {
         }
     }
 
-    /// The reason of an answer of our own with this status.
+    /// Returns the reason of a local reply with this status.
     #[must_use]
     pub fn of_status(status: u16) -> Self {
         match status {
@@ -255,7 +255,8 @@ impl From<&Refusal> for FailureReason {
     }
 }
 
-/// Whether a stream or a connection of HTTP/2 was reset or broke, and did not break the protocol.
+/// Returns `true` if a stream or a connection of HTTP/2 was reset or broken, without a protocol
+/// violation.
 fn is_reset(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<h2::Error>();
     cause.is_some_and(|cause| cause.is_io() || cause.is_remote())

@@ -1,8 +1,8 @@
-//! What a route changes in the headers of requests and responses.
+//! Header changes of a route, in requests and responses.
 //!
-//! Names were checked when the configuration was read; a value that was decoded, or comes from a
-//! database, is percent-encoded where it is not plain text, so that no one can end a line. As in
-//! nginx, an empty value means that there is no such header.
+//! Names are checked when the configuration is read. Decoded values and values from a database are
+//! percent-encoded where they are not plain text, so that they cannot end a header line. As in
+//! nginx, an empty value means that the header is absent.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -14,10 +14,10 @@ use super::header_edit::{EditHeaders, EditResponse, Name};
 use super::variables::{View, is_decoded};
 use crate::config::model::{HeaderChanges, Part, RequestVariable, Template};
 
-/// Printable ASCII stays, except `%` itself.
+/// Characters to escape: all but printable ASCII, and `%` itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The changes of one kind of message, ready to be made.
+/// Compiled changes of requests or of responses.
 #[derive(Default)]
 pub struct HeaderRules {
     remove: Vec<HeaderName>,
@@ -26,19 +26,19 @@ pub struct HeaderRules {
 
 struct Rule {
     name: HeaderName,
-    /// As the operator writes it.
+    /// Name as the operator wrote it.
     spelling: Bytes,
     value: Value,
 }
 
 enum Value {
-    /// The same in every message; `None` if there is to be none.
+    /// Constant value; `None` if the header is to be absent.
     Fixed(Option<HeaderValue>),
     Template(Template<RequestVariable>),
 }
 
 impl HeaderRules {
-    /// The rules of a configuration.
+    /// Compiles the rules of a configuration.
     pub fn new(changes: &HeaderChanges) -> Self {
         let name = |name: &String| HeaderName::from_bytes(name.as_bytes()).ok();
         let rule = |(spelling, template): &(String, Template<RequestVariable>)| {
@@ -58,7 +58,7 @@ impl HeaderRules {
         }
     }
 
-    /// Whether nothing is changed.
+    /// Returns `true` if nothing is changed.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty()
     }
@@ -122,7 +122,7 @@ impl Rule {
     }
 }
 
-/// `None` if it is empty, or holds what no header may.
+/// Returns the value of a header; `None` if it is empty or contains bytes that are not allowed.
 fn value(text: Vec<u8>) -> Option<HeaderValue> {
     let value = (!text.is_empty()).then_some(text)?;
     HeaderValue::from_maybe_shared(Bytes::from(value)).ok()
@@ -150,7 +150,7 @@ mod tests {
         })
     }
 
-    /// All lines of a response of upstream's `x-old: 1` and `x-other: 2` once it is changed.
+    /// Checks all lines of a changed response; the upstream's has `x-old: 1` and `x-other: 2`.
     #[track_caller]
     fn check(rules: &HeaderRules, expected: &[(&str, &str)]) {
         let database = database();

@@ -1,30 +1,30 @@
-//! Signs of life of the worker threads, so that a worker that is stuck is noticed from outside.
+//! Heartbeats of the worker threads, which reveal a stuck worker from outside.
 //!
-//! Every connection belongs to one worker. If a worker waits for something that never comes, its connections
-//! hang and every new one that it is given, while the other threads, and with them the admin listener, go
-//! on as if nothing was wrong. A task on each worker notes the time once a second; a worker whose last
-//! note is old runs nothing.
+//! Every connection belongs to one worker. If a worker blocks, its connections hang, and so does
+//! every new one that it gets, while other threads, including the admin listener, continue
+//! normally. A task on each worker stores the time once a second; a worker with an old time is
+//! stuck.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Time between two notes.
+/// Time between two heartbeats.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Age of a worker's last note from which on it counts as stuck.
+/// Age of the last heartbeat above which a worker counts as stuck.
 pub const STUCK: Duration = Duration::from_secs(10);
 
 thread_local! {
     static IS_WATCHED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The last notes of all workers.
+/// Last heartbeats of all workers.
 #[derive(Debug)]
 pub struct Heartbeats {
     start: Instant,
-    /// Milliseconds since `start`, one a worker.
+    /// Milliseconds since `start`, one value for each worker.
     notes: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
@@ -38,11 +38,11 @@ impl Default for Heartbeats {
 }
 
 impl Heartbeats {
-    /// Watches the calling thread from now on, if it is not watched yet. With its first connection a worker
-    /// has something that can be stuck, so this is called with every one.
+    /// Starts the heartbeat of the calling thread, unless it has one. A worker can only be stuck
+    /// once it has a connection, so this is called with every connection.
     ///
     /// # Panics
-    /// If the thread is none of an async runtime.
+    /// If the thread does not belong to an async runtime.
     pub fn watch_this_worker(&self) {
         if !IS_WATCHED.replace(true) {
             self.watch();
@@ -54,7 +54,7 @@ impl Heartbeats {
         note.store(millis(start.elapsed()), Ordering::Relaxed);
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.push(Arc::clone(&note));
-        // It ends with the worker.
+        // The task ends with the worker.
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(EVERY).await;
@@ -63,8 +63,7 @@ impl Heartbeats {
         });
     }
 
-    /// Age of the oldest note, of workers whose note is older than [`STUCK`]; `None` if there is no such
-    /// worker.
+    /// Age of the oldest heartbeat if it is older than [`STUCK`]; `None` if no worker is stuck.
     #[must_use]
     pub fn stuck(&self) -> Option<Duration> {
         self.stuck_at(self.start.elapsed())
@@ -110,7 +109,7 @@ mod tests {
                     heartbeats.watch_this_worker();
                     heartbeats.watch_this_worker();
                     watched.send(()).unwrap();
-                    // As a write to a full pipe would.
+                    // Blocks as a write to a full pipe would.
                     let noted = stuck.recv().unwrap();
                     while heartbeats.notes.lock().unwrap()[0].load(Ordering::Relaxed) <= noted {
                         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -125,7 +124,7 @@ mod tests {
         let noted_at = Duration::from_millis(noted);
         assert_eq!(heartbeats.stuck_at(noted_at + STUCK), None);
         assert_eq!(heartbeats.stuck_at(noted_at + hour), Some(hour));
-        // It goes on when it can run again.
+        // The worker continues once it can run again.
         release.send(noted).unwrap();
         worker.join().unwrap();
         assert_eq!(heartbeats.stuck(), None);

@@ -1,12 +1,12 @@
-//! One spelling for every host, so that nothing reaches a route by writing its name in another way.
+//! Normalisation of host names, so that no route is bypassed with another spelling of a name.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use super::strict;
 
-/// The host of an authority (RFC 3986, 3.2.2): in lower case, without the port and without the dot
-/// of a name that is written from the root. `None` for what is no host.
+/// Normalises the host of an authority (RFC 3986, 3.2.2): in lower case, without the port and
+/// without the trailing dot of an absolute name. Returns `None` if it is not a valid host.
 #[must_use]
 pub fn normalize(authority: &[u8]) -> Option<Cow<'_, str>> {
     let text = std::str::from_utf8(authority).ok()?;
@@ -16,7 +16,7 @@ pub fn normalize(authority: &[u8]) -> Option<Cow<'_, str>> {
         if !is_port(port) {
             return None;
         }
-        // An address has many spellings, too; this is RFC 5952's.
+        // An IPv6 address has several spellings, too; this is the one of RFC 5952.
         let (written, canonical) = (&text[..inner.len() + 2], format!("[{address}]"));
         return Some(if written == canonical {
             Cow::Borrowed(written)
@@ -39,12 +39,13 @@ pub fn normalize(authority: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Names of hosts have letters, digits, `-` and `.`; some that are in use have `_`.
+/// Returns `true` for letters, digits, `-` and `.`, and also for `_`, which some host names
+/// contain.
 fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-/// Nothing, or a colon and digits, of which there may be none.
+/// Returns `true` for an empty text, or a colon and at most five digits.
 fn is_port(text: &str) -> bool {
     let digits = text.strip_prefix(':').unwrap_or(text);
     digits.len() <= 5

@@ -1,7 +1,7 @@
-//! Responses to clients of HTTP/1.0, which know no chunks (RFC 9112, 6.1).
+//! Responses to HTTP/1.0 clients, which do not know chunks (RFC 9112, 6.1).
 //!
 //! pingora makes the response of an HTTP/2 upstream a chunked one after all phases of the proxy, so
-//! the last word on its head is a module's.
+//! only a module can change the head after that.
 
 use std::any::Any;
 
@@ -11,7 +11,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 
-/// Builds the module of a request.
+/// Builder of the module for each request.
 pub struct WithoutChunks;
 
 struct OfRequest {
@@ -31,7 +31,8 @@ impl HttpModule for OfRequest {
         Ok(())
     }
 
-    /// Without a length, too, the connection's end is the body's; it was not to be kept anyway.
+    /// Removes the transfer coding. The end of the connection then ends the body; such a connection
+    /// is not kept anyway.
     async fn response_header_filter(
         &mut self,
         response: &mut ResponseHeader,

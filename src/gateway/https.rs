@@ -1,20 +1,20 @@
-//! From clear text to TLS: where a request is sent that came by a listener which only redirects.
+//! Redirects from clear text to TLS, for listeners that only redirect.
 
 use super::strict;
 
-/// Where the authorities of ACME look for the answers to their challenges (RFC 8555, 8.3). They ask
-/// in clear text, so these requests go on as on any listener.
+/// Path prefix of the responses to ACME challenges (RFC 8555, 8.3). Authorities request them in
+/// clear text, so they are not redirected.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
-/// Whether a target is an answer to a challenge: a token and no path below.
+/// Returns `true` if a target is the response to a challenge: a token without a path below it.
 pub fn is_challenge(target: &[u8]) -> bool {
     let token = target.strip_prefix(CHALLENGES.as_bytes());
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     token.is_some_and(|token| !token.is_empty() && token.iter().all(is_part))
 }
 
-/// The same thing over TLS: the host that the client asked for, at `port`. `None` if the host is
-/// none; then nobody knows where to.
+/// Returns the same URL over TLS: the requested host, at `port`. Returns `None` if the host is
+/// invalid, so that there is no target for a redirect.
 pub fn location(host: &[u8], target: &[u8], port: u16) -> Option<Vec<u8>> {
     let host = host_name(host)?;
     let mut location = format!("https://{host}").into_bytes();
@@ -29,7 +29,7 @@ pub fn location(host: &[u8], target: &[u8], port: u16) -> Option<Vec<u8>> {
     Some(location)
 }
 
-/// The host without its port.
+/// Returns the host without its port.
 fn host_name(host: &[u8]) -> Option<&str> {
     if !strict::is_authority(host) {
         return None;

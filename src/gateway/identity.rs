@@ -1,5 +1,5 @@
-//! How a request is known to others: its id and its trace, decided once, as soon as it is known who
-//! sent it. Every try of the request says the same.
+//! Identity of a request for other systems: its id and its trace. It is decided once, as soon as
+//! the client is known, so that every try of the request has the same identity.
 
 use http::HeaderValue;
 
@@ -9,7 +9,7 @@ use super::header_edit::{EditHeaders, EditResponse, Name};
 use super::request_id::{self, RequestId};
 use super::trace_context::{self, Trace, TraceContext};
 
-/// The id and the trace of a proxied request.
+/// Id and trace of a proxied request.
 #[derive(Debug, Default)]
 pub struct Identity {
     id: Option<HeaderValue>,
@@ -17,7 +17,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a request with these headers.
+    /// Decides the identity of a request with these headers.
     #[must_use]
     pub fn of(headers: &impl HeaderLines, peer_is_trusted: bool, settings: &Settings) -> Self {
         let id = match &settings.request_ids {
@@ -38,20 +38,20 @@ impl Identity {
         }
     }
 
-    /// The id; empty if it has none.
+    /// Returns the id; empty if the request has none.
     #[must_use]
     pub fn id(&self) -> &str {
         let id = self.id.as_ref().and_then(|id| id.to_str().ok());
         id.unwrap_or_default()
     }
 
-    /// The trace, if it is known to be part of one.
+    /// Returns the trace, if the request is known to be part of one.
     #[must_use]
     pub fn trace(&self) -> Option<&Trace> {
         self.trace.as_ref()?.trace.as_ref()
     }
 
-    /// Tells the upstream.
+    /// Adds the identity to the request for the upstream.
     pub fn tell_upstream(&self, request: &mut impl EditHeaders, settings: &Settings) {
         if let (Some(config), Some(id)) = (&settings.request_ids, &self.id) {
             request_id::replace(request, &config.header, id);
@@ -72,7 +72,7 @@ impl Identity {
     }
 }
 
-/// The id of a request that is not proxied: only if the log asks for it.
+/// Returns the id of a request that is not proxied, if the log needs it.
 #[must_use]
 pub fn logged_id<'r>(
     headers: &'r impl HeaderLines,
@@ -88,7 +88,7 @@ pub fn logged_id<'r>(
     })
 }
 
-/// The trace of a request that is not proxied: the one that it came with, if the log asks for it.
+/// Returns the trace that a request which is not proxied came with, if the log needs it.
 #[must_use]
 pub fn logged_trace(
     headers: &impl HeaderLines,

@@ -1,31 +1,33 @@
-//! What is special about the listener that a connection came in by.
+//! Special properties of the listener that accepted a connection.
 //!
-//! pingora does not say which one it was; the connection's own local address does. Plain listeners
-//! are not kept here, so where there are no others, nobody has to ask the system for an address.
+//! pingora does not report the listener of a connection, but the local address of the connection
+//! identifies it. Plain listeners are not stored here; if there are no others, the local address is
+//! never requested from the system.
 
 use std::net::SocketAddr;
 
 use crate::config::model::{Listener, Speaks};
 
-/// The listeners that are not plain.
+/// Listeners that are not plain.
 #[derive(Debug, Clone)]
 pub struct Listeners(Vec<Listener>);
 
 impl Listeners {
-    /// Those of these that are not plain.
+    /// Selects the listeners that are not plain.
     #[must_use]
     pub fn new(all: &[Listener]) -> Self {
         Listeners(all.iter().filter(|l| !l.is_plain()).copied().collect())
     }
 
-    /// The listener that a connection with this local address came in by; `None` if it is plain.
+    /// Returns the listener that accepted a connection with this local address; `None` if it is
+    /// plain.
     pub fn find(&self, local: impl FnOnce() -> Option<SocketAddr>) -> Option<Listener> {
         if self.0.is_empty() {
             return None;
         }
         let local = local()?;
-        // No two listeners can have one address, or the unspecified one beside another: the system
-        // refuses that.
+        // Two listeners never match: the system rejects a second listener on one address, and a
+        // specific address beside the unspecified one.
         let found = self
             .0
             .iter()
@@ -33,7 +35,8 @@ impl Listeners {
         found.copied()
     }
 
-    /// The port that requests with this local address are sent to, if they are to come with TLS.
+    /// Returns the port that requests with this local address are redirected to, if their listener
+    /// redirects to TLS.
     pub fn redirect(&self, local: impl FnOnce() -> Option<SocketAddr>) -> Option<u16> {
         let redirects = |l: &Listener| matches!(l.speaks, Speaks::Redirect { .. });
         if !self.0.iter().any(redirects) {

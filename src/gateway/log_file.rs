@@ -1,4 +1,4 @@
-//! Files that logs are appended to.
+//! Opening of log files.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -7,13 +7,13 @@ use std::path::Path;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-/// Opens a log file at its end; makes it if there is none.
+/// Opens a log file for appending; creates it if it does not exist.
 ///
-/// A named pipe that nobody reads is an error: opening it would wait for a reader, and a reload with it.
-/// Writing to it may wait afterwards, so only a thread of the log's own writes.
+/// A named pipe without a reader is an error: opening it would block until there is a reader, and a
+/// reload would block, too. Writing to it may block later, so only a thread of the log writes.
 ///
 /// # Errors
-/// If the system refuses.
+/// If the system call fails.
 pub fn open(path: &Path) -> io::Result<File> {
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let mut options = OpenOptions::new();

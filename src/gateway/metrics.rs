@@ -1,7 +1,7 @@
-//! What is counted of every request and connection, for whoever asks.
+//! Counters of requests and connections.
 //!
-//! Each thread counts in a part of its own, so that counting never makes two cores wait for each
-//! other; a reader adds the parts up. Nothing is rendered here: `admin` gives the sums their names.
+//! Each thread counts in its own shard, so that cores never wait for each other; a reader adds the
+//! shards up. Nothing is rendered here: `admin` names the sums.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::shard::{SHARDS, shard};
 
-/// What a request was, as far as its cost is concerned.
+/// Kind of a request, by its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An IP query, through whichever door.
+    /// IP query, answered by either engine.
     Query,
-    /// One that at least one upstream peer was tried for.
+    /// Request that was tried on at least one upstream peer.
     Upstream,
-    /// All else: refused, or answered with a page of our own.
+    /// All other requests: rejected, or with a local reply.
     Own,
 }
 
@@ -25,14 +25,14 @@ impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Query, Kind::Upstream, Kind::Own];
 }
 
-/// Why a connection never came to its first request.
+/// Reason for which a connection ended before its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It came without a PROXY header, or from somebody who may send none.
+    /// The PROXY header is missing, or the sender is not allowed to send one.
     ProxyProtocol,
     /// The TLS handshake failed.
     Handshake,
-    /// It took too long with either.
+    /// The PROXY header or the handshake took too long.
     Slow,
 }
 
@@ -41,7 +41,8 @@ impl Refused {
     pub const ALL: [Refused; 3] = [Refused::ProxyProtocol, Refused::Handshake, Refused::Slow];
 }
 
-/// Upper bounds of the histogram of durations, in microseconds; what is longer has a bucket too.
+/// Upper bounds of the histogram of durations, in microseconds; longer durations have a bucket of
+/// their own.
 pub const BOUNDS: [u64; 16] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000, 5_000_000, 10_000_000,
@@ -49,11 +50,11 @@ pub const BOUNDS: [u64; 16] = [
 
 const BUCKETS: usize = BOUNDS.len() + 1;
 
-/// Statuses are counted one by one from here on.
+/// Lowest status that is counted, and the number of statuses that are counted one by one.
 const FIRST_STATUS: usize = 100;
 const STATUSES: usize = 500;
 
-/// All counts.
+/// All counters.
 pub struct Metrics {
     parts: [OnceLock<Box<Part>>; SHARDS],
     accepted: AtomicU64,
@@ -72,15 +73,15 @@ struct Counts {
     body_bytes: AtomicU64,
 }
 
-/// The sums of one kind of request.
+/// Sums of one kind of request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// Statuses that were answered, with how often, in their order.
+    /// Statuses with their number of responses, in ascending order.
     pub statuses: Vec<(u16, u64)>,
-    /// How many requests took at most [`BOUNDS`] and no less than the bound before; the last is
-    /// the rest.
+    /// Number of requests for each of [`BOUNDS`] whose duration is at most that bound and above the
+    /// previous one; the last bucket has the rest.
     pub buckets: [u64; BUCKETS],
-    /// What they took together.
+    /// Sum of all durations, in microseconds.
     pub microseconds: u64,
     /// Bytes of all response bodies.
     pub body_bytes: u64,
@@ -98,7 +99,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts a request that ended.
+    /// Counts a finished request.
     pub fn request(&self, kind: Kind, status: u16, body_bytes: usize, time: Duration) {
         let part = self.parts[shard()].get_or_init(Box::default);
         let counts = &part.kinds[kind as usize];
@@ -111,7 +112,7 @@ impl Metrics {
         add(&counts.body_bytes, body_bytes as u64);
     }
 
-    /// Counts a connection for as long as the guard lives.
+    /// Counts a connection as open until the guard is dropped.
     #[must_use]
     pub fn connection(&self) -> Open<'_> {
         self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -119,30 +120,30 @@ impl Metrics {
         Open(&self.open)
     }
 
-    /// Counts a connection that was refused.
+    /// Counts a connection that was rejected.
     pub fn refused(&self, why: Refused) {
         self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many connections were refused for this reason.
+    /// Number of connections that were rejected for this reason.
     #[must_use]
     pub fn refusals(&self, why: Refused) -> u64 {
         self.refused[why as usize].load(Ordering::Relaxed)
     }
 
-    /// How many connections were accepted.
+    /// Number of connections that were accepted.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// What all threads counted.
+    /// Adds up the counters of all threads.
     #[must_use]
     pub fn sums(&self, kind: Kind) -> Sums {
         let mut sums = Sums::default();
@@ -173,7 +174,7 @@ impl Default for Part {
     }
 }
 
-/// Threads may share a part, so this has to be one step.
+/// Adds to a counter. Threads may share a shard, so the addition must be atomic.
 fn add(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::Relaxed);
 }
@@ -184,7 +185,7 @@ fn add_all(sums: &mut [u64], counters: &[AtomicU64]) {
     }
 }
 
-/// A connection that is counted as open while this lives.
+/// Guard of an open connection.
 pub struct Open<'m>(&'m AtomicUsize);
 
 impl Drop for Open<'_> {

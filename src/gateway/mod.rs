@@ -1,22 +1,22 @@
-//! What happens to a connection.
+//! Gateway: connections, requests and responses.
 //!
-//! The [`lane`] takes every connection and answers plain IP queries at once; all else goes through
-//! the phases of the [`proxy`]. Both are a few calls to the modules beside them. What is to be
-//! decided there, values and pure functions decide that know no session, so that the doors cannot
-//! differ; the few that do know one only carry it out (`admission`, `own`, `files`, `message`).
+//! The [`lane`] accepts every connection and answers plain IP queries at once; all other requests
+//! go through the phases of the [`proxy`]. Both consist of calls to the modules beside them.
+//! Decisions are made by values and pure functions that do not depend on a session, so both engines
+//! decide alike. The few modules that depend on a session only execute decisions (`admission`,
+//! `own`, `files`, `message`).
 //!
-//! - How it comes in: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `pace`.
-//! - Who it is from: [`client_ip`], `identity` with `request_id` and `trace_context`.
-//! - Whether it may come: [`policy`] and [`limit`], by way of `admission`.
-//! - What answers it: `route`, then `own`, `files` or [`upstream`]; `attempt` decides what follows
-//!   when a peer fails; if all fails `failure` and [`error_page`].
-//! - What is changed on the way: [`geo_headers`], `header_rules`, `variables`, `compression`,
-//!   `hsts`.
-//! - What is left of it: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; if it failed
-//!   `failure_reason` and `failure_log`; of reloads, [`reloads`].
+//! - Connections: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `pace`.
+//! - Origin of a request: [`client_ip`], `identity` with `request_id` and `trace_context`.
+//! - Access and limits: [`policy`] and [`limit`], applied by `admission`.
+//! - Responses: `route`, then `own`, `files` or [`upstream`]; `attempt` decides about retries after
+//!   a peer fails; `failure` and [`error_page`] respond if everything fails.
+//! - Changes to messages: [`geo_headers`], `header_rules`, `variables`, `compression`, `hsts`.
+//! - Observability: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; `failure_reason` and
+//!   `failure_log` for failed requests; [`reloads`] for reloads; [`heartbeat`] for stuck workers.
 //! - Access to the admin listener: `admin_access`.
-//! - What all of this stands on: `settings`, one configuration at work, `context`, one request,
-//!   and [`drain`], the way out, and [`heartbeat`], whether workers get on.
+//! - State: `settings` of one configuration, `context` of one request, and [`drain`] for the
+//!   shutdown.
 
 pub mod access_log;
 mod admin_access;
@@ -89,10 +89,10 @@ use limit::Load;
 use metrics::Kind;
 use reloads::Reloads;
 
-/// Everything that a request needs. One for all connections and both doors.
+/// State that all connections and both engines share.
 pub struct Gateway {
     settings: ArcSwap<Settings>,
-    /// Of the settings before, too, while a request is served with them.
+    /// Access logs, including those of previous settings while a request still uses them.
     logs: Mutex<Vec<Weak<AccessLog>>>,
     metrics: Metrics,
     database: Arc<Live>,
@@ -104,7 +104,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that serves with `settings` and answers from `database`.
+    /// Creates a gateway that uses `settings` and answers from `database`.
     #[must_use]
     pub fn new(settings: Settings, database: Arc<Live>, drain: Arc<Drain>) -> Self {
         Gateway {
@@ -120,15 +120,15 @@ impl Gateway {
         }
     }
 
-    /// What requests are served with that come now. Not to be held for long: a request that is
-    /// proxied has an `Arc` of its own.
+    /// Returns the settings for new requests. The guard must not be held for long: a proxied
+    /// request has its own `Arc`.
     #[must_use]
     pub fn settings(&self) -> Guard<Arc<Settings>> {
         self.settings.load()
     }
 
-    /// From now on requests are served with these; the ones before, which requests under way still
-    /// have.
+    /// Replaces the settings for new requests. Returns the previous settings, which requests in
+    /// flight still use.
     pub fn replace_settings(&self, settings: Settings) -> Arc<Settings> {
         let log = Arc::downgrade(&settings.access_log);
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,49 +148,49 @@ impl Gateway {
         before
     }
 
-    /// Every access log that a request may still be written to.
+    /// Returns every access log that a request may still be written to.
     pub fn access_logs(&self) -> Vec<Arc<AccessLog>> {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// What was counted so far.
+    /// Returns the counters.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The database that answers.
+    /// Returns the database.
     #[must_use]
     pub fn database(&self) -> &Live {
         &self.database
     }
 
-    /// Whether the gateway is on its way out.
+    /// Returns the state of the shutdown.
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
     }
 
-    /// How much there is to do.
+    /// Returns the current load.
     #[must_use]
     pub fn load(&self) -> &Load {
         &self.load
     }
 
-    /// Signs of life of the worker threads.
+    /// Returns the heartbeats of the worker threads.
     #[must_use]
     pub fn heartbeats(&self) -> &Heartbeats {
         &self.heartbeats
     }
 
-    /// Outcomes of reloads so far.
+    /// Returns the outcomes of reloads so far.
     #[must_use]
     pub fn reloads(&self) -> &Reloads {
         &self.reloads
     }
 
-    /// Every request ends here, from either door: counted, and logged.
+    /// Counts and logs a finished request of either engine.
     fn finish<H: HeaderLines>(&self, settings: &Settings, kind: Kind, entry: &Entry<H>) {
         self.metrics
             .request(kind, entry.status, entry.body_bytes, entry.request_time);

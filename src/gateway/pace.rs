@@ -1,33 +1,33 @@
-//! How fast the other end must be.
+//! Minimum transfer rate of a client.
 //!
-//! A timeout for each read does not help against a client that sends a byte before every one of
-//! them. So the time that is spent waiting for a client is set off against what it sent or took in
-//! that time: what it owes must not exceed a grace. Only waiting counts, so a slow upstream is not
-//! held against a fast client, and a fast start earns nothing that could be spent on stalling later.
+//! A read timeout does not stop a client that sends one byte before each timeout ends. So the time
+//! spent waiting for a client is compared to the bytes that it sent or accepted: the deficit must
+//! not exceed a grace period. Only waiting counts, so a slow upstream is not attributed to a fast
+//! client, and a fast start earns no credit for stalling later.
 
 use std::time::{Duration, Instant};
 
 use crate::config::model::MinRate;
 
-/// The other end is slower than it may be.
+/// Error: the client is below the minimum rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("slower than the lowest rate")]
 pub struct TooSlow;
 
-/// What one direction of a transfer owes.
+/// Deficit of one direction of a transfer.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     rate: MinRate,
-    /// How much longer was waited than what came is worth.
+    /// Waiting time that is not covered by transferred bytes.
     owed: Duration,
-    /// Bytes that moved and were not set off against waiting.
+    /// Bytes that were transferred and not yet set off against waiting time.
     bytes: u64,
-    /// Since when the other end is waited for.
+    /// Start of the current wait for the client.
     since: Option<Instant>,
 }
 
 impl Pace {
-    /// A transfer at `rate` at least.
+    /// Creates the state of a transfer with this minimum rate.
     pub fn new(rate: MinRate) -> Self {
         Pace {
             rate,
@@ -37,17 +37,17 @@ impl Pace {
         }
     }
 
-    /// The other end is waited for from now on.
+    /// Starts waiting for the client.
     pub fn wait(&mut self) {
         if self.since.is_none() {
             self.since = Some(Instant::now());
         }
     }
 
-    /// `bytes` have moved.
+    /// Records transferred bytes and ends the wait.
     ///
     /// # Errors
-    /// If the other end owes too much.
+    /// If the deficit exceeds the grace period.
     pub fn moved(&mut self, bytes: usize) -> Result<(), TooSlow> {
         self.bytes += bytes as u64;
         match self.since.take() {
@@ -66,7 +66,7 @@ impl Pace {
     }
 }
 
-/// How long bytes take at the lowest rate.
+/// Returns the time for which bytes cover the minimum rate.
 fn worth(bytes: u64, rate: MinRate) -> Duration {
     let millis = bytes.saturating_mul(1000) / rate.bytes_per_second.max(1);
     Duration::from_millis(millis)
@@ -81,7 +81,8 @@ mod tests {
         grace: Duration::from_secs(10),
     };
 
-    /// Steps of seconds waited and bytes that then came; which of them is too slow, if one is.
+    /// Runs steps of seconds waited and bytes that then arrived. Checks which step is too slow, if
+    /// any.
     #[track_caller]
     fn check(rate: MinRate, steps: &[(u64, u64)], expected: Option<usize>) {
         let mut pace = Pace::new(rate);

@@ -1,10 +1,10 @@
-//! Who may come: ordered rules, compiled so that their number costs nothing.
+//! Access rules: ordered rules, compiled so that their number does not affect the cost of a lookup.
 //!
-//! The rules are read as nginx reads `allow` and `deny`: the first one that has the client decides,
-//! and if none has it, the default does. A client is known by its network and by its place, so a set
-//! of rules becomes an index for each kind of fact, from the fact to the first rule that names it; the
-//! least of what they give is the first rule of all. Networks lie in the same trie that addresses are
-//! located with: a list of many thousands is one lookup.
+//! Rules are evaluated as nginx's `allow` and `deny`: the first rule that matches the client
+//! decides, and if none matches, the default does. A rule names a client by its network or its
+//! place. So a set of rules becomes one index for each kind of attribute, from the attribute to the
+//! first rule that names it; the smallest result is the first rule overall. Networks are stored in
+//! the same trie that locates addresses: a list of many thousands is one lookup.
 
 use std::net::IpAddr;
 
@@ -16,21 +16,21 @@ use crate::config::model::{Access, Clients, Territory, Verdict};
 use crate::geo::{Field, Place};
 use crate::tree::{Address, Range, RangeTree};
 
-/// Stands for no rule: later than any.
+/// Number that stands for no rule: later than any rule.
 const NONE: u32 = u32::MAX;
 
-/// A set of rules, ready to be asked.
+/// Compiled set of rules.
 pub struct AccessSet {
     config: Access,
     verdicts: Box<[Verdict]>,
     v4: Option<RangeTree<u32>>,
     v6: Option<RangeTree<u128>>,
     unknown_country: u32,
-    /// For each field of a place that tells, the first rule of each of its texts.
+    /// For each field of a place that rules name, the first rule of each of its values.
     facts: Vec<(Field, HashMap<String, u32>)>,
-    /// Territories that several fields tell together, in the order of their rules.
+    /// Territories that depend on several fields, in the order of their rules.
     territories: Vec<(Territory, u32)>,
-    /// What it denied, or would have.
+    /// Requests that were denied, or only logged in a dry run.
     pub denied: Tally,
 }
 
@@ -92,25 +92,25 @@ impl AccessSet {
         self.facts[at].1.entry(text).or_insert(number);
     }
 
-    /// Whether it is this configuration's.
+    /// Returns `true` if it was made from the same configuration.
     #[must_use]
     pub fn is_for(&self, config: &Access) -> bool {
         self.config == *config
     }
 
-    /// Its name.
+    /// Name of the set.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
-    /// Whether its denials are only counted and logged.
+    /// Returns `true` if denials are only counted and logged.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
         self.config.dry_run
     }
 
-    /// What becomes of a client. The address must be canonical (no IPv4-mapped one).
+    /// Decides on a client. Its address must be canonical (not IPv4-mapped).
     #[must_use]
     pub fn decide(&self, client: IpAddr, place: Option<&Place>) -> Verdict {
         let rule = self.rule_of_network(client).min(self.rule_of_place(place));
@@ -151,8 +151,8 @@ fn tree<A: Address>(networks: Vec<Range<A>>) -> Option<RangeTree<A>> {
     Some(tree.expect("the networks of a file make a tree of less than 4 GiB"))
 }
 
-/// Networks lie within each other or apart, so if each has the first rule of all that it lies in,
-/// "most specific wins", which is the trie's rule, is "first wins".
+/// Lowers the rule of each network to the first rule of all networks that contain it. Two networks
+/// are either nested or disjoint, so the trie's "most specific wins" then equals "first wins".
 fn first_wins<A: Address>(mut networks: Vec<Range<A>>) -> Vec<Range<A>> {
     networks.sort_unstable_by(|a, b| a.first.cmp(&b.first).then(b.last.cmp(&a.last)));
     let mut around: Vec<Range<A>> = Vec::new();
@@ -176,8 +176,8 @@ mod tests {
     use crate::config::{Overrides, parse};
     use crate::geo::{Codes, Database, Names, Table};
 
-    /// 1.0.0.0/24 is Fujian, 1.0.1.0/24 California, 1.0.2.0/24 a place without a country, 1.0.3.0/24
-    /// Taiwan by its code, 1.0.4.0/24 Taiwan as a source without codes has it.
+    /// Database: 1.0.0.0/24 is Fujian, 1.0.1.0/24 California, 1.0.2.0/24 a place without a country,
+    /// 1.0.3.0/24 Taiwan by its code, 1.0.4.0/24 Taiwan in the form of a source without codes.
     fn database() -> Database {
         let mut table = Table::default();
         let places = [
@@ -236,7 +236,7 @@ mod tests {
             &["10.1.1.2", "11.0.0.1"],
             &["10.1.1.1", "10.2.0.1"],
         );
-        // The wider one first leaves the narrower one nothing.
+        // The wider network comes first, so the narrower one never decides.
         check(
             "{ deny = '10.0.0.0/8' }, { allow = '10.1.0.0/16' }",
             "allow",
@@ -365,7 +365,7 @@ mod tests {
         );
     }
 
-    /// A client of a rule in the two forms: as the configuration has it, and as the oracle reads it.
+    /// Client of a rule in two forms: for the configuration and for the oracle.
     #[derive(Debug, Clone)]
     enum Named {
         Net(u32, u32),
@@ -391,7 +391,7 @@ mod tests {
         }
     }
 
-    /// Networks that lie within each other often: in 1.0.0.0/14, of any length.
+    /// Networks that are often nested: in 1.0.0.0/14, of any length.
     fn named() -> impl Strategy<Value = Named> {
         prop_oneof![
             4 => (0x0100_0000..0x0103_ffff_u32, 8..=32_u32).prop_map(|(ip, length)| Named::Net(ip, length)),
@@ -400,7 +400,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the rules, a scan of them in their order finds the same.
+        /// For all rules, a linear scan in their order has the same result.
         #[test]
         fn a_scan_of_the_rules_finds_the_same(
             rules in prop::collection::vec((any::<bool>(), prop::collection::vec(named(), 0..4)), 0..12),

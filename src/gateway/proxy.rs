@@ -1,7 +1,7 @@
-//! What happens to a request that is proxied, phase by phase: `impl ProxyHttp`.
+//! Phases of a proxied request: `impl ProxyHttp`.
 //!
-//! Each phase is a few named calls; what they decide stands in the modules beside this one. pingora
-//! calls the phases, or the lane's straight path does.
+//! Each phase is a few named calls; the decisions are in the modules beside this one. The phases
+//! are called by pingora, or by the lane's straight path.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -43,21 +43,21 @@ use super::variables::{View, is_query_target};
 use super::{Gateway, Settings, http10, lane, local_reply, response_head, strict};
 use crate::geo::Database;
 
-/// An answer that another peer is asked in place of.
+/// Error type of a response with a status of `retry_on`: another peer is tried instead.
 const REFUSED: ErrorType = ErrorType::new("Refused");
 
-/// The proxy's side of the gateway.
+/// Proxy engine of the gateway.
 pub struct Proxy(Arc<Gateway>);
 
 impl Proxy {
-    /// A door to `gateway`.
+    /// Creates the proxy of `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>) -> Self {
         Proxy(gateway)
     }
 }
 
-/// So that the door's own code reads as the gateway's.
+/// Lets the proxy's code use the gateway's methods as its own.
 impl std::ops::Deref for Proxy {
     type Target = Gateway;
 
@@ -120,15 +120,16 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<()> {
         if session.was_upgraded() {
-            // What comes after an upgrade is no body, and has no end.
+            // Data after an upgrade is not a body, and has no end.
             return Ok(());
         }
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
-            // pingora would write it as a chunk, which is the last one then, and the last chunk behind it.
+            // pingora would write an empty piece as a chunk, which would be the last chunk, and
+            // then write the last chunk again.
             *body = None;
         }
         let length = body.as_ref().map_or(0, Bytes::len);
-        // A client that is answered already may take its time: so do streams of messages.
+        // After the response has begun, the client may send slowly, as in streams of messages.
         if is_http2(session) && !ctx.progress.is_answered {
             ctx.pace.moved(length).map_err(|_| slow_body())?;
         }
@@ -148,7 +149,8 @@ impl ProxyHttp for Proxy {
         let (peer, connection) = ctx.choose_peer(&session.req_header().headers)?;
         let mut peer = peer.http_peer_to_check(connection);
         if !session.as_downstream_mut().is_body_done() {
-            // pingora waits for the peer while the client sends. The client's own time is over first.
+            // pingora waits for the peer while the client still sends. The client's own timeout
+            // must end first.
             let read_timeout = &mut peer.options.read_timeout;
             *read_timeout = (*read_timeout).max(Some(ctx.settings.client.read_timeout));
         }
@@ -169,7 +171,7 @@ impl ProxyHttp for Proxy {
             keep_te(session, upstream_request)?;
         }
         if let (None, Some(peer)) = (upstream_request.headers.get(header::HOST), ctx.tried.last()) {
-            // HTTP/1.0 needs no host; HTTP/1.1, which upstreams are spoken to in, does.
+            // HTTP/1.0 does not require a host, but HTTP/1.1, which is used with upstreams, does.
             upstream_request.insert_header("Host", peer.to_string())?;
         }
         change_request(upstream_request, &view_of(session, &ctx.settings), ctx);
@@ -180,8 +182,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    /// An answer is one that can be passed on, unless the configuration says that such an answer is
-    /// none.
+    /// Accepts the peer's response, or tries another peer if its status is one of `retry_on`.
     async fn upstream_response_filter(
         &self,
         session: &mut Session,
@@ -278,7 +279,8 @@ impl ProxyHttp for Proxy {
         Ok(None)
     }
 
-    /// Trailers have no place behind a body that was compressed: the rest of it is sent instead.
+    /// Removes forbidden trailers. The rest of a compressed body is sent in place of the trailers:
+    /// pingora sends either the returned bytes or the trailers.
     async fn response_trailer_filter(
         &self,
         _session: &mut Session,
@@ -293,7 +295,7 @@ impl ProxyHttp for Proxy {
         rest.transpose()
     }
 
-    /// Nothing was sent yet, so any request may go to another peer.
+    /// Decides after a failed connect. Nothing was sent yet, so any request may go to another peer.
     fn fail_to_connect(
         &self,
         session: &mut Session,
@@ -310,8 +312,8 @@ impl ProxyHttp for Proxy {
         conclude(session, ctx, cause, false, error)
     }
 
-    /// A peer that pingora does not verify is verified here, before anything is sent. A connection
-    /// of HTTP/2 that failed may be offered again, so it is not enough to look at new ones.
+    /// Verifies a peer that pingora does not verify, before anything is sent. An HTTP/2 connection
+    /// that failed the check may be offered again, so reused connections are checked, too.
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
@@ -327,7 +329,7 @@ impl ProxyHttp for Proxy {
         peer.check(digest.and_then(|digest| digest.ssl_digest.as_deref()))
     }
 
-    /// The request may have reached the peer.
+    /// Decides after an error that occurred when the request may have reached the peer.
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,
@@ -342,7 +344,7 @@ impl ProxyHttp for Proxy {
         }
         let mut error = error.more_context(format!("Peer: {peer}"));
         if std::mem::take(&mut ctx.is_refused) && ctx.still_in_time().is_ok() {
-            // That was decided with the answer.
+            // The retry was decided when the response arrived.
             error.set_retry(true);
             return error;
         }
@@ -378,13 +380,14 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    /// Failed requests are logged with their reason when they end, whichever engine they took.
+    /// Disables pingora's log line: failed requests are logged with their reason when they end, by
+    /// both engines.
     fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
         true
     }
 
-    /// The access log names every peer that a request was tried on, and the pool says once that a
-    /// peer failed; a line for every retry would bury both.
+    /// Disables pingora's log lines for retries: the access log contains every peer that was tried,
+    /// and the pool logs once that a peer failed. A line for every retry would hide both.
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
@@ -401,8 +404,9 @@ impl ProxyHttp for Proxy {
 }
 
 impl Proxy {
-    /// pingora keeps idle connections for ever unless it is told otherwise on every request.
-    /// A connection that asked to become something else is not kept if it may not.
+    /// Sets the timeouts of the client's connection and decides if it is kept. pingora keeps idle
+    /// connections forever unless each request sets a timeout. A connection with a rejected upgrade
+    /// is not kept.
     fn set_connection_limits(
         &self,
         session: &mut Session,
@@ -416,13 +420,13 @@ impl Proxy {
         let request = session.req_header();
         let is_1_0 = request.version == http::Version::HTTP_10;
         let keep = !self.drain.is_draining() && may_keep(request) && !is_websocket;
-        // A client of HTTP/1.0 knows no interim responses (RFC 9110, 15.2).
+        // HTTP/1.0 clients do not know interim responses (RFC 9110, 15.2).
         session.set_ignore_info_resp(is_1_0);
         session.set_keepalive(keep.then_some(client.keepalive_timeout.as_secs()));
     }
 
     fn log_access(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
-        // A connection without an address has nothing that could be logged of it.
+        // A connection without an address has nothing to log.
         if ctx.origin.is_none() {
             return;
         }
@@ -468,7 +472,7 @@ impl Proxy {
     }
 }
 
-/// Why a try failed by what the peer did; `None` if somebody else is the cause.
+/// Returns the cause of a failed try if the peer or this host is at fault; `None` otherwise.
 fn cause_of(error: &Error) -> Option<Cause> {
     if *error.esource() != ErrorSource::Upstream {
         return None;
@@ -494,7 +498,7 @@ fn cause_of_unprocessed(error: &Error) -> Option<Cause> {
     })
 }
 
-/// Decides what follows from a try that failed, and notes it.
+/// Decides what follows from a failed try, and records the failure.
 fn conclude(
     session: &mut Session,
     ctx: &mut Context,
@@ -504,12 +508,12 @@ fn conclude(
 ) -> Box<Error> {
     if cause == Cause::Local {
         error.etype = LOCAL;
-        // There is room again soon, mostly.
+        // The shortage is usually short, so a retry may succeed.
         ctx.is_full = true;
     }
     ctx.try_failure = Some(FailureReason::of(&error));
     if ctx.still_in_time().is_err() {
-        // Our patience has an end, which says nothing of the peer.
+        // The deadline of the request has passed; the peer is not at fault.
         error.set_retry(false);
         return error;
     }
@@ -537,9 +541,10 @@ fn conclude(
     error
 }
 
-/// Why a request failed, if it did. If no peer was left to try, that is why the last one failed.
+/// Returns the reason of a failed request. If no peer was left to try, it is the reason of the last
+/// failure.
 fn failure_of(error: Option<&Error>, ctx: &Context, status: u16) -> Option<FailureReason> {
-    // The peer's own response may be what ends the connections, and is no failure.
+    // The status may be the peer's own response, which ended the connections and is not a failure.
     let is_failure = |error: &&Error| {
         !(ctx.progress.is_answered && *error.etype() == ErrorType::HTTPStatus(status))
     };
@@ -550,8 +555,9 @@ fn failure_of(error: Option<&Error>, ctx: &Context, status: u16) -> Option<Failu
     }
 }
 
-/// Whether a request that a peer may have seen can be sent again: the client has seen nothing of an
-/// answer, twice does no more than once, and all of it is still here.
+/// Returns `true` if a request that a peer may have received can be sent again: the client has not
+/// received any part of a response, the request is idempotent, and its whole body is still
+/// buffered.
 fn may_repeat(session: &mut Session) -> bool {
     let downstream = session.as_downstream();
     answer_of(downstream.response_written()).is_none()
@@ -559,8 +565,8 @@ fn may_repeat(session: &mut Session) -> bool {
         && !downstream.retry_buffer_truncated()
 }
 
-/// pingora passes on no interim response of an HTTP/2 upstream, so the client would wait in vain for
-/// one: it gets ours (RFC 9110, 10.1.1), once.
+/// Sends `100 Continue` to the client, once (RFC 9110, 10.1.1). pingora does not forward interim
+/// responses of an HTTP/2 upstream, so the client would wait in vain.
 async fn continue_at_once(
     session: &mut Session,
     upstream_request: &mut RequestHeader,
@@ -574,8 +580,8 @@ async fn continue_at_once(
     Ok(())
 }
 
-/// That trailers are read is true of every client of HTTP/2 that says so, and gRPC asks for it. pingora
-/// leaves it out of what it does not take for HTTP/2.
+/// Passes on `TE: trailers`, which gRPC requires. It is true for every HTTP/2 client that sends it,
+/// but pingora removes it from a request that it does not regard as HTTP/2.
 fn keep_te(session: &Session, upstream_request: &mut RequestHeader) -> Result<()> {
     let te = session.req_header().headers.get(header::TE);
     if is_http2(session) && te.is_some_and(|te| te == "trailers") {
@@ -584,8 +590,8 @@ fn keep_te(session: &Session, upstream_request: &mut RequestHeader) -> Result<()
     Ok(())
 }
 
-/// Sends a response without a body and ends both connections with it: its upstream may send what
-/// would be taken for the next response. The error is how pingora is told to.
+/// Sends a response without a body and closes both connections: its upstream may send data that
+/// would be read as the next response. The returned error makes pingora do so.
 async fn answer_for_good(session: &mut Session, response: &ResponseHeader) -> Result<()> {
     session.set_keepalive(None);
     send_head(session, response.clone()).await?;
@@ -593,7 +599,7 @@ async fn answer_for_good(session: &mut Session, response: &ResponseHeader) -> Re
     Err(status_error(response.status.as_u16(), reason))
 }
 
-/// Who is the client, and where.
+/// Finds the client's address and its place.
 fn locate(session: &Session, ctx: &mut Context, database: &Database) -> Result<()> {
     let peer = session.client_addr().and_then(|address| address.as_inet());
     let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
@@ -604,15 +610,17 @@ fn locate(session: &Session, ctx: &mut Context, database: &Database) -> Result<(
     Ok(())
 }
 
-/// Whether a request leaves it to us to keep the connection. An HTTP/1.0 client has to ask for it,
-/// which pingora forgets once it is told a time. `Connection: close` it remembers.
+/// Returns `true` if the gateway may keep the connection after a request. An HTTP/1.0 client must
+/// ask for it, which pingora ignores once a keep-alive timeout is set. pingora itself handles
+/// `Connection: close`.
 fn may_keep(request: &RequestHeader) -> bool {
     let asks = request.headers.get(header::CONNECTION);
     let asks = asks.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
     request.version != http::Version::HTTP_10 || asks
 }
 
-/// A client of HTTP/1.0 knows no chunks. If there is no length either, its connection tells the end.
+/// Removes the transfer coding for an HTTP/1.0 client, which does not know chunks. Without a
+/// length, the end of the connection ends the body.
 fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
     response.remove_header(&header::TRANSFER_ENCODING);
     if !response.headers.contains_key(header::CONTENT_LENGTH) {
@@ -650,8 +658,8 @@ pub(super) fn change_request<H: HeaderLines>(
     }
 }
 
-/// HTTP/2 names the host in the target, and everything from here on reads it in `Host`. That the
-/// two agree, if both are there, pingora has seen to (RFC 9113, 8.3.1).
+/// Copies the authority of an HTTP/2 request to `Host`, which all later code reads. If both are
+/// present, pingora has checked that they are equal (RFC 9113, 8.3.1).
 fn name_host(session: &mut Session) -> Result<()> {
     let request = session.req_header();
     if request.version != http::Version::HTTP_2 || request.headers.contains_key(header::HOST) {
@@ -664,8 +672,8 @@ fn name_host(session: &mut Session) -> Result<()> {
     request.insert_header(header::HOST, authority.as_str())
 }
 
-/// HTTP/2 may cut cookies into several lines, which nobody else knows how to read: all of them belong
-/// in one (RFC 9113, 8.2.3).
+/// Joins the cookie lines of an HTTP/2 request into one: HTTP/2 may split them, but all other
+/// software expects one line (RFC 9113, 8.2.3).
 fn join_cookies(session: &mut Session) -> Result<()> {
     let request = session.req_header();
     let lines = request.headers.get_all(header::COOKIE);
@@ -678,7 +686,7 @@ fn join_cookies(session: &mut Session) -> Result<()> {
     request.insert_header(header::COOKIE, joined)
 }
 
-/// Whether the client speaks TLS, to us or to a trusted proxy.
+/// Returns `true` if the client uses TLS, with us or with a trusted proxy.
 fn is_https<H: HeaderLines>(request: &RequestView<H>, ctx: &Context) -> bool {
     let origin = ctx.origin.as_ref();
     let seen = origin.map(|origin| geo_headers::proto(request, origin));

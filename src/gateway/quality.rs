@@ -1,10 +1,10 @@
 //! Quality values of a negotiation: `;q=0.5` (RFC 9110, 12.4.2), in thousandths.
 
-/// The weight of an element without a quality value.
+/// Weight of an element without a quality value.
 pub const FULL: u16 = 1000;
 
-/// The weight that the parameters of an element give, as `q=0.5`. A malformed one is 0: the element
-/// is not acceptable.
+/// Returns the weight of an element from its parameters, such as `q=0.5`. A malformed weight is 0:
+/// the element is not acceptable.
 pub fn weight<'l>(mut parameters: impl Iterator<Item = &'l [u8]>) -> u16 {
     let weight = parameters.find_map(|parameter| match parameter {
         [b'q' | b'Q', b'=', value @ ..] => Some(thousandths(value).unwrap_or(0)),
@@ -13,7 +13,7 @@ pub fn weight<'l>(mut parameters: impl Iterator<Item = &'l [u8]>) -> u16 {
     weight.unwrap_or(FULL)
 }
 
-/// `0`, `1`, with up to three decimals.
+/// Parses `0` or `1` with up to three decimals.
 fn thousandths(value: &[u8]) -> Option<u16> {
     let (&whole, rest) = value.split_first()?;
     let decimals = match rest {

@@ -1,28 +1,28 @@
-//! Numbers that nobody can guess.
+//! Unpredictable random numbers.
 //!
-//! Ids of requests and traces are keys to what is known of them, so one must not lead to the next:
-//! these are from a generator of cryptographic strength that each thread has for itself and that is
-//! seeded by the system now and then. It takes no lock and no system call for one number.
+//! The id of a request or a trace gives access to what is recorded about it, so one id must not
+//! reveal the next. These numbers come from a cryptographically secure generator for each thread,
+//! reseeded periodically by the system. A number costs no lock and no system call.
 
-/// A random id of 128 bits, never zero.
+/// Returns a random id of 128 bits, never zero.
 #[must_use]
 pub fn id() -> u128 {
     rand::random::<u128>().max(1)
 }
 
-/// A random id of 64 bits, never zero.
+/// Returns a random id of 64 bits, never zero.
 #[must_use]
 pub fn short_id() -> u64 {
     rand::random::<u64>().max(1)
 }
 
-/// A key that nobody knows.
+/// Returns a random secret key.
 #[must_use]
 pub fn key() -> [u8; 32] {
     rand::random()
 }
 
-/// A number as lower case hexadecimal digits, all of them.
+/// Formats a number as a fixed number of lower-case hexadecimal digits.
 #[must_use]
 pub fn hex<const DIGITS: usize>(number: u128) -> [u8; DIGITS] {
     const DIGIT: &[u8; 16] = b"0123456789abcdef";

@@ -21,7 +21,7 @@ pub struct Reloads {
 }
 
 impl Reloads {
-    /// No reload yet. The start counts as the last success.
+    /// Creates the history without any reload. The start counts as the last success.
     #[must_use]
     pub fn starting_now() -> Self {
         Reloads {
@@ -31,13 +31,13 @@ impl Reloads {
         }
     }
 
-    /// Notes that all TLS files were read and are used.
+    /// Records that all TLS files were read and are used.
     pub fn certificates_applied(&self) {
         self.server_certificates.applied();
         self.client_authorities.applied();
     }
 
-    /// Notes that TLS files were read and one of them cannot be used.
+    /// Records that TLS files were read and one of them cannot be used.
     pub fn certificates_rejected(&self, error: &TlsError) {
         match error {
             TlsError::Authorities { .. } => self.client_authorities.rejected(),
@@ -63,7 +63,7 @@ pub struct ReloadHistory {
 pub struct ReloadStatus {
     /// Reloads that took effect.
     pub applied: u64,
-    /// Reloads that changed nothing because something was wrong.
+    /// Reloads that changed nothing because of an error.
     pub rejected: u64,
     /// Time of the last reload that took effect, or of the start. Seconds since 1970.
     pub last_applied: u64,
@@ -84,21 +84,21 @@ impl ReloadHistory {
         }
     }
 
-    /// Notes a reload that took effect.
+    /// Records a reload that took effect.
     pub fn applied(&self) {
         self.last_applied.store(now(), Relaxed);
         self.is_last_applied.store(true, Relaxed);
         self.applied.fetch_add(1, Relaxed);
     }
 
-    /// Notes a reload that changed nothing.
+    /// Records a reload that changed nothing.
     pub fn rejected(&self) {
         self.last_rejected.store(now(), Relaxed);
         self.is_last_applied.store(false, Relaxed);
         self.rejected.fetch_add(1, Relaxed);
     }
 
-    /// The history so far.
+    /// Returns the history so far.
     #[must_use]
     pub fn status(&self) -> ReloadStatus {
         ReloadStatus {

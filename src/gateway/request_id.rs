@@ -1,8 +1,9 @@
-//! The id by which one request is found again: in the log, at the upstream, in a client's complaint.
+//! Request id: identifies one request in the log, at the upstream and in a client's report.
 //!
-//! Whoever chooses an id can give two requests the same one, or put into logs what their readers
-//! trip over. So a client's is deleted, in every spelling, and replaced by one that nobody could
-//! guess; only a trusted proxy may hand one on, and only of characters that mean nothing anywhere.
+//! A client that chooses ids could give two requests the same id, or inject text into logs. So a
+//! client's id is removed, in every spelling of the header, and replaced by an unpredictable one.
+//! Only a trusted proxy may set an id, and only with characters that have no special meaning
+//! anywhere.
 
 use http::{HeaderName, HeaderValue};
 
@@ -11,25 +12,25 @@ use super::geo_headers::remove_other_spellings;
 use super::header_edit::{EditHeaders, Name};
 use super::random;
 
-/// Longest id that is handed on, in bytes.
+/// Maximum length of an id that is passed on, in bytes.
 const LONGEST: usize = 128;
 
-/// The id of a request.
+/// Id of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestId<'r> {
-    /// A trusted proxy's.
+    /// Id from a trusted proxy.
     Given(&'r [u8]),
-    /// Our own: 128 random bits in lower case hexadecimal digits, as nginx's `$request_id`.
+    /// New id: 128 random bits as lower-case hexadecimal digits, as nginx's `$request_id`.
     Fresh([u8; 32]),
 }
 
 impl<'r> RequestId<'r> {
-    /// The id of the request with these headers, in which `name` is the one that has it.
+    /// Returns the id of a request with these headers; `name` is the header with the id.
     #[must_use]
     pub fn of(headers: &'r impl HeaderLines, name: &'r HeaderName, peer_is_trusted: bool) -> Self {
         if peer_is_trusted {
             let mut lines = headers.lines(name.as_str());
-            // One that comes twice is no id.
+            // A repeated header is ignored.
             if let (Some(given), None) = (lines.next(), lines.next())
                 && is_valid(given)
             {
@@ -39,13 +40,13 @@ impl<'r> RequestId<'r> {
         RequestId::fresh()
     }
 
-    /// One that was never there.
+    /// Creates a new id.
     #[must_use]
     pub fn fresh() -> Self {
         RequestId::Fresh(random::hex(random::id()))
     }
 
-    /// Its characters.
+    /// Returns the characters of the id.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -54,13 +55,13 @@ impl<'r> RequestId<'r> {
         }
     }
 
-    /// The same as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).expect("an id is visible ASCII")
     }
 
-    /// It as a header's value.
+    /// Returns the id as a header value.
     #[must_use]
     pub fn to_value(self) -> HeaderValue {
         let value = HeaderValue::from_bytes(self.as_bytes());
@@ -68,14 +69,14 @@ impl<'r> RequestId<'r> {
     }
 }
 
-/// Sends `id` to the upstream, and nothing else that could be taken for one.
+/// Sends `id` to the upstream, and removes all variants of the header.
 pub fn replace(request: &mut impl EditHeaders, name: &HeaderName, id: &HeaderValue) {
     remove_other_spellings(request, name);
     request.set(Name::Parsed(name), id.as_bytes());
 }
 
-/// Letters, digits and a few signs that separate: nothing that quotes, ends or expands anything in
-/// a log, a shell, a page or a query.
+/// Returns `true` if an id has only letters, digits and a few separators: nothing that quotes, ends
+/// or expands anything in a log, a shell, a page or a query.
 fn is_valid(id: &[u8]) -> bool {
     let is_safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@~".contains(byte);
     (1..=LONGEST).contains(&id.len()) && id.iter().all(is_safe)
@@ -89,7 +90,7 @@ mod tests {
 
     const NAME: HeaderName = HeaderName::from_static("x-request-id");
 
-    /// The id that is taken over from these lines of a peer.
+    /// Returns the id that is accepted from these lines of a peer.
     fn given(peer_is_trusted: bool, lines: &[&[u8]]) -> Option<Vec<u8>> {
         let mut headers = HeaderMap::new();
         for line in lines {

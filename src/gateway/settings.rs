@@ -1,8 +1,8 @@
-//! What one configuration makes of requests.
+//! Settings for requests, made from one configuration.
 //!
-//! A request is served with the settings that were there when it came, to its end. A new
-//! configuration makes new settings, complete, before anyone sees them; what upstreams have learned
-//! of their peers goes over to them.
+//! A request uses the settings that were current when it arrived, until its end. A new
+//! configuration creates complete new settings before any request uses them; they take over the
+//! state of upstream peers.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,27 +24,27 @@ use crate::config::model::{
     self, Client, ClientIp, Compression, Http2, Protocol, RequestIds, Tracing, Upstream,
 };
 
-/// Why a configuration that is right in itself cannot be used.
+/// Reason for which a valid configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A certificate, a key or the authorities of clients cannot be used.
+    /// A certificate, a key or the authorities of client certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The access log cannot be opened.
     #[error("access log: {}: {error}", target.display())]
     AccessLog {
-        /// The file.
+        /// Path of the file.
         target: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         #[source]
         error: std::io::Error,
     },
-    /// The user's error page cannot be read.
+    /// The custom error page cannot be read.
     #[error("error page {}: {error}", file.display())]
     ErrorPage {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         #[source]
         error: std::io::Error,
     },
@@ -56,7 +56,7 @@ pub enum SettingsError {
     Upstream(#[from] TransportError),
 }
 
-/// Everything that a configuration says about requests, ready to be used.
+/// Settings for requests, ready to use.
 pub struct Settings {
     pub(super) listeners: Listeners,
     pub(super) tls: Option<Arc<Tls>>,
@@ -65,19 +65,19 @@ pub struct Settings {
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
-    /// `None` if everything goes to the first upstream.
+    /// Routes; `None` if all requests go to the first upstream.
     pub(super) routes: Option<Routes>,
-    /// Whether the straight path can speak to every upstream. The lane chooses a request's door before
-    /// its upstream is known.
+    /// True if the straight path supports every upstream. The lane chooses the engine of a request
+    /// before its upstream is known.
     pub(super) is_straight: bool,
     pub(super) error_pages: ErrorPages,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) request_ids: Option<RequestIds>,
     pub(super) tracing: Tracing,
     pub(super) ceilings: Ceilings,
-    /// What every request has to pass.
+    /// Rules for all requests.
     pub(super) gate: Gate,
-    /// What an IP query has to pass besides.
+    /// Additional rules for IP queries.
     pub(super) query_gate: Gate,
     rules: Rules,
     pub(super) compression: Compression,
@@ -85,9 +85,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of `config`. Pools, rules and the log are taken over from `before` if they are the
-    /// same, and listeners in any case: they stay what they were opened as. Pools that have changed know
-    /// what was known of their peers.
+    /// Creates the settings of `config`. Pools, rules and the log are taken over from `before` if
+    /// they are the same. Listeners are always taken over, because open sockets do not change.
+    /// Changed pools take over the state of their peers.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
@@ -120,7 +120,7 @@ impl Settings {
             let same = known.find(|known| known.name == route.name);
             RouteGate::new(&route.limits, &rules, same.map(|known| &known.gate))
         };
-        // Last, because with pools begins what asks for names and health.
+        // Pools come last, because they start name resolution and health checks.
         let pools = config.upstreams.iter().map(pool);
         let pools = pools.collect::<Result<Vec<_>, TransportError>>()?;
         Ok(Settings {
@@ -146,67 +146,67 @@ impl Settings {
         })
     }
 
-    /// What every answer over TLS carries, if anything.
+    /// Returns the value of `Strict-Transport-Security` for responses over TLS, if configured.
     #[must_use]
     pub fn hsts(&self) -> Option<&HeaderValue> {
         self.tls.as_ref()?.hsts()
     }
 
-    /// As [`Settings::hsts`], a line of an answer that is written by hand.
+    /// Returns [`Settings::hsts`] as a header line for a response that is written without pingora.
     pub(super) fn hsts_line(&self, is_tls: bool) -> Option<(&'static str, String)> {
         let value = self.hsts().filter(|_| is_tls)?.to_str().ok()?;
         Some(("Strict-Transport-Security", value.to_owned()))
     }
 
-    /// Whether a header, by its name, is believed if `peer` sends it.
+    /// Returns `true` if a header is accepted from `peer`, by its name.
     pub(super) fn believes(&self, name: &str, peer: PeerAddr) -> bool {
         !self.client_ip.untrusted_headers.contains(name)
             || self.client_ip.trusted_proxies.contains(peer.ip())
     }
 
-    /// TLS with clients, if it is spoken.
+    /// Returns TLS with clients, if it is configured.
     #[must_use]
     pub fn tls(&self) -> Option<&Arc<Tls>> {
         self.tls.as_ref()
     }
 
-    /// The upstreams that requests go to, in the order of the configuration.
+    /// Returns the pools of all upstreams, in the order of the configuration.
     #[must_use]
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
     }
 
-    /// The routes that requests take, in the order of the configuration; none if all go to the first
+    /// Returns all routes, in the order of the configuration; empty if all requests go to the first
     /// upstream.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter().flat_map(Routes::all)
     }
 
-    /// The rules about who may come, and how often.
+    /// Returns the access rules and rate limits.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// The most that there may be at a time.
+    /// Returns the concurrency limits.
     #[must_use]
     pub fn ceilings(&self) -> &Ceilings {
         &self.ceilings
     }
 
-    /// Limits of a connection, and of what is sent on it.
+    /// Returns the limits of client connections and requests.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Conditions for an answer of the admin listener.
+    /// Returns the access conditions of the admin listener.
     #[must_use]
     pub fn admin_access(&self) -> &AdminAccess {
         &self.admin_access
     }
 
-    /// The log of requests.
+    /// Returns the access log.
     #[must_use]
     pub fn access_log(&self) -> &Arc<AccessLog> {
         &self.access_log
@@ -233,8 +233,8 @@ fn access_log(
     })
 }
 
-/// The files are read in any case: they may be others by now. Listeners that are there go on
-/// speaking TLS even if a new configuration has none.
+/// Loads TLS. Files are always read again, because they may have changed. If the new configuration
+/// has no TLS, open TLS listeners continue with the previous one.
 fn tls(config: &Config, before: Option<&Arc<Tls>>) -> Result<Option<Arc<Tls>>, TlsError> {
     match &config.tls {
         Some(config) => Ok(Some(Arc::new(Tls::load(

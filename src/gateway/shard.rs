@@ -1,11 +1,11 @@
-//! A number for each thread, for what threads share by having a part each.
+//! Shard number of each thread, for state that is split between threads.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How many parts there are. With more threads than that, some share one.
+/// Number of shards. If there are more threads, some share one.
 pub const SHARDS: usize = 64;
 
-/// The calling thread's part, the same as long as it lives.
+/// Returns the shard of the calling thread; it never changes.
 pub fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -14,10 +14,10 @@ pub fn shard() -> usize {
     SHARD.with(|shard| *shard)
 }
 
-/// A count that threads add to without waiting for each other.
+/// Counter that threads add to without waiting for each other.
 pub struct Counter(Box<[Part]>);
 
-/// A cache line, so that two threads' parts never share one.
+/// Part of a counter in its own cache line, so that the parts of two threads never share one.
 #[repr(align(64))]
 #[derive(Default)]
 struct Part(AtomicU64);
@@ -34,7 +34,7 @@ impl Counter {
         self.0[shard()].0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// What all threads added.
+    /// Returns the sum of all parts.
     pub fn sum(&self) -> u64 {
         let parts = self.0.iter();
         parts.map(|part| part.0.load(Ordering::Relaxed)).sum()

@@ -1,8 +1,8 @@
-//! Lines as datagrams to a syslog server (RFC 3164, which every server reads).
+//! Sender of log lines to a syslog server, as datagrams (RFC 3164, which every server supports).
 //!
-//! A datagram is lost rather than waited for: a log that holds up what it tells of is worth less
-//! than one with a gap that is counted. A server that is not there, or not yet, is asked for again
-//! with each batch of lines.
+//! Sending never blocks for long; a datagram is dropped instead, because a log that delays requests
+//! is worse than a log with a counted gap. If the server is unavailable, sending is retried with
+//! each batch of lines.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
@@ -13,17 +13,17 @@ use jiff::Zoned;
 
 use crate::config::model::{Syslog as Config, SyslogServer};
 
-/// Longest message in bytes, with what stands before the line; a longer one is cut. Servers take at
-/// least 2 KiB (RFC 5426), and the usual ones 8.
+/// Maximum length of a message in bytes, including its header; a longer one is truncated. Servers
+/// accept at least 2 KiB (RFC 5426), and the common ones 8 KiB.
 const LONGEST: usize = 8 << 10;
 
-/// How long a local server that is behind is waited for. Only threads that have nothing else to do send.
+/// Maximum time to wait for a slow local server. Only threads without other work send.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// A way to a syslog server.
+/// Connection to a syslog server.
 pub struct Syslog {
     config: Config,
-    /// Ours, as messages over a network name it; empty if they do not.
+    /// Host name for messages over a network; empty if messages do not contain it.
     host: String,
     socket: Option<Socket>,
     message: Vec<u8>,
@@ -33,13 +33,14 @@ enum Socket {
     Udp(UdpSocket),
     Unix {
         socket: UnixDatagram,
-        /// Whether the server was behind the last time: then nobody waits until it is not.
+        /// True if the last send found the server too slow; sends then do not wait until one
+        /// succeeds.
         behind: bool,
     },
 }
 
 impl Syslog {
-    /// A way that is looked for when there is something to send.
+    /// Creates a sender that connects when there is something to send.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let names_host = config.names_host && matches!(config.server, SyslogServer::Udp(_));
@@ -52,15 +53,16 @@ impl Syslog {
         }
     }
 
-    /// Looks for the server again with the next line.
+    /// Reconnects to the server with the next line.
     pub fn reconnect(&mut self) {
         self.socket = None;
     }
 
-    /// Sends lines, one message each, with the severity that the configuration has.
+    /// Sends lines as one message each, with the configured severity.
     ///
     /// # Errors
-    /// How many were not sent, and why the first of them was not; those behind it are not tried.
+    /// The number of lines that were not sent, and the error of the first of them; those after it
+    /// are not tried.
     pub fn send_lines(&mut self, lines: &[u8]) -> Result<(), (u64, io::Error)> {
         let (severity, time) = (self.config.severity, time());
         let mut lines = lines
@@ -77,7 +79,7 @@ impl Syslog {
     /// Sends one line.
     ///
     /// # Errors
-    /// If it is lost.
+    /// If the line is lost.
     pub fn send(&mut self, severity: u8, line: &[u8]) -> io::Result<()> {
         self.send_at(&time(), severity, line)
     }
@@ -90,8 +92,8 @@ impl Syslog {
         let is_local = matches!(self.config.server, SyslogServer::Unix(_));
         match self.send_message() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                // A local server that was started anew has another socket. Of a distant one this is
-                // what became of a line before.
+                // A restarted local server has a new socket. For a remote server, the error refers
+                // to a previous datagram, so sending again is enough.
                 if is_local {
                     self.socket = None;
                 }
@@ -153,7 +155,7 @@ fn is_would_block(sent: &io::Result<()>) -> bool {
     kind == Some(io::ErrorKind::WouldBlock)
 }
 
-/// The first word of our host's name: a blank in it would end the field.
+/// Returns the first word of this host's name: a blank in it would end the field.
 fn host() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
@@ -161,12 +163,12 @@ fn host() -> String {
     word.to_owned()
 }
 
-/// Now, as RFC 3164, 4.1.2 writes it: local time, a day below ten with a blank.
+/// Formats the current time as in RFC 3164, 4.1.2: local time, a single-digit day with a blank.
 fn time() -> String {
     Zoned::now().strftime("%b %e %H:%M:%S").to_string()
 }
 
-/// Appends a message (RFC 3164, section 4.1). A local server knows its host and wants no name.
+/// Appends a message (RFC 3164, section 4.1). Local servers expect no host name.
 fn write_message(out: &mut Vec<u8>, priority: u8, time: &str, host: &str, tag: &str, line: &[u8]) {
     out.push(b'<');
     out.extend_from_slice(itoa::Buffer::new().format(priority).as_bytes());
@@ -177,13 +179,14 @@ fn write_message(out: &mut Vec<u8>, priority: u8, time: &str, host: &str, tag: &
     }
     out.extend_from_slice(tag.as_bytes());
     out.extend_from_slice(b": ");
-    // A message is one line, whatever was to be told.
+    // A message must be a single line.
     let cleaned = |&byte: &u8| if byte.is_ascii_control() { b' ' } else { byte };
     let room = LONGEST.saturating_sub(out.len());
     out.extend(line[..floor_char(line, room)].iter().map(cleaned));
 }
 
-/// Where to cut a text so that at most so many bytes are left and no character is cut through.
+/// Returns the index at which to truncate a text to at most `longest` bytes without splitting a
+/// character.
 fn floor_char(text: &[u8], longest: usize) -> usize {
     if text.len() <= longest {
         return text.len();
@@ -243,7 +246,7 @@ mod tests {
         );
         assert!((LONGEST - 2..=LONGEST).contains(&out.len()));
         assert!(String::from_utf8(out).unwrap().ends_with("中中"));
-        // What is no text has no characters, and is cut all the same.
+        // Invalid UTF-8 is truncated, too.
         assert_eq!(floor_char(&[0x80; 10], 5), 5);
     }
 

@@ -1,10 +1,10 @@
-//! The trace that a request is part of: W3C Trace Context, `traceparent` and `tracestate`.
+//! W3C Trace Context of a request: `traceparent` and `tracestate`.
 //!
-//! A trace that goes on is worth money: its flag makes everyone behind us record it, and its id ties
-//! it to others. The standard therefore lets a front gate start anew (3.4, restart, and the section
-//! on security), and so it is here: what a client who is not trusted sends is deleted. What is
-//! trusted is passed on as it is, or, if the gateway takes part in tracing, under a parent id of its
-//! own that the access log has.
+//! Continuing a trace has a cost: its flag makes every service behind the gateway record it, and
+//! its id links it to other requests. The standard therefore allows a front gateway to start a new
+//! trace (3.4, restart, and the section on security). So the headers of an untrusted client are
+//! removed. Trusted headers are passed on unchanged, or, if the gateway takes part in tracing, with
+//! a new parent id that is also in the access log.
 
 use http::HeaderValue;
 
@@ -16,40 +16,41 @@ use crate::config::model::Tracing;
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// The caller may have recorded its part.
+/// Flag: the caller may have recorded its part.
 const SAMPLED: u8 = 1;
-/// At least the last seven bytes of the trace's id are random (level 2).
+/// Flag: at least the last seven bytes of the trace id are random (level 2).
 const RANDOM: u8 = 2;
 
 /// Length of a `traceparent` of version 00, in bytes.
 const LENGTH: usize = 55;
 
-/// Most members of a `tracestate`.
+/// Maximum number of members of a `tracestate`.
 const MOST_MEMBERS: usize = 32;
 
-/// Longest key and longest value of a `tracestate`, in bytes.
+/// Maximum length of a key and of a value of a `tracestate`, in bytes.
 const LONGEST: usize = 256;
 
-/// A place in a trace: which one it is, and whose part of it.
+/// Position of a request in a trace: the trace, and the span within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
-    /// Lower case hexadecimal, not all zero.
+    /// Trace id: lower-case hexadecimal, not all zero.
     pub id: [u8; 32],
-    /// The caller's part, or ours if we are the caller. Lower case hexadecimal, not all zero.
+    /// Span id of the caller, or of the gateway if it takes part. Lower-case hexadecimal, not all
+    /// zero.
     pub span: [u8; 16],
     flags: u8,
 }
 
-/// What a request says of its trace to the upstream.
+/// Trace headers of the request to the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
-    /// Where the request stands, if it is part of a trace that we know of.
+    /// Position of the request in a trace, if it is part of a known trace.
     pub trace: Option<Trace>,
     parent: Parent,
     keeps_state: bool,
 }
 
-/// What becomes of `traceparent`.
+/// Treatment of `traceparent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Parent {
     Kept,
@@ -58,7 +59,7 @@ enum Parent {
 }
 
 impl TraceContext {
-    /// Decides for a request with these headers.
+    /// Decides the trace headers for a request with these headers.
     #[must_use]
     pub fn of(headers: &impl HeaderLines, peer_is_trusted: bool, config: &Tracing) -> Self {
         let believed = config.accept.believes(peer_is_trusted);
@@ -77,7 +78,7 @@ impl TraceContext {
         }
     }
 
-    /// Makes the request to the upstream say so.
+    /// Changes the trace headers of the request to the upstream.
     pub fn apply(&self, request: &mut impl EditHeaders) {
         match &self.parent {
             Parent::Kept => {}
@@ -90,7 +91,7 @@ impl TraceContext {
     }
 }
 
-/// What a request says itself; nothing if it says two things, or what cannot be read.
+/// Returns the trace of a request's headers; `None` if the header is repeated or invalid.
 #[must_use]
 pub fn sent(headers: &impl HeaderLines) -> Option<Trace> {
     let mut lines = headers.lines(TRACEPARENT);
@@ -99,7 +100,7 @@ pub fn sent(headers: &impl HeaderLines) -> Option<Trace> {
 }
 
 impl Trace {
-    /// Reads a `traceparent`. Versions to come may say more behind what version 00 says.
+    /// Parses a `traceparent`. Future versions may append fields to those of version 00.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let value = value.trim_ascii();
@@ -126,7 +127,7 @@ impl Trace {
         })
     }
 
-    /// A trace that begins here.
+    /// Starts a new trace.
     fn start(sampled: bool) -> Self {
         Trace {
             id: random::hex(random::id()),
@@ -135,7 +136,7 @@ impl Trace {
         }
     }
 
-    /// Our own part of it, and how the upstream is told.
+    /// Creates the gateway's own span of the trace, and the header for the upstream.
     fn with_span(self) -> (Option<Trace>, Parent) {
         let trace = Trace {
             span: random::hex(u128::from(random::short_id())),
@@ -144,7 +145,7 @@ impl Trace {
         (Some(trace), Parent::Written(trace.to_value()))
     }
 
-    /// As `traceparent` has it, in version 00.
+    /// Formats the `traceparent`, in version 00.
     fn to_value(self) -> HeaderValue {
         let mut value = [b'-'; LENGTH];
         value[..2].copy_from_slice(b"00");
@@ -155,7 +156,7 @@ impl Trace {
     }
 }
 
-/// Lower case hexadecimal digits, not all zero.
+/// Returns `true` for lower-case hexadecimal digits that are not all zero.
 fn is_id(digits: &[u8]) -> bool {
     digits.iter().all(|&digit| is_digit(digit)) && digits.iter().any(|&digit| digit != b'0')
 }
@@ -164,15 +165,15 @@ fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
-/// Two lower case hexadecimal digits.
+/// Parses two lower-case hexadecimal digits.
 fn number(digits: &[u8]) -> Option<u8> {
     let text = std::str::from_utf8(digits).ok()?;
     let is_number = digits.len() == 2 && digits.iter().all(|&digit| is_digit(digit));
     u8::from_str_radix(text, 16).ok().filter(|_| is_number)
 }
 
-/// Whether the lines are one `tracestate` by the grammar of level 2, with at least one member, no
-/// key twice, and no more members than there may be.
+/// Returns `true` if the lines form one valid `tracestate` of level 2: at least one member, no
+/// repeated key, and no more members than allowed.
 fn is_state<'l>(lines: impl Iterator<Item = &'l [u8]>) -> bool {
     let mut keys: Vec<&[u8]> = Vec::new();
     let members = lines.flat_map(|line| line.split(|&byte| byte == b','));
@@ -189,7 +190,7 @@ fn is_state<'l>(lines: impl Iterator<Item = &'l [u8]>) -> bool {
     !keys.is_empty()
 }
 
-/// Only spaces and tabs: what else may stand around a member is not allowed there.
+/// Trims only spaces and tabs: no other whitespace is allowed around a member.
 fn trim_spaces(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;
@@ -203,7 +204,7 @@ fn is_key(key: &[u8]) -> bool {
     key.len() <= LONGEST && key.first().is_some_and(is_start) && key.iter().all(is_more)
 }
 
-/// Spaces at its end are trimmed already.
+/// Returns `true` for a valid value. Trailing spaces are trimmed already.
 fn is_value(value: &[u8]) -> bool {
     let is_allowed = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'=';
     (1..=LONGEST).contains(&value.len()) && value.iter().all(is_allowed)
@@ -229,7 +230,7 @@ mod tests {
         }
     }
 
-    /// The cases of the working group's own tests.
+    /// Cases of the working group's own tests.
     #[test]
     fn traceparent_is_read_strictly() {
         for flags in ["00", "01", "02", "03", "ff"] {
@@ -354,7 +355,7 @@ mod tests {
         sampled: 1.0,
     };
 
-    /// What an upstream is told: all of `traceparent` and of `tracestate`.
+    /// Returns all lines of `traceparent` and of `tracestate` for the upstream.
     fn told(config: &Tracing, trusted: bool, lines: &[(&'static str, &str)]) -> [Vec<String>; 2] {
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
         for (name, value) in lines {
@@ -401,13 +402,13 @@ mod tests {
         let nothing = [Vec::<String>::new(), vec![]];
         assert_eq!(told(&CONFIG, false, &lines), nothing);
         assert_eq!(told(&nobody, true, &lines), nothing);
-        // A state without a trace, a trace that cannot be read, two traces.
+        // A state without a trace, an invalid trace, and two traces.
         assert_eq!(told(&CONFIG, true, &lines[1..]), nothing);
         let wrong = [("traceparent", "00-0-0-0"), ("tracestate", "a=1")];
         assert_eq!(told(&CONFIG, true, &wrong), nothing);
         let two = [lines[0], lines[0], lines[1]];
         assert_eq!(told(&CONFIG, true, &two), nothing);
-        // A state that cannot be read leaves the trace alone.
+        // An invalid state does not affect the trace.
         let wrong = [lines[0], ("tracestate", "A")];
         assert_eq!(told(&CONFIG, true, &wrong), [vec![sent.clone()], vec![]]);
     }
@@ -428,7 +429,7 @@ mod tests {
             assert!(parents.len() == 1 && parents[0].ends_with(&format!("-{flags}")));
             assert_eq!(states, ["a=1"]);
         }
-        // What a later version means by its flags is not known, but for the first.
+        // The meaning of a later version's flags is unknown, except for the first one.
         let later = parent("ff").replacen("00", "cc", 1) + "-more";
         let [parents, _] = told(&config, true, &[("traceparent", &later)]);
         assert!(parents[0].starts_with("00-") && parents[0].ends_with("-01"));

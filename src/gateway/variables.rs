@@ -1,9 +1,8 @@
-//! The values of variables: what a template says of one request.
+//! Values of variables of one request, for templates.
 //!
-//! Both doors make the same small view of a request, from whichever parser they have, so a
-//! variable has one meaning. Values are written as they are; whoever puts them somewhere, in a
-//! header, a URL or a log, makes them harmless for that place. [`is_decoded`] says of which values
-//! that takes more.
+//! Both engines create the same small view of a request, from their own parser, so a variable has
+//! one meaning. Values are raw: the code that puts them into a header, a URL or a log escapes them
+//! for that place. [`is_decoded`] tells which values need more escaping.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -21,35 +20,35 @@ use crate::config::model::{ClientCertificateField, Part, RequestVariable, Templa
 use crate::geo::Place;
 use crate::query;
 
-/// What variables can say of a request. What is not known is empty.
+/// View of a request for variables. Unknown values are empty.
 pub struct View<'r, H> {
-    /// Who sent it.
+    /// Client and proxies of the request.
     pub origin: Option<&'r Origin>,
-    /// The client's place.
+    /// Geographic place of the client.
     pub place: Option<Place<'r>>,
-    /// How it came.
+    /// Scheme of the request.
     pub scheme: Scheme,
-    /// As sent.
+    /// Method, as sent.
     pub method: &'r str,
-    /// As sent, in whichever form.
+    /// Target, as sent, in any of its forms.
     pub target: &'r [u8],
-    /// `HTTP/1.1` and the like.
+    /// Protocol version, such as `HTTP/1.1`.
     pub protocol: &'r str,
-    /// What it was asked for, if not by the header `Host`: the authority of HTTP/2.
+    /// Authority of an HTTP/2 request, which takes precedence over the header `Host`.
     pub authority: Option<&'r str>,
-    /// Its header lines.
+    /// Header lines.
     pub headers: &'r H,
-    /// Its id.
+    /// Id of the request.
     pub request_id: &'r str,
-    /// The name of its route.
+    /// Name of the route.
     pub route: &'r str,
-    /// The groups of the route's pattern.
+    /// Groups of the route's pattern.
     pub captures: Captured<'r>,
-    /// How the connection is encrypted, if it is.
+    /// TLS session of the connection, if it is encrypted.
     pub tls: Option<&'r SslDigest>,
 }
 
-// Derived, they would ask the same of the headers.
+// Derived implementations would require `H: Clone` and `H: Copy`.
 impl<H> Clone for View<'_, H> {
     fn clone(&self) -> Self {
         *self
@@ -58,12 +57,12 @@ impl<H> Clone for View<'_, H> {
 
 impl<H> Copy for View<'_, H> {}
 
-/// What the groups of a pattern matched.
+/// Groups that a pattern matched.
 #[derive(Clone, Copy, Default)]
 pub struct Captured<'r> {
-    /// The text that the pattern was matched on.
+    /// Text that the pattern was matched on.
     pub text: &'r [u8],
-    /// Where the groups are in it; the first is the whole match.
+    /// Ranges of the groups in it; the first one is the whole match.
     pub groups: &'r [Option<Range<usize>>],
 }
 
@@ -76,8 +75,8 @@ impl<'r> Captured<'r> {
     }
 }
 
-/// Whether a value can hold any byte, because it was decoded or comes from a database. All others
-/// are parts of a head, in which there are no control characters.
+/// Returns `true` if a value may contain any byte, because it was decoded or comes from a database.
+/// All other values are parts of a request head, which contains no control characters.
 #[must_use]
 pub fn is_decoded(variable: &RequestVariable) -> bool {
     matches!(
@@ -115,7 +114,7 @@ impl<'r, H: HeaderLines> View<'r, H> {
 }
 
 impl<H: HeaderLines> View<'_, H> {
-    /// The text of a template.
+    /// Expands a template.
     pub fn expand(&self, template: &Template<RequestVariable>) -> Vec<u8> {
         let mut text = Vec::new();
         for part in template.parts() {
@@ -177,7 +176,7 @@ impl<H: HeaderLines> View<'_, H> {
         }
     }
 
-    /// The host that was asked for; `None` if there is none, or what should be one is none.
+    /// Returns the normalised host of the request; `None` if it is missing or invalid.
     pub fn host(&self) -> Option<Cow<'_, str>> {
         let authority = self.authority.map(str::as_bytes);
         host::normalize(authority.or_else(|| self.headers.lines("host").next())?)
@@ -192,7 +191,7 @@ impl<H: HeaderLines> View<'_, H> {
         }
     }
 
-    /// The path: decoded, normalised.
+    /// Returns the path, decoded and normalised.
     fn path(&self) -> Cow<'_, [u8]> {
         query::normalize(split_query(path_and_query(self.target)).0)
     }
@@ -216,7 +215,7 @@ impl<H: HeaderLines> View<'_, H> {
         }
     }
 
-    /// The first parameter of a name.
+    /// Returns the value of the first query parameter of a name.
     fn parameter(&self, name: &str) -> &[u8] {
         let mut pairs = self.query().unwrap_or_default().split(|&byte| byte == b'&');
         let value = |pair| {
@@ -226,7 +225,7 @@ impl<H: HeaderLines> View<'_, H> {
         pairs.find_map(value).unwrap_or_default()
     }
 
-    /// All lines of a header as one list, as RFC 9110, 5.3 has it; cookies as RFC 9113, 8.2.3 does.
+    /// Appends all lines of a header as one list (RFC 9110, 5.3); cookies as in RFC 9113, 8.2.3.
     fn append_header(&self, name: &str, out: &mut Vec<u8>) {
         let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
         for (index, line) in self.headers.lines(name).enumerate() {
@@ -238,7 +237,7 @@ impl<H: HeaderLines> View<'_, H> {
     }
 }
 
-/// The first cookie of a name (RFC 6265, 4.2).
+/// Returns the value of the first cookie of a name (RFC 6265, 4.2).
 pub fn cookie<'h>(headers: &'h impl HeaderLines, name: &str) -> Option<&'h [u8]> {
     let lines = headers.lines("cookie");
     let mut pairs = lines.flat_map(|line| line.split(|&byte| byte == b';'));
@@ -248,7 +247,7 @@ pub fn cookie<'h>(headers: &'h impl HeaderLines, name: &str) -> Option<&'h [u8]>
     })
 }
 
-/// The path and the query of a target in whichever form (RFC 9112, 3.2): what stands behind the
+/// Returns the path and the query of a target in any form (RFC 9112, 3.2): the part after the
 /// authority, if there is one.
 #[must_use]
 pub fn path_and_query(target: &[u8]) -> &[u8] {
@@ -265,7 +264,7 @@ pub fn path_and_query(target: &[u8]) -> &[u8] {
     }
 }
 
-/// What stands before and behind the first question mark.
+/// Splits a target at the first question mark.
 #[must_use]
 pub fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     match split_at_byte(target, b'?') {
@@ -297,7 +296,7 @@ pub(super) mod tests {
     use crate::geo::{Codes, Database, Field, Names, Table};
     use crate::tree::Range as AddressRange;
 
-    /// A database in which `1.0.0.x` is in Fuzhou.
+    /// Database in which `1.0.0.x` is in Fuzhou.
     pub fn database() -> Database {
         let mut table = Table::default();
         let value = table.records.intern([
@@ -328,7 +327,7 @@ pub(super) mod tests {
         headers
     }
 
-    /// Every part of a template's text for a request from 1.0.0.7 through a trusted 10.0.0.1.
+    /// Expands a template for a request from 1.0.0.7 through a trusted 10.0.0.1.
     fn expand(target: &str, lines: &[(&'static str, &str)], text: &str) -> String {
         let config = ClientIp {
             trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]),

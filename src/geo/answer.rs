@@ -1,7 +1,7 @@
-//! Ready-made answers: the JSON of a place, written once when a database is loaded.
+//! Prepared answers: the JSON of each place, written once when a database is loaded.
 //!
-//! A query then copies bytes and formats nothing. All answers lie in one allocation, because ten
-//! thousand small ones would cost more in headers and cache misses than in text.
+//! A query then copies bytes and formats nothing. All answers are in one allocation, because ten
+//! thousand small ones would cost more in headers and cache misses than the text itself.
 
 use super::record::{Field, Records};
 
@@ -17,13 +17,13 @@ pub const FIELDS: [Field; 8] = [
     Field::Isp,
 ];
 
-/// What stands where a code is not known: the clients of the documented service test for it.
+/// Text of an unknown code: clients of the documented service test for it.
 const NO_CODE: &str = "None";
 
-/// The answer of every place.
+/// The answers of all places.
 pub(super) struct Answers {
     bytes: Box<[u8]>,
-    /// Answer `n` ends at `ends[n]` and starts where the one before ends.
+    /// End offsets: answer `n` ends at `ends[n]` and starts where the previous one ends.
     ends: Box<[u32]>,
 }
 
@@ -31,7 +31,7 @@ impl Answers {
     /// Writes the answers of all places.
     ///
     /// # Panics
-    /// If they take more than 4 GiB together.
+    /// If together they take more than 4 GiB.
     pub fn render(places: &Records) -> Self {
         let mut bytes = Vec::new();
         let numbers = 0..u32::try_from(places.len()).expect("places are numbered by u32");
@@ -47,7 +47,7 @@ impl Answers {
         }
     }
 
-    /// The JSON array of a place.
+    /// Returns the JSON array of a place.
     pub fn get(&self, place: u32) -> &[u8] {
         let place = place as usize;
         let start = match place.checked_sub(1) {
@@ -57,7 +57,7 @@ impl Answers {
         &self.bytes[start..self.ends[place] as usize]
     }
 
-    /// Bytes held.
+    /// Returns the memory in bytes.
     pub fn memory(&self) -> usize {
         self.bytes.len() + size_of_val(&*self.ends)
     }

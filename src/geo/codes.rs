@@ -1,8 +1,8 @@
-//! Which code a place has: ISO 3166-1 for countries, GB/T 2260 for China's provinces and cities.
+//! Codes of places: ISO 3166-1 for countries, GB/T 2260 for China's provinces and cities.
 //!
-//! Sources write one place in many ways (`广西`, `广西壮族自治区`), so every known spelling leads to
-//! one entry, and the entry holds the name that we show. A city is looked up under its province:
-//! `朝阳` alone is a district, a city and a county.
+//! Sources write one place in many forms (`广西`, `广西壮族自治区`), so every known form leads to one entry,
+//! which holds the name in our answers. A city is looked up under its province: `朝阳` alone is a
+//! district, a city and a county.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,46 +12,46 @@ const PROVINCES: &str = include_str!("../../data/codes/provinces.tsv");
 const CITIES: &str = include_str!("../../data/codes/cities.tsv");
 const ALIASES: &str = include_str!("../../data/codes/aliases.tsv");
 
-/// The files of a user's own tables, by the names that they have always had.
+/// File names of the operator's own tables, which are stable.
 pub const FILES: [&str; 3] = [COUNTRY_FILE, PROVINCE_FILE, CITY_FILE];
 const COUNTRY_FILE: &str = "country_list.txt";
 const PROVINCE_FILE: &str = "china_province_code.txt";
 const CITY_FILE: &str = "china_city_code.txt";
 
-/// The one country whose provinces and cities have codes here.
+/// The only country whose provinces and cities have codes here.
 pub(super) const CHINA: &str = "CN";
 
-/// Country code of Hong Kong, Macau and Taiwan, which the tables have as provinces of China.
+/// Country code of Hong Kong, Macau and Taiwan, which the tables list as provinces of China.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Regions {
     /// Their own ISO 3166-1 codes: `HK`, `MO`, `TW`.
     #[default]
     Iso,
-    /// `CN`, whatever the source says.
+    /// `CN`, whatever the source has.
     China,
 }
 
-/// A place's shown name and its code.
+/// Name of a place in our answers, and its code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The name as the code table writes it.
+    /// Name as in the code table.
     pub name: String,
     /// ISO 3166-1 alpha-2, or six digits of GB/T 2260.
     pub code: String,
 }
 
-/// The country, province and city tables, with every spelling that leads to an entry.
+/// The country, province and city tables, with every known form of each name.
 #[derive(Debug, Clone, Default)]
 pub struct Codes {
     countries: HashMap<String, Entry>,
     country_names: HashMap<String, String>,
     provinces: HashMap<String, Entry>,
-    /// Keyed by the province's code and the city's spelling.
+    /// Keyed by the province's code and the city's name in any form.
     cities: HashMap<(String, String), Entry>,
-    /// Spellings of a country that is a province of China in the tables, with the province's name
-    /// and the country's own ISO 3166-1 code.
+    /// Forms of the name of a country that the tables list as a province of China. The entry has
+    /// the province's name and the country's own ISO 3166-1 code.
     regions: HashMap<String, Entry>,
-    /// Names of provinces and cities by their codes; of cities also under which province.
+    /// Provinces and cities by their codes.
     divisions: HashMap<String, Division>,
     answered: Regions,
 }
@@ -59,32 +59,32 @@ pub struct Codes {
 /// A province or a city of China, by its code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Division {
-    /// The name as the code table writes it.
+    /// Name as in the code table.
     pub name: String,
     /// Code of the province of a city; `None` for a province.
     pub province: Option<String>,
 }
 
-/// Why a code table could not be read.
+/// Error of a code table.
 #[derive(Debug, thiserror::Error)]
 pub enum CodesError {
     /// The file cannot be read.
     #[error("{file}: {error}")]
     Io {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// What the system says.
+        /// Error of the operating system.
         #[source]
         error: std::io::Error,
     },
     /// A line is not in the documented layout.
     #[error("{file}: line {line}: {reason}")]
     Line {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// Counted from 1.
+        /// Line number, counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// Description of the error.
         reason: String,
     },
     /// The folder holds none of the three tables.
@@ -93,13 +93,13 @@ pub enum CodesError {
          so there is nothing to read"
     )]
     NoTable {
-        /// The folder.
+        /// Path of the folder.
         folder: String,
     },
 }
 
 impl Codes {
-    /// The tables that are built in.
+    /// Returns the built-in tables.
     ///
     /// # Panics
     /// Never: a test reads the same tables.
@@ -108,7 +108,8 @@ impl Codes {
         Codes::from_tables(&Tables::default()).expect("the built-in tables are well formed")
     }
 
-    /// The user's own tables from `folder`; what is not there is as built in.
+    /// Reads the operator's own tables from `folder`; missing files are replaced by the built-in
+    /// tables.
     ///
     /// # Errors
     /// If `folder` has none of the three files, or one cannot be read or has a bad line.
@@ -180,7 +181,7 @@ impl Codes {
             let code = tables.cities.division(line, code)?;
             let Some(province) = codes.provinces.get(&key(province)) else {
                 if tables.cities.built_in {
-                    // The user's own province table is shorter than ours.
+                    // The operator's province table lacks some of the built-in provinces.
                     continue;
                 }
                 let reason = format!("no province is called {province:?}");
@@ -190,7 +191,8 @@ impl Codes {
                 .cities
                 .insert((province.code.clone(), key(name)), entry(name, code));
             let (name, province) = (name.to_owned(), Some(province.code.clone()));
-            // A municipality has the code of its province, and is that province.
+            // The code of a municipality is also the code of its province, and then the province's
+            // entry stays.
             let division = codes.divisions.entry(code.to_owned());
             division.or_insert(Division { name, province });
         }
@@ -199,7 +201,8 @@ impl Codes {
         Ok(codes)
     }
 
-    /// These tables, with another country code for Hong Kong, Macau and Taiwan.
+    /// Returns these tables with another setting for the country codes of Hong Kong, Macau and
+    /// Taiwan.
     #[must_use]
     pub fn answering(self, regions: Regions) -> Codes {
         Codes {
@@ -208,20 +211,20 @@ impl Codes {
         }
     }
 
-    /// A country by any spelling of its name.
+    /// Finds a country by any form of its name.
     #[must_use]
     pub fn country(&self, name: &str) -> Option<&Entry> {
         self.countries.get(&key(name))
     }
 
-    /// A country's name by its ISO 3166-1 alpha-2 code.
+    /// Returns a country's name by its ISO 3166-1 alpha-2 code.
     #[must_use]
     pub fn country_name(&self, code: &str) -> Option<&str> {
         self.country_names.get(code).map(String::as_str)
     }
 
-    /// A country's ISO 3166-1 code as a source writes it, in capitals if it is known in any case.
-    /// `None` if it is not two letters: some sources write `-` or `*` for no country.
+    /// Returns a country's ISO 3166-1 code as a source writes it, in capitals if the tables have
+    /// the code. `None` if it is not two letters: some sources write `-` or `*` for no country.
     #[must_use]
     pub fn country_code<'c>(&'c self, text: &'c str) -> Option<&'c str> {
         if text.len() != 2 || !text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
@@ -239,14 +242,15 @@ impl Codes {
             .or(Some(text))
     }
 
-    /// The province of China that a source calls a country, by a name or its code: Hong Kong, Macau,
-    /// Taiwan. The entry's code is the ISO 3166-1 code.
+    /// Finds the province of China that a source names as a country, by a name or its code: Hong
+    /// Kong, Macau, Taiwan. The entry's code is the ISO 3166-1 code.
     #[must_use]
     pub fn region(&self, country: &str) -> Option<&Entry> {
         self.regions.get(&key(country))
     }
 
-    /// The country code that is answered for Hong Kong, Macau or Taiwan, whose own is `code`.
+    /// Returns the country code in answers for Hong Kong, Macau or Taiwan, whose own code is
+    /// `code`.
     #[must_use]
     pub fn region_code<'c>(&self, code: &'c str) -> &'c str {
         match self.answered {
@@ -255,13 +259,14 @@ impl Codes {
         }
     }
 
-    /// The province or city of China that has a code.
+    /// Finds a province or city of China by its code.
     #[must_use]
     pub fn division(&self, code: &str) -> Option<&Division> {
         self.divisions.get(code)
     }
 
-    /// The one province of China that has a city of this name; `None` if two have one.
+    /// Returns the code of the only province of China with a city of this name; `None` if several
+    /// have one.
     #[must_use]
     pub fn province_of_city(&self, city: &str) -> Option<&str> {
         let city = key(city);
@@ -273,7 +278,7 @@ impl Codes {
         having.next().filter(|_| having.next().is_none())
     }
 
-    /// A province of China by any spelling of its name; none in any other country.
+    /// Finds a province of China by any form of its name; `None` for any other country.
     #[must_use]
     pub fn province(&self, country_code: &str, name: &str) -> Option<&Entry> {
         self.provinces
@@ -281,20 +286,21 @@ impl Codes {
             .filter(|_| country_code == CHINA)
     }
 
-    /// A city by any spelling of its name, under the province with this code.
+    /// Finds a city by any form of its name, under the province with this code.
     #[must_use]
     pub fn city(&self, province_code: &str, name: &str) -> Option<&Entry> {
         self.cities.get(&(province_code.to_owned(), key(name)))
     }
 
-    /// The code and the name of the country that Hong Kong, Macau and Taiwan stand under here.
+    /// Returns the code and the name of the country to which Hong Kong, Macau and Taiwan belong in
+    /// the tables.
     #[must_use]
     pub fn china(&self) -> Option<(&str, &str)> {
         self.country_name(CHINA).map(|name| (CHINA, name))
     }
 }
 
-/// Spellings differ in case and in white space around them, without another meaning.
+/// Returns the key of a name. Differences in case and in surrounding white space have no meaning.
 fn key(name: &str) -> String {
     name.trim().to_lowercase()
 }
@@ -327,7 +333,7 @@ impl Default for Tables {
     }
 }
 
-/// Tab-separated text, with the name of its file for the errors.
+/// Tab-separated text, with the name of its file for error messages.
 struct NamedTable {
     file: String,
     text: String,
@@ -351,7 +357,7 @@ impl NamedTable {
         }
     }
 
-    /// Line numbers from 1 with their fields; a BOM, CR and empty lines are passed over.
+    /// Returns line numbers from 1 with their fields; a BOM, CR and empty lines are skipped.
     fn rows(&self) -> impl Iterator<Item = (usize, Vec<&str>)> {
         let text = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
         let lines = text
@@ -377,8 +383,8 @@ impl NamedTable {
     }
 }
 
-/// Rows of kind, scope, spelling and name. They join spellings rather than define names, because a
-/// user's own table may hold either of the two.
+/// Rows of kind, scope, alias and name. They join forms of a name rather than define names, because
+/// the operator's own table may contain either form.
 struct Aliases {
     rows: Vec<[&'static str; 4]>,
 }
@@ -394,7 +400,7 @@ impl Aliases {
         }
     }
 
-    /// Scope, spelling and name of each row of one kind.
+    /// Returns scope, alias and name of each row of one kind.
     fn of_kind(
         &self,
         kind: &str,
@@ -403,7 +409,8 @@ impl Aliases {
         rows.map(|&[_, scope, spelling, name]| (scope, spelling, name))
     }
 
-    /// Spellings of Hong Kong, Macau and Taiwan as countries. Their own codes are among the spellings.
+    /// Returns the names of Hong Kong, Macau and Taiwan as countries. Their own codes are among the
+    /// names.
     fn regions(&self) -> HashMap<String, Entry> {
         let is_code = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase());
         let codes: HashMap<_, _> = self
@@ -437,10 +444,10 @@ impl Aliases {
     }
 }
 
-/// Gives every spelling of a name that is in the table, by any of its spellings, the same entry.
+/// Gives all forms of a name the same entry, if the table contains any of them.
 fn join<K: Clone + Eq + std::hash::Hash>(table: &mut HashMap<K, Entry>, rows: Vec<(K, K)>) {
-    // A user's own table may have the spelling where ours has the name: the name joins first, and
-    // the second pass then reaches the other spellings of it.
+    // The operator's table may contain the alias and not our name for it. The first pass adds our
+    // name, and the second pass then reaches its other aliases.
     for (spelling, name) in &rows {
         if let (Some(entry), None) = (table.get(spelling).cloned(), table.get(name)) {
             table.insert(name.clone(), entry);

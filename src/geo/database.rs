@@ -1,4 +1,4 @@
-//! Tree, places and ready-made answers: everything that a lookup needs, immutable once built.
+//! An IP database: tree, places and prepared answers; immutable once built.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ impl Database {
     /// If a range of the source ends before it starts, or there are more than 2^31 places.
     pub fn build(table: Table, codes: &Codes, names: Names) -> Result<Self, BuildError> {
         let resolved = resolve(&table.records, codes, names);
-        // A large source has a million records, which the trees are built without.
+        // A large source has a million records, and the trees are built without them.
         drop(table.records);
         let place = |record: u32| resolved.place_of_record[record as usize];
         let v4 = RangeTree::from_ranges(with_places(&table.v4, place))?;
@@ -41,14 +41,14 @@ impl Database {
         })
     }
 
-    /// The place of an address, if the database has one. An IPv4-mapped IPv6 address is looked up
-    /// as the IPv4 address that it is.
+    /// Looks up the place of an address; `None` if the database has none. An IPv4-mapped IPv6
+    /// address is looked up as its IPv4 address.
     #[must_use]
     pub fn lookup(&self, address: IpAddr) -> Option<Place<'_>> {
         Some(self.place(self.find(address)?))
     }
 
-    /// Number of an address's place in [`Database::places`].
+    /// Returns the number of an address's place in [`Database::places`].
     #[must_use]
     pub fn find(&self, address: IpAddr) -> Option<u32> {
         match address.to_canonical() {
@@ -57,7 +57,7 @@ impl Database {
         }
     }
 
-    /// The place with a number that [`Database::find`] returned.
+    /// Returns the place with a number that [`Database::find`] returned.
     #[must_use]
     pub fn place(&self, number: u32) -> Place<'_> {
         Place(Texts::Stored {
@@ -66,35 +66,37 @@ impl Database {
         })
     }
 
-    /// A place as a JSON array of eight strings, see [`FIELDS`](super::answer::FIELDS).
+    /// Returns a place as a JSON array of eight strings, see [`FIELDS`](super::answer::FIELDS).
     #[must_use]
     pub fn answer(&self, number: u32) -> &[u8] {
         self.answers.get(number)
     }
 
-    /// The maximal runs of IPv4 addresses that share a place, in order; the value is its number.
+    /// Returns the maximal runs of IPv4 addresses that share a place, in order; the value is its
+    /// number.
     pub fn v4_ranges(&self) -> impl Iterator<Item = Range<u32>> + '_ {
         self.v4.ranges()
     }
 
-    /// The maximal runs of IPv6 addresses that share a place, in order; the value is its number.
+    /// Returns the maximal runs of IPv6 addresses that share a place, in order; the value is its
+    /// number.
     pub fn v6_ranges(&self) -> impl Iterator<Item = Range<u128>> + '_ {
         self.v6.ranges()
     }
 
-    /// The places that the ranges point to.
+    /// Returns the places that the ranges point to.
     #[must_use]
     pub fn places(&self) -> &Records {
         &self.places
     }
 
-    /// Where the data comes from.
+    /// Returns the provenance of the data.
     #[must_use]
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
     }
 
-    /// Bytes held by the trees and by the ready-made answers.
+    /// Returns the memory of the trees and of the prepared answers.
     #[must_use]
     pub fn memory(&self) -> Memory {
         Memory {
@@ -105,14 +107,14 @@ impl Database {
     }
 }
 
-/// Bytes held by the parts of a database.
+/// Memory of the parts of a database, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
     /// The IPv4 tree.
     pub v4: usize,
     /// The IPv6 tree.
     pub v6: usize,
-    /// The ready-made answers.
+    /// The prepared answers.
     pub answers: usize,
 }
 
@@ -126,7 +128,7 @@ fn with_places<A: Address>(
     })
 }
 
-/// What a database knows of an address: a handle, from which fields are read when needed.
+/// The database's data about an address: a handle from which fields are read when needed.
 #[derive(Clone, Copy)]
 pub struct Place<'d>(Texts<'d>);
 
@@ -137,7 +139,7 @@ enum Texts<'d> {
 }
 
 impl<'d> Place<'d> {
-    /// One field; empty where it is not known.
+    /// Returns one field; empty if it is unknown.
     #[must_use]
     pub fn text(&self, field: Field) -> &'d str {
         match self.0 {
@@ -146,7 +148,7 @@ impl<'d> Place<'d> {
         }
     }
 
-    /// The same place without its database.
+    /// Returns a copy of the place that does not refer to the database.
     #[must_use]
     pub fn copied(&self) -> PlaceCopy {
         let texts = Field::ALL.map(|field| self.text(field));
@@ -163,16 +165,16 @@ impl<'d> Place<'d> {
 
 /// A place that outlives its database.
 ///
-/// A request may last for hours. If it held the database for its place, a database that was replaced
-/// would stay in memory for as long. One allocation of some hundred bytes is the cost.
+/// A request may last for hours. If it referred to the database for its place, a replaced database
+/// would stay in memory for as long. The cost is one allocation of some hundred bytes.
 pub struct PlaceCopy {
     text: Box<str>,
-    /// Where each field's text ends; it starts where the previous one ends.
+    /// End offsets of the fields' texts; each starts where the previous one ends.
     ends: [usize; Field::COUNT],
 }
 
 impl PlaceCopy {
-    /// The handle that fields are read from.
+    /// Returns the handle from which fields are read.
     #[must_use]
     pub fn place(&self) -> Place<'_> {
         Place(Texts::Copied(self))

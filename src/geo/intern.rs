@@ -1,15 +1,15 @@
 //! Values numbered in the order of their first appearance, each kept once.
 //!
 //! A large source has a million texts and as many records. So the table that finds a value's number
-//! holds nothing but numbers and looks at the values where they are, and texts lie end to end in one
-//! allocation. Who makes a file chooses the values, so the hashes are seeded at random.
+//! holds only numbers and compares the values in place, and texts are joined in one allocation. The
+//! author of a file chooses the values, so the hashes are seeded at random.
 
 use std::hash::{BuildHasher, Hash};
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-/// From values to their numbers; the values are kept elsewhere.
+/// Map from values to their numbers; the values are kept elsewhere.
 #[derive(Debug, Clone, Default)]
 struct Numbers {
     table: HashTable<u32>,
@@ -17,7 +17,8 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// The number of `value`, and whether it is new. `value_of` gives the values that have numbers.
+    /// Returns the number of `value`, and `true` if it is new. `value_of` returns the value of a
+    /// number.
     fn number<'v, V>(&mut self, value: &V, value_of: impl Fn(u32) -> &'v V) -> (u32, bool)
     where
         V: Eq + Hash + ?Sized + 'v,
@@ -57,7 +58,7 @@ impl<T> Default for Interner<T> {
 }
 
 impl<T: Eq + Hash + Clone> Interner<T> {
-    /// The number of `value`, new or known.
+    /// Returns the number of `value`, which is added if it is new.
     ///
     /// # Panics
     /// At the 2^32nd distinct value.
@@ -72,7 +73,7 @@ impl<T: Eq + Hash + Clone> Interner<T> {
         number
     }
 
-    /// All values, in the order of their numbers.
+    /// Returns all values, in the order of their numbers.
     #[must_use]
     pub fn values(&self) -> &[T] {
         &self.values
@@ -83,13 +84,13 @@ impl<T: Eq + Hash + Clone> Interner<T> {
 #[derive(Debug, Clone, Default)]
 pub struct TextPool {
     joined: String,
-    /// Text `n` ends at `ends[n]` and starts where the one before ends.
+    /// End offsets: text `n` ends at `ends[n]` and starts where the previous one ends.
     ends: Vec<u32>,
     numbers: Numbers,
 }
 
 impl TextPool {
-    /// The number of `text`, new or known.
+    /// Returns the number of `text`, which is added if it is new.
     ///
     /// # Panics
     /// At the 2^32nd distinct text, or if all texts together have more than 4 GiB.
@@ -106,34 +107,34 @@ impl TextPool {
         number
     }
 
-    /// The text with a number that [`TextPool::intern`] gave.
+    /// Returns the text of a number that [`TextPool::intern`] returned.
     ///
     /// # Panics
-    /// If it did not.
+    /// If `number` was not returned by it.
     #[must_use]
     pub fn get(&self, number: u32) -> &str {
         text_at(&self.joined, &self.ends, number)
     }
 
-    /// All texts, in the order of their numbers.
+    /// Returns all texts, in the order of their numbers.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.ends.len()).map(|number| self.get(number as u32))
     }
 
-    /// How many texts there are.
+    /// Returns the number of texts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is no text at all, not even the empty one.
+    /// Returns `true` if there is no text at all, not even the empty one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Bytes of all texts together.
+    /// Returns the length of all texts together, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.joined.len()

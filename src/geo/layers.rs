@@ -1,14 +1,15 @@
-//! Databases stacked: what an operator knows better goes above what he bought.
+//! Merge of several databases in layers: an operator's own corrections go above a purchased
+//! database.
 //!
-//! Highest first, and for every address each field is from the first layer that has it. The layers
-//! are merged when they are loaded, so an address is still looked up once, in one tree.
+//! The highest layer comes first, and each field of an address is from the first layer that has it.
+//! The layers are merged when they are loaded, so an address is still looked up once, in one tree.
 //!
-//! # The guard
+//! # Conflicts
 //!
-//! Fields of several layers could make a place that is nowhere: the country of a correction, and the
-//! city and coordinates of the wrong country that it corrects. So a lower layer's facts about where
-//! an address is count as far as they do not contradict the layers above. The facts stand in groups,
-//! from coarse to fine:
+//! Fields of several layers could combine into a place that does not exist: the country of a
+//! correction, with the city and coordinates of the wrong country that it corrects. So a lower
+//! layer's location fields are used only as far as they do not contradict the layers above. The
+//! fields form groups, from coarse to fine:
 //!
 //! | group | fields |
 //! |---|---|
@@ -17,21 +18,24 @@
 //! | city | city and its codes |
 //! | point | coordinates and their accuracy; postal code; time zone; UTC offset |
 //!
-//! If the two say another country, nothing of these is taken from the lower layer; if another province,
-//! the group of the country is; if another city, the groups of country and province are. So a
-//! correction of a city alone keeps the country and the province that the lower layer has, unless the
-//! tables know the city in another province of China: then it brings its own.
+//! If the two layers have different countries, none of these groups is taken from the lower layer.
+//! If they have different provinces, only the country group is taken; if they have different
+//! cities, the country and province groups. So a correction of a city alone keeps the country and
+//! the province of the lower layer. The exception is a city that the tables list in another
+//! province of China: it brings its own province.
 //!
-//! Places are compared by code where both have one in the tables and by name where not, after names
+//! Places are compared by code if both have one in the tables, and by name otherwise, after names
 //! were made uniform: 美国, `United States` and `US` are one country, 新泽西 and `New Jersey` one
-//! subdivision. The country code that is compared is the one that would be answered. Names in two
-//! scripts contradict each other only if both have codes and these differ. A country's name in place of
-//! the province is no province: a lower layer's goes in its place. A name and its code are from one
-//! layer, as are the two coordinates.
-//! A field that is [`BLANK`] stays empty, and with a blank country, province or city all that is finer
-//! in the layers below.
-//! Who uses and who announces the addresses (organization, provider, autonomous system) contradicts
-//! no place; those fields are taken one by one.
+//! subdivision. The country code that is compared is the one in answers. Names in different scripts
+//! contradict each other only if both have codes and the codes differ. A province that repeats the
+//! country's name counts as missing, and a lower layer's province replaces it. A name and its code
+//! are from one layer, as are the two coordinates.
+//!
+//! A field that is [`BLANK`] stays empty. A blank country, province or city also hides all finer
+//! groups of the layers below.
+//!
+//! Fields of the network (organization, provider, autonomous system) never conflict with a place
+//! and are taken one by one.
 
 use hashbrown::HashMap;
 
@@ -42,7 +46,7 @@ use super::seat::{Level, Seat, Seats};
 use super::table::{Provenance, Table};
 use crate::tree::{Address, BuildError, Range, RangeList, overlay};
 
-/// Fields that are taken together, from one layer, with how closely they say where an address is.
+/// Fields that are taken together, from one layer, with their administrative level.
 const UNITS: [(Option<Level>, &[Field]); 13] = [
     (Some(Level::Country), &[Field::Country, Field::CountryCode]),
     (Some(Level::Country), &[Field::Continent]),
@@ -72,22 +76,22 @@ const UNITS: [(Option<Level>, &[Field]); 13] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("layer {layer}: {error}")]
 pub struct LayerError {
-    /// Its place in the list, from 0.
+    /// Index of the layer, from 0.
     pub layer: usize,
-    /// What is wrong with it.
+    /// Error of the layer.
     #[source]
     pub error: BuildError,
 }
 
 /// Merges layers, highest first, into one table: in order, without overlaps.
 ///
-/// The table of one layer is that layer, arranged. That of none is empty.
+/// A single layer is only arranged. Without layers, the result is empty.
 ///
 /// # Errors
 /// The first layer in which a range ends before it starts.
 ///
 /// # Panics
-/// If the layers make 2^32 different records.
+/// If the layers have 2^32 different records.
 pub fn merge(layers: Vec<Table>, codes: &Codes) -> Result<Table, LayerError> {
     let provenance = joined(&layers);
     let mut merged: Option<Table> = None;
@@ -125,7 +129,7 @@ fn joined(layers: &[Table]) -> Provenance {
     }
 }
 
-/// One layer over another; both arranged.
+/// Merges one layer over another; both are arranged.
 fn stack(upper: &Table, lower: &Table, codes: &Codes) -> Table {
     let mut merge = Merge::new(&upper.records, &lower.records, codes);
     let (v4, v6) = (
@@ -143,24 +147,24 @@ fn stack(upper: &Table, lower: &Table, codes: &Codes) -> Table {
 /// The records of one layer.
 struct Side<'t> {
     records: &'t Records,
-    /// The ids of its texts in the merge.
+    /// Ids of the layer's texts in the merge.
     ids: Vec<u32>,
     seats: Vec<Seat>,
-    /// Texts of the records whose columns do not mean what they mean elsewhere, put right.
+    /// Corrected texts of the records whose columns have another meaning than usual.
     moved: HashMap<u32, [&'t str; Field::COUNT]>,
-    /// Records that name a city and no province, as they are in the city's own province.
+    /// Records with a city and without a province, as they are in the province of the city.
     elsewhere: HashMap<u32, ([&'t str; Field::COUNT], Seat)>,
-    /// The id of [`BLANK`] in the merge; 0 if the layer has none.
+    /// Id of [`BLANK`] in the merge; 0 if the layer does not contain it.
     blank: u32,
 }
 
 impl Side<'_> {
-    /// A record as it is, with text ids of the merge.
+    /// Returns a record unchanged, with text ids of the merge.
     fn row(&self, record: u32) -> Row {
         self.records.rows()[record as usize].map(|id| self.ids[id as usize])
     }
 
-    /// A record as it merges with one of the other layer.
+    /// Returns a record in the form in which it is merged with one of the other layer.
     fn placed(&self, record: u32, merged: &mut Records) -> (Row, Seat) {
         let row = match self.moved.get(&record) {
             Some(texts) => texts.map(|text| merged.intern_text(text)),
@@ -170,19 +174,20 @@ impl Side<'_> {
     }
 }
 
-/// Two layers becoming one. A pair of records is merged once, whatever the number of ranges that share it.
+/// Merge of two layers. Each pair of records is merged once, whatever the number of ranges that
+/// share it.
 struct Merge<'t> {
     upper: Side<'t>,
     lower: Side<'t>,
     records: Records,
     codes: &'t Codes,
-    /// Of the pairs that the seats of the two sides do not tell apart.
+    /// Administrative areas of the pairs that those of the two sides cannot distinguish.
     seats: Option<Seats>,
-    /// The record of each pair that has come up; see [`pair`].
+    /// Merged record of each pair so far; see [`pair`].
     known: HashMap<u64, u32>,
 }
 
-/// A pair of records as one number.
+/// Returns a pair of records as one number.
 fn pair(upper: Option<u32>, lower: Option<u32>) -> u64 {
     let half = |record: Option<u32>| record.map_or(0, |record| u64::from(record) + 1);
     half(upper) << 32 | half(lower)
@@ -221,7 +226,7 @@ impl<'t> Merge<'t> {
         }
         let record = match (upper, lower) {
             (Some(upper), Some(lower)) => self.both(upper, lower),
-            // Where there is nothing to merge, a layer keeps its texts as they are.
+            // Where only one layer has data, its texts stay unchanged.
             (Some(alone), None) => self.records.intern_row(&self.upper.row(alone)),
             (_, alone) => {
                 let row = alone.map_or_else(Row::default, |alone| self.lower.row(alone));
@@ -251,14 +256,14 @@ impl<'t> Merge<'t> {
         let conflict = [conflict, blanked(&above.0, self.upper.blank)];
         let row = merged_row(above, below, conflict.into_iter().flatten().min());
         if row == self.upper.row(upper) {
-            // Often the lower layer adds nothing, and then there is a record already.
+            // Often the lower layer adds no data, and then the record exists already.
             return self.record(Some(upper), None);
         }
         self.records.intern_row(&row)
     }
 
-    /// The conflict of a city without a province, as a city of the lower layer's province: that is
-    /// where it would be, and where its name has a code.
+    /// Returns the conflict of a city without a province. The city is placed in the lower layer's
+    /// province: this is its likely province, in which its name has a code.
     fn conflict_of_cities(&mut self, upper: &Row, lower: &Row) -> Option<Level> {
         let mut placed = *upper;
         for (level, fields) in UNITS {
@@ -330,7 +335,7 @@ fn merged_row(
             (Some(level), Some(conflict)) => level < conflict,
         };
         let empty = fields.iter().all(|&field| row[field as usize] == 0);
-        // What repeats the country is no province, and makes way for one.
+        // A province that repeats the country is replaced by the lower layer's.
         let repeated = level == Some(Level::Province)
             && !above.says(Level::Province)
             && below.says(Level::Province);
@@ -343,7 +348,7 @@ fn merged_row(
     row
 }
 
-/// The coarsest level at which a record says nothing, on purpose.
+/// Returns the coarsest level at which a record is blank on purpose.
 fn blanked(row: &Row, blank: u32) -> Option<Level> {
     if blank == 0 {
         return None;
@@ -352,7 +357,7 @@ fn blanked(row: &Row, blank: u32) -> Option<Level> {
         let mut ids = fields.iter().map(|&field| row[field as usize]);
         ids.clone().any(|id| id == blank) && ids.all(|id| id == blank || id == 0)
     };
-    // The first unit of a level is the names.
+    // The first unit of a level has its names.
     Level::NAMED.into_iter().find(|&level| {
         let names = UNITS.into_iter().find(|(of, _)| *of == Some(level));
         names.is_some_and(|(_, fields)| is_blanked(fields))

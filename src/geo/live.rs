@@ -1,8 +1,8 @@
-//! The handle through which a running gateway reaches its database.
+//! Handle of a running gateway to its database.
 //!
-//! A reader takes the current database with one atomic load and keeps it for as long as it likes;
-//! a writer swaps in the next one. Nobody waits for anybody. How the swaps went is remembered for
-//! whoever asks.
+//! A reader takes the current database with one atomic load and may keep it as long as it needs; a
+//! writer swaps in the next one. Neither ever waits for the other. The handle also counts the
+//! outcomes of the swaps for the metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,10 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::database::Database;
 
-/// The database that is served now.
+/// The database that is served now, with counters of its replacements.
 pub struct Live {
     current: ArcSwap<Database>,
-    /// Seconds since 1970.
+    /// Load time of the current database, in seconds since 1970.
     since: AtomicU64,
     replaced: AtomicU64,
     refused: AtomicU64,
@@ -23,18 +23,18 @@ pub struct Live {
     retired: AtomicU64,
 }
 
-/// How it went so far.
+/// Counters of replacements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
-    /// When the current database came, in seconds since 1970.
+    /// Load time of the current database, in seconds since 1970.
     pub since: u64,
-    /// How many databases took the place of another.
+    /// Number of databases that replaced another one.
     pub replaced: u64,
-    /// How many were not good enough for that.
+    /// Number of new databases that could not be loaded or were rejected.
     pub refused: u64,
-    /// How many could not be fetched from where they are published.
+    /// Number of failed downloads of published databases.
     pub missed: u64,
-    /// How many that were replaced are still in memory.
+    /// Number of replaced databases that are still in memory.
     pub retired: u64,
 }
 
@@ -52,21 +52,22 @@ impl Live {
         }
     }
 
-    /// The current database for a moment: quicker than [`Live::current`], but to be let go of soon.
+    /// Returns the current database for a short time: faster than [`Live::current`], but the guard
+    /// must be dropped soon.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<Database>> {
         self.current.load()
     }
 
-    /// The current database. It stays in memory for whoever holds it, so it is not to be held while a
-    /// client is waited for.
+    /// Returns the current database. It stays in memory as long as the reference is held, so do not
+    /// hold it while waiting for a client.
     #[must_use]
     pub fn current(&self) -> Arc<Database> {
         self.current.load_full()
     }
 
-    /// Serves `database` from now on. Requests under way finish on the one that they began with,
-    /// which is returned.
+    /// Serves `database` from now on, and returns the previous one. Requests in flight finish with
+    /// the database that they began with.
     pub fn replace(&self, database: Database) -> Arc<Database> {
         let before = self.current.swap(Arc::new(database));
         self.since.store(now(), Ordering::Relaxed);
@@ -74,22 +75,22 @@ impl Live {
         before
     }
 
-    /// Notes that a database was not good enough to replace the current one.
+    /// Counts a new database that could not be loaded or was rejected.
     pub fn note_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that a database could not be fetched.
+    /// Counts a failed download.
     pub fn note_missed(&self) {
         self.missed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes how many databases that were replaced are still in memory.
+    /// Records the number of replaced databases that are still in memory.
     pub fn note_retired(&self, count: usize) {
         self.retired.store(count as u64, Ordering::Relaxed);
     }
 
-    /// How it went so far.
+    /// Returns the counters.
     #[must_use]
     pub fn history(&self) -> History {
         History {

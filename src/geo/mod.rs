@@ -1,9 +1,9 @@
-//! What an address means: sources read, codes looked up, a database built and swapped.
+//! Meaning of an address: sources read, codes looked up, a database built and swapped.
 //!
-//! [`format`](mod@format) reads a file into a [`Table`]; [`layers`] makes one table of several; [`place`]
-//! gives its records codes and uniform names; [`Database`] arranges the result for lookup; [`Live`] is
-//! how a running gateway holds it. [`report`] is what can be said about databases: what they cover,
-//! where they differ, whether they are sound.
+//! [`format`](mod@format) reads a file into a [`Table`]. [`layers`] merges several tables into one.
+//! [`place`] resolves the codes and the uniform names of its records. [`Database`] arranges the
+//! result for lookup, and a running gateway holds it in [`Live`]. [`report`] examines databases:
+//! their coverage, their differences and their soundness.
 
 pub mod answer;
 pub mod codes;

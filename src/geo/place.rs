@@ -1,24 +1,25 @@
-//! From what a source wrote to what we answer: codes looked up, names made uniform.
+//! Resolution of a source's text: codes are looked up and names made uniform.
 //!
-//! The result is a record like the source's own, so that every later step (answers, headers, log,
-//! formats) reads one shape. Records that become equal here become one place.
+//! The result is a record like the source's own, so that all later steps (answers, headers, log,
+//! formats) read the same structure. Records that become equal here become one place.
 //!
-//! Names and codes follow from names and codes alone: see `NAMING`. A source of a million records
-//! has a tenth as many namings, so each is resolved once, and the rest of a record is copied.
+//! Names and codes depend only on names and codes, see `NAMING`. A source of a million records has
+//! a tenth as many distinct namings, so each naming is resolved once, and the other fields of a
+//! record are copied.
 
 use hashbrown::HashMap;
 
 use super::codes::{CHINA, Codes, Entry};
 use super::record::{BLANK, Field, Records, Row};
 
-/// What ip2region writes as the city, and mostly as the provider too, of a network that is none of
-/// the internet's. It is a label, which other sources put where the country stands.
+/// Label of ip2region for a private network. It stands in the city, and mostly in the provider too.
+/// Other sources put such a label in the country.
 const PRIVATE_NETWORK: &str = "内网IP";
 
-/// How a place's names are written.
+/// Form of a place's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// China's provinces and cities as the code tables write them, whatever the source's habit.
+    /// Names of China's provinces and cities as in the code tables, whatever the source has.
     Canonical,
     /// The source's own text.
     Raw,
@@ -31,7 +32,7 @@ pub(super) struct Resolved {
     pub place_of_record: Vec<Option<u32>>,
 }
 
-/// What resolving reads or writes, and whatever else says where a place is in names and codes.
+/// Fields that the resolution reads or writes, and the other names and codes of a place.
 const NAMING: [Field; 8] = [
     Field::Country,
     Field::Province,
@@ -43,7 +44,7 @@ const NAMING: [Field; 8] = [
     Field::SubdivisionCode,
 ];
 
-/// The fields that are as the source has them.
+/// Fields that are copied from the source.
 const KEPT: [Field; Field::COUNT - NAMING.len()] = [
     Field::Organization,
     Field::Continent,
@@ -62,7 +63,7 @@ const KEPT: [Field; Field::COUNT - NAMING.len()] = [
 /// Text ids of a record, in the order of [`NAMING`].
 pub(super) type Naming = [u32; NAMING.len()];
 
-/// The naming of a record.
+/// Returns the naming of a record.
 pub(super) fn naming(row: &Row) -> Naming {
     NAMING.map(|field| row[field as usize])
 }
@@ -70,9 +71,9 @@ pub(super) fn naming(row: &Row) -> Naming {
 /// Resolves all records of a source.
 pub(super) fn resolve(records: &Records, codes: &Codes, names: Names) -> Resolved {
     let mut places = Records::default();
-    // The namings of the source, with those of their places.
+    // Namings of the source, with those of their places.
     let mut known: HashMap<Naming, Naming> = HashMap::new();
-    // The ids of the source's texts in the places.
+    // Ids of the source's texts in the places.
     let mut ids: Vec<Option<u32>> = vec![None; records.texts().len()];
     let place_of_record = records.rows().iter().map(|row| {
         if *row == Row::default() {
@@ -103,32 +104,32 @@ pub(super) fn resolve(records: &Records, codes: &Codes, names: Names) -> Resolve
     }
 }
 
-/// A text as it is answered.
+/// Returns a text as it appears in answers.
 fn shown(text: &str) -> &str {
     if text == BLANK { "" } else { text }
 }
 
-/// One record as it compares with those of other sources.
+/// One record in the form in which it is compared with records of other sources.
 pub(super) struct Settled<'t> {
     /// Codes and uniform names.
     pub place: [&'t str; Field::COUNT],
-    /// Whether the record merges with what `place` says and not with its own texts: Hong Kong, Macau
-    /// and Taiwan stand under China, a label where the country belongs, and a province of China says
-    /// which country it is of.
+    /// True if `place` is used in a merge and not the record's own texts. This is so if Hong Kong,
+    /// Macau or Taiwan are moved under China, if a label stands for the country, or if a province
+    /// of China gives the missing country.
     pub moved: bool,
-    /// The record with the province of China that its city is in, if it names none.
+    /// The record with the province of China in which its city is, if the record names no province.
     pub elsewhere: Option<[&'t str; Field::COUNT]>,
 }
 
-/// Resolves one record, to compare it. All but the fields that are kept as they are is the same for
-/// all records with its [`naming`].
+/// Resolves one record for comparison. Apart from the copied fields, the result is the same for all
+/// records with its [`naming`].
 pub(super) fn settle<'t>(records: &'t Records, row: &Row, codes: &'t Codes) -> Settled<'t> {
     let mut place = Place::of(records, row);
     place.look_up(codes);
     place.rename(codes);
     let has_no_country = place.is_empty(Field::Country) && place.is_empty(Field::CountryCode);
     let province = codes.province(CHINA, place.get(Field::Province));
-    // Of Hong Kong, Macau and Taiwan a lower layer may say either code.
+    // Lower layers may have either code for Hong Kong, Macau and Taiwan.
     let names_province = province.is_some_and(|province| codes.region(&province.name).is_none());
     if has_no_country && names_province {
         place.set(Field::CountryCode, CHINA);
@@ -143,7 +144,8 @@ pub(super) fn settle<'t>(records: &'t Records, row: &Row, codes: &'t Codes) -> S
     }
 }
 
-/// A place with the province that its city is in, if it says nothing of one, or of another country.
+/// Returns a place with the province of its city, if it names no province and no other country than
+/// China.
 fn elsewhere<'t>(place: &Place<'t>, codes: &'t Codes) -> Option<[&'t str; Field::COUNT]> {
     let fields = [Field::Province, Field::ProvinceCode, Field::SubdivisionCode];
     let says_province = fields.iter().any(|&field| !place.is_empty(field));
@@ -164,10 +166,10 @@ fn elsewhere<'t>(place: &Place<'t>, codes: &'t Codes) -> Option<[&'t str; Field:
     Some(place.texts)
 }
 
-/// One record while it is being resolved.
+/// One record during its resolution.
 struct Place<'t> {
     texts: [&'t str; Field::COUNT],
-    /// The province of China that the source calls a country, with its code as one.
+    /// The province of China that the source names as a country, with its code as a country.
     region: Option<&'t Entry>,
 }
 
@@ -216,8 +218,9 @@ impl<'t> Place<'t> {
         }
     }
 
-    /// The source's own country code; only without one that of the country's name, and only without
-    /// both that of the country whose province or city the source gives a code of.
+    /// Sets the country code. The source's own code is used first; without it, the code of the
+    /// country's name; without both, the code of China if the source has a code of a province or
+    /// city of China.
     fn country_code(&mut self, codes: &'t Codes) {
         let text = self.get(Field::CountryCode);
         if text == BLANK {
@@ -227,7 +230,7 @@ impl<'t> Place<'t> {
         let own = codes.country_code(text);
         let by_code = own.and_then(|code| codes.region(code));
         self.region = by_code.or_else(|| {
-            // 香港 may be said to be China's; of another country it is a name like any other.
+            // 香港 may be labelled as part of China; in any other country it is an ordinary name.
             own.is_none_or(|code| code == CHINA)
                 .then(|| codes.region(name))?
         });
@@ -247,7 +250,7 @@ impl<'t> Place<'t> {
         self.set(Field::CountryCode, code);
     }
 
-    /// The code of a city is one of a province, too.
+    /// Derives the province's code from the city's code.
     fn province_code(&mut self, codes: &'t Codes) {
         if !self.is_empty(Field::Province) {
             return;
@@ -269,12 +272,13 @@ impl<'t> Place<'t> {
             .any(|&code| codes.division(self.get(code)).is_some())
     }
 
-    /// Whether the provinces and cities of the tables are meant.
+    /// Returns `true` if the place is in China, so that the tables of its provinces and cities
+    /// apply.
     fn is_in_china(&self) -> bool {
         self.region.is_some() || self.get(Field::CountryCode) == CHINA
     }
 
-    /// Writes the names as the code tables do.
+    /// Replaces the names by those of the code tables.
     fn rename(&mut self, codes: &'t Codes) {
         if self.region.is_some() {
             let (_, name) = codes.china().unwrap_or_default();
@@ -299,14 +303,14 @@ impl<'t> Place<'t> {
         self.name_by_code(codes, Field::City, Field::CityCode);
     }
 
-    /// A code alone brings its name.
+    /// Fills in a missing name from its code.
     fn name_by_code(&mut self, codes: &'t Codes, name: Field, code: Field) {
         if let Some(division) = codes.division(self.get(code)) {
             self.set_if_empty(name, &division.name);
         }
     }
 
-    /// `香港, 九龙, ""` is `中国, 香港, 九龙`.
+    /// Changes `香港, 九龙, ""` to `中国, 香港, 九龙`.
     fn province_from_region(&mut self, codes: &'t Codes) {
         let Some(region) = self.region else {
             return;
@@ -473,7 +477,7 @@ mod tests {
             let found = place([name, "", "", "", "", code], Names::Canonical);
             assert_eq!(found, [name, code, "", "", "", "", "", ""]);
         }
-        // Where there is no code, whatever stands there instead.
+        // Texts that some sources write for a missing code.
         for none in ["", "-", "*", "USA"] {
             let found = place(["波多黎各", "", "", "", "", none], Names::Canonical);
             let code = if none == "-" { "" } else { "PR" };

@@ -1,12 +1,12 @@
-//! One location as a source wrote it.
+//! Locations as a source writes them.
 //!
 //! A source repeats itself: a million ranges share some ten thousand locations, and those share a
 //! few thousand words. So text is interned once, a record is an array of text ids, and a range
-//! carries nothing but the number of its record.
+//! holds only the number of its record.
 
 use super::intern::{Interner, TextPool};
 
-/// What a column of a source can mean. The order is the order of columns in our own files.
+/// Meaning of a source's column. The order is the order of columns in our own files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
     /// Country name, in the source's language.
@@ -19,23 +19,24 @@ pub enum Field {
     Organization,
     /// Internet service provider or carrier.
     Isp,
-    /// ISO 3166-1 alpha-2.
+    /// ISO 3166-1 alpha-2 code of the country.
     CountryCode,
     /// GB/T 2260 code of a province of China.
     ProvinceCode,
     /// GB/T 2260 code of a city of China.
     CityCode,
-    /// Two letters: `AF`, `AN`, `AS`, `EU`, `NA`, `OC`, `SA`, or the source's own (`AP`).
+    /// Two-letter code of the continent: `AF`, `AN`, `AS`, `EU`, `NA`, `OC`, `SA`, or the source's
+    /// own (`AP`).
     Continent,
-    /// Degrees north, decimal.
+    /// Latitude in decimal degrees north.
     Latitude,
-    /// Degrees east, decimal.
+    /// Longitude in decimal degrees east.
     Longitude,
-    /// IANA zone name.
+    /// IANA name of the time zone.
     TimeZone,
-    /// `UTC+8` and the like.
+    /// Offset from UTC, such as `UTC+8`.
     UtcOffset,
-    /// GB/T 2260 code of the smallest division that the source knows.
+    /// GB/T 2260 code of the smallest division in the source.
     AdminCode,
     /// International calling code.
     DialCode,
@@ -43,11 +44,11 @@ pub enum Field {
     SubdivisionCode,
     /// Postal code.
     PostalCode,
-    /// How far the true position may lie from the coordinates, in kilometres.
+    /// Radius around the coordinates within which the true position lies, in kilometres.
     AccuracyRadius,
     /// Number of the autonomous system that announces the addresses, in decimal, without `AS`.
     Asn,
-    /// Who runs that autonomous system.
+    /// Organization that runs that autonomous system.
     AsOrganization,
 }
 
@@ -76,10 +77,10 @@ impl Field {
         Field::AsOrganization,
     ];
 
-    /// How many fields there are.
+    /// Number of fields.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// The name used in CSV headers, in packs and in `format=object`.
+    /// Returns the name used in CSV headers, in packs and in `format=object`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -106,15 +107,15 @@ impl Field {
         }
     }
 
-    /// The field that [`Field::name`] calls so.
+    /// Returns the field with this [`Field::name`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Field> {
         Self::ALL.into_iter().find(|field| field.name() == name)
     }
 }
 
-/// The text of a field that is empty on purpose: nothing of a lower layer shows through. It is read as
-/// an empty text everywhere but where layers are merged.
+/// Text of a field that is empty on purpose, so that it hides lower layers. Everywhere but in the
+/// merge of layers it is read as an empty text.
 pub const BLANK: &str = "-";
 
 /// A record's text ids, indexed by [`Field`]. Id 0 is the empty text.
@@ -139,7 +140,8 @@ impl Default for Records {
 }
 
 impl Records {
-    /// The number of the record with these fields; a field that is not named is empty.
+    /// Returns the number of the record with these fields, which is added if it is new; other
+    /// fields are empty.
     pub fn intern<'t>(&mut self, fields: impl IntoIterator<Item = (Field, &'t str)>) -> u32 {
         let mut row = [0; Field::COUNT];
         for (field, text) in fields {
@@ -148,45 +150,46 @@ impl Records {
         self.rows.intern(&row)
     }
 
-    /// The id of a text, for rows that are put together from ids.
+    /// Returns the id of a text, for rows that are built from ids.
     pub(super) fn intern_text(&mut self, text: &str) -> u32 {
         self.texts.intern(text)
     }
 
-    /// The number of the record with these text ids, which [`Records::intern_text`] gave.
+    /// Returns the number of the record with these text ids, which [`Records::intern_text`]
+    /// returned.
     pub(super) fn intern_row(&mut self, row: &Row) -> u32 {
         self.rows.intern(row)
     }
 
-    /// How many distinct records there are.
+    /// Returns the number of distinct records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.values().len()
     }
 
-    /// Whether there is no record at all.
+    /// Returns `true` if there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One field of one record; empty where the source had nothing.
+    /// Returns one field of one record; empty if the source had no value.
     ///
     /// # Panics
-    /// If `record` was not given by [`Records::intern`].
+    /// If `record` was not returned by [`Records::intern`].
     #[must_use]
     pub fn text(&self, record: u32, field: Field) -> &str {
         let id = self.rows.values()[record as usize][field as usize];
         self.texts.get(id)
     }
 
-    /// Every distinct text, by its id.
+    /// Returns all distinct texts, by their ids.
     #[must_use]
     pub fn texts(&self) -> &TextPool {
         &self.texts
     }
 
-    /// Every record, in the order of its number.
+    /// Returns all records, in the order of their numbers.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         self.rows.values()

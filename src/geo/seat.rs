@@ -1,9 +1,9 @@
-//! Where a place is, in numbers that compare across sources.
+//! Administrative areas of places, as numbers that compare across sources.
 //!
-//! One source writes 美国, another `United States`, a third nothing but `US`. Two places are compared by
-//! code where both have one and by name where not, millions of times when databases are laid over
-//! each other, so codes and names become numbers first. A name of another script than the other's
-//! says nothing against it: 洛杉矶 is not another city than `Los Angeles`.
+//! One source writes 美国, another `United States`, a third only `US`. Two places are compared by
+//! code where both have one and by name otherwise. An overlay of databases does this millions of
+//! times, so codes and names are converted to numbers first. Names in different scripts do not
+//! contradict each other: 洛杉矶 is not another city than `Los Angeles`.
 
 use hashbrown::HashMap;
 
@@ -11,8 +11,8 @@ use super::intern::TextPool;
 use super::record::{BLANK, Field};
 use super::subdivisions::Subdivisions;
 
-/// What sources put where the country stands for networks that are none of the internet's. One word or
-/// the other, it is not a change.
+/// Labels that sources write for the country of a non-public network. All of them are treated as
+/// the same label, so that a difference between them is no change.
 const UNROUTED: [&str; 6] = [
     "保留地址",
     "局域网",
@@ -22,7 +22,7 @@ const UNROUTED: [&str; 6] = [
     "内网IP",
 ];
 
-/// How closely something says where an address is, from coarse to fine.
+/// Administrative level, from coarse to fine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Country.
@@ -31,7 +31,7 @@ pub enum Level {
     Province,
     /// City.
     City,
-    /// Coordinates and what else holds for a spot only.
+    /// Coordinates and other fields that hold for one spot only.
     Point,
 }
 
@@ -39,7 +39,7 @@ impl Level {
     /// The levels that have names, from coarse to fine.
     pub const NAMED: [Level; 3] = [Level::Country, Level::Province, Level::City];
 
-    /// In a word.
+    /// Returns the name of the level.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl Level {
     }
 }
 
-/// What a place says at one level; 0 is nothing.
+/// Data of a place at one level; 0 means no data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Step {
     /// Codes of up to two kinds.
@@ -59,11 +59,11 @@ struct Step {
     name: Name,
 }
 
-/// A name's number and its script, in 32 bits: a large database has a million seats.
+/// A name's number and its script, in 32 bits, because a large database has a million places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Name(u32);
 
-/// Bits of a [`Name`] that number the text; those above are its script.
+/// Bits of a [`Name`] for the number of the text; the bits above are its script.
 const NAME_BITS: u32 = 28;
 
 impl Name {
@@ -80,20 +80,20 @@ impl Name {
         self.0 >> NAME_BITS
     }
 
-    /// Whether the code tables know the countries in this name's script.
+    /// Returns `true` if the code tables contain country names in this name's script.
     fn is_in_tables(self) -> bool {
         [Script::Latin as u32, Script::Han as u32].contains(&self.script())
     }
 }
 
-/// The writing system of a name. Names of two of them do not compare.
+/// Writing system of a name. Names in different scripts are not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Script {
-    /// Digits and signs only.
+    /// Digits and symbols only.
     None,
     Latin,
     Han,
-    /// Japanese with kana, whatever kanji stand beside them.
+    /// Japanese with kana, with or without kanji.
     Kana,
     Hangul,
     Cyrillic,
@@ -107,7 +107,7 @@ enum Script {
 impl Script {
     fn of(name: &str) -> Script {
         let scripts = name.chars().map(Script::of_letter);
-        // `LEVEL3骨干网` is Chinese; of kanji and kana the kana tell.
+        // `LEVEL3骨干网` is Chinese; a mix of kanji and kana is Japanese.
         let rank = |script: &Script| match script {
             Script::None => 0,
             Script::Latin => 1,
@@ -145,7 +145,8 @@ impl Step {
         self.codes != [0; 2]
     }
 
-    /// Whether both say the same. `None` if one says nothing, or if nothing tells: 新泽西 and `NJ`.
+    /// Returns `true` if both are the same. `None` if one has no data, or if they cannot be
+    /// compared: 新泽西 and `NJ`.
     fn is(self, other: Step, level: Level) -> Option<bool> {
         if !self.speaks() || !other.speaks() {
             return None;
@@ -159,8 +160,8 @@ impl Step {
         if !name.is_empty() && name == other_name {
             return Some(true);
         }
-        // The tables have a code for each country, in two languages: a name of these without one,
-        // such as 局域网, is no country, least of all the other one's.
+        // The tables have a code for each country, in two languages. So a name in these languages
+        // without a code, such as 局域网, is not a country, and in particular not the other one.
         if level == Level::Country && self.has_code() != other.has_code() {
             let nameless = if self.has_code() { other_name } else { name };
             return nameless.is_in_tables().then_some(false);
@@ -170,31 +171,32 @@ impl Step {
     }
 }
 
-/// Country, province and city of a place, as numbers that a [`Seats`] gave.
+/// Country, province and city of a place, as numbers from a [`Seats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Seat {
     steps: [Step; 3],
 }
 
 impl Seat {
-    /// Whether the place says anything at a level. None has a point here.
+    /// Returns `true` if the place has data at a level; never for [`Level::Point`].
     #[must_use]
     pub fn says(&self, level: Level) -> bool {
         let step = self.steps.get(level as usize);
         step.is_some_and(|step| step.speaks())
     }
 
-    /// The coarsest level at which the two are known to be different places.
+    /// Returns the coarsest level at which the two are known to be different places.
     ///
-    /// Names in two scripts are different only if their codes are.
+    /// Names in different scripts are different only if their codes are.
     #[must_use]
     pub fn conflict(&self, other: &Seat) -> Option<Level> {
         let different = |level: &Level| self.step_is(other, *level) == Some(false);
         Level::NAMED.into_iter().find(different)
     }
 
-    /// As [`Seat::conflict`], but of two places in one province of China the country does not tell:
-    /// some sources say `CN` of Hong Kong, Macau and Taiwan, others their own codes.
+    /// Same as [`Seat::conflict`], but the country is ignored for two places in the same province
+    /// of China: for Hong Kong, Macau and Taiwan, some sources have `CN` and others their own
+    /// codes.
     #[must_use]
     pub fn conflict_of_places(&self, other: &Seat) -> Option<Level> {
         let [_, province, _] = self.steps;
@@ -209,7 +211,8 @@ impl Seat {
         }
     }
 
-    /// Whether the two are one place as far as a level, `None` if one says nothing of it or nothing tells.
+    /// Returns `true` if the two are the same place down to a level; `None` if one has no data at
+    /// it, or if they cannot be compared.
     #[must_use]
     pub fn agrees(&self, other: &Seat, level: Level) -> Option<bool> {
         if !self.says(level) || !other.says(level) {
@@ -226,12 +229,12 @@ impl Seat {
     }
 }
 
-/// Numbers for codes and names. Only seats of one `Seats` compare.
+/// Numbers for codes and names. Only areas from the same [`Seats`] can be compared.
 #[derive(Debug)]
 pub struct Seats {
     texts: TextPool,
     subdivisions: Subdivisions,
-    /// Codes of subdivisions that were asked for, by the numbers of country code and name.
+    /// Codes of subdivisions that were looked up, by the numbers of country code and name.
     known: HashMap<[u32; 2], u32>,
 }
 
@@ -248,10 +251,10 @@ impl Default for Seats {
 }
 
 impl Seats {
-    /// The seat of a place whose fields `text` gives: with codes looked up and names made uniform, or
-    /// different spellings are different places.
+    /// Returns the areas of a place whose fields `text` returns. The codes must be looked up and
+    /// the names made uniform; otherwise different forms of a name are different places.
     ///
-    /// Some sources repeat the country where they know no province. That says nothing.
+    /// Some sources repeat the country where they have no province. Such a province is ignored.
     pub fn seat<'t>(&mut self, text: impl Fn(Field) -> &'t str) -> Seat {
         let country = text(Field::Country);
         let repeated = !country.is_empty() && text(Field::Province) == country;
@@ -288,7 +291,8 @@ impl Seats {
         }
     }
 
-    /// The number of a subdivision's code, by its name. A million places share a few thousand names.
+    /// Returns the number of a subdivision's code, by its name. The codes are cached, because a
+    /// million places share a few thousand names.
     fn subdivision(&mut self, country_code: &str, province: &str) -> u32 {
         if province.is_empty() {
             return 0;

@@ -1,15 +1,15 @@
-//! ISO 3166-2 codes of the first-level divisions of other countries than China, by their names.
+//! ISO 3166-2 codes of first-level divisions of countries other than China, by their names.
 //!
-//! The key by which a Chinese source's 新泽西 and an English one's `New Jersey` are one place. Only
-//! the comparison of sources needs it, so it is made when sources are compared and not kept; the
-//! table is sorted, so a name is found without a map of 13,000 names.
+//! These codes show that 新泽西 in a Chinese source and `New Jersey` in an English one are the same
+//! place. Only the comparison of sources needs them, so the lookup is created for a comparison and
+//! dropped after it. The table is sorted, so a binary search replaces a map of 13,000 names.
 
 const TABLE: &str = include_str!("../../data/codes/subdivisions.tsv");
 
-/// The names, ready to be looked up.
+/// Table for looking up names.
 #[derive(Debug)]
 pub struct Subdivisions {
-    /// Country and name with a tab between, and the code; sorted by the first.
+    /// Country and name joined by a tab, and the code; sorted by the first.
     rows: Vec<(&'static str, &'static str)>,
 }
 
@@ -23,7 +23,7 @@ impl Default for Subdivisions {
 }
 
 impl Subdivisions {
-    /// The code of a subdivision, without the country's: `NJ`.
+    /// Returns the code of a subdivision, without the country's: `NJ`.
     #[must_use]
     pub fn code(&self, country_code: &str, name: &str) -> Option<&'static str> {
         if country_code.is_empty() || name.is_empty() {
@@ -37,7 +37,7 @@ impl Subdivisions {
     }
 }
 
-/// A name as the table has it: in lower case, with a space for a hyphen.
+/// Returns a name as in the table: in lower case, with a space for a hyphen.
 fn plain(name: &str) -> String {
     let plain = name.to_lowercase().replace('-', " ").replace('’', "'");
     plain.trim().to_owned()

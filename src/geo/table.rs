@@ -1,23 +1,23 @@
-//! A whole source: ranges, the records that they point to, and where both come from.
+//! A whole source: ranges, the records that they point to, and its provenance.
 
 use super::record::Records;
 use crate::tree::{BuildError, RangeList, disjoint};
 
-/// Where a database comes from, as its file or its maker says.
+/// Origin of a database, as its file or its maker states it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Provenance {
     /// Name of the format that it was read from, such as `dat` or `mmdb`; `layers` if from several.
     pub format: &'static str,
-    /// Who made the data.
+    /// Maker of the data.
     pub source: String,
-    /// `YYYY-MM-DD`, or empty where the file does not say.
+    /// Date as `YYYY-MM-DD`; empty if the file has none.
     pub date: String,
 }
 
-/// A source, read and checked, not yet arranged for lookup.
+/// A source that was read and checked, but not yet arranged for lookup.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    /// Where the data comes from.
+    /// Origin of the data.
     pub provenance: Provenance,
     /// The locations that the ranges point to.
     pub records: Records,
@@ -28,16 +28,16 @@ pub struct Table {
 }
 
 impl Table {
-    /// Whether there is not one range.
+    /// Returns `true` if there are no ranges.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
-    /// Puts the ranges in order, resolves overlaps (the most specific wins) and joins neighbours.
+    /// Sorts the ranges, resolves overlaps (the most specific wins) and joins neighbours.
     ///
     /// # Errors
-    /// If a range ends before it starts. No ranges are left then.
+    /// If a range ends before it starts. The ranges of its family are lost then.
     pub fn flatten(&mut self) -> Result<(), BuildError> {
         self.v4 = disjoint(std::mem::take(&mut self.v4))?;
         self.v6 = disjoint(std::mem::take(&mut self.v6))?;

@@ -1,11 +1,11 @@
-//! What can be wrong with a query. Codes and messages are a contract: clients match on them.
+//! Errors of a query. Codes and messages are a contract: clients match on them.
 
 use super::METHODS;
 
-/// How much of a client's own text an error repeats, in characters.
+/// Maximum length of client text that an error repeats, in characters.
 const ECHO_LIMIT: usize = 128;
 
-/// Why a query has no answer.
+/// Reason for which a query fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// `GET` without `ip=`.
@@ -20,34 +20,34 @@ pub enum QueryError {
     /// A text that is not an address.
     #[error("{} is not a ip", echo(.0))]
     NotAnIp(String),
-    /// A value of `format` that is not known.
+    /// An unknown value of `format`.
     #[error("bad request: format is neither array nor object: {}", echo(.0))]
     UnknownFormat(String),
-    /// An address that the database does not have.
+    /// An address without a place in the database.
     #[error("no ip info in ip db for ip: {0}")]
     NoRecord(String),
-    /// A method that the API does not take.
+    /// A method that the API does not support.
     #[error("method not allowed: use {METHODS}")]
     MethodNotAllowed,
     /// A body longer than [`BODY_LIMIT`](super::BODY_LIMIT).
     #[error("request body too large: at most {} bytes", super::BODY_LIMIT)]
     BodyTooLarge,
-    /// A client that the policy denies.
+    /// A client that the access rules reject.
     #[error("forbidden: you may not ask")]
     Denied,
-    /// A client that asks too often.
+    /// A client over its rate limit.
     #[error("too many requests: try again later")]
     TooManyRequests,
-    /// There is too much to do.
+    /// The gateway is overloaded.
     #[error("overloaded: try again later")]
     Overloaded,
-    /// Something that should not happen.
+    /// An unexpected internal failure.
     #[error("internal error: {0}")]
     Internal(String),
 }
 
 impl QueryError {
-    /// The HTTP status that tells it.
+    /// Returns the HTTP status of the error.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -66,7 +66,7 @@ impl QueryError {
         }
     }
 
-    /// The stable code for programs.
+    /// Returns the stable code for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -85,7 +85,7 @@ impl QueryError {
         }
     }
 
-    /// The body that tells it: `{"error":{"code":"...","message":"..."}}`.
+    /// Returns the body: `{"error":{"code":"...","message":"..."}}`.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
         let message = serde_json::Value::String(self.to_string());

@@ -1,6 +1,7 @@
 //! The IP query API, free of any transport: the parts of a request in, status and body out.
 //!
-//! Both doors of the gateway answer through [`answer()`], so they cannot differ.
+//! The fast path for plain queries and the phases of the proxy both answer through [`answer()`], so
+//! their answers cannot differ.
 
 mod error;
 mod path;
@@ -14,19 +15,19 @@ use path::other_readings;
 
 use crate::geo::{Database, Field, Place, answer};
 
-/// Where the API is. It is matched after [`normalize`].
+/// Path of the API, compared after [`normalize`].
 pub const PATH: &[u8] = b"/api/ip_query";
 
-/// The methods that the API takes, for `Allow`.
+/// Methods that the API supports, as the value of `Allow`.
 pub const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
-/// The media type of every body.
+/// Media type of every body.
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// Largest body of a query in bytes. The longest that means anything is not 100 bytes long.
+/// Largest body of a query in bytes. The longest valid one has less than 100 bytes.
 pub const BODY_LIMIT: usize = 64 << 10;
 
-/// Whether a request's path, as it was sent, is the API's in any spelling.
+/// Returns `true` if a request's path, as it was sent, is the API's path in any form.
 #[must_use]
 pub fn is_query(path: &[u8]) -> bool {
     if path == PATH {
@@ -36,28 +37,28 @@ pub fn is_query(path: &[u8]) -> bool {
     is(&normalize(path)) || other_readings(path).iter().any(|path| is(path))
 }
 
-/// What of a request matters here.
+/// Parts of a request that a query depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
-    /// As sent; methods are case-sensitive.
+    /// Method as sent; methods are case-sensitive.
     pub method: &'r str,
-    /// What stands behind `?`, as sent; may be empty.
+    /// Text after `?`, as sent; may be empty.
     pub query: &'r [u8],
-    /// The whole body of a `POST`; otherwise not looked at.
+    /// Whole body of a `POST`; ignored for other methods.
     pub body: &'r [u8],
 }
 
-/// What to send back.
+/// Response to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer<'d> {
     /// HTTP status.
     pub status: u16,
-    /// JSON; empty for `OPTIONS`. A `HEAD` is answered with its length alone.
+    /// JSON; empty for `OPTIONS`. The response to a `HEAD` has only its length.
     pub body: Cow<'d, [u8]>,
 }
 
 impl Answer<'_> {
-    /// Whether `Allow` goes with it.
+    /// Returns `true` if the response needs an `Allow` header.
     #[must_use]
     pub fn names_methods(&self) -> bool {
         matches!(self.status, 204 | 405)
@@ -130,7 +131,7 @@ fn format(query: &[u8]) -> Result<Format, QueryError> {
     }
 }
 
-/// The first value of a parameter, decoded as a form's.
+/// Returns the first value of a parameter, decoded as form data.
 fn parameter<'q>(query: &'q [u8], name: &str) -> Option<Cow<'q, str>> {
     let mut pairs = form_urlencoded::parse(query);
     pairs.find(|(key, _)| key == name).map(|(_, value)| value)
@@ -141,8 +142,8 @@ fn look_up<'d>(
     format: Format,
     database: &'d Database,
 ) -> Result<Cow<'d, [u8]>, QueryError> {
-    // The standard library's parser is the strict one that the contract asks for: no leading
-    // zeros, no missing parts, no zones.
+    // The standard library's parser is as strict as the contract requires: no leading zeros, no
+    // missing parts, no zones.
     let address: IpAddr = ip.parse().map_err(|_| QueryError::NotAnIp(ip.to_owned()))?;
     let place = database.find(address);
     let place = place.ok_or_else(|| QueryError::NoRecord(ip.to_owned()))?;
@@ -152,8 +153,8 @@ fn look_up<'d>(
     })
 }
 
-/// All that is known, by name. The eight fields of the array are always there; a code that is not
-/// known is `null`.
+/// Returns all known fields of a place, by name. The eight fields of the array are always there; an
+/// unknown code is `null`.
 #[must_use]
 pub fn object(address: IpAddr, place: &Place) -> Vec<u8> {
     let mut json = Vec::from(b"{\"ip\":");
@@ -187,7 +188,7 @@ fn write_json(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a string is always JSON");
 }
 
-/// A number as one, and what the source wrote instead of a number as text.
+/// Writes a number as a JSON number. Text that is not a number is written as a string.
 fn write_number(out: &mut Vec<u8>, text: &str) {
     if let Ok(number) = text.parse::<u64>() {
         serde_json::to_writer(out, &number).expect("an integer is always JSON");
@@ -435,7 +436,7 @@ mod tests {
             "/api/ip_query/",
             "/api/ip%5Fquery",
             "//api/./x/../ip_query",
-            // To whom `%2F` or an empty segment is a segment, or `\\` a slash.
+            // For servers that take `%2F` or an empty segment as a segment, or `\\` as a slash.
             "/api/x%2Fy/../ip_query",
             "/api//../ip_query",
             "/api/x%2F/../ip_query",

@@ -1,10 +1,10 @@
-//! One spelling for every path, so that nothing reaches a resource by writing it in another way.
+//! Normalization of paths, so that a path in another form cannot bypass a rule.
 
 use std::borrow::Cow;
 
-/// The path with percent-escapes decoded once, empty and `.` segments left out and `..` resolved
-/// (RFC 3986, 5.2.4 and 6.2.2). It starts with `/`; `..` never leads above the root. An escape that
-/// is none stays as it is.
+/// Returns the path with percent-escapes decoded once, empty and `.` segments removed and `..`
+/// resolved (RFC 3986, 5.2.4 and 6.2.2). It starts with `/`; `..` never leads above the root. An
+/// invalid escape stays as it is.
 #[must_use]
 pub fn normalize(path: &[u8]) -> Cow<'_, [u8]> {
     if is_normal(path) {
@@ -34,8 +34,8 @@ pub fn normalize(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(normal)
 }
 
-/// The path in the other ways in which servers read it: an escaped slash is none, empty segments are
-/// segments, a backslash is a slash. None for a path that has one reading.
+/// Returns the path as other servers may read it: an escaped slash is not a slash, empty segments
+/// are segments, a backslash is a slash. Empty for a path that has one reading.
 pub fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
     if is_normal(path) {
         return Vec::new();
@@ -50,7 +50,7 @@ pub fn other_readings(path: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The path with `.` and `..` resolved before anything is decoded but them.
+/// Resolves `.` and `..` before decoding; only an escaped `.` or `..` is decoded.
 fn resolve(path: &[u8], keeps_empty: bool) -> Vec<u8> {
     let path = path.strip_prefix(b"/").unwrap_or(path);
     let mut segments: Vec<&[u8]> = Vec::new();

@@ -1,8 +1,8 @@
-//! The files of TLS, followed while they serve.
+//! Watch on the TLS files, which are read again when they change.
 //!
-//! Whoever renews a certificate replaces two files, one after the other. Between the two they do
-//! not go together; then, as with anything else that is wrong, the ones before serve on, and the
-//! log says so.
+//! A certificate renewal replaces two files, one after the other, and between these two steps they
+//! do not match. In that case, as with any other error, the previous certificates stay in use and
+//! the error is logged.
 
 use std::sync::mpsc::Receiver;
 
@@ -11,12 +11,12 @@ use crate::config::model;
 use crate::gateway::Tls;
 use crate::gateway::reloads::Reloads;
 
-/// The files of a configuration, and what was seen of them.
+/// The TLS files of a configuration, and their state when they were read last.
 pub struct Followed(WatchedFiles);
 
 impl Followed {
-    /// Calls `changed` when something happens to the files of `tls`. To be called before they are read,
-    /// or a change between the two would never be seen.
+    /// Calls `changed` when the files of `tls` may have changed. Create it before the files are
+    /// read; otherwise a change between the two would be missed.
     pub fn new(tls: Option<&model::Tls>, changed: impl Fn() + Send + Sync + 'static) -> Self {
         let files = tls.map(model::Tls::files).unwrap_or_default();
         Followed(if tls.is_some_and(|tls| tls.watch) {
@@ -26,12 +26,12 @@ impl Followed {
         })
     }
 
-    /// Tells if the files are watched and one is another one than what was read.
+    /// Returns `true` if the files are watched and one differs from the file that was read.
     pub fn have_changed(&mut self) -> bool {
         self.0.is_watched() && self.0.have_changed()
     }
 
-    /// As [`WatchedFiles::wait_for_quiet`].
+    /// Same as [`WatchedFiles::wait_for_quiet`].
     pub fn wait_for_quiet<T>(
         &mut self,
         events: &Receiver<T>,
@@ -40,7 +40,7 @@ impl Followed {
         self.0.wait_for_quiet(events, is_change)
     }
 
-    /// Reads them again. What comes of it is in the log and in the metrics.
+    /// Reads the files again. The outcome goes to the log and the metrics.
     pub fn read_again(&mut self, tls: &Tls, reloads: &Reloads) {
         self.0.note_all();
         match tls.reload() {

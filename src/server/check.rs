@@ -1,7 +1,7 @@
-//! Everything that a start would refuse, found without starting and without creating anything.
+//! Check of everything that a start would reject, without starting and without creating any file.
 //!
-//! A start ends at the first thing that cannot be used. Here each is looked at by itself, so that an
-//! operator mends all of them at once.
+//! A start ends at the first error. Here each item is checked by itself, so that an operator can
+//! fix all errors at once.
 
 use std::fmt;
 use std::path::Path;
@@ -18,14 +18,13 @@ use crate::gateway::{Settings, Tls};
 /// Results of a check.
 #[derive(Default)]
 pub struct Checked {
-    /// Problems: the key that names what cannot be used, such as `tls.certificates[0].key`, and why it
-    /// cannot.
+    /// Problems: the key of the faulty item, such as `tls.certificates[0].key`, and the reason.
     pub problems: Vec<(String, String)>,
-    /// What is no error and the operator should know.
+    /// Notes that the operator should read, although they are no errors.
     pub notes: Vec<String>,
 }
 
-/// Looks at all that a configuration names.
+/// Checks everything that a configuration names.
 #[must_use]
 pub fn check(config: &Config) -> Checked {
     let mut checked = Checked::default();
@@ -177,7 +176,7 @@ impl Checked {
         }
         let found = database::check(&config.databases, &config.geo);
         for (key, error) in found.problems {
-            // A database that is published has had its say on the file.
+            // A published database may have reported this file already.
             if self.problems.iter().all(|(other, _)| *other != key) {
                 self.problem(key, error);
             }
@@ -188,7 +187,7 @@ impl Checked {
         }
     }
 
-    /// What a start would make of all of it; what is written is left out.
+    /// Builds the settings as a start does, with access logging off so that no log file is written.
     fn together(&mut self, config: &Config) {
         let silent = Config {
             access_log: AccessLog {
@@ -219,7 +218,7 @@ fn readable(file: &Path) -> Result<(), String> {
     access(file, Access::READ_OK).map_err(|error| named(&std::io::Error::from(error)))
 }
 
-/// A log file that is not there yet is made in a folder that is.
+/// Checks the target of a log. A missing log file is fine if it can be created in its folder.
 fn log(target: &LogTarget) -> Result<(), String> {
     let LogTarget::File(file) = target else {
         return Ok(());
@@ -227,7 +226,7 @@ fn log(target: &LogTarget) -> Result<(), String> {
     if file.is_dir() {
         return Err(format!("{}: is a folder", file.display()));
     }
-    // A link may lead to a file that is not there yet.
+    // A link may lead to a file that does not exist yet.
     if file.exists() || file.is_symlink() {
         let writable = access(file, Access::WRITE_OK);
         return match writable {

@@ -1,8 +1,8 @@
-//! The program's own messages, on their way to standard error, a file or a syslog server.
+//! Error log: the program's own messages, written to standard error, a file or a syslog server.
 //!
-//! Workers log too, and a worker that waits for a full pipe serves nobody. So a message goes into a queue of
-//! bounded length, and one thread writes. What does not fit is dropped and counted, and the log says so as
-//! soon as its target takes something again.
+//! Workers log too, and a worker that waits for a full pipe serves no requests. So a message goes
+//! into a bounded queue, and one thread writes. Messages that do not fit are dropped and counted,
+//! and the log reports their number as soon as its target accepts data again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,34 +18,37 @@ use crate::config::model::{ErrorLog, LogTarget};
 use crate::gateway::log_file;
 use crate::gateway::syslog::Syslog;
 
-/// Messages that may wait for the thread that writes them.
+/// Capacity of the queue, in messages.
 const QUEUE: usize = 4096;
 
-/// Bytes of a message; the rest of a longer one is cut off. With [`QUEUE`], this bounds the memory.
+/// Maximum length of a message in bytes; the rest of a longer one is cut off. With [`QUEUE`], this
+/// bounds the memory.
 const LONGEST: usize = 8 << 10;
 
-/// How long the end of the process waits for the last messages.
+/// Time limit for writing the last messages at the end of the process.
 const LAST_MESSAGES: Duration = Duration::from_millis(500);
 
-/// Least time between two messages that say how many were dropped.
+/// Minimum interval between two messages that report dropped messages.
 const TELL: Duration = Duration::from_secs(1);
 
-/// A process has one logger, and so one of these.
+/// The queue of this process, which has one logger.
 static QUEUE_OF_LOG: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// Sends `log` messages to the configured target, from the configured level up. `RUST_LOG` goes
-/// above it. Panics become messages, too. The last ones are written when what is returned is dropped.
+/// Sends `log` messages of the configured level and above to the configured target. `RUST_LOG`
+/// overrides the level. Panics are logged, too. The last messages are written when the returned
+/// value is dropped.
 ///
 /// # Errors
-/// If the file cannot be opened, or the system refuses a thread.
+/// If the file cannot be opened, or a thread cannot be started.
 pub fn start(config: &ErrorLog) -> io::Result<LastMessages> {
     let mut logger = env_logger::Builder::new();
     logger.filter_level(config.level);
     if config.level == LevelFilter::Info {
-        // At this level pingora tells how it works inside.
+        // At this level pingora logs its internals.
         logger.filter_module("pingora", LevelFilter::Warn);
     }
-    // pingora's pool of connections calls it an error when another thread has not let go of one yet.
+    // pingora's connection pool logs an error when another thread still holds a connection for a
+    // moment.
     logger.filter_module("pingora_core::connectors", LevelFilter::Off);
     logger.parse_default_env();
     let target = match &config.target {
@@ -75,26 +78,26 @@ pub fn start(config: &ErrorLog) -> io::Result<LastMessages> {
         }
         logger.target(env_logger::Target::Pipe(Box::new(Lines(queue))));
     }
-    // A logger that is there already stays: tests start more than one server.
+    // An existing logger stays: tests start more than one server.
     let _ = logger.try_init();
     report_panics();
     Ok(LastMessages)
 }
 
-/// Opens the file, or the socket, again by its name, for whoever moves log files away. If a file cannot
-/// be had, the one before goes on.
+/// Reopens the file or the socket by its name, for log rotation. If the file cannot be opened, the
+/// previous one stays in use.
 pub fn reopen() {
     if let Some(queue) = QUEUE_OF_LOG.get() {
         queue.reopen();
     }
 }
 
-/// Messages that were lost since the start, because the target did not take them.
+/// Returns the number of messages dropped since the start, because the target did not accept them.
 pub fn dropped() -> u64 {
     QUEUE_OF_LOG.get().map_or(0, |queue| queue.counts.dropped())
 }
 
-/// Writes the last messages when it is dropped, unless the target takes nothing.
+/// Guard that writes the last messages when it is dropped, unless the target accepts no data.
 pub struct LastMessages;
 
 impl Drop for LastMessages {
@@ -105,7 +108,8 @@ impl Drop for LastMessages {
     }
 }
 
-/// By itself a thread that panics writes to standard error, and waits for it.
+/// Sends panics to the log. By default a panicking thread writes to standard error, and waits for
+/// it.
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
@@ -123,16 +127,16 @@ struct Queue {
 enum Message {
     Line(Level, Vec<u8>),
     Reopen,
-    /// Answered when all before it are written.
+    /// Answered when all earlier messages are written.
     Flush(SyncSender<()>),
 }
 
 #[derive(Default)]
 struct Counts {
-    /// Messages dropped that the log has not told of yet.
+    /// Dropped messages that the log has not reported yet.
     untold: AtomicU64,
     told: AtomicU64,
-    /// Whether the target is to be opened again, and there was no room to say so.
+    /// True if the target has to be reopened, and the queue was full when this was requested.
     reopen: AtomicBool,
 }
 
@@ -169,7 +173,7 @@ impl Queue {
         }
     }
 
-    /// Waits until all messages are written, for so long; whether they were.
+    /// Waits until all messages are written, for at most `patience`. Returns `true` if they were.
     fn flush(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let (done, wait) = sync_channel(1);
@@ -203,7 +207,7 @@ fn write_all(queue: &Receiver<Message>, mut target: Target, counts: &Counts) {
             Message::Reopen => target.reopen(),
             Message::Flush(done) => {
                 tell_dropped(&mut target, counts);
-                // Whoever waited may have given up.
+                // The receiver may have timed out.
                 let _ = done.send(());
                 tell = false;
             }
@@ -214,7 +218,7 @@ fn write_all(queue: &Receiver<Message>, mut target: Target, counts: &Counts) {
     }
 }
 
-/// Says how many messages were dropped, if any were; whether it did.
+/// Logs how many messages were dropped, if any. Returns `true` if it did.
 fn tell_dropped(target: &mut Target, counts: &Counts) -> bool {
     let dropped = counts.untold.load(Ordering::Relaxed);
     if dropped == 0 {
@@ -235,7 +239,7 @@ fn tell_dropped(target: &mut Target, counts: &Counts) -> bool {
     true
 }
 
-/// Where messages end. Only the thread that writes has it.
+/// Target of the log, used by the writing thread only.
 enum Target {
     Stream(Box<dyn Write + Send>),
     File { path: PathBuf, file: File },
@@ -272,12 +276,12 @@ impl Target {
     }
 }
 
-/// Takes the lines that `env_logger` writes, each in one piece.
+/// Adapter for `env_logger`, which writes each line in one piece.
 struct Lines(Arc<Queue>);
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // The level stands in the line, and matters to syslog alone.
+        // The line contains the level already, and only syslog needs it separately.
         self.0.push(Level::Error, line);
         Ok(line.len())
     }
@@ -287,9 +291,9 @@ impl Write for Lines {
     }
 }
 
-/// Takes messages for a syslog server.
+/// Logger that sends messages to a syslog server.
 struct ToSyslog {
-    /// Knows what is logged, and writes nothing.
+    /// Decides what is logged, and writes nothing.
     filter: env_logger::Logger,
     queue: Arc<Queue>,
 }
@@ -315,7 +319,7 @@ mod tests {
 
     use super::*;
 
-    /// A queue whose target nobody reads yet.
+    /// A queue whose target is a pipe that is not read yet.
     fn stalled() -> (Queue, PipeReader) {
         let (reader, writer) = io::pipe().unwrap();
         (
@@ -327,7 +331,7 @@ mod tests {
     #[test]
     fn a_target_that_takes_nothing_holds_nobody_up_and_is_told_what_it_missed() {
         let (queue, reader) = stalled();
-        // More than the pipe and the queue hold.
+        // More than the pipe and the queue can hold.
         let line = [vec![b'x'; 1000], b"\n".to_vec()].concat();
         let sent = 2 * QUEUE;
         (0..sent).for_each(|_| queue.push(Level::Error, &line));

@@ -1,14 +1,15 @@
-//! Listeners on their way from a running process to the one that takes its place.
+//! Handover of the listeners from a running process to the one that replaces it.
 //!
-//! The new process waits at a Unix socket; the running one connects, sends its listening sockets and waits
-//! until the new one says that it serves them. Until then the running process keeps serving, so a new
-//! process that fails at any point costs nothing. Both then accept from the same sockets, until the old one
-//! closes its copies.
+//! The new process waits at a Unix socket. The running process connects, sends its listening
+//! sockets and waits until the new one confirms that it serves them. Until then the running process
+//! keeps serving, so a new process that fails at any point interrupts no traffic. Then both accept
+//! from the same sockets, until the old one closes its copies.
 //!
-//! Whoever can connect to that socket could give the new process a listener of his own, and whoever can
-//! put another socket in its place would get ours. So it lies in a folder that only its owner may write
-//! to, has mode 0600, and each side checks the other's user. (pingora's own transfer makes the socket
-//! 0666, gives up after six seconds, and ends the process with a panic when two of them wait.)
+//! A process that can connect to that socket could give the new process a listener of its own, and
+//! a process that can put another socket in its place would receive ours. So the socket lies in a
+//! folder that only its owner may write to, has mode 0600, and each side checks the other's user
+//! ID. (pingora's own transfer creates the socket with mode 0666, gives up after six seconds, and
+//! ends the process with a panic when two processes wait.)
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -28,37 +29,37 @@ use rustix::net::{
 use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How long the new process waits to be given the listeners, and the running one for a new process that
-/// is still on its way up.
+/// Time limit of the new process for receiving the listeners, and of the running process for a new
+/// process that is still starting.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long one side waits for the other's next step, once they are connected.
+/// Time limit for the other side's next step, once the two are connected.
 const STEP: Duration = Duration::from_secs(30);
 
-/// How often something is looked at that cannot be waited for.
+/// Polling interval for events that cannot be waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Listeners in one message; Linux allows 253 files.
+/// Listeners in one message; Linux allows 253 file descriptors.
 const BATCH: usize = 64;
 
-/// Byte that comes with a batch of listeners.
+/// Byte that accompanies a batch of listeners.
 const LISTENERS: u8 = b'L';
 
-/// Byte behind the last batch.
+/// Byte after the last batch.
 const END: u8 = b'E';
 
-/// Byte with which the new process says that it serves them.
+/// Byte with which the new process confirms that it serves the listeners.
 const SERVING: u8 = b'S';
 
-/// Why listeners were not handed over.
+/// Error of a handover.
 #[derive(Debug, thiserror::Error)]
 pub enum HandoverError {
-    /// The folder cannot be made or looked at.
+    /// The folder cannot be created or inspected.
     #[error("folder {}: {error}", folder.display())]
     Folder {
         /// The folder of the socket.
         folder: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         #[source]
         error: io::Error,
     },
@@ -71,29 +72,29 @@ pub enum HandoverError {
     FolderNotPrivate {
         /// The folder of the socket.
         folder: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the folder.
         mode: u32,
-        /// Number of its owner.
+        /// User ID of the folder's owner.
         owner: u32,
     },
-    /// There is a process with `--upgrade` already.
+    /// Another process with `--upgrade` waits already.
     #[error("{}: another process waits there for the listeners", .0.display())]
     Occupied(PathBuf),
     /// The other side runs as another user.
     #[error("the process at the other end belongs to user {0}, not to this one or root")]
     WrongUser(u32),
-    /// The running process did not hand anything over.
+    /// The running process did not hand over its listeners in time.
     #[error("no running process handed over its listeners within {} seconds", PATIENCE.as_secs())]
     NobodyCame,
-    /// The new process ended, or did not get as far as serving.
+    /// The new process ended, or failed before it served.
     #[error("the new process did not start to serve: {0}")]
     NotServing(#[source] io::Error),
     /// The socket failed.
     #[error("{}: {error}", socket.display())]
     Socket {
-        /// Its path.
+        /// Path of the socket.
         socket: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         #[source]
         error: io::Error,
     },
@@ -102,16 +103,17 @@ pub enum HandoverError {
 /// Outcome of [`give`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given {
-    /// The new process serves them.
+    /// The new process serves the listeners.
     Taken,
     /// No process waits for listeners.
     NobodyWaits,
 }
 
-/// Hands `listeners` to the process that waits at `socket`, and returns when it serves them.
+/// Hands `listeners` to the process that waits at `socket`, and returns when that process serves
+/// them.
 ///
 /// # Errors
-/// If a process waits and does not get as far as that, or must not get them.
+/// If a process waits and does not come to serve them, or runs as another user.
 pub(super) fn give(socket: &Path, listeners: &[TcpListener]) -> Result<Given, HandoverError> {
     let failed = |error| HandoverError::Socket {
         socket: socket.to_owned(),
@@ -127,7 +129,8 @@ pub(super) fn give(socket: &Path, listeners: &[TcpListener]) -> Result<Given, Ha
         match UnixStream::connect(socket) {
             Ok(stream) => break stream,
             Err(error) if is_absent(&error) => {
-                // A new process has the lock while it loads what it needs, before its socket is there.
+                // A new process holds the lock while it loads its database, before its socket
+                // exists.
                 if !is_locked(socket).map_err(failed)? {
                     return Ok(Given::NobodyWaits);
                 }
@@ -155,7 +158,7 @@ pub(super) fn give(socket: &Path, listeners: &[TcpListener]) -> Result<Given, Ha
     Ok(Given::Taken)
 }
 
-/// Listeners that were handed over, and the way back to the process that did.
+/// Listeners that were handed over, and the connection to the process that did it.
 pub(super) struct Takeover {
     /// Every listener of the other process.
     pub listeners: Vec<TcpListener>,
@@ -163,7 +166,7 @@ pub(super) struct Takeover {
 }
 
 impl Takeover {
-    /// Tells the other process that its listeners are served, so that it can leave.
+    /// Confirms to the other process that its listeners are served, so that it can stop.
     pub fn confirm(mut self) {
         if let Err(error) = self.stream.write_all(&[SERVING]) {
             log::warn!("the old process was not there to hear that this one serves: {error}");
@@ -171,17 +174,17 @@ impl Takeover {
     }
 }
 
-/// The right to wait at a socket, which one process has at a time. Whoever is to hand over listeners waits
-/// for it.
+/// The right to wait at a socket, which one process has at a time. The running process waits for a
+/// process that holds it.
 pub(super) struct Claim {
     socket: PathBuf,
     _lock: File,
 }
 
-/// Claims `socket`, and makes its folder if there is none.
+/// Claims `socket`, and creates its folder if it is missing.
 ///
 /// # Errors
-/// If another process has it, or it cannot be had.
+/// If another process has the claim, or the lock file cannot be used.
 pub(super) fn claim(socket: &Path) -> Result<Claim, HandoverError> {
     make_folder(socket)?;
     let lock = lock(socket).map_err(|error| HandoverError::Socket {
@@ -198,7 +201,7 @@ pub(super) fn claim(socket: &Path) -> Result<Claim, HandoverError> {
 /// Waits for the listeners of the running process.
 ///
 /// # Errors
-/// If nothing is handed over in time, or if the socket cannot be had.
+/// If no listeners are handed over in time, or if the socket cannot be created.
 pub(super) fn take(claim: &Claim) -> Result<Takeover, HandoverError> {
     let socket = claim.socket.as_path();
     let failed = |error| HandoverError::Socket {
@@ -225,11 +228,11 @@ pub(super) fn take(claim: &Claim) -> Result<Takeover, HandoverError> {
     }
 }
 
-/// Makes the folder of `socket`, open to its owner alone, if it is not there; refuses one that other users
-/// may write to.
+/// Creates the folder of `socket` with mode 0700 if it is missing; rejects one that other users may
+/// write to.
 ///
 /// # Errors
-/// If it cannot be made, or is not private.
+/// If it cannot be created, or is not private.
 fn make_folder(socket: &Path) -> Result<(), HandoverError> {
     let folder = folder(socket);
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -240,10 +243,10 @@ fn make_folder(socket: &Path) -> Result<(), HandoverError> {
     check_folder(folder)
 }
 
-/// As [`make_folder`], of a folder that may be missing and stay so.
+/// Checks the folder of `socket` as [`make_folder`] does, but accepts a missing one.
 ///
 /// # Errors
-/// If it is there and not private.
+/// If it exists and is not private.
 pub(super) fn check_folder_of(socket: &Path) -> Result<(), HandoverError> {
     match folder(socket) {
         folder if folder.exists() => check_folder(folder),
@@ -275,7 +278,7 @@ fn folder(socket: &Path) -> &Path {
     }
 }
 
-/// Root may replace whatever it likes in any case.
+/// Returns `true` for the user of this process, and for root, who can replace the socket anyway.
 fn is_ours(user: u32) -> bool {
     user == geteuid().as_raw() || user == 0
 }
@@ -296,14 +299,15 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// The socket of a process that waits; its file goes when the waiting ends.
+/// Socket of a process that waits; its file is removed when the wait ends.
 struct Waiting<'p> {
     listener: UnixListener,
     path: &'p Path,
 }
 
 impl<'p> Waiting<'p> {
-    /// What a process has left that ended while it waited is replaced: the caller has the lock.
+    /// Replaces the file of a process that ended while it waited. The caller holds the lock, so no
+    /// other process uses it.
     fn bind(path: &'p Path) -> io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -321,7 +325,7 @@ impl<'p> Waiting<'p> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // It may be gone with its folder.
+        // The file may be gone, together with its folder.
         let _ = std::fs::remove_file(self.path);
     }
 }
@@ -345,12 +349,12 @@ fn lock_file(socket: &Path) -> PathBuf {
     name.into()
 }
 
-/// The lock that says that a process waits at `socket`; none if another one has it.
+/// Takes the lock of the process that waits at `socket`; `None` if another process holds it.
 fn lock(socket: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o600);
     let file = options.open(lock_file(socket))?;
-    // The running process has it for a moment when it looks whether another one does.
+    // The running process holds it for a moment when it checks for a waiting process.
     for _ in 0..50 {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Some(file)),
@@ -387,7 +391,8 @@ fn send(stream: &UnixStream, listeners: &[TcpListener]) -> io::Result<()> {
     stream.write_all(&[END])
 }
 
-/// One byte is read at a time, so that each batch comes with its own.
+/// Receives the listeners. It reads one byte at a time, so that each batch arrives with its own
+/// byte.
 fn receive(stream: &UnixStream) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     loop {
@@ -445,7 +450,7 @@ mod tests {
     fn every_listener_arrives_and_the_giver_waits_until_they_are_served() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("new/u.sock");
-        // More than one message holds.
+        // More than fit in one message.
         let listeners: Vec<_> = (0..70).map(|_| listener()).collect();
         let taking = std::thread::spawn({
             let socket = socket.clone();

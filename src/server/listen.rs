@@ -1,8 +1,8 @@
-//! The sockets that the gateway listens on.
+//! The listening sockets of the gateway.
 //!
-//! They are opened here and not by pingora, which retries a busy port for half a minute and then panics
-//! in a task while the process lives on. pingora gets copies; the originals stay here, to be handed to
-//! the process that takes over.
+//! They are opened here and not by pingora, which retries a busy port for half a minute and then
+//! panics in a task while the process lives on. pingora gets copies; the originals stay here, so
+//! that they can be handed to the process that takes over.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -19,18 +19,18 @@ use socket2::{Domain, Socket, Type};
 
 use super::ServerError;
 
-/// Connections that may wait to be accepted; the system has a limit of its own.
+/// Length of the queue of connections that wait to be accepted; the system has a limit of its own.
 const BACKLOG: i32 = 65_535;
 
-/// Sockets that listen, until they are closed.
+/// Listening sockets, until they are closed.
 pub(super) struct Listeners(Mutex<Vec<(SocketAddr, TcpListener)>>);
 
 impl Listeners {
-    /// Listens on every address. Of `inherited` sockets, those that listen on one of them are used and
-    /// the others closed.
+    /// Listens on every address. Of the `inherited` sockets, those that listen on one of these
+    /// addresses are used, and the others are closed.
     ///
     /// # Errors
-    /// If an address cannot be had.
+    /// If an address cannot be bound.
     pub fn open(
         addresses: &[SocketAddr],
         mut inherited: Vec<TcpListener>,
@@ -50,10 +50,10 @@ impl Listeners {
         Ok(Listeners(Mutex::new(open?)))
     }
 
-    /// Copies of the sockets of these addresses.
+    /// Returns copies of the sockets whose address is `wanted`.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn copies(
         &self,
         wanted: impl Fn(&SocketAddr) -> bool,
@@ -64,7 +64,7 @@ impl Listeners {
         copies.collect()
     }
 
-    /// Closes the sockets here. A copy goes on listening.
+    /// Closes the original sockets. A copy keeps listening.
     pub fn close(&self) {
         self.lock().clear();
     }
@@ -74,8 +74,8 @@ impl Listeners {
     }
 }
 
-/// Tells if an address could be listened on, whether somebody listens there now or not: it may be the
-/// process that is to be replaced.
+/// Checks that an address can be bound. An address in use passes: the process that is to be
+/// replaced may hold it.
 pub(super) fn could_be_had(address: SocketAddr) -> io::Result<()> {
     match bound(address) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(error),
@@ -90,7 +90,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A socket that has its address and does not listen yet.
+/// Returns a socket that is bound to the address and does not listen yet.
 fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -101,21 +101,22 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// How a listener differs from the system's default: one for IPv6 takes IPv6 only, as nginx's do,
-/// so that it can stand beside one for IPv4 on the same port.
+/// Returns the socket options of a listener. An IPv6 listener accepts IPv6 only, as in nginx, so
+/// that an IPv4 listener can use the same port.
 pub(super) fn socket_options(address: &SocketAddr) -> TcpSocketOptions {
     let mut options = TcpSocketOptions::default();
     options.ipv6_only = address.is_ipv6().then_some(true);
     options
 }
 
-/// A service of pingora's on sockets that are open already.
+/// A pingora service on sockets that are open already.
 pub(super) struct OnListeners<A> {
-    /// What serves their connections.
+    /// The service that handles their connections.
     pub service: Service<A>,
-    /// One for each address of the service.
+    /// The sockets, one for each address of the service.
     pub sockets: Vec<(SocketAddr, TcpListener)>,
-    /// Hears that the service starts. It goes then, so that one that never starts is noticed, too.
+    /// Signals that the service starts. The sender is dropped then, so that the receiver also
+    /// notices a service that never starts.
     pub started: Option<Sender<()>>,
 }
 
@@ -134,7 +135,7 @@ impl<A: ServerApp + Send + Sync + 'static> pingora::services::Service for OnList
             }
         }
         if let Some(started) = self.started.take() {
-            // Nobody listens any more if the server is on its way out.
+            // The receiver is gone if the server is shutting down.
             let _ = started.send(());
         }
         let serving = self
@@ -176,7 +177,7 @@ mod tests {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (kept, dropped) = (bind(any).unwrap(), bind(any).unwrap());
         let (kept_at, dropped_at) = (kept.local_addr().unwrap(), dropped.local_addr().unwrap());
-        // Bound a second time, it would be an error.
+        // A second bind would fail.
         let listeners = Listeners::open(&[kept_at], vec![dropped, kept]).unwrap();
         assert_eq!(listeners.copies(|_| true).unwrap().len(), 1);
         assert!(TcpStream::connect(kept_at).is_ok());

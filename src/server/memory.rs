@@ -1,4 +1,4 @@
-//! Looks at the process's memory now and then, so that the gateway need not.
+//! Periodic measurement of the process's memory, so that no request has to measure it.
 
 use std::io;
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::gateway::Gateway;
 
-/// Memory that grows by a gigabyte a second grows by half of one in this time.
+/// Interval between two measurements. At a growth of 1 GB/s, memory grows by half a gigabyte in
+/// between.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Looks once, and starts a thread that looks again and ends with the gateway.
+/// Measures once, then starts a thread that measures periodically and ends with the gateway.
 pub(super) fn watch(gateway: &Arc<Gateway>) -> io::Result<()> {
     look(gateway);
     let gateway = Arc::downgrade(gateway);

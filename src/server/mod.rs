@@ -1,7 +1,7 @@
-//! The composition root: everything is made here, handed down, started and stopped.
+//! The composition root: everything is created here, passed down, started and stopped.
 //!
-//! [`Server::prepare`] does all that can fail while there is still somebody to tell;
-//! [`Server::run`] serves until a stop is asked for.
+//! [`Server::prepare`] does all steps that can fail, while the command can still report an error;
+//! [`Server::run`] serves until a stop is requested.
 
 mod allocator;
 mod certificates;
@@ -53,17 +53,18 @@ use crate::gateway::limit::system::processors;
 use crate::gateway::{Drain, Gateway, Lane, Settings, SettingsError};
 use crate::geo::{Database, Live};
 
-/// How long a connection that was accepted last may take to send its first request.
+/// Time limit for the first request of a connection that was accepted shortly before the listeners
+/// closed.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
-/// How long the end of the process waits for access logs to be written. A disk needs milliseconds; a pipe
-/// that nobody reads would need for ever.
+/// Time limit for writing the access logs at the end of the process. A disk needs milliseconds; a
+/// pipe without a reader would block for ever.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// How long pingora may take to start its services. It takes milliseconds.
+/// Time limit for the start of pingora's services. It takes milliseconds.
 const START: Duration = Duration::from_secs(60);
 
-/// Why there is no server.
+/// Error of a server that cannot start or that ended unexpectedly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The database cannot be used.
@@ -72,31 +73,32 @@ pub enum ServerError {
     /// A file that the configuration names cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The system refuses a second handle of a listener.
+    /// The system refuses a duplicate of a listening socket.
     #[error("cannot copy the handle of a listener: {0}")]
     Copy(#[source] std::io::Error),
-    /// A listener cannot be had.
+    /// An address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
-        /// From `server.listen`.
+        /// Address from `server.listen` or `admin.listen`.
         address: SocketAddr,
-        /// What the system says.
+        /// Error of the operating system.
         #[source]
         error: std::io::Error,
     },
-    /// The listeners of the running process cannot be had, or the socket for that is not safe.
+    /// The listeners of the running process cannot be taken over, or the upgrade socket is not
+    /// safe.
     #[error("server.upgrade_socket: {0}")]
     Handover(#[from] HandoverError),
-    /// Nothing could be reloaded.
+    /// The reloading thread cannot be started.
     #[error(transparent)]
     Reload(#[from] ReloadError),
-    /// The system refuses a thread.
+    /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
     /// The gateway ended before it listened.
     #[error("the gateway did not start to listen; its log says why")]
     NotListening,
-    /// The gateway ended though nobody asked it to.
+    /// The gateway ended without a stop request.
     #[error("the gateway ended by itself; its log says why")]
     Ended,
 }
@@ -115,19 +117,19 @@ pub struct Server {
 
 /// Source of the listeners.
 enum ListenersFrom {
-    /// They were opened.
+    /// Sockets that this process opened.
     Here(Listeners),
-    /// The process that runs now hands them over.
+    /// Sockets that the running process hands over.
     Upgrade(Claim),
 }
 
 impl Server {
     /// Loads the database, opens the logs and the listeners.
     ///
-    /// With `upgrade` the listeners come from the process that runs now.
+    /// With `upgrade`, the listeners come from the process that runs now.
     ///
     /// # Errors
-    /// With the first of these that fails.
+    /// With the first error of these steps.
     pub fn prepare(config: Config, upgrade: bool) -> Result<Self, ServerError> {
         let socket = &config.server.upgrade_socket;
         let claim = if upgrade {
@@ -164,33 +166,34 @@ impl Server {
         })
     }
 
-    /// An upgrade (USR2) starts this process, which is to come with `--upgrade`. Without it, an upgrade
-    /// takes two steps: somebody else starts it, and then sends QUIT.
+    /// Sets the command that an upgrade (USR2) runs; the command must pass `--upgrade`. Without it,
+    /// an upgrade takes two steps: the operator starts the new process, and then sends QUIT to this
+    /// one.
     #[must_use]
     pub fn upgrading(mut self, new_process: NewProcess) -> Self {
         self.new_process = Some(new_process);
         self
     }
 
-    /// Worker threads, as configured or as many as there are processors for.
+    /// Returns the number of worker threads: the configured one, or the number of processors.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.workers
     }
 
-    /// A reload (HUP, or the admin listener) reads the configuration again with `load`. Without it, a
-    /// reload is one of the databases alone.
+    /// Sets `load`, with which a reload (HUP, or the admin listener) reads the configuration again.
+    /// Without it, a reload reads only the databases and the certificates.
     #[must_use]
     pub fn reloading(mut self, load: LoadConfig) -> Self {
         self.load = Some(load);
         self
     }
 
-    /// Serves until `stop` says so and the requests under way are done, or the grace period is over.
-    /// `listening` is called once, when every listener accepts connections.
+    /// Serves until `stop` fires and the requests in flight are done, or the grace period is over.
+    /// `listening` is called once, when all listeners accept connections.
     ///
     /// # Errors
-    /// If the listeners do not come up.
+    /// If the listeners do not come up, or the gateway ends without a stop request.
     pub fn run(self, stop: Stop, listening: impl FnOnce()) -> Result<(), ServerError> {
         let Server {
             config,
@@ -244,7 +247,8 @@ impl Server {
         if let Some(takeover) = takeover {
             takeover.confirm();
         }
-        // pingora sleeps through the whole grace period; we leave as soon as nobody is left.
+        // pingora sleeps through the whole grace period; we leave as soon as no request is in
+        // flight.
         match stopping.asked.wait(|| serving.is_finished()) {
             Stopped::AtOnce => {}
             Stopped::Gracefully(since) => {
@@ -260,7 +264,7 @@ impl Server {
     }
 }
 
-/// Writes what was logged, unless the target of a log takes nothing.
+/// Writes the pending log lines, unless the target of a log accepts no data.
 fn write_logs(gateway: &Gateway, grace_period: Duration) {
     let deadline = Instant::now() + LAST_LINES.min(grace_period);
     for log in gateway.access_logs() {
@@ -273,9 +277,9 @@ fn write_logs(gateway: &Gateway, grace_period: Duration) {
     }
 }
 
-/// Loads the database on a thread that ends then. The allocator gives back what belonged to a thread
-/// that has ended when anybody frees it; what belongs to a thread that sleeps, as ours will, it
-/// keeps, and the first database would never be gone.
+/// Loads the database on a thread of its own. When a thread has ended, the allocator releases its
+/// memory as soon as another thread frees any of it. The memory of a sleeping thread is kept, so a
+/// database that was loaded on the main thread would never be released.
 fn load_apart(config: &Config) -> Result<Database, ServerError> {
     let load = || {
         let database = fetch_and_load(&config.databases, &config.geo);
@@ -294,14 +298,14 @@ fn load_apart(config: &Config) -> Result<Database, ServerError> {
     loaded
 }
 
-/// Every address that is listened on.
+/// Returns every address to listen on.
 fn addresses(config: &Config) -> Vec<SocketAddr> {
     let server = config.server.listen.iter().map(|listener| listener.address);
     server.chain(config.admin.listen.iter().copied()).collect()
 }
 
-/// Waits until the listeners are closed and the requests under way are done. Connections that were
-/// accepted and have sent nothing yet get a moment: their request may be on its way.
+/// Waits until the listeners are closed and the requests in flight are done. Connections that were
+/// accepted and have sent no data yet get [`FIRST_REQUEST`]: their request may be on its way.
 fn wait_for_requests(drain: &Drain, deadline: Instant) {
     let mut closed = None;
     loop {
@@ -323,8 +327,8 @@ fn wait_for_requests(drain: &Drain, deadline: Instant) {
     }
 }
 
-/// Waits until all services have said that they start; `false` if one ended before that, or takes too
-/// long. From then on the kernel's queue holds what is not accepted yet.
+/// Waits until all services have started. Returns `false` if one ended before that, or takes too
+/// long. From then on the kernel's queue holds the connections that are not accepted yet.
 fn have_started(services: &Receiver<()>, expected: usize) -> bool {
     let deadline = Instant::now() + START;
     (0..expected).all(|_| {
@@ -333,8 +337,8 @@ fn have_started(services: &Receiver<()>, expected: usize) -> bool {
     })
 }
 
-/// Sets the soft limit of open files, up or down. The hard limit stays, so that a later process that
-/// this one starts may have more.
+/// Sets the soft limit of open files, up or down. The hard limit stays, so that a process which
+/// this one starts later may have more.
 fn limit_open_files(wanted: u64) {
     let set = || {
         let (soft, hard) = rlimit::Resource::NOFILE.get()?;
@@ -368,9 +372,10 @@ fn pingora_server(
     let mut service = Service::new("gateway".to_owned(), lane);
     for listener in &config.server.listen {
         let address = &listener.address;
-        // The lane reads and writes whole messages, and pingora's proxy has buffers of its own:
-        // another pair on each connection would only take memory. It shakes hands itself, too:
-        // pingora would log every failure as an error of ours.
+        // The HTTP/1 engine reads and writes whole messages, and pingora's proxy has buffers of its
+        // own: another pair of buffers for each connection would only cost memory. The engine also
+        // does the TLS handshake itself, because pingora would log every failed handshake as an
+        // error of the gateway.
         let listener = ListenerConfig::tcp(address.to_string())
             .l4_buffer(L4BufferSettings::unbuffered())
             .tcp_socket_options(listen::socket_options(address));
@@ -407,8 +412,9 @@ fn on_listeners<A: ServerApp + Send + Sync + 'static>(
     })
 }
 
-/// How many idle connections to upstreams pingora keeps for each thread: those of HTTP/2, each for many
-/// requests, and those of the few requests that need its proxy. All others are kept with their peers.
+/// Idle upstream connections that pingora keeps for each thread: HTTP/2 connections, each for many
+/// requests, and connections of the few requests that need pingora's proxy. All others are kept
+/// with their peers.
 const POOL: usize = 32;
 
 fn pingora_conf(config: &Config, workers: usize) -> ServerConf {
@@ -417,7 +423,7 @@ fn pingora_conf(config: &Config, workers: usize) -> ServerConf {
         threads: workers,
         work_stealing: config.server.work_stealing,
         pid_file: text(&config.server.pid_file),
-        // Ours ends the process and says what is cut off; this must only be longer.
+        // `Server::run` ends the process and logs what is cut off; this only has to be longer.
         grace_period_seconds: Some(config.server.grace_period.as_secs().saturating_add(10)),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: config
@@ -426,7 +432,7 @@ fn pingora_conf(config: &Config, workers: usize) -> ServerConf {
             .map(|u| u.keepalive)
             .sum::<usize>()
             .clamp(1, POOL),
-        // Pools count tries, as their configuration says that runs; this must only be more.
+        // The upstream pools count tries, by the current configuration; this only has to be more.
         max_retries: usize::MAX,
         ..ServerConf::default()
     }

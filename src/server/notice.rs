@@ -1,7 +1,8 @@
-//! Notices of which at most one is under way.
+//! Notices of which at most one is pending.
 //!
-//! What watches files may report thousands of changes a second, while the thread that reads them is
-//! busy for a second. One notice says as much as a thousand, so that is all its queue ever holds.
+//! A file watch may report thousands of changes a second, while the thread that handles them is
+//! busy for a second. One notice carries as much information as a thousand, so the queue never
+//! holds more than one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Default)]
 pub struct Notices(Arc<AtomicBool>);
 
-/// A notice under way. Dropping it makes room for the next one, so it is to be dropped before what it
-/// is about is looked at: what happens from then on is worth another notice.
+/// A pending notice. Dropping it allows the next one. Drop it before you read the state that it
+/// announces: a change after that moment needs another notice.
 pub struct Notice(Arc<AtomicBool>);
 
 impl Notices {
-    /// A notice, unless there is one under way already.
+    /// Returns a notice, or `None` if one is pending already.
     pub fn next(&self) -> Option<Notice> {
         let is_under_way = self.0.swap(true, Ordering::AcqRel);
         (!is_under_way).then(|| Notice(Arc::clone(&self.0)))

@@ -1,9 +1,9 @@
-//! The next configuration, the next database and the next certificates, while the ones before serve.
+//! Reload of the configuration, the databases and the certificates while the previous ones serve.
 //!
-//! One thread does all of it, one thing after the other, so that nothing is ever half of one and
-//! half of another. A configuration is read and checked as a whole, with the files that it names and
-//! the databases that it asks for; only then is it swapped in. Requests under way finish with the one
-//! that they began with. Whatever is wrong, the one before serves on.
+//! One thread does all reloads, one after the other, so that two of them never mix. A configuration
+//! is read and checked as a whole, with the files and the databases that it names; only then is it
+//! swapped in. Requests in flight finish with the configuration that they began with. On any error
+//! the previous configuration stays in use.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -20,50 +20,51 @@ use crate::config::{Config, ConfigError, model};
 use crate::gateway::{Gateway, Settings, SettingsError, Tls};
 use crate::geo::Live;
 
-/// How much nicer than workers the thread is: the most that there is. Where a core is busy to the
-/// last it gets a sixtieth of it, and a reload takes its time; with less, clients would notice.
+/// Niceness of the reloading thread, relative to the workers: the maximum. On a fully loaded core
+/// it gets about a sixtieth of the CPU time, and a reload takes longer; with a lower niceness, a
+/// reload would slow requests down.
 const NICENESS: i32 = 19;
 
-/// How often settings and databases that were replaced are looked at, whether requests still need them.
+/// Interval at which replaced settings and databases are checked for remaining users.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Reads the configuration again, from where it came.
+/// Reads the configuration again from its source.
 pub type LoadConfig = Box<dyn Fn() -> Result<Config, ConfigError> + Send>;
 
-/// Why there is nothing new.
+/// Error of a reload.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The configuration is wrong; every error of it.
+    /// The configuration is invalid; contains all its errors.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A file that it names cannot be used.
+    /// A file that the configuration names cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// A database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The system refuses a thread.
+    /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
 }
 
-/// What came of a reload: settings that changed and take a restart or an upgrade, by their keys.
+/// Outcome of a reload: the keys of changed settings that need a restart or an upgrade.
 pub type Outcome = Result<Vec<&'static str>, ReloadError>;
 
-/// What the reloading thread hears.
+/// Event for the reloading thread.
 enum Event {
-    /// Somebody wants a reload, without waiting for it.
+    /// A reload is requested, and the requester does not wait for it.
     Wanted(Notice),
-    /// Somebody waits for a reload and its outcome.
+    /// A reload is requested, and the requester waits for its outcome.
     Asked(oneshot::Sender<Outcome>),
     Database(DatabaseEvent),
-    /// The server is gone.
+    /// The server has ended.
     Ended,
-    /// Something happened where certificates are.
+    /// The certificate files may have changed.
     Certificates(Notice),
 }
 
-/// Asks for a reload.
+/// Requests reloads.
 #[derive(Clone)]
 pub struct ReloadHandle {
     events: Sender<Event>,
@@ -71,16 +72,17 @@ pub struct ReloadHandle {
 }
 
 impl ReloadHandle {
-    /// Reads the configuration and what changed of the databases again. What comes of it is in the
+    /// Requests a reload of the configuration and of the changed databases. The outcome goes to the
     /// log.
     pub fn reload(&self) {
         if let Some(notice) = self.wanted.next() {
-            // Nobody listens any more when the server is on its way out.
+            // The receiver is gone if the server is shutting down.
             let _ = self.events.send(Event::Wanted(notice));
         }
     }
 
-    /// As [`ReloadHandle::reload`]; what came of it, or `None` if the server is on its way out.
+    /// Reloads as [`ReloadHandle::reload`] does, and returns the outcome; `None` if the server is
+    /// shutting down.
     async fn reload_and_tell(&self) -> Option<Outcome> {
         let (tell, told) = oneshot::channel();
         self.events.send(Event::Asked(tell)).ok()?;
@@ -88,13 +90,13 @@ impl ReloadHandle {
     }
 }
 
-/// Ends the reloading thread, and with it the watch on its files, when the server ends: a process may
-/// have one server after the other.
+/// Ends the reloading thread and its file watches when the server ends. This matters because a
+/// process may run one server after the other.
 pub struct EndsReloading(ReloadHandle);
 
 impl Drop for EndsReloading {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The thread may have ended by itself.
         let _ = self.0.events.send(Event::Ended);
     }
 }
@@ -111,10 +113,10 @@ impl Reload for ReloadHandle {
     }
 }
 
-/// Starts the thread, which runs until what is returned beside its handle is dropped.
+/// Starts the reloading thread. It runs until the returned [`EndsReloading`] is dropped.
 ///
 /// # Errors
-/// If the system refuses it.
+/// If a thread cannot be started.
 pub fn start(
     config: Config,
     load: Option<LoadConfig>,
@@ -143,10 +145,11 @@ pub fn start(
     Ok((handle, end))
 }
 
-/// Starts a thread that stands back behind clients.
+/// Starts a thread of low priority, so that requests come first.
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let nicely = || {
-        // On Linux it is the calling thread's alone. Without it, clients notice a reload more.
+        // On Linux niceness applies to the calling thread only. If it fails, the reload runs at
+        // normal priority and slows requests down more.
         if let Err(error) = rustix::process::nice(NICENESS) {
             log::debug!("nice: {error}");
         }
@@ -156,18 +159,19 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io
     thread.spawn(nicely).map(drop)
 }
 
-/// What the reloading thread works with.
+/// State of the reloading thread.
 struct Work {
-    /// What the process was started with, as far as only a new one can change it.
+    /// Configuration that the process was started with. Reloads are compared with it to find the
+    /// settings that need a new process.
     config: Config,
     load: Option<LoadConfig>,
     gateway: Arc<Gateway>,
     databases: Followed,
     certificates: certificates::Followed,
-    /// For who looks at certificates.
+    /// Sender for the watch on certificates.
     changes: Sender<Event>,
-    /// Settings that requests under way may still have. What they hold is freed here, and not by the
-    /// worker that lets go of them last.
+    /// Replaced settings that requests in flight may still use. Their contents are freed on this
+    /// thread, and not by the worker that drops the last reference.
     replaced: Vec<Arc<Settings>>,
 }
 
@@ -189,11 +193,11 @@ impl Work {
             match event {
                 Event::Wanted(notice) => {
                     drop(notice);
-                    // It is in the log and in the metrics.
+                    // The outcome is in the log and in the metrics.
                     let _ = self.reload_and_report();
                 }
                 Event::Asked(tell) => {
-                    // Whoever asked may have left.
+                    // The requester may have left.
                     let _ = tell.send(self.reload_and_report());
                 }
                 Event::Database(DatabaseEvent::Changed(notice)) | Event::Certificates(notice) => {
@@ -208,7 +212,7 @@ impl Work {
         }
     }
 
-    /// Reloads; the outcome is in the log and in the metrics, too.
+    /// Reloads; the outcome also goes to the log and the metrics.
     fn reload_and_report(&mut self) -> Outcome {
         let outcome = self.reload();
         report(&outcome);
@@ -216,9 +220,10 @@ impl Work {
         outcome
     }
 
-    /// Reads the files that have changed, once they are left alone; what else was heard meanwhile.
-    /// Certificates and databases may lie in one folder, and then each hears of the other's changes:
-    /// a certificate must not be read before its key is there because a database was touched.
+    /// Reads the changed files, once they have been quiet for a while. Returns another event, if
+    /// one ended the wait. Certificates and databases may lie in the same folder, where each watch
+    /// reports the other's changes: a certificate must not be read before its key is there because
+    /// a database was touched.
     fn read_changed_files(&mut self, events: &Receiver<Event>) -> Option<Event> {
         let is_change = |event: &Event| {
             matches!(
@@ -242,7 +247,8 @@ impl Work {
         other
     }
 
-    /// Counts a reload that was asked for. It reads the TLS files of the configuration, too.
+    /// Counts a requested reload. It counts for the certificates, too, because it reads the TLS
+    /// files.
     fn count(&self, outcome: &Outcome) {
         let reloads = self.gateway.reloads();
         match outcome {
@@ -272,7 +278,7 @@ impl Work {
             return Ok(Vec::new());
         };
         let config = load()?;
-        // Listeners that are there go on speaking TLS even if the new configuration has none.
+        // TLS listeners stay TLS listeners even if the new configuration has no `tls`.
         let spoken = self.gateway.settings().tls().cloned();
         let tls = config.tls.as_ref().or(spoken.as_deref().map(Tls::config));
         let certificates = follow_certificates(tls, &self.changes);
@@ -293,8 +299,8 @@ impl Work {
     }
 }
 
-/// The next event. While something that was replaced is still in use, the wait has an end, so that it is
-/// looked at again.
+/// Waits for the next event. While replaced settings or databases are still in use, the wait ends
+/// after [`SWEEP`], so that they are checked again.
 fn wait(events: &Receiver<Event>, all_freed: bool) -> Result<Event, RecvTimeoutError> {
     if all_freed {
         return events.recv().map_err(|_| RecvTimeoutError::Disconnected);
@@ -302,7 +308,7 @@ fn wait(events: &Receiver<Event>, all_freed: bool) -> Result<Event, RecvTimeoutE
     events.recv_timeout(SWEEP)
 }
 
-/// What happens where they are comes to the thread as everything else.
+/// Watches the certificate files; a change becomes an event of the reloading thread.
 fn follow_certificates(
     tls: Option<&model::Tls>,
     changes: &Sender<Event>,
@@ -310,13 +316,13 @@ fn follow_certificates(
     let (changes, notices) = (changes.clone(), Notices::default());
     certificates::Followed::new(tls, move || {
         if let Some(notice) = notices.next() {
-            // Nobody listens any more when the server is on its way out.
+            // The receiver is gone if the server is shutting down.
             let _ = changes.send(Event::Certificates(notice));
         }
     })
 }
 
-/// The keys in which a configuration differs that a running process cannot follow.
+/// Returns the keys of the settings that differ and that a running process cannot change.
 fn fixed_differences(started: &Config, new: &Config) -> Vec<&'static str> {
     let (a, b) = (&started.server, &new.server);
     let differences = [

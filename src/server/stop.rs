@@ -1,10 +1,11 @@
-//! Being asked to stop: by a signal, or by whoever holds the handle.
+//! Stop requests, by a signal or by a [`StopHandle`].
 //!
-//! TERM finishes what is under way, QUIT hands the listeners to a new process first if one waits, USR2
-//! starts that process itself, INT leaves at once. (HUP and USR1 are heard here too, and passed on.) No
-//! signal that an operator of nginx knows ends the process by the system's default. Before listeners are
-//! closed, connections get a moment to be closed by their own responses: pingora drops idle ones when
-//! it closes listeners, with the request that may be on its way.
+//! TERM finishes the requests in flight. QUIT first hands the listeners to a new process, if one
+//! waits. USR2 starts that process itself. INT stops at once. HUP and USR1 arrive here too, and are
+//! passed on. No signal that an nginx operator uses ends the process by the system's default
+//! action. Before the listeners are closed, connections get a moment to be closed by their own
+//! responses: pingora drops idle connections when it closes listeners, together with a request that
+//! may be on its way.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -26,28 +27,28 @@ use super::reload::ReloadHandle;
 use super::successor::{NewProcess, Successor};
 use crate::gateway::{Drain, Gateway};
 
-/// How long open connections are told to close before listeners are.
+/// Time between announcing the close to open connections and closing the listeners.
 const LAME_DUCK: Duration = Duration::from_secs(1);
 
-/// As [`LAME_DUCK`], after listeners were handed over. Nobody waits for their end then, so connections
-/// that send a request now and then get the time to.
+/// Same as [`LAME_DUCK`], after the listeners were handed over. The new process serves already
+/// then, so connections with infrequent requests get more time.
 const LAME_DUCK_OF_UPGRADE: Duration = Duration::from_secs(5);
 
-/// How long [`StopHandle::stop`] lets requests finish.
+/// Time limit of [`StopHandle::stop`] for requests in flight.
 const HANDLE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What makes a server stop.
+/// Source of the stop request.
 pub enum Stop {
     /// Signals to the process: TERM, QUIT, INT, USR2.
     Signals(EarlySignals),
-    /// [`StopHandle::stop`].
+    /// Stop by [`StopHandle::stop`].
     Handle(StopReceiver),
 }
 
-/// Signals that come while the gateway is still on its way up. By itself the system would end the
-/// process at any of them, TERM and INT included, with the requests of its first clients.
+/// Signals that arrive while the gateway is still starting. The system's default action of each of
+/// them, TERM and INT included, would end the process and abort the requests of its first clients.
 pub struct EarlySignals {
-    /// Whether nothing is served yet, so that TERM and INT may end the process where it is.
+    /// True while no requests are served, so that TERM and INT may end the process at once.
     is_starting: Arc<AtomicBool>,
     terminate: Arc<AtomicBool>,
     interrupt: Arc<AtomicBool>,
@@ -79,17 +80,17 @@ impl EarlySignals {
     }
 }
 
-/// What signals besides those that stop ask of.
+/// Parts that the signals act on, apart from the stop itself.
 pub(super) struct Helpers {
-    /// HUP.
+    /// Target of HUP.
     pub reload: ReloadHandle,
-    /// USR1.
+    /// Target of USR1.
     pub gateway: Arc<Gateway>,
-    /// QUIT and USR2: what is handed over.
+    /// Listeners that QUIT and USR2 hand over.
     pub listeners: Arc<Listeners>,
-    /// Where the new process waits for it.
+    /// Socket at which the new process waits for them.
     pub upgrade_socket: PathBuf,
-    /// USR2: the new process; `None` if this program cannot start one.
+    /// Command of USR2 for the new process; `None` if this program cannot start one.
     pub new_process: Option<NewProcess>,
 }
 
@@ -100,16 +101,16 @@ pub struct StopHandle(watch::Sender<bool>);
 pub struct StopReceiver(watch::Receiver<bool>);
 
 impl Stop {
-    /// A server that runs until a signal ends it. Until it serves, TERM and INT end the process with
-    /// status 0; other signals are kept from now on until it can act on them, so this comes first of all.
+    /// Creates a stop by signals. Until the server serves, TERM and INT end the process with status
+    /// 0. Other signals are remembered until the server can act on them, so call this first of all.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If a signal handler cannot be installed.
     pub fn signals() -> std::io::Result<Stop> {
         EarlySignals::heard().map(Stop::Signals)
     }
 
-    /// A server that runs until the handle says stop, or is dropped.
+    /// Creates a stop by a handle: the server runs until the handle stops it, or is dropped.
     #[must_use]
     pub fn handle() -> (StopHandle, Stop) {
         let (sender, receiver) = watch::channel(false);
@@ -119,7 +120,7 @@ impl Stop {
     /// Splits into the part that pingora waits for and the part that the caller waits for.
     pub(super) fn watch(self, drain: Arc<Drain>, helpers: Helpers) -> Stopping {
         if let Stop::Signals(early) = &self {
-            // From now on there may be requests under way.
+            // From now on requests may be in flight.
             early.is_starting.store(false, Ordering::Relaxed);
         }
         let (told, asked) = channel();
@@ -136,37 +137,37 @@ impl Stop {
 }
 
 impl StopHandle {
-    /// Finishes the requests under way, then stops.
+    /// Stops the server when its requests in flight are done, or after ten seconds.
     pub fn stop(&self) {
         // The server may have ended by itself.
         let _ = self.0.send(true);
     }
 }
 
-/// The two ends of a stop to come.
+/// The two parts of a pending stop.
 pub(super) struct Stopping {
-    /// For pingora.
+    /// Part for pingora.
     pub signal: Watch,
-    /// For whoever started the server.
+    /// Part for the caller that started the server.
     pub asked: Asked,
 }
 
-/// How a server came to stop.
+/// Cause of the server's end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stopped {
-    /// It was asked to leave at once.
+    /// A stop at once was requested.
     AtOnce,
-    /// It was asked at this time to finish what is under way.
+    /// A graceful stop was requested; the listeners were closed at this time.
     Gracefully(Instant),
-    /// Nobody asked.
+    /// The server ended without a request.
     ByItself,
 }
 
-/// Hears when the stop comes.
+/// Receives the stop request.
 pub(super) struct Asked(Receiver<Stopped>);
 
 impl Asked {
-    /// Waits until the server is asked to stop, or has `ended`.
+    /// Waits until a stop is requested, or `ended` returns `true`.
     pub fn wait(&self, ended: impl Fn() -> bool) -> Stopped {
         loop {
             match self.0.recv_timeout(Duration::from_millis(200)) {
@@ -224,7 +225,7 @@ impl ShutdownSignalWatch for Watch {
                 Some(LAME_DUCK_OF_UPGRADE)
             }
         };
-        // pingora's own hand-over is never asked for: the listeners have been handed over by now.
+        // pingora's own handover is never used: the listeners have been handed over by now.
         let (stopped, signal) = match lame_duck {
             None => (Stopped::AtOnce, ShutdownSignal::FastShutdown),
             Some(time) => {
@@ -237,7 +238,7 @@ impl ShutdownSignalWatch for Watch {
         };
         self.helpers.listeners.close();
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody waits any more if the server failed to start.
+        // The receiver is gone if the server failed to start.
         let _ = told.send(stopped);
         signal
     }
@@ -315,7 +316,7 @@ impl Helpers {
         }
     }
 
-    /// QUIT: leaves, after handing the listeners to a process that waits for them, if one does.
+    /// Handles QUIT: hands the listeners to a waiting process, if there is one, and stops.
     async fn quit(&self) -> Option<Wanted> {
         match self.hand_over().await {
             Ok(Given::Taken) => Some(Wanted::HandedOver),
@@ -327,7 +328,7 @@ impl Helpers {
         }
     }
 
-    /// USR2: starts the new process and hands the listeners to it.
+    /// Handles USR2: starts the new process and hands the listeners to it.
     async fn upgrade(&self) -> Option<Wanted> {
         let Some(new_process) = &self.new_process else {
             log::error!("USR2: start the new process with --upgrade, then send QUIT to this one");
@@ -354,7 +355,7 @@ impl Helpers {
         }
     }
 
-    /// On a thread that may block.
+    /// Hands the listeners over, on a thread that may block.
     async fn hand_over(&self) -> Result<Given, HandoverError> {
         let socket = self.upgrade_socket.clone();
         let failed = |error| HandoverError::Socket {
@@ -371,13 +372,13 @@ impl Helpers {
     }
 }
 
-/// How a process is to stop.
+/// Requested kind of stop.
 #[derive(Clone, Copy)]
 enum Wanted {
-    /// Now.
+    /// Stop at once.
     AtOnce,
-    /// After the requests under way.
+    /// Stop after the requests in flight.
     Gracefully,
-    /// Likewise; another process has the listeners already.
+    /// Same as `Gracefully`; another process has the listeners already.
     HandedOver,
 }

@@ -1,4 +1,4 @@
-//! The process that an upgrade starts (USR2), as nginx's master does.
+//! The process that an upgrade (USR2) starts, as nginx's master process does.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -8,46 +8,46 @@ use std::time::{Duration, Instant};
 
 use super::handover::{HandoverError, PATIENCE};
 
-/// How often the new process is looked at.
+/// Interval at which the state of the new process is checked.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 
-/// Makes the command that starts the new process.
+/// Creates the command that starts the new process.
 pub type NewProcess = Box<dyn Fn() -> Command + Send + Sync>;
 
-/// Why no new process took over.
+/// Error of an upgrade: no new process took over.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SuccessorError {
-    /// It cannot be started.
+    /// The process cannot be started.
     #[error("{program}: {error}")]
     Start {
-        /// What was to be started.
+        /// Program of the command.
         program: String,
-        /// What the system says.
+        /// Error of the operating system.
         #[source]
         error: io::Error,
     },
-    /// It ended.
+    /// The process ended with a failure.
     #[error("the new process ended: {0}; its log says why")]
     Ended(std::process::ExitStatus),
-    /// It takes too long.
+    /// The process did not request the listeners in time.
     #[error("the new process did not ask for the listeners within {} seconds", PATIENCE.as_secs())]
     TooSlow,
-    /// It could not be given the listeners.
+    /// The listeners could not be handed over.
     #[error(transparent)]
     Handover(#[from] HandoverError),
 }
 
-/// A new process on its way up.
+/// A new process that is starting up.
 pub(super) struct Successor {
     child: Child,
     deadline: Instant,
 }
 
 impl Successor {
-    /// Starts it.
+    /// Starts the process.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn start(new_process: &NewProcess) -> Result<Self, SuccessorError> {
         let mut command = new_process();
         let child = command.spawn().map_err(|error| SuccessorError::Start {
@@ -60,18 +60,18 @@ impl Successor {
         })
     }
 
-    /// Its number.
+    /// Returns its process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Looks whether it may still come.
+    /// Checks that the process may still take over.
     ///
     /// # Errors
-    /// If it has failed, or its time is over.
+    /// If it has failed, or did not request the listeners in time.
     pub fn look(&mut self) -> Result<(), SuccessorError> {
         match self.child.try_wait() {
-            // With --daemon it ends well as soon as another one is in the background.
+            // With --daemon it exits with success as soon as its child runs in the background.
             Ok(Some(status)) if !status.success() => return Err(SuccessorError::Ended(status)),
             _ => {}
         }
@@ -81,8 +81,8 @@ impl Successor {
         Ok(())
     }
 
-    /// Tells systemd, if it listens, that this is the main process now. It would end the service with the
-    /// old one otherwise.
+    /// Tells systemd, if it supervises this process, that the new process is the main one now.
+    /// Otherwise systemd would stop the service when the old process ends.
     pub fn announce(&self) {
         let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
             return;

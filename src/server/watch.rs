@@ -1,12 +1,13 @@
-//! Files that are noticed when they change: databases, code tables, certificates.
+//! Detection of changes of files: databases, code tables, certificates.
 //!
-//! Folders are watched and not files: a file is best replaced by renaming another one to its name, and
-//! a watch on the file would stay with the old one. A path may also lead through symbolic links
-//! (`current/` to `releases/2`, a link to a link, Kubernetes' `..data`), and then the files change
-//! when any of these links is switched. So every folder in which a part of the path is looked up is
-//! watched, for that name alone; when a link leads elsewhere, the folders are found anew.
+//! Folders are watched and not files: the usual way to replace a file is to rename another one to
+//! its name, and a watch on the file would stay with the old one. A path may also lead through
+//! symbolic links (`current/` to `releases/2`, a link to a link, Kubernetes' `..data`), and then
+//! the files change when any of these links is switched. So every folder in which a component of
+//! the path is looked up is watched, for that name alone; when a link changes, the folders are
+//! determined again.
 //!
-//! An event is only a reason to look. Fingerprints tell if a file is another one.
+//! An event is only a reason to check. Fingerprints decide if a file has changed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,36 +19,36 @@ use std::time::{Duration, Instant};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// What tells one content of a file from another without reading it: device, inode, size, and when
-/// it was modified (seconds and nanoseconds). `None` for a file that is not there.
+/// Identity of a file's content, without reading it: device, inode, size, and modification time
+/// (seconds and nanoseconds). `None` for a missing file.
 type Fingerprint = Option<(u64, u64, u64, i64, i64)>;
 
-/// How long files must have been left alone before they are read: a copy takes many steps.
+/// Time without changes before files are read: a copy takes many steps.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// Files that are never left alone are read after this long.
+/// Longest wait for [`QUIET`]; files that keep changing are read after it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often files are looked at that cannot be watched.
+/// Polling interval for files that cannot be watched.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The most symbolic links that one path may lead through, as the kernel has it.
+/// Maximum number of symbolic links in one path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Called when something may have happened to the files.
+/// Called when the files may have changed.
 type Notify = Arc<dyn Fn() + Send + Sync>;
 
 /// Files that belong together, and their state when they were read last.
 pub struct WatchedFiles {
     files: Vec<PathBuf>,
-    /// The fingerprints when they were read last.
+    /// Fingerprints at the last read.
     known: Vec<Fingerprint>,
     subscription: Option<Subscription>,
 }
 
 impl WatchedFiles {
-    /// Calls `changed` when something may have happened to the files, until the value is dropped. To
-    /// be called before the files are read: their state at this moment counts as read.
+    /// Calls `changed` when the files may have changed, until the value is dropped. Create it
+    /// before the files are read: their state at this moment counts as read.
     pub fn watched(files: Vec<PathBuf>, changed: impl Fn() + Send + Sync + 'static) -> Self {
         let steps = steps(&files);
         let watch = |steps| Subscription::new(steps, Arc::new(changed));
@@ -57,7 +58,7 @@ impl WatchedFiles {
         }
     }
 
-    /// Files that are only looked at when somebody asks.
+    /// Creates a value without a watch: the files are checked only on request.
     pub fn unwatched(files: Vec<PathBuf>) -> Self {
         WatchedFiles {
             known: fingerprints(&files),
@@ -66,23 +67,23 @@ impl WatchedFiles {
         }
     }
 
-    /// Tells if changes are reported.
+    /// Returns `true` if changes are reported.
     pub fn is_watched(&self) -> bool {
         self.subscription.is_some()
     }
 
-    /// Tells if a file is another one than what was read.
+    /// Returns `true` if a file differs from what was read last.
     pub fn have_changed(&mut self) -> bool {
         self.follow_links();
         fingerprints(&self.files) != self.known
     }
 
-    /// The files are about to be read as they are now.
+    /// Records the current state of all files as read. Call it just before they are read.
     pub fn note_all(&mut self) {
         self.known = fingerprints(&self.files);
     }
 
-    /// One of the files was written by ourselves, as it is now.
+    /// Records the current state of `file` as read, after this process has written it.
     pub fn note(&mut self, file: &Path) {
         for (own, known) in self.files.iter().zip(&mut self.known) {
             if own == file {
@@ -91,8 +92,9 @@ impl WatchedFiles {
         }
     }
 
-    /// Waits until the files have been left alone for a while. Returns the event, if one that is no
-    /// change ends the wait. Neighbours of the files, a log perhaps, may go on changing.
+    /// Waits until the files have been quiet for [`QUIET`]. An event that is not a change ends the
+    /// wait and is returned. Changes of other files in the same folder, such as a log, do not
+    /// prolong the wait.
     pub fn wait_for_quiet<E>(
         &mut self,
         events: &Receiver<E>,
@@ -117,13 +119,13 @@ impl WatchedFiles {
         None
     }
 
-    /// Watches other folders if a link on the way leads elsewhere. The files are looked at after it, so
-    /// what happens between the two is seen.
+    /// Watches other folders if a link in a path has changed. The files are checked after this, so
+    /// a change in between is noticed.
     fn follow_links(&mut self) {
         let Some(subscription) = &mut self.subscription else {
             return;
         };
-        // While it is being followed, the way may change again.
+        // The path may change again meanwhile.
         for _ in 0..MAX_LINKS {
             let now = steps(&self.files);
             if now == subscription.steps {
@@ -134,17 +136,17 @@ impl WatchedFiles {
     }
 }
 
-/// A name that is looked up on the way to a file.
+/// A name that is looked up in a folder on the path to a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Step {
-    /// The folder's own path, free of links.
+    /// Path of the folder, free of links.
     folder: PathBuf,
-    /// Its device and inode: a folder can be replaced by another one of its name.
+    /// Device and inode of the folder: another folder can replace it under the same name.
     identity: Option<(u64, u64)>,
     name: OsString,
 }
 
-/// All names that are looked up on the way to these files, as the links lead now.
+/// Returns all names that are looked up on the paths to these files, with the current links.
 fn steps(files: &[PathBuf]) -> BTreeSet<Step> {
     let mut found = BTreeSet::new();
     for file in files {
@@ -182,13 +184,13 @@ fn add_steps(file: &Path, found: &mut BTreeSet<Step>) {
                 rest.extend(components(&target));
             }
             Err(_) if path.is_dir() => folder = path,
-            // The file itself, or nothing, or too many links.
+            // The file itself, a missing file, or too many links.
             _ => return,
         }
     }
 }
 
-/// The parts of a path, the last one first.
+/// Returns the components of a path, the last one first.
 fn components(path: &Path) -> Vec<OsString> {
     let parts = path
         .components()
@@ -198,24 +200,24 @@ fn components(path: &Path) -> Vec<OsString> {
     parts
 }
 
-/// Calls `changed` for these steps as long as it lives.
+/// Calls `changed` for these steps while it exists.
 struct Subscription {
     steps: BTreeSet<Step>,
     changed: Notify,
     _watch: Watch,
 }
 
-/// How changes are noticed.
+/// Method of noticing changes.
 enum Watch {
-    /// By the system.
+    /// Events of the operating system.
     Events { _watcher: RecommendedWatcher },
-    /// By looking now and then. The thread ends with the sender.
+    /// Polling. The thread ends when the sender is dropped.
     Looks { _end: Sender<()> },
 }
 
 impl Subscription {
-    /// The system has only so many watches for all programs of a user, and a folder may be closed to
-    /// us. Then the files are looked at every two seconds.
+    /// Watches the folders, or polls the files every two seconds if that fails: the system limits
+    /// the number of watches of a user, and a folder may be unreadable.
     fn new(steps: BTreeSet<Step>, changed: Notify) -> Self {
         let watch = events(&steps, &changed).unwrap_or_else(|error| {
             log::warn!("files are looked at every {LOOK:?}, as they cannot be watched: {error}");
@@ -235,7 +237,7 @@ fn events(steps: &BTreeSet<Step>, changed: &Notify) -> notify::Result<Watch> {
     let changed = Arc::clone(changed);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let concerns_us = event.as_ref().map_or(true, |event| {
-            // Reading the files is an event as well.
+            // Reading the files causes events as well.
             let is_access = matches!(event.kind, EventKind::Access(_));
             let is_ours = event.paths.iter().any(|path| paths.contains(path));
             event.need_rescan() || is_ours && !is_access
@@ -287,14 +289,14 @@ mod tests {
 
     use super::*;
 
-    /// A folder of its own, by a path without links.
+    /// Returns a temporary folder, and its path without links.
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap();
         (folder, path)
     }
 
-    /// The steps within `root`, as paths below it.
+    /// Returns the steps within `root`, as paths relative to it.
     fn names(root: &Path, file: &Path) -> Vec<String> {
         let steps = steps(&[file.to_owned()]);
         let paths = steps.iter().map(|step| step.folder.join(&step.name));
@@ -316,7 +318,7 @@ mod tests {
             names(&root, &file("current/a.csv")),
             ["current", "releases", "releases/2", "releases/2/a.csv"]
         );
-        // `..` is the folder above the link's target, as the kernel has it.
+        // `..` is the folder above the link's target, as in the kernel.
         assert_eq!(
             names(&root, &file("link")),
             [
@@ -328,7 +330,7 @@ mod tests {
                 "releases/2/a.csv"
             ]
         );
-        // As far as there is something.
+        // Only as far as the path exists.
         assert_eq!(names(&root, &file("none/yet")), ["none"]);
     }
 
@@ -354,7 +356,7 @@ mod tests {
             Watching { files, events }
         }
 
-        /// Waits for events until the files are others, and takes note of it.
+        /// Waits for events until the files have changed, and records their state.
         fn wait_for_change(&mut self) {
             while !self.files.have_changed() {
                 self.events.recv().expect("the watch lives");
@@ -377,7 +379,7 @@ mod tests {
         symlink("2", file("next")).unwrap();
         std::fs::rename(file("next"), file("current")).unwrap();
         watching.wait_for_change();
-        // The folder that the link leads to now is watched, too.
+        // The folder that the link points to now is watched, too.
         std::fs::write(file("2/new"), "more").unwrap();
         std::fs::rename(file("2/new"), file("2/x")).unwrap();
         watching.wait_for_change();
@@ -408,7 +410,7 @@ mod tests {
         let watch = looks(&notify);
         events.recv().unwrap();
         drop((watch, notify));
-        // The thread ends, and with it the last that could send.
+        // The thread ends, and with it the last sender.
         while events.recv().is_ok() {}
     }
 }

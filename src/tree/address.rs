@@ -1,8 +1,8 @@
 //! The two address widths, as plain integers.
 //!
-//! The trie is written once and compiled twice. A lookup eats an address from the top: 16 bits for the
-//! root, then 8 or 32 a node. Shifts by a constant keep that cheap for `u128` too, where a shift by a
-//! variable costs several instructions and a branch.
+//! The trie is written once and compiled for both. A lookup consumes an address from its top bits:
+//! 16 bits for the root, then 8 or 32 a node. Shifts by a constant keep this cheap for `u128` too,
+//! where a shift by a variable costs several instructions and a branch.
 
 use std::fmt::Debug;
 
@@ -15,9 +15,10 @@ impl Address for u32 {}
 impl Address for u128 {}
 
 pub(super) mod sealed {
-    /// What the trie needs of an unsigned integer.
+    /// Operations of the trie on an unsigned integer.
     ///
-    /// "Top" bits are the most significant; what is dropped there makes the rest move up, zeros in below.
+    /// "Top" bits are the most significant ones. Dropping top bits shifts the others up and fills
+    /// with zeros.
     pub trait Bits: Sized {
         /// Width in bits.
         const BITS: u32;
@@ -36,18 +37,20 @@ pub(super) mod sealed {
         fn drop_8(self) -> Self;
         /// Drops the top 16 bits.
         fn drop_16(self) -> Self;
-        /// Drops the top 32 bits; nothing is left of an address of 32.
+        /// Drops the top 32 bits; the result is 0 for an address of 32 bits.
         fn drop_32(self) -> Self;
-        /// The 32 bits that lie above the `shift` lowest, zeros where the address ends; `shift < BITS`.
+        /// The 32 bits above the `shift` lowest ones, with zeros beyond the top of the address;
+        /// `shift < BITS`.
         fn low_32_above(self, shift: u32) -> u32;
-        /// Whether a slot of `2^shift` addresses starts here; `shift < BITS`.
+        /// Returns `true` if a slot of `2^shift` addresses starts here; `shift < BITS`.
         fn starts_slot(self, shift: u32) -> bool;
-        /// The last address whose `bits` lowest bits start with the 32 of `next` (or with its upper ones, if
-        /// `bits` is below 32) and whose other bits are this one's; `0 < bits < BITS`.
+        /// The last address that keeps this one's bits above the `bits` lowest, and whose `bits`
+        /// lowest bits start with the 32 bits of `next` (or with its upper ones, if `bits` is below
+        /// 32); `0 < bits < BITS`.
         fn last_under(self, bits: u32, next: u32) -> Self;
         /// The next address, or `None` after the highest.
         fn next(self) -> Option<Self>;
-        /// The address before; the caller knows that there is one.
+        /// The previous address. The caller makes sure that there is one.
         fn previous(self) -> Self;
         /// As a number of 128 bits.
         fn to_u128(self) -> u128;

@@ -1,8 +1,8 @@
-//! Runs to trie, from the leaves up.
+//! Construction of the trie from runs, from the leaves up.
 //!
-//! A node is written at the end of the array and then looked for among those before it: if its image is
-//! there already, the new one is cut off again. Its children went through the same, so equal images are
-//! equal subtrees to any depth, and sharing costs one hash of each node.
+//! A node is written at the end of the array. If an equal node exists already, the new one is
+//! removed again and the existing one is used. The children of a node were handled the same way, so
+//! equal words are equal subtrees to any depth. Sharing costs one hash for each node.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,18 +14,18 @@ use super::flatten::Run;
 use super::node::{self, Entry, SPARSE_RUNS};
 use super::{MAX_VALUE, ROOT_BITS, ROOT_SLOTS, Root};
 
-/// Why ranges do not make a tree.
+/// Error of building a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A range ends before it starts.
     Inverted {
-        /// Its place in the input, from 0.
+        /// Index of the range in the input, from 0.
         index: usize,
     },
     /// A value is above [`MAX_VALUE`].
     ValueTooLarge {
-        /// The range's place in the input, from 0.
+        /// Index of the range in the input, from 0.
         index: usize,
         /// The value.
         value: u32,
@@ -48,21 +48,21 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// The root's slots and the nodes' words for runs that are pushed one by one, as
-/// [`flatten`](super::flatten::flatten) gives them. O(runs) a level. Only the runs of one of the root's
-/// slots are kept at a time.
+/// Builds the root's slots and the nodes' words from runs that are pushed one by one, in the order
+/// of [`flatten`](super::flatten::flatten). The time is O(runs) for each level. Only the runs of
+/// one slot of the root are kept at a time.
 pub(super) struct RootBuilder<A> {
     builder: Builder,
-    /// The run that goes on where the slot begins.
+    /// The last run before the slot, which continues into it.
     before: Option<Run<A>>,
-    /// Runs of the slot that the last one starts in.
+    /// Runs of the current slot.
     runs: Vec<Run<A>>,
     error: Option<BuildError>,
 }
 
 impl<A: Address> RootBuilder<A> {
-    /// `ranges` is about how many there are. Room that is not written to takes no memory of the system,
-    /// while a list that grows is there twice.
+    /// Creates a builder for about `ranges` ranges. Unused capacity takes no physical memory,
+    /// whereas a growing list is copied and exists twice for a moment.
     pub(super) fn new(ranges: usize) -> Self {
         RootBuilder {
             builder: Builder {
@@ -87,6 +87,8 @@ impl<A: Address> RootBuilder<A> {
         self.runs.push(run);
     }
 
+    /// Ends the last slot and returns the root and the words of all nodes.
+    ///
     /// # Errors
     /// [`BuildError::TreeTooLarge`].
     pub(super) fn finish(mut self) -> Result<(Root, Box<[u32]>), BuildError> {
@@ -118,7 +120,7 @@ impl<A: Address> RootBuilder<A> {
     }
 }
 
-/// The root's slots one by one: every lookup passes here, so it is not packed.
+/// Expands the root's slots. They are not stored as runs, because every lookup reads one.
 fn spread(runs: &[(u32, Entry)]) -> Root {
     let mut slots = Vec::with_capacity(ROOT_SLOTS);
     for (index, &(_, entry)) in runs.iter().enumerate() {
@@ -130,22 +132,23 @@ fn spread(runs: &[(u32, Entry)]) -> Root {
     slots.try_into().expect("runs cover all the root's slots")
 }
 
-/// Words that the nodes take for a range, as real sources have them.
+/// Words of the nodes for a range, in typical sources.
 const TYPICAL: usize = 2;
 
 #[derive(Default)]
 struct Builder {
     words: Vec<u32>,
-    /// Hash of a node's image -> where it stands. A second image with the same hash is not shared.
+    /// Map from the hash of a node's words to the node's offset. A different node with the same
+    /// hash is not shared.
     known: HashMap<u64, usize>,
-    /// Runs of the nodes under way, (first slot, entry): the innermost node's at the end.
+    /// Runs of the unfinished nodes, as (first slot, entry), with the innermost node last.
     pending: Vec<(u32, Entry)>,
 }
 
 impl Builder {
-    /// The entry for a subtree of `2^bits` addresses.
+    /// Returns the entry for a subtree of `2^bits` addresses.
     ///
-    /// `runs[0]` holds at the subtree's first address; the others start inside it.
+    /// `runs[0]` applies at the subtree's first address; the others start inside it.
     fn node<A: Address>(&mut self, runs: &[Run<A>], bits: u32) -> Result<Entry, BuildError> {
         let sparse = fits_sparse(runs, bits);
         let stride = if sparse {
@@ -159,7 +162,8 @@ impl Builder {
         let offset = self.words.len();
         let slots = &mut self.pending[mark..];
         if sparse {
-            // Where fewer bits are left than a sparse node's slots have, they are the upper ones.
+            // If fewer bits are left than a sparse node consumes, they are the upper bits of its
+            // slots.
             for run in &mut *slots {
                 run.0 <<= node::SPARSE_BITS - stride;
             }
@@ -171,7 +175,8 @@ impl Builder {
         Entry::from_node(self.share(offset), sparse).ok_or(BuildError::TreeTooLarge)
     }
 
-    /// Pushes the runs of slots that `runs` make of `2^bits` addresses cut into `2^stride` slots.
+    /// Pushes the runs of slots that result from `runs` if `2^bits` addresses are cut into
+    /// `2^stride` slots.
     fn split<A: Address>(
         &mut self,
         runs: &[Run<A>],
@@ -192,7 +197,7 @@ impl Builder {
                     .iter()
                     .take_while(|run| slot_of(run) == slot)
                     .count();
-            // A slot that is entered before its first start begins with the run that was there.
+            // If no run starts at the first address of a slot, the previous run continues into it.
             let first = if runs[next].start.starts_slot(below) {
                 next
             } else {
@@ -204,8 +209,9 @@ impl Builder {
         Ok(())
     }
 
-    /// Starts the runs of a slot of `2^below` addresses, `runs[0]` at its first one, and what goes on
-    /// after it. `slots` are this one and those after it.
+    /// Starts the runs of a slot of `2^below` addresses, in which `runs[0]` applies at the first
+    /// address, and the run that continues after the slot. `slots` are this slot and those after
+    /// it.
     fn place_runs<A: Address>(
         &mut self,
         mark: usize,
@@ -227,7 +233,8 @@ impl Builder {
         Ok(())
     }
 
-    /// Starts a run at `slot`, instead of one that starts there, or none if `entry` goes on from before.
+    /// Starts a run at `slot`, in place of a run that starts there. If `entry` continues the
+    /// previous run, no new run starts.
     fn place(&mut self, mark: usize, slot: u32, entry: Entry) {
         if self.pending[mark..]
             .last()
@@ -243,13 +250,15 @@ impl Builder {
         }
     }
 
-    /// Where the last node, at `offset`, is to be found: there, or where its equal already stands.
+    /// Shares the last node, at `offset`, with an equal existing one. Returns the offset of the
+    /// node that remains.
     fn share(&mut self, offset: usize) -> usize {
         let mut hasher = DefaultHasher::new();
         self.words[offset..].hash(&mut hasher);
         let known = *self.known.entry(hasher.finish()).or_insert(offset);
         let length = self.words.len() - offset;
-        // A node's first words tell how many it has, so an equal start is an equal node.
+        // The first words of a node determine its length, so two nodes that agree on that length
+        // are equal.
         if known == offset || self.words[known..known + length] != self.words[offset..] {
             return offset;
         }
@@ -258,9 +267,9 @@ impl Builder {
     }
 }
 
-/// Whether the runs of a subtree of `2^bits` addresses are few enough for a sparse node.
+/// Returns `true` if the runs of a subtree of `2^bits` addresses are few enough for a sparse node.
 ///
-/// A start inside a slot may cost two: the slot's child, and what goes on after it.
+/// A start inside a slot may add two runs: the slot's child, and the run that continues after it.
 fn fits_sparse<A: Address>(runs: &[Run<A>], bits: u32) -> bool {
     let below = bits.saturating_sub(node::SPARSE_BITS);
     let most = |run: &Run<A>| if run.start.starts_slot(below) { 1 } else { 2 };

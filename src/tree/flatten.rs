@@ -1,8 +1,9 @@
-//! Overlapping ranges to the disjoint runs that a trie is built from.
+//! Conversion of overlapping ranges into the disjoint runs from which a trie is built.
 //!
-//! "Most specific wins" is decided here, once, by size: files that mix nested prefixes with ranges that
-//! overlap in part have no nesting to go by. What leaves this file is a list of run starts that covers the
-//! whole address space, gaps included, so that nothing after it needs the address after the last one.
+//! The rule "the most specific range wins" is applied here only, by size: files that mix nested
+//! prefixes with partly overlapping ranges have no nesting to follow. The result is a list of run
+//! starts that covers the whole address space, gaps included, so later steps never need the address
+//! after the last one.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -18,12 +19,13 @@ pub(super) struct Run<A> {
     pub(super) value: Option<u32>,
 }
 
-/// Gives the runs that `ranges` make of the whole address space to `run`, in address order.
+/// Passes the runs of the whole address space to `run`, in address order.
 ///
-/// For each address the smallest range that covers it gives the value; among ranges of one size, the one
-/// later in the input. There is at least one run, the first starts at the lowest address, and no two
-/// neighbours have the same value. O(n) if the ranges are sorted and disjoint, O(n log n) if not. Only
-/// ranges that are not are collected.
+/// For each address, the smallest range that covers it gives the value; among ranges of equal size,
+/// the later one in the input does. There is at least one run, the first one starts at the lowest
+/// address, and no two neighbours have the same value. The time is O(n) if the ranges are sorted
+/// and disjoint, and O(n log n) otherwise. Only ranges that are not sorted and disjoint are
+/// collected in memory.
 ///
 /// # Errors
 /// The first range, in input order, that ends before it starts or whose value is above [`MAX_VALUE`].
@@ -44,7 +46,7 @@ where
     Ok(())
 }
 
-/// Tells if `ranges` are in address order and do not overlap.
+/// Returns `true` if `ranges` are in address order and do not overlap.
 ///
 /// # Errors
 /// As [`flatten`].
@@ -74,8 +76,8 @@ fn check<A: Address>(index: usize, range: &Range<A>) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Walks the address space from start to start, with the ranges that cover the place in a heap, the winner
-/// on top. A range that has ended leaves the heap when it comes to the top, not before.
+/// Walks the address space from start to start. A heap holds the ranges that cover the current
+/// address, with the winner on top. A range that has ended is removed only when it reaches the top.
 fn sweep<A, F>(ranges: impl Iterator<Item = Range<A>>, runs: &mut Runs<A, F>)
 where
     A: Address,
@@ -116,7 +118,7 @@ where
     }
 }
 
-/// A range in the sweep. The greatest is the one that wins: the smallest in size, then the latest in the input.
+/// A range in the sweep. The greatest one wins: the smallest in size, then the latest in the input.
 struct Candidate<A> {
     index: usize,
     range: Range<A>,
@@ -145,14 +147,14 @@ impl<A: Address> PartialEq for Candidate<A> {
 
 impl<A: Address> Eq for Candidate<A> {}
 
-/// Joins disjoint stretches, given in address order, into runs.
+/// Joins disjoint ranges, pushed in address order, into runs.
 struct Runs<A, F> {
     run: F,
-    /// Nothing was given yet.
+    /// True if no run was passed on yet.
     is_empty: bool,
-    /// The value of the run that was given last.
+    /// Value of the last run.
     value: Option<u32>,
-    /// The first address that no stretch has reached, or `None` past the end of the space.
+    /// First address after the ranges so far, or `None` past the end of the space.
     next: Option<A>,
 }
 

@@ -1,9 +1,9 @@
-//! Ranges in little memory, to be walked from the first to the last.
+//! A compact list of ranges, for sequential reading.
 //!
-//! A large source has millions of ranges: as plain values, 48 bytes each for IPv6, they take several
-//! times the memory of the tree that is made of them. Here a range is written as what it adds to the one
-//! before. Networks mostly follow each other and have a power of two for their size, so that most
-//! ranges take 3 to 6 bytes:
+//! A large source has millions of ranges. As plain values of 48 bytes each for IPv6, they would
+//! take several times the memory of the tree that is built from them. Here each range is encoded
+//! relative to the previous one. Networks mostly follow each other and have a power of two for
+//! their size, so most ranges take 3 to 6 bytes:
 //!
 //! ```text
 //! u8        bit 7: there is a gap before it; bits 0-6: the size's trailing zero bits
@@ -13,8 +13,8 @@
 //! varint    the value
 //! ```
 //!
-//! Varints are LEB128. Sums wrap at the address's width, so that ranges in any order, even those that
-//! end before they start, come back as they were.
+//! Varints are LEB128. Sums wrap at the address's width, so ranges in any order, even those that
+//! end before they start, are read back unchanged.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -24,28 +24,28 @@ use super::address::Address;
 
 const GAP: u8 = 0x80;
 
-/// The size of all of IPv6, 2^128, is one more than fits. It has zeros and a rest that no other number
-/// has.
+/// Encoding of the size of the whole IPv6 space, 2^128, which does not fit in 128 bits. No other
+/// size has this encoding.
 const WHOLE: (u32, u128) = (127, 1);
 
 /// Ranges in the order in which they were added.
 #[derive(Clone)]
 pub struct RangeList<A> {
     bytes: Vec<u8>,
-    /// How many ranges are in `bytes`.
+    /// Number of ranges in `bytes`.
     written: usize,
-    /// Where the range after those in `bytes` starts if there is no gap.
+    /// Start of the range after those in `bytes`, if there is no gap.
     next: A,
-    /// The range that was added last, which may still grow.
+    /// The range that was added last; it may still be extended.
     tail: Option<Range<A>>,
 }
 
-/// Bytes that a range takes, as real sources have them.
+/// Bytes of a range in typical sources.
 const TYPICAL: usize = 6;
 
 impl<A: Address> RangeList<A> {
-    /// An empty list with room for about so many ranges. Room that is not written to takes no memory of
-    /// the system, while a list that grows is there twice.
+    /// Creates an empty list with capacity for about `ranges` ranges. Unused capacity takes no
+    /// physical memory, whereas a growing list is copied and exists twice for a moment.
     #[must_use]
     pub fn with_capacity(ranges: usize) -> Self {
         RangeList {
@@ -61,8 +61,8 @@ impl<A: Address> RangeList<A> {
         }
     }
 
-    /// Adds a range at the end, or to the range before it if that has the same value and ends where this
-    /// one starts.
+    /// Adds a range at the end, or extends the last range if that has the same value and ends just
+    /// before this one starts.
     pub fn push_joined(&mut self, range: Range<A>) {
         match &mut self.tail {
             Some(before)
@@ -74,25 +74,25 @@ impl<A: Address> RangeList<A> {
         }
     }
 
-    /// How many ranges there are.
+    /// Returns the number of ranges.
     #[must_use]
     pub fn len(&self) -> usize {
         self.written + usize::from(self.tail.is_some())
     }
 
-    /// Tells if there is no range.
+    /// Returns `true` if there is no range.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tail.is_none()
     }
 
-    /// The range that was added last.
+    /// Returns the range that was added last.
     #[must_use]
     pub fn last(&self) -> Option<Range<A>> {
         self.tail
     }
 
-    /// All ranges, in the order in which they were added.
+    /// Returns all ranges, in the order in which they were added.
     #[must_use]
     pub fn iter(&self) -> Iter<'_, A> {
         Iter {
@@ -131,13 +131,13 @@ impl<A: Address> RangeList<A> {
     }
 }
 
-/// The trailing zero bits of a number above 0, and half of what is above them, which is odd.
+/// Returns the trailing zero bits of a number above 0, and half of the odd number above them.
 fn split(number: u128) -> (u32, u128) {
     let zeros = number.trailing_zeros();
     (zeros, number >> zeros >> 1)
 }
 
-/// The address after this one; the lowest one after the highest.
+/// Returns the next address; after the highest, the lowest.
 fn after<A: Address>(address: A) -> A {
     A::from_u128(address.to_u128().wrapping_add(1))
 }
@@ -147,7 +147,7 @@ fn after<A: Address>(address: A) -> A {
 pub struct Iter<'l, A> {
     bytes: &'l [u8],
     next: A,
-    /// How many ranges are left in `bytes`.
+    /// Number of ranges left in `bytes`.
     left: usize,
     tail: Option<Range<A>>,
 }
@@ -197,7 +197,7 @@ fn join(zeros: u32, rest: u128) -> u128 {
 }
 
 impl<A> Iter<'_, A> {
-    /// The list has written all that is read here.
+    /// Reads one byte. The list wrote all bytes itself, so there is one.
     fn byte(&mut self) -> u8 {
         let (&byte, rest) = self.bytes.split_first().expect("a whole range");
         self.bytes = rest;
@@ -305,7 +305,7 @@ mod tests {
             (0, TOP >> 1, 2),
             (TOP >> 1, 1 << 127, 3),
         ]);
-        // Out of order, over each other, and the wrong way round.
+        // Out of order, overlapping, and reversed.
         check(&[
             (7_u32, 9, 1),
             (3, 8, 2),

@@ -1,24 +1,26 @@
-//! Address -> value: the index behind every answer, and the only hot loop of the house.
+//! Address -> value: the index behind every answer, and the only hot loop of the project.
 //!
-//! A database is hundreds of thousands of ranges that almost never change, asked millions of times. So the
-//! ranges are worked into a trie once and frozen: two allocations, no pointers to chase but offsets, shared
-//! by all threads without a lock, replaced as a whole on reload.
+//! A database is hundreds of thousands of ranges that rarely change and are queried millions of
+//! times. So the ranges are built into a trie once and frozen. The trie has two allocations and
+//! offsets instead of pointers; all threads share it without a lock, and a reload replaces it as a
+//! whole.
 //!
-//! A lookup indexes a root of 65,536 slots by the top 16 bits and then steps through nodes, mostly none or
-//! one for IPv4 and one to three for IPv6. Slots that are equal are stored once a run (`node` has the
-//! layout), and equal subtrees once a tree, so real databases stay within a cache's size. More ranges
-//! make no more steps, only more of them miss the cache.
+//! A lookup indexes a root of 65,536 slots by the top 16 bits and then steps through nodes, mostly
+//! none or one for IPv4 and one to three for IPv6. Equal neighbouring slots are stored once a run
+//! (`node` has the layout), and equal subtrees once a tree, so real databases stay within a cache's
+//! size. More ranges do not add steps, but more of the steps miss the cache.
 //!
 //! - `address`: the two widths, as plain integers;
-//! - `flatten`: overlapping ranges -> disjoint runs, where most specific wins;
+//! - `flatten`: overlapping ranges -> disjoint runs; the most specific range wins;
 //! - `build`: runs -> trie, from the leaves up, equal subtrees shared;
 //! - `node`: the layout of a node, and the step through it;
 //! - `ranges`: the trie read back;
-//! - `overlay`: two lists of ranges, walked at once;
-//! - `list`: ranges in little memory, on their way to a tree.
+//! - `overlay`: two lists of ranges, walked together;
+//! - `list`: a compact list of ranges, the input of a tree.
 //!
-//! Only the standard library, and nothing of what a value means. A lookup counts bits: on x86-64 a build
-//! with `-C target-feature=+popcnt` (every processor since 2008) is about a third faster.
+//! It uses only the standard library, and does not interpret values. A lookup counts bits: on
+//! x86-64 a build with `-C target-feature=+popcnt` (every processor since 2008) is about a third
+//! faster.
 
 mod address;
 mod build;
@@ -40,7 +42,7 @@ use node::Entry;
 pub use overlay::{Overlay, Piece, overlay};
 pub use ranges::Ranges;
 
-/// The greatest value that a tree can hold: 2^31 - 2.
+/// Highest value that a tree can hold: 2^31 - 2.
 pub const MAX_VALUE: u32 = (1 << 31) - 2;
 
 const ROOT_BITS: u32 = 16;
@@ -49,19 +51,19 @@ const ROOT_SLOTS: usize = 1 << ROOT_BITS;
 /// An [`Entry`] for each value of an address's top 16 bits.
 type Root = Box<[u32; ROOT_SLOTS]>;
 
-/// Consecutive addresses with one value; both ends belong to it.
+/// Consecutive addresses with one value; both ends are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range<A> {
-    /// The lowest address.
+    /// Lowest address.
     pub first: A,
-    /// The highest address.
+    /// Highest address.
     pub last: A,
-    /// The value, at most [`MAX_VALUE`].
+    /// Value, at most [`MAX_VALUE`].
     pub value: u32,
 }
 
-/// `ranges` in address order, without overlaps, as long as they can be. The most specific wins, as in
-/// [`RangeTree::from_ranges`], and the tree of the result is the tree of `ranges`.
+/// Returns `ranges` in address order, without overlaps, as long as possible. The most specific
+/// range wins, as in [`RangeTree::from_ranges`]; the result builds the same tree as `ranges`.
 ///
 /// # Errors
 /// The first range that ends before it starts or whose value is above [`MAX_VALUE`].
@@ -73,7 +75,7 @@ pub fn disjoint<A: Address>(ranges: RangeList<A>) -> Result<RangeList<A>, BuildE
         };
         let (before, next) = (ranges.iter(), ranges.iter().skip(1));
         if !before.zip(next).any(|(before, next)| joins(&before, &next)) {
-            // Most files are so already, and then nothing is needed beside them.
+            // Most files are in this form already, and then no second list is needed.
             return Ok(ranges);
         }
         ranges.iter().for_each(|range| list.push_joined(range));
@@ -98,21 +100,22 @@ pub fn disjoint<A: Address>(ranges: RangeList<A>) -> Result<RangeList<A>, BuildE
 /// A frozen index from addresses to values. `A` is `u32` for IPv4 and `u128` for IPv6.
 pub struct RangeTree<A> {
     root: Root,
-    /// All nodes, end to end.
+    /// All nodes, one after the other.
     words: Box<[u32]>,
     width: PhantomData<A>,
 }
 
 impl<A: Address> RangeTree<A> {
-    /// Builds the tree of `ranges`, which come in any order and may overlap. They are walked twice.
+    /// Builds the tree of `ranges`, which may be in any order and may overlap. They are walked
+    /// twice.
     ///
-    /// The most specific wins: an address has the value of the smallest range that covers it, and among
-    /// ranges of one size that of the one later in the input. Fastest, and without memory beside the tree,
-    /// if the ranges are sorted and disjoint.
+    /// The most specific range wins: an address has the value of the smallest range that covers it,
+    /// and among ranges of equal size that of the later one in the input. Sorted and disjoint
+    /// ranges are fastest, and need no memory besides the tree.
     ///
     /// # Errors
-    /// The first range that ends before it starts or whose value is above [`MAX_VALUE`], with its place in
-    /// the input; or [`BuildError::TreeTooLarge`].
+    /// The first range that ends before it starts or whose value is above [`MAX_VALUE`], with its
+    /// position in the input; or [`BuildError::TreeTooLarge`].
     pub fn from_ranges<I>(ranges: I) -> Result<Self, BuildError>
     where
         I: IntoIterator<Item = Range<A>>,
@@ -130,7 +133,7 @@ impl<A: Address> RangeTree<A> {
         })
     }
 
-    /// The value of `address`, or `None` if no range covers it.
+    /// Returns the value of `address`, or `None` if no range covers it.
     #[inline]
     #[must_use]
     pub fn lookup(&self, address: A) -> Option<u32> {
@@ -148,14 +151,15 @@ impl<A: Address> RangeTree<A> {
         entry.value()
     }
 
-    /// What the tree answers, as ranges in address order: disjoint, as long as they can be (two neighbours
-    /// differ in value or have a gap between them), addresses without a value left out.
+    /// Returns the contents of the tree as ranges in address order. They are disjoint and as long
+    /// as possible: two neighbours differ in value or have a gap between them. Addresses without a
+    /// value are left out.
     #[must_use]
     pub fn ranges(&self) -> Ranges<'_, A> {
         Ranges::new(self)
     }
 
-    /// Bytes held on the heap.
+    /// Returns the heap memory in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
         size_of_val(&*self.root) + size_of_val(&*self.words)

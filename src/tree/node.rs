@@ -1,12 +1,14 @@
 //! The two kinds of node, and how a lookup steps through one.
 //!
-//! Both hold a run of equal slots once. A **dense** node has 256 slots and marks in a bitmap where a run
-//! starts; counting the bits up to a slot gives its run. A **sparse** node has 2^32 slots and lists the few
-//! starts: where a lone /56 would cost a chain of four dense nodes, it costs one sparse node, and the
-//! count is a comparison in [`LANES`] lanes, without a branch. IPv6 halves in size by it.
+//! Both store a run of equal slots once. A **dense** node has 256 slots and a bitmap with a bit for
+//! each start of a run; the number of bits up to a slot is the index of its run. A **sparse** node
+//! has 2^32 slots and lists its few starts: a lone /56 would cost a chain of four dense nodes, but
+//! costs one sparse node. Its runs are counted by a comparison in [`LANES`] lanes, without a
+//! branch. Sparse nodes halve the size of an IPv6 tree.
 //!
-//! Everything is in one array of words, entries beside their node, so that a small node is one cache line;
-//! and a node's image says nothing of where it stands or how deep: equal images are equal subtrees.
+//! All nodes are in one array of words, with the entries beside their node, so that a small node
+//! fits in one cache line. A node's words do not depend on its position or depth: equal words are
+//! equal subtrees.
 //!
 //! ```text
 //! dense   word 0      runs that start below slots 0, 64, 128, 192: a byte each, the lowest first
@@ -17,25 +19,26 @@
 //!         words n..2n the entry of each run, in slot order
 //! ```
 //!
-//! The lowest byte of a dense node's word 0 is 0, of a sparse node's it is not: images of two kinds differ.
-//! An address is always used from its top bits down; where fewer than 32 are left, zeros stand for the rest.
+//! The lowest byte of word 0 is 0 in a dense node and not 0 in a sparse one, so nodes of different
+//! kinds are never equal. An address is always consumed from its top bits; where fewer than 32 are
+//! left, zeros fill the rest.
 
 use super::MAX_VALUE;
 
-/// Address bits that a dense node looks at.
+/// Address bits that a dense node consumes.
 pub(super) const DENSE_BITS: u32 = 8;
-/// Address bits that a sparse node looks at.
+/// Address bits that a sparse node consumes.
 pub(super) const SPARSE_BITS: u32 = 32;
-/// The most runs that a sparse node holds.
+/// Maximum number of runs in a sparse node.
 pub(super) const SPARSE_RUNS: usize = LANES + 1;
-/// Starts that are compared at once, whether the node has so many or not.
+/// Number of starts that are compared at once, even if the node has fewer.
 const LANES: usize = 8;
 /// Words before a dense node's first entry.
 const DENSE_HEADER: usize = 9;
 
-/// What a slot leads to: a value, nothing, or a node.
+/// Target of a slot: a value, no value, or a node.
 ///
-/// The top bit tells a node, the next one its kind, and the rest is the word where it stands.
+/// The top bit marks a node, the next one its kind, and the rest is the offset of its first word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry(pub(super) u32);
 
@@ -48,7 +51,7 @@ impl Entry {
         Self(value.unwrap_or(Self::NONE))
     }
 
-    /// `None` if `offset` does not fit below the tags.
+    /// Returns `None` if `offset` does not fit below the tags.
     pub(super) fn from_node(offset: usize, sparse: bool) -> Option<Self> {
         let offset = u32::try_from(offset)
             .ok()
@@ -73,14 +76,14 @@ impl Entry {
         (self.0 & (Self::SPARSE - 1)) as usize
     }
 
-    /// The value, for an entry that is not a node.
+    /// Returns the value of an entry that is not a node.
     #[inline]
     pub(super) fn value(self) -> Option<u32> {
         (self.0 != Self::NONE).then_some(self.0)
     }
 }
 
-/// The entry for `slot` of the dense node at `offset`.
+/// Returns the entry for `slot` of the dense node at `offset`.
 #[inline]
 pub(super) fn dense_entry(words: &[u32], offset: usize, slot: u8) -> Entry {
     let node = &words[offset..];
@@ -92,7 +95,7 @@ pub(super) fn dense_entry(words: &[u32], offset: usize, slot: u8) -> Entry {
     Entry(node[DENSE_HEADER - 1 + run as usize])
 }
 
-/// The entry for `slot` of the sparse node at `offset`.
+/// Returns the entry for `slot` of the sparse node at `offset`.
 #[inline]
 #[allow(clippy::needless_bitwise_bool)] // a lazy `&&` is a branch where lanes are wanted
 pub(super) fn sparse_entry(words: &[u32], offset: usize, slot: u32) -> Entry {
@@ -106,7 +109,8 @@ pub(super) fn sparse_entry(words: &[u32], offset: usize, slot: u32) -> Entry {
     Entry(node[(runs + run) as usize])
 }
 
-/// Where the run that holds `slot` ends in the dense node at `offset`: the last 32 bits that belong to it.
+/// Returns the end of the run of `slot` in the dense node at `offset`: the last 32 bits that belong
+/// to it.
 pub(super) fn dense_run_end(words: &[u32], offset: usize, slot: u8) -> u32 {
     let starts = |slot: &u32| words[offset + 1 + *slot as usize / 32] >> (slot % 32) & 1 == 1;
     (u32::from(slot) + 1..256)
@@ -114,7 +118,7 @@ pub(super) fn dense_run_end(words: &[u32], offset: usize, slot: u8) -> u32 {
         .map_or(u32::MAX, |next| (next << 24) - 1)
 }
 
-/// Where the run that holds `slot` ends in the sparse node at `offset`: its last slot.
+/// Returns the end of the run of `slot` in the sparse node at `offset`: its last slot.
 pub(super) fn sparse_run_end(words: &[u32], offset: usize, slot: u32) -> u32 {
     let runs = words[offset] as usize;
     words[offset + 1..offset + runs]
@@ -155,7 +159,7 @@ pub(super) fn append_sparse(words: &mut Vec<u32>, runs: &[(u32, Entry)]) {
     words.extend(runs.iter().map(|run| run.1.0));
 }
 
-/// Appends what [`sparse_entry`] may read past the last node's end.
+/// Appends the words that [`sparse_entry`] may read after the last node.
 pub(super) fn append_padding(words: &mut Vec<u32>) {
     words.extend([0; LANES]);
 }

@@ -1,7 +1,8 @@
-//! Two lists of ranges laid over each other, cut where either of them changes.
+//! Overlay of two lists of ranges, cut where either of them changes.
 //!
-//! Who merges or compares databases walks both at once, so the cost is that of the ranges and not of
-//! the addresses. Nothing is collected: a merge of millions of ranges keeps only what it makes.
+//! A merge or a comparison of databases walks both lists at once, so its cost depends on the number
+//! of ranges and not of addresses. The pieces are not collected: a merge of millions of ranges
+//! keeps only its result.
 
 use std::iter::FusedIterator;
 
@@ -11,17 +12,18 @@ use super::address::Address;
 /// Consecutive addresses on which neither list changes; at least one of the two has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece<A> {
-    /// The lowest address.
+    /// Lowest address.
     pub first: A,
-    /// The highest address.
+    /// Highest address.
     pub last: A,
-    /// The value in the one list.
+    /// Value in the first list.
     pub upper: Option<u32>,
-    /// The value in the other.
+    /// Value in the second list.
     pub lower: Option<u32>,
 }
 
-/// The pieces that two lists make, in address order. Either list must be sorted and free of overlaps.
+/// Returns the pieces of two lists, in address order. Both lists must be sorted and free of
+/// overlaps.
 pub fn overlay<A, U, L>(upper: U, lower: L) -> Overlay<A, U::IntoIter, L::IntoIter>
 where
     A: Address,
@@ -41,7 +43,7 @@ where
 pub struct Overlay<A, U, L> {
     upper: U,
     lower: L,
-    /// What is left of the range that each list has come to.
+    /// The unread rest of the current range of each list.
     heads: [Option<Range<A>>; 2],
 }
 
@@ -55,7 +57,7 @@ where
 
     fn next(&mut self) -> Option<Piece<A>> {
         let first = self.heads.iter().flatten().map(|head| head.first).min()?;
-        // Up to where the nearest range ends, or to just before the other one begins.
+        // The piece ends where the nearest range ends, or just before the other one begins.
         let ends = self.heads.iter().flatten().map(|head| {
             if head.first > first {
                 head.first.previous()

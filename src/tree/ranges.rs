@@ -1,7 +1,8 @@
-//! The tree read back, as the ranges that it answers.
+//! The ranges of a tree, read back from it.
 //!
-//! No stack of nodes: each step goes down from the root to where the last one ended. The tree is shallow,
-//! and the one who reads it all (verify, convert, diff) is not in a hurry.
+//! It keeps no stack of nodes: each step descends from the root to the end of the previous range.
+//! The tree is shallow, and the commands that read all of it (verify, convert, diff) are not
+//! time-critical.
 
 use std::iter::FusedIterator;
 
@@ -13,7 +14,7 @@ use super::{ROOT_BITS, Range, RangeTree};
 #[derive(Clone, Debug)]
 pub struct Ranges<'a, A: Address> {
     tree: &'a RangeTree<A>,
-    /// The first address not looked at, or `None` past the end of the space.
+    /// First address that was not read yet, or `None` past the end of the space.
     next: Option<A>,
 }
 
@@ -46,8 +47,8 @@ impl<'a, A: Address> Ranges<'a, A> {
         }
     }
 
-    /// The value at `address`, and the last address of the run of slots that holds it: the value may go on
-    /// in the next node, but it holds up to there.
+    /// Returns the value at `address`, and the last address of its run of slots. The same value may
+    /// continue in the next node.
     fn stretch(&self, address: A) -> (Option<u32>, A) {
         let words = &self.tree.words;
         let mut entry = Entry(self.tree.root[usize::from(address.top_16())]);

@@ -1,4 +1,4 @@
-//! The tree against a linear scan that knows nothing of it.
+//! The tree against a linear scan that is independent of it.
 
 use proptest::prelude::*;
 
@@ -27,7 +27,8 @@ fn scan<A: Address>(ranges: &[Range<A>], address: A) -> Option<u32> {
     best.map(|range| range.value)
 }
 
-/// Every address at which the answer can change, ascending: the lowest one, starts, and what follows an end.
+/// All addresses at which the answer can change, ascending: the lowest one, starts of ranges, and
+/// addresses after an end.
 fn edges<A: Address>(ranges: &[Range<A>]) -> Vec<A> {
     let starts = ranges.iter().map(|range| range.first);
     let mut edges: Vec<A> = starts
@@ -58,7 +59,8 @@ fn scan_all<A: Address>(ranges: &[Range<A>]) -> Vec<Range<A>> {
     all
 }
 
-/// The tree of `ranges` answers as the scan does: around every edge, at both ends of the space, and read back.
+/// Checks that the tree of `ranges` answers as the scan does: around every edge, at both ends of
+/// the space, and read back.
 #[track_caller]
 fn check<A: Address>(ranges: &[Range<A>]) {
     let tree = tree(ranges);
@@ -325,7 +327,8 @@ fn tree_is_shared_between_threads() {
     shared::<RangeTree<u128>>();
 }
 
-/// A small world, so that ranges meet: few places, edges of prefixes, and a step to either side.
+/// Addresses from a small set, so that ranges touch: few places, edges of prefixes, and one step to
+/// either side.
 fn address<A: Address>(place: fn(u64, u32) -> A) -> impl Strategy<Value = A> {
     let cut = prop::sample::select(vec![8_u32, 16, 20, 24, 25, 32, 40, 48, 64, 128]);
     let step = prop::sample::select(vec![-1_i8, 0, 0, 0, 1]);
@@ -339,7 +342,7 @@ fn address<A: Address>(place: fn(u64, u32) -> A) -> impl Strategy<Value = A> {
     })
 }
 
-/// `seed` put where its bits matter, then cut to a prefix of `cut` bits.
+/// Moves the bits of `seed` to where they matter, then cuts to a prefix of `cut` bits.
 fn place_v4(seed: u64, cut: u32) -> u32 {
     let address = (seed as u32).rotate_left(if seed & 1 == 0 { 0 } else { 8 });
     address & u32::MAX.unbounded_shl(32_u32.saturating_sub(cut))

@@ -1,4 +1,4 @@
-//! `geogate db agree`: how far sources agree, so that an operator can choose.
+//! `geogate db agree`: agreement of several sources, so that an operator can choose among them.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -16,15 +16,15 @@ use crate::geo::report::{self, Family};
 
 #[derive(StructOpt, Debug)]
 pub(in crate::cli) struct Agree {
-    /// Two or more databases of any known format, or "embedded"
+    /// Two or more databases of any supported format, or "embedded"
     #[structopt(required = true, min_values = 2, value_name = "FILE", parse(from_os_str = database))]
     databases: Vec<Source>,
     #[structopt(flatten)]
     reading: ReadingFlags,
-    /// How it is printed: table, csv or json
+    /// Output format: table, csv or json
     #[structopt(long, default_value = "table", possible_values = &["table", "csv", "json"])]
     format: String,
-    /// How many countries a table lists of each family
+    /// Number of countries listed for each family in a table
     #[structopt(long, value_name = "COUNT", default_value = "15", parse(try_from_str = count))]
     top: usize,
 }
@@ -129,7 +129,7 @@ impl Agree {
     }
 }
 
-/// A, B, C, ...; a number past Z.
+/// Returns the letter of a database: A, B, C, ...; its index after Z.
 fn letter(index: usize) -> String {
     match u8::try_from(index) {
         Ok(index) if index < 26 => char::from(b'A' + index).to_string(),
@@ -167,8 +167,8 @@ fn totals(family: Family, pairs: &[&Agreement]) -> Vec<Vec<String>> {
     rows
 }
 
-/// A line for each country, a column for each pair. The countries are those that the first of a pair
-/// has, the largest in any pair first.
+/// Builds a table with a line for each country and a column for each pair. The countries are those
+/// of the first database of a pair, sorted by their largest number of addresses in any pair.
 fn by_country(family: Family, pairs: &[&Agreement], top: usize) -> Vec<Vec<String>> {
     let shares = pairs.iter().map(|pair| {
         let countries = pair.countries.iter();

@@ -15,26 +15,26 @@ use crate::server::{load_codes, merge_tables};
 
 #[derive(StructOpt, Debug)]
 pub(in crate::cli) struct Convert {
-    /// Databases of any known format, or "embedded"; the highest layer first
+    /// Databases of any supported format, or "embedded"; highest priority first
     #[structopt(required = true, value_name = "FILE", parse(from_os_str = database))]
     input: Vec<Source>,
-    /// The file to write, .csv or .pack
+    /// Output file, .csv or .pack
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
     output: PathBuf,
     #[structopt(flatten)]
     reading: ReadingFlags,
-    /// Who made the data [default: what the inputs say]
+    /// Maker of the data [default: that of the inputs]
     #[structopt(long, value_name = "NAME")]
     source: Option<String>,
-    /// When, as YYYY-MM-DD [default: the newest that the inputs say]
+    /// Date of the data, as YYYY-MM-DD [default: the newest of the inputs]
     #[structopt(long, value_name = "DATE", parse(try_from_str = date))]
     date: Option<String>,
 }
 
-/// A day of the calendar, as it stands in a pack.
+/// Parses a calendar date, in the form that a pack has.
 fn date(text: &str) -> Result<String, String> {
     let date: Option<jiff::civil::Date> = text.parse().ok();
-    // The parser takes other spellings, too.
+    // The parser accepts other forms, too.
     let date = date.filter(|date| date.to_string() == text);
     date.map(|date| date.to_string())
         .ok_or_else(|| format!("{text:?} is not a date such as 2026-01-31"))
@@ -49,7 +49,7 @@ impl Convert {
                 self.output.display()
             );
         }
-        // To read and to compress takes its time, and would be lost.
+        // Reading and compressing take time, which would be wasted.
         let folder = self
             .output
             .parent()
@@ -86,8 +86,8 @@ impl Convert {
         Ok(())
     }
 
-    /// The merge, with the texts that the inputs have: what is uniform and what is a code is found
-    /// when a database is loaded.
+    /// Returns the merged table, with the texts of the inputs: names are made uniform and codes
+    /// looked up when a database is loaded.
     fn table(&self) -> anyhow::Result<Table> {
         let geo = self.reading.geo(Names::Raw);
         let codes = load_codes(&geo)?;

@@ -1,4 +1,4 @@
-//! `geogate db diff`: what changes for whom if one database takes the place of another.
+//! `geogate db diff`: the effect of replacing one database by another.
 
 use std::path::PathBuf;
 
@@ -14,18 +14,18 @@ use crate::geo::report::difference::{Change, Difference};
 
 #[derive(StructOpt, Debug)]
 pub(in crate::cli) struct Diff {
-    /// The database as it is, or "embedded"
+    /// Database in use now, or "embedded"
     #[structopt(value_name = "A", parse(from_os_str = database))]
     first: Source,
-    /// The database as it would be
+    /// Database that would replace it
     #[structopt(value_name = "B", parse(from_os_str = database))]
     second: Source,
     #[structopt(flatten)]
     reading: ReadingFlags,
-    /// How it is written: table, csv (the largest changes) or html (a page with a chart)
+    /// Output format: table, csv (the largest changes) or html (a page with a chart)
     #[structopt(long, default_value = "table", possible_values = &["table", "csv", "html"])]
     format: String,
-    /// How many of the largest changes are listed of each family
+    /// Number of the largest changes listed for each family
     #[structopt(long, value_name = "COUNT", default_value = "20", parse(try_from_str = count))]
     top: usize,
     /// Write to this file instead of standard output
@@ -65,7 +65,7 @@ fn title(source: &Source, date: &str) -> String {
     }
 }
 
-/// A place in one line. What repeats the coarser name says nothing more.
+/// Formats a place as one line. A name that repeats the coarser one is left out.
 pub(super) fn place(label: &[String; 3]) -> String {
     let mut parts: Vec<_> = label
         .iter()
@@ -106,7 +106,7 @@ fn totals(family: &Difference) -> Vec<Vec<String>> {
         "only B says",
         "only A says",
     ])];
-    // Of what only one has, there is nothing to compare.
+    // If the databases have no common addresses, there is nothing to compare.
     for level in family.levels.iter().filter(|_| family.both > 0) {
         let both = level.same.saturating_add(level.changed);
         rows.push(vec![

@@ -1,4 +1,4 @@
-//! `geogate db info`: what a database holds.
+//! `geogate db info`: the contents of a database.
 
 use serde_json::json;
 use structopt::StructOpt;
@@ -14,23 +14,23 @@ use crate::server::{build_database, load_codes, merge_tables};
 
 #[derive(StructOpt, Debug)]
 pub(in crate::cli) struct Info {
-    /// Databases of any known format, or "embedded"; the highest layer first [default: embedded]
+    /// Databases of any supported format, or "embedded"; highest priority first [default: embedded]
     #[structopt(value_name = "FILE", parse(from_os_str = database), conflicts_with = "databases")]
     files: Vec<Database>,
     #[structopt(flatten)]
     flags: DatabaseFlags,
-    /// How it is printed: table or json
+    /// Output format: table or json
     #[structopt(long, default_value = "table", possible_values = &["table", "json"])]
     format: String,
-    /// How many countries are listed of each family
+    /// Number of countries listed for each family
     #[structopt(long, value_name = "COUNT", default_value = "10", parse(try_from_str = count))]
     top: usize,
 }
 
-/// What is said about a database.
+/// Facts about a database.
 struct Facts {
     database: String,
-    /// Different records in the files, and in the answers.
+    /// Number of distinct records of the merged files, before names and codes are resolved.
     records: usize,
     loaded: geo::Database,
     coverage: [Coverage; 2],
@@ -149,7 +149,8 @@ impl Facts {
     }
 }
 
-/// All of IPv6 in networks of 64 bits is one more than fits; it counts one short anyway.
+/// Returns a count of addresses for JSON. The count of /64 networks of the whole IPv6 space exceeds
+/// 64 bits by one, so it is reported one short.
 fn number(family: Family, addresses: u128) -> u64 {
     u64::try_from(family.count(addresses)).unwrap_or(u64::MAX)
 }

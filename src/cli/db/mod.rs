@@ -1,5 +1,5 @@
-//! `geogate db`: work with databases. One file a subcommand; what they find out is computed in
-//! [`geo::report`](crate::geo::report), and printed here.
+//! `geogate db`: work with databases. One file a subcommand; [`geo::report`](crate::geo::report)
+//! computes the results, and they are printed here.
 
 mod agree;
 mod convert;
@@ -24,13 +24,13 @@ use crate::server;
 
 #[derive(StructOpt, Debug)]
 pub(super) enum Db {
-    /// Show what a database holds
+    /// Show the contents of a database
     Info(info::Info),
-    /// Write databases as one: as CSV if the name ends in .csv, otherwise as a pack
+    /// Merge databases into one file: CSV if the name ends in .csv, otherwise a pack
     Convert(convert::Convert),
-    /// Show where a database differs from another
+    /// Show the differences between two databases
     Diff(diff::Diff),
-    /// Hold what is answered against a file, and report what is odd about it
+    /// Compare the answers with a file, and report anomalies of the file
     Verify(verify::Verify),
     /// Show how far databases agree
     Agree(agree::Agree),
@@ -49,12 +49,12 @@ impl Db {
     }
 }
 
-/// One database by itself.
+/// Loads one database by itself.
 fn load(source: &Source, geo: &Geo) -> anyhow::Result<Database> {
     Ok(server::load_database(std::slice::from_ref(source), geo)?)
 }
 
-/// A number of addresses in the family's unit, with its digits in groups.
+/// Formats a number of addresses in the family's unit, with its digits in groups.
 fn amount(family: Family, addresses: u128) -> String {
     grouped(family.count(addresses))
 }
@@ -71,7 +71,7 @@ fn grouped(number: u128) -> String {
     grouped
 }
 
-/// A part of a whole as a percentage; a dash where there is no whole.
+/// Formats a part of a whole as a percentage, or as a dash if the whole is 0.
 fn percent(part: u128, whole: u128) -> String {
     if whole == 0 {
         return "-".to_owned();
@@ -89,7 +89,7 @@ fn deliver(report: &[u8], output: Option<&Path>) -> anyhow::Result<()> {
     }
 }
 
-/// Replaces a file as a whole: whoever reads it finds the old one or the new one.
+/// Replaces a file as a whole, so that readers never see a partial file.
 fn replace_file(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");

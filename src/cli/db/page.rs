@@ -1,7 +1,7 @@
-//! The difference of two databases as a page: one file that needs nothing from elsewhere.
+//! The difference of two databases as an HTML page: one file without external resources.
 //!
 //! The charts are drawn in percent of the page's width and in pixels of height, so that text keeps
-//! its size on a phone. What a database says is text of strangers, and escaped.
+//! its size on a phone. Texts from a database are not trusted, and are escaped.
 
 use std::fmt::Write;
 
@@ -32,7 +32,7 @@ th{color:var(--soft);font-weight:600}.number{text-align:right;white-space:nowrap
 /// Height of a bar with the line of text above it, in pixels.
 const BAR: usize = 44;
 
-/// The page.
+/// Returns the page.
 pub(super) fn page(titles: &[String; 2], families: &[Difference; 2]) -> String {
     let [a, b] = titles.each_ref().map(|title| escape(title));
     let mut page = format!(
@@ -96,7 +96,7 @@ fn levels(page: &mut String, family: &Difference) {
     page.push_str("</p>\n");
 }
 
-/// The parts of one level, of all addresses for which either database says something.
+/// Draws the parts of one level, in relation to all addresses for which either database has data.
 fn level_bar(page: &mut String, family: &Difference, level: &LevelChange, top: usize) {
     let parts = [
         ("same", level.same),
@@ -201,7 +201,7 @@ fn push(page: &mut String, text: std::fmt::Arguments) {
     page.write_fmt(text).expect("a string takes any text");
 }
 
-/// Text that is nothing but text, in an element or an attribute.
+/// Escapes text for an element or an attribute.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

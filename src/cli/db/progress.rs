@@ -1,17 +1,17 @@
-//! How far long work has come, for whoever watches a terminal.
+//! Progress of long work, shown on a terminal.
 //!
-//! Steps are counted and the clock is seen to run. In a pipe nothing is shown: logs and scripts get
-//! the result alone.
+//! It shows the number of steps and a running clock. In a pipe it is hidden: logs and scripts get
+//! only the result.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar on standard error that goes away when the work is done.
+/// Progress bar on standard error that disappears when the work is done.
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Work of this many steps. The bar hides itself if standard error is no terminal.
+    /// Creates a bar of this many steps. It is hidden if standard error is not a terminal.
     pub(super) fn of(steps: usize) -> Self {
         let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{spinner} [{bar:20}] {elapsed} {msg}");
@@ -22,7 +22,7 @@ impl Progress {
         Progress(bar)
     }
 
-    /// Does one step.
+    /// Runs one step.
     pub(super) fn step<T>(&self, name: impl Into<String>, work: impl FnOnce() -> T) -> T {
         self.0.set_message(name.into());
         let done = work();

@@ -1,4 +1,4 @@
-//! `geogate db verify`: what is answered, held against the file; and what is odd about the file.
+//! `geogate db verify`: compares the answers with the file, and reports anomalies of the file.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use crate::server::{build_database, load_codes, read_table};
 
 #[derive(StructOpt, Debug)]
 pub(in crate::cli) struct Verify {
-    /// Database file of any known format, or "embedded"
+    /// Database file of any supported format, or "embedded"
     #[structopt(value_name = "FILE", parse(from_os_str = database))]
     file: Source,
     #[structopt(flatten)]

@@ -1,33 +1,33 @@
-//! What a client must keep to: how fast it is, which methods it uses.
+//! Limits on clients: the minimum transfer rate and the allowed methods.
 
 use std::time::Duration;
 
-/// The lowest rate of a transfer.
+/// Minimum rate of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinRate {
-    /// Bytes a second; 0 is no limit.
+    /// Bytes per second; 0 disables the limit.
     pub bytes_per_second: u64,
-    /// How much longer a transfer may take than its bytes do at that rate.
+    /// Time that a transfer may take in excess of its bytes at that rate.
     pub grace: Duration,
 }
 
-/// The methods that are served.
+/// Allowed request methods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Methods {
     names: Vec<String>,
     allow: String,
 }
 
-/// Methods that everybody knows (RFC 9110, 9.1, and RFC 5789).
+/// Standard methods (RFC 9110, 9.1, and RFC 5789).
 const KNOWN: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
 ];
 
 impl Methods {
-    /// These methods.
+    /// Allows the given methods.
     ///
     /// # Errors
-    /// What is wrong with one of them.
+    /// If there is none, or one is not a valid method or is `CONNECT`.
     pub fn new(names: Vec<String>) -> Result<Self, String> {
         if names.is_empty() {
             return Err("at least one method is needed".to_owned());
@@ -39,21 +39,22 @@ impl Methods {
                 return Err(format!("{name:?} is not a method"));
             }
             if name == "CONNECT" {
-                return Err("CONNECT asks for a tunnel, and there are none".to_owned());
+                return Err("CONNECT is not supported".to_owned());
             }
         }
         let allow = names.join(", ");
         Ok(Methods { names, allow })
     }
 
-    /// All of them, as `Allow` lists them.
+    /// Returns the methods as the value of an `Allow` header.
     #[must_use]
     pub fn allow(&self) -> &str {
         &self.allow
     }
 
-    /// The status that refuses a method: 405 if it is known and not served here, 501 if nobody
-    /// knows it (RFC 9110, 9.1). `None` if it is served. Methods are case-sensitive.
+    /// Returns the status that rejects a method: 405 for a standard method that is not allowed
+    /// here, 501 for an unknown one (RFC 9110, 9.1), `None` if it is allowed. Methods are
+    /// case-sensitive.
     #[must_use]
     pub fn refusal(&self, method: &str) -> Option<u16> {
         if self.names.iter().any(|name| name == method) {
@@ -67,8 +68,8 @@ impl Methods {
 }
 
 impl Default for Methods {
-    /// All that everybody knows but for `TRACE`, which shows a client what proxies add to its
-    /// requests, and `CONNECT`.
+    /// Allows all standard methods except `CONNECT` and `TRACE`, which would show a client the
+    /// headers that proxies add to its requests.
     fn default() -> Self {
         let served = KNOWN[..7].iter().map(|&name| name.to_owned());
         let names: Vec<_> = served.collect();

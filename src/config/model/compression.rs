@@ -1,21 +1,21 @@
-//! Which responses are compressed, and how.
+//! Compression of responses.
 
-/// Which responses are compressed, and how.
+/// Compression settings of responses.
 #[derive(Debug, Clone)]
 pub struct Compression {
-    /// Whether responses are compressed where no route says otherwise.
+    /// True if responses are compressed by default; a route can override it.
     pub enabled: bool,
-    /// What may be used, the best first. At least one, each once.
+    /// Allowed codings in order of preference. At least one, without duplicates.
     pub algorithms: Vec<Coding>,
-    /// From 1, the fastest, to 9, the smallest.
+    /// Compression level from 1 (fastest) to 9 (smallest).
     pub level: u32,
-    /// The media types that are worth it.
+    /// Media types that are compressed.
     pub types: MediaTypes,
-    /// Bodies that are known to be shorter stay as they are, in bytes.
+    /// Minimum size of a body in bytes. A body of unknown size is compressed.
     pub min_size: u64,
 }
 
-/// A way to compress a body.
+/// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 1952.
@@ -27,7 +27,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// The name in `Accept-Encoding` and `Content-Encoding`.
+    /// Returns the name in `Accept-Encoding` and `Content-Encoding`.
     #[must_use]
     pub fn token(self) -> &'static str {
         match self {
@@ -42,23 +42,23 @@ impl Coding {
 #[derive(Debug, Clone, Default)]
 pub struct MediaTypes(Vec<MediaType>);
 
-/// One type, or several.
+/// Pattern of media types.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaType {
     /// `type/subtype`, in lower case.
     One(String),
-    /// All types that begin so: `text/` for `text/*`, nothing for `*`.
+    /// All types with this prefix: `text/` for `text/*`, the empty text for `*`.
     Starting(String),
 }
 
 impl MediaTypes {
-    /// These types.
+    /// Returns a set of these types.
     #[must_use]
     pub fn new(types: Vec<MediaType>) -> Self {
         MediaTypes(types)
     }
 
-    /// Whether a `Content-Type` names one of them, whatever its parameters.
+    /// Returns `true` if the set has the media type of a `Content-Type`, ignoring its parameters.
     #[must_use]
     pub fn contain(&self, content_type: &[u8]) -> bool {
         let end = content_type.iter().position(|&byte| byte == b';');

@@ -1,4 +1,4 @@
-//! Where the location of an address comes from.
+//! Geo databases.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,37 +8,36 @@ use std::time::Duration;
 use crate::geo::format::Languages;
 use crate::geo::{Field, Names, Regions};
 
-/// A database: one layer of what is known about addresses.
+/// A database: one layer of the lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Database {
-    /// The one that is built into the binary.
+    /// The database that is built into the binary.
     Embedded,
-    /// A file of any known format.
+    /// A file of any supported format.
     File(PathBuf),
-    /// A file of any known format that is kept as it is published somewhere.
+    /// A file of any supported format that is downloaded from a URL and kept up to date.
     Published(Box<Published>),
 }
 
-/// A file that somebody publishes, and the copy of it that is used.
+/// A published file and its local copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// `http` or `https`.
+    /// URL of the file, `http` or `https`.
     pub url: String,
-    /// The copy.
+    /// Path of the local copy.
     pub file: PathBuf,
-    /// Where its SHA-256 is published, in hexadecimal as the first word of a text.
+    /// URL of a text whose first word is the file's SHA-256 in hexadecimal.
     pub checksum_url: Option<String>,
-    /// How long to wait before looking for a new one.
+    /// Time between two checks for a new version.
     pub interval: Duration,
-    /// How long fetching it may take.
+    /// Timeout of one download.
     pub timeout: Duration,
-    /// Certificates (PEM) of the authorities that the publisher is trusted by; the system's if
-    /// there is none.
+    /// Certificates (PEM) of the trusted authorities for the publisher; the system's if `None`.
     pub ca_file: Option<PathBuf>,
 }
 
 impl Database {
-    /// The file that is read, unless it is built in.
+    /// Returns the path of the file, or `None` for the embedded database.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match self {
@@ -49,7 +48,7 @@ impl Database {
     }
 }
 
-/// The name in errors and reports.
+/// Name in errors and reports.
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -60,30 +59,30 @@ impl fmt::Display for Database {
     }
 }
 
-/// How databases are read.
+/// Settings for reading databases.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Geo {
     /// Folder with the user's own code tables.
     pub codes: Option<PathBuf>,
-    /// Whether names are made uniform.
+    /// Spelling of place names: canonical or the database's own.
     pub names: Names,
-    /// The country code of Hong Kong, Macau and Taiwan.
+    /// Country code of Hong Kong, Macau and Taiwan.
     pub regions: Regions,
-    /// The languages of names in databases that have several.
+    /// Languages of names, in order of preference, for databases that have several.
     pub languages: Languages,
-    /// Whether files that change are read again.
+    /// True if changed files are reloaded automatically.
     pub watch: bool,
-    /// Which share of its ranges or addresses a database may lose to its successor, 0 to 1.
+    /// Fraction of its ranges or addresses, 0 to 1, that a database may lose in a reload.
     pub max_shrinkage: f64,
-    /// What every database must know.
+    /// Checks that every new version of the databases must pass.
     pub probes: Vec<Probe>,
 }
 
-/// An address of which it is known where it is.
+/// A check: an address and its expected location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// The address.
     pub ip: IpAddr,
-    /// What its place must say.
+    /// Expected values of fields of the address's location.
     pub expected: Vec<(Field, String)>,
 }

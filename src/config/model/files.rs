@@ -1,22 +1,22 @@
-//! A folder whose files are served.
+//! Static files.
 
 use std::path::PathBuf;
 
-/// A folder whose files are served.
+/// Settings for serving static files from a folder.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// The folder, absolute. It need not be there yet.
+    /// Absolute path of the folder. It does not have to exist yet.
     pub root: PathBuf,
-    /// What is served for a folder: the first of these names that is in it.
+    /// Index file names for a request of a folder; the first that exists is served.
     pub index: Vec<String>,
-    /// What is served where there is nothing; a path within the root, without a leading slash.
+    /// File that is served for a path that does not exist: relative to the root, no leading slash.
     pub fallback: Option<String>,
-    /// Media types by extension, in lower case and without a dot; they go before the known ones.
+    /// Media types by extension, in lower case without a dot; they override the built-in ones.
     pub types: Vec<(String, String)>,
-    /// The media type of a file whose extension says nothing.
+    /// Media type of files with an unknown extension.
     pub default_type: String,
-    /// Whether symbolic links may lead out of the root.
+    /// True if symbolic links may point outside the root.
     pub follow_links: bool,
-    /// Whether names that begin with a dot are served. `/.well-known/` is in any case.
+    /// True if names that begin with a dot are served. `/.well-known/` is always served.
     pub hidden: bool,
 }

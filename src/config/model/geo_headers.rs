@@ -1,24 +1,25 @@
-//! What upstreams are told of a client's location.
+//! Location headers on requests to upstreams.
 
 use std::sync::LazyLock;
 
 use super::HeaderNameSet;
 use crate::geo::Field;
 
-/// What is added to proxied requests.
+/// Location headers that are added to proxied requests.
 #[derive(Debug, Clone)]
 pub struct GeoHeaders {
-    /// Whether the location is added. The client's own are deleted in any case.
+    /// True if the headers are added. The client's own headers of these names are deleted in any
+    /// case.
     pub enabled: bool,
-    /// Under which names.
+    /// Naming scheme of the headers.
     pub names: HeaderNames,
-    /// Fields that are added under geogate's own names.
+    /// Additional fields, under geogate's own header names.
     pub more: Vec<Field>,
-    /// How text that is not ASCII is written.
+    /// Encoding of text that is not ASCII.
     pub encoding: HeaderEncoding,
 }
 
-/// Under which names upstreams are told a location.
+/// Naming scheme of location headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderNames {
     /// `X-Geo-Country` and so on.
@@ -31,17 +32,17 @@ pub enum HeaderNames {
     Vercel,
 }
 
-/// How text that is not ASCII is written into a header.
+/// Encoding of header text that is not ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderEncoding {
-    /// Percent-encoded UTF-8: safe for every server.
+    /// Percent-encoded UTF-8, which every server can parse.
     Percent,
-    /// UTF-8 as it is.
+    /// Plain UTF-8.
     Utf8,
 }
 
-/// Headers in which geogate tells upstreams of the client, and others that mean the same. They are
-/// deleted from every request, whoever sends it: what a trusted proxy says in them was read before.
+/// Headers in which geogate describes the client to upstreams, and headers of the same meaning. They
+/// are deleted from every request, including those of trusted proxies, whose values are read before.
 const MANAGED: [&str; 9] = [
     "X-Geo-*",
     "Forwarded",
@@ -54,7 +55,7 @@ const MANAGED: [&str; 9] = [
     "X-Real-IP",
 ];
 
-/// Whether a header, its name in whichever spelling, is one that upstreams trust geogate for.
+/// Returns `true` if geogate manages the header. The name may have any case and separators.
 #[must_use]
 pub fn is_managed_name(name: &str) -> bool {
     static NAMES: LazyLock<HeaderNameSet> =

@@ -1,40 +1,40 @@
-//! Header names, compared by their letters.
+//! Sets of header names that ignore case and separators.
 //!
-//! CGI and WSGI servers make no difference between `-` and `_`, and some make none between any signs
-//! that stand between letters. A name that is only compared as it is written can be smuggled past
-//! the comparison, so names here are compared by their letters and digits alone, in any case.
+//! CGI and WSGI servers do not distinguish `-` and `_`, and some ignore every character that is not
+//! a letter or digit. A comparison of the exact name would let a client bypass it with another
+//! spelling, so names are compared by their letters and digits alone, in any case.
 
 use std::collections::BTreeSet;
 
-/// Longest name of a set, in letters.
+/// Maximum number of letters and digits in a name of a set.
 const MOST_LETTERS: usize = 63;
 
-/// Set of header names and of prefixes of names.
+/// Set of header names and of name prefixes.
 ///
-/// Most names of a request are not in it, and are told apart by their first letter and their number
-/// of letters, without an allocation.
+/// Most names of a request are not in the set. Comparing the first letter and the number of letters
+/// excludes these without an allocation.
 #[derive(Debug, Clone)]
 pub struct HeaderNameSet {
-    /// The letters of whole names.
+    /// Letters of whole names.
     names: BTreeSet<Box<[u8]>>,
     prefixes: Vec<Prefix>,
-    /// For each first letter a bit for each number of letters that names have; the lowest bit is set
-    /// if there are prefixes with this letter.
+    /// Bit mask for each first letter: bit N is set if the set has a name of N letters, bit 0 if it
+    /// has a prefix with this first letter.
     lengths: [u64; 36],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Prefix {
     letters: Box<[u8]>,
-    /// Whether it ended in a sign: then a name has a sign behind it, too.
+    /// True if the prefix ends with a separator; a matching name has a separator there, too.
     ends_word: bool,
 }
 
 impl HeaderNameSet {
-    /// Set of these names; one that ends in `*` is a prefix.
+    /// Returns a set of these names; a name that ends in `*` is a prefix.
     ///
     /// # Errors
-    /// The first that is neither.
+    /// With the first pattern that is neither a name nor a prefix.
     pub fn new<'n>(patterns: impl IntoIterator<Item = &'n str>) -> Result<Self, String> {
         let mut set = HeaderNameSet {
             names: BTreeSet::new(),
@@ -54,7 +54,7 @@ impl HeaderNameSet {
         let slot = letters.first().copied().and_then(slot);
         let Some(slot) = slot.filter(|_| is_name && letters.len() <= MOST_LETTERS) else {
             return Err(format!(
-                "{pattern:?} is neither a header's name nor the start of one and \"*\""
+                "{pattern:?} is neither a header name nor a prefix of one followed by \"*\""
             ));
         };
         if name.len() == pattern.len() {
@@ -70,7 +70,7 @@ impl HeaderNameSet {
         Ok(())
     }
 
-    /// Whether a name, in whichever spelling, is in the set.
+    /// Returns `true` if the set has the name. Case and separators are ignored.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         let first = letters(name).next().and_then(slot);
@@ -115,7 +115,7 @@ fn letters(name: &str) -> impl Iterator<Item = u8> {
     letters.map(|letter| letter.to_ascii_lowercase())
 }
 
-/// The number of a letter or digit.
+/// Returns the index of a letter (0 to 25) or digit (26 to 35).
 fn slot(letter: u8) -> Option<usize> {
     match letter {
         b'a'..=b'z' => Some(usize::from(letter - b'a')),
@@ -124,7 +124,7 @@ fn slot(letter: u8) -> Option<usize> {
     }
 }
 
-/// Whether two names have the same letters.
+/// Returns `true` if two names have the same letters and digits, ignoring case.
 #[must_use]
 pub fn is_spelling_of(name: &str, other: &str) -> bool {
     letters(name).eq(letters(other))
@@ -216,7 +216,7 @@ mod tests {
             let fold = |text: &str| text.replace(['.', '_', '-'], "");
             let naive = patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
                 None => fold(pattern) == fold(&name),
-                // Every place where the name could be cut.
+                // Every position at which the name could be split.
                 Some(prefix) => (0..name.len()).any(|at| {
                     let (start, rest) = name.split_at(at);
                     let is_whole = start.ends_with(|c: char| c.is_ascii_alphanumeric());

@@ -1,4 +1,4 @@
-//! Who may come, how often, and how many at a time.
+//! Access rules, rate limits and concurrency limits.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,72 +7,72 @@ use ipnet::IpNet;
 
 use super::territory::Territory;
 
-/// Ordered rules about who may come. The first rule that has the client decides.
+/// Ordered access rules. The first rule that matches the client decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// What it is called where it is used, and in logs and metrics.
+    /// Name by which routes refer to the rules, also in logs and metrics.
     pub name: String,
     /// In the order of the file.
     pub rules: Vec<AccessRule>,
-    /// What becomes of a client that no rule has.
+    /// Verdict for a client that no rule matches.
     pub default: Verdict,
-    /// Whether a denial is only counted and logged.
+    /// True if a denial is only counted and logged.
     pub dry_run: bool,
 }
 
-/// One rule.
+/// One access rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessRule {
-    /// What becomes of the clients that it has.
+    /// Verdict for the clients that the rule matches.
     pub verdict: Verdict,
-    /// It has a client that any of these has.
+    /// Patterns of clients. The rule matches a client that any of them matches.
     pub clients: Vec<Clients>,
 }
 
-/// What becomes of a client.
+/// Verdict on a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is served.
+    /// The request is served.
     Allow,
-    /// It gets 403.
+    /// The request is rejected with 403.
     Deny,
 }
 
-/// Some clients.
+/// Pattern of clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Clients {
-    /// Of a network; never one of IPv4-mapped addresses.
+    /// Clients in a network. IPv4-mapped networks are converted to IPv4.
     Network(IpNet),
-    /// In a country or a region.
+    /// Clients in a country or region.
     Territory(Territory),
-    /// Whose country is not known.
+    /// Clients of unknown country.
     UnknownCountry,
-    /// Of an autonomous system.
+    /// Clients of an autonomous system.
     Asn(u32),
 }
 
-/// How often requests may come.
+/// Limit on the rate of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateLimit {
-    /// What it is called where it is used, and in logs and metrics.
+    /// Name by which routes refer to the limit, also in logs and metrics.
     pub name: String,
-    /// Requests with one key are counted together.
+    /// Key of the count: requests with the same key share one rate.
     pub key: RateKey,
-    /// So many requests...
+    /// Number of requests per `period`.
     pub requests: NonZeroU32,
-    /// ... in this time.
+    /// Period of `requests`.
     pub period: Duration,
-    /// How many may come at once after a quiet time.
+    /// Maximum number of requests at once after an idle period.
     pub burst: NonZeroU32,
-    /// IPv6 clients whose addresses have so many bits in common are one client. 1 to 128.
+    /// Prefix length of IPv6 clients: addresses with the same prefix are one client. 1 to 128.
     pub ipv6_prefix: u8,
-    /// How many keys are kept count of.
+    /// Maximum number of keys with a count.
     pub max_keys: usize,
-    /// Whether what is too much is only counted and logged.
+    /// True if a request over the limit is only counted and logged.
     pub dry_run: bool,
 }
 
-/// What requests have in common that are counted together.
+/// Key of a rate limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RateKey {
     /// The client's address.
@@ -81,56 +81,57 @@ pub enum RateKey {
     Country,
     /// The route.
     Route,
-    /// The first line of this header, which is in lower case; without one, the client's address.
+    /// First value of this header, whose name is in lower case; the client's address if it is
+    /// absent.
     Header(String),
 }
 
-/// What is asked of requests, wherever they go.
+/// References to the access rules and rate limits that apply to a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Demands {
-    /// All of these must allow the client; places in the list of all.
+    /// Indexes in `Config::access`. All of these must allow the client.
     pub access: Vec<usize>,
-    /// None of these may be passed; places in the list of all.
+    /// Indexes in `Config::rate_limits`. A request must be within all of these.
     pub rate_limits: Vec<usize>,
 }
 
-/// What holds for the requests of one route.
+/// Limits of one route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteLimits {
-    /// Asked of them besides what is asked of every request.
+    /// Access rules and rate limits in addition to the global ones.
     pub demands: Demands,
-    /// How many there may be at a time; `None` for no limit.
+    /// Maximum number of requests in flight; `None` for no limit.
     pub max_requests: Option<u32>,
-    /// Largest body in bytes; `None` for what holds for all.
+    /// Maximum body size in bytes; `None` for the global limit.
     pub max_body_size: Option<u64>,
-    /// How long one may take in all; `None` for no limit.
+    /// Total time of one request; `None` for no limit.
     pub timeout: Option<Duration>,
 }
 
-/// What holds for all connections and requests.
+/// Global limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Asked of every request.
+    /// Access rules and rate limits of every request.
     pub demands: Demands,
-    /// Connections of clients at a time.
+    /// Maximum number of open client connections.
     pub max_connections: Most,
-    /// Of them, those of one client; `None` for no limit.
+    /// Maximum number of open connections per client; `None` for no limit.
     pub max_connections_per_client: Option<u32>,
-    /// Requests that are being proxied at a time.
+    /// Maximum number of proxied requests in flight.
     pub max_requests: Most,
-    /// Of them, those of one client.
+    /// Maximum number of proxied requests in flight per client.
     pub max_requests_per_client: Most,
-    /// Bytes of memory of the process above which nothing new is begun.
+    /// Memory of the process in bytes above which new connections and requests are rejected.
     pub max_memory: Most,
-    /// IPv6 clients whose addresses have so many bits in common are one client. 1 to 128.
+    /// Prefix length of IPv6 clients: addresses with the same prefix are one client. 1 to 128.
     pub ipv6_prefix: u8,
 }
 
-/// The most that there may be of something.
+/// A limit that is fixed or derived from the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Most {
-    /// What the system allows the process decides.
+    /// Derived from the limits that the operating system sets for the process.
     Auto,
-    /// So many. At least 1.
+    /// This number. At least 1.
     Fixed(u64),
 }

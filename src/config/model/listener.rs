@@ -1,38 +1,39 @@
-//! Where clients connect, and what is spoken there.
+//! Listeners for clients.
 
 use std::net::SocketAddr;
 
-/// An address that is listened on.
+/// A listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
-    /// Where.
+    /// Address and port.
     pub address: SocketAddr,
-    /// What.
+    /// Protocol of its connections.
     pub speaks: Speaks,
-    /// Whether every connection begins with a PROXY header, from a trusted proxy. Never guessed: a
-    /// listener that takes connections with and without one would let clients name themselves.
+    /// True if every connection begins with a PROXY header from a trusted proxy. It is never
+    /// detected: a listener that accepted connections with and without it would let clients forge
+    /// their address.
     pub proxy_protocol: bool,
 }
 
-/// What is spoken on a listener.
+/// Protocol of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {
     /// HTTP in clear text.
     Http {
-        /// Whether HTTP/2 is understood as well, from clients that know it beforehand.
+        /// True if HTTP/2 with prior knowledge is accepted, too.
         h2c: bool,
     },
-    /// HTTP over TLS, as `[tls]` says.
+    /// HTTP over TLS, configured by `[tls]`.
     Tls,
-    /// HTTP in clear text, and every answer is that the same thing is at this port over TLS.
+    /// HTTP in clear text; every response redirects to the same URL over TLS.
     Redirect {
-        /// Of the URLs that clients are sent to.
+        /// Port of the redirect URL.
         port: u16,
     },
 }
 
 impl Listener {
-    /// HTTP/1 in clear text and nothing else.
+    /// Returns a listener for HTTP/1 in clear text only.
     #[must_use]
     pub fn plain(address: SocketAddr) -> Self {
         Listener {
@@ -42,7 +43,7 @@ impl Listener {
         }
     }
 
-    /// Whether it is like [`Listener::plain`].
+    /// Returns `true` if it equals [`Listener::plain`].
     #[must_use]
     pub fn is_plain(&self) -> bool {
         *self == Listener::plain(self.address)

@@ -1,29 +1,29 @@
-//! What is logged.
+//! Access log and error log.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Template, Variable};
 
-/// What is logged of each request.
+/// Access log: one line for each request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessLog {
-    /// Where lines go.
+    /// Destination of the lines.
     pub target: LogTarget,
-    /// What a line looks like.
+    /// Format of a line.
     pub format: LogFormat,
-    /// Which requests have a line; all if there is none.
+    /// Sampling of requests; `None` logs every request.
     pub sampling: Option<Sampling>,
-    /// How long a line may wait in memory.
+    /// Maximum time that a line waits in memory.
     pub flush: Duration,
 }
 
-/// Where a log goes.
+/// Destination of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogTarget {
-    /// Nowhere.
+    /// Logging is disabled.
     Off,
-    /// Standard output; standard error for the error log.
+    /// Standard output for the access log, standard error for the error log.
     Standard,
     /// A file, appended to.
     File(PathBuf),
@@ -31,57 +31,57 @@ pub enum LogTarget {
     Syslog(Syslog),
 }
 
-/// A syslog server, and what it is told with every line.
+/// A syslog server, and the fields of messages to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Syslog {
-    /// Where it listens.
+    /// Address of the server.
     pub server: SyslogServer,
-    /// 0 to 23 (RFC 5424, 6.2.1).
+    /// Facility, 0 to 23 (RFC 5424, 6.2.1).
     pub facility: u8,
-    /// 0 to 7, of lines of the access log. Messages of the error log have one of their own.
+    /// Severity of access log lines, 0 to 7. Each message of the error log has its own severity.
     pub severity: u8,
-    /// Who speaks.
+    /// Tag: the name of the sender.
     pub tag: String,
-    /// Whether it is told our host's name.
+    /// True if messages contain the name of this host.
     pub names_host: bool,
 }
 
-/// Where a syslog server listens.
+/// Address of a syslog server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyslogServer {
     /// `host:port` of a UDP socket. A name is resolved when the socket is opened.
     Udp(String),
-    /// A datagram socket of this host, such as `/dev/log`.
+    /// Path of a local datagram socket such as `/dev/log`.
     Unix(PathBuf),
 }
 
-/// What a line of the access log looks like.
+/// Format of an access log line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LogFormat {
-    /// nginx's `main` with upstream, times, place and id behind it.
+    /// nginx's `main` format, followed by upstream, times, location and request id.
     Main,
-    /// The same as one JSON object.
+    /// The fields of `Main` as one JSON object.
     Json,
-    /// Text with the values of variables, escaped as nginx does; a value that is not there is `-`.
+    /// Text with variables, escaped as in nginx; an absent value is `-`.
     Text(Template<Variable>),
-    /// One JSON object with these members. What is nothing but one variable keeps its type.
+    /// One JSON object with these members. A member that is a single variable keeps its type.
     Members(Vec<(String, Template<Variable>)>),
 }
 
-/// Which requests have a line. Those that fail or are slow always have.
+/// Sampling of requests for the access log. Failed and slow requests are always logged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
-    /// Which share of the others has, 0 to 1.
+    /// Fraction of the other requests that is logged, 0 to 1.
     pub share: f64,
-    /// From how long on a request is slow.
+    /// Minimum time of a slow request.
     pub slow: Duration,
 }
 
-/// What is logged of the server itself.
+/// Error log: messages of the server itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorLog {
-    /// Where lines go.
+    /// Destination of the messages.
     pub target: LogTarget,
-    /// The least important level that is logged.
+    /// Least severe level that is logged.
     pub level: log::LevelFilter,
 }

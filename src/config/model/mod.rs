@@ -54,44 +54,44 @@ pub use variable::{
 pub struct Config {
     /// Listeners, threads, process.
     pub server: Server,
-    /// How TLS is spoken; `None` if it is not.
+    /// TLS of listeners; `None` without a certificate.
     pub tls: Option<Tls>,
-    /// How HTTP/2 is spoken.
+    /// HTTP/2 of clients.
     pub http2: Http2,
-    /// How a client may connect and what it may send.
+    /// Limits on client connections and requests.
     pub client: Client,
-    /// Who is believed about a client's address.
+    /// Trusted proxies.
     pub client_ip: ClientIp,
-    /// Where the location of an address comes from, highest first. At least one.
+    /// Geo databases as layers, highest priority first. At least one.
     pub databases: Vec<Database>,
-    /// How databases are read.
+    /// Settings for reading databases.
     pub geo: Geo,
-    /// What is added to proxied requests.
+    /// Location headers of proxied requests.
     pub geo_headers: GeoHeaders,
-    /// Where requests go that geogate does not answer itself.
+    /// Upstreams of proxied requests.
     pub upstreams: Vec<Upstream>,
-    /// Who may come, in sets of rules that are named where they hold.
+    /// Named sets of access rules.
     pub access: Vec<Access>,
-    /// How often requests may come; named where they hold.
+    /// Named rate limits.
     pub rate_limits: Vec<RateLimit>,
-    /// What holds for all connections and requests.
+    /// Global limits.
     pub limits: Limits,
-    /// What holds for IP queries besides.
+    /// Access rules and rate limits of IP queries, in addition to the global ones.
     pub query: Demands,
-    /// Which request goes where. Without any, all go to the first upstream, if there is one.
+    /// Routes. Without routes, all requests go to the first upstream, if there is one.
     pub routes: Vec<Route>,
-    /// Which responses are compressed, and how.
+    /// Compression of responses.
     pub compression: Compression,
-    /// Where operators and their monitoring ask.
+    /// Admin listeners: metrics, health and reload.
     pub admin: Admin,
-    /// What is logged of each request.
+    /// Access log.
     pub access_log: AccessLog,
-    /// What is logged of the server itself.
+    /// Error log.
     pub error_log: ErrorLog,
-    /// The ids of requests, if they have any.
+    /// Request ids; `None` if they are disabled.
     pub request_ids: Option<RequestIds>,
-    /// What becomes of the traces that requests are part of.
+    /// Propagation of trace context.
     pub tracing: Tracing,
-    /// The user's own page for 500, 502, 503 and 504.
+    /// File with the user's own page for 500, 502, 503 and 504.
     pub error_page: Option<PathBuf>,
 }

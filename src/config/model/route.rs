@@ -1,4 +1,4 @@
-//! Which requests go where.
+//! Routes: conditions on requests, and actions.
 
 use std::sync::Arc;
 
@@ -11,106 +11,106 @@ use super::template::Template;
 use super::territory::Territory;
 use super::variable::RequestVariable;
 
-/// A route: what it takes, and what happens to that.
+/// A route: its conditions and its action.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// Name in logs and metrics; no other route has it.
+    /// Unique name in logs and metrics.
     pub name: String,
-    /// One of these; any host if there is none.
+    /// Hosts, of which one must match; empty for any host.
     pub hosts: Vec<HostPattern>,
-    /// The path, normalised.
+    /// Pattern of the normalized path.
     pub path: PathPattern,
-    /// One of these; any method if there is none. `GET` takes `HEAD` as well.
+    /// Allowed methods; empty for any method. `GET` includes `HEAD`.
     pub methods: Vec<Method>,
-    /// All of these.
+    /// Header conditions, all of which must match.
     pub headers: Vec<HeaderCondition>,
-    /// One of these; any country, and none, if there is none.
+    /// Countries, of which one must match; empty for any country, also an unknown one.
     pub countries: Vec<Territory>,
-    /// One of these; any region, and none, if there is none.
+    /// Regions, of which one must match; empty for any region, also an unknown one.
     pub regions: Vec<Territory>,
-    /// What happens.
+    /// Action for matching requests.
     pub action: Action,
-    /// Who may come, how often, and what a request may take.
+    /// Access rules, rate limits and request limits.
     pub limits: RouteLimits,
-    /// Whether responses are compressed; as for all if it does not say.
+    /// True if responses are compressed; `None` for the global setting.
     pub compress: Option<bool>,
-    /// What is changed in requests to upstreams.
+    /// Header changes in requests to upstreams.
     pub request_headers: HeaderChanges,
-    /// What is changed in every response.
+    /// Header changes in all responses of the route.
     pub response_headers: HeaderChanges,
 }
 
-/// A host: lower case, without a port.
+/// Pattern of hosts: lower case, without a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPattern {
-    /// This one.
+    /// This host.
     Exact(String),
-    /// Every one that ends so; it begins with a dot.
+    /// All hosts with this suffix, which begins with a dot.
     Wildcard(String),
 }
 
-/// A path: decoded, normalised.
+/// Pattern of paths: decoded and normalized.
 #[derive(Debug, Clone)]
 pub enum PathPattern {
-    /// Every path, and a request that has none (`OPTIONS *`).
+    /// Every path, also that of a request without one (`OPTIONS *`).
     Any,
-    /// Every path in which this is found.
+    /// Paths that contain a match of this pattern.
     Regex(Regex),
-    /// This path and what lies under it.
+    /// This path and all paths below it.
     Prefix(String),
-    /// This path.
+    /// This path only.
     Exact(String),
 }
 
-/// A header line that must be there.
+/// A required header.
 #[derive(Debug, Clone)]
 pub struct HeaderCondition {
-    /// In lower case.
+    /// Name in lower case.
     pub name: String,
-    /// What one of its lines must be.
+    /// Pattern that one of the header's values must match.
     pub value: HeaderPattern,
 }
 
-/// What a header line must be.
+/// Pattern of a header value.
 #[derive(Debug, Clone)]
 pub enum HeaderPattern {
-    /// This.
+    /// This value.
     Exact(String),
-    /// Something in which this is found.
+    /// Values that contain a match of this pattern.
     Regex(Regex),
 }
 
-/// What happens to a request.
+/// Action of a route.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// It goes to an upstream.
+    /// Forwards the request to an upstream.
     Upstream {
-        /// Its place among the configuration's upstreams.
+        /// Index in `Config::upstreams`.
         number: usize,
-        /// What becomes of its path; otherwise it stays.
+        /// New path; `None` keeps the path.
         rewrite: Option<Template<RequestVariable>>,
     },
-    /// A file answers it.
+    /// Serves a static file.
     Files {
-        /// Where they are.
+        /// Settings of the folder.
         files: Arc<Files>,
-        /// What becomes of its path; otherwise it stays.
+        /// New path; `None` keeps the path.
         rewrite: Option<Template<RequestVariable>>,
     },
-    /// It is sent elsewhere.
+    /// Redirects the client.
     Redirect {
-        /// 301, 302, 303, 307 or 308.
+        /// Status: 301, 302, 303, 307 or 308.
         status: u16,
-        /// Where to.
+        /// Target URL or path.
         to: Template<RequestVariable>,
     },
-    /// It is answered.
+    /// Sends a fixed response.
     Respond {
-        /// 200 to 599.
+        /// Status from 200 to 599.
         status: u16,
-        /// Empty for a status without one.
+        /// Body; empty for a status that has none.
         body: Template<RequestVariable>,
-        /// Its media type.
+        /// Media type of the body.
         media_type: String,
     },
 }
@@ -118,8 +118,8 @@ pub enum Action {
 /// What is changed in the headers of a message.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderChanges {
-    /// Deleted, first.
+    /// Names of headers to delete, before `set` is applied.
     pub remove: Vec<String>,
-    /// In place of all lines of the name; an empty value deletes them.
+    /// Headers to set in place of all lines of the name; an empty value deletes them.
     pub set: Vec<(String, Template<RequestVariable>)>,
 }

@@ -1,4 +1,4 @@
-//! Listeners, the process, and how clients may connect.
+//! Listeners, process settings, client limits and trusted proxies.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -8,88 +8,89 @@ use ipnet::IpNet;
 
 use super::{Listener, Methods, MinRate, Most, UntrustedHeaders};
 
-/// Listeners, threads, process.
+/// Listeners, threads and process settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// At least one.
+    /// Listeners for clients; at least one.
     pub listen: Vec<Listener>,
-    /// Worker threads, at least 1. `Auto` is one for each processor that the process may use.
+    /// Number of worker threads, at least 1. `Auto` is one for each processor that the process may
+    /// use.
     pub workers: Most,
-    /// Whether idle workers take over connections of busy ones.
+    /// True if idle workers take over work of busy ones.
     pub work_stealing: bool,
-    /// Limit of open files to ask the system for.
+    /// Limit of open files that is requested from the system.
     pub max_open_files: u64,
-    /// How long requests under way may take after a stop was asked for.
+    /// Time that requests in flight have to finish after a stop was requested.
     pub grace_period: Duration,
-    /// Written when running as a daemon, and removed at its end.
+    /// PID file, written when running as a daemon and removed at exit.
     pub pid_file: PathBuf,
-    /// Where a new process takes over the listeners of the old one.
+    /// Path of the socket over which a new process takes over the listeners of the old one.
     pub upgrade_socket: PathBuf,
 }
 
-/// How a client may connect and what it may send.
+/// Limits on client connections and requests.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// How long an idle connection is kept open. Whole seconds.
+    /// Idle timeout of a kept connection, in whole seconds.
     pub keepalive_timeout: Duration,
-    /// How many requests a connection may carry.
+    /// Maximum number of requests per connection.
     pub keepalive_requests: u32,
-    /// How long the head of a request may take, from its first byte to its last.
+    /// Timeout of a request head, from its first byte to its last.
     pub header_timeout: Duration,
-    /// Longest head of a request in bytes.
+    /// Maximum size of a request head in bytes.
     pub max_header_size: usize,
-    /// Most header lines of a request.
+    /// Maximum number of header lines of a request.
     pub max_headers: usize,
-    /// The methods that are served beside those of the API.
+    /// Allowed methods, in addition to those of the API.
     pub methods: Methods,
-    /// How long a single read of a request may take.
+    /// Timeout of a single read of a request.
     pub read_timeout: Duration,
-    /// How long a single write of a response may take.
+    /// Timeout of a single write of a response.
     pub write_timeout: Duration,
-    /// How fast the body of a request must come.
+    /// Minimum rate at which a client must send a request body.
     pub min_body_rate: MinRate,
-    /// How fast a response must be taken.
+    /// Minimum rate at which a client must receive a response.
     pub min_response_rate: MinRate,
-    /// Largest request body in bytes.
+    /// Maximum size of a request body in bytes.
     pub max_body_size: u64,
 }
 
-/// Who is believed about a client's address.
+/// Trusted proxies, and the headers in which they name clients.
 #[derive(Debug, Clone)]
 pub struct ClientIp {
-    /// Networks whose hosts may speak for others.
+    /// Networks of the trusted proxies.
     pub trusted_proxies: TrustedProxies,
-    /// The one header that they use.
+    /// The one header with client addresses that is read.
     pub header: ForwardedHeader,
-    /// What else they may say, and nobody else.
+    /// Identity headers that only trusted proxies may send.
     pub untrusted_headers: UntrustedHeaders,
 }
 
-/// The networks whose word on a client's address is taken. Empty means nobody's.
+/// Networks of trusted proxies. An empty list trusts none.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Trusts the hosts of these networks.
+    /// Trusts all hosts of these networks.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
         TrustedProxies(networks)
     }
 
-    /// Whether nobody's word is taken.
+    /// Returns `true` if no proxy is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the host is one of them. The address must be canonical (no IPv4-mapped one).
+    /// Returns `true` if the host is trusted. The address must be canonical (not IPv4-mapped).
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }
 
-/// The header in which trusted proxies name the addresses before them.
+/// Header in which trusted proxies list the addresses of the previous hops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`: a list of addresses.
@@ -98,14 +99,14 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// Where operators and their monitoring ask.
+/// Admin listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// None by default.
+    /// Addresses of the listeners; none by default.
     pub listen: Vec<SocketAddr>,
-    /// Hosts that requests are answered for, beside addresses and names of one label; in lower case,
-    /// without ports.
+    /// Accepted values of `Host`, in lower case without ports, in addition to IP addresses and names
+    /// without a dot.
     pub hosts: Vec<String>,
-    /// File with the token that requests must have, if they must.
+    /// File with the token that requests must contain; `None` if no token is needed.
     pub token_file: Option<PathBuf>,
 }

@@ -1,19 +1,19 @@
 //! Text with variables, such as `https://$host$request_uri`.
 //!
-//! A template is taken apart once, when the configuration is read: a name that nothing stands behind
-//! is an error there, and a request only walks over the parts. Which names there are depends on the
-//! place, so the variable is a type of its own: where there is no response yet, a template cannot
-//! hold a status.
+//! A template is parsed once, when the configuration is read. An unknown variable is an error
+//! there, and a request only iterates over the parts. The set of variables depends on the place, so
+//! the variable type is a parameter: a template that is evaluated before there is a response cannot
+//! contain a status.
 
 use super::variable::{Captures, Variables};
 
-/// Text and variables in their order.
+/// A sequence of texts and variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template<V> {
     parts: Vec<Part<V>>,
 }
 
-/// The empty text.
+/// Returns the empty text.
 impl<V> Default for Template<V> {
     fn default() -> Self {
         Template { parts: Vec::new() }
@@ -23,37 +23,37 @@ impl<V> Default for Template<V> {
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part<V> {
-    /// Stands as it is; never empty.
+    /// Literal text; never empty.
     Text(String),
-    /// Is replaced by a value.
+    /// A variable, which is replaced by its value.
     Variable(V),
 }
 
-/// Why a text is no template.
+/// Reason why a text is not a valid template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// There is no variable of this name, or not in this place.
+    /// Unknown variable, or one that is not available in this place.
     #[error("there is no ${name} here; known: {known}")]
     Unknown {
-        /// As written, without the dollar.
+        /// Name as written, without the dollar.
         name: String,
-        /// What can be written instead.
+        /// Names of the available variables.
         known: String,
     },
     /// `${` without `}`.
     #[error("${{ has no }} behind it")]
     Unclosed,
-    /// A dollar with no name behind it.
+    /// A dollar without a name after it.
     #[error("a $ has no name behind it; write $$ for a dollar")]
     NoName,
 }
 
 impl<V: Variables> Template<V> {
-    /// Takes a text apart: `$name` and `${name}` are variables, `$$` is a dollar. `captures` are the
-    /// groups of the pattern that is matched before.
+    /// Parses a text: `$name` and `${name}` are variables, `$$` is a dollar. `captures` are the
+    /// groups of the route's pattern.
     ///
     /// # Errors
-    /// If a dollar does not begin one of these, or with the first name that is not known.
+    /// If a dollar does not begin one of these, or with the first unknown name.
     pub fn parse(text: &str, captures: &Captures) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let (mut plain, mut rest) = (String::new(), text);
@@ -84,13 +84,13 @@ impl<V: Variables> Template<V> {
 }
 
 impl<V> Template<V> {
-    /// The parts in their order; none if the text is empty.
+    /// Returns the parts in their order; none if the text is empty.
     #[must_use]
     pub fn parts(&self) -> &[Part<V>] {
         &self.parts
     }
 
-    /// The variables in their order.
+    /// Returns the variables in their order.
     pub fn variables(&self) -> impl Iterator<Item = &V> {
         self.parts.iter().filter_map(|part| match part {
             Part::Text(_) => None,
@@ -98,7 +98,7 @@ impl<V> Template<V> {
         })
     }
 
-    /// The text between the variables.
+    /// Returns the texts between the variables.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
@@ -107,8 +107,8 @@ impl<V> Template<V> {
     }
 }
 
-/// The name behind a dollar, and what comes after it. A digit is a name of its own, so that `$10` is
-/// `$1` and a zero, as nginx reads it.
+/// Splits the name after a dollar from the rest of the text. A digit is a whole name, so that `$10`
+/// is `$1` followed by a zero, as in nginx.
 fn name(text: &str) -> Result<(&str, &str), TemplateError> {
     if let Some(inner) = text.strip_prefix('{') {
         let (name, after) = inner.split_once('}').ok_or(TemplateError::Unclosed)?;

@@ -1,8 +1,8 @@
-//! A country or a region, as a configuration names it and a database knows it.
+//! A country or region: converts its name in a configuration to field values of a database.
 
 use crate::geo::{Codes, Field, Place};
 
-/// ISO 3166-2 has letters where GB/T 2260, which databases here have, has numbers.
+/// Provinces of China: letters of ISO 3166-2, and codes of GB/T 2260, which the databases have.
 const CHINA: [(&str, &str); 34] = [
     ("BJ", "110000"),
     ("TJ", "120000"),
@@ -40,18 +40,19 @@ const CHINA: [(&str, &str); 34] = [
     ("MO", "820000"),
 ];
 
-/// A part of the world: in one or more ways, what the fields of a place in it say.
+/// A country or region: alternatives of field values, one of which a place in it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Territory(Vec<Facts>);
 
-/// Texts that the fields of a place have, all of them.
+/// Field values, all of which a place must have.
 pub type Facts = Vec<(Field, String)>;
 
 impl Territory {
-    /// A country by its ISO 3166-1 code or any spelling of its name. Hong Kong, Macau and Taiwan are
-    /// found by their own codes and by those of the regions that some databases have them as: a
-    /// source without codes says 中国, 香港. A name that is in no table must be the database's own;
-    /// `None` for a code that is nobody's.
+    /// Returns a country by its ISO 3166-1 code or any spelling of its name. Hong Kong, Macau and
+    /// Taiwan match by their own country code and by their province code, because some databases
+    /// list them as provinces of China: a source without codes has 中国, 香港. A name that is not in
+    /// the tables must match the database's country name exactly. `None` for a two-letter code that
+    /// does not exist.
     #[must_use]
     pub fn country(text: &str, codes: &Codes) -> Option<Self> {
         let code = text.to_ascii_uppercase();
@@ -76,8 +77,8 @@ impl Territory {
         Some(Territory(vec![facts]))
     }
 
-    /// A region by its GB/T 2260 code, its ISO 3166-2 code with the country (`US-CA`), or its name:
-    /// in any spelling if it is China's, otherwise as the database writes it.
+    /// Returns a region by its GB/T 2260 code, its ISO 3166-2 code with the country (`US-CA`), or
+    /// its name: any spelling of a province of China, otherwise the exact name in the database.
     #[must_use]
     pub fn region(text: &str, codes: &Codes) -> Self {
         let is_number = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -100,13 +101,13 @@ impl Territory {
         }])
     }
 
-    /// The ways in which a place may be in it, each of one fact at least.
+    /// Returns the alternatives, each with at least one field value.
     #[must_use]
     pub fn ways(&self) -> &[Facts] {
         &self.0
     }
 
-    /// Whether a place is in it.
+    /// Returns `true` if the place is in the territory.
     #[must_use]
     pub fn contains(&self, place: &Place) -> bool {
         let says = |(field, text): &(Field, String)| place.text(*field) == text.as_str();
@@ -114,13 +115,13 @@ impl Territory {
     }
 }
 
-/// The GB/T 2260 code of a province of China by its letters in ISO 3166-2.
+/// Returns the GB/T 2260 code of a province of China for its letters in ISO 3166-2.
 fn number_of(letters: &str) -> Option<&'static str> {
     let known = CHINA.iter().find(|(known, _)| *known == letters);
     known.map(|(_, number)| *number)
 }
 
-/// The country and the subdivision of an ISO 3166-2 code.
+/// Splits an ISO 3166-2 code into country and subdivision.
 fn subdivision(text: &str) -> Option<(&str, &str)> {
     let (country, region) = text.split_once('-')?;
     let is_code = |text: &str, lengths: std::ops::RangeInclusive<usize>| {
@@ -186,7 +187,7 @@ mod tests {
             let facts = vec![(Field::ProvinceCode, number.to_owned())];
             assert_eq!(named.ways(), [facts]);
         }
-        // Three that are easily mistaken for each other.
+        // Three that are easily confused.
         for (letters, name) in [("HE", "河北"), ("HA", "河南"), ("SN", "陕西")] {
             let named = Territory::region(&format!("CN-{letters}"), &codes);
             assert_eq!(named, Territory::region(name, &codes));

@@ -1,29 +1,29 @@
-//! TLS with clients, and HTTP/2.
+//! TLS and HTTP/2 of clients.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How TLS is spoken.
+/// TLS settings of listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// At least one. The first is for clients that name no host, or one that no certificate has.
+    /// Certificates; at least one. The first is used if the client's SNI is missing or matches none.
     pub certificates: Vec<Certificate>,
-    /// The oldest version that is spoken.
+    /// Minimum version.
     pub min_version: TlsVersion,
-    /// Whether HTTP/2 is offered.
+    /// True if HTTP/2 is offered by ALPN.
     pub http2: bool,
-    /// Whether a client may take up a session of before without a whole handshake.
+    /// True if sessions can be resumed by tickets.
     pub session_tickets: bool,
-    /// What browsers are told of the time to come.
+    /// `Strict-Transport-Security` header; `None` for none.
     pub hsts: Option<Hsts>,
-    /// Whether clients show certificates, and whose.
+    /// Verification of client certificates; `None` if none are requested.
     pub client_auth: Option<ClientAuth>,
-    /// Whether files that change are read again by themselves.
+    /// True if changed files are reloaded automatically.
     pub watch: bool,
 }
 
 impl Tls {
-    /// Every file that is read.
+    /// Returns the paths of all files of the settings.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let pairs = self.certificates.iter();
@@ -33,16 +33,16 @@ impl Tls {
     }
 }
 
-/// A certificate with its key, PEM.
+/// A certificate and its key, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The chain, the server's own certificate first.
+    /// Path of the certificate chain, the server's own certificate first.
     pub chain: PathBuf,
-    /// The private key of the server's own.
+    /// Path of the private key.
     pub key: PathBuf,
 }
 
-/// A version of TLS. Older ones than these are broken.
+/// A TLS version. Older versions are insecure and not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsVersion {
     /// 1.2, RFC 5246.
@@ -51,29 +51,29 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// `Strict-Transport-Security`, RFC 6797.
+/// `Strict-Transport-Security` (RFC 6797).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hsts {
-    /// For how long a browser is to come with TLS only.
+    /// Time for which a browser uses TLS only.
     pub max_age: Duration,
-    /// To the names below this one, too.
+    /// True if the policy includes subdomains.
     pub include_subdomains: bool,
-    /// Whether browsers may know it before their first visit.
+    /// True if browsers may include the host in their preload lists.
     pub preload: bool,
 }
 
-/// Certificates of clients.
+/// Verification of client certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientAuth {
-    /// The authorities that sign them, PEM.
+    /// Path of the trusted authorities, in PEM.
     pub ca_file: PathBuf,
-    /// Whether a client without one is turned away.
+    /// True if a client without a certificate is rejected.
     pub required: bool,
 }
 
-/// HTTP/2 with clients.
+/// HTTP/2 settings of client connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http2 {
-    /// How many requests of one connection may be under way.
+    /// Maximum number of requests in flight per connection.
     pub max_concurrent_streams: u32,
 }

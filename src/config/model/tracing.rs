@@ -1,40 +1,40 @@
-//! How a request is known to others: its id, and the trace that it is part of.
+//! Request ids and trace context.
 
 use http::HeaderName;
 
-/// The ids of requests.
+/// Request ids.
 #[derive(Debug, Clone)]
 pub struct RequestIds {
-    /// The header that has it, from trusted proxies and to upstreams.
+    /// Header of the id, in requests from trusted proxies and to upstreams.
     pub header: HeaderName,
-    /// Whether clients are told, too.
+    /// True if responses to clients have the header, too.
     pub to_client: bool,
 }
 
-/// What becomes of `traceparent` and `tracestate` (W3C Trace Context).
+/// Handling of `traceparent` and `tracestate` (W3C Trace Context).
 #[derive(Debug, Clone)]
 pub struct Tracing {
-    /// Whose are believed. Those of others are deleted.
+    /// Clients whose trace context is accepted. That of other clients is deleted.
     pub accept: TraceSource,
-    /// Whether the gateway is a part of traces itself, and starts one where there is none.
+    /// True if geogate adds its own span to traces, and starts a trace where there is none.
     pub participate: bool,
-    /// Which share of traces that start here is marked as recorded, 0 to 1.
+    /// Fraction, 0 to 1, of traces started here that is marked as sampled.
     pub sampled: f64,
 }
 
-/// Whose trace goes on.
+/// Clients whose trace context is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceSource {
-    /// Trusted proxies'.
+    /// Trusted proxies only.
     Trusted,
-    /// Every client's.
+    /// All clients.
     Anyone,
-    /// Nobody's.
+    /// No client.
     Nobody,
 }
 
 impl TraceSource {
-    /// Whether what a client says is believed, by whether its peer is a trusted proxy.
+    /// Returns `true` if the trace context of a peer is accepted.
     #[must_use]
     pub fn believes(self, peer_is_trusted: bool) -> bool {
         match self {

@@ -1,21 +1,21 @@
-//! Headers in which proxies, CDNs and authentication gateways say who a client is.
+//! Headers in which proxies, CDNs and authentication gateways identify the client.
 //!
-//! An application that stands behind one of these believes them, and from anybody else they are
-//! lies. So they are deleted unless the connection's peer is a trusted proxy.
+//! An application behind one of these trusts the headers, so any other client could use them to
+//! forge an identity. They are deleted unless the connection's peer is a trusted proxy.
 
 use super::HeaderNameSet;
 use super::geo_headers::is_managed_name;
 
-/// Names that are deleted by default. `conf/README.md` shows the same list.
+/// Names that are deleted by default. `conf/README.md` contains the same list.
 pub const UNTRUSTED: [&str; 66] = [
-    // What a client was asked for, by which way, and with what URL.
+    // Original URL, host and protocol of the request.
     "X-Forwarded-*",
     "X-Original-*",
     "X-Rewrite-URL",
     "X-Host",
     "X-HTTP-Host-Override",
     "X-Envoy-*",
-    // Taken for the environment's HTTP_PROXY by CGI programs.
+    // CGI programs see it as the environment variable HTTP_PROXY.
     "Proxy",
     // Client certificates.
     "Client-Cert",
@@ -27,7 +27,7 @@ pub const UNTRUSTED: [&str; 66] = [
     "X-SSL-*",
     "X-ARR-ClientCert",
     "X-Amzn-Mtls-*",
-    // Users that somebody has authenticated.
+    // Authenticated users.
     "Remote-User",
     "Remote-Group",
     "Remote-Groups",
@@ -85,16 +85,16 @@ pub const UNTRUSTED: [&str; 66] = [
 #[derive(Debug, Clone)]
 pub struct UntrustedHeaders {
     deleted: HeaderNameSet,
-    /// Exceptions, which are passed on as they come.
+    /// Exceptions, which are passed on unchanged.
     kept: HeaderNameSet,
 }
 
 impl UntrustedHeaders {
-    /// The default list with these names besides and without those. Names that geogate itself speaks
+    /// Returns the default list plus `add` and minus `remove`. The headers that geogate sets itself
     /// are deleted in any case.
     ///
     /// # Errors
-    /// If one of `add` is not a name or a prefix.
+    /// If a pattern is neither a name nor a prefix.
     pub fn new<'n>(
         add: impl IntoIterator<Item = &'n str>,
         remove: impl IntoIterator<Item = &'n str>,
@@ -105,31 +105,29 @@ impl UntrustedHeaders {
         })
     }
 
-    /// Whether a header, its name in whichever spelling, is deleted.
+    /// Returns `true` if the header is deleted. Case and separators of the name are ignored.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.deleted.contains(name) && !self.kept.contains(name)
     }
 
-    /// Checks a name or prefix that is to be taken off the list.
+    /// Checks a name or prefix that the configuration removes from the list.
     ///
     /// # Errors
-    /// If it is not on the list, or what geogate itself says.
+    /// If it is not on the list, or is a header that geogate sets itself.
     pub fn check_removal(pattern: &str) -> Result<(), String> {
-        // Some name that the prefix begins.
+        // A sample name that matches the prefix.
         let name = pattern.replace('*', "x");
         if is_managed_name(&name) {
             return Err(format!(
-                "{pattern:?} is what geogate itself tells upstreams, and no client's"
+                "{pattern:?} is a header that geogate itself sets, so clients cannot send it"
             ));
         }
         let known = UntrustedHeaders::default();
         if known.contains(&name) {
             Ok(())
         } else {
-            Err(format!(
-                "{pattern:?} is not on the list; conf/README.md has the list"
-            ))
+            Err(format!("{pattern:?} is not on the list in conf/README.md"))
         }
     }
 }

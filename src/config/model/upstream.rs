@@ -1,4 +1,4 @@
-//! Where requests go, and what is known of the servers there.
+//! Upstreams and their peers.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,82 +8,83 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-/// A group of peers that serve the same.
+/// A group of equivalent peers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
-    /// Name in the log.
+    /// Name in logs and metrics.
     pub name: String,
-    /// At least one, and one that takes new clients.
+    /// Peers; at least one, and at least one that is not draining.
     pub peers: Vec<Peer>,
-    /// Which peer a request goes to.
+    /// Load balancing algorithm.
     pub balance: Balance,
-    /// The cookie that keeps a client with its peer.
+    /// Session cookie that binds a client to a peer.
     pub sticky: Option<Sticky>,
-    /// How peers are spoken to.
+    /// Protocol of connections to peers.
     pub protocol: Protocol,
-    /// How they are trusted; `None` in plain text.
+    /// TLS to peers; `None` for plain text.
     pub tls: Option<UpstreamTls>,
-    /// How long connecting to a peer may take.
+    /// Timeout of connecting to a peer.
     pub connect_timeout: Duration,
-    /// How long a single read from a peer may take.
+    /// Timeout of a single read from a peer.
     pub read_timeout: Duration,
-    /// How long a single write to a peer may take.
+    /// Timeout of a single write to a peer.
     pub write_timeout: Duration,
-    /// Longest heads of the responses to one request, interim ones included, in bytes.
+    /// Maximum size in bytes of all response heads of one request together, interim (1xx) ones
+    /// included.
     pub max_header_size: usize,
-    /// Most header lines of a response.
+    /// Maximum number of header lines of one response head.
     pub max_headers: usize,
-    /// How long an idle connection to a peer is kept.
+    /// Idle timeout of a kept connection.
     pub idle_timeout: Duration,
-    /// How many idle connections to all peers together are kept.
+    /// Maximum number of idle connections to all peers together.
     pub keepalive: usize,
-    /// How many peers a request may be tried on.
+    /// Maximum number of tries of one request.
     pub tries: usize,
-    /// Which answers make a request go to another peer.
+    /// Response statuses that trigger a retry on another peer.
     pub retry_on: Vec<u16>,
-    /// How many retries there may be, as a share of the requests. 0 to 1.
+    /// Maximum number of retries as a fraction of the requests, 0 to 1.
     pub retry_budget: f64,
-    /// How many failures in a row make a peer be passed over; 0 is never.
+    /// Number of consecutive failures that eject a peer; 0 disables ejection.
     pub max_fails: u32,
-    /// How long a peer that failed is passed over while another one is there.
+    /// Duration of a peer's first ejection.
     pub fail_timeout: Duration,
-    /// The same for one that fails again and again. Not less than `fail_timeout`.
+    /// Maximum duration of an ejection after repeated failures. Not less than `fail_timeout`.
     pub max_fail_timeout: Duration,
-    /// How long a peer that is back takes to get its whole share.
+    /// Time in which a recovered peer reaches its full share of requests.
     pub slow_start: Option<Duration>,
-    /// How many requests all peers together may have at a time.
+    /// Maximum number of requests in flight to all peers together.
     pub max_requests: Option<usize>,
-    /// How peers are asked whether they are well.
+    /// Active health checks of the peers.
     pub health_check: Option<HealthCheck>,
-    /// Who is asked for names; the system's if empty.
+    /// DNS servers; the system's if empty.
     pub resolver: Vec<SocketAddr>,
-    /// After what time names are asked for again at the latest.
+    /// Maximum time between two resolutions of a name.
     pub resolve_interval: Duration,
 }
 
-/// One server of an upstream, or a name for some.
+/// One server of an upstream, or a DNS name for several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it is.
+    /// Address, or name to resolve.
     pub address: PeerAddress,
-    /// Its share of the requests, relative to the other peers' weights. 1 to 1,000.
+    /// Share of the requests relative to the other peers' weights. 1 to 1,000.
     pub weight: u32,
-    /// Whether it serves only while no other peer is well.
+    /// True if the peer gets requests only while no other peer is healthy.
     pub is_backup: bool,
-    /// Whether it gets no new clients.
+    /// True if the peer gets no new clients.
     pub is_draining: bool,
-    /// How many requests it may have at a time.
+    /// Maximum number of requests in flight to the peer.
     pub max_requests: Option<usize>,
 }
 
-/// Where a peer is.
+/// Address of a peer, or a name to resolve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerAddress {
-    /// There.
+    /// An IP address and port.
     Socket(SocketAddr),
-    /// At every address of a name.
+    /// All addresses of a host name, with this port.
     Name(String, u16),
-    /// At every target of a service (RFC 2782), such as `_http._tcp.example.com`.
+    /// All targets of an SRV record (RFC 2782) such as `_http._tcp.example.com`.
     Service(String),
 }
 
@@ -97,22 +98,22 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-/// Which peer a request goes to.
+/// Load balancing algorithm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
-    /// They take turns.
+    /// Peers in turn.
     RoundRobin,
-    /// The one with the fewest requests under way.
+    /// The peer with the fewest requests in flight.
     LeastConnections,
-    /// The one with fewer of two that are drawn.
+    /// The peer with fewer requests in flight of two random ones.
     PowerOfTwo,
-    /// One that is drawn.
+    /// A random peer.
     Random,
-    /// The same one for the same key.
+    /// The same peer for the same key.
     Hash(HashKey),
 }
 
-/// What is the same for requests that belong together.
+/// Key of hash balancing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKey {
     /// The client's address.
@@ -123,16 +124,17 @@ pub enum HashKey {
     Cookie(String),
 }
 
-/// The cookie that keeps a client with its peer.
+/// Session cookie that binds a client to a peer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sticky {
-    /// Its name.
+    /// Name of the cookie.
     pub cookie: String,
-    /// What makes its values; without one they last as long as the process.
+    /// Secret that cookie values are derived from; without one they are valid until the process
+    /// ends.
     pub key: Option<String>,
 }
 
-/// Without the key, which is a secret.
+/// Leaves out the key, which is a secret.
 impl fmt::Debug for Sticky {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Sticky");
@@ -140,56 +142,56 @@ impl fmt::Debug for Sticky {
     }
 }
 
-/// How peers are spoken to.
+/// Protocol of connections to peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2: by ALPN over TLS, in plain text without asking first.
+    /// HTTP/2: negotiated by ALPN over TLS, with prior knowledge in plain text.
     Http2,
 }
 
-/// How peers are trusted.
+/// TLS settings of connections to peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// The name that is asked for and that certificates must have; the peer's own if there is none.
-    /// There is one for every peer that has none, unless nothing is verified.
+    /// Name for SNI and certificate verification; each peer's own host name if `None`. It is set if
+    /// certificates are verified and a peer has no host name of its own.
     pub sni: Option<String>,
-    /// Whether certificates are looked at.
+    /// True if certificates are verified.
     pub verify: bool,
-    /// The authorities that are trusted; the system's if there is none.
+    /// Path of the trusted authorities; the system's if `None`.
     pub ca_file: Option<PathBuf>,
-    /// Certificate and key to show.
+    /// Paths of the client certificate and its key.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// How peers are asked whether they are well.
+/// Active health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What is asked.
+    /// Probe that is sent.
     pub probe: Probe,
-    /// From one check to the next.
+    /// Time between two checks.
     pub interval: Duration,
-    /// How long one may take.
+    /// Timeout of one check.
     pub timeout: Duration,
-    /// How many good ones in a row bring a peer back. At least 1.
+    /// Number of consecutive successes that make a peer healthy. At least 1.
     pub rise: u32,
-    /// How many bad ones in a row take it out. At least 1.
+    /// Number of consecutive failures that make a peer unhealthy. At least 1.
     pub fall: u32,
 }
 
-/// What is asked in a health check.
+/// Probe of a health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// Whether it takes connections.
+    /// Connects to the peer.
     Tcp,
-    /// Whether it answers a request.
+    /// Sends an HTTP request.
     Http {
         /// Path and query.
         path: String,
-        /// `Host`; the name or address of the peer if there is none.
+        /// Value of `Host`; the name or address of the peer if `None`.
         host: Option<String>,
-        /// The answers that are good.
+        /// Statuses of a healthy peer.
         statuses: Vec<RangeInclusive<u16>>,
     },
 }

@@ -1,22 +1,22 @@
-//! The names that a template can hold: nginx's, where nginx has them.
+//! Variables of templates, with nginx's names where nginx has them.
 
 use crate::geo::Field;
 
-/// A kind of variables: those that a place in the configuration can have.
+/// A set of variables that are available in one place of the configuration.
 pub trait Variables: Sized {
-    /// The variable of this name, if there is one.
+    /// Returns the variable of this name, if it exists.
     fn from_name(name: &str, captures: &Captures) -> Option<Self>;
 
-    /// All names, for people.
+    /// Returns all names, for error messages.
     fn known(captures: &Captures) -> String;
 }
 
-/// The groups of a pattern: `$1` and so on, some with names.
+/// Names of a pattern's groups: `$1` and so on, some with their own names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Captures(Vec<Option<String>>);
 
 impl Captures {
-    /// The names of all groups in their order; the first is the whole match.
+    /// Takes the names of all groups in their order; the first group is the whole match.
     pub fn new(names: impl IntoIterator<Item = Option<String>>) -> Self {
         Captures(names.into_iter().collect())
     }
@@ -35,111 +35,111 @@ impl Captures {
     }
 }
 
-/// What is known of a request as soon as its head and its client are.
+/// Variables of a request, known after its head and its client are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestVariable {
-    /// The client's address, behind trusted proxies.
+    /// Client address, as reported by trusted proxies.
     RemoteAddr,
-    /// The address of the socket's other end.
+    /// Address of the connection's peer.
     PeerAddr,
-    /// The name in `Authorization: Basic`.
+    /// User name in `Authorization: Basic`.
     RemoteUser,
     /// `http` or `https`.
     Scheme,
-    /// The host that was asked for: lower case, no port.
+    /// Requested host: lower case, no port.
     Host,
-    /// As sent.
+    /// Method as sent.
     RequestMethod,
-    /// The path and the query as sent.
+    /// Path and query as sent.
     RequestUri,
-    /// The path: decoded, normalised.
+    /// Path: decoded and normalized.
     Uri,
-    /// The query as sent, without its question mark.
+    /// Query as sent, without its question mark.
     Args,
     /// `?` if there is a query that is not empty.
     IsArgs,
-    /// The whole first line of the request.
+    /// Whole first line of the request.
     Request,
-    /// `HTTP/1.1` and the like.
+    /// Protocol version such as `HTTP/1.1`.
     ServerProtocol,
-    /// The request's id.
+    /// Request id.
     RequestId,
-    /// The route's name.
+    /// Name of the route.
     Route,
-    /// A parameter of the query, as sent, by its name in any case.
+    /// Parameter of the query, as sent. The name ignores case.
     Arg(String),
-    /// A cookie, by its name.
+    /// Value of a cookie, by its name.
     Cookie(String),
-    /// A header, by its name in lower case with `-`.
+    /// Value of a header. The name is in lower case with `-`.
     Http(String),
-    /// What is known of the client's place.
+    /// Field of the client's location.
     Geo(Field),
-    /// What the client's certificate says.
+    /// Field of the client's certificate.
     SslClient(ClientCertificateField),
-    /// A group of the route's pattern.
+    /// Group of the route's pattern.
     Capture(usize),
 }
 
-/// Part of a client's certificate.
+/// Field of a client certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientCertificateField {
-    /// `SUCCESS`, or `NONE` if there is no certificate.
+    /// Result of verification: `SUCCESS`, or `NONE` without a certificate.
     Verify,
-    /// Its subject.
+    /// Subject.
     Subject,
-    /// The subject of who signed it.
+    /// Subject of the issuer.
     Issuer,
-    /// Its serial number.
+    /// Serial number.
     Serial,
-    /// Its digest.
+    /// Digest of the certificate.
     Fingerprint,
-    /// Its alternative names.
+    /// Subject alternative names.
     Names,
 }
 
-/// What is known only when there is a response.
+/// Variables of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseVariable {
-    /// The status.
+    /// Status.
     Status,
-    /// Bytes of the body that were sent.
+    /// Bytes of the body sent to the client.
     BodyBytesSent,
     /// Seconds from the request's head to now.
     RequestTime,
-    /// The upstream that the request went to.
+    /// Name of the request's upstream.
     UpstreamName,
-    /// The peers that were tried.
+    /// Addresses of the peers that were tried.
     UpstreamAddr,
-    /// Seconds since the first peer was chosen.
+    /// Seconds since the first peer was selected.
     UpstreamResponseTime,
-    /// `23/Nov/2026:12:50:44 +0800`, local time.
+    /// Local time as `23/Nov/2026:12:50:44 +0800`.
     TimeLocal,
-    /// `2026-11-23T12:50:44+08:00`, local time.
+    /// Local time as `2026-11-23T12:50:44+08:00`.
     TimeIso8601,
     /// Seconds since 1970 with milliseconds.
     Msec,
-    /// The trace that the request is part of.
+    /// Trace id of the request.
     TraceId,
-    /// Whose part of it: ours, or the caller's if we have none.
+    /// Span id: geogate's own, or the caller's if geogate has none.
     SpanId,
-    /// The version of TLS.
+    /// TLS version.
     SslProtocol,
-    /// The cipher suite.
+    /// Cipher suite.
     SslCipher,
-    /// For which share of requests like this one there is a line.
+    /// Fraction of requests like this one that is logged.
     SampleRate,
-    /// Why the request failed, in one word.
+    /// Reason of the failure, in one word.
     FailureReason,
-    /// A header of the response, by its name in lower case with `-`.
+    /// Value of a response header. The name is in lower case with `-`.
     SentHttp(String),
 }
 
-/// What is known of a request and its response.
+/// Variables of a request and its response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Variable {
-    /// Of the request.
+    /// Variable of the request.
     Request(RequestVariable),
-    /// Of the response.
+    /// Variable of the response.
     Response(ResponseVariable),
 }
 
@@ -269,7 +269,7 @@ impl Variables for Variable {
     }
 }
 
-/// A header's name as variables write it: `X_Real_IP` for `x-real-ip`.
+/// Converts a header name from its form in variables: `X_Real_IP` becomes `x-real-ip`.
 fn header(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
 }

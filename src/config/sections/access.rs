@@ -62,7 +62,8 @@ fn clients(text: &str, codes: &Codes) -> Result<Vec<Clients>, String> {
     }
 }
 
-/// One a line, as lists of networks are published: what stands behind `#` or `;` is a comment.
+/// Reads a file with one client pattern per line. Text after `#` or `;` is a comment, as in
+/// published lists of networks.
 fn clients_of_file(file: &str, codes: &Codes) -> Result<Vec<Clients>, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     let mut clients = Vec::new();
@@ -107,7 +108,7 @@ fn network(text: &str) -> Option<IpNet> {
     network.map(canonical)
 }
 
-/// A network of IPv4-mapped addresses is the network of IPv4 that it is.
+/// Converts a network of IPv4-mapped addresses to IPv4 and clears host bits.
 fn canonical(network: IpNet) -> IpNet {
     if let IpNet::V6(v6) = network
         && let (Some(address), Some(length)) = (
@@ -137,7 +138,7 @@ mod tests {
         assert!(error.contains(expected), "{error}");
     }
 
-    /// A set with one rule that denies what is in a TOML value.
+    /// Returns a set with one rule that denies a TOML value.
     fn denying(value: &str) -> String {
         format!("[[access]]\nname = 'a'\ndefault = 'allow'\nrules = [{{ deny = {value} }}]\n")
     }

@@ -6,8 +6,8 @@ use crate::config::model::{Coding, Compression, MediaType, MediaTypes};
 
 const ALGORITHMS: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
 
-/// Text that is worth compressing. A stream of events is not among them: it is compressed well
-/// enough, but not every client that reads one expects it.
+/// Default media types: text that compresses well. `text/event-stream` is not among them, although
+/// it compresses well, because not every client of such a stream supports compression.
 const TYPES: [&str; 14] = [
     "text/html",
     "text/plain",
@@ -58,7 +58,10 @@ fn algorithms(section: &Section) -> Vec<Coding> {
     let mut algorithms: Vec<Coding> = Vec::new();
     for coding in items.iter().filter_map(|item| item.read(read)) {
         if algorithms.contains(&coding) {
-            section.note("algorithms", format!("{:?} stands twice", coding.token()));
+            section.note(
+                "algorithms",
+                format!("{:?} is listed twice", coding.token()),
+            );
         }
         algorithms.push(coding);
     }

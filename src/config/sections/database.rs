@@ -10,7 +10,7 @@ use crate::config::model::{Database, Geo, Probe, Published};
 use crate::geo::format::Languages;
 use crate::geo::{Field, Names, Regions};
 
-/// The layers, highest first; the embedded database alone if there are none.
+/// Reads the layers, highest first; the embedded database alone if there are none.
 pub(super) fn databases(root: &Section, overrides: &Overrides) -> Vec<Database> {
     let sections = root.sections("database");
     let databases: Vec<_> = sections.iter().filter_map(database).collect();
@@ -105,7 +105,7 @@ fn probe(section: &Section) -> Option<Probe> {
         .collect();
     section.refuse_unknown();
     if expected.is_empty() {
-        section.note("", "expects nothing, such as country_code = \"CN\"");
+        section.note("", "has no expected field such as country_code = \"CN\"");
     }
     Some(Probe { ip: ip?, expected })
 }

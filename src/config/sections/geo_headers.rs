@@ -35,7 +35,7 @@ fn more_fields(section: &Section) -> Vec<Field> {
         let text = item.string()?;
         Field::from_name(text).ok_or_else(|| {
             let known = Field::ALL.map(Field::name).join(", ");
-            format!("{text:?} is no field; known: {known}")
+            format!("unknown field {text:?}; known fields: {known}")
         })
     };
     let items = section.item("more").map(|item| item.items());

@@ -1,4 +1,4 @@
-//! `[[rate_limit]]`, `[limits]`, `[query]`, and what a route says of limits.
+//! `[[rate_limit]]`, `[limits]`, `[query]`, and the limits of a route.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::config::model::{
 };
 use crate::geo::Codes;
 
-/// How long a burst may take to come back: longer than anybody waits, shorter than the arithmetic
-/// of nanoseconds reaches.
+/// Maximum time in which a burst refills: longer than any useful limit, and short enough for
+/// arithmetic in nanoseconds.
 const LONGEST_BURST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// What may be named elsewhere: the sets of rules and the rates of the file.
+/// Access rules and rate limits of the file, which other sections refer to by name.
 pub(super) struct Named {
     pub access: Vec<Access>,
     pub rate_limits: Vec<RateLimit>,
@@ -25,7 +25,7 @@ impl Named {
     pub(super) fn read(root: &Section) -> Self {
         let access = root.sections("access");
         let rate_limits = root.sections("rate_limit");
-        // Only whoever names a place pays for reading the tables.
+        // Parsing the code tables costs time, and only access rules need them.
         let codes = if access.is_empty() {
             Codes::default()
         } else {
@@ -40,7 +40,7 @@ impl Named {
         named
     }
 
-    /// The keys `access` and `rate_limit` of a section: a name, or a list of them.
+    /// Reads the keys `access` and `rate_limit` of a section: one name, or a list of names.
     pub(super) fn demands(&self, section: &Section) -> Demands {
         let access = |name: &str| self.access.iter().position(|set| set.name == name);
         let rate = |name: &str| self.rate_limits.iter().position(|rate| rate.name == name);
@@ -77,7 +77,7 @@ fn places(
     items.iter().filter_map(|item| item.read(find)).collect()
 }
 
-/// A name that can stand in logs, metrics and headers as it is.
+/// Reads a name that needs no escaping in logs, metrics and headers.
 pub(super) fn name(item: &Item) -> Result<String, String> {
     let text = item.string()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -96,11 +96,11 @@ fn rate_limit(section: &Section) -> RateLimit {
     let burst = section.value("burst", requests, |item| {
         let burst = item.integer(1, u64::from(u32::MAX))? as u32;
         let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
-        // A request less than the burst has to come back before the next burst is whole.
+        // Refilling the whole burst from empty takes `burst` times the interval of one request.
         if period.as_secs_f64() / f64::from(requests.get()) * f64::from(burst.get())
             > LONGEST_BURST.as_secs_f64()
         {
-            return Err("at this rate the burst takes more than a year to come back".to_owned());
+            return Err("at this rate the burst takes more than a year to refill".to_owned());
         }
         Ok(burst)
     });
@@ -120,7 +120,7 @@ fn rate_limit(section: &Section) -> RateLimit {
     limit
 }
 
-/// `"100/s"`, `"10/m"`, `"1000/h"`, `"5/d"`.
+/// Reads a rate: `"100/s"`, `"10/m"`, `"1000/h"`, `"5/d"`.
 fn rate(item: &Item) -> Result<(NonZeroU32, Duration), String> {
     let text = item.string()?;
     let seconds = |unit| match unit {
@@ -153,7 +153,7 @@ fn rate_key(item: &Item) -> Result<RateKey, String> {
         .is_some_and(|name| is_managed_name(name.as_str()))
     {
         return Err(format!(
-            "{text:?} is what clients say of themselves; \"client_ip\" is what is known of them"
+            "{text:?} is what clients say of themselves; use \"client_ip\""
         ));
     }
     header
@@ -200,7 +200,7 @@ fn most(item: &Item, number: impl FnOnce(&Item) -> Result<u64, String>) -> Resul
     }
 }
 
-/// The keys of a route that limit its requests.
+/// Reads the limits of a route.
 pub(super) fn route_limits(section: &Section, named: &Named) -> RouteLimits {
     RouteLimits {
         demands: named.demands(section),
@@ -212,7 +212,7 @@ pub(super) fn route_limits(section: &Section, named: &Named) -> RouteLimits {
     }
 }
 
-/// What is asked of IP queries beside what is asked of every request.
+/// Reads the limits of IP queries, which apply in addition to the global ones.
 pub(super) fn query(section: &Section, named: &Named) -> Demands {
     let demands = named.demands(section);
     section.refuse_unknown();

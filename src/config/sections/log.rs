@@ -46,7 +46,7 @@ fn format(section: &Section) -> LogFormat {
 fn template(item: &Item) -> Result<Template<Variable>, String> {
     let text = item.string()?;
     if text.contains(['\n', '\r']) {
-        return Err("what is logged of a request is one line".to_owned());
+        return Err("contains a line break; a log entry is one line".to_owned());
     }
     let template = Template::parse(text, &Captures::default());
     template.map_err(|error| error.to_string())

@@ -1,5 +1,5 @@
-//! From the document to the model, one function a section. Every default stands here, and
-//! `conf/geogate.toml` shows the same values; a test holds the two together.
+//! Conversion of the parsed file into the model, one function for each section. Every default is
+//! defined here; `conf/geogate.toml` shows the same values, and a test compares the two.
 
 mod access;
 mod compression;
@@ -21,7 +21,7 @@ use super::Overrides;
 use super::document::{Document, Item, Problem, Problems, Section};
 use super::model::Config;
 
-/// Reads all sections, with everything that is wrong in them.
+/// Reads all sections and returns the configuration with all problems in them.
 pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec<Problem>) {
     let problems = Problems::default();
     let root = document.root(&problems);
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(shown, format!("{:?}", read("").unwrap()));
     }
 
-    /// The examples in the comments of the built-in file are right, too.
+    /// Reads the built-in file with the examples in its comments enabled.
     #[test]
     fn the_commented_lines_of_the_built_in_file_are_valid() {
         let uncommented = BUILT_IN

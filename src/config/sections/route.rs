@@ -38,7 +38,7 @@ pub(super) fn routes(
         }
         routes.push(route);
     }
-    // What could not be read looks like what is not there, so all else has to be right first.
+    // An invalid condition is read as absent, so these checks are valid only without other problems.
     if problems.is_empty() {
         refuse_unreached(&sections, &routes);
         if !reader.overridden {
@@ -48,7 +48,7 @@ pub(super) fn routes(
     routes
 }
 
-/// Of two routes that take the same requests the second takes none.
+/// Checks that no route is unreachable because an earlier one has the same conditions.
 fn refuse_unreached(sections: &[Section], routes: &[Route]) {
     let mut taken: HashMap<String, &str> = HashMap::new();
     for (section, route) in sections.iter().zip(routes) {
@@ -60,7 +60,7 @@ fn refuse_unreached(sections: &[Section], routes: &[Route]) {
     }
 }
 
-/// An upstream that nothing leads to is a mistake: of its name, or of a route that was forgotten.
+/// Checks that every upstream has a route: an unused one is a misspelled name or a missing route.
 fn refuse_unused(root: &Section, reader: &Reader, no_routes: bool) {
     if no_routes && reader.upstreams.len() < 2 {
         return;
@@ -96,13 +96,13 @@ fn conditions_of(route: &Route) -> String {
 
 struct Reader<'u> {
     upstreams: &'u [Upstream],
-    /// What a route may name to limit its requests.
+    /// Access rules and rate limits that a route can refer to.
     limits: &'u Named,
-    /// Whether the command line says where everything goes.
+    /// True if the command line sets the upstream of all requests.
     overridden: bool,
-    /// Which upstreams a route leads to.
+    /// For each upstream, true if a route refers to it.
     named: Vec<bool>,
-    /// Read when the first place is named.
+    /// Code tables, read when the first country or region is read.
     codes: Option<Codes>,
 }
 
@@ -155,7 +155,7 @@ fn template(item: &Item, captures: &Captures) -> Result<Template<RequestVariable
     Template::parse(text, captures).map_err(|error| error.to_string())
 }
 
-/// The values of a key that has one or a list of several.
+/// Reads a key with one value or a list of values.
 fn list<T>(
     section: &Section,
     key: &'static str,

@@ -93,7 +93,7 @@ fn address(item: &Item) -> Result<SocketAddr, String> {
     address.map_err(|_| format!("{text:?} is not an address with a port, as \"0.0.0.0:9000\""))
 }
 
-/// `"address:port"`, or `{ address = "address:port", tls = true }` and the like.
+/// Reads `"address:port"`, or a table such as `{ address = "address:port", tls = true }`.
 fn listener(item: &Item) -> Option<Listener> {
     if item.string().is_ok() {
         return item.read(address).map(Listener::plain);
@@ -124,7 +124,7 @@ fn listener(item: &Item) -> Option<Listener> {
     })
 }
 
-/// What listeners need of other sections.
+/// Checks that other sections have the settings that the listeners need.
 pub(super) fn check_listeners(root: &Section, config: &Config) {
     let (section, listen) = (root.section("server"), &config.server.listen);
     let note = |reason: &str| section.note("listen", reason);
@@ -135,12 +135,12 @@ pub(super) fn check_listeners(root: &Section, config: &Config) {
     }
     let trusted = &config.client_ip.trusted_proxies;
     if trusted.is_empty() && listen.iter().any(|l| l.proxy_protocol) {
-        note("proxy_protocol is for client_ip.trusted_proxies only, and there are none");
+        note("proxy_protocol is for client_ip.trusted_proxies only, which is empty");
     }
 }
 
-/// Every address is listened on once, the admin's, too. An unspecified one takes its port of all
-/// addresses of its family, as the system has it.
+/// Checks that every address has one listener, including the admin listeners. An unspecified address
+/// covers its port on all addresses of its family, as in the operating system.
 pub(super) fn refuse_listening_twice(root: &Section, overrides: &Overrides, problems: &Problems) {
     let mut taken: Vec<(String, SocketAddr)> = Vec::new();
     let mut take = |name: String, address: SocketAddr, note: &dyn Fn(String)| {
@@ -164,7 +164,7 @@ pub(super) fn refuse_listening_twice(root: &Section, overrides: &Overrides, prob
         }
         let items = root.section(key).item("listen").map(|item| item.items());
         for (index, item) in items.into_iter().flatten().enumerate() {
-            // What is no address is noted already.
+            // An invalid address is noted already.
             let text = item.string().ok().or_else(|| item.member("address"));
             if let Some(address) = text.and_then(|text| text.parse().ok()) {
                 let note = |reason| item.note(reason);
@@ -174,7 +174,8 @@ pub(super) fn refuse_listening_twice(root: &Section, overrides: &Overrides, prob
     }
 }
 
-/// Tells if the system lets only one of two addresses be listened on. Port 0 is a free one each time.
+/// Returns `true` if the system allows only one listener on the two addresses. Port 0 never
+/// collides: the system chooses a free port each time.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
     let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
@@ -222,7 +223,7 @@ pub(super) fn client(section: &Section) -> Client {
 fn methods(item: &Item) -> Result<Methods, String> {
     let names = item.items();
     if names.is_empty() && !item.is_empty_array() {
-        // What it is instead of an array is noted already.
+        // A value of another type is noted already.
         return Ok(Methods::default());
     }
     let name = |item: &Item| item.string().map(str::to_owned);
@@ -263,11 +264,11 @@ pub(super) fn client_ip(section: &Section) -> ClientIp {
     }
 }
 
-/// `{ add = ["X-User"], remove = ["X-Forwarded-Port"] }`.
+/// Reads `{ add = ["X-User"], remove = ["X-Forwarded-Port"] }`.
 fn untrusted_headers(section: &Section) -> UntrustedHeaders {
     let add = names(section, "add", |name| {
         if is_framing_name(name) || name.eq_ignore_ascii_case("host") {
-            return Err("no request can do without it".to_owned());
+            return Err("every request needs this header".to_owned());
         }
         HeaderNameSet::new([name]).map(|_| ())
     });
@@ -276,7 +277,7 @@ fn untrusted_headers(section: &Section) -> UntrustedHeaders {
     UntrustedHeaders::new(add, remove).unwrap_or_default()
 }
 
-/// The names of a list that `check` has nothing against.
+/// Reads a list of names and returns those that pass `check`.
 fn names<'d>(
     section: &Section<'d>,
     key: &'static str,

@@ -1,9 +1,9 @@
-//! A syslog server, as nginx's `access_log` and `error_log` name one:
+//! Syslog targets in nginx's notation of `access_log` and `error_log`:
 //! `server=127.0.0.1:514,facility=local7,tag=geogate,severity=info`.
 
 use crate::config::model::{Syslog, SyslogServer};
 
-/// RFC 5424, 6.2.1; nginx's names where they differ.
+/// Facilities of RFC 5424, 6.2.1, with nginx's names where they differ.
 const FACILITIES: [(&str, u8); 25] = [
     ("kern", 0),
     ("user", 1),
@@ -45,13 +45,13 @@ const SEVERITIES: [(&str, u8); 10] = [
     ("debug", 7),
 ];
 
-/// The port of syslog over UDP (RFC 5426).
+/// Default port of syslog over UDP (RFC 5426).
 const PORT: u16 = 514;
 
-/// Longest tag in bytes (RFC 3164, 4.1.3).
+/// Maximum length of a tag in bytes (RFC 3164, 4.1.3).
 const LONGEST_TAG: usize = 32;
 
-/// Reads what stands behind `syslog:`.
+/// Parses the settings after `syslog:`.
 pub(super) fn syslog(text: &str) -> Result<Syslog, String> {
     let mut server = None;
     let mut syslog = Syslog {
@@ -83,7 +83,7 @@ pub(super) fn syslog(text: &str) -> Result<Syslog, String> {
 fn read_server(text: &str) -> Result<SyslogServer, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() {
-            Err("a path is expected behind unix:".to_owned())
+            Err("a path is expected after unix:".to_owned())
         } else {
             Ok(SyslogServer::Unix(path.into()))
         };

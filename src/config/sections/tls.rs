@@ -4,7 +4,7 @@ use super::{one_of, path};
 use crate::config::document::{Item, Section};
 use crate::config::model::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 
-/// `None` without a certificate: then there is nothing to speak TLS with.
+/// Returns `None` without a certificate: TLS needs one.
 pub(super) fn tls(section: &Section) -> Option<Tls> {
     let items = section.item("certificates").map(|item| item.items());
     let items = items.unwrap_or_default();
@@ -34,7 +34,7 @@ fn certificate(item: &Item) -> Option<Certificate> {
     })
 }
 
-/// `"1y"`, or `{ max_age = "1y", include_subdomains = true, preload = true }`.
+/// Reads `"1y"` or `{ max_age = "1y", include_subdomains = true, preload = true }`.
 fn hsts(item: &Item) -> Option<Hsts> {
     if item.string().is_ok() {
         return Some(Hsts {
@@ -66,7 +66,10 @@ fn client_auth(section: &Section) -> Option<ClientAuth> {
     match (required, ca_file) {
         (Some(required), Some(ca_file)) => ca_file.map(|ca_file| ClientAuth { ca_file, required }),
         (Some(_), None) => {
-            section.note("client_auth", "needs client_ca, the authorities of clients");
+            section.note(
+                "client_auth",
+                "needs client_ca, the authorities that sign client certificates",
+            );
             None
         }
         (None, _) => None,

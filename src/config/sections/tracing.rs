@@ -6,7 +6,7 @@ use super::one_of;
 use crate::config::document::{Item, Section};
 use crate::config::model::{RequestIds, TraceSource, Tracing};
 
-/// Headers that mean something else to servers or proxies.
+/// Headers with another purpose, which cannot be used for request ids.
 const TAKEN: [&str; 16] = [
     "authorization",
     "connection",
@@ -47,7 +47,9 @@ fn header(item: &Item) -> Result<HeaderName, String> {
     let is_taken = TAKEN.contains(&name.as_str())
         || managed.iter().any(|start| name.as_str().starts_with(start));
     if is_taken {
-        return Err(format!("{text:?} means something else"));
+        return Err(format!(
+            "{text:?} means something else to servers and proxies"
+        ));
     }
     Ok(name)
 }

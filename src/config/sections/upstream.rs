@@ -68,7 +68,7 @@ fn upstream(section: &Section) -> Upstream {
         before.iter().any(|other| other.address == peer.address)
     });
     if let Some((index, peer)) = twice {
-        let reason = format!("{} stands twice; give it a weight instead", peer.address);
+        let reason = format!("{} is listed twice; use weight instead", peer.address);
         section.note("peers", format!("[{index}]: {reason}"));
     }
     if !peers.is_empty() && peers.iter().all(|peer| peer.is_draining) {
@@ -126,7 +126,7 @@ fn upstream_settings(section: &Section) -> Upstream {
     }
 }
 
-/// The elements of an array; `None` without one.
+/// Returns the elements of an array, or `None` if the key is absent.
 fn list<T>(
     section: &Section,
     key: &'static str,
@@ -136,7 +136,7 @@ fn list<T>(
     Some(items.iter().filter_map(|item| item.read(&read)).collect())
 }
 
-/// `"host:port"`, or `{ address = "host:port", weight = 2 }`, or `{ srv = "_http._tcp.example" }`.
+/// Reads `"host:port"`, `{ address = "host:port", weight = 2 }` or `{ srv = "_http._tcp.example" }`.
 fn peer(item: &Item) -> Option<Peer> {
     if item.string().is_ok() {
         return item
@@ -150,7 +150,7 @@ fn peer(item: &Item) -> Option<Peer> {
     let address = match service {
         Some(service) => {
             if section.item("address").is_some() {
-                section.note("", "has address and srv; each is a peer of its own");
+                section.note("", "has both address and srv; use a separate peer for each");
             }
             Some(service)
         }
@@ -209,7 +209,7 @@ fn balance(section: &Section) -> Balance {
             Some(("header", name)) => {
                 let name = name
                     .parse()
-                    .map_err(|_| format!("{name:?} is no header's name"));
+                    .map_err(|_| format!("{name:?} is not a valid header name"));
                 name.map(HashKey::Header)
             }
             Some(("cookie", name)) => token(name).map(HashKey::Cookie),
@@ -244,13 +244,13 @@ fn sticky(section: &Section) -> Option<Sticky> {
     cookie.map(|cookie| Sticky { cookie, key })
 }
 
-/// The name of a cookie (RFC 6265, 4.1.1: a token of RFC 9110).
+/// Checks the name of a cookie (RFC 6265, 4.1.1: a token of RFC 9110).
 fn token(text: &str) -> Result<String, String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if !text.is_empty() && text.chars().all(is_token) {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is no cookie's name"))
+        Err(format!("{text:?} is not a valid cookie name"))
     }
 }
 
@@ -285,11 +285,11 @@ fn client_certificate(
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
         (Some(_), None) => {
-            section.note("client_cert", "needs client_key beside it");
+            section.note("client_cert", "needs client_key, too");
             None
         }
         (None, Some(_)) => {
-            section.note("client_key", "needs client_cert beside it");
+            section.note("client_key", "needs client_cert, too");
             None
         }
     }
@@ -304,13 +304,13 @@ fn health_check(section: &Section) -> HealthCheck {
         let uri: Option<http::uri::PathAndQuery> = text.parse().ok();
         let uri = uri.filter(|_| text.starts_with('/'));
         uri.map(|uri| uri.to_string())
-            .ok_or_else(|| format!("{text:?} is no path such as \"/health\""))
+            .ok_or_else(|| format!("{text:?} is not a path such as \"/health\""))
     });
     let host = section.value("host", None, |item| {
         let text = item.string()?;
         let host: Option<http::uri::Authority> = text.parse().ok();
         host.map(|host| Some(host.to_string()))
-            .ok_or_else(|| format!("{text:?} is no host"))
+            .ok_or_else(|| format!("{text:?} is not a valid host"))
     });
     let statuses = list(section, "statuses", status_range).filter(|list| !list.is_empty());
     if is_tcp {
@@ -339,7 +339,7 @@ fn health_check(section: &Section) -> HealthCheck {
     check
 }
 
-/// `200`, or `"200-399"`.
+/// Reads `200` or `"200-399"`.
 fn status_range(item: &Item) -> Result<RangeInclusive<u16>, String> {
     let Ok(text) = item.string() else {
         let status = item.integer(100, 599)? as u16;
@@ -348,19 +348,21 @@ fn status_range(item: &Item) -> Result<RangeInclusive<u16>, String> {
     let range = text.split_once('-').unwrap_or((text, text));
     match (range.0.parse(), range.1.parse()) {
         (Ok(first), Ok(last)) if 100 <= first && first <= last && last <= 599 => Ok(first..=last),
-        _ => Err(format!("{text:?} are no statuses such as \"200-399\"")),
+        _ => Err(format!(
+            "{text:?} is not a status or a range such as \"200-399\""
+        )),
     }
 }
 
-/// `"address"`, or `"address:port"`.
+/// Reads `"address"` or `"address:port"`; the default port is 53.
 fn name_server(item: &Item) -> Result<SocketAddr, String> {
     let text = item.string()?;
     let address = || text.parse().ok().map(|ip| SocketAddr::new(ip, 53));
     let server = text.parse().ok().or_else(address);
-    server.ok_or_else(|| format!("{text:?} is no address of a name server"))
+    server.ok_or_else(|| format!("{text:?} is not the address of a DNS server"))
 }
 
-/// `address:port`, or `name:port`. A name is resolved while the gateway runs.
+/// Parses `address:port` or `name:port`. A name is resolved at run time.
 fn host_and_port(text: &str) -> Result<PeerAddress, String> {
     let wrong = |reason: &str| format!("{text:?} is not host:port: {reason}");
     if let Ok(address) = text.parse::<SocketAddr>() {
@@ -379,7 +381,7 @@ fn host_and_port(text: &str) -> Result<PeerAddress, String> {
     Ok(PeerAddress::Name(host, port))
 }
 
-/// A name as DNS and certificates have it (RFC 1123, 2.1, with `_`), in lower case.
+/// Checks a host name of DNS (RFC 1123, 2.1, and `_`) and returns it in lower case.
 fn dns_name(text: &str) -> Result<String, String> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let label = |label: &str| {

@@ -1,4 +1,4 @@
-//! What there is to say of a request that has ended, and each variable's value in it.
+//! Log entry of a finished request, with the value of each variable.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,35 +14,35 @@ use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::trace_context::Trace;
 use crate::gateway::variables::View;
 
-/// A request as it is logged. Text is what the client sent, raw: the formats make it harmless.
+/// Finished request to log. Text is raw as the client sent it; the formats escape it.
 pub struct Entry<'r, H> {
-    /// The request itself.
+    /// Request.
     pub view: View<'r, H>,
-    /// When it ended.
+    /// Time of the end of the request.
     pub time: SystemTime,
-    /// 499 if the client left before there was one.
+    /// Status of the response; 499 if the client closed the connection before the response.
     pub status: u16,
-    /// Bytes of the body that were sent.
+    /// Bytes of the response body that were sent.
     pub body_bytes: usize,
-    /// The response's headers, of one that the proxy has sent.
+    /// Headers of the response, if the proxy sent it.
     pub sent: Option<&'r HeaderMap>,
-    /// The name of the upstream that it went to; empty if it was answered here.
+    /// Name of the upstream; empty for a local reply.
     pub upstream: &'r str,
-    /// The peers that it was tried on, in this order.
+    /// Peers that the request was tried on, in this order.
     pub peers: &'r [SocketAddr],
-    /// From the request's head to the end of the response.
+    /// Time from the head of the request to the end of the response.
     pub request_time: Duration,
-    /// From the choice of the first peer to the end of the response.
+    /// Time from the choice of the first peer to the end of the response.
     pub upstream_time: Option<Duration>,
-    /// The trace that it is part of, if that is known.
+    /// Trace of the request, if it is known.
     pub trace: Option<&'r Trace>,
-    /// How the connection is encrypted, if it is.
+    /// TLS session of the connection, if it is encrypted.
     pub tls: Option<&'r SslDigest>,
-    /// Why it failed, if it did.
+    /// Reason of a failure.
     pub failure: Option<FailureReason>,
 }
 
-// Derived, they would ask the same of the headers.
+// Derived implementations would require `H: Clone` and `H: Copy`.
 impl<H> Clone for Entry<'_, H> {
     fn clone(&self) -> Self {
         *self
@@ -51,19 +51,19 @@ impl<H> Clone for Entry<'_, H> {
 
 impl<H> Copy for Entry<'_, H> {}
 
-/// Where a value comes from, and so what may be in it.
+/// Source of a value, which decides how it must be escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// Digits and signs of our own.
+    /// Digits and signs that geogate writes itself.
     Plain,
-    /// The configuration or the database: UTF-8.
+    /// Text of the configuration or the database: UTF-8.
     Ours,
-    /// Somebody else: any bytes.
+    /// Text of the client or the upstream: any bytes.
     Foreign,
 }
 
 impl<'r, H: HeaderLines> Entry<'r, H> {
-    /// One that was answered here, just now.
+    /// Creates the entry of a local reply that was sent just now.
     #[must_use]
     pub fn new(view: View<'r, H>, status: u16, body_bytes: usize, start: Instant) -> Self {
         Entry {
@@ -82,15 +82,15 @@ impl<'r, H: HeaderLines> Entry<'r, H> {
         }
     }
 
-    /// What this request and others of the same trace have in common, for sampling.
+    /// Id of the trace or else of the request, for consistent sampling.
     #[must_use]
     pub fn id(&self) -> Option<&[u8]> {
         let own = Some(self.view.request_id.as_bytes()).filter(|id| !id.is_empty());
         self.trace.map(|trace| &trace.id[..]).or(own)
     }
 
-    /// Appends a value as it is; nothing if there is none. `share` is of which requests like this one
-    /// there are lines.
+    /// Appends a raw value, or nothing if there is none. `share` is the fraction of requests like
+    /// this one that are logged.
     pub fn append(&self, variable: &Variable, share: f64, out: &mut Vec<u8>) -> Source {
         match variable {
             Variable::Request(variable) => self.append_of_request(variable, out),
@@ -194,7 +194,7 @@ pub(super) mod tests {
     use crate::gateway::variables::Captured;
     use crate::gateway::variables::tests::{database, headers};
 
-    /// A request from Fuzhou that was answered here.
+    /// Passes the entry of a request from Fuzhou with a local reply to `read`.
     pub fn with_entry<T>(read: impl FnOnce(Entry<HeaderMap>) -> T) -> T {
         let headers = headers(&[("user-agent", "curl/8"), ("host", "example.com")]);
         let config = ClientIp {

@@ -1,7 +1,7 @@
-//! What a line looks like: a template of text, or JSON of several.
+//! Format of a log line: a text template, or a JSON object with a template for each member.
 //!
-//! The built-in formats are templates too. A template that was taken apart when the configuration was
-//! read costs a branch for each variable, which is not to be seen beside what the values cost.
+//! The built-in formats are templates, too. Templates are parsed with the configuration, so at run
+//! time a variable costs one branch, which is negligible beside its value.
 
 use super::entry::{Entry, Source};
 use super::text::{escape_controls_from, escape_from, escape_json_from, write_peer};
@@ -10,13 +10,13 @@ use crate::config::model::{
 };
 use crate::gateway::client_ip::HeaderLines;
 
-/// nginx's `main` with ours behind it; the last field says why a request failed.
+/// nginx's `main` format with fields of geogate appended; the last one is the reason of a failure.
 const MAIN: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status \
     $body_bytes_sent \"$http_referer\" \"$http_user_agent\" \"$http_x_forwarded_for\" \
     \"$upstream_addr\" $request_time $upstream_response_time $country \"$region\" $request_id \
     $failure_reason";
 
-/// The same by name, and more of where a request went.
+/// The fields of `main` as JSON members, and more about the route and the upstream.
 const JSON: [(&str, &str); 21] = [
     ("time", "$time_iso8601"),
     ("remote_addr", "$remote_addr"),
@@ -41,7 +41,7 @@ const JSON: [(&str, &str); 21] = [
     ("failure_reason", "$failure_reason"),
 ];
 
-/// What a line looks like, ready to be written.
+/// Compiled format of a line.
 pub struct Format {
     shape: Shape,
     wants_id: bool,
@@ -53,15 +53,15 @@ enum Shape {
     Json(Vec<Member>),
 }
 
-/// A member of a JSON object.
+/// Member of a JSON object.
 struct Member {
-    /// What stands before its value: `{"name":`, or with a comma.
+    /// Text before the value: `{"name":`, or with a leading comma.
     start: Vec<u8>,
     value: Template<Variable>,
 }
 
 impl Format {
-    /// As the configuration has it.
+    /// Creates the format of a configuration.
     #[must_use]
     pub fn new(config: &LogFormat) -> Self {
         let shape = match config {
@@ -74,7 +74,7 @@ impl Format {
                 own.iter().map(|(name, value)| (&**name, value.clone())),
             )),
         };
-        // The built-in formats show what is there.
+        // The built-in formats show these values only if they exist anyway.
         let is_own = !matches!(config, LogFormat::Main | LogFormat::Json);
         let wants = |wanted: fn(&Variable) -> bool| {
             is_own && shape.templates().flat_map(Template::variables).any(wanted)
@@ -91,13 +91,14 @@ impl Format {
         }
     }
 
-    /// Whether the user asks for the id of every request, even where none is needed otherwise.
+    /// Returns `true` if the configured format needs the id of every request, even if nothing else
+    /// does.
     #[must_use]
     pub fn wants_id(&self) -> bool {
         self.wants_id
     }
 
-    /// Whether the user asks for the trace of every request.
+    /// Returns `true` if the configured format needs the trace of every request.
     #[must_use]
     pub fn wants_trace(&self) -> bool {
         self.wants_trace
@@ -163,7 +164,7 @@ fn members<'n>(named: impl IntoIterator<Item = (&'n str, Template<Variable>)>) -
     named.into_iter().enumerate().map(member).collect()
 }
 
-/// As nginx: what is not there is a dash.
+/// Writes a value as nginx does: a missing value is a dash.
 fn write_text<H: HeaderLines>(
     entry: &Entry<H>,
     variable: &Variable,
@@ -181,8 +182,8 @@ fn write_text<H: HeaderLines>(
     }
 }
 
-/// Numbers are numbers, or `null` if they are not there; the peers are an array; all else is a
-/// string, empty if it is not there.
+/// Writes a value as JSON: numbers as numbers, or `null` if missing; the peers as an array; all
+/// other values as strings, empty if missing.
 fn write_json<H: HeaderLines>(
     entry: &Entry<H>,
     variable: &Variable,
@@ -240,7 +241,7 @@ pub(super) mod tests {
     use crate::gateway::variables::View;
     use crate::gateway::variables::tests::headers;
 
-    /// A template as the configuration has it.
+    /// Template as configured by a user.
     pub fn format(text: &str) -> LogFormat {
         LogFormat::Text(built_in(text))
     }
@@ -251,7 +252,7 @@ pub(super) mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// The line of `main` without its time, which depends on the zone of the machine.
+    /// Checks a line of `main` without its time, which depends on the time zone of the machine.
     #[track_caller]
     fn check_main<H: HeaderLines>(entry: &Entry<H>, before: &str, after: &str) {
         let line = line(&LogFormat::Main, entry);

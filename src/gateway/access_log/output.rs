@@ -1,4 +1,4 @@
-//! Where lines are written.
+//! Targets of the access log.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,14 +15,14 @@ pub enum Output {
     Syslog(Box<Syslog>),
 }
 
-/// Lines that were not written.
+/// Number of lines that were not written, with the error.
 pub struct Lost {
     pub lines: u64,
     pub error: io::Error,
 }
 
 impl Output {
-    /// Opens a target; none if nothing is logged. A syslog server may come later.
+    /// Opens a target. Returns `None` if nothing is logged. A syslog server is connected later.
     pub fn open(target: &LogTarget) -> io::Result<Option<Self>> {
         Ok(Some(match target {
             LogTarget::Off => return Ok(None),
@@ -56,7 +56,8 @@ impl Output {
         })
     }
 
-    /// The file or the server that has the name now. If a file cannot be had, the one before goes on.
+    /// Reopens the file by its name, or reconnects to the syslog server. If the file cannot be
+    /// opened, the previous one stays in use.
     pub fn reopen(&mut self) {
         match self {
             Output::Standard => {}
@@ -69,7 +70,7 @@ impl Output {
     }
 }
 
-/// How many lines these are.
+/// Number of lines.
 pub fn count_lines(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
 }

@@ -1,24 +1,24 @@
-//! Which requests have a line.
+//! Sampling of the access log.
 //!
-//! What went wrong or took long always has one: that is what a log is read for. Of the rest a share
-//! is enough. The same trace or request has a line in every gateway that it passes, or in none,
+//! Failed and slow requests are always logged: they are the purpose of a log. Of all others a
+//! fraction is enough. A trace or request is logged by every gateway that it passes or by none,
 //! because its id decides.
 
 use std::time::Duration;
 
 use crate::config::model::Sampling;
 
-/// Chooses.
+/// Decides which requests are logged.
 #[derive(Debug, Clone, Copy)]
 pub struct Sampler {
     share: f64,
-    /// Numbers of 64 bits that are below have a line.
+    /// Requests with a 64-bit hash below this are logged.
     threshold: f64,
     slow: Duration,
 }
 
 impl Sampler {
-    /// As the configuration has it.
+    /// Creates the sampler of a configuration.
     #[must_use]
     pub fn new(config: Sampling) -> Self {
         Sampler {
@@ -28,8 +28,8 @@ impl Sampler {
         }
     }
 
-    /// For which share of requests like this one a line stands; `None` if this one has no line.
-    /// `id` is the trace's or the request's own; without one, chance decides.
+    /// Returns the fraction of requests like this one that are logged, or `None` if this one is
+    /// not. `id` is the id of the trace or the request; without one the decision is random.
     #[must_use]
     pub fn choose(&self, status: u16, time: Duration, id: Option<&[u8]>) -> Option<f64> {
         if status >= 400 || time >= self.slow {
@@ -40,8 +40,8 @@ impl Sampler {
     }
 }
 
-/// FNV-1a, and a finish that carries every bit to the upper ones, which decide. The same in every
-/// process and version, as a hasher of the standard library is not.
+/// FNV-1a, with a finisher that mixes every bit into the upper bits, which decide. It is the same
+/// in every process and version, unlike a hasher of the standard library.
 fn hash(id: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for &byte in id {
@@ -102,7 +102,7 @@ mod tests {
                 again.choose(200, FAST, Some(&[b'a' + n])).is_some(),
                 *chosen
             );
-            // A larger share has what a smaller one has.
+            // A larger fraction contains every request of a smaller one.
             assert!(!chosen || sampler(0.9).choose(200, FAST, Some(&[b'a' + n])).is_some());
         }
         assert!(chosen.contains(&true) && chosen.contains(&false));

@@ -1,8 +1,8 @@
-//! Values as bytes, without the machinery of `format!`: a line is written for every request, and it
-//! would cost more than all else that is done for a query.
+//! Formatting of values as bytes, without `format!`: a line is written for every request, and
+//! `format!` would cost more than all other work of a query.
 //!
-//! A value is first appended as it is and then made harmless where it stands: most need nothing, and
-//! then it was copied once and looked at once.
+//! A value is first appended raw and then escaped in place. Most values need no escaping; they are
+//! copied once and scanned once.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use base64::Engine;
 
-/// Makes what stands from `start` on harmless for a line of text, as nginx does: `"`, `\` and
-/// everything that is not printable ASCII as `\xHH`, so that no client can end a field or a line.
+/// Escapes `out` from `start` on for a line of text, as nginx does: `"`, `\` and every byte that is
+/// not printable ASCII become `\xHH`, so that no client can end a field or a line.
 pub fn escape_from(start: usize, out: &mut Vec<u8>) {
     escape_where(start, out, is_special);
 }
 
-/// The same for text of ours, such as names of places: letters of every script stay.
+/// Escapes text of geogate itself, such as names of places: letters of every script are kept.
 pub fn escape_controls_from(start: usize, out: &mut Vec<u8>) {
     escape_where(start, out, |byte| byte < 0x80 && is_special(byte));
 }
@@ -27,7 +27,7 @@ fn is_special(byte: u8) -> bool {
 
 fn escape_where(start: usize, out: &mut Vec<u8>, is_special: impl Fn(u8) -> bool) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    // Without an early end, this looks at many bytes at a time.
+    // Without an early exit the compiler vectorises this loop.
     if !out[start..]
         .iter()
         .fold(false, |any, &byte| any | is_special(byte))
@@ -44,7 +44,7 @@ fn escape_where(start: usize, out: &mut Vec<u8>, is_special: impl Fn(u8) -> bool
     }
 }
 
-/// Makes what stands from `start` on the inside of a JSON string (RFC 8259). What is not UTF-8 becomes
+/// Escapes `out` from `start` on as the content of a JSON string (RFC 8259). Invalid UTF-8 becomes
 /// U+FFFD.
 pub fn escape_json_from(start: usize, out: &mut Vec<u8>) {
     if !out[start..]
@@ -67,7 +67,8 @@ pub fn escape_json_from(start: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The name in `Authorization: Basic`, which the log shows as nginx does; empty otherwise.
+/// Returns the user name of `Authorization: Basic`, which the log contains as nginx's does; empty
+/// for other schemes.
 #[must_use]
 pub fn user(authorization: &[u8]) -> Vec<u8> {
     let scheme = authorization.get(..6);
@@ -85,7 +86,7 @@ pub fn user(authorization: &[u8]) -> Vec<u8> {
         .to_vec()
 }
 
-/// Seconds with three decimals.
+/// Writes seconds with three decimals.
 pub fn write_seconds(time: Duration, out: &mut Vec<u8>) {
     write_number(time.as_secs(), out);
     let millis = time.subsec_millis();
@@ -93,7 +94,7 @@ pub fn write_seconds(time: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis)]);
 }
 
-/// A share from 0 to 1, with as many decimals as that takes, three at most.
+/// Writes a fraction from 0 to 1 with as many decimals as necessary, at most three.
 pub fn write_share(share: f64, out: &mut Vec<u8>) {
     write_seconds(Duration::from_secs_f64(share), out);
     while out.last() == Some(&b'0') {
@@ -104,12 +105,12 @@ pub fn write_share(share: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// A number in decimal.
+/// Writes a number in decimal.
 pub fn write_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// An address as it is written everywhere.
+/// Writes an IP address in its canonical form.
 pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => {
@@ -125,7 +126,7 @@ pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// An address with its port.
+/// Writes an address with its port.
 pub fn write_peer(peer: SocketAddr, out: &mut Vec<u8>) {
     match peer {
         SocketAddr::V4(peer) => {
@@ -143,7 +144,7 @@ mod tests {
 
     #[track_caller]
     fn check(escape: fn(usize, &mut Vec<u8>), text: &[u8], expected: &str) {
-        // What stands before is left alone.
+        // Text before `start` is not changed.
         let mut out = b"\"before\n".to_vec();
         let start = out.len();
         out.extend_from_slice(text);

@@ -1,11 +1,11 @@
-//! The time of a line, in words.
+//! Time of a log line as text.
 //!
-//! Formatting a second costs more than all of a line, so each thread keeps the last one.
+//! Formatting a time costs more than the rest of a line, so each thread caches the last second.
 
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// One second in the two forms that lines use.
+/// One second in the two formats of log lines.
 pub struct Times {
     second: u64,
     /// `23/Nov/2026:12:50:44 +0800`, local time.
@@ -14,7 +14,7 @@ pub struct Times {
     pub iso: String,
 }
 
-/// Reads the second that `time` is in.
+/// Passes the formatted second of `time` to `read`.
 pub fn with_times<T>(time: SystemTime, read: impl FnOnce(&Times) -> T) -> T {
     thread_local! {
         static LAST: RefCell<Option<Times>> = const { RefCell::new(None) };
@@ -46,7 +46,8 @@ mod tests {
 
     use super::*;
 
-    /// Which zone the machine is in is not known here; what a time means is.
+    /// The time zone of the machine is unknown to the test, so the test compares the meaning of the
+    /// text.
     #[test]
     fn both_forms_say_the_same_second() {
         for second in [1_700_000_000_u32, 1_700_000_001, 0] {

@@ -1,11 +1,11 @@
-//! Which coding a client would have: `Accept-Encoding` (RFC 9110, 12.5.3).
+//! Negotiation of the content coding: `Accept-Encoding` (RFC 9110, 12.5.3).
 
 use crate::config::model::Coding;
 use crate::gateway::quality::weight;
 
-/// The coding of `known` that the client likes best, in the order of `known` where it likes several
-/// the same. `None` if it takes none of them, and if it says nothing: then any may be sent, and the
-/// plain one is understood by all.
+/// Returns the coding of `known` that the client prefers; among equal ones the first in `known`.
+/// Returns `None` if the client accepts none of them, and if it sends no preference: then any
+/// coding may be sent, and every client understands the plain form.
 pub fn best<'l>(lines: impl Iterator<Item = &'l [u8]>, known: &[Coding]) -> Option<Coding> {
     let mut weights: [Option<u16>; 3] = [None; 3];
     let mut any = None;

@@ -1,8 +1,8 @@
-//! A body on its way, compressed piece by piece.
+//! Compression of a response body, piece by piece.
 //!
-//! Each encoder keeps a window of at most [`WINDOW`] bytes and gives out what it has ready after each
-//! piece. Of a body whose length nobody knows, everything is given out at once: there may be
-//! nothing more to come for a while, and a client waits for what is there already.
+//! Each encoder has a window of at most 2^[`WINDOW`] bytes and returns the output that is ready
+//! after each piece. If the length of the body is unknown, the encoder is flushed after every
+//! piece: the next piece may come much later, and the client waits for this one.
 
 use std::io::{self, Write};
 
@@ -14,16 +14,16 @@ use zstd::stream::write::Encoder as ZstdEncoder;
 
 use crate::config::model::Coding;
 
-/// Binary logarithm of the window of Brotli and Zstandard; that of gzip has 15.
+/// Base-2 logarithm of the window size of Brotli and Zstandard; gzip's is 15.
 const WINDOW: u32 = 19;
 
-/// Brotli's own buffer for output, in bytes.
+/// Size of Brotli's internal output buffer, in bytes.
 const BUFFER: usize = 4096;
 
-/// What compresses one body.
+/// Encoder of one body.
 pub struct Encoder {
     state: State,
-    /// Whether nothing may wait for more.
+    /// True if the encoder must be flushed after every piece.
     streamed: bool,
 }
 
@@ -35,10 +35,10 @@ enum State {
 }
 
 impl Encoder {
-    /// An encoder for a body; `streamed` if its length is unknown.
+    /// Creates an encoder for a body; `streamed` if its length is unknown.
     ///
     /// # Errors
-    /// If there is no memory for it.
+    /// If its memory cannot be allocated.
     pub fn new(coding: Coding, level: u32, streamed: bool) -> Result<Self> {
         let state = match coding {
             Coding::Gzip => {
@@ -60,11 +60,11 @@ impl Encoder {
         Ok(Encoder { state, streamed })
     }
 
-    /// What is ready after the next piece of the body, and everything after the last one. It may
-    /// be nothing.
+    /// Compresses the next piece of the body and returns the output that is ready, which may be
+    /// empty. With `end`, returns all remaining output.
     ///
     /// # Errors
-    /// If the piece cannot be compressed, which leaves no way to go on.
+    /// If the piece cannot be compressed; the encoder is then unusable.
     pub fn encode(&mut self, piece: &[u8], end: bool) -> Result<Bytes> {
         let out = if end {
             self.push(piece).and_then(|()| self.finish())
@@ -114,7 +114,7 @@ impl Encoder {
     }
 }
 
-/// What was sent already cannot be taken back, so the response breaks off.
+/// Creates the error that aborts the response: a part of it was sent already.
 fn failed(error: io::Error) -> Box<Error> {
     Error::because(ErrorType::InternalError, "compressing a response", error)
 }
@@ -127,7 +127,7 @@ mod tests {
 
     const ALL: [Coding; 3] = [Coding::Gzip, Coding::Brotli, Coding::Zstd];
 
-    /// As much of the body as can be had from these bytes.
+    /// Decodes as much of the body as possible from these bytes.
     fn decoded(coding: Coding, bytes: &[u8]) -> (Vec<u8>, io::Result<usize>) {
         let mut body = Vec::new();
         let result = match coding {

@@ -1,9 +1,9 @@
-//! Compressing what upstreams and files answer in plain form.
+//! Compression of uncompressed responses of upstreams and files.
 //!
-//! What may be compressed is decided from the two heads alone; how is up to the encoder. pingora has
-//! encoders of its own, but they keep what they were given until they have enough of it, so that an
-//! event of a stream would wait for the next one, and their choice knows no q-values, no `no-transform`
-//! and no partial content. The decision here is the same for both doors and for files.
+//! The decision depends only on the heads of request and response; the encoder compresses the body.
+//! pingora's own encoders are not used: they buffer their input, so that an event of a stream would
+//! wait for the next one, and their decision ignores q-values, `no-transform` and partial content.
+//! The decision here is the same for both proxy engines and for files.
 
 mod accept;
 mod encoder;
@@ -18,7 +18,7 @@ use super::header_edit::{EditResponse, Name};
 use super::request_view::RequestView;
 use crate::config::model::{Coding, Compression};
 
-/// Fields that say something of the very bytes of a body, which compressing would make untrue.
+/// Header fields that describe the exact bytes of a body, which compression would invalidate.
 const OF_THE_BYTES: [&str; 5] = [
     "content-range",
     "content-md5",
@@ -32,7 +32,7 @@ const OF_THE_BYTES: [&str; 5] = [
 /// what it would be to `GET`.
 ///
 /// # Errors
-/// If an encoder cannot be made.
+/// If the encoder cannot be created.
 pub fn begin<H: HeaderLines>(
     config: &Compression,
     request: &RequestView<H>,
@@ -59,7 +59,7 @@ pub fn recode<H: HeaderLines>(
     }
     add_vary(response);
     if request.version == Version::HTTP_10 {
-        // The end of its connection would be the only sign of the body's end.
+        // The body would then end only with the connection.
         return None;
     }
     let accepted = request.headers.lines("accept-encoding");
@@ -70,7 +70,7 @@ pub fn recode<H: HeaderLines>(
     coding
 }
 
-/// Whether a response would be compressed for a client that takes it so.
+/// Returns `true` if the response would be compressed for a client that accepts it.
 fn is_candidate(config: &Compression, response: &impl EditResponse) -> bool {
     let value = |name: &str| response.first(name);
     let status = response.status();
@@ -95,7 +95,8 @@ fn starts_with(text: &[u8], start: &[u8]) -> bool {
     part.is_some_and(|part| part.eq_ignore_ascii_case(start))
 }
 
-/// A body of unknown length may be a long one. One of which there is nothing stays so.
+/// Returns `true` if the body is long enough. A body of unknown length may be long; an empty body
+/// is never compressed.
 fn is_long_enough(length: Option<&[u8]>, min_size: u64) -> bool {
     let Some(length) = length else { return true };
     let length: Option<u64> = std::str::from_utf8(length)
@@ -104,14 +105,14 @@ fn is_long_enough(length: Option<&[u8]>, min_size: u64) -> bool {
     length.is_some_and(|length| length >= min_size.max(1))
 }
 
-/// RFC 9111, 5.2.2.6.
+/// Returns `true` for `Cache-Control: no-transform` (RFC 9111, 5.2.2.6).
 fn forbids_transformation(response: &impl EditResponse) -> bool {
     let lines = response.lines("cache-control");
     let mut directives = lines.flat_map(|line| line.split(|&byte| byte == b','));
     directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
-/// The response is another one to other clients (RFC 9110, 12.5.5).
+/// Adds `Vary: Accept-Encoding`, because other clients get another response (RFC 9110, 12.5.5).
 fn add_vary(response: &mut impl EditResponse) {
     let says_so = response.lines("vary").any(|line| {
         let mut names = line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
@@ -125,9 +126,10 @@ fn add_vary(response: &mut impl EditResponse) {
 fn set_coding(response: &mut impl EditResponse, coding: Coding) {
     response.set(Name::Static("Content-Encoding"), coding.token().as_bytes());
     response.remove("content-length");
-    // A range would be one of other bytes.
+    // A range would refer to the bytes of the plain body.
     response.remove("accept-ranges");
-    // The same to look at, no more the same byte by byte (RFC 9110, 8.8.1).
+    // The content is equivalent, but not identical byte by byte, so the tag becomes weak (RFC 9110,
+    // 8.8.1).
     let tag = response.first("etag");
     if let Some(tag) = tag.filter(|tag| tag.starts_with(b"\"")) {
         let weak = [b"W/", tag].concat();
@@ -165,7 +167,7 @@ mod tests {
         response
     }
 
-    /// The head of what a client gets that takes gzip, as lines.
+    /// Header lines of the response for a client that accepts gzip.
     fn lines(method: &str, mut response: ResponseHeader) -> Vec<String> {
         let encoder = begin(&config(), &request(method, "gzip"), &mut response).unwrap();
         let line = |(name, value): (&HeaderName, &http::HeaderValue)| {

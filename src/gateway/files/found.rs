@@ -1,9 +1,9 @@
-//! From a path to an open file, and to nothing outside of the folder.
+//! Lookup of a file by its path, confined to one folder.
 //!
-//! The folder is opened first and the path within it second, by a crate that lets no `..` and no link
-//! lead out of it, in one step of the kernel where there is one. To look first and open afterwards
-//! would leave a moment in which a link can be put there. The folder is opened anew for each request, so
-//! that a link to it can be pointed at a new release.
+//! The folder is opened first, and the path within it second, with a crate that prevents `..` and
+//! symbolic links from leaving the folder, in a single system call if the kernel has one. Checking
+//! first and opening afterwards would leave a moment in which a link can be created. The folder is
+//! opened again for each request, so that a link to it can be switched to a new release.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,37 +21,37 @@ use rustix::fs::OFlags;
 use super::PIECE;
 use crate::config::model::Files;
 
-/// What is at a path.
+/// Result of looking up a path.
 #[derive(Debug)]
 pub enum Found {
-    /// A file, open.
+    /// An open file.
     File(Served),
-    /// A folder, which is named with a slash at its end.
+    /// A folder whose path lacks the trailing slash.
     FolderWithoutSlash,
-    /// Nothing that is for clients.
+    /// Nothing that clients may see.
     Nothing,
-    /// Something that may not be read, or a folder without an index.
+    /// A file that may not be read, or a folder without an index.
     Refused,
-    /// The system does not say.
+    /// The lookup failed.
     Failed(io::Error),
 }
 
-/// A file as it was when it was opened.
+/// File, with its attributes at the time of opening.
 #[derive(Debug)]
 pub struct Served {
-    /// Open for reading.
+    /// File that is open for reading.
     pub file: File,
-    /// In bytes.
+    /// Length in bytes.
     pub length: u64,
-    /// When its content was changed last.
+    /// Time of the last modification of the content.
     pub modified: SystemTime,
-    /// Its path within the folder.
+    /// Path within the folder.
     pub name: PathBuf,
-    /// All of it, if it is a small one.
+    /// Whole content of a small file.
     pub first: Option<Bytes>,
 }
 
-/// What `path` names within the folder. It may block.
+/// Looks up `path` within the folder. This may block.
 pub fn find(files: &Files, path: &[u8]) -> Found {
     match look(files, path) {
         Found::Nothing => match &files.fallback {
@@ -84,7 +84,7 @@ fn look(files: &Files, path: &[u8]) -> Found {
     }
 }
 
-/// The path below the folder; `None` if it names what no client may see.
+/// Returns the path below the folder; `None` if clients must not see it.
 fn inner_path(path: &[u8], hidden: bool) -> Option<PathBuf> {
     let mut inner = PathBuf::new();
     let segments = path.split(|&byte| byte == b'/');
@@ -107,7 +107,7 @@ fn open(files: &Files, inner: &Path) -> io::Result<Found> {
     } else {
         inner
     };
-    // Without it, to open a pipe waits for somebody to write into it.
+    // Without this flag, opening a named pipe would wait for a writer.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = if files.follow_links {
         let mut options = File::options();
@@ -137,7 +137,7 @@ fn open(files: &Files, inner: &Path) -> io::Result<Found> {
     }))
 }
 
-/// A small file is read at once, while the thread is here anyway.
+/// Reads a small file at once, because the thread may block anyway.
 fn read_small(file: &File, length: u64) -> io::Result<Option<Bytes>> {
     if length > PIECE {
         return Ok(None);
@@ -145,7 +145,7 @@ fn read_small(file: &File, length: u64) -> io::Result<Option<Bytes>> {
     let mut content = vec![0; length as usize];
     match file.read_exact_at(&mut content, 0) {
         Ok(()) => Ok(Some(content.into())),
-        // It has become shorter just now; whoever reads it will see.
+        // The file was truncated just now; reading it piece by piece reports that.
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
     }
@@ -157,7 +157,7 @@ fn not_open(error: io::Error) -> Found {
         | ErrorKind::NotADirectory
         | ErrorKind::InvalidFilename
         | ErrorKind::InvalidInput => Found::Nothing,
-        // A link that leads out of the folder is one of them.
+        // This includes a link that leads out of the folder.
         ErrorKind::PermissionDenied => Found::Refused,
         _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Found::Refused,
         _ => Found::Failed(error),
@@ -175,7 +175,7 @@ mod tests {
         files: Files,
     }
 
-    /// A root with a secret beside it.
+    /// Creates a root folder with a secret file beside it.
     fn folder() -> Folder {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");

@@ -1,11 +1,11 @@
-//! What a file is, by its name.
+//! Media type of a file, by its name.
 
 use std::path::Path;
 
 use crate::config::model::Files;
 
-/// The media type of a file. Text has no charset unless the user names one: a header that is wrong
-/// would override what the page says of itself.
+/// Returns the media type of a file. Text has no charset unless the user configures one: a wrong
+/// charset in the header would override the declaration in the page.
 pub fn of<'f>(files: &'f Files, name: &Path) -> &'f str {
     let extension = name.extension().and_then(|extension| extension.to_str());
     let Some(extension) = extension else {

@@ -1,8 +1,8 @@
-//! Files of a folder, served by the gateway itself.
+//! Static files of a folder, served by the gateway itself.
 //!
-//! The system is asked for everything that may block (names, sizes, bytes) on threads for that, and a
-//! file is read piece by piece as the client takes it, so a large file costs a worker neither time nor
-//! memory. Nothing is kept between requests: a file that is replaced is served as it is now.
+//! System calls that may block (names, sizes, contents) run on threads for blocking work. A file is
+//! read piece by piece as the client takes it, so a large file costs a worker neither time nor
+//! memory. Nothing is cached between requests: a replaced file is served in its current state.
 
 mod found;
 mod media_type;
@@ -35,10 +35,10 @@ use crate::query::normalize;
 
 const METHODS: &str = "GET, HEAD";
 
-/// How much of a file is in memory at a time, in bytes.
+/// Maximum number of bytes of a file that are in memory at a time.
 const PIECE: u64 = 64 << 10;
 
-/// What a path consists of besides what is escaped.
+/// Characters to escape in a path.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -209,8 +209,8 @@ fn length_of(range: &Range<u64>) -> usize {
     (range.end - range.start).min(PIECE) as usize
 }
 
-/// A piece of a file that is long enough to have it. If it has become shorter, what was promised
-/// cannot be sent, and the response breaks off.
+/// Reads a piece of a file. If the file was truncated meanwhile, the announced length cannot be
+/// sent, so the response is aborted.
 async fn read_piece(file: &Arc<File>, offset: u64, length: usize) -> Result<Bytes> {
     let file = Arc::clone(file);
     let read = move || -> io::Result<Bytes> {
@@ -222,19 +222,20 @@ async fn read_piece(file: &Arc<File>, offset: u64, length: usize) -> Result<Byte
     piece.map_err(|error| Error::because(ErrorType::InternalError, "reading a file", error))
 }
 
-/// Does what may block where it blocks no connection.
+/// Runs blocking work on a thread where it blocks no connection.
 async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::because(ErrorType::InternalError, "serving a file", error))
 }
 
-/// The same path with a slash behind it, so that relative links in the index lead into the folder.
-/// It is written anew from its normal form: as the client wrote it, it might name another host.
+/// Redirects to the same path with a trailing slash, so that relative links in the index resolve
+/// within the folder. The location is built from the normalised path: the client's spelling might
+/// name another host.
 fn redirect_to_folder<H: HeaderLines>(request: &RequestView<H>, ctx: &Context) -> Result<Reply> {
     let (path, query) = split_query(path_and_query(request.target));
     let path = normalize(path);
     if path.ends_with(b"/") {
-        // A rewrite has taken the slash away; another one would lead here again.
+        // A rewrite has removed the slash; a redirect would lead here again.
         return local_reply::page(request, ctx, 404);
     }
     let mut location = percent_encode(&path, PATH).to_string().into_bytes();
@@ -246,7 +247,7 @@ fn redirect_to_folder<H: HeaderLines>(request: &RequestView<H>, ctx: &Context) -
     local_reply::redirect(request, ctx, 301, &location)
 }
 
-/// Seconds since 1970, for times that HTTP can write.
+/// Returns seconds since 1970, for HTTP dates.
 fn whole_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs())

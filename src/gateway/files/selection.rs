@@ -1,4 +1,5 @@
-//! Which part of a file a request gets: conditions first, then ranges (RFC 9110, 13.2.2 and 14.2).
+//! Part of a file that a request selects: conditions first, then ranges (RFC 9110, 13.2.2 and
+//! 14.2).
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,22 +15,22 @@ use super::whole_seconds;
 use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::request_view::RequestView;
 
-/// What is sent.
+/// Content of the response.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All of it.
+    /// The whole file.
     Whole,
-    /// These bytes; at least one.
+    /// This range of bytes, not empty.
     Part(Range<u64>),
-    /// The client has it already.
+    /// Nothing: the client has the current file (304).
     NotModified,
-    /// It is not what the client makes its condition.
+    /// Nothing: a precondition of the client failed (412).
     Failed,
-    /// There are no such bytes.
+    /// Nothing: the requested range is outside of the file (416).
     Unsatisfiable,
 }
 
-/// What tells one state of a file from another.
+/// Validators that identify one state of a file.
 #[derive(Debug)]
 pub struct Validators {
     tag: String,
@@ -37,7 +38,8 @@ pub struct Validators {
 }
 
 impl Validators {
-    /// Those of a file. A time that is still to come says nothing, so `now` stands for it.
+    /// Creates the validators of a file. A modification time in the future is replaced by `now`,
+    /// because it would be useless in conditions.
     pub fn new(modified: SystemTime, length: u64, now: SystemTime) -> Self {
         let since = modified
             .duration_since(UNIX_EPOCH)
@@ -49,18 +51,18 @@ impl Validators {
         }
     }
 
-    /// The entity tag, with its quotes.
+    /// Entity tag, with its quotes.
     pub fn tag(&self) -> &str {
         &self.tag
     }
 
-    /// The value of `Last-Modified`.
+    /// Value of `Last-Modified`.
     pub fn last_modified(&self) -> String {
         httpdate::fmt_http_date(self.modified)
     }
 }
 
-/// What a request gets of a file of this length.
+/// Selects the part of a file of this length for a request.
 pub fn select<H: HeaderLines>(
     request: &RequestView<H>,
     file: &Validators,
@@ -121,7 +123,7 @@ fn append_lines(map: &mut HeaderMap, headers: &impl HeaderLines, name: &HeaderNa
     }
 }
 
-/// `If-Range`: a part is of use only to who has the rest of the same file.
+/// Evaluates `If-Range`: a part is useful only to a client that has the rest of the same file.
 fn is_for_this_state(headers: &HeaderMap, tag: Option<&ETag>, file: &Validators) -> bool {
     if !headers.contains_key(header::IF_RANGE) {
         return true;
@@ -131,7 +133,8 @@ fn is_for_this_state(headers: &HeaderMap, tag: Option<&ETag>, file: &Validators)
     condition.is_some_and(|condition| !condition.is_modified(tag, Some(&modified)))
 }
 
-/// One range is sent as a part. Several are not, nor is what cannot be read: the whole answers both.
+/// Parses `Range`. A single range is sent as a part. For several ranges or an invalid value the
+/// whole file is sent.
 fn part(range: &str, length: u64) -> Selection {
     let specs = parse_range_header(range).map(http_range_header::ParsedRanges::into_ranges);
     let Ok([spec]) = specs.as_deref() else {
@@ -236,7 +239,7 @@ mod tests {
             &[("If-None-Match", "\"x\"")][..],
             &[("If-Modified-Since", "Fri, 31 Dec 1999 23:59:59 GMT")],
             &[("If-Modified-Since", "yesterday")],
-            // The tag knows better than the time.
+            // The tag takes precedence over the time.
             &[
                 ("If-None-Match", "\"x\""),
                 ("If-Modified-Since", "Sun, 02 Jan 2000 00:00:01 GMT"),

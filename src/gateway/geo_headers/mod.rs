@@ -1,8 +1,9 @@
-//! What an upstream is told about the client: its address and its location.
+//! Headers for the upstream about the client: its address and its location.
 //!
-//! Upstreams trust these headers, so a client must have no way to set them. Every managed name, in
-//! any case and with any signs between its letters (CGI and WSGI servers make no difference), is
-//! deleted from the request before ours are set, whether we have something to set or not.
+//! Upstreams trust these headers, so a client must not be able to set them. Every managed name is
+//! removed from the request before ours are set, even if we have no value to set. This includes
+//! every case and any separators between its letters, because CGI and WSGI servers do not
+//! distinguish them.
 
 mod names;
 
@@ -18,20 +19,20 @@ use crate::config::model::{
 use crate::geo::Place;
 use names::Header;
 
-/// Printable ASCII stays, except `%` itself.
+/// Characters to escape: all but printable ASCII, and `%` itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// How the request reached us.
+/// Scheme of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// In clear text.
+    /// HTTP in clear text.
     Http,
-    /// Over TLS.
+    /// HTTP over TLS.
     Https,
 }
 
 impl Scheme {
-    /// `http` or `https`.
+    /// Returns `http` or `https`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -41,18 +42,18 @@ impl Scheme {
     }
 }
 
-/// What is sent of a client's location, and how.
+/// Headers with the client's location, as configured.
 pub struct LocationHeaders {
     sent: Vec<Header>,
-    /// What a client must not say of itself, beside what is managed in any case.
+    /// Names that clients must not send, in addition to the names that are always managed.
     managed: HeaderNameSet,
-    /// What others would send: a trusted proxy may, where we do not.
+    /// Names of CDNs. A trusted proxy may send them unless we send them ourselves.
     foreign: HeaderNameSet,
     encoding: HeaderEncoding,
 }
 
 impl LocationHeaders {
-    /// As the configuration has it.
+    /// Creates the headers of a configuration.
     #[must_use]
     pub fn new(config: &GeoHeaders) -> Self {
         let sent = if config.enabled {
@@ -79,14 +80,14 @@ fn set_of(names: impl Iterator<Item = &'static str>) -> HeaderNameSet {
     HeaderNameSet::new(names).expect("the names of locations are names")
 }
 
-/// Removes headers whose names have the letters of this one and other signs between them, which an
-/// application may take for it; the header itself stays.
+/// Removes headers whose names have the same letters but other separators, which an application may
+/// mistake for this header. The header itself stays.
 pub fn remove_other_spellings(request: &mut impl EditHeaders, name: &HeaderName) {
     let name = name.as_str();
     request.remove_if(|known| !known.eq_ignore_ascii_case(name) && is_spelling_of(known, name));
 }
 
-/// Replaces all managed headers of a request by what we know.
+/// Replaces all managed headers of a request by our own values.
 pub fn replace<H: HeaderLines>(
     sent: &mut impl EditHeaders,
     request: &RequestView<H>,
@@ -120,8 +121,8 @@ fn write(text: &mut String, value: impl std::fmt::Display) {
     write!(text, "{value}").expect("a String takes everything");
 }
 
-/// Deletes what only trusted proxies may say. It goes before anything reads the request's headers, so
-/// that no route, limit or variable takes a stranger at his word.
+/// Removes headers that only trusted proxies may send. This happens before any other code reads the
+/// headers, so that no route, limit or variable uses a value that an untrusted client sent.
 pub fn remove_untrusted(request: &mut impl EditHeaders, headers: &UntrustedHeaders) {
     request.remove_if(|name| is_untrusted(name, headers));
 }
@@ -132,14 +133,14 @@ pub fn is_untrusted(name: &str, headers: &UntrustedHeaders) -> bool {
     headers.contains(name) && !is_managed_name(name)
 }
 
-/// What a trusted proxy says in a header; nothing if it says two things.
+/// Returns the value of a header that a trusted proxy sent; `None` if it has several lines.
 fn claim<'r, H: HeaderLines>(headers: &'r H, origin: &Origin, name: &'r str) -> Option<&'r [u8]> {
     let mut lines = headers.lines(name);
     let claim = lines.next().filter(|_| lines.next().is_none());
     claim.filter(|_| origin.peer_is_trusted)
 }
 
-/// The scheme that a trusted proxy saw, otherwise our own.
+/// Returns the scheme that a trusted proxy reports, or else our own.
 pub(super) fn proto<H: HeaderLines>(request: &RequestView<H>, origin: &Origin) -> &'static str {
     match claim(request.headers, origin, "x-forwarded-proto") {
         Some(b"http") => "http",
@@ -148,15 +149,15 @@ pub(super) fn proto<H: HeaderLines>(request: &RequestView<H>, origin: &Origin) -
     }
 }
 
-/// The host that a trusted proxy was asked for, otherwise the one that we were asked for.
+/// Returns the host that a trusted proxy reports, or else the requested one.
 fn host<'r, H: HeaderLines>(request: &RequestView<'r, H>, origin: &Origin) -> Option<&'r [u8]> {
     claim(request.headers, origin, "x-forwarded-host")
         .or_else(|| request.headers.lines("host").next())
         .or_else(|| request.authority.map(str::as_bytes))
 }
 
-/// The verified hops and the peer, as nginx's `$proxy_add_x_forwarded_for` lists them, without
-/// what the client itself put in front.
+/// Returns the verified hops and the peer in the form of nginx's `$proxy_add_x_forwarded_for`,
+/// without the addresses that the client itself added.
 fn write_forwarded_for(list: &mut String, origin: &Origin) {
     for hop in &origin.hops {
         write(list, hop);
@@ -209,7 +210,7 @@ mod tests {
         Database::build(table, &Codes::built_in(), Names::Canonical).unwrap()
     }
 
-    /// The headers that reach the upstream, for a request from 1.0.0.1 or, trusted, from 10.0.0.1.
+    /// Returns the headers that reach the upstream. The peer is 1.0.0.1, or the trusted 10.0.0.1.
     fn replaced(
         peer: &str,
         lines: &[(&str, &str)],
@@ -418,7 +419,7 @@ mod tests {
         check(&request, &[("x-vercel-ip-country", "CN")]);
         let said = request.headers.values().any(|value| value == "XX");
         assert!(!said, "{request:?}");
-        // What a CDN in front of us says in its own words is for upstreams that know them.
+        // The headers of a trusted CDN are passed on to upstreams that read them.
         let lines = [("CF-IPCountry", "T1"), ("X-Vercel-IP-Country", "XX")];
         let request = replaced("10.0.0.1:80", &lines, "电信", &vercel);
         check(&request, &[("cf-ipcountry", "T1")]);

@@ -1,16 +1,16 @@
-//! The names under which a client's location is sent.
+//! Names of the headers with a client's location.
 //!
-//! Upstreams that were written for a CDN read that CDN's names, so its dialect can be spoken instead
+//! Upstreams that were written for a CDN read that CDN's header names, so these can be sent instead
 //! of our own. Sources: Cloudflare, "Add visitor location headers"; Amazon `CloudFront`, "Add
 //! `CloudFront` request headers"; Vercel, "Request headers".
 
 use crate::config::model::HeaderNames;
 use crate::geo::Field;
 
-/// A header and what it holds.
+/// Name of a header, and the field that is its value.
 pub type Header = (&'static str, Field);
 
-/// What is sent under our own names unless more is asked for.
+/// Headers under our own names that are sent by default.
 const OWN: [Header; 8] = [
     ("X-Geo-Country", Field::CountryCode),
     ("X-Geo-Country-Name", Field::Country),
@@ -22,7 +22,7 @@ const OWN: [Header; 8] = [
     ("X-Geo-ISP", Field::Isp),
 ];
 
-/// What can be asked for besides.
+/// Headers under our own names that are sent on request.
 const MORE: [Header; 12] = [
     ("X-Geo-Continent", Field::Continent),
     ("X-Geo-Subdivision", Field::SubdivisionCode),
@@ -75,7 +75,7 @@ const VERCEL: [Header; 9] = [
     ("X-Vercel-IP-AS-Number", Field::Asn),
 ];
 
-/// What is sent in a dialect, with more fields under our own names.
+/// Returns the headers of a set of names, with more fields under our own names.
 pub fn sent(names: HeaderNames, more: &[Field]) -> Vec<Header> {
     let more = all_own().filter(|(_, field)| more.contains(field));
     let mut sent = match names {
@@ -92,7 +92,7 @@ pub fn sent(names: HeaderNames, more: &[Field]) -> Vec<Header> {
     sent
 }
 
-/// The names of all dialects of others.
+/// Names of the headers of all CDNs.
 pub fn foreign() -> impl Iterator<Item = &'static str> {
     let all = CLOUDFLARE.iter().chain(&CLOUDFRONT).chain(&VERCEL);
     all.map(|(name, _)| *name)

@@ -1,17 +1,17 @@
-//! Limits of the control groups that the process runs in, of both versions.
+//! Limits of the control groups that the process runs in, of versions 1 and 2.
 //!
-//! A limit may stand at the process's own group or at any around it, and the smallest one holds. The
-//! groups are found as the kernel tells: `/proc/self/cgroup` has the path of the group in each
-//! hierarchy, `/proc/self/mountinfo` where each hierarchy is mounted, and which of its groups the mount
-//! begins with. In a container the path may be that of the host, and then the mount itself is the
-//! container's group.
+//! A limit may be set on the process's own group or on any group around it, and the smallest one
+//! applies. The groups are found through the kernel: `/proc/self/cgroup` has the path of the group
+//! in each hierarchy; `/proc/self/mountinfo` has the mount point of each hierarchy and the group
+//! that is its root. In a container the path may be that of the host; the mount point itself is
+//! then the container's group.
 //!
-//! The folder below which all this is read is a parameter, so that tests can have one of their own.
+//! The root folder of all these files is a parameter, so that tests can use their own.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// The control groups of this process.
+/// Control groups of this process.
 pub struct ControlGroups {
     root: PathBuf,
     groups: String,
@@ -19,7 +19,7 @@ pub struct ControlGroups {
 }
 
 impl ControlGroups {
-    /// The groups as the system below `root` tells them; `/` is this one.
+    /// Reads the groups from the files below `root`, which is `/` outside of tests.
     pub fn new(root: &Path) -> Self {
         let text = |path: &str| read_to_string(root.join(path)).unwrap_or_default();
         ControlGroups {
@@ -29,7 +29,7 @@ impl ControlGroups {
         }
     }
 
-    /// The smallest limit of memory, in bytes.
+    /// Smallest memory limit, in bytes.
     pub fn memory(&self) -> Option<u64> {
         let limits = self.folders("memory").into_iter().filter_map(|folder| {
             let own = number(&folder.join("memory.max"));
@@ -38,7 +38,7 @@ impl ControlGroups {
         limits.min()
     }
 
-    /// The smallest quota of processor time, in processors: 1.5 is three seconds in two.
+    /// Smallest quota of processor time, in processors: 1.5 is three seconds in two.
     pub fn processors(&self) -> Option<f64> {
         let quotas = self.folders("cpu").into_iter().filter_map(|folder| {
             let (quota, period) = if let Some(text) = read(&folder.join("cpu.max")) {
@@ -55,8 +55,8 @@ impl ControlGroups {
         quotas.min_by(f64::total_cmp)
     }
 
-    /// The folders of the process's group and of all around it, of the hierarchy that has this
-    /// controller and of the one of version 2.
+    /// Folders of the process's group and of all groups around it, in the version 1 hierarchy of
+    /// this controller and in the version 2 hierarchy.
     fn folders(&self, controller: &str) -> Vec<PathBuf> {
         let mut folders = Vec::new();
         for mount in self.mounts.lines().filter_map(Mount::parse) {
@@ -68,7 +68,7 @@ impl ControlGroups {
                 _ => continue,
             };
             let top = self.root.join(mount.point.trim_start_matches('/'));
-            // Where the mount begins further down, the path begins there, too.
+            // If the root of the mount is further down, the path is relative to it.
             let inner = path.and_then(|path| Path::new(path).strip_prefix(mount.begin).ok());
             let group = top.join(inner.unwrap_or(Path::new("")));
             let around = group.ancestors().take_while(|path| path.starts_with(&top));
@@ -77,7 +77,7 @@ impl ControlGroups {
         folders
     }
 
-    /// The path of the process's group in the hierarchy whose list of controllers is the one.
+    /// Path of the process's group in the hierarchy whose list of controllers matches.
     fn group(&self, is_it: impl Fn(&str) -> bool) -> Option<&str> {
         self.groups.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -92,14 +92,14 @@ fn has(list: &str, controller: &str) -> bool {
     list.split(',').any(|name| name == controller)
 }
 
-/// A line of `mountinfo`, as `man 5 proc_pid_mountinfo` has it.
+/// Line of `mountinfo`, as described in `man 5 proc_pid_mountinfo`.
 struct Mount<'t> {
-    /// The folder of the mounted tree that it begins with.
+    /// Root of the mount within the file system.
     begin: &'t str,
-    /// The folder that it is mounted on.
+    /// Mount point.
     point: &'t str,
     kind: &'t str,
-    /// Of the mounted tree: the controllers, in version 1.
+    /// Options of the file system: the controllers, in version 1.
     options: &'t str,
 }
 
@@ -130,7 +130,7 @@ fn number(file: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A root folder with these files.
+    /// Creates a root folder with these files.
     fn system(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn in_a_container_the_mount_is_its_own_group() {
-        // The path is the host's, and the mount begins with the container's group.
+        // The path is the host's, and the root of the mount is the container's group.
         let mounts = V1.replace(
             " / /sys/fs/cgroup/memory",
             " /docker/1 /sys/fs/cgroup/memory",
@@ -212,7 +212,7 @@ mod tests {
             Some(3000),
             None,
         );
-        // The path is the host's, and nothing of it is to be seen.
+        // The path is the host's, and no part of it is visible.
         check(
             &[
                 ("proc/self/mountinfo", V2),

@@ -1,7 +1,7 @@
-//! What one client has at a time, and what all have.
+//! Concurrency limits, per client and global.
 //!
-//! Counts go up by taking something and down by dropping it, so they are right however a request
-//! ends: answered, refused, cut off, or forgotten by a task that was cancelled.
+//! A count is increased by taking a permit and decreased by dropping it, so it is right however a
+//! request ends: with a response, a rejection, a closed connection or a cancelled task.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 
-/// How many locks share the clients among them.
+/// Number of locks that the clients are distributed over.
 const SHARDS: usize = 64;
 
-/// A client as a number: its address, or of IPv6 the network with so many bits.
+/// Returns the number that identifies a client: its IPv4 address, or its IPv6 network with this
+/// prefix length.
 #[must_use]
 pub fn network(client: IpAddr, ipv6_prefix: u8) -> u128 {
     match client {
@@ -26,8 +27,8 @@ pub fn network(client: IpAddr, ipv6_prefix: u8) -> u128 {
     }
 }
 
-/// How many of something each client has now. There are as many entries as clients that have any,
-/// so what they have in all, which is limited, bounds the memory.
+/// Number of permits that each client holds now. Only clients with a permit have an entry, so the
+/// global limit on permits bounds the memory.
 pub struct PerClient {
     shards: Box<[Mutex<HashMap<u128, u32>>]>,
     seed: RandomState,
@@ -43,7 +44,7 @@ impl Default for PerClient {
 }
 
 impl PerClient {
-    /// One more for a client, unless it has `most` of them.
+    /// Takes a permit for a client. Returns `None` if the client already holds `most` of them.
     #[must_use]
     pub fn take(self: &Arc<Self>, client: u128, most: u32) -> Option<OfClient> {
         let mut shard = self.shard(client);
@@ -65,7 +66,7 @@ impl PerClient {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many clients have any.
+    /// Number of clients that hold a permit.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.shards
@@ -75,7 +76,7 @@ impl PerClient {
     }
 }
 
-/// One of what a client has, until it is dropped.
+/// Permit of one client, released on drop.
 pub struct OfClient {
     of: Arc<PerClient>,
     client: u128,
@@ -93,12 +94,12 @@ impl Drop for OfClient {
     }
 }
 
-/// How many there are of something that all share.
+/// Number of permits of a global limit that are taken.
 #[derive(Default)]
 pub struct Shared(AtomicUsize);
 
 impl Shared {
-    /// One more, unless there are `most` of them.
+    /// Takes a permit. Returns `None` if `most` of them are taken.
     #[must_use]
     pub fn take(self: &Arc<Self>, most: usize) -> Option<OfShared> {
         let before = self.0.fetch_add(1, Ordering::AcqRel);
@@ -107,7 +108,7 @@ impl Shared {
     }
 }
 
-/// One of what all share, until it is dropped.
+/// Permit of a global limit, released on drop.
 pub struct OfShared(Arc<Shared>);
 
 impl Drop for OfShared {

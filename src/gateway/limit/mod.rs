@@ -1,17 +1,16 @@
-//! Who may come, how often, and how many at a time.
+//! Access rules, rate limits and concurrency limits.
 //!
-//! What a configuration demands of requests stands in [`Gate`]s: one for all requests, one for IP
-//! queries, one for each route. A gate is asked with the [`Facts`] of a request and knows no session,
-//! so the query lane and the proxy ask the same one. A gate without demands asks nothing, and what
-//! leads to it computes nothing.
+//! The rules are grouped in [`Gate`]s: one for all requests, one for IP queries, one for each
+//! route. A gate decides on the [`Facts`] of a request and needs no session, so both engines share
+//! the same gates. A gate without rules decides nothing, and nothing is computed for it.
 //!
-//! - [`rate`]: how often, `store` its memory;
-//! - [`client`]: how many at a time;
-//! - `route`: what holds for the requests of one route;
-//! - [`load`]: how much the process has to do;
-//! - [`system`]: what the system allows it, `cgroup` in control groups;
-//! - [`refusal`]: what a client is told;
-//! - `tally`: what an operator is told.
+//! - [`rate`]: rate limits, `store` their state;
+//! - [`client`]: concurrency limits, per client and global;
+//! - `route`: limits of one route;
+//! - [`load`]: overload of the process;
+//! - [`system`]: limits of the operating system, `cgroup` those of control groups;
+//! - [`refusal`]: responses to rejected requests;
+//! - `tally`: counters and log lines of rejected requests.
 
 mod cgroup;
 pub mod client;
@@ -38,20 +37,21 @@ use crate::config::Config;
 use crate::config::model::{Demands, Verdict};
 use crate::geo::Place;
 
-/// What is known of a request that somebody wants to refuse.
+/// Attributes of a request that rules decide on.
 #[derive(Clone, Copy)]
 pub struct Facts<'r> {
-    /// Canonical (no IPv4-mapped one).
+    /// Address of the client, canonical (not IPv4-mapped).
     pub client: IpAddr,
-    /// Where the client is.
+    /// Geographic place of the client.
     pub place: Option<Place<'r>>,
-    /// The route's name; empty before there is one.
+    /// Name of the route; empty before a route is chosen.
     pub route: &'r str,
-    /// The first line of a header, by its name in lower case; empty if there is none.
+    /// Returns the first line of a header by its name in lower case, or an empty value if there is
+    /// none.
     pub header: &'r dyn Fn(&str) -> &'r [u8],
 }
 
-/// Everything of a configuration that gates are made of.
+/// Access rules and rate limits of a configuration, which gates are made of.
 #[derive(Default)]
 pub struct Rules {
     access: Vec<Arc<AccessSet>>,
@@ -59,7 +59,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules of `config`. What is the same as `before` is taken over, with what it counted.
+    /// Creates the rules of `config`. A rule that is identical to one of `before` is taken over
+    /// with its state.
     #[must_use]
     pub fn new(config: &Config, before: Option<&Rules>) -> Self {
         let access = config.access.iter().map(|set| {
@@ -78,7 +79,7 @@ impl Rules {
         }
     }
 
-    /// The gate that demands this.
+    /// Creates the gate of these demands.
     #[must_use]
     pub fn gate(&self, demands: &Demands) -> Gate {
         let access = demands
@@ -92,20 +93,20 @@ impl Rules {
         }
     }
 
-    /// All sets of rules.
+    /// All sets of access rules.
     #[must_use]
     pub fn access(&self) -> &[Arc<AccessSet>] {
         &self.access
     }
 
-    /// All rates.
+    /// All rate limits.
     #[must_use]
     pub fn rates(&self) -> &[Arc<Rate>] {
         &self.rates
     }
 }
 
-/// What is demanded of requests at one place.
+/// Access rules and rate limits for one set of requests.
 #[derive(Default)]
 pub struct Gate {
     access: Box<[Arc<AccessSet>]>,
@@ -113,13 +114,14 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Whether anything is demanded.
+    /// Returns `true` if the gate has no rules.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.access.is_empty() && self.rates.is_empty()
     }
 
-    /// Why a request may not pass, if it may not. Who is denied is not counted by any rate.
+    /// Returns the reason for which a request is rejected, or `None` if it passes. The rate
+    /// limits of the gate do not count a request that its access rules deny.
     #[must_use]
     pub fn refuses(&self, facts: &Facts) -> Option<Refusal> {
         for set in &self.access {
@@ -188,7 +190,7 @@ mod tests {
         (config, rules)
     }
 
-    /// The status for a client; 0 if it passes.
+    /// Status of the response to a client; 0 if the request passes.
     fn status(gate: &Gate, client: &str) -> u16 {
         let facts = Facts {
             client: client.parse().unwrap(),

@@ -1,8 +1,9 @@
-//! How often: GCRA, the leaky bucket as a meter, for each key.
+//! Rate limits with GCRA, the leaky bucket as a meter, for each key.
 //!
-//! The algorithm is governor's, the memory is our `Store`. One number a key says all: the moment
-//! at which it has its whole burst again. Each request moves it on by the time in which the rate
-//! allows one, and a request that would move it further ahead than the burst allows is too much.
+//! The algorithm is from the `governor` crate, the memory is our `Store`. The state of a key is one
+//! number: the time at which the key has its full burst again. Each request moves that time forward
+//! by the interval that the rate allows for one request. A request that would move it further ahead
+//! than the burst allows is rejected.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -18,10 +19,10 @@ use super::{Facts, Tally};
 use crate::config::model::{RateKey, RateLimit};
 use crate::geo::Field;
 
-/// A country or a route is one of few.
+/// Size of the store for countries and routes, of which there are only a few.
 const FEW: usize = 1024;
 
-/// The time since a rate limit was made.
+/// Clock that counts from the creation of a rate limit.
 pub struct Since(Instant);
 
 impl Clock for Since {
@@ -32,19 +33,19 @@ impl Clock for Since {
     }
 }
 
-/// A rate, and the state of all keys.
+/// Rate limit, with the state of all keys.
 pub struct Rate<C: Clock = Since> {
     config: RateLimit,
     limiter: RateLimiter<u64, Store, C, NoOpMiddleware<C::Instant>>,
-    /// Nobody knows it, so nobody can choose keys that push each other out of the store.
+    /// Random secret, so that attackers cannot choose keys that evict each other from the store.
     seed: RandomState,
-    /// The value of `RateLimit-Policy`.
+    /// Value of `RateLimit-Policy`.
     policy: String,
-    /// What was too much, or would have been.
+    /// Requests over the limit, which were rejected, or only logged in a dry run.
     pub limited: Tally,
 }
 
-/// Who is counted.
+/// Key that requests are counted by.
 #[derive(Hash)]
 enum Key<'r> {
     Client(u128),
@@ -52,7 +53,7 @@ enum Key<'r> {
 }
 
 impl Rate {
-    /// Nobody has come yet.
+    /// Creates the rate limit without any requests counted.
     #[must_use]
     pub fn new(config: &RateLimit) -> Self {
         Rate::with_clock(config, Since(Instant::now()))
@@ -78,25 +79,25 @@ impl<C: Clock> Rate<C> {
         }
     }
 
-    /// Whether it is this configuration's.
+    /// Returns `true` if it was made from the same configuration.
     #[must_use]
     pub fn is_for(&self, config: &RateLimit) -> bool {
         self.config == *config
     }
 
-    /// Its name.
+    /// Name of the rate limit.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
-    /// The value of `RateLimit-Policy`.
+    /// Value of `RateLimit-Policy`.
     #[must_use]
     pub fn policy(&self) -> &str {
         &self.policy
     }
 
-    /// Whether what is too much is only counted and logged.
+    /// Returns `true` if requests over the limit are only counted and logged.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
         self.config.dry_run
@@ -105,7 +106,7 @@ impl<C: Clock> Rate<C> {
     /// Counts a request.
     ///
     /// # Errors
-    /// How long it is until one may come, if it is too much.
+    /// The time until the next request is allowed, if this one is over the limit.
     pub fn check(&self, facts: &Facts) -> Result<(), Duration> {
         let key = self.seed.hash_one(self.key(facts));
         let now = self.limiter.clock().now();
@@ -234,7 +235,7 @@ mod tests {
         check(&rate, &on("a"), Err(60_000));
     }
 
-    /// A bucket with `burst` tokens, in microseconds: exact, and slow for nobody.
+    /// Token bucket with `burst` tokens, in microseconds: exact, but not optimised.
     struct Bucket {
         tokens: u64,
         each: u64,
@@ -255,7 +256,7 @@ mod tests {
     }
 
     proptest! {
-        /// Meter and bucket are two views of one rule.
+        /// The meter and the token bucket are equivalent definitions of one rule.
         #[test]
         fn a_bucket_of_tokens_lets_the_same_pass(
             each in prop_oneof![Just(1_000_u64), Just(10_000), Just(1_000_000)],

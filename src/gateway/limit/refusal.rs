@@ -1,10 +1,10 @@
-//! What a client is told that is not served.
+//! Responses to rejected requests.
 //!
-//! The fields of rate limits are those of the working group's draft since its eighth version
-//! (draft-ietf-httpapi-ratelimit-headers): `RateLimit-Policy` says the rate and `RateLimit` where the
-//! client stands. They took the place of `RateLimit-Limit`, `-Remaining` and `-Reset`, which cannot
-//! tell two rates apart, and of the many `X-RateLimit-*`, on which no two servers agree.
-//! `Retry-After` (RFC 9110, 10.2.3) is what most clients act on; it says the same.
+//! The rate limit fields follow the working group's draft since its eighth version
+//! (draft-ietf-httpapi-ratelimit-headers): `RateLimit-Policy` contains the rate and `RateLimit` the
+//! state of the client. They replaced `RateLimit-Limit`, `-Remaining` and `-Reset`, which cannot
+//! distinguish two rates, and the many variants of `X-RateLimit-*`, which differ between servers.
+//! Most clients act on `Retry-After` (RFC 9110, 10.2.3), which contains the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,28 +12,28 @@ use std::time::Duration;
 use super::rate::Rate;
 use crate::query::QueryError;
 
-/// When a client may try again that was turned away because there is too much to do.
+/// Value of `Retry-After` for an overload, in seconds.
 const LATER: u64 = 1;
 
-/// Why a request is not served.
+/// Reason for which a request is rejected.
 pub enum Refusal {
-    /// The policy denies the client.
+    /// An access rule denies the client.
     Denied,
-    /// The client comes too often.
+    /// The client exceeds a rate limit.
     TooOften {
-        /// What it passed.
+        /// Rate limit that was exceeded.
         rate: Arc<Rate>,
-        /// When it may come again.
+        /// Time after which a request is allowed again.
         wait: Duration,
     },
-    /// The client has too many requests under way.
+    /// The client has too many requests in flight.
     TooMany,
-    /// There is too much to do, whoever asks.
+    /// The gateway is overloaded, independent of the client.
     Overloaded,
 }
 
 impl Refusal {
-    /// The status that tells it.
+    /// Status of the response.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -43,7 +43,7 @@ impl Refusal {
         }
     }
 
-    /// The header lines that go with it.
+    /// Header lines of the response.
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         match self {
@@ -60,7 +60,7 @@ impl Refusal {
         }
     }
 
-    /// What an IP query is answered.
+    /// Error in the response to an IP query.
     #[must_use]
     pub fn to_query(&self) -> QueryError {
         match self {
@@ -71,7 +71,7 @@ impl Refusal {
     }
 }
 
-/// Whole seconds, after which it is surely time.
+/// Rounds up to whole seconds, so that the time is surely over after them.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

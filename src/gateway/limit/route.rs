@@ -1,4 +1,4 @@
-//! What holds for the requests of one route.
+//! Limits of one route.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use super::{Facts, Gate, Refusal, Rules};
 use crate::config::model::RouteLimits;
 use crate::gateway::shard::Counter;
 
-/// What a request has to pass on its route, and what it may take there.
+/// Access rules, rate limits and resource limits of one route.
 #[derive(Default)]
 pub struct RouteGate {
     gate: Gate,
-    /// Requests under way, and how many there may be.
+    /// Requests in flight, and their maximum.
     room: Option<(Arc<Shared>, usize)>,
-    /// Largest body in bytes.
+    /// Maximum size of a request body in bytes.
     pub max_body_size: Option<u64>,
-    /// How long a request may take in all.
+    /// Maximum duration of a request.
     pub timeout: Option<Duration>,
-    /// Requests that there was no room for.
+    /// Requests that were rejected because the route was full.
     pub full: Counter,
 }
 
 impl RouteGate {
-    /// The gate of a route. The requests that are under way on the route of this name `before`
-    /// go on being counted.
+    /// Creates the gate of a route. Requests in flight of the previous gate `before` remain
+    /// counted.
     #[must_use]
     pub fn new(limits: &RouteLimits, rules: &Rules, before: Option<&RouteGate>) -> Self {
         let room = limits.max_requests.map(|most| {
@@ -41,10 +41,11 @@ impl RouteGate {
         }
     }
 
-    /// Takes a request, with what it takes of the route's room, to be held as long as it is under way.
+    /// Admits a request. Returns its permit, to be held as long as the request is in flight.
     ///
     /// # Errors
-    /// Why it is not taken. A request that there is no room for takes nothing of a rate.
+    /// The reason of the rejection. A request that is rejected because the route is full is not
+    /// counted by a rate limit.
     pub fn take(&self, facts: &Facts) -> Result<Option<OfShared>, Refusal> {
         let one = match &self.room {
             None => None,

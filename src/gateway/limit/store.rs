@@ -1,41 +1,42 @@
-//! The state of rate limits, one number a key, in memory that never grows.
+//! State of rate limits: one number a key, in a table of fixed size.
 //!
-//! A map from keys to states grows with every new address, and an attacker has as many as he wants:
-//! one line of IPv6 is 65,536 networks of /64. A sketch, which keeps no keys, does not grow, but
-//! under such a flood it takes strangers for old acquaintances and limits those who did nothing. So
-//! this is a table of fixed size in which a key has eight places to be. When all eight are taken the
-//! key that is nearest to having its whole burst again gives way. Mostly it has it, and nothing is
-//! lost; if not, little is. Who is over a rate is furthest from that and stays. So nobody is ever
-//! refused for what others did, and a flood of addresses can only be served as if it was a larger
-//! number of clients, each of which is still limited for as long as it is remembered.
+//! A map from keys to states grows with every new address, and an attacker has almost unlimited
+//! addresses: one IPv6 allocation of /48 has 65,536 networks of /64. A sketch stores no keys and
+//! does not grow, but under such a flood its keys collide, and it limits clients that sent nothing.
+//! So this is a table of fixed size in which a key has eight possible slots. If all eight are
+//! taken, the key that is closest to its full burst is evicted. Usually that key has its full burst
+//! already, so its eviction has no effect; otherwise the effect is small. A key that exceeds its
+//! rate is furthest from its full burst and stays. So a client is never rejected because of other
+//! clients. The cost is that a flood of addresses may exceed the rate: an evicted client starts
+//! with a full burst again.
 //!
-//! A key is a hash of 64 bits with a secret seed, so that nobody can choose addresses that meet in one
-//! place.
+//! A key is a 64-bit hash with a secret seed, so that attackers cannot choose addresses that
+//! collide in one set of slots.
 
 use std::sync::{Mutex, PoisonError};
 
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 
-/// How many places a key has.
+/// Number of slots of a key.
 const WAYS: usize = 8;
 
-/// A key's hash, and when it has its whole burst again. All zero is an empty place.
+/// Hash of a key, and the time at which it has its full burst again. All zero is an empty slot.
 #[derive(Clone, Copy, Default)]
 struct Entry {
     key: u64,
     whole: u64,
 }
 
-/// The state of all keys of one rate limit.
+/// State of all keys of one rate limit.
 pub struct Store {
-    /// Their number is a power of two. Each has a lock of its own, so threads meet only where they
-    /// count for the same client.
+    /// Sets of slots; their number is a power of two. Each set has its own lock, so threads contend
+    /// only if they count for the same set.
     sets: Box<[Mutex<[Entry; WAYS]>]>,
 }
 
 impl Store {
-    /// Room for at least so many keys.
+    /// Creates a table with room for at least this many keys.
     pub fn new(keys: usize) -> Self {
         let sets = keys.div_ceil(WAYS).next_power_of_two();
         Store {
@@ -43,7 +44,7 @@ impl Store {
         }
     }
 
-    /// How many keys have a place.
+    /// Number of stored keys.
     #[cfg(test)]
     fn len(&self) -> usize {
         let sets = self.sets.iter().map(|set| *set.lock().unwrap());
@@ -52,14 +53,14 @@ impl Store {
 }
 
 impl StateStore for Store {
-    /// A hash.
+    /// Hash of the key.
     type Key = u64;
 
     fn measure_and_replace<T, F, E>(&self, &key: &u64, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        // Zero is an empty place.
+        // Zero marks an empty slot.
         let key = key.max(1);
         let set = &self.sets[key as usize & (self.sets.len() - 1)];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +75,7 @@ impl StateStore for Store {
     }
 }
 
-/// An empty place, or that of the key with the least to lose.
+/// Returns the index of an empty slot, or of the key that is closest to its full burst.
 fn gives_way(set: &[Entry; WAYS]) -> usize {
     let least = (0..WAYS).min_by_key(|&at| set[at].whole);
     least.unwrap_or_default()
@@ -86,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Notes `whole` for a key; what was noted before.
+    /// Stores `whole` for a key and returns the previous value.
     fn put(store: &Store, key: u64, whole: u64) -> Option<u64> {
         let put = |before: Option<Nanos>| Ok::<_, ()>((before, whole.into()));
         store
@@ -125,7 +126,7 @@ mod tests {
         }
         put(&store, 9, 50);
         assert_eq!(put(&store, 1, 101), None, "1 gave way to 9");
-        // Which in turn was the first to go.
+        // Key 9 in turn was evicted first.
         assert_eq!(put(&store, 9, 50), None);
         for key in 3..=8 {
             assert_eq!(put(&store, key, 100 + key), Some(100 + key));

@@ -1,18 +1,18 @@
-//! What the system allows the process, and what it has.
+//! Limits of the operating system for the process, and its current use of memory.
 
 use std::fs::read_to_string;
 use std::path::Path;
 
 use super::cgroup::ControlGroups;
 
-/// How many files and connections the process may have open.
+/// Returns the maximum number of open files and connections of the process.
 #[must_use]
 pub fn open_files() -> u64 {
     rlimit::Resource::NOFILE.get_soft().unwrap_or(1024)
 }
 
-/// How many bytes of memory the process may take before the system ends it: what its control group
-/// and those around it allow, or what the machine has.
+/// Returns the memory limit of the process in bytes: the smallest one of the limits of its control
+/// groups and the memory of the machine.
 #[must_use]
 pub fn memory() -> Option<u64> {
     memory_below(Path::new("/"))
@@ -27,8 +27,8 @@ fn memory_below(root: &Path) -> Option<u64> {
         .min()
 }
 
-/// Processors that the process can keep busy: those that it may run on, or fewer if the quota of a
-/// control group allows less time. A part of one counts as one. At least 1.
+/// Returns the number of processors that the process can keep busy: those that it may run on, or
+/// fewer if the quota of a control group allows less time. A fraction is rounded up. At least 1.
 #[must_use]
 pub fn processors() -> usize {
     let affinity = rustix::thread::sched_getaffinity(None).map(|set| set.count() as usize);
@@ -44,14 +44,14 @@ fn busy(usable: usize, quota: Option<f64>) -> usize {
     fewest.unwrap_or(usable).max(1)
 }
 
-/// How many bytes of memory the process has.
+/// Returns the resident memory of the process in bytes.
 #[must_use]
 pub fn resident() -> Option<u64> {
     let status = read_to_string("/proc/self/status").ok()?;
     kilobytes(&status, "VmRSS:")
 }
 
-/// A line such as `VmRSS:     1234 kB`, in bytes.
+/// Parses a line such as `VmRSS:     1234 kB` and returns bytes.
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let number: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

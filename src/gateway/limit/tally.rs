@@ -1,23 +1,23 @@
-//! How often a rule refused somebody, and a line about it now and then.
+//! Counter of the rejections of one rule, with a rate-limited log line.
 //!
-//! Refusals are most frequent when somebody attacks, so counting them must not make the threads wait
-//! for each other, and telling of them must not fill a disk.
+//! Rejections are most frequent under attack, so counting them must not make threads wait for each
+//! other, and logging them must not fill a disk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::gateway::shard::Counter;
 
-/// How often a rule may say something.
+/// Minimum time between two log lines of a rule.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Counts refusals.
+/// Counter of rejections.
 pub struct Tally {
     count: Counter,
     since: Instant,
-    /// When the next line is due, in nanoseconds since `since`.
+    /// Time of the next log line, in nanoseconds after `since`.
     due: AtomicU64,
-    /// Refusals since the last line.
+    /// Rejections since the last log line.
     untold: AtomicU64,
 }
 
@@ -33,12 +33,13 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts one.
+    /// Counts one rejection.
     pub fn count(&self) {
         self.count.add(1);
     }
 
-    /// Counts one; how many there were since the last line, if it is time for another.
+    /// Counts one rejection. If a log line is due, returns the number of rejections since the last
+    /// one.
     pub fn count_and_tell(&self, now: Instant) -> Option<u64> {
         self.count();
         self.untold.fetch_add(1, Ordering::Relaxed);
@@ -53,7 +54,7 @@ impl Tally {
         is_mine.then(|| self.untold.swap(0, Ordering::Relaxed))
     }
 
-    /// How many there were.
+    /// Total number of rejections.
     #[must_use]
     pub fn sum(&self) -> u64 {
         self.count.sum()

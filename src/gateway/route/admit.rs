@@ -1,11 +1,11 @@
-//! A request comes to its route, which may not take it.
+//! Admission of a request to its route: access rules and limits.
 
 use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::context::Context;
 use crate::gateway::limit::Refusal;
 use crate::gateway::request_view::RequestView;
 
-/// Lets a request in on its route, and sets what it may take there; or why it is not let in.
+/// Applies the limits of the route to a request. Returns the reason if the request is rejected.
 pub fn admit<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Option<Refusal> {
     let route = ctx.route()?;
     let header = |name: &str| request.headers.first(name).unwrap_or_default();

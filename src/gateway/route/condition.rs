@@ -1,4 +1,4 @@
-//! What one route asks of a request.
+//! Conditions of one route on a request.
 
 use http::Method;
 
@@ -6,17 +6,17 @@ use crate::config::model::{HeaderCondition, HeaderPattern, PathPattern, Route};
 use crate::gateway::client_ip::HeaderLines;
 use crate::geo::Place;
 
-/// What of a request matters to routes, besides its path, which is read in more than one way.
+/// Attributes of a request that routes match, besides its path, which has several readings.
 pub struct Asked<'r, H> {
-    /// Normalised; `None` if there is none.
+    /// Normalised host; `None` if the request has none.
     pub host: Option<&'r str>,
     pub method: &'r Method,
     pub headers: &'r H,
-    /// Where the client is.
+    /// Geographic place of the client.
     pub place: Option<Place<'r>>,
 }
 
-/// What a route asks of a request besides its host.
+/// Conditions of a route besides its host.
 pub struct Conditions(Route);
 
 impl Conditions {
@@ -24,17 +24,18 @@ impl Conditions {
         Conditions(route.clone())
     }
 
-    /// The pattern of the path.
+    /// Pattern of the path.
     pub fn path(&self) -> &PathPattern {
         &self.0.path
     }
 
-    /// The methods that it takes; none if it takes all.
+    /// Methods that the route takes; empty if it takes all.
     pub fn methods(&self) -> &[Method] {
         &self.0.methods
     }
 
-    /// Whether it takes a method. What answers `GET` can answer `HEAD` (RFC 9110, 9.3.2).
+    /// Returns `true` if the route takes a method. A route for `GET` also takes `HEAD` (RFC 9110,
+    /// 9.3.2).
     pub fn takes(&self, method: &Method) -> bool {
         let methods = &self.0.methods;
         methods.is_empty()
@@ -42,7 +43,7 @@ impl Conditions {
             || *method == Method::HEAD && methods.contains(&Method::GET)
     }
 
-    /// Whether all but the method and the host is as it asks.
+    /// Returns `true` if all conditions besides the method and the host match.
     pub fn meets<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> bool {
         let route = &self.0;
         let is_in = |territories: &[crate::config::model::Territory]| {
@@ -65,7 +66,7 @@ impl Conditions {
 
 fn has_path(pattern: &PathPattern, path: Option<&[u8]>) -> bool {
     let Some(path) = path else {
-        // `OPTIONS *` is about the whole server, as is what takes all paths.
+        // `OPTIONS *` refers to the whole server, so only a route for all paths matches.
         return match pattern {
             PathPattern::Any => true,
             PathPattern::Prefix(prefix) => prefix == "/",
@@ -77,7 +78,7 @@ fn has_path(pattern: &PathPattern, path: Option<&[u8]>) -> bool {
         PathPattern::Exact(exact) => path == exact.as_bytes(),
         PathPattern::Prefix(prefix) => {
             let rest = path.strip_prefix(prefix.as_bytes());
-            // A segment is whole: `/api` has nothing to do with `/apix`.
+            // A prefix matches whole segments: `/api` does not match `/apix`.
             rest.is_some_and(|rest| prefix.ends_with('/') || matches!(rest, [] | [b'/', ..]))
         }
         PathPattern::Regex(regex) => regex.is_match(path),

@@ -81,7 +81,7 @@ fn find<H: HeaderLines>(request: &RequestView<H>, ctx: &Context, routes: &Routes
     routes.decide(&asked, path(view.target))
 }
 
-/// The path of a target; `None` for `*`.
+/// Path of a request target; `None` for `*`.
 fn path(target: &[u8]) -> Option<&[u8]> {
     match split_query(path_and_query(target)).0 {
         b"*" => None,
@@ -90,7 +90,7 @@ fn path(target: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Does what the route of a request says.
+/// Executes the action of the request's route. Returns `true` if the request has its response.
 fn take<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
     let settings = Arc::clone(&ctx.settings);
     let (Some(routes), Some(taken)) = (&settings.routes, &ctx.routed) else {
@@ -130,7 +130,8 @@ fn take<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Result<O
                 return local_reply::page(request, ctx, 400).map(Outcome::Reply);
             };
             let path = match rewrite {
-                // The prefix itself is a folder without its slash, whatever stands for it.
+                // The prefix itself names a folder without the trailing slash, whatever it is
+                // replaced by.
                 Some(rewrite)
                     if rewrite.prefix == Some(normal.len()) && !normal.ends_with(b"/") =>
                 {

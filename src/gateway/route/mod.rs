@@ -1,9 +1,9 @@
-//! Which route a request takes.
+//! Routing: matching of a request to a route.
 //!
-//! Of the routes that match, the most specific one wins, and how specific a route is, is a value
-//! that compares ([`precedence`]), not an order of questions. It is known before any request
-//! comes, so a [`table`] has the routes of each host in that order, and the first that matches is
-//! the one. A path is matched in the one spelling that all its spellings lead to ([`spelling`]).
+//! If several routes match, the most specific one wins. The specificity of a route is a comparable
+//! value ([`precedence`]), not a sequence of conditions. It is known before any request, so a
+//! [`table`] has the routes of each host in that order, and the first match wins. A path is matched
+//! in a normal form that all its equivalent spellings share ([`spelling`]).
 
 mod admit;
 mod condition;
@@ -33,11 +33,11 @@ use crate::config::model::{self, Files, PathPattern, RequestVariable, Template};
 /// All routes of a configuration.
 pub struct Routes {
     table: Table,
-    /// In the order of the configuration, as the table numbers them.
+    /// Routes in the order of the configuration; the table refers to them by index.
     routes: Vec<Route>,
 }
 
-/// What happens to the requests that a route takes.
+/// Route: its action and the settings of its requests.
 pub struct Route {
     pub name: String,
     pub action: Action,
@@ -47,24 +47,24 @@ pub struct Route {
     pub response_headers: HeaderRules,
 }
 
-/// What happens to a request.
+/// Action of a route.
 pub enum Action {
-    /// It goes to one of these peers.
+    /// Proxies the request to a peer of this pool.
     Upstream {
         pool: Arc<Pool>,
         rewrite: Option<Rewrite>,
     },
-    /// A file answers it.
+    /// Serves a file.
     Files {
         files: Arc<Files>,
         rewrite: Option<Rewrite>,
     },
-    /// It is sent elsewhere.
+    /// Redirects the client.
     Redirect {
         status: u16,
         to: Template<RequestVariable>,
     },
-    /// It is answered.
+    /// Responds with a fixed status and body.
     Respond {
         status: u16,
         body: Body,
@@ -72,59 +72,60 @@ pub enum Action {
     },
 }
 
-/// A body of our own.
+/// Body of a local reply.
 pub enum Body {
-    /// The same for everyone.
+    /// Constant body.
     Fixed(Bytes),
-    /// Another for every request.
+    /// Template that is expanded for every request.
     Template(Template<RequestVariable>),
 }
 
-/// What becomes of a path.
+/// Rewrite of a path.
 pub struct Rewrite {
     pub to: Template<RequestVariable>,
-    /// How many bytes of the normalised path it replaces; all of them if that is not said.
+    /// Length of the prefix of the normalised path that is replaced, in bytes; `None` for the whole
+    /// path.
     pub prefix: Option<usize>,
 }
 
-/// The route that a request takes, and what was learned on the way.
+/// Route of a request, with the results of matching it.
 pub struct Routed {
-    /// Number of the route.
+    /// Index of the route.
     number: usize,
-    /// The path that was matched; `None` if it is as the client wrote it.
+    /// Path that was matched; `None` if it is identical to what the client sent.
     path: Option<Box<[u8]>>,
-    /// Where the groups of the route's pattern are in the path; none if nothing asks for them.
+    /// Ranges in the path of the groups of the route's pattern; empty if the pattern has no groups.
     captures: Vec<Option<Range<usize>>>,
-    /// What the upstream is asked for instead of what the client asked for.
+    /// Request target for the upstream if it differs from the client's.
     pub target: Option<Vec<u8>>,
 }
 
 impl Routed {
-    /// The path that the captures are parts of.
+    /// Path that the captures refer to.
     pub fn path(&self) -> Option<&[u8]> {
         self.path.as_deref()
     }
 
-    /// Where the groups of the route's pattern are in [`Routed::path`].
+    /// Ranges of the pattern's groups in [`Routed::path`].
     pub fn captures(&self) -> &[Option<Range<usize>>] {
         &self.captures
     }
 }
 
-/// Where a request goes.
+/// Result of routing a request.
 enum Decision {
     Route(Routed),
-    /// There is something for other methods: these.
+    /// No route takes this method, but routes for these other methods match.
     OtherMethods(String),
-    /// There is nothing.
+    /// No route matches.
     Nothing,
-    /// The path can be read in several ways that lead to several routes, or in none.
+    /// The path has several readings that match different routes, or it has no valid reading.
     Ambiguous,
 }
 
 impl Routes {
-    /// The routes of a configuration, whose upstreams have these pools and which are entered through
-    /// these gates. `None` if it has none.
+    /// Creates the routes of a configuration with the pools of its upstreams and a gate for each
+    /// route. Returns `None` if there are no routes.
     pub fn new(
         routes: &[model::Route],
         pools: &[Arc<Pool>],
@@ -147,12 +148,12 @@ impl Routes {
         &self.routes
     }
 
-    /// The route that a request took.
+    /// Returns the route of a request.
     pub fn get(&self, routed: &Routed) -> &Route {
         &self.routes[routed.number]
     }
 
-    /// Decides on a request: `path` is its path as sent, if it has one.
+    /// Routes a request. `path` is its path as sent, `None` for `*`.
     fn decide<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> Decision {
         let Some(path) = path else {
             return self.decision(self.table.find(asked, None), asked, None);
@@ -250,7 +251,8 @@ impl Route {
     }
 }
 
-/// The groups of a pattern in a path, if it has any besides the whole match.
+/// Ranges of the groups of a pattern in a path; empty if the pattern has no groups besides the
+/// whole match.
 fn captures(pattern: &Regex, path: &[u8]) -> Vec<Option<Range<usize>>> {
     if pattern.captures_len() < 2 {
         return Vec::new();

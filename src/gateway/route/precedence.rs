@@ -1,21 +1,21 @@
-//! How specific a route is, as a value: the greater wins.
+//! Specificity of a route as a comparable value: the greatest wins.
 
 use std::cmp::Reverse;
 
 use crate::config::model::{HostPattern, PathPattern, Route};
 
-/// The rank of a route for one of its hosts. The fields are compared in their order.
+/// Rank of a route for one of its hosts. Fields are compared in order of declaration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence {
     host: HostRank,
     path: PathRank,
-    /// How many kinds of conditions there are besides: methods, each header, countries, regions.
+    /// Number of other conditions: methods, each header, countries, regions.
     conditions: usize,
-    /// Between equals the first in the file wins.
+    /// Position in the configuration: among equal routes the first one wins.
     place: Reverse<usize>,
 }
 
-/// The longer a wildcard's ending, the more specific it is.
+/// Rank of a host. A longer wildcard suffix is more specific.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum HostRank {
     Any,
@@ -23,7 +23,8 @@ enum HostRank {
     Exact,
 }
 
-/// A pattern says nothing of how much it takes, so any prefix goes above any pattern.
+/// Rank of a path. A regular expression does not tell how much it matches, so any prefix ranks
+/// above any regular expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PathRank {
     Any,
@@ -33,7 +34,7 @@ enum PathRank {
 }
 
 impl Precedence {
-    /// The rank of the route at `place` of the configuration, where it is matched by `host`.
+    /// Creates the rank of the route at `place` of the configuration, for its host pattern `host`.
     pub fn new(route: &Route, host: Option<&HostPattern>, place: usize) -> Self {
         let lists = [
             !route.methods.is_empty(),

@@ -1,16 +1,17 @@
-//! The ways in which servers read one path.
+//! Readings of one path: the different ways in which servers interpret it.
 //!
-//! A route guards what is behind it only if no other spelling of a path gets past it. So a path is
-//! matched decoded, with `.`, `..` and empty segments resolved, and what is sent is consistent with
-//! what was matched: the client's own segments with their own escapes, less those that were
-//! resolved. (nginx sends the client's spelling, dots and all, where `proxy_pass` has no path.)
+//! A route can protect a resource only if no other spelling of the path bypasses the route. So a
+//! path is matched decoded, with `.`, `..` and empty segments resolved. The path that is sent is
+//! consistent with the path that was matched: it has the client's own segments with their own
+//! escapes, without those that were resolved. (nginx sends the client's spelling, with dots, if
+//! `proxy_pass` has no path.)
 //!
-//! Some spellings have no single meaning. Whether `%2F` and `\` separate segments, servers do not
-//! agree; nor whether `//` is `/`. Refusing all of them would break those who rely on them: package
-//! registries write `/@scope%2Fname`, image proxies `/fetch/https://host/`. So every reading is
-//! matched, and only if two lead to different routes something is done about it: empty segments are
-//! left out of what is sent, the others are refused. Some servers take `/a;x=1/b` for `/a/b`, so that
-//! is another reading, too.
+//! Some spellings are ambiguous. Servers disagree about whether `%2F` and `\` separate segments,
+//! and whether `//` equals `/`. Rejecting all of them would break clients that rely on them:
+//! package registries use `/@scope%2Fname`, image proxies `/fetch/https://host/`. So every reading
+//! is matched. Only if two of them lead to different routes is action needed: empty segments are
+//! removed from the path that is sent, and other ambiguous paths are rejected. Some servers read
+//! `/a;x=1/b` as `/a/b`, so that is one more reading.
 
 use std::borrow::Cow;
 
@@ -18,31 +19,31 @@ use percent_encoding::percent_decode;
 
 use crate::query;
 
-/// A path, read in every way.
+/// All readings of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Spelling<'r> {
-    /// What is sent, decoded and resolved, `%2F` as a separator.
+    /// Path that is matched: `sent`, decoded and resolved, with `%2F` as a separator.
     pub normal: Cow<'r, [u8]>,
-    /// What is sent: the path with its own escapes, dots and empty segments resolved.
+    /// Path that is sent: with its own escapes, dots and empty segments resolved.
     pub sent: Cow<'r, [u8]>,
-    /// Other readings, which must lead where `normal` does.
+    /// Other readings, which must match the same route as `normal`.
     pub others: Vec<Vec<u8>>,
-    /// The reading in which empty segments have a meaning, if there are any.
+    /// Reading that keeps empty segments, if the path has any.
     pub literal: Option<Literal<'r>>,
 }
 
-/// A path with its empty segments.
+/// Reading of a path that keeps its empty segments.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Literal<'r> {
-    /// As it is matched.
+    /// Path that is matched.
     pub path: Vec<u8>,
-    /// As it is sent.
+    /// Path that is sent.
     pub sent: Cow<'r, [u8]>,
 }
 
 impl<'r> Spelling<'r> {
-    /// Reads a path as it was sent. `None` for one that some servers read as its first part (a NUL
-    /// ends it) or as a way up (`..;`), which nobody writes without intent.
+    /// Reads a path as it was sent. Returns `None` if some servers would truncate it (at a NUL) or
+    /// resolve a disguised parent segment (`..;`): only an attacker sends these.
     pub fn read(path: &'r [u8]) -> Option<Self> {
         let normal = query::normalize(path);
         if matches!(normal, Cow::Borrowed(_)) && memchr::memchr2(b'\\', b';', path).is_none() {
@@ -66,7 +67,7 @@ impl<'r> Spelling<'r> {
         }
         let merged = resolve(&segments, &decoded, Empty::Dropped);
         let sent = join(&merged, path);
-        // What is matched is what is sent.
+        // Matches exactly what is sent.
         let first = normal;
         let normal = match &sent {
             Cow::Borrowed(sent) => query::normalize(sent),
@@ -83,7 +84,7 @@ impl<'r> Spelling<'r> {
                 .iter()
                 .map(|&b| if b == b'\\' { b'/' } else { b })
                 .collect();
-            // Escapes that stand in the text now are text.
+            // After decoding, an escape in the text is literal text.
             others.push(query::normalize(&escape_percent(&all)).into_owned());
         }
         if contains(b';') {
@@ -107,19 +108,20 @@ impl<'r> Spelling<'r> {
     }
 }
 
-/// What becomes of empty segments.
+/// Treatment of empty segments.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Empty {
     Dropped,
     Kept,
 }
 
-/// `.;x` and `..;x`: dots to servers that take what follows `;` for a parameter.
+/// Returns `true` for `.;x` and `..;x`: servers that read the text after `;` as a parameter see dot
+/// segments.
 fn is_disguised(segment: &[u8]) -> bool {
     segment.starts_with(b".;") || segment.starts_with(b"..;")
 }
 
-/// The segments that are left once dots are resolved (RFC 3986, 5.2.4). The last one is empty if the
+/// Returns the segments after dots are resolved (RFC 3986, 5.2.4). The last one is empty if the
 /// path ends in a slash.
 fn resolve<'r>(segments: &[&'r [u8]], decoded: &[Cow<[u8]>], empty: Empty) -> Vec<&'r [u8]> {
     let mut resolved = Vec::with_capacity(segments.len());
@@ -143,7 +145,7 @@ fn resolve<'r>(segments: &[&'r [u8]], decoded: &[Cow<[u8]>], empty: Empty) -> Ve
     resolved
 }
 
-/// The path of segments, decoded; what would be taken for a separator stays an escape.
+/// Joins segments into a decoded path; a `/` within a segment becomes `%2F`.
 fn read(segments: &[&[u8]]) -> Vec<u8> {
     let mut path = Vec::new();
     for segment in segments {
@@ -158,7 +160,7 @@ fn read(segments: &[&[u8]]) -> Vec<u8> {
     path
 }
 
-/// The path of segments with their own escapes; the very path if that is it.
+/// Joins segments with their own escapes. Borrows `path` if the result is identical to it.
 fn join<'r>(segments: &[&[u8]], path: &'r [u8]) -> Cow<'r, [u8]> {
     let mut joined = Vec::with_capacity(path.len());
     for segment in segments {
@@ -172,7 +174,7 @@ fn join<'r>(segments: &[&[u8]], path: &'r [u8]) -> Cow<'r, [u8]> {
     }
 }
 
-/// The path, decoded, to servers that take what follows `;` in a segment for a parameter.
+/// Returns the decoded path without the parameters after `;`, as some servers read it.
 fn without_parameters(path: &[u8]) -> Vec<u8> {
     let segments = path.split(|&byte| byte == b'/').map(|segment| {
         let end = memchr::memchr(b';', segment).unwrap_or(segment.len());
@@ -197,7 +199,7 @@ fn escape_percent(text: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// What is matched, what is sent, and the other readings.
+    /// Checks the matched path, the sent path and the other readings.
     #[track_caller]
     fn check(path: &str, normal: &str, sent: &str, others: &[&str]) {
         let spelling = Spelling::read(path.as_bytes()).unwrap();
@@ -288,7 +290,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// What is sent is matched as what was matched: nothing is behind it that was not seen.
+        /// The path that is sent matches as the original did, so no route is bypassed.
         #[test]
         fn what_is_sent_reads_as_what_was_matched(path in "/([ab./%\\\\]|%2[eEfF]|%5c|//){0,12}") {
             if let Some(spelling) = Spelling::read(path.as_bytes()) {

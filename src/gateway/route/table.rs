@@ -1,7 +1,7 @@
-//! Routes by host, each host's in the order of their precedence.
+//! Routes by host, in order of precedence.
 //!
-//! A thousand hosts cost one step, because a host is looked up and not searched for. Under a host
-//! routes are few and are tried one after the other.
+//! A host is found with a hash lookup, so a thousand hosts cost the same as one. The routes of one
+//! host are few and are tried one after the other.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -14,26 +14,26 @@ use super::precedence::Precedence;
 use crate::config::model::{HostPattern, PathPattern, Route};
 use crate::gateway::client_ip::HeaderLines;
 
-/// The routes of a configuration, by number.
+/// Routes of a configuration, by index.
 pub struct Table {
     conditions: Vec<Conditions>,
     exact: HashMap<String, Bucket>,
-    /// By the ending, which begins with a dot.
+    /// Routes by the suffix of the host, which begins with a dot.
     wildcard: HashMap<String, Bucket>,
     any: Bucket,
 }
 
-/// Numbers of routes, the most specific first.
+/// Indexes of routes, the most specific first.
 type Bucket = Vec<usize>;
 
-/// What there is for a request.
+/// Result of matching a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// The route with this number.
+    /// Index of the route.
     Route(usize),
-    /// Nothing for its method, but something for others.
+    /// No route takes this method, but routes for other methods match.
     OtherMethods,
-    /// Nothing.
+    /// No route matches.
     Nothing,
 }
 
@@ -64,7 +64,7 @@ impl Table {
         }
     }
 
-    /// The most specific route that takes a request with this normalised path.
+    /// Finds the most specific route for a request with this normalised path.
     pub fn find<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> Found {
         let mut found = Found::Nothing;
         for number in self.candidates(asked.host) {
@@ -79,7 +79,7 @@ impl Table {
         found
     }
 
-    /// The methods for which there is something, as `Allow` lists them.
+    /// Methods of the routes that match, in the form of `Allow`.
     pub fn methods<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> String {
         let routes = self
             .candidates(asked.host)
@@ -94,7 +94,7 @@ impl Table {
         methods.into_iter().collect::<Vec<_>>().join(", ")
     }
 
-    /// Where the groups of a route's pattern are in a path; none if it has none.
+    /// Ranges of the groups of a route's pattern in a path; empty if it has none.
     pub fn captures(&self, number: usize, path: Option<&[u8]>) -> Vec<Option<Range<usize>>> {
         match (self.conditions[number].path(), path) {
             (PathPattern::Regex(regex), Some(path)) => super::captures(regex, path),
@@ -102,11 +102,12 @@ impl Table {
         }
     }
 
-    /// The routes for a host, the most specific first.
+    /// Routes of a host, the most specific first.
     fn candidates(&self, host: Option<&str>) -> impl Iterator<Item = usize> {
         let exact = host.and_then(|host| self.exact.get(host));
         let endings = host.filter(|_| !self.wildcard.is_empty()).into_iter();
-        // From the left, so from the longest. A name of its own has to stand before the dot.
+        // From left to right, so the longest suffix comes first. At least one character must
+        // precede the dot.
         let endings = endings.flat_map(|host| {
             let dots = memchr::memchr_iter(b'.', host.as_bytes()).filter(|at| *at > 0);
             dots.map(move |at| &host[at..])

@@ -1,8 +1,8 @@
-//! Templates that make a URL: where a client is sent, and what an upstream is asked for.
+//! Templates that produce a URL: the location of a redirect, and the target of an upstream request.
 //!
-//! A value is written so that it stays within its part of the URL. What was decoded is encoded
-//! again, or `%0d%0a` in a path would end a header line and `%3F` would begin a query; what comes
-//! as part of a URL keeps its escapes.
+//! A value is encoded so that it stays within its part of the URL. Decoded values are encoded
+//! again: otherwise `%0d%0a` in a path would end a header line and `%3F` would begin a query.
+//! Values that are parts of a URL keep their escapes.
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
@@ -11,7 +11,8 @@ use crate::config::model::{Part, RequestVariable, Template};
 use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::variables::{View, split_query};
 
-/// What has no place in a URL (RFC 3986, 2). What is not ASCII is always encoded.
+/// Characters that are not allowed in a URL (RFC 3986, 2). Bytes that are not ASCII are always
+/// encoded.
 const TEXT: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -24,19 +25,21 @@ const TEXT: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// And what begins another part, for a value that is a path and a query already.
+/// Characters to encode in a value that is a path and query already: also `#`, which would begin a
+/// fragment.
 const URL: &AsciiSet = &TEXT.add(b'#');
 
-/// And all that has a meaning in a path, for a value that is text.
+/// Characters to encode in a value that is plain text in a path.
 const PATH: &AsciiSet = &URL.add(b'%').add(b'?');
 
-/// And all that has a meaning in a query.
+/// Characters to encode in a value that is plain text in a query.
 const QUERY: &AsciiSet = &PATH.add(b'&').add(b'+');
 
-/// Where a client is sent.
+/// Expands the location of a redirect.
 pub fn location<H: HeaderLines>(to: &Template<RequestVariable>, view: &View<H>) -> Vec<u8> {
     let location = expand(to, view);
-    // Two slashes begin a host. If they are not the template's own, they are the client's.
+    // Two leading slashes begin a host. They are kept only if they are part of the template, not if
+    // they come from the client.
     let meant = to.texts().next().is_some_and(|text| text.starts_with("//"));
     if meant {
         location
@@ -45,8 +48,8 @@ pub fn location<H: HeaderLines>(to: &Template<RequestVariable>, view: &View<H>) 
     }
 }
 
-/// What an upstream is asked for instead of the normalised `path` and the `query`. `None` if that
-/// leads out of where it should.
+/// Returns the request target for the upstream that replaces the normalised `path` and the `query`.
+/// Returns `None` if a segment would lead to a parent folder.
 pub fn rewritten<H: HeaderLines>(
     rewrite: &Rewrite,
     view: &View<H>,
@@ -82,7 +85,8 @@ pub fn append_query(target: &mut Vec<u8>, query: Option<&[u8]>) {
     }
 }
 
-/// What stood behind a prefix stands behind what replaces it, with one slash between.
+/// Appends the rest of the path after the prefix to the replacement of the prefix, with one slash
+/// between them.
 fn append_rest(target: &mut Vec<u8>, rest: &[u8]) {
     if rest.is_empty() {
         return;
@@ -138,7 +142,7 @@ mod tests {
     use crate::gateway::geo_headers::Scheme;
     use crate::gateway::variables::Captured;
 
-    /// A request for this target, whose captures are its text and the text from its second byte on.
+    /// Request for this target whose captures are the text and the text from its second byte on.
     fn with_view<T>(target: &str, captured: &str, read: impl FnOnce(&View<HeaderMap>) -> T) -> T {
         let groups = [Some(0..captured.len()), Some(1..captured.len())];
         read(&View {

@@ -1,4 +1,4 @@
-//! Which route wins, by table and against a linear search that knows nothing of precedence.
+//! Precedence of routes, in tables and against a linear search that does not use precedence.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use crate::config::{Overrides, parse};
 use crate::gateway::variables::tests::database;
 use crate::geo::Codes;
 
-/// Routes with a name and conditions each, such as `host = 'a'`; none has an upstream.
+/// Creates routes with a name and conditions each, such as `host = 'a'`; none has an upstream.
 fn routes(conditions: &[(&str, &str)]) -> Routes {
     let route = |(name, lines): &(&str, &str)| {
         format!("[[route]]\nname = '{name}'\nrespond = {{}}\n{lines}\n")
@@ -23,8 +23,8 @@ fn routes(conditions: &[(&str, &str)]) -> Routes {
     Routes::new(&config.routes, &[], |_| RouteGate::default()).unwrap()
 }
 
-/// Where `METHOD host path` goes, of a client in Fuzhou: a route's name, what it lacks, or the
-/// methods that there are.
+/// Routes `METHOD host path` for a client in Fuzhou. Returns the name of the route, the kind of
+/// failure, or the allowed methods.
 fn decide(routes: &Routes, request: &str, headers: &HeaderMap) -> String {
     let mut words = request.split(' ');
     let mut word = || words.next().unwrap();
@@ -238,7 +238,7 @@ fn no_spelling_of_a_path_gets_past_its_route() {
     }
 }
 
-/// What an upstream is asked for instead, if anything.
+/// Checks the target that the upstream is asked for instead of the client's, if any.
 #[track_caller]
 fn check_target(path: &str, expected: Option<&str>) {
     let routes = routes(&[("public", ""), ("admin", "prefix = '/admin'")]);
@@ -341,7 +341,7 @@ prop_compose! {
 
 static BUILT_IN: std::sync::LazyLock<Codes> = std::sync::LazyLock::new(Codes::built_in);
 
-/// How much a route asks of a request, if it takes it; compared part by part.
+/// Specificity of a route that takes the request, compared part by part.
 fn rank(route: &ModelRoute, request: &Request) -> Option<(usize, usize, usize)> {
     let hosts = route.hosts.iter().filter_map(|host| match host {
         HostPattern::Exact(name) => (name == request.host).then_some(100),
@@ -409,7 +409,7 @@ proptest! {
         let request = Request { method, host, path, header };
         let ranks = routes.iter().enumerate().filter_map(|(number, route)| {
             let rank = rank(route, &request)?;
-            // Of equals the first.
+            // Among equal routes the first one wins.
             Some((rank, usize::MAX - number, number))
         });
         let expected = ranks.max().map(|(_, _, number)| number);

@@ -1,8 +1,8 @@
-//! Which certificate a client is shown.
+//! Server certificates, selected by the name that a client asks for (SNI).
 //!
-//! The names that a certificate is for stand in itself, so the configuration does not repeat them.
-//! Where several certificates are for one name, as with keys of two kinds, the first that the
-//! client can check is shown.
+//! A certificate contains its names, so the configuration does not repeat them. If several
+//! certificates are for one name, for example with keys of two kinds, the first one whose signature
+//! the client can verify is used.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,17 +22,17 @@ use crate::config::model::Certificate;
 
 type Keys = Vec<Arc<CertifiedKey>>;
 
-/// All certificates with their keys, by their names.
+/// All certificates with their keys, by name.
 #[derive(Debug)]
 pub struct Certificates {
-    /// In lower case; `*.example.com` is here as it is written.
+    /// Names in lower case; a wildcard is stored as `*.example.com`.
     names: HashMap<String, Keys>,
     default: Keys,
     warnings: Vec<String>,
 }
 
 impl Certificates {
-    /// Reads all pairs; the first is the default.
+    /// Reads all pairs; the first one is the default.
     pub fn load(pairs: &[Certificate], provider: &CryptoProvider) -> Result<Self, TlsError> {
         let mut certificates = Certificates {
             names: HashMap::new(),
@@ -66,7 +66,8 @@ impl Certificates {
         let facts = Facts::read(&chain[0]).map_err(in_chain)?;
         let key = provider.key_provider.load_private_key(key);
         let key = key.map_err(|error| in_key(error.to_string()))?;
-        // `CertifiedKey::from_der` compares the keys too, but reads certificates of version 3 only.
+        // `CertifiedKey::from_der` compares the keys too, but accepts only certificates of version
+        // 3.
         let public = key.public_key();
         if public.is_some_and(|public| *public != *facts.public_key) {
             let reason = format!("is not the key of {}", pair.chain.display());
@@ -113,13 +114,13 @@ impl Certificates {
         &self.warnings
     }
 
-    /// The certificates for a name, the default if there is none.
+    /// Returns the certificates for a name, or the default if there is none.
     fn find(&self, name: &str) -> &Keys {
         let name = name.to_ascii_lowercase();
         if let Some(keys) = self.names.get(&name) {
             return keys;
         }
-        // A star stands for one label.
+        // A wildcard matches exactly one label.
         let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
         let keys = wildcard.and_then(|name| self.names.get(&name));
         keys.unwrap_or(&self.default)
@@ -149,14 +150,14 @@ fn read_key(file: &std::path::Path) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// What a certificate says of itself.
+/// Attributes of a certificate.
 struct Facts {
     version: X509Version,
-    /// DER of its `SubjectPublicKeyInfo`.
+    /// `SubjectPublicKeyInfo` in DER.
     public_key: Vec<u8>,
-    /// In lower case.
+    /// DNS names in lower case.
     names: Vec<String>,
-    /// Seconds since 1970.
+    /// Start of the validity, in seconds since 1970.
     not_before: i64,
     not_after: i64,
 }
@@ -182,7 +183,8 @@ impl Facts {
         })
     }
 
-    /// Why no client will take it at this time.
+    /// Returns the reason if the certificate is not valid at this time, so that clients will reject
+    /// it.
     fn is_outside(&self, time: SystemTime) -> Option<&'static str> {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);

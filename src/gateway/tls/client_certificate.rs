@@ -1,7 +1,8 @@
-//! Certificates of clients, as text for upstreams and logs.
+//! Client certificates as text, for upstreams and logs.
 //!
-//! What stands in a certificate is the authority's word, and some authorities sign what applicants
-//! write. So every value is printable ASCII, and no part of a name can be taken for another one.
+//! The authority vouches for the contents of a certificate, but some authorities sign whatever an
+//! applicant writes. So every value is printable ASCII, and no part of a name can be mistaken for
+//! another part.
 
 use std::any::Any;
 use std::fmt::Write;
@@ -19,7 +20,7 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::config::model::ClientCertificateField;
 
-/// Attributes of names that have a short name (RFC 4514, 3; the last as OpenSSL calls it).
+/// Attributes of names with a short form (RFC 4514, 3; the last one as in OpenSSL).
 const ATTRIBUTES: [(&str, &str); 10] = [
     ("2.5.4.3", "CN"),
     ("2.5.4.6", "C"),
@@ -33,7 +34,7 @@ const ATTRIBUTES: [(&str, &str); 10] = [
     ("1.2.840.113549.1.9.1", "emailAddress"),
 ];
 
-/// Certificate of a client that the handshake has verified.
+/// Client certificate that was verified in the handshake.
 #[derive(Debug, Default)]
 pub struct ClientCertificate {
     subject: String,
@@ -44,7 +45,7 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// Reads a certificate, DER. What cannot be read of it is empty.
+    /// Reads a certificate in DER. Fields that cannot be parsed are empty.
     #[must_use]
     pub fn read(der: &[u8]) -> Self {
         let fingerprint = hex(&Sha256::digest(der));
@@ -63,7 +64,7 @@ impl ClientCertificate {
         }
     }
 
-    /// A field's text.
+    /// Returns the text of a field.
     #[must_use]
     pub fn text(&self, field: ClientCertificateField) -> &str {
         match field {
@@ -77,7 +78,7 @@ impl ClientCertificate {
     }
 }
 
-/// Keeps a client's certificate with its connection.
+/// Handshake callback that stores the client certificate with its connection.
 pub struct KeepCertificate;
 
 #[async_trait]
@@ -91,7 +92,7 @@ impl TlsAccept for KeepCertificate {
     }
 }
 
-/// A name as RFC 4514 writes it, the most specific part first.
+/// Formats a name as in RFC 4514, the most specific part first.
 fn distinguished_name(name: &X509Name) -> String {
     let part = |attributes: Vec<String>| attributes.join("+");
     let parts = name.iter_rdn();
@@ -108,12 +109,12 @@ fn attribute(attribute: &AttributeTypeAndValue) -> String {
     let name = known.map_or(&*oid, |(_, name)| *name);
     match attribute.as_str() {
         Ok(text) => format!("{name}={}", escaped(text)),
-        // A value that is no text: its bytes, as RFC 4514, 2.4 has it.
+        // A value that is not text is written as its bytes (RFC 4514, 2.4).
         Err(_) => format!("{name}=#{}", hex(attribute.attr_value().data)),
     }
 }
 
-/// A value in which no sign means anything (RFC 4514, 2.4).
+/// Escapes a value, so that no character has a special meaning (RFC 4514, 2.4).
 fn escaped(text: &str) -> String {
     let (mut out, last) = (String::new(), text.len().saturating_sub(1));
     for (at, byte) in text.bytes().enumerate() {
@@ -125,7 +126,7 @@ fn escaped(text: &str) -> String {
             b'#' if at == 0 => out.push_str("\\#"),
             b' '..=b'~' => out.push(char::from(byte)),
             _ => {
-                // A String takes it all.
+                // Writing to a String cannot fail.
                 let _ = write!(out, "\\{byte:02X}");
             }
         }
@@ -133,7 +134,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// The names of `subjectAltName`, as OpenSSL's configuration writes them.
+/// Formats the names of `subjectAltName` in the syntax of OpenSSL's configuration.
 fn alternative_names(certificate: &X509Certificate) -> String {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else {
         return String::new();
@@ -151,8 +152,7 @@ fn alternative_names(certificate: &X509Certificate) -> String {
     names.join(",")
 }
 
-/// Text in which what is no visible ASCII, and the comma that stands between names, is
-/// percent-encoded.
+/// Percent-encodes the comma, which separates names, and all bytes that are not visible ASCII.
 fn printable(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// A certificate of these attributes and alternative names.
+    /// Creates a certificate with these attributes and alternative names.
     fn certificate(
         attributes: &[(DnType, &str)],
         names: Vec<SanType>,

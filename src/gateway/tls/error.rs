@@ -1,39 +1,39 @@
-//! Why there is no TLS.
+//! Errors in the files of `[tls]`.
 
 use std::path::PathBuf;
 
-/// What is wrong with the files that `[tls]` names.
+/// Error in a file that `[tls]` names.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The chain of a pair cannot be used.
+    /// The certificate chain of a pair cannot be used.
     #[error("tls.certificates[{number}].cert: {}: {reason}", file.display())]
     Chain {
-        /// Of the pair, from 0.
+        /// Index of the pair, from 0.
         number: usize,
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Reason of the error.
         reason: String,
     },
-    /// The key of a pair cannot be used, or is not that of its certificate.
+    /// The key of a pair cannot be used, or does not belong to its certificate.
     #[error("tls.certificates[{number}].key: {}: {reason}", file.display())]
     Key {
-        /// Of the pair, from 0.
+        /// Index of the pair, from 0.
         number: usize,
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Reason of the error.
         reason: String,
     },
-    /// The authorities of clients cannot be used.
+    /// The authorities of client certificates cannot be used.
     #[error("tls.client_ca: {}: {reason}", file.display())]
     Authorities {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Reason of the error.
         reason: String,
     },
-    /// The parts do not go together.
+    /// The parts do not fit together.
     #[error("tls: {0}")]
     Unusable(#[source] rustls::Error),
 }

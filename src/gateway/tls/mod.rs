@@ -1,9 +1,8 @@
-//! TLS with clients: what `[tls]` says, ready to shake hands.
+//! TLS with clients: the settings of `[tls]`, ready for handshakes.
 //!
-//! Everything that comes from files is one value that is replaced as a whole: a certificate with
-//! its key, the authorities of clients, and the tickets that let a client take up a session. So no
-//! handshake sees half of a change, and if anything is wrong with new files, the ones before serve
-//! on.
+//! Everything read from files is one value that is replaced as a whole: certificates with their
+//! keys, the authorities of client certificates, and the session ticket keys. So a handshake never
+//! uses a partial change, and if a new file is invalid, the previous ones stay in use.
 
 mod certificates;
 mod client_certificate;
@@ -29,28 +28,28 @@ pub use client_certificate::ClientCertificate;
 use client_certificate::KeepCertificate;
 pub use error::TlsError;
 
-/// TLS as it is configured.
+/// Configured TLS with the current files.
 pub struct Tls {
     config: model::Tls,
     hsts: Option<HeaderValue>,
     current: ArcSwap<Current>,
 }
 
-/// What comes from the files.
+/// Values from the files.
 struct Current {
     acceptor: Acceptor,
-    /// A change of certificates ends no session. One of authorities ends all: who takes up a session
-    /// is not asked for a certificate again.
+    /// Ticket keys. A change of certificates ends no session. A change of authorities ends all: a
+    /// resumed session does not ask for a client certificate again.
     tickets: Option<Arc<dyn ProducesTickets>>,
-    /// Those of clients.
+    /// Authorities of client certificates.
     authorities: Vec<CertificateDer<'static>>,
-    /// What is no error and the operator should know.
+    /// Problems in the files that are not errors.
     warnings: Vec<String>,
 }
 
 impl Tls {
-    /// Reads all files. Sessions of `before` go on if it is of the same configuration and clients have
-    /// the same authorities.
+    /// Reads all files. Sessions of `before` can be resumed if the configuration and the
+    /// authorities are the same.
     ///
     /// # Errors
     /// If a file cannot be read or used.
@@ -65,45 +64,46 @@ impl Tls {
         })
     }
 
-    /// Reads all files again. Connections that are there stay as they are.
+    /// Reads all files again. Established connections are not affected.
     ///
     /// # Errors
-    /// As [`Tls::load`]; then nothing has changed.
+    /// As [`Tls::load`]; the previous files then stay in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let current = Current::load(&self.config, Some(&self.current.load()))?;
         self.current.store(Arc::new(current));
         Ok(())
     }
 
-    /// What is no error in the files and the operator should know.
+    /// Returns the problems in the files that are not errors.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         self.current.load().warnings.clone()
     }
 
-    /// Says the warnings in the log.
+    /// Logs the warnings.
     pub fn warn(&self) {
         for warning in &self.current.load().warnings {
             log::warn!("{warning}");
         }
     }
 
-    /// What it was made of.
+    /// Configuration that it was made from.
     #[must_use]
     pub fn config(&self) -> &model::Tls {
         &self.config
     }
 
-    /// What every answer over TLS carries, if anything.
+    /// Value of `Strict-Transport-Security` for all responses over TLS, if configured.
     #[must_use]
     pub fn hsts(&self) -> Option<&HeaderValue> {
         self.hsts.as_ref()
     }
 
-    /// Shakes hands with a client.
+    /// Performs the handshake with a client.
     ///
     /// # Errors
-    /// If they cannot agree, or the client leaves.
+    /// If there is no common version or cipher, a certificate is rejected, or the client closes the
+    /// connection.
     pub(super) async fn accept<S: pingora::protocols::IO + 'static>(
         &self,
         socket: S,
@@ -118,7 +118,7 @@ impl Tls {
 }
 
 impl Current {
-    /// `before` is of the same configuration.
+    /// Reads the files. `before` must be of the same configuration.
     fn load(config: &model::Tls, before: Option<&Current>) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let certificates = Certificates::load(&config.certificates, &provider)?;
@@ -145,7 +145,8 @@ impl Current {
         } else {
             vec![b"http/1.1".to_vec()]
         };
-        // A store of sessions would be one lock for all threads; tickets leave them with clients.
+        // A session store would be one lock for all threads; tickets leave the session with the
+        // client.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         match &tickets {
             Some(tickets) => server.ticketer = Arc::clone(tickets),
@@ -160,7 +161,7 @@ impl Current {
     }
 }
 
-/// Who signs the certificates of clients; nobody if they need not have any.
+/// Reads the authorities of client certificates; empty if client certificates are not used.
 fn authorities(config: Option<&ClientAuth>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let file = config.map(|config| config.ca_file.as_path());
     let read = file.map_or_else(|| Ok(Vec::new()), read_chain);
@@ -199,7 +200,7 @@ fn verifier(
     built.map_err(|error| unusable(error.to_string()))
 }
 
-/// All certificates of a PEM file, at least one.
+/// Reads all certificates of a PEM file, at least one.
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = std::fs::read(file).map_err(|error| error.to_string())?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();

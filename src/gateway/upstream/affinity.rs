@@ -1,4 +1,4 @@
-//! What a request says of the peer that it belongs to.
+//! Affinity of a request: the hash key and the sticky cookie that bind it to a peer.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -9,21 +9,21 @@ use crate::config::model::{Balance, HashKey};
 use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::variables::cookie;
 
-/// The longest text of an IPv6 address.
+/// Maximum length of an IPv6 address as text, in bytes.
 const LONGEST_ADDRESS: usize = 45;
 
-/// What a request says of the peer that it belongs to. Nothing, in most upstreams, and then it takes
-/// no memory.
+/// Affinity of one request to a peer. Most upstreams use neither a hash nor a cookie; the value is
+/// then empty and allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Affinity {
-    /// What is hashed.
+    /// Key of the hash balancer; empty with other balancers.
     pub key: Vec<u8>,
-    /// Whom its cookie names.
+    /// Peer that the sticky cookie names.
     pub peer: Option<PeerId>,
 }
 
 impl Affinity {
-    /// What the request of a client says to an upstream.
+    /// Reads the affinity of a request to the upstream of `members`.
     pub(super) fn of(
         members: &Members,
         headers: &impl HeaderLines,
@@ -40,8 +40,8 @@ impl Affinity {
     }
 }
 
-/// What is hashed. Without the header or cookie it is the client's address: if it were nothing, all
-/// such requests would go to one peer.
+/// Returns the key to hash. If the header or cookie is missing, it is the client's address: with an
+/// empty key all such requests would go to one peer.
 fn hash_key(key: &HashKey, headers: &impl HeaderLines, client: Option<IpAddr>) -> Vec<u8> {
     let value = match key {
         HashKey::ClientIp => None,
@@ -53,7 +53,7 @@ fn hash_key(key: &HashKey, headers: &impl HeaderLines, client: Option<IpAddr>) -
     }
     let mut text = Vec::with_capacity(LONGEST_ADDRESS);
     if let Some(client) = client {
-        // A vector takes everything.
+        // Writing to a vector cannot fail.
         let _ = write!(text, "{client}");
     }
     text

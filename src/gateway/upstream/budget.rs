@@ -1,31 +1,31 @@
-//! How many retries there may be.
+//! Retry budget of an upstream.
 //!
-//! When all peers of an upstream fail, each request is tried on several of them, and what is ill gets
-//! a multiple of what made it ill. So retries are a share of the requests, and a few for an upstream
-//! that has few requests; as in linkerd, whose numbers these are. Requests are counted in any case:
-//! only a retry looks here.
+//! When all peers of an upstream fail, each request is tried on several of them, and an overloaded
+//! upstream gets a multiple of the load that overloaded it. So retries are limited to a share of
+//! the requests, plus a constant for upstreams with few requests; linkerd does the same, and the
+//! numbers are linkerd's. The tries are counted anyway: only a retry does work here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is looked back at.
+/// Length of the window in which requests and retries are counted.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// What is allowed in any case, in a window.
+/// Retries that are always allowed in a window, in addition to the share.
 const RESERVE: f64 = 100.0;
 
-/// What is left of retries.
+/// Retry budget of one upstream.
 pub struct Budget {
     share: f64,
     window: Mutex<Window>,
     refused: AtomicU64,
 }
 
-/// This window and the one before.
+/// Counters of the current window and the previous one.
 struct Window {
     since: Instant,
-    /// The tries of requests, retries among them, at its start.
+    /// Total number of tries, including retries, at the start of the window.
     tries: u64,
     retries: u64,
     before: Option<Past>,
@@ -37,7 +37,7 @@ struct Past {
 }
 
 impl Budget {
-    /// A budget of so many retries for each request.
+    /// Creates a budget of `share` retries for each request.
     pub fn new(share: f64) -> Self {
         Budget {
             share,
@@ -51,10 +51,10 @@ impl Budget {
         }
     }
 
-    /// Takes one retry; `false` if there is none left. `tries` is how often requests were tried since
-    /// there is the upstream.
+    /// Takes one retry. Returns `false` if the budget is used up. `tries` is the total number of
+    /// tries since the upstream exists.
     pub fn spend(&self, tries: u64, now: Instant) -> bool {
-        // Whoever panicked left it whole: it is numbers.
+        // The window holds only numbers, so a panic cannot leave it inconsistent.
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         window.roll(tries, now);
         let is_left = window.is_left(self.share, tries, now);
@@ -66,7 +66,7 @@ impl Budget {
         is_left
     }
 
-    /// How many retries were refused.
+    /// Number of retries that were refused.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -96,7 +96,8 @@ impl Window {
             .saturating_sub(self.retries)
     }
 
-    /// The window before counts for as much as is still within sight.
+    /// Returns `true` if a retry is left. The previous window counts by the fraction of it that a
+    /// sliding window still covers.
     fn is_left(&self, share: f64, tries: u64, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.since);
         let seen = 1.0 - age.as_secs_f64() / WINDOW.as_secs_f64();
@@ -114,7 +115,7 @@ impl Window {
 mod tests {
     use super::*;
 
-    /// How many of so many requests in each second may be tried again, if all of them want it.
+    /// Number of requests in each second that may be retried if all of them fail.
     fn retries(share: f64, rate: u64, seconds: u64) -> Vec<u64> {
         let (budget, start) = (Budget::new(share), Instant::now());
         let mut tries = 0;

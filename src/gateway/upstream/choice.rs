@@ -1,7 +1,7 @@
-//! Whom a request goes to, of all who are there.
+//! Choice of a peer for a request, from all current peers.
 //!
-//! First the peer that its cookie names; then one of those who serve; then one of those who stand in
-//! for them; and when none of them is well, whoever there is: an ill peer is better than none.
+//! The order is: the peer that the sticky cookie names; a primary peer; a backup peer; and if none
+//! of them is available, any peer with room, because an unhealthy peer is better than none.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::members::{Members, Roster, Tier};
 use super::peer::Peer;
 use super::selection::Candidates;
 
-/// Takes a peer for a request that was `tried` on some.
+/// Takes a peer for a request that was already tried on the peers in `tried`.
 pub fn choose(
     members: &Members,
     tried: &[SocketAddr],
@@ -47,14 +47,15 @@ pub fn choose(
 struct Choice<'c> {
     members: &'c Members,
     tried: &'c [SocketAddr],
-    /// Whether an ill peer will do.
+    /// True if an unhealthy peer is acceptable.
     is_last_resort: bool,
-    /// Who is chosen from.
+    /// Candidates of the selection.
     peers: &'c [Arc<Peer>],
 }
 
 impl<'c> Choice<'c> {
-    /// The peer that a request's cookie names. It may be draining: its own clients stay.
+    /// Takes the peer that the request's cookie names. It may be draining: clients that are bound
+    /// to it stay.
     fn named(&self, roster: &Roster, affinity: &Affinity) -> Option<Arc<Peer>> {
         let named = affinity.peer?;
         let is_named = |peer: &&Arc<Peer>| peer.cookie.as_ref().is_some_and(|c| c.id == named);

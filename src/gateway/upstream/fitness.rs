@@ -1,10 +1,10 @@
-//! What is known of how well a peer is: from requests that it did or did not answer, and from those
-//! that asked it.
+//! Health of one upstream peer: passive outlier detection and the results of active health checks.
 //!
-//! A peer that fails is passed over for a while, and for twice as long when it fails again, so that a
-//! dead one costs a request a try now and then. When its time is over one request finds out how it
-//! is; the others wait for that one. All of it is a few numbers that are read without a lock, and a
-//! peer that is well is two of them.
+//! A peer that fails is ejected for `fail_timeout`, doubled on each further failure up to
+//! `max_fail_timeout`, so a dead peer costs only an occasional failed try. When the ejection ends,
+//! a single request probes the peer; other requests keep avoiding it until the probe succeeds.
+//! State is a few atomics, read without a lock, because every request reads it. A healthy peer
+//! costs two loads.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use crate::config::model::Upstream;
 
-/// What a peer begins with that slowly comes back.
+/// Initial traffic share of a peer in slow start, as a fraction of its weight.
 const FIRST_SHARE: f32 = 0.1;
 
-/// How many doublings there are at most. More than any configured maximum needs.
+/// Maximum number of doublings of an ejection; more than any configured maximum needs.
 const DOUBLINGS: u32 = 32;
 
-/// When a peer is passed over, and for how long. Times are milliseconds.
+/// Rules of ejection and slow start. Times are in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     max_fails: u32,
@@ -28,7 +28,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What an upstream's settings say.
+    /// Takes the rules from the settings of an upstream.
     pub fn new(upstream: &Upstream) -> Self {
         let millis = |time: Duration| time.as_millis() as u64;
         Policy {
@@ -40,55 +40,58 @@ impl Policy {
     }
 }
 
-/// What became of a peer by what was learned just now.
+/// Change of a peer's state by the latest result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing new.
+    /// No change.
     None,
-    /// It was well and is passed over now.
+    /// The peer was healthy and is down now.
     Down,
-    /// It was passed over and is well now.
+    /// The peer was down and is healthy now.
     Up,
 }
 
-/// How well a peer is. Times are milliseconds since the pool's start, never 0.
+/// Health of one peer. Times are in milliseconds since the start of the pool, never 0.
 #[derive(Debug, Default)]
 pub struct Fitness {
-    /// Until when it is passed over; 0 if it did not fail.
+    /// End of the ejection; 0 if the peer is not ejected.
     avoid_until: AtomicU64,
-    /// Whether checks say that it is down.
+    /// True if health checks mark the peer as down.
     is_down: AtomicBool,
     fails: AtomicU32,
     last_fail: AtomicU64,
-    /// How often it was put out without having answered between.
+    /// Number of ejections since the last successful response.
     ejections: AtomicU32,
-    /// Whether a request finds out how it is.
+    /// True while a single request probes the peer.
     is_probed: AtomicBool,
-    /// Since when it is back, while it gets less than its share; otherwise 0.
+    /// Start of the slow start; 0 if the peer gets its full share.
     ramp_since: AtomicU64,
-    /// The checks in a row that say the other thing than what is thought.
+    /// Number of consecutive health checks that contradict the current state.
     contrary_checks: AtomicU32,
     is_checked: AtomicBool,
 }
 
 impl Fitness {
-    /// Whether nothing speaks against it.
+    /// Returns `true` if the peer is neither ejected nor marked down by health checks.
     pub fn is_well(&self) -> bool {
         self.avoid_until.load(Relaxed) == 0 && !self.is_down.load(Relaxed)
     }
 
-    /// Whether checks say that it is down.
+    /// Returns `true` if health checks mark the peer as down.
     pub fn is_down(&self) -> bool {
         self.is_down.load(Relaxed)
     }
 
-    /// Whether it may have a request, or may be tried with one.
+    /// Returns `true` if the peer is available: healthy, or its ejection is over and a request may
+    /// probe it.
     pub fn is_open(&self, now: impl Fn() -> u64) -> bool {
         let until = self.avoid_until.load(Relaxed);
         (until == 0 || until <= now()) && !self.is_down.load(Relaxed)
     }
 
-    /// It gets a request. If that is to find out how it is, no other does meanwhile.
+    /// Takes the peer for a request. If the request is a probe, the peer stays unavailable to other
+    /// requests for `fail_timeout`, or until the probe ends. Returns `false` if the peer is ejected
+    /// or another request probes it.
     pub fn take(&self, policy: &Policy, now: impl Fn() -> u64) -> bool {
         let until = self.avoid_until.load(Relaxed);
         if until == 0 {
@@ -107,7 +110,7 @@ impl Fitness {
         taken
     }
 
-    /// It did not answer.
+    /// Records a failure.
     pub fn failed(&self, policy: &Policy, now: u64) -> Change {
         if policy.max_fails == 0 {
             return Change::None;
@@ -115,7 +118,8 @@ impl Fitness {
         let until = self.avoid_until.load(Relaxed);
         let is_probed = self.is_probed.swap(false, Relaxed);
         if until > now && !is_probed {
-            // Out already: what was under way then, or went there for want of a better one.
+            // The peer is already ejected: this request was in flight before, or had no better
+            // peer.
             return Change::None;
         }
         let last = self.last_fail.swap(now, Relaxed);
@@ -137,7 +141,7 @@ impl Fitness {
         }
     }
 
-    /// It answered.
+    /// Records a successful response, which ends the ejection.
     pub fn succeeded(&self, policy: &Policy, now: impl Fn() -> u64) -> Change {
         if self.fails.load(Relaxed) != 0 {
             self.fails.store(0, Relaxed);
@@ -154,7 +158,8 @@ impl Fitness {
         Change::Up
     }
 
-    /// A check said how it is; the first one is believed at once.
+    /// Records the result of a health check. The first result changes the state at once, later ones
+    /// after `rise` or `fall` consecutive results.
     pub fn checked(&self, good: bool, rise: u32, fall: u32, policy: &Policy, now: u64) -> Change {
         let is_first = !self.is_checked.swap(true, Relaxed);
         if good != self.is_down() {
@@ -179,21 +184,21 @@ impl Fitness {
         }
     }
 
-    /// Nobody checks it any more.
+    /// Clears the results of health checks, for a peer that is no longer checked.
     pub fn forget_checks(&self) {
         self.is_down.store(false, Relaxed);
         self.is_checked.store(false, Relaxed);
         self.contrary_checks.store(0, Relaxed);
     }
 
-    /// It is there again, or for the first time: its share grows from now on.
+    /// Starts the slow start of a peer that recovers or was added.
     pub fn come_back(&self, policy: &Policy, now: u64) {
         if policy.slow_start.is_some() {
             self.ramp_since.store(now, Relaxed);
         }
     }
 
-    /// What it should get of its share, up to 1.
+    /// Fraction of its weight that the peer should get now, up to 1.
     pub fn share(&self, policy: &Policy, now: impl Fn() -> u64) -> f32 {
         let since = self.ramp_since.load(Relaxed);
         let Some(slow_start) = policy.slow_start.filter(|_| since != 0) else {

@@ -1,8 +1,8 @@
-//! Looks after the peers of a pool: where their names lead, and whether they are well.
+//! Background work for the peers of a pool: name resolution and health checks.
 //!
-//! It has a thread of its own with a runtime of one thread, because a pool is made before there is
-//! any other, and because what takes long here must not hold up requests. The thread ends when the
-//! pool is retired or dropped, so that configurations may come and go.
+//! It runs on a thread of its own with a single-threaded runtime, because a pool is created before
+//! any other runtime exists, and because slow work here must not delay requests. The thread ends
+//! when the pool is retired or dropped, so that configurations can be replaced.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -16,22 +16,24 @@ use super::names;
 use super::probe::Prober;
 use crate::config::model::{HealthCheck, PeerAddress};
 
-/// How long a pool waits for the addresses of its peers before it is used without them.
+/// Maximum time that a new pool waits for the addresses of its peers before it is used without
+/// them.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is between two questions for a name at least, whatever its time to live is.
+/// Minimum time between two queries for a name, whatever its TTL is.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// How many peers are checked at a time.
+/// Maximum number of concurrent health checks.
 const AT_A_TIME: usize = 64;
 
-/// A thread that keeps a pool until this is dropped.
+/// Handle of the background thread, which ends when this is dropped.
 pub struct Keeper {
     _stop: oneshot::Sender<()>,
 }
 
 impl Keeper {
-    /// Starts one, if there is something to keep, and waits until every name was asked for once.
+    /// Starts the thread if the upstream has names or health checks, and waits until every name was
+    /// queried once.
     pub fn start(members: &Arc<Members>) -> Option<Keeper> {
         let upstream = &members.upstream;
         let is_name = |address: &PeerAddress| !matches!(address, PeerAddress::Socket(_));
@@ -57,7 +59,7 @@ impl Keeper {
             log::error!("upstream {}: no thread: {error}", upstream.name);
         }
         if has_names {
-            // Without an answer in time requests are refused until there is one.
+            // Without an answer in time, requests are rejected until there is one.
             let _ = was_asked.recv_timeout(PATIENCE);
         }
         Some(Keeper { _stop: stop })
@@ -67,7 +69,7 @@ impl Keeper {
 async fn keep(members: &Members, stopped: oneshot::Receiver<()>, asked: mpsc::Sender<()>) {
     let names = (0..).zip(&members.upstream.peers);
     let names = names.filter(|(_, peer)| !matches!(peer.address, PeerAddress::Socket(_)));
-    // Each name drops its own when it was asked for once; then nobody waits any more.
+    // Each task drops its sender after the first query; when all are dropped, the wait ends.
     let follow =
         names.map(|(index, peer)| follow(members, index, &peer.address, Some(asked.clone())));
     let follow = join_all(follow.collect::<Vec<_>>());
@@ -79,13 +81,13 @@ async fn keep(members: &Members, stopped: oneshot::Receiver<()>, asked: mpsc::Se
         }
     };
     tokio::select! {
-        // An error, too, says that the pool is gone.
+        // An error means that the sender is dropped, so the pool is gone.
         _ = stopped => {}
         ((), _) = async { tokio::join!(check, follow) } => {}
     }
 }
 
-/// Asks for a name again and again.
+/// Resolves a name periodically.
 async fn follow(
     members: &Members,
     index: usize,
@@ -118,17 +120,17 @@ async fn follow(
                 }
             }
         }
-        // Nobody waits for this one any more.
+        // The first query is done: `Keeper::start` need not wait for this name.
         drop(asked.take());
         tokio::time::sleep(pause.max(SHORTEST)).await;
     }
 }
 
-/// Checks all peers again and again.
+/// Checks all peers periodically.
 async fn watch(members: &Members, check: &HealthCheck) {
     let prober = Prober::new(check);
     let at_a_time = Semaphore::new(AT_A_TIME);
-    // The first time at once, so that a dead peer is known before there are requests.
+    // The first checks run at once, so that a dead peer is detected before the first request.
     let mut jitter = Duration::ZERO;
     loop {
         let start = Instant::now();
@@ -136,7 +138,7 @@ async fn watch(members: &Members, check: &HealthCheck) {
         let checks = roster.peers.iter().map(|peer| {
             let (prober, at_a_time) = (&prober, &at_a_time);
             async move {
-                // Peers, and gateways that were started together, are not all asked at once.
+                // Spreads the checks of peers, and of gateways that were started together.
                 tokio::time::sleep(jitter.mul_f32(fastrand::f32())).await;
                 let _one = at_a_time.acquire().await;
                 let result = prober.check(peer).await;

@@ -1,8 +1,9 @@
-//! Connections to upstreams, kept between requests.
+//! Pool of idle connections to upstreams.
 //!
-//! pingora's own pool starts a task for every connection that is put back, to see it close or grow
-//! old; at a hundred thousand requests a second that is a good part of the work. Here a connection
-//! is looked at when it is taken, and all of them once a second.
+//! pingora's own pool starts a task for every connection that is returned, to detect that it is
+//! closed or too old. At a hundred thousand requests a second that is a considerable part of the
+//! work. Here a connection is checked when it is taken, and all connections are checked once a
+//! second.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,15 +19,16 @@ use crate::gateway::shard::{SHARDS, shard};
 
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What a connection is good for: an address, and pingora's hash of how it is spoken to there. That
-/// one does not know the authorities that a peer is trusted by, so only peers with the same ones may
-/// share what is kept.
+/// Key of a connection: the peer's address, and pingora's hash of the connection settings. The hash
+/// does not cover the trusted authorities, so only peers with the same authorities may share a
+/// pool.
 pub type Key = (SocketAddr, u64);
 
-/// The kept connections to all peers of an upstream.
+/// Idle connections to all peers of an upstream.
 ///
-/// Each thread has a stack of its own: a connection is best used by the thread whose event loop it
-/// is registered with, and the one that was used last is the least likely to be closed.
+/// Connections are kept in one stack per shard of threads: a connection is best used by the thread
+/// whose event loop it is registered with, and the most recently used one is the least likely to be
+/// closed.
 pub struct Kept {
     stacks: [Mutex<Vec<Connection>>; SHARDS],
     count: AtomicUsize,
@@ -42,7 +44,7 @@ struct Connection {
 }
 
 impl Kept {
-    /// Keeps `limit` connections at most, each for `idle_timeout` at most.
+    /// Creates a pool of at most `limit` connections, each idle for at most `idle_timeout`.
     pub fn new(limit: usize, idle_timeout: Duration) -> Self {
         Kept {
             stacks: std::array::from_fn(|_| Mutex::default()),
@@ -53,17 +55,17 @@ impl Kept {
         }
     }
 
-    /// Whether it keeps as much for as long.
+    /// Returns `true` if it has the same limit and idle timeout.
     pub fn is_like(&self, limit: usize, idle_timeout: Duration) -> bool {
         self.limit == limit && self.idle_timeout == idle_timeout
     }
 
-    /// How many there are.
+    /// Number of idle connections.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Closes all of them.
+    /// Closes all idle connections.
     pub fn clear(&self) {
         for stack in &self.stacks {
             let closed = std::mem::take(&mut *lock(stack));
@@ -71,7 +73,7 @@ impl Kept {
         }
     }
 
-    /// A connection that is open, as far as can be known.
+    /// Takes an idle connection that appears to be open.
     pub fn take(&self, key: &Key) -> Option<Stream> {
         loop {
             let mut stack = lock(&self.stacks[shard()]);
@@ -87,7 +89,7 @@ impl Kept {
         }
     }
 
-    /// Keeps a connection, unless there are enough. Must be called within a runtime.
+    /// Adds an idle connection, or closes it if the pool is full. Must be called within a runtime.
     pub fn put(self: &Arc<Self>, key: Key, stream: Stream) {
         if self.count.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -110,8 +112,8 @@ impl Connection {
     }
 }
 
-/// Whether there is nothing to read: an end means closed, and data that nobody asked for is none
-/// that the next request should get.
+/// Returns `true` if there is nothing to read. An end of file means closed, and unsolicited data
+/// must not be read as the response to the next request.
 fn is_silent(stream: &mut Stream) -> bool {
     let mut byte = [0];
     let mut buffer = ReadBuf::new(&mut byte);
@@ -121,7 +123,7 @@ fn is_silent(stream: &mut Stream) -> bool {
         .is_pending()
 }
 
-/// Closes what is closed or old, until the pool itself is gone.
+/// Removes closed and expired connections once a second, until the pool is dropped.
 async fn sweep(kept: Weak<Kept>) {
     loop {
         tokio::time::sleep(SWEEP).await;
@@ -136,7 +138,7 @@ async fn sweep(kept: Weak<Kept>) {
     }
 }
 
-/// A thread that panicked left the stack whole: every step of it is one call.
+/// Locks a stack. A panic cannot leave it inconsistent, because every change is a single call.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

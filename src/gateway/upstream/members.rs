@@ -1,8 +1,8 @@
-//! The peers of a pool, as they are now.
+//! Current peers of a pool.
 //!
-//! Peers come and go as names change, and with a new configuration. Who chooses reads one list that
-//! is never changed but replaced as a whole; what is known of a peer goes from one list to the next
-//! with its address.
+//! Peers are added and removed as DNS names change, and by a new configuration. Selection reads one
+//! list that is never modified, only replaced as a whole. The state of a peer moves from one list
+//! to the next if its address stays the same.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use super::sticky::Cookies;
 use super::transport::{Transport, without_verification};
 use crate::config::model::{PeerAddress, Upstream};
 
-/// Where a configured peer was found.
+/// One resolved address of a configured peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
-    /// Where it listens.
+    /// Address that the peer listens on.
     pub address: SocketAddr,
-    /// Its weight, if who names it gives it one.
+    /// Weight from the SRV record; `None` for a plain address.
     pub weight: Option<u32>,
-    /// Whether who names it means it as a backup.
+    /// True if the SRV record makes it a backup.
     pub is_backup: bool,
 }
 
@@ -50,24 +50,25 @@ pub struct Members {
     roster: ArcSwap<Roster>,
 }
 
-/// The peers at one time.
+/// List of the peers at one time.
 pub struct Roster {
-    /// All of them, in the order of the configuration.
+    /// All peers, in the order of the configuration.
     pub peers: Box<[Arc<Peer>]>,
-    /// Those who serve, then those who stand in for them.
+    /// Primary peers, then backup peers.
     pub tiers: [Tier; 2],
-    /// Where each configured peer was found.
+    /// Addresses of each configured peer.
     found: Vec<Vec<Found>>,
 }
 
-/// Peers that are chosen from together.
+/// Group of peers that are selected from together.
 pub struct Tier {
     pub peers: Box<[Arc<Peer>]>,
     pub selection: Selection,
 }
 
 impl Members {
-    /// The peers of an upstream. What was known `before` of those who stay is taken over.
+    /// Creates the peers of an upstream. Peers that the previous `before` also has keep their
+    /// state.
     pub fn new(upstream: &Upstream, transport: Transport, before: Option<&Members>) -> Self {
         let (limit, idle_timeout) = (upstream.keepalive, upstream.idle_timeout);
         let kept = before.filter(|before| {
@@ -107,17 +108,17 @@ impl Members {
         members
     }
 
-    /// The idle connections to all of them.
+    /// Pool of idle connections to all peers.
     pub fn kept(&self) -> &Kept {
         &self.kept
     }
 
-    /// The peers as they are now.
+    /// Returns the current peers.
     pub fn roster(&self) -> Arc<Roster> {
         self.roster.load_full()
     }
 
-    /// As [`Members::roster`], for a moment.
+    /// Returns the current peers as [`Members::roster`] does, but borrowed, for a short time.
     pub fn now_listed(&self) -> arc_swap::Guard<Arc<Roster>> {
         self.roster.load()
     }
@@ -127,7 +128,8 @@ impl Members {
         self.start.elapsed().as_millis() as u64 + 1
     }
 
-    /// A configured peer was found there; whether that is news. Only one thread may say so.
+    /// Sets the addresses of a configured peer. Returns `true` if they changed. Must be called by
+    /// one thread only, because updates are not atomic.
     pub fn set_found(&self, index: usize, found: Vec<Found>) -> bool {
         let roster = self.roster();
         if roster.found[index] == found {
@@ -156,7 +158,7 @@ impl Members {
             };
             for at in found {
                 if peers.iter().any(|peer| peer.address == at.address) {
-                    // By two names; the first one counts.
+                    // Two names have this address; the first one counts.
                     continue;
                 }
                 let settings = Settings {
@@ -192,7 +194,7 @@ impl Members {
         }
         let state = State::default();
         if !known.is_empty() {
-            // The others have been serving for a while.
+            // The other peers have been serving for a while, so the new one starts slowly.
             state.fitness.come_back(&self.policy, self.now());
         }
         Arc::new(state)
@@ -205,7 +207,7 @@ impl Roster {
         Roster::new(upstream, Vec::new(), found)
     }
 
-    /// The configured peers of which there is none.
+    /// Configured peers without any address.
     pub fn lost<'r>(&'r self, upstream: &'r Upstream) -> impl Iterator<Item = String> + 'r {
         let peers = upstream.peers.iter().zip(&self.found);
         let lost = peers.filter(|(_, found)| found.is_empty());

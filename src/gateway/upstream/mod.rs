@@ -1,10 +1,11 @@
-//! Which peer of an upstream serves a request.
+//! Load balancing: selection of the upstream peer that serves a request.
 //!
-//! A [`Pool`] is an upstream at work. Its `members` are the peers as they are now, a list that is
-//! replaced as a whole when a name or the configuration changes; a `selection` chooses from it
-//! whom `fitness` leaves. The `keeper` looks after names and health on a thread of its own,
-//! which ends when the pool is retired. What is known of peers, and the connections to them, outlive a pool
-//! when the next configuration has one of the same name.
+//! A [`Pool`] is one upstream at runtime. `members` is the current list of its peers; it is
+//! replaced as a whole when a DNS name or the configuration changes. A `selection` algorithm picks
+//! one of the peers that `fitness` (outlier detection and health checks) makes available. The
+//! `keeper` resolves names and runs health checks on a thread of its own, which ends when the pool
+//! is retired. The state of peers and their idle connections outlive a pool if the next
+//! configuration has an upstream of the same name.
 
 mod affinity;
 mod budget;
@@ -42,28 +43,29 @@ use fitness::Change;
 use keeper::Keeper;
 use members::Members;
 
-/// Why no peer is chosen.
+/// Reason why no peer was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPeer {
-    /// There is none that was not tried.
+    /// Every available peer was tried, or the limit of tries is reached.
     NoneLeft,
-    /// Those that could be chosen have as many requests as they may.
+    /// The remaining peers, or the pool, have reached their limit of concurrent requests.
     Full,
 }
 
-/// An upstream at work.
+/// One upstream at runtime.
 pub struct Pool {
     members: Arc<Members>,
     budget: Budget,
     retries: AtomicU64,
-    /// The requests of all peers, where they are limited.
+    /// Requests in flight on all peers. `None` if they are not limited.
     under_way: Option<Arc<AtomicUsize>>,
     keeper: Mutex<Option<Keeper>>,
 }
 
 impl Pool {
-    /// The pool of an upstream, with what was known `before` of peers that are still there. If it has
-    /// names, this waits a moment for their addresses.
+    /// Creates the pool of an upstream and takes over the state of the peers that the previous pool
+    /// (`before`) has in common with it. If the upstream has DNS names, this waits up to five
+    /// seconds for their addresses.
     #[must_use]
     pub fn new(upstream: &Upstream, transport: Transport, before: Option<&Pool>) -> Self {
         let known = before.map(|before| &*before.members);
@@ -78,27 +80,27 @@ impl Pool {
         }
     }
 
-    /// Another pool serves what comes from now on. Requests that are under way, a `WebSocket` perhaps
-    /// for days, keep the peers that they have; names are not followed any more and nothing is
-    /// checked: what is known of a peer is what the other pool's checks say.
+    /// Stops the background work of a pool that another one replaces. Requests in flight (a
+    /// `WebSocket` may last for days) keep their peers. Names are no longer resolved and health
+    /// checks stop: the state that both pools share is then updated by the new pool's checks.
     pub fn retire(&self) {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         drop(keeper.take());
     }
 
-    /// Whether this is the pool of such an upstream, with all its settings.
+    /// Returns `true` if the pool was made from the same upstream settings and transport.
     #[must_use]
     pub fn is_for(&self, upstream: &Upstream, transport: &Transport) -> bool {
         self.members.upstream == *upstream && self.members.transport.is_same(transport)
     }
 
-    /// The upstream's name.
+    /// Name of the upstream.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.members.upstream.name
     }
 
-    /// Limits of the heads of its responses.
+    /// Limits of response heads from its peers.
     #[must_use]
     pub fn response_limits(&self) -> Limits {
         let upstream = &self.members.upstream;
@@ -108,23 +110,25 @@ impl Pool {
         }
     }
 
-    /// How its peers are spoken to.
+    /// Protocol spoken with its peers.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.members.upstream.protocol
     }
 
-    /// What the request of a client says of the peer that it belongs to.
+    /// Returns the hash key and the sticky cookie of a request, which bind it to a peer.
     #[must_use]
     pub fn affinity(&self, headers: &impl HeaderLines, client: Option<IpAddr>) -> Affinity {
         Affinity::of(&self.members, headers, client)
     }
 
-    /// The peer for the next try of a request: one that was not tried, and well if there is one. The
-    /// request counts as under way there as long as the turn lives.
+    /// Chooses the peer for the next try of a request: one that was not tried yet, and a healthy
+    /// one if there is any. The request counts as in flight on that peer until the [`Turn`] is
+    /// dropped.
     ///
     /// # Errors
-    /// If all were tried, the request was tried often enough, or there is no room.
+    /// If all peers were tried, the limit of tries is reached, or all remaining peers are at their
+    /// limit of requests.
     pub fn choose(&self, tried: &[SocketAddr], affinity: &Affinity) -> Result<Turn, NoPeer> {
         if tried.len() >= self.members.upstream.tries {
             return Err(NoPeer::NoneLeft);
@@ -143,7 +147,7 @@ impl Pool {
         }
     }
 
-    /// Whether a request that failed on the last of `tried` can be tried on another peer.
+    /// Returns `true` if a request that failed on the last of `tried` can be tried on another peer.
     #[must_use]
     pub fn has_another(&self, tried: &[SocketAddr]) -> bool {
         let roster = self.members.now_listed();
@@ -152,7 +156,7 @@ impl Pool {
             && peers.any(|peer| !peer.is_draining && !tried.contains(&peer.address))
     }
 
-    /// Whether there is something left of the retries that there may be, one of which this takes.
+    /// Takes one retry from the retry budget. Returns `false` if the budget is used up.
     #[must_use]
     pub fn spend_retry(&self) -> bool {
         let roster = self.members.now_listed();
@@ -163,14 +167,14 @@ impl Pool {
         may
     }
 
-    /// Whether an answer counts as none, so that another peer is asked.
+    /// Returns `true` if `retry_on` lists the status, so that the request is tried on another peer.
     #[must_use]
     pub fn refuses(&self, status: StatusCode) -> bool {
         let refused = &self.members.upstream.retry_on;
         !refused.is_empty() && refused.contains(&status.as_u16())
     }
 
-    /// The peer did not answer: after some of that it is passed over for a while.
+    /// Records a failure of the peer. After `max_fails` of them the peer is ejected.
     pub fn failed(&self, peer: &Peer, reason: &str) {
         let (members, state) = (&self.members, &peer.state);
         state.failures.fetch_add(1, Relaxed);
@@ -178,7 +182,7 @@ impl Pool {
         members.say(change, peer.address, reason);
     }
 
-    /// The peer answered: it is well.
+    /// Records a response of the peer, which ends its ejection.
     pub fn succeeded(&self, peer: &Peer) {
         let members = &self.members;
         let change = peer
@@ -188,7 +192,8 @@ impl Pool {
         members.say(change, peer.address, "");
     }
 
-    /// What to tell a client that is to stay with the peer that served it, unless it knows.
+    /// Returns the `Set-Cookie` value that binds a client to this peer, or `None` if its cookie
+    /// already names the peer.
     #[must_use]
     pub fn cookie<'p>(
         &self,
@@ -201,45 +206,45 @@ impl Pool {
         Some(cookie.header(is_https))
     }
 
-    /// What is known of every peer, in the order of the configuration.
+    /// Status of every peer, in the order of the configuration.
     #[must_use]
     pub fn status(&self) -> Vec<PeerStatus> {
         let roster = self.members.roster();
         roster.peers.iter().map(|peer| peer.status()).collect()
     }
 
-    /// The names of peers that lead nowhere. Requests are served without them, and they are asked for
-    /// again.
+    /// Configured peers without a resolved address. Requests are served by the other peers while
+    /// resolution is retried.
     #[must_use]
     pub fn unresolved(&self) -> Vec<String> {
         let roster = self.members.roster();
         roster.lost(&self.members.upstream).collect()
     }
 
-    /// How many idle connections of HTTP/1 there are to its peers.
+    /// Number of idle HTTP/1 connections to its peers.
     #[must_use]
     pub fn idle_connections(&self) -> usize {
         self.members.kept().count()
     }
 
-    /// Closes the idle connections of HTTP/1, whose files are needed elsewhere.
+    /// Closes the idle HTTP/1 connections, to free their file descriptors.
     pub fn close_idle_connections(&self) {
         self.members.kept().clear();
     }
 
-    /// How many requests were tried again.
+    /// Number of retries that were made.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
-    /// How many were not, because there were too many.
+    /// Number of retries that the budget refused.
     #[must_use]
     pub fn retries_refused(&self) -> u64 {
         self.budget.refused()
     }
 
-    /// Counts a request, unless there are enough.
+    /// Counts a request as in flight. Returns `false` if `max_requests` is reached.
     fn enter(&self) -> bool {
         let Some(under_way) = &self.under_way else {
             return true;
@@ -254,7 +259,7 @@ impl Pool {
 }
 
 impl Members {
-    /// Says it once when a peer goes down or comes back.
+    /// Logs once when a peer goes down or recovers.
     fn say(&self, change: Change, peer: SocketAddr, reason: &str) {
         let name = &self.upstream.name;
         match change {

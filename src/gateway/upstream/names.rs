@@ -1,7 +1,8 @@
-//! Where a name leads: all its addresses, or the targets of a service, and for how long.
+//! Name resolution of peers: all addresses of a host name or the targets of an SRV record, and
+//! their TTL.
 //!
-//! The system's `resolv.conf` and `hosts` are read at every question, so that a change in them is
-//! noticed; both are a few lines.
+//! The system's `resolv.conf` and `hosts` are read at every query, so that a change in them is
+//! noticed; both are short.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,24 +18,24 @@ use hickory_resolver::proto::rr::RData;
 use super::members::Found;
 use crate::config::model::PeerAddress;
 
-/// How long a name server may take, and how often it is asked.
+/// Timeout of one query to a name server, and the number of attempts.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 2;
 
-/// What DNS says.
+/// Result of a DNS query.
 #[derive(Debug)]
 pub struct Answer {
-    /// At least one address, in order, none twice.
+    /// Addresses: at least one, sorted, without duplicates.
     pub found: Vec<Found>,
-    /// How long it holds.
+    /// Time for which the answer is valid.
     pub time_to_live: Duration,
 }
 
-/// Asks for a peer's addresses: the name servers of the configuration, or the system's if there are
-/// none.
+/// Resolves the addresses of a peer, with the configured name servers, or the system's if none are
+/// configured.
 ///
 /// # Errors
-/// If there is no answer, or no address in it.
+/// If there is no answer, or the answer has no address.
 pub async fn resolve(address: &PeerAddress, servers: &[SocketAddr]) -> Result<Answer, String> {
     let resolver = resolver(servers).map_err(|error| error.to_string())?;
     let answer = match address {
@@ -67,7 +68,8 @@ async fn host_addresses(
     })
 }
 
-/// The targets of a service. Those of the lowest priority serve, all others stand in for them.
+/// Resolves the targets of an SRV record. Targets with the lowest priority value are primary, all
+/// others are backups.
 async fn targets(resolver: &TokioResolver, name: &str) -> Result<Answer, NetError> {
     let lookup = resolver.srv_lookup(name).await?;
     let mut answer = Answer {
@@ -125,7 +127,7 @@ fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
     let options = builder.options_mut();
     options.timeout = TIMEOUT;
     options.attempts = ATTEMPTS;
-    // Names are asked for when their time is over: there is nothing to remember.
+    // A name is queried again only after its TTL, so a cache has no use.
     options.cache_size = 0;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     builder.build()

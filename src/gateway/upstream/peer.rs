@@ -1,4 +1,4 @@
-//! One peer: how it is reached, what it is doing, how well it is.
+//! One peer: its address and connection settings, its counters and its health.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use super::kept::{Kept, Key};
 use super::pins::Pins;
 use super::sticky::PeerCookie;
 
-/// Which connection to a peer a request may use.
+/// Kind of connection that a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionKind {
-    /// A kept one if there is one.
+    /// An idle connection if there is one.
     Any,
-    /// A new one.
+    /// A new connection.
     Fresh,
 }
 
-/// One server of a pool, as it is configured now.
+/// One server of a pool, with its current configuration.
 pub struct Peer {
-    /// Where it listens.
+    /// Address that the peer listens on.
     pub address: SocketAddr,
     pub(super) weight: u32,
     pub(super) is_backup: bool,
     pub(super) is_draining: bool,
     pub(super) max_requests: usize,
     pub(super) cookie: Option<PeerCookie>,
-    /// What it keeps when the configuration changes.
+    /// State that survives a change of the configuration.
     pub(super) state: Arc<State>,
     template: HttpPeer,
     pinned: Option<Pinned>,
@@ -41,14 +41,14 @@ pub struct Peer {
     kept: Arc<Kept>,
 }
 
-/// A peer whose own certificate is trusted: pingora must not verify it, and we do.
+/// Settings of a peer with a pinned certificate, which geogate verifies and pingora must not.
 pub(super) struct Pinned {
-    /// Address and settings, without pingora's verification.
+    /// Address and settings, with pingora's verification disabled.
     pub template: HttpPeer,
     pub pins: Pins,
 }
 
-/// What a peer is doing, and how well it is.
+/// Counters and health of a peer.
 #[derive(Debug, Default)]
 pub struct State {
     pub(super) under_way: AtomicUsize,
@@ -57,24 +57,24 @@ pub struct State {
     pub(super) fitness: Fitness,
 }
 
-/// What is known of a peer.
+/// Snapshot of a peer's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
-    /// Where it listens.
+    /// Address that the peer listens on.
     pub address: SocketAddr,
-    /// Whether it is not passed over.
+    /// True if the peer is neither ejected nor marked down.
     pub is_well: bool,
-    /// Whether health checks say that it is down.
+    /// True if health checks mark the peer as down.
     pub is_down: bool,
-    /// How many requests it has now.
+    /// Number of requests in flight.
     pub under_way: usize,
-    /// How often a request was tried on it.
+    /// Number of tries of requests on it.
     pub tries: u64,
-    /// How often it did not answer one.
+    /// Number of failed tries.
     pub failures: u64,
 }
 
-/// What stands of a peer in the configuration.
+/// Settings of a peer from the configuration.
 pub(super) struct Settings {
     pub weight: u32,
     pub is_backup: bool,
@@ -107,50 +107,50 @@ impl Peer {
         }
     }
 
-    /// Address and settings of a connection that pingora verifies. A peer with a pinned certificate
-    /// fails that verification.
+    /// Address and settings of a connection that pingora verifies. That verification fails for a
+    /// peer with a pinned certificate.
     #[must_use]
     pub fn template(&self) -> &HttpPeer {
         &self.template
     }
 
-    /// Address and settings of a connection on which [`Peer::check`] must be called before anything is
-    /// sent.
+    /// Address and settings of a connection on which [`Peer::check`] must be called before anything
+    /// is sent.
     #[must_use]
     pub fn template_to_check(&self) -> &HttpPeer {
         let pinned = self.pinned.as_ref().map(|pinned| &pinned.template);
         pinned.unwrap_or(&self.template)
     }
 
-    /// A copy of [`Peer::template`] for a connection of this kind.
+    /// Returns a copy of [`Peer::template`] for this kind of connection.
     #[must_use]
     pub fn http_peer(&self, connection: ConnectionKind) -> HttpPeer {
         own(&self.template, connection)
     }
 
-    /// A copy of [`Peer::template_to_check`] for a connection of this kind.
+    /// Returns a copy of [`Peer::template_to_check`] for this kind of connection.
     #[must_use]
     pub fn http_peer_to_check(&self, connection: ConnectionKind) -> HttpPeer {
         own(self.template_to_check(), connection)
     }
 
-    /// Checks the certificate of a new connection, as far as pingora does not. To be called before
-    /// anything is sent.
+    /// Checks the pinned certificate of a new connection, which pingora does not verify. Must be
+    /// called before anything is sent.
     ///
     /// # Errors
-    /// If its certificate is none that it may show.
+    /// If the peer presented another certificate, or one that is not valid now.
     pub fn check(&self, session: Option<&SslDigest>) -> Result<()> {
         let pinned = self.pinned.as_ref();
         pinned.map_or(Ok(()), |pinned| pinned.pins.check(session))
     }
 
-    /// A kept connection to it that is open, as far as can be known.
+    /// Takes an idle connection to the peer that appears to be open.
     #[must_use]
     pub fn kept(&self) -> Option<Stream> {
         self.kept.take(&self.key)
     }
 
-    /// Keeps a connection to it. Must be called within a runtime.
+    /// Puts a connection to the peer back into the idle pool. Must be called within a runtime.
     pub fn keep(&self, stream: Stream) {
         self.kept.put(self.key, stream);
     }
@@ -159,7 +159,7 @@ impl Peer {
         self.max_requests == usize::MAX || self.state.under_way.load(Relaxed) < self.max_requests
     }
 
-    /// Counts a request, unless it has enough.
+    /// Counts a request as in flight. Returns `false` if the peer has reached `max_requests`.
     pub(super) fn enter(&self) -> bool {
         if self.state.under_way.fetch_add(1, Relaxed) < self.max_requests {
             return true;
@@ -187,27 +187,28 @@ impl Peer {
 fn own(template: &HttpPeer, connection: ConnectionKind) -> HttpPeer {
     let mut peer = template.clone();
     if connection == ConnectionKind::Fresh {
-        // pingora keeps connections by group: in a group of its own there is none yet.
+        // pingora groups idle connections by this key: a random one finds none.
         peer.group_key = fastrand::u64(..);
     }
     peer
 }
 
-/// A request's stay with a peer.
+/// Assignment of a request to a peer, which counts as in flight until it is dropped.
 pub struct Turn {
     peer: Arc<Peer>,
-    /// The requests of the whole pool, if they are counted.
+    /// Counter of the requests in flight of the whole pool, if they are limited.
     pool: Option<Arc<AtomicUsize>>,
 }
 
 impl Turn {
-    /// The peer was entered, and the pool if its requests are counted.
+    /// Creates the turn of a request that is already counted on the peer, and in `pool` if that is
+    /// limited.
     pub(super) fn new(peer: Arc<Peer>, pool: Option<Arc<AtomicUsize>>) -> Self {
         peer.state.tries.fetch_add(1, Relaxed);
         Turn { peer, pool }
     }
 
-    /// The peer.
+    /// Returns the peer.
     #[must_use]
     pub fn peer(&self) -> &Arc<Peer> {
         &self.peer

@@ -1,11 +1,11 @@
-//! Pinned certificates: those of peers themselves in `ca_file`, rather than of an authority.
+//! Pinned certificates: `ca_file` contains the certificate of the peer itself, not of an authority.
 //!
-//! Internal services often have a self-signed certificate. rustls takes it for the certificate of a
-//! server only if it is not marked as one of an authority, and `openssl req -x509` marks it so. As
-//! pingora has no hook for own verification, such a peer proves in the handshake only that it has
-//! the key of the certificate that it shows. Right after the handshake, before any request is sent,
-//! that certificate is compared here with those in the file: it must be one of them, byte for byte,
-//! for the peer's name and in its time of validity.
+//! Internal services often use a self-signed certificate. rustls accepts it as a server certificate
+//! only if it is not marked as a CA, but `openssl req -x509` marks it as one. pingora has no hook
+//! for custom verification. So for such a peer the handshake proves only that the peer has the
+//! private key of the certificate that it presents. Directly after the handshake, before any
+//! request is sent, this module compares that certificate with those of the file: it must be one of
+//! them, byte for byte, valid for the peer's name and at the current time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,21 +17,22 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The only certificates that a peer may show.
+/// Set of the only certificates that a peer may present.
 #[derive(Clone, Debug)]
 pub struct Pins(Box<[Pin]>);
 
 #[derive(Clone, Debug)]
 struct Pin {
     sha256: [u8; 32],
-    /// Seconds since 1970.
+    /// Start of the validity, in seconds since 1970.
     not_before: i64,
     not_after: i64,
 }
 
 impl Pins {
-    /// The certificates for the name of a peer, if rustls would refuse one of them as a server's.
-    /// Otherwise the certificates are authorities, and rustls verifies the peer itself.
+    /// Returns pins for the certificates that are valid for the name of a peer, if one of them is
+    /// not acceptable to rustls as a server certificate. Returns `None` if the certificates are
+    /// authorities: rustls then verifies the peer itself.
     pub fn of_peer(certificates: &[CertificateDer<'static>], name: &str) -> Option<Pins> {
         let name = ServerName::try_from(name).ok()?;
         let own = certificates.iter().filter(|der| {
@@ -51,10 +52,10 @@ impl Pins {
         is_needed.then(|| Pins(pins.into()))
     }
 
-    /// Checks the certificate that a peer has shown.
+    /// Checks the certificate that a peer presented.
     ///
     /// # Errors
-    /// If it is another one, or not valid now.
+    /// If it is not one of the pinned certificates, or not valid now.
     pub fn check(&self, session: Option<&SslDigest>) -> Result<()> {
         self.check_at(session, SystemTime::now())
             .map_err(|reason| Error::explain(ErrorType::InvalidCert, reason).into_up())

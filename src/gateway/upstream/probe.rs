@@ -1,4 +1,5 @@
-//! One health check: a connection, or a request, over TLS where requests go over TLS.
+//! Health check of one peer: a TCP connection or an HTTP request, over TLS if the upstream uses
+//! TLS.
 
 use std::ops::RangeInclusive;
 
@@ -14,11 +15,11 @@ use super::peer::Peer;
 use super::tls_failure;
 use crate::config::model::{HealthCheck, HealthProbe};
 
-/// What the peers know the checks by.
+/// `User-Agent` of health checks.
 const USER_AGENT: &str = concat!("geogate/", env!("CARGO_PKG_VERSION"), " (health check)");
 
-/// Checks peers. Its connections are its own, and none is kept: an established one would hide that
-/// no new one can be had.
+/// Runner of health checks. It opens a new connection for each check and reuses none: an
+/// established connection would hide that the peer accepts no new one.
 pub struct Prober<'c> {
     check: &'c HealthCheck,
     connector: Kind<'c>,
@@ -36,7 +37,7 @@ struct Question<'c> {
 }
 
 impl<'c> Prober<'c> {
-    /// Checks as a configuration says.
+    /// Creates the prober of a health check's settings.
     pub fn new(check: &'c HealthCheck) -> Self {
         let connector = match &check.probe {
             HealthProbe::Tcp => Kind::Tcp(TransportConnector::new(None)),
@@ -59,7 +60,7 @@ impl<'c> Prober<'c> {
     /// Checks a peer.
     ///
     /// # Errors
-    /// With what is wrong with it.
+    /// With the reason why the peer is unhealthy.
     pub async fn check(&self, peer: &Peer) -> Result<(), String> {
         let check = async {
             match &self.connector {
@@ -82,7 +83,7 @@ impl<'c> Prober<'c> {
 impl Question<'_> {
     async fn ask(&self, connector: &Connector, to: &Peer) -> Result<()> {
         let mut peer = to.template_to_check().clone();
-        // A connection of HTTP/2 that has room for more is one that the next check would share.
+        // A limit of one stream keeps an HTTP/2 connection from being shared with the next check.
         peer.options.max_h2_streams = 1;
         let (mut session, _) = connector.get_http_session(&peer).await?;
         let digest = session.digest();
@@ -129,7 +130,7 @@ impl Question<'_> {
     }
 }
 
-/// The name that a peer is known by, or its address.
+/// Returns the server name of the peer, or else its address.
 fn host_of(peer: &HttpPeer) -> String {
     if peer.sni.is_empty() {
         peer._address.to_string()

@@ -1,7 +1,7 @@
-//! The cookie that keeps a client with its peer.
+//! Sticky cookie, which binds a client to its peer.
 //!
-//! Its value is a keyed hash of the peer's address, so that it says nothing of the network behind
-//! the gateway, and nobody can make one that he was not given.
+//! The value is a keyed hash of the peer's address. So it reveals nothing about the network behind
+//! the gateway, and clients cannot forge one.
 
 use std::net::SocketAddr;
 
@@ -13,35 +13,36 @@ use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::random;
 use crate::gateway::variables::cookie;
 
-/// What stands for a peer.
+/// Identifier of a peer in the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerId([u8; 8]);
 
-/// What is sent to a client that is to stay with a peer.
+/// Sticky cookie of one peer.
 #[derive(Clone, Debug)]
 pub struct PeerCookie {
-    /// The peer.
+    /// Identifier of the peer.
     pub id: PeerId,
     plain: HeaderValue,
     secure: HeaderValue,
 }
 
 impl PeerCookie {
-    /// The value of `Set-Cookie`.
+    /// Returns the value of `Set-Cookie`.
     pub fn header(&self, is_https: bool) -> &HeaderValue {
         if is_https { &self.secure } else { &self.plain }
     }
 }
 
-/// Makes and reads the cookie of an upstream.
+/// Creates and reads the cookies of an upstream.
 pub struct Cookies {
     name: String,
     key: [u8; 32],
 }
 
 impl Cookies {
-    /// The cookies of a configuration. Without a key in it, they are good for as long as this lives,
-    /// and what is made `like` it.
+    /// Creates the cookies of a configuration. Without a configured key, a random key is used; it
+    /// is taken over from the previous `like`, so cookies stay valid across reloads but not across
+    /// restarts.
     pub fn new(sticky: &Sticky, like: Option<&Cookies>) -> Self {
         let key = match (&sticky.key, like) {
             (Some(key), _) => Sha256::digest(key).into(),
@@ -54,7 +55,7 @@ impl Cookies {
         }
     }
 
-    /// The cookie for a peer of an upstream.
+    /// Creates the cookie for a peer of an upstream.
     ///
     /// # Panics
     /// Never: a token and hexadecimal digits are a header's value.
@@ -66,7 +67,7 @@ impl Cookies {
             .chain_update(peer.to_string())
             .finalize();
         let mut id = [0; 8];
-        // The rest is not shown, so nobody can go on hashing from where this ended.
+        // Only part of the hash is sent, which rules out a length-extension attack.
         id.copy_from_slice(&hash[..8]);
         let (name, value) = (&self.name, u64::from_be_bytes(id));
         let header = |more: &str| {
@@ -80,7 +81,7 @@ impl Cookies {
         }
     }
 
-    /// The peer that a request's cookie names.
+    /// Reads the peer that a request's cookie names.
     pub fn read(&self, headers: &impl HeaderLines) -> Option<PeerId> {
         let value = cookie(headers, &self.name)?;
         let text = std::str::from_utf8(value).ok();

@@ -10,7 +10,7 @@ fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// The peer at this port of loopback.
+/// A peer at this port of the loopback address.
 fn configured(port: u16) -> Configured {
     Configured {
         address: PeerAddress::Socket(address(port)),
@@ -21,7 +21,7 @@ fn configured(port: u16) -> Configured {
     }
 }
 
-/// As many peers, from port 1 on.
+/// An upstream with this many peers, from port 1 on.
 fn upstream(peers: u16) -> Upstream {
     let second = Duration::from_secs(1);
     Upstream {
@@ -66,7 +66,7 @@ fn choose(pool: &Pool, tried: &[u16]) -> Result<u16, NoPeer> {
     Ok(turn.peer().address.port())
 }
 
-/// The ports that so many requests go to, one after the other.
+/// Ports that consecutive requests go to.
 fn order(pool: &Pool, requests: usize) -> Vec<u16> {
     (0..requests).map(|_| choose(pool, &[]).unwrap()).collect()
 }
@@ -176,7 +176,7 @@ fn sticky_upstream(peers: u16) -> Upstream {
     }
 }
 
-/// What a client says that was told to stay with this peer.
+/// Affinity of a client with the sticky cookie of this peer.
 fn belongs_to(pool: &Pool, port: u16) -> Affinity {
     let peer = peer(pool, port);
     let cookie = pool.cookie(&peer, &Affinity::default(), false).unwrap();
@@ -298,8 +298,8 @@ fn who_is_no_longer_checked_is_no_longer_down() {
     assert!(!pool_after(&upstream(1), Some(&before)).status()[0].is_down);
 }
 
-/// Or its checks would go on for as long as a request of its time is under way, and say of peers what
-/// is not asked any more.
+/// Otherwise its checks would continue while one of its requests is in flight, and would change the
+/// state of peers that are no longer configured to be checked.
 #[test]
 fn a_pool_that_is_retired_checks_nothing() {
     let checks = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -316,7 +316,7 @@ fn a_pool_that_is_retired_checks_nothing() {
     let turn = pool.choose(&[], &Affinity::default()).unwrap();
     checks.accept().unwrap();
     pool.retire();
-    // The thread has a share of them until it ends.
+    // The thread holds a reference to them until it ends.
     let start = Instant::now();
     while Arc::strong_count(&pool.members) > 1 {
         assert!(start.elapsed() < Duration::from_secs(60), "it goes on");

@@ -1,14 +1,14 @@
-//! Reasons for which there is no TLS with a peer, in words for the log.
+//! Descriptions of TLS failures with a peer, for the log.
 //!
-//! pingora passes on what rustls says as text within text, and rustls says it for programmers. An
-//! operator wants to know which side to look at.
+//! pingora passes on the text of a rustls error inside its own text, and rustls writes for
+//! programmers. An operator needs to know which side to look at.
 
 use pingora::{Error, ErrorType};
 
-/// The start of what rustls says of a peer that refuses.
+/// Prefix of the rustls error for a peer that sent a fatal alert.
 const ALERT: &str = "received fatal alert";
 
-/// The start of what rustls says, and what it means.
+/// Prefixes of rustls errors, each with its description. The first match is used.
 const MEANINGS: [(&str, &str); 11] = [
     (
         "invalid peer certificate: certificate not valid for name",
@@ -51,7 +51,7 @@ const MEANINGS: [(&str, &str); 11] = [
     ),
 ];
 
-/// The reason of an error of TLS, `None` if it is another error.
+/// Describes a TLS error. Returns `None` for any other error.
 #[must_use]
 pub fn describe(error: &Error) -> Option<String> {
     let text = error.to_string();
@@ -59,7 +59,7 @@ pub fn describe(error: &Error) -> Option<String> {
     let is_tls = match error.etype() {
         ErrorType::InvalidCert => return Some(format!("TLS: {said}")),
         ErrorType::TLSHandshakeFailure => true,
-        // In TLS 1.3 a peer refuses the certificate of a client after the handshake.
+        // In TLS 1.3 a peer rejects a client certificate after the handshake.
         _ => said.starts_with(ALERT),
     };
     let meaning = MEANINGS.iter().find(|(start, _)| said.starts_with(start));
@@ -67,8 +67,8 @@ pub fn describe(error: &Error) -> Option<String> {
     is_tls.then(|| format!("TLS: {meaning} ({said})"))
 }
 
-/// The last cause in the text of an error, or else its last context. pingora writes the name of the
-/// peer and then our own address behind it.
+/// Returns the last cause in the text of an error, or else its last context. pingora appends the
+/// server name (SNI) and the local address; the former and everything after it is cut off.
 fn innermost(text: &str) -> &str {
     let text = text.split_once(", SNI: ").map_or(text, |(text, _)| text);
     let text = text
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    /// An error as pingora makes it of one of rustls.
+    /// Wraps a rustls error as pingora does.
     fn failed(said: rustls::Error) -> Box<Error> {
         let result: Result<(), _> = Err(std::io::Error::other(said));
         let inner: pingora::Result<()> =

@@ -1,9 +1,9 @@
-//! How the peers of an upstream are reached and trusted.
+//! Connection settings of an upstream: timeouts, protocol, TLS and trusted certificates.
 //!
-//! pingora takes this as an `HttpPeer`, of which each peer of ours has one, complete. Two things it
-//! leaves open are closed here: without a server name it verifies nothing, so there always is one,
-//! and its pool does not know one set of authorities from another, so connections are kept apart
-//! by a group that all of it goes into.
+//! pingora takes them as an `HttpPeer`; each peer of a pool has one, complete. This module closes
+//! two gaps of pingora. Without a server name pingora verifies nothing, so a name is always set.
+//! And its connection pool does not distinguish sets of authorities, so connections are separated
+//! by a group key that is a hash of all these settings.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,24 +22,24 @@ use x509_parser::x509::X509Version;
 use super::pins::Pins;
 use crate::config::model::{Protocol, Upstream, UpstreamTls};
 
-/// How many requests a connection of HTTP/2 carries at a time; what most servers allow.
+/// Number of concurrent requests on an HTTP/2 connection; most servers allow this many.
 const STREAMS: usize = 100;
 
-/// Why an upstream's files cannot be used.
+/// Error in a file that an upstream names.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream {upstream}: {key} {}: {reason}", file.display())]
 pub struct TransportError {
-    /// The upstream's name.
+    /// Name of the upstream.
     pub upstream: String,
-    /// The setting that names the file.
+    /// Setting that names the file.
     pub key: &'static str,
-    /// The file.
+    /// Path of the file.
     pub file: PathBuf,
-    /// What is wrong with it.
+    /// Reason of the error.
     pub reason: String,
 }
 
-/// How the peers of an upstream are reached.
+/// Connection settings of the peers of an upstream.
 pub struct Transport {
     tls: Option<Tls>,
     digest: [u8; 32],
@@ -47,9 +47,9 @@ pub struct Transport {
 
 struct Tls {
     settings: UpstreamTls,
-    /// The certificates of `ca_file`, as they are read.
+    /// Certificates of `ca_file`, in DER.
     trusted: Vec<CertificateDer<'static>>,
-    /// The same as pingora takes them.
+    /// The same certificates in pingora's form.
     authorities: Option<Arc<CaType>>,
     client: Option<Arc<CertKey>>,
 }
@@ -58,7 +58,7 @@ impl Transport {
     /// Reads the files that an upstream names.
     ///
     /// # Errors
-    /// If one cannot be read, or is not what it should be.
+    /// If a file cannot be read or has invalid content.
     pub fn load(upstream: &Upstream) -> Result<Self, TransportError> {
         let mut digest = Sha256::new()
             .chain_update(&upstream.name)
@@ -73,25 +73,26 @@ impl Transport {
         })
     }
 
-    /// Whether connections of the one are as good as connections of the other.
+    /// Returns `true` if connections of either one can serve the other.
     #[must_use]
     pub fn is_same(&self, other: &Transport) -> bool {
         self.digest == other.digest
     }
 
-    /// The certificates of a peer that is known by this name, if `ca_file` has them themselves.
+    /// Returns the pinned certificates for a peer of this name, if `ca_file` contains them.
     #[must_use]
     pub fn pins(&self, host: Option<&str>) -> Option<Pins> {
         let tls = self.tls.as_ref().filter(|tls| tls.settings.verify)?;
         Pins::of_peer(&tls.trusted, tls.settings.sni.as_deref().or(host)?)
     }
 
-    /// How to reach the peer at an address, by the name that it is known by.
+    /// Returns pingora's settings for the peer at an address, with the host name it is configured
+    /// by.
     #[must_use]
     pub fn template(&self, upstream: &Upstream, at: SocketAddr, host: Option<&str>) -> HttpPeer {
         let sni = self.tls.as_ref().map_or_else(String::new, |tls| {
             let name = tls.settings.sni.as_deref().or(host);
-            // Where nothing is verified an address will do; it is not sent.
+            // Without verification an address is sufficient; it is not sent.
             name.map_or_else(|| at.ip().to_string(), str::to_owned)
         });
         let mut peer = HttpPeer::new(at, self.tls.is_some(), sni);
@@ -119,7 +120,7 @@ impl Transport {
     }
 }
 
-/// The same way without pingora's verification of the certificate.
+/// Returns the same settings without pingora's certificate verification.
 pub(super) fn without_verification(mut template: HttpPeer) -> HttpPeer {
     template.options.verify_cert = false;
     template.options.verify_hostname = false;
@@ -170,8 +171,8 @@ impl Tls {
     }
 }
 
-/// The certificates of a PEM file, at least one, all of them readable: pingora reads them again, and
-/// panics at one that is not.
+/// Parses the certificates of a PEM file: at least one, and all of them valid, because pingora
+/// parses them again and panics at an invalid one.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|error| error.to_string())?;
@@ -184,7 +185,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(found)
 }
 
-/// pingora shows no certificate that rustls cannot read.
+/// Checks that a client certificate is of X.509 version 3: pingora does not send one that rustls
+/// cannot read.
 fn is_version_3(der: &CertificateDer) -> Result<(), String> {
     let parsed = x509_parser::parse_x509_certificate(der);
     let (_, certificate) = parsed.map_err(|error| error.to_string())?;
@@ -197,7 +199,8 @@ fn is_version_3(der: &CertificateDer) -> Result<(), String> {
     }
 }
 
-/// The certificates, if all can be authorities: otherwise pingora would fail at each connection.
+/// Checks that all certificates can be trust anchors: otherwise every connection of pingora would
+/// fail.
 fn are_usable(
     certificates: Vec<CertificateDer<'static>>,
 ) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -1,8 +1,8 @@
-//! gzip or zstd around any other format.
+//! gzip and zstd compression around any other format.
 //!
-//! Files are published so, and a reader that unpacks them itself saves a step that may fail half
-//! way. A few bytes can ask for gigabytes, so what comes out is bounded by what went in; and one
-//! level is unpacked, since no publisher wraps twice.
+//! Publishers compress their files, and a reader that decompresses them itself saves a step that
+//! may fail halfway. A few bytes can expand to gigabytes, so the output is limited by the size of
+//! the input. Only one level is decompressed, since no publisher compresses twice.
 
 use std::io::Read;
 
@@ -11,25 +11,25 @@ use super::FormatError;
 const GZIP: &[u8] = b"\x1f\x8b\x08";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
-/// How many times larger than its compressed form a file may be. Tables of addresses shrink to a
-/// fifth or a tenth.
+/// Maximum ratio between a file and its compressed form. Tables of addresses shrink to a fifth or a
+/// tenth.
 const RATIO: usize = 100;
 
-/// What any file may unpack to, however small its compressed form is.
+/// Decompressed size that is always allowed, however small the compressed form is, in bytes.
 const ALWAYS: usize = 16 << 20;
 
-/// What no file may unpack to.
+/// Decompressed size that is never exceeded, in bytes.
 const NEVER: usize = 2 << 30;
 
-/// The most that `compressed` bytes may unpack to.
+/// Returns the maximum decompressed size of `compressed` bytes.
 pub(super) fn limit(compressed: usize) -> usize {
     compressed.saturating_mul(RATIO).clamp(ALWAYS, NEVER)
 }
 
-/// The bytes within, or `None` if these are not compressed.
+/// Returns the decompressed bytes, or `None` if the input is not compressed.
 ///
 /// # Errors
-/// If the compressed bytes are damaged, unpack to too much, or hold compressed bytes again.
+/// If the compressed bytes are damaged, expand beyond [`limit`], or contain compressed bytes again.
 pub(super) fn unpack(bytes: &[u8]) -> Result<Option<Vec<u8>>, FormatError> {
     let corrupt = |format, reason| FormatError::Corrupt {
         format,
@@ -66,10 +66,10 @@ fn read_bounded(decoder: impl Read, limit: usize) -> Result<Vec<u8>, String> {
     Ok(unpacked)
 }
 
-/// Compresses with gzip, so that tests need nobody's data.
+/// Compresses with gzip, so that tests need no third-party data.
 ///
 /// # Panics
-/// Never: the bytes go to memory.
+/// Never: it writes to memory.
 #[doc(hidden)]
 #[must_use]
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -78,7 +78,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory takes any bytes")
 }
 
-/// Compresses with zstd, so that tests need nobody's data.
+/// Compresses with zstd, so that tests need no third-party data.
 ///
 /// # Panics
 /// Never: zstd compresses any bytes.
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(unpack(&text), Ok(None));
         assert_eq!(unpack(&gzip(&text)).unwrap().unwrap(), text);
         assert_eq!(unpack(&zstd(&text)).unwrap().unwrap(), text);
-        // Files that are joined are joined files.
+        // Concatenated compressed files decompress to the concatenated files.
         let (first, second) = text.split_at(100);
         for compress in [gzip, zstd] {
             let joined = [compress(first), compress(second)].concat();

@@ -1,12 +1,12 @@
-//! CSV: ranges as `start,end` or `cidr`, then whatever the header names.
+//! CSV: ranges as `start,end` or `cidr`, then the columns of the header.
 //!
-//! `start` and `end` are both inclusive and of one family; an address is written as one, or is the
-//! decimal number of an IPv4 one. `columns` has the names, `values` what may stand in them, `encoding`
-//! how the text is stored. Fields are separated by commas, semicolons or tabs, whichever the first line
-//! has; lines that are empty or begin with `#` are passed over. A value of `-` stands for an empty one
-//! that hides what lower layers say ([`BLANK`](crate::geo::record::BLANK)).
-//! A file without a header is read if its lines are those of ip-location-db: `start,end,country_code`
-//! or `start,end,asn,as_organization`.
+//! `start` and `end` are both inclusive and of one family. An address is in the usual notation, or
+//! is the decimal number of an IPv4 address. `columns` has the column names, `values` the accepted
+//! values, `encoding` the text encodings. Fields are separated by commas, semicolons or tabs, as in
+//! the first line. Empty lines and lines that begin with `#` are skipped. A value of `-` stands for
+//! an empty one that hides the lower layers ([`BLANK`](crate::geo::record::BLANK)). A file without
+//! a header is accepted if its lines have the form of ip-location-db: `start,end,country_code` or
+//! `start,end,asn,as_organization`.
 
 mod columns;
 mod encoding;
@@ -20,13 +20,13 @@ use crate::geo::record::Field;
 use crate::geo::table::{Provenance, Table};
 use crate::tree::Range;
 
-/// How far the first line that counts is looked for.
+/// Size of the part in which the first significant line is searched, in bytes.
 const START_LIMIT: usize = 1 << 16;
 
-/// What may stand between fields.
+/// Supported field separators.
 const SEPARATORS: [char; 3] = [',', ';', '\t'];
 
-/// Whether the first line names a range's columns, or has a range.
+/// Returns `true` if the first line names a range's columns, or has a range.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(START_LIMIT)];
     let Some(start) = encoding::decode_start(start) else {
@@ -40,7 +40,7 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
     separator.is_some() || SEPARATORS.iter().any(|&separator| begins(line, separator))
 }
 
-/// Whether a line separated so is a header or has a range.
+/// Returns `true` if a line with this separator is a header or has a range.
 fn begins(line: &str, separator: char) -> bool {
     let fields = || {
         let fields = line.split(separator);
@@ -49,14 +49,15 @@ fn begins(line: &str, separator: char) -> bool {
     columns::name_a_range(fields()) || fields().next().is_some_and(is_range_or_end)
 }
 
-/// The first line that is neither empty nor a comment.
+/// Returns the first line that is neither empty nor a comment.
 fn first_line(text: &str) -> &str {
     let mut lines = text.split(['\n', '\r']).map(str::trim_start);
     let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
     line.unwrap_or_default()
 }
 
-/// The text behind a line such as `sep=;`, which tells Excel the separator, and that separator.
+/// Returns the text after a line such as `sep=;`, which tells Excel the separator, and that
+/// separator.
 fn without_separator_line(text: &str) -> (&str, Option<char>) {
     let line = text.split(['\n', '\r']).next().unwrap_or_default();
     let separator = line.strip_prefix("sep=").and_then(|rest| {
@@ -64,13 +65,14 @@ fn without_separator_line(text: &str) -> (&str, Option<char>) {
         letters.next().filter(|_| letters.next().is_none())
     });
     match separator {
-        // The line end stays, so that the next line is the second.
+        // The line end stays, so that line numbers remain correct.
         Some(separator) => (&text[line.len()..], Some(separator)),
         None => (text, None),
     }
 }
 
-/// The separator by which the first line has the most fields that make sense.
+/// Returns the separator that gives the first line the most fields, among those with which it is
+/// valid.
 fn separator(text: &str) -> char {
     let line = first_line(text);
     let likely = SEPARATORS.into_iter().filter(|&each| begins(line, each));
@@ -81,9 +83,9 @@ fn separator(text: &str) -> char {
 /// Reads a whole file.
 ///
 /// # Errors
-/// With the line, and the column if it is one value: text in no encoding that is known; a header with a
-/// column that is not known; a line with another number of columns, an address that is none, a range
-/// that ends before it starts, or a value that cannot be.
+/// With the line, and the column if one value is wrong: text in an unknown encoding; a header with
+/// an unknown column; a line with another number of columns, an invalid address, a range that ends
+/// before it starts, or an invalid value.
 pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
     let text = encoding::decode(bytes)?;
     let (text, separator) = match without_separator_line(&text) {
@@ -129,7 +131,7 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
     Ok(table)
 }
 
-/// Whether a row is an empty line, with separators or without, or a comment behind space.
+/// Returns `true` for an empty line, with separators or without, and for an indented comment.
 fn is_passed_over(row: &csv::StringRecord) -> bool {
     let is_comment = row
         .get(0)
@@ -146,7 +148,7 @@ fn bad_line(error: &csv::Error) -> FormatError {
 }
 
 fn add(columns: &[Column], row: &csv::StringRecord, table: &mut Table) -> Result<(), String> {
-    // A spreadsheet may end its lines with empty fields, and people with fewer notes.
+    // A spreadsheet may end its lines with empty fields, and people may leave out notes at the end.
     let needed = columns.iter().rposition(|&column| column != Column::Note);
     let needed = needed.map_or(0, |last| last + 1);
     if row.len() < needed || row.iter().skip(columns.len()).any(|text| !text.is_empty()) {
@@ -198,7 +200,8 @@ fn is_range_or_end(text: &str) -> bool {
     address(text).is_ok() || network(text).is_ok()
 }
 
-/// An address, or the number of an IPv4 one. An IPv4-mapped IPv6 address is the IPv4 one.
+/// Parses an address, or the number of an IPv4 address. An IPv4-mapped IPv6 address becomes the
+/// IPv4 address.
 fn address(text: &str) -> Result<IpAddr, String> {
     let text = text.trim();
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -211,7 +214,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
     Ok(address.to_canonical())
 }
 
-/// Both ends of a network in CIDR form; an address alone is a network of one.
+/// Returns both ends of a network in CIDR form; a single address is a network of one.
 fn network(text: &str) -> Result<(Option<IpAddr>, Option<IpAddr>), String> {
     let text = text.trim();
     let network: ipnet::IpNet = text
@@ -223,7 +226,7 @@ fn network(text: &str) -> Result<(Option<IpAddr>, Option<IpAddr>), String> {
     Ok((start, end))
 }
 
-/// Writes `table` as CSV, one line a range, with the columns that have any data.
+/// Writes `table` as CSV, one line a range, with the columns that contain data.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -352,7 +355,7 @@ mod tests {
         );
     }
 
-    /// Country, city and provider of each range.
+    /// Checks country, city and provider of each range.
     #[track_caller]
     fn check(bytes: &[u8], expected: &[[&str; 3]]) {
         assert!(looks_like(bytes));

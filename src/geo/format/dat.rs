@@ -1,5 +1,5 @@
-//! `.dat`, the 17mon / IPIP format of old: 256 index values, for each first octet, and entries of 8
-//! bytes with u8 text lengths. `ends` has the structure, `rows` the text.
+//! `.dat`, the older format of 17mon / IPIP: 256 index values, one for each first octet, and
+//! entries of 8 bytes with u8 text lengths. `ends` has the structure, `rows` the text.
 
 use super::FormatError;
 use super::ends::Layout;
@@ -11,7 +11,7 @@ pub(super) const LAYOUT: Layout = Layout {
     length_bytes: 1,
 };
 
-/// Whether the header is plausible; [`read`] checks the rest.
+/// Returns `true` if the header is plausible; [`read`] checks the rest.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     LAYOUT.looks_like(bytes)
 }
@@ -25,7 +25,7 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
     LAYOUT.read(bytes)
 }
 
-/// Writes a file of this format, so that tests need nobody's data.
+/// Writes a file of this format, so that tests need no third-party data.
 ///
 /// `entries` are inclusive ends with their tab-separated text, in order.
 #[doc(hidden)]

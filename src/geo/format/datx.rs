@@ -1,5 +1,5 @@
-//! `.datx`, IPIP's larger `.dat`: 65,536 index values, for each first two octets, and entries of 9
-//! bytes with u16 BE text lengths. `ends` has the structure, `rows` the text.
+//! `.datx`, IPIP's larger `.dat`: 65,536 index values, one for each first two octets, and entries
+//! of 9 bytes with u16 BE text lengths. `ends` has the structure, `rows` the text.
 
 use super::FormatError;
 use super::ends::Layout;
@@ -11,12 +11,13 @@ pub(super) const LAYOUT: Layout = Layout {
     length_bytes: 2,
 };
 
-/// Whether the header is plausible; [`read`] checks the rest.
+/// Returns `true` if the header is plausible; [`read`] checks the rest.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     LAYOUT.looks_like(bytes)
 }
 
-/// Whether the index is the entries' own, which no file of the other size has.
+/// Returns `true` if the index agrees with the entries, which is never so for a file of the other
+/// size.
 pub(super) fn has_index(bytes: &[u8]) -> bool {
     LAYOUT.has_index(bytes)
 }
@@ -30,7 +31,7 @@ pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
     LAYOUT.read(bytes)
 }
 
-/// Writes a file of this format, so that tests need nobody's data.
+/// Writes a file of this format, so that tests need no third-party data.
 ///
 /// `entries` are inclusive ends with their tab-separated text, in order.
 #[doc(hidden)]

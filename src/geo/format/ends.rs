@@ -1,10 +1,10 @@
-//! What `.dat` and `.datx` have in common: they are one structure in two sizes.
+//! Common structure of `.dat` and `.datx`, which differ only in sizes.
 //!
-//! Layout: u32 BE `offset`; the index, u32 LE for each value of an address's first bits, of the
+//! Layout: u32 BE `offset`; the index, one u32 LE for each value of an address's first bits: the
 //! first entry that ends in its block or later; entries (u32 BE inclusive end of the range, u24 LE
-//! text offset, text length); then text, whose base is `offset` less the index's size. Entries end
-//! there too: the vendor's own reader of `.dat` runs to `offset` and meets 128 entries of garbage,
-//! which is text.
+//! text offset, text length); then text, whose base is `offset` less the index's size. The entries
+//! end there too. The vendor's own reader of `.dat` continues up to `offset` and reads 128 invalid
+//! entries from the text.
 
 use std::collections::HashMap;
 
@@ -14,17 +14,17 @@ use super::{FormatError, rows};
 use crate::geo::table::{Provenance, Table};
 use crate::tree::Range;
 
-/// Where the index starts.
+/// Offset of the index.
 const INDEX: usize = 4;
 
-/// 255.255.255.0/24 holds the file's version where the file has one.
+/// Start of 255.255.255.0/24, whose text is the file's version if the file has one.
 const VERSION_FIRST: u32 = 0xffff_ff00;
 
-/// One of the two sizes.
+/// Sizes of one of the two formats.
 pub(super) struct Layout {
     /// Name of the format.
     pub format: &'static str,
-    /// How many first bits of an address the index goes by.
+    /// Number of an address's first bits that select the index value.
     pub index_bits: u32,
     /// Bytes of a text's length, which is big-endian.
     pub length_bytes: usize,
@@ -45,12 +45,12 @@ impl Layout {
         4 + 3 + self.length_bytes
     }
 
-    /// Whether the header is plausible; [`Layout::read`] checks the rest.
+    /// Returns `true` if the header is plausible; [`Layout::read`] checks the rest.
     pub(super) fn looks_like(&self, bytes: &[u8]) -> bool {
         self.entry_count(&Reader::new(self.format, bytes)).is_ok()
     }
 
-    /// Whether the index agrees with the entries.
+    /// Returns `true` if the index agrees with the entries.
     pub(super) fn has_index(&self, bytes: &[u8]) -> bool {
         let file = Reader::new(self.format, bytes);
         self.entry_count(&file)
@@ -131,9 +131,9 @@ impl Layout {
             .fold(0, |length, &byte| length << 8 | usize::from(byte)))
     }
 
-    /// The index is not needed here, but one that disagrees with the entries means that one of the
-    /// two is damaged, or that the file is of the other size. Blocks past the last entry may point
-    /// to it or behind it.
+    /// Checks the index. The reader does not need it, but an index that disagrees with the entries
+    /// means that one of the two is damaged, or that the file is of the other size. Blocks after
+    /// the last entry may point to that entry or past it.
     fn check_index(&self, file: &Reader, count: usize) -> Result<(), FormatError> {
         let end_of = |entry: usize| {
             if entry < count {

@@ -1,12 +1,12 @@
-//! `.ipdb`, IPIP's present format: both families, several languages, named fields.
+//! `.ipdb`, IPIP's current format: both families, several languages, named fields.
 //!
-//! Layout: u32 BE length, then that much JSON; then the body: `node_count`
-//! nodes of two u32 BE, for a next bit of 0 and of 1, and behind them the texts: u16 BE length and
-//! tab-separated UTF-8. A node's half is another node's number, or `node_count` for nothing, or
-//! more for a text at `node_count * 8 + half - node_count` of the body. IPv6 starts at node 0 with
-//! an address's highest bit; IPv4 starts behind 80 bits of 0 and 16 of 1.
+//! Layout: u32 BE length, then JSON of that length; then the body: `node_count` nodes of two u32
+//! BE, for a next bit of 0 and of 1, followed by the texts: u16 BE length and tab-separated UTF-8.
+//! Half of a node is another node's number, or `node_count` for no data, or a larger number for a
+//! text at `node_count * 8 + half - node_count` of the body. IPv6 starts at node 0 with an
+//! address's highest bit; IPv4 starts after 80 bits of 0 and 16 of 1.
 //!
-//! A text has the fields once for each language, one language's after another's.
+//! A text has the fields once for each language, one language after another.
 
 mod meta;
 mod trie;
@@ -24,13 +24,13 @@ use crate::geo::record::{Field, Records};
 use crate::geo::table::{Provenance, Table};
 use crate::tree::RangeList;
 
-/// Whether the file starts with JSON that has this format's keys.
+/// Returns `true` if the file starts with JSON that has this format's keys.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     meta::json(&Reader::new("ipdb", bytes)).is_ok_and(|json| json.get("node_count").is_some())
 }
 
-/// Reads a whole file, with the names in the best of `languages` that it has, or in the one whose
-/// fields come first where it has none of them.
+/// Reads a whole file, with the names in the best of `languages` that it has. If it has none of
+/// them, the language whose fields come first is used.
 ///
 /// # Errors
 /// If the JSON lacks a key or disagrees with the file's size, if the trie loops, shares nodes or
@@ -73,7 +73,7 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     })
 }
 
-/// The record of a text, whose fields of the wanted language start at number `language`.
+/// Returns the record of a text, whose fields of the wanted language start at number `language`.
 fn record(
     text: &str,
     language: usize,

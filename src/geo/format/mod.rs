@@ -1,8 +1,8 @@
-//! The files that users have, one format a file.
+//! Readers of database files, one format a file.
 //!
-//! A reader takes the whole file as bytes and gives a [`Table`] or an error that names the offset.
-//! It trusts nothing: every index, length and offset of the file is checked before it is used, so
-//! a file that is cut, damaged or hostile is an error, never a panic and never a wrong place.
+//! A reader takes the whole file as bytes and returns a [`Table`] or an error with the offset. It
+//! does not trust the file: every index, length and offset is checked before use. So a file that is
+//! cut, damaged or hostile gives an error, and never a panic or a wrong place.
 
 pub mod compressed;
 pub mod csv;
@@ -21,7 +21,7 @@ use std::path::Path;
 
 use super::table::Table;
 
-/// Why bytes are not a database.
+/// Reason for which bytes are not a database.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FormatError {
     /// The bytes at `offset` break the format's rules.
@@ -29,9 +29,9 @@ pub enum FormatError {
     Corrupt {
         /// Format that was being read.
         format: &'static str,
-        /// Bytes from the start of the file.
+        /// Offset from the start of the file, in bytes.
         offset: usize,
-        /// What is wrong there.
+        /// Description of the error.
         reason: String,
     },
     /// A line of a text format breaks its rules.
@@ -39,72 +39,73 @@ pub enum FormatError {
     Line {
         /// Format that was being read.
         format: &'static str,
-        /// Counted from 1.
+        /// Line number, counted from 1.
         line: u64,
-        /// What is wrong there.
+        /// Description of the error.
         reason: String,
     },
-    /// No reader knows the bytes.
+    /// The bytes have none of the supported formats.
     #[error(
         "not a database that geogate knows (it reads pack, dat, datx, ipdb, mmdb, xdb and csv, in gzip or zstd or not)"
     )]
     Unknown,
 }
 
-/// Why a database file could not be read.
+/// Error of reading a database file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file cannot be opened or read.
     #[error("{path}: {error}")]
     Io {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system says.
+        /// Error of the operating system.
         #[source]
         error: std::io::Error,
     },
     /// The file's content is not a database.
     #[error("{path}: {error}")]
     Format {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What is wrong with it.
+        /// Error of the content.
         #[source]
         error: FormatError,
     },
 }
 
-/// The languages that names are read in from a source that has several, best first.
+/// Preferred languages of names, best first, for a source that has several.
 ///
-/// Tags as the sources write them, compared without regard to case: `zh-CN`, `en`. A source's own
-/// short form (`CN` in `.ipdb`) stands for the tag whose language or region it is.
+/// The tags are those of the sources, compared without regard to case: `zh-CN`, `en`. A source's
+/// own short form (`CN` in `.ipdb`) matches a tag whose language or region it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Languages(Vec<String>);
 
 impl Languages {
-    /// These languages, best first.
+    /// Creates the list from tags, best first.
     #[must_use]
     pub fn new(tags: Vec<String>) -> Self {
         Languages(tags)
     }
 
-    /// The tags, best first.
+    /// Returns the tags, best first.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 }
 
 impl Default for Languages {
-    /// Chinese as mainland China writes it, then English.
+    /// Returns Chinese as used in mainland China, then English.
     fn default() -> Self {
         Languages(vec!["zh-CN".to_owned(), "en".to_owned()])
     }
 }
 
-/// Reads a database file of any known format, which is told by its content and not by its name.
+/// Reads a database file of any supported format. The format is detected by the content and not by
+/// the name.
 ///
 /// # Errors
-/// If the file cannot be read, is of no known format, or is damaged.
+/// If the file cannot be read, has an unknown format, or is damaged.
 pub fn read_file(path: &Path, languages: &Languages) -> Result<Table, ReadError> {
     let name = || path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| ReadError::Io {
@@ -117,10 +118,10 @@ pub fn read_file(path: &Path, languages: &Languages) -> Result<Table, ReadError>
     })
 }
 
-/// Reads a database of any known format from memory, gzip or zstd around it or not.
+/// Reads a database of any supported format from memory, with gzip or zstd compression or without.
 ///
 /// # Errors
-/// If the bytes are of no known format, or are damaged.
+/// If the bytes have an unknown format, or are damaged.
 pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     match compressed::unpack(bytes)? {
         Some(unpacked) => read_plain(&unpacked, languages),
@@ -128,9 +129,10 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     }
 }
 
-/// What makes a format sure comes first: a magic number, then JSON or a line of text at the start,
-/// then headers that must agree with the file's size. No file passes two of these, but for `.dat`
-/// and `.datx`: one header may do for both, and then the index tells.
+/// Detects the format and reads it. The most specific checks come first: a magic number, then JSON
+/// or a line of text at the start, then headers that must agree with the file's size. No file
+/// passes two checks, except those of `.dat` and `.datx`: one header may be valid for both, and
+/// then the index decides.
 fn read_plain(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     if pack::looks_like(bytes) {
         pack::read(bytes)
@@ -152,7 +154,7 @@ fn read_plain(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError>
     }
 }
 
-/// The day of a moment that is given in seconds after 1970; empty for 0, which is no moment.
+/// Returns the date of a time in seconds since 1970; empty for 0, which stands for an unknown time.
 fn unix_date(seconds: u64) -> String {
     let moment = i64::try_from(seconds)
         .ok()
@@ -177,7 +179,7 @@ mod tests {
         }
     }
 
-    /// `count` entries, the first with all of `text` bytes.
+    /// Returns `count` entries, the first with a text of `text` bytes.
     fn entries(count: u32, text: usize) -> Vec<(u32, Vec<u8>)> {
         let text = |n| if n == 0 { vec![b'x'; text] } else { vec![b'y'] };
         (0..count).map(|n| (n << 8 | 0xff, text(n))).collect()
@@ -185,11 +187,12 @@ mod tests {
 
     #[test]
     fn dat_and_datx_with_one_header_are_told_apart() {
-        // 65,289 entries of 8 bytes end where 9-byte entries of the other structure could.
+        // 65,289 entries of 8 bytes end at an offset where 9-byte entries of the other format could
+        // end.
         let dat = dat::write(&entries(65_289, 200));
         assert!(dat::looks_like(&dat) && datx::looks_like(&dat));
         check(&dat, "dat");
-        // Behind 8 entries of 9 bytes there is room enough for the other one's index.
+        // After 8 entries of 9 bytes there is enough space for the other format's index.
         let mut long = entries(8, 0);
         for (entry, (_, text)) in (0..).zip(&mut long) {
             *text = vec![b'a' + entry; 60_000];

@@ -10,10 +10,10 @@
 //! u32 LE    CRC-32 of everything before it
 //! ```
 //!
-//! The payload is made of LEB128 integers: the texts (count, lengths, bytes), the columns (count,
+//! The payload consists of LEB128 integers: the texts (count, lengths, bytes), the columns (count,
 //! then each name as a text id), the records (count, then the text ids column by column), and for
-//! IPv4 and IPv6 the ranges: count, all gaps to the range before, all sizes less one, all record
-//! numbers. Like stands by like, which is what a compressor needs.
+//! IPv4 and IPv6 the ranges: count, all gaps to the previous range, all sizes less one, all record
+//! numbers. Similar numbers are next to each other, which compresses well.
 
 use super::FormatError;
 use super::compressed::limit;
@@ -28,7 +28,7 @@ const VERSION: u16 = 1;
 /// Bytes of the checksum at the end.
 const CHECKSUM: usize = 4;
 
-/// Whether the file starts as a pack does.
+/// Returns `true` if the file starts with the magic bytes of a pack.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
@@ -36,7 +36,7 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
 /// Reads a whole pack.
 ///
 /// # Errors
-/// If the version is not known, the checksum differs, or the payload breaks the format's rules.
+/// If the version is unknown, the checksum differs, or the payload breaks the format's rules.
 pub fn read(bytes: &[u8]) -> Result<Table, FormatError> {
     let file = Reader::new("pack", bytes);
     if file.slice(0, MAGIC.len())? != MAGIC {
@@ -158,9 +158,10 @@ impl<'a> Payload<'a> {
         Ok(())
     }
 
-    /// Ranges of addresses of any width: reckoned in 128 bits, refused where they don't fit `A`.
+    /// Reads ranges of addresses of any width: they are computed in 128 bits, and rejected if they
+    /// do not fit `A`.
     ///
-    /// The three columns are read side by side, so that nothing but the ranges takes memory.
+    /// The three columns are read in parallel, so that only the ranges take memory.
     fn ranges<A>(&mut self, records: usize) -> Result<RangeList<A>, FormatError>
     where
         A: Address + TryFrom<u128>,
@@ -190,7 +191,7 @@ impl<'a> Payload<'a> {
         Ok(ranges)
     }
 
-    /// A cursor at the start of a column of `count` integers, which this one steps over.
+    /// Returns a cursor at the start of a column of `count` integers, and moves this one past it.
     fn column(&mut self, count: usize) -> Result<Payload<'a>, FormatError> {
         let column = Payload {
             reader: self.reader,
@@ -211,14 +212,14 @@ impl<'a> Payload<'a> {
         Ok(column)
     }
 
-    /// How many things follow. Each takes a byte at least, so a count beyond the payload's end is
-    /// refused before any memory is set aside for it.
+    /// Reads a number of items. Each item takes at least one byte, so a count beyond the payload's
+    /// end is rejected before memory is allocated for it.
     fn count(&mut self) -> Result<usize, FormatError> {
         let left = self.reader.len() - self.at;
         self.index(left.saturating_add(1))
     }
 
-    /// An integer below `limit`.
+    /// Reads an integer below `limit`.
     fn index(&mut self, limit: usize) -> Result<usize, FormatError> {
         let at = self.at;
         let value = self.integer()?;
@@ -289,7 +290,8 @@ fn payload(table: &Table) -> Vec<u8> {
         .filter(|&field| records.rows().iter().any(|row| row[field as usize] != 0))
         .collect();
     let mut out = Vec::new();
-    // The columns' names come after the records' texts, whose ids therefore stay as they are.
+    // The columns' names come after the records' texts, so that the ids of the texts stay
+    // unchanged.
     let names = columns.iter().map(|field| field.name());
     let texts: Vec<&str> = records.texts().iter().chain(names).collect();
     put(&mut out, texts.len());
@@ -415,7 +417,7 @@ mod tests {
         }
     }
 
-    /// Damage under a right checksum: the payload's own checks must hold.
+    /// Damage with a valid checksum: the payload's own checks must find it.
     #[test]
     fn a_hostile_payload_never_panics() {
         let whole = payload(&table());
@@ -426,7 +428,7 @@ mod tests {
             for bit in 0..8 {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 1 << bit;
-                // An error or another table; reaching the next line is the assertion.
+                // The result is an error or another table; the test passes if there is no panic.
                 let _ = Payload::new(&bytes).table(Provenance::default());
             }
         }

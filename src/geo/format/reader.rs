@@ -1,8 +1,8 @@
-//! Checked reads at offsets: the only way in which the binary formats touch a file's bytes.
+//! Checked reads at offsets: the binary formats read a file's bytes only by these.
 
 use super::FormatError;
 
-/// A file's bytes, with the name of the format for the errors.
+/// Bytes of a file, with the name of the format for errors.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     format: &'static str,

@@ -1,14 +1,14 @@
-//! The rows of the 17mon / IPIP formats: what a text says, whatever structure points to it.
+//! The rows of the 17mon / IPIP formats: the meaning of a text, whatever structure points to it.
 //!
-//! Text is tab-separated, UTF-8 or GBK. 3 fields (country, province, city), 4 (an empty fourth)
-//! or 5 and more (organization, isp, latitude, longitude, time zone, UTC offset, admin code, dial
-//! code, ISO 3166 code, continent).
+//! A text is tab-separated, in UTF-8 or GBK. It has 3 fields (country, province, city), 4 (an empty
+//! fourth), or 5 and more (organization, isp, latitude, longitude, time zone, UTC offset, admin
+//! code, dial code, ISO 3166 code, continent).
 
 use std::borrow::Cow;
 
 use crate::geo::record::{Field, Records};
 
-/// The order in which a row's fields stand.
+/// Order of the fields in a row.
 const COLUMNS: [Field; 13] = [
     Field::Country,
     Field::Province,
@@ -25,7 +25,7 @@ const COLUMNS: [Field; 13] = [
     Field::Continent,
 ];
 
-/// A row's bytes as text: GBK where they are not UTF-8, as in the oldest files.
+/// Returns a row's bytes as text. Bytes that are not UTF-8 are read as GBK, as in the oldest files.
 pub(super) fn decode(text: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(text) {
         Ok(text) => Cow::Borrowed(text),
@@ -33,10 +33,10 @@ pub(super) fn decode(text: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The number of the record that a row says.
+/// Returns the number of the record of a row.
 ///
 /// # Errors
-/// If it has more fields than are known.
+/// If it has more than the known fields.
 pub(super) fn record(text: &str, records: &mut Records) -> Result<u32, String> {
     let fields = text.split('\t').count();
     if fields > COLUMNS.len() {
@@ -46,8 +46,8 @@ pub(super) fn record(text: &str, records: &mut Records) -> Result<u32, String> {
     Ok(records.intern(COLUMNS.into_iter().zip(text.split('\t'))))
 }
 
-/// Maker and date from a text such as `IPIP.NET\t2017010105` (date and hour), which stands in the
-/// place of 255.255.255.0/24 where the file has a version.
+/// Returns maker and date from a text such as `IPIP.NET\t2017010105` (date and hour). A file with a
+/// version has this text for 255.255.255.0/24.
 pub(super) fn version(text: &str) -> Option<(String, String)> {
     let date = text
         .split('\t')

@@ -1,21 +1,21 @@
-//! Records of the texts that a file points to: each read once, and all together never more than
-//! the file can hold.
+//! Records of the texts that a file points to. Each text is read once, and all together are no
+//! larger than the file.
 //!
-//! A pointer takes a few bytes and its text up to 64 KiB. Texts that lie over each other would let
-//! a small file ask for a thousand times its size, so what is read is counted: a file whose texts
-//! lie side by side, as every writer leaves them, stays within its own length.
+//! A pointer takes a few bytes and its text up to 64 KiB. With overlapping texts, a small file
+//! could expand to a thousand times its size, so the bytes read are counted. Regular writers place
+//! the texts side by side, which stays within the length of the file.
 
 use std::collections::HashMap;
 
 use super::FormatError;
 use super::reader::Reader;
 
-/// The records of the texts that have been read, by where these lie.
+/// Records of the texts read so far, by the position of the texts.
 pub(super) struct Texts<'a> {
     file: Reader<'a>,
     /// Offset and length -> number of the record.
     numbers: HashMap<(usize, usize), u32>,
-    /// How many more bytes the texts may have.
+    /// Number of bytes that may still be read.
     left: usize,
 }
 
@@ -28,10 +28,11 @@ impl<'a> Texts<'a> {
         }
     }
 
-    /// The number of the record whose text lies there, which `record` makes of its bytes.
+    /// Returns the number of the record of the text at `offset`, which `record` creates from its
+    /// bytes.
     ///
     /// # Errors
-    /// If the text lies outside the file or over others, or `record` fails.
+    /// If the text lies outside the file, if the texts overlap, or if `record` fails.
     pub(super) fn record(
         &mut self,
         offset: usize,

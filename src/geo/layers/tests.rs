@@ -16,7 +16,7 @@ fn layer(ranges: &[(u32, u32, Fields)]) -> Table {
 /// First and last address, and fields.
 type Shown<'t> = (u32, u32, Vec<(Field, &'t str)>);
 
-/// Each range with the fields that are not empty, in the order of the columns.
+/// Returns each range with its non-empty fields, in the order of the columns.
 fn shown(table: &Table) -> Vec<Shown<'_>> {
     let ranges = table.v4.iter().map(|range| {
         let texts = Field::ALL.map(|field| (field, table.records.text(range.value, field)));
@@ -26,7 +26,7 @@ fn shown(table: &Table) -> Vec<Shown<'_>> {
     ranges.collect()
 }
 
-/// What two layers make of one address.
+/// Checks the merge of two layers for one address.
 #[track_caller]
 fn check(upper: Fields, lower: Fields, expected: Fields) {
     let layers = vec![layer(&[(1, 1, upper)]), layer(&[(1, 1, lower)])];
@@ -173,7 +173,7 @@ fn a_correction_of_one_field_keeps_the_coarser_ones() {
     check(&[(CountryCode, "JP")], &nanjing, &[(CountryCode, "JP")]);
 }
 
-/// What a database of two layers answers.
+/// Checks the answer of a database of two layers.
 #[track_caller]
 fn check_answer(upper: Fields, lower: Fields, expected: &str) {
     let codes = Codes::built_in();
@@ -202,7 +202,7 @@ fn corrections_are_answered_with_all_codes() {
         ],
         r#"["China","CN","江苏","320000","苏州","320500","",""]"#,
     );
-    // What is known to be of another province is not made one of this.
+    // A city of another province is not moved to this one.
     let guangzhou = [(Country, "中国"), (Province, "广东"), (City, "广州")];
     let fuzhou = r#"["中国","CN","福建","350000","福州","350100","",""]"#;
     check_answer(&[(City, "福州")], &guangzhou, fuzhou);
@@ -269,7 +269,7 @@ fn layers_in_two_languages_are_one_place() {
         let place = [(Province, province), (City, "Newark"), (CountryCode, "US")];
         [&place[..], &coordinates].concat()
     };
-    // Of a name in another script that has no code nothing is known.
+    // A name in another script without a code cannot be compared.
     for province in ["New Jersey", "Somewhere"] {
         let expected = [&new_jersey[..], &coordinates].concat();
         check(&new_jersey, &english(province), &expected);
@@ -290,7 +290,7 @@ fn the_code_that_is_answered_is_compared() {
         &taipei,
         &[(Isp, "x"), (CountryCode, "CN")],
     );
-    // In one province, one source says CN and the other TW: that is one place.
+    // In the same province, one source has CN and the other TW: that is one place.
     check_answer(
         &[(Country, "中国"), (Province, "台湾")],
         &taipei,
@@ -458,7 +458,7 @@ fn a_layer_that_cannot_be_arranged_is_named() {
     assert_eq!(error, "layer 1: range[1]: ends before it starts");
 }
 
-/// What the oracle knows of a fact: its texts, and which thing in the world they mean.
+/// Test model of a fact: its texts, and the identity of the thing that they name.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Fact {
     means: u8,
@@ -510,7 +510,7 @@ impl Facts {
         ]
     }
 
-    /// The rule in long hand.
+    /// The rule, written out.
     fn over(self, lower: Facts) -> Facts {
         let or = |own: Fact, other: Fact| if own.means == 0 { other } else { own };
         let differ =
@@ -585,7 +585,7 @@ proptest! {
         let merged = merge(tables.collect(), &Codes::built_in()).unwrap();
         prop_assert!(merged.v4.iter().is_sorted_by(|a, b| a.last < b.first));
         for address in 0..SPACE + 6 {
-            // The smallest range that covers the address; of two of one size the later.
+            // The smallest range that covers the address; of two of equal size, the later one.
             let facts = layers.iter().filter_map(|ranges| {
                 let covering = ranges.iter().filter(|r| r.0 <= address && address <= r.1);
                 covering.rev().min_by_key(|r| r.1 - r.0).map(|r| r.2)

@@ -1,7 +1,7 @@
-//! How far sources agree, so that an operator can choose among them.
+//! Agreement of several sources, so that an operator can choose among them.
 //!
-//! No source is the truth. But where independent ones agree they are likely right, and a source that
-//! disagrees with all others on a country is one to doubt there.
+//! No source is always right. But where independent sources agree, they are likely right, and a
+//! source that disagrees with all others on a country is doubtful there.
 
 use super::countries::Countries;
 use super::seats;
@@ -11,49 +11,49 @@ use crate::geo::record::Field;
 use crate::geo::seat::{Level, Seat, Seats};
 use crate::tree::{Address, Range, overlay};
 
-/// The country within which provinces and cities are compared: the one whose names have codes.
+/// The country within which provinces and cities are compared: its names have codes.
 const CHINA: &str = "CN";
 
-/// How far two databases agree on one family.
+/// Agreement of two databases on one family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agreement {
-    /// The family.
+    /// Address family.
     pub family: Family,
-    /// The place of the two in the list that was asked for.
+    /// Indexes of the two in the given list.
     pub pair: [usize; 2],
-    /// On the country, where both name one.
+    /// Agreement on the country, where both have one.
     pub country: Share,
-    /// On the province, where both say China and name one.
+    /// Agreement on the province, where both have China and a province.
     pub province: Share,
-    /// On the city, where both say China and name one.
+    /// Agreement on the city, where both have China and a city.
     pub city: Share,
-    /// On the country, by the country that the first one names; the largest first.
+    /// Agreement on the country, by the country of the first database; the largest first.
     pub countries: Vec<OnCountry>,
 }
 
-/// Addresses that were compared and those on which both say the same. Names in two scripts, of which
-/// one has no code, are not compared.
+/// Compared addresses, and those on which both agree. Names in different scripts, of which one has
+/// no code, are not compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Share {
-    /// Both say something.
+    /// Addresses for which both have data.
     pub compared: u128,
-    /// Both say the same.
+    /// Addresses for which both have the same.
     pub same: u128,
 }
 
-/// How far two databases agree on one country's addresses.
+/// Agreement of two databases on the addresses of one country.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OnCountry {
-    /// ISO 3166-1 alpha-2; empty for what has none.
+    /// ISO 3166-1 alpha-2; empty if there is no code.
     pub code: String,
-    /// As the first of the two writes it.
+    /// Name as in the first of the two.
     pub name: String,
-    /// Addresses.
+    /// Compared and agreeing addresses.
     pub share: Share,
 }
 
 impl Share {
-    /// The part that is the same, from 0 to 1; `None` if nothing was compared.
+    /// Returns the agreeing part, from 0 to 1; `None` if no addresses were compared.
     #[must_use]
     pub fn part(&self) -> Option<f64> {
         (self.compared > 0).then(|| self.same as f64 / self.compared as f64)
@@ -67,8 +67,8 @@ impl Share {
     }
 }
 
-/// How far each two of the databases agree: first on IPv4, then on IPv6. Names must have been made
-/// uniform in all, or spellings count as disagreement.
+/// Returns the agreement of each pair of databases: first on IPv4, then on IPv6. Names must have
+/// been made uniform in all of them; otherwise different forms of a name count as disagreement.
 #[must_use]
 pub fn agreement(databases: &[Database]) -> Vec<Agreement> {
     let mut numbers = Seats::default();

@@ -1,4 +1,4 @@
-//! Countries as reports list them: one line each, under all their spellings.
+//! Countries as reports list them: one line each, for all forms of a name.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub(super) struct Countries {
 }
 
 impl Countries {
-    /// The number of each place's country.
+    /// Returns the number of each place's country.
     pub(super) fn of(&mut self, places: &Records) -> Vec<u32> {
         let numbers = 0..places.len() as u32;
         numbers
@@ -24,7 +24,7 @@ impl Countries {
             .collect()
     }
 
-    /// Two spellings of a country that has a code are one country.
+    /// Returns the number of a country. Different names with the same code are one country.
     fn number(&mut self, code: &str, name: &str) -> u32 {
         let number = self.keys.intern(if code.is_empty() { name } else { code });
         if self.names.len() == number as usize {
@@ -33,14 +33,14 @@ impl Countries {
         number
     }
 
-    /// Code and name of every country, in the order of their numbers. Either may be empty.
+    /// Returns code and name of every country, in the order of their numbers. Either may be empty.
     pub(super) fn names(&self) -> &[(String, String)] {
         &self.names
     }
 }
 
-/// Code and name of a place's country. Hong Kong, Macau and Taiwan have their own codes and the name
-/// of China, so their own names stand behind it.
+/// Returns code and name of a place's country. Hong Kong, Macau and Taiwan have their own codes and
+/// the name of China, so their own names are appended.
 pub(super) fn country(places: &Records, place: u32) -> (&str, Cow<'_, str>) {
     let code = places.text(place, Field::CountryCode);
     let name = places.text(place, Field::Country);

@@ -1,4 +1,4 @@
-//! How much of the address space a database knows, and of which countries.
+//! Coverage of a database: its share of the address space, and of each country.
 
 use super::countries::Countries;
 use super::span::{Family, size};
@@ -6,33 +6,33 @@ use super::wide;
 use crate::geo::Database;
 use crate::tree::Range;
 
-/// What a database covers of one family.
+/// Coverage of one family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Coverage {
-    /// The family.
+    /// Address family.
     pub family: Family,
-    /// Maximal runs of addresses that share a place.
+    /// Number of maximal runs of addresses that share a place.
     pub ranges: u64,
-    /// Addresses that have a place.
+    /// Number of addresses that have a place.
     pub addresses: u128,
-    /// By country, the largest first.
+    /// Coverage by country, the largest first.
     pub countries: Vec<Country>,
 }
 
-/// What a database covers of one country.
+/// Coverage of one country.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Country {
-    /// ISO 3166-1 alpha-2; empty for what has none.
+    /// ISO 3166-1 alpha-2; empty if there is no code.
     pub code: String,
-    /// As the database writes it; empty if it names no country.
+    /// Name as in the database; empty if it has none.
     pub name: String,
-    /// Runs of addresses.
+    /// Number of runs of addresses.
     pub ranges: u64,
-    /// Addresses.
+    /// Number of addresses.
     pub addresses: u128,
 }
 
-/// What a database covers, of IPv4 and of IPv6.
+/// Returns the coverage of IPv4 and of IPv6.
 #[must_use]
 pub fn coverage(database: &Database) -> [Coverage; 2] {
     let mut countries = Countries::default();

@@ -1,4 +1,4 @@
-//! What changes for whom if one database takes the place of another.
+//! Difference of two databases: the effect of replacing the first one by the second.
 
 use std::collections::HashMap;
 
@@ -11,71 +11,72 @@ use crate::geo::record::Field;
 use crate::geo::seat::{Level, Seat, Seats};
 use crate::tree::{Address, Range, overlay};
 
-/// How two databases differ on one family.
+/// Difference of two databases on one family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
-    /// The family.
+    /// Address family.
     pub family: Family,
-    /// Addresses that both have.
+    /// Addresses in both databases.
     pub both: u128,
-    /// Addresses that only the first has.
+    /// Addresses in the first database only.
     pub only_first: u128,
-    /// Addresses that only the second has.
+    /// Addresses in the second database only.
     pub only_second: u128,
-    /// Country, province, city.
+    /// Changes of country, province and city.
     pub levels: [LevelChange; 3],
-    /// How many stretches of addresses moved to another country, province or city.
+    /// Number of spans of addresses that moved to another country, province or city.
     pub changes: usize,
-    /// The largest of them, the largest first.
+    /// Largest of these changes, the largest first.
     pub largest: Vec<Change>,
-    /// From which country to which, the largest first.
+    /// Moves between countries, the largest first.
     pub moves: Vec<Move>,
 }
 
-/// What became of one level, in addresses that both databases have.
+/// Changes of one level, in addresses that both databases have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LevelChange {
     /// Country, province or city.
     pub level: Level,
-    /// Both say the same.
+    /// Both databases have the same.
     pub same: u128,
-    /// Both say something, not the same; or the same within something that is not the same.
+    /// Both databases have data, and differ at this level or at a coarser one.
     pub changed: u128,
-    /// Only the second says something.
+    /// Only the second database has data.
     pub gained: u128,
-    /// Only the first says something.
+    /// Only the first database has data.
     pub lost: u128,
-    /// Both say something, and nothing tells whether it is the same: names in two scripts, of which
-    /// one has no code.
+    /// Both have data that cannot be compared: names in different scripts, of which one has no
+    /// code.
     pub unclear: u128,
 }
 
-/// Addresses that moved.
+/// A span of addresses that moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Which.
+    /// The addresses.
     pub span: Span,
     /// The coarsest level that changed.
     pub level: Level,
     /// Country, province and city in the first database.
     pub from: [String; 3],
-    /// Country, province and city in the second.
+    /// Country, province and city in the second database.
     pub to: [String; 3],
 }
 
-/// Addresses that moved from a country to another.
+/// Addresses that moved from one country to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
     /// The country's name in the first database.
     pub from: String,
-    /// The country's name in the second.
+    /// The country's name in the second database.
     pub to: String,
-    /// How many.
+    /// Number of addresses.
     pub addresses: u128,
 }
 
-/// How `second` differs from `first`, of IPv4 and of IPv6, with at most `most` of the largest changes and
-/// moves each. Names must have been made uniform in both, or spellings count as changes.
+/// Returns the differences of `second` from `first`, on IPv4 and on IPv6, each with at most `most`
+/// of the largest changes and moves. Names must have been made uniform in both; otherwise different
+/// forms of a name count as changes.
 #[must_use]
 pub fn difference(first: &Database, second: &Database, most: usize) -> [Difference; 2] {
     let mut numbers = Seats::default();
@@ -106,13 +107,13 @@ pub fn difference(first: &Database, second: &Database, most: usize) -> [Differen
 struct Side<'d> {
     database: &'d Database,
     seats: Vec<Seat>,
-    /// A number for the country, province and city of each place, as they are shown.
+    /// Numbers of the displayed country, province and city of each place.
     labels: Vec<u32>,
 }
 
 const LABEL: [Field; 3] = [Field::Country, Field::Province, Field::City];
 
-/// What makes two labels different: one name may have two codes.
+/// Fields that distinguish labels. The code is one of them, because one name may have two codes.
 const KEY: [Field; 4] = [
     Field::Country,
     Field::Province,
@@ -128,7 +129,7 @@ fn labels_of(database: &Database, labels: &mut Interner<[String; 4]>) -> Vec<u32
 }
 
 impl Difference {
-    /// Whether neither database has any address of the family.
+    /// Returns `true` if neither database has an address of the family.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         [self.both, self.only_first, self.only_second] == [0; 3]
@@ -159,7 +160,7 @@ impl Side<'_> {
     }
 }
 
-/// A change while it may still grow: the places stand for their labels.
+/// A change that may still be extended. The places stand for their labels.
 struct Moved {
     span: Span,
     level: Level,
@@ -244,7 +245,7 @@ fn compare<A: Address + Into<u128>>(
     });
     let largest = largest.zip(places).map(|(mut change, places)| {
         if change.from[0] == change.to[0] && change.level == Level::Country {
-            // One name with two codes: 中国 is CN here and TW there.
+            // One name with two codes: 中国 may be CN in one database and TW in the other.
             change.from[0] = sides[0].name_and_code(places[0]);
             change.to[0] = sides[1].name_and_code(places[1]);
         }

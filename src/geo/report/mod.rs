@@ -1,9 +1,8 @@
-//! What can be said about databases: what one covers, whether it is sound, where two differ, how far
-//! several agree.
+//! Reports on databases: coverage of one, its soundness, difference of two, agreement of several.
 //!
-//! Everything here is a sweep over sorted ranges and ends in plain numbers and texts; how they are
-//! printed is not known here. Numbers of addresses are exact, except that all of IPv6 together counts
-//! one short (it does not fit 128 bits).
+//! Each report is a sweep over sorted ranges and returns plain numbers and texts; the caller
+//! prints them. Numbers of addresses are exact, except that the whole IPv6 space counts one short,
+//! because its size does not fit in 128 bits.
 
 pub mod agreement;
 mod countries;
@@ -22,7 +21,8 @@ use super::database::Database;
 use super::seat::{Seat, Seats};
 use crate::tree::Range;
 
-/// Where each place of a database is, for comparing it with those of others.
+/// Returns the administrative areas of each place of a database, for comparison with other
+/// databases.
 fn seats(database: &Database, seats: &mut Seats) -> Vec<Seat> {
     let places = database.places();
     let numbers = 0..places.len() as u32;
@@ -30,7 +30,7 @@ fn seats(database: &Database, seats: &mut Seats) -> Vec<Seat> {
     numbers.map(seat).collect()
 }
 
-/// Both ends of a range of any family, and its value.
+/// Returns both ends of a range of any family, and its value.
 fn wide<A: Into<u128>>(range: Range<A>) -> (u128, u128, u32) {
     (range.first.into(), range.last.into(), range.value)
 }

@@ -1,8 +1,8 @@
-//! Whether a database answers what its file says, and what about the file is odd.
+//! Soundness of a database: wrong answers, and anomalies of the file.
 //!
-//! The tree is held against the file's own ranges, by a sweep that shares nothing with the code that
-//! built the tree: at both ends of every range the smallest range that covers the address must be
-//! what is answered.
+//! The tree is compared with the file's own ranges, by an algorithm that shares no code with the
+//! construction of the tree: at both ends of every range, the smallest range that covers the
+//! address must give the answer.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -13,53 +13,53 @@ use crate::geo::record::{BLANK, Field, Records};
 use crate::geo::{Codes, Database, Table};
 use crate::tree::{Address, RangeList};
 
-/// How many examples of a finding are kept.
+/// Maximum number of examples of a finding.
 const EXAMPLES: usize = 5;
 
 /// The country whose provinces and cities have codes.
 const CHINA: &str = "CN";
 
-/// What was found.
+/// Results of the check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Soundness {
-    /// IPv4 and IPv6.
+    /// Findings about the ranges of IPv4 and IPv6.
     pub families: [Ranges; 2],
-    /// Texts that no name should have.
+    /// Texts that names should not have.
     pub texts: Vec<Finding>,
-    /// Names for which there is no code.
+    /// Names without a code.
     pub names: Vec<Finding>,
 }
 
-/// What was found about the ranges of one family.
+/// Findings about the ranges of one family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranges {
-    /// The family.
+    /// Address family.
     pub family: Family,
-    /// How many ranges the file has.
+    /// Number of ranges in the file.
     pub ranges: usize,
-    /// Ends at which something else is answered than the file says.
+    /// Ends of ranges at which the answer differs from the file.
     pub wrong: Finding,
     /// Ranges that begin within another one.
     pub overlaps: Finding,
-    /// Stretches without a range, between the first range and the last.
+    /// Gaps between the first range and the last.
     pub gaps: Finding,
-    /// Addresses in gaps.
+    /// Number of addresses in gaps.
     pub gap_addresses: u128,
 }
 
-/// Something that was found, how often, and examples of it.
+/// A kind of anomaly, with its number and examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What.
+    /// Description of the anomaly.
     pub what: &'static str,
-    /// How often.
+    /// Number of occurrences.
     pub count: usize,
-    /// A few of them, the gravest first where there is a difference.
+    /// Some occurrences, the most serious first if they differ.
     pub examples: Vec<String>,
 }
 
 impl Soundness {
-    /// Whether the tree answers at every range what the file says.
+    /// Returns `true` if the tree gives the answers of the file at every range.
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.families.iter().all(|family| family.wrong.count == 0)
@@ -83,8 +83,8 @@ impl Finding {
     }
 }
 
-/// Holds `database` against the table that it was built from with these codes, as read, with names as
-/// they are there.
+/// Compares `database` with the table from which it was built with these codes. The database must
+/// keep the table's names unchanged.
 #[must_use]
 pub fn soundness(table: &Table, database: &Database, codes: &Codes) -> Soundness {
     let mut answers = Answers {
@@ -161,7 +161,7 @@ fn ranges<A: Address + Into<u128>>(
     found
 }
 
-/// A range's place in the file, its ends and its record.
+/// Index of a range in the file, its ends and its record.
 type Numbered = (usize, (u128, u128, u32));
 
 /// Finds overlaps and gaps of ranges that are sorted by their start.
@@ -199,7 +199,8 @@ fn order(family: Family, sorted: &[Numbered], found: &mut Ranges) {
     }
 }
 
-/// What the database answers, held against records. Few pairs of them are many ranges.
+/// Comparison of answers with records. Many ranges share few pairs of them, so correct pairs are
+/// remembered.
 struct Answers<'t> {
     records: &'t Records,
     database: &'t Database,
@@ -266,7 +267,7 @@ fn texts(records: &Records) -> Vec<Finding> {
     vec![replaced, control, untrimmed]
 }
 
-/// Names without codes, those of the most ranges first.
+/// Returns the names without codes, those of the most ranges first.
 fn names(database: &Database) -> Vec<Finding> {
     let places = database.places();
     let mut ranges = vec![0_u64; places.len()];
@@ -302,7 +303,7 @@ fn names(database: &Database) -> Vec<Finding> {
     ]
 }
 
-/// Names and the number of ranges that have them.
+/// Names, with the number of ranges that have them.
 type Names = HashMap<String, u64>;
 
 fn most_first(what: &'static str, names: Names) -> Finding {
@@ -414,7 +415,7 @@ mod tests {
              2.0.0.0,2.0.0.255,中国,福健,\n2.0.1.0,2.0.1.255,中国,福建,不是\n3.0.0.0,3.0.0.1,中国,福建,不是\n\
              4.0.0.0,4.0.0.255,日本,不是,不是\n",
         );
-        // Of a file of another format; what people write in CSV is trimmed.
+        // As in a file of another format; the CSV reader trims texts.
         let value = table.records.intern([(Field::Country, " c")]);
         let third = |(index, range): (usize, Range<u32>)| match index {
             2 => Range { value, ..range },

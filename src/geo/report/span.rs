@@ -1,4 +1,4 @@
-//! A stretch of addresses as people write it, and how its size is counted.
+//! Spans of addresses in the usual notation, and their sizes.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -13,10 +13,10 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both.
+    /// Both families.
     pub const ALL: [Family; 2] = [Family::V4, Family::V6];
 
-    /// `IPv4` or `IPv6`.
+    /// Returns `IPv4` or `IPv6`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl Family {
         }
     }
 
-    /// What [`Family::count`] counts.
+    /// Returns the unit of [`Family::count`].
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
@@ -34,8 +34,9 @@ impl Family {
         }
     }
 
-    /// A number of addresses as it is shown: of IPv4 the addresses, of IPv6 the networks of 64 bits
-    /// that they fill, the last begun one too, because the addresses are beyond reading.
+    /// Converts a number of addresses into the unit of reports. For IPv4 it is the number itself.
+    /// For IPv6 it is the number of /64 networks, rounded up, because numbers of addresses would be
+    /// too long to read.
     #[must_use]
     pub const fn count(self, addresses: u128) -> u128 {
         match self {
@@ -44,7 +45,7 @@ impl Family {
         }
     }
 
-    /// Addresses of the whole family, as a number to divide by.
+    /// Returns the number of addresses of the whole family, for use as a divisor.
     #[must_use]
     pub const fn space(self) -> f64 {
         match self {
@@ -54,25 +55,25 @@ impl Family {
     }
 }
 
-/// Consecutive addresses of one family; both ends belong to it.
+/// Consecutive addresses of one family; both ends are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
-    /// The family.
+    /// Address family.
     pub family: Family,
-    /// The lowest address.
+    /// Lowest address.
     pub first: u128,
-    /// The highest address.
+    /// Highest address.
     pub last: u128,
 }
 
 impl Span {
-    /// How many addresses there are; one short for all of IPv6.
+    /// Returns the number of addresses; one short for all of IPv6.
     #[must_use]
     pub fn addresses(&self) -> u128 {
         size(self.first, self.last)
     }
 
-    /// The length of the prefix, if the span is one network.
+    /// Returns the length of the prefix, if the span is one network.
     fn prefix(&self) -> Option<u32> {
         let bits = match self.family {
             Family::V4 => 32,
@@ -86,12 +87,12 @@ impl Span {
     }
 }
 
-/// How many addresses lie from `first` to `last`; one short for all of IPv6.
+/// Returns the number of addresses from `first` to `last`; one short for all of IPv6.
 pub(super) fn size(first: u128, last: u128) -> u128 {
     (last - first).saturating_add(1)
 }
 
-/// As one network in CIDR form where it is one, otherwise as `first-last`.
+/// Writes one network in CIDR form, and any other span as `first-last`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = |f: &mut fmt::Formatter<'_>, address: u128| match self.family {

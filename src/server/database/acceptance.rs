@@ -1,8 +1,8 @@
-//! Whether a database is good enough to be served.
+//! Acceptance checks of a database before it is served.
 //!
-//! A reader takes every file that is well formed, also one that is half as long as it should be, or
-//! of another planet. What it should know is the operator's to say, by probes; that it should not
-//! lose much is presumed.
+//! A reader accepts every well-formed file, even one that is half as long as it should be or has
+//! wrong content. The operator states by probes what it must contain; besides, it must not be much
+//! smaller than the database in use.
 
 use std::net::IpAddr;
 
@@ -10,22 +10,22 @@ use crate::config::model::Probe;
 use crate::geo::Database;
 use crate::geo::report::{Coverage, coverage};
 
-/// Why a database is not served.
+/// Reason for which a database is rejected.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum Refusal {
-    /// An address that the operator knows has another place.
+    /// The place of a probe's address differs from the expected one.
     #[error("probe {ip}: {field} is {found:?}, not {expected:?}")]
     Probe {
-        /// The address.
+        /// Address of the probe.
         ip: IpAddr,
         /// Name of the field.
         field: &'static str,
-        /// What the database says; empty if it says nothing.
+        /// Value in the database; empty if there is none.
         found: String,
-        /// What the operator says.
+        /// Value that the operator expects.
         expected: String,
     },
-    /// There is much less in it than in the one that is served.
+    /// The database has much less content than the one in use.
     #[error(
         "{family} {what} went from {before} to {after}, a loss of {lost:.1} %, and {limit:.1} % is allowed"
     )]
@@ -34,18 +34,18 @@ pub enum Refusal {
         family: &'static str,
         /// `ranges` or `addresses`.
         what: &'static str,
-        /// In the one that is served.
+        /// Count in the database in use.
         before: u128,
-        /// In the new one.
+        /// Count in the new database.
         after: u128,
-        /// In percent.
+        /// Loss in percent.
         lost: f64,
-        /// In percent.
+        /// Allowed loss in percent.
         limit: f64,
     },
 }
 
-/// Looks the probes up.
+/// Looks up the probes; fails on the first one whose place differs.
 pub fn probe(database: &Database, probes: &[Probe]) -> Result<(), Refusal> {
     for Probe { ip, expected } in probes {
         let place = database.lookup(*ip);
@@ -64,7 +64,8 @@ pub fn probe(database: &Database, probes: &[Probe]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Makes sure that no more than a share of ranges and addresses is lost, in either family.
+/// Checks that neither family loses more than `max_shrinkage` of its ranges or addresses, as a
+/// fraction.
 pub fn compare(before: &Database, after: &Database, max_shrinkage: f64) -> Result<(), Refusal> {
     let families = coverage(before).into_iter().zip(coverage(after));
     for (family, (before, after)) in ["IPv4", "IPv6"].into_iter().zip(families) {

@@ -1,8 +1,8 @@
-//! Fetching a file that somebody publishes.
+//! Download of a published file.
 //!
-//! A request says which version is here already (`ETag`, `Last-Modified`), so that nothing is sent
-//! twice. What comes goes into a file beside the one that it may replace: whoever judges it keeps it
-//! or drops it, and the old one is there until then.
+//! A request names the version that is here already (`ETag`, `Last-Modified`), so that unchanged
+//! files are not sent again. The content is written to a file beside the one that it may replace.
+//! The caller checks it and keeps or drops it; the old file stays until then.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -17,67 +17,67 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use super::spool::Spool;
 use crate::config::model::Published;
 
-/// A file may not be larger: none that is known has a fifth of it.
+/// Maximum size of a file in bytes: no known file reaches a fifth of it.
 const SIZE_LIMIT: u64 = 4 << 30;
 
-/// How large a published checksum may be: a line of sha256sum, or a few.
+/// Maximum size of a published checksum file in bytes: one line of sha256sum, or a few.
 const CHECKSUM_LIMIT: u64 = 64 << 10;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a file could not be fetched.
+/// Error of a download.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// There is no answer, or none that can be used.
+    /// There is no response, or an unusable one.
     #[error("{url}: {error}")]
     Http {
-        /// What was asked for.
+        /// URL of the request.
         url: String,
-        /// What happened.
+        /// Error of the HTTP client.
         #[source]
         error: Box<ureq::Error>,
     },
-    /// The answer is something else than a file.
+    /// The response has an unexpected status.
     #[error("{url}: status {status}")]
     Status {
-        /// What was asked for.
+        /// URL of the request.
         url: String,
-        /// Of HTTP.
+        /// HTTP status.
         status: u16,
     },
-    /// The file broke off, or cannot be written.
+    /// The transfer broke off, or the file cannot be written.
     #[error("{url}: {error}")]
     Body {
-        /// What was asked for.
+        /// URL of the request.
         url: String,
-        /// What happened.
+        /// Error of the transfer or of the file system.
         #[source]
         error: io::Error,
     },
-    /// The published checksum is of something else.
+    /// The published checksum is that of another content.
     #[error("{url}: the SHA-256 is {found}, and {checksum_url} says {expected}")]
     Checksum {
-        /// What was asked for.
+        /// URL of the file.
         url: String,
-        /// Where the checksum stands.
+        /// URL of the checksum.
         checksum_url: String,
-        /// What it should be.
+        /// Published checksum.
         expected: String,
-        /// What it is.
+        /// Checksum of the downloaded file.
         found: String,
     },
-    /// The published checksum is none.
+    /// The checksum file does not start with a checksum.
     #[error("{url}: does not begin with a SHA-256 in hexadecimal")]
     NoChecksum {
-        /// Where it should stand.
+        /// URL of the checksum.
         url: String,
     },
-    /// A file on this machine cannot be used.
+    /// A local file cannot be used.
     #[error("{path}: {error}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What is wrong.
+        /// Description of the error.
         error: String,
     },
 }
@@ -91,24 +91,25 @@ impl FetchError {
     }
 }
 
-/// Which version of a file is meant.
+/// Version of a published file, as its server names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Version {
     etag: String,
     last_modified: String,
 }
 
-/// Fetches one file.
+/// Downloads one file, again whenever it changes.
 pub struct Fetcher {
     published: Published,
     agent: Agent,
-    /// The version that came last, used or refused.
+    /// The version that was downloaded last, accepted or rejected.
     last: Version,
-    /// And its checksum, for servers that know no versions.
+    /// SHA-256 of that version, for servers without version headers.
     last_sum: String,
 }
 
-/// A file that was fetched and is not used yet. Dropped, it is gone, and with the process, too.
+/// A downloaded file that is not in use yet. It disappears when it is dropped, or when the process
+/// ends.
 pub struct Download {
     content: Spool,
     version: Version,
@@ -116,10 +117,10 @@ pub struct Download {
 }
 
 impl Fetcher {
-    /// Fetches this file.
+    /// Creates a fetcher of this file.
     ///
     /// # Errors
-    /// If the certificates cannot be read.
+    /// If the CA certificates cannot be read.
     pub fn new(published: &Published) -> Result<Self, FetchError> {
         let roots = match &published.ca_file {
             Some(file) => RootCerts::new_with_certs(&certificates(file)?),
@@ -130,7 +131,7 @@ impl Fetcher {
             .timeout_global(Some(published.timeout))
             .timeout_connect(Some(CONNECT_TIMEOUT.min(published.timeout)))
             .max_redirects(5)
-            // What is asked for safely is not to come by another way.
+            // A request over https must not be redirected to http.
             .https_only(published.url.starts_with("https:"))
             .user_agent(concat!("geogate/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
@@ -148,10 +149,10 @@ impl Fetcher {
         })
     }
 
-    /// What is published, unless it came before.
+    /// Downloads the published file; `None` if it has not changed since the last download.
     ///
     /// # Errors
-    /// If it cannot be had whole, or is not what its checksum says.
+    /// If the transfer fails, or the content does not match its checksum.
     pub fn fetch(&mut self) -> Result<Option<Download>, FetchError> {
         let url = &self.published.url;
         let mut request = self.agent.get(url);
@@ -228,20 +229,20 @@ impl Fetcher {
 }
 
 impl Download {
-    /// Where the content is for now.
+    /// Returns the path of the content until it is kept.
     pub fn path(&self) -> &Path {
         self.content.path()
     }
 
-    /// The file that it is to replace.
+    /// Returns the path of the file to replace.
     pub fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Puts the content in the place of the file before, in one step.
+    /// Replaces the previous file by the content, in one step.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn keep(self) -> Result<(), FetchError> {
         let Download {
             content,
@@ -250,8 +251,8 @@ impl Download {
         } = self;
         let in_target = |error: io::Error| FetchError::file(&target, &error);
         let kept = content.sync().map_err(in_target);
-        // Without its version the file is fetched once more than it would have to be; the version
-        // of another file would keep it from being fetched at all.
+        // Without its version, the file would be downloaded once more than necessary; with the
+        // version of another file, it would never be downloaded.
         let version_file = version_file(&target);
         let _ = std::fs::remove_file(&version_file);
         kept?;
@@ -263,7 +264,7 @@ impl Download {
 }
 
 impl Version {
-    /// What is not there or cannot be read is no version.
+    /// Reads a version; a missing or unreadable file counts as no version.
     fn read(file: &Path) -> Self {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let mut lines = text.lines().map(str::to_owned);
@@ -278,15 +279,15 @@ impl Version {
     }
 }
 
-/// Where the version of a fetched file is noted: its `ETag` on the first line, its `Last-Modified`
-/// on the second.
+/// Returns the path of the file that holds the version of a downloaded file: its `ETag` on the
+/// first line, its `Last-Modified` on the second.
 fn version_file(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".version");
     name.into()
 }
 
-/// Writes a body beside `file`; the content and its SHA-256 in hexadecimal.
+/// Writes a body beside `file`. Returns the content and its SHA-256 in hexadecimal.
 fn store(mut body: impl Read, file: &Path) -> io::Result<(Spool, String)> {
     let mut content = Spool::beside(file)?;
     let mut hash = Sha256::new();
@@ -351,8 +352,8 @@ mod tests {
 
     const PLACES: &str = "start,end,country\n1.0.0.0,1.0.0.255,中国\n";
 
-    /// A server that gives one prepared response after the other, each on a connection of its own,
-    /// and notes the requests' heads.
+    /// A server that sends the prepared responses one after the other, each on a connection of its
+    /// own, and records the heads of the requests.
     struct Publisher {
         address: String,
         heads: Arc<Mutex<Vec<String>>>,
@@ -384,7 +385,7 @@ mod tests {
                     let mut stream = BufReader::new(wrap(listener.accept().unwrap().0));
                     let mut head = String::new();
                     while !head.ends_with("\r\n\r\n") {
-                        // A client that does not trust us leaves here.
+                        // A client that does not trust this server disconnects here.
                         if stream.read_line(&mut head).unwrap_or(0) == 0 {
                             break;
                         }
@@ -392,7 +393,7 @@ mod tests {
                     noted.lock().unwrap().push(head.to_lowercase());
                     let _ = stream.get_mut().write_all(response.as_bytes());
                     if response.is_empty() {
-                        // Silent until the client gives up.
+                        // Sends no response until the client times out.
                         let _ = stream.read(&mut [0]);
                     }
                 }
@@ -424,7 +425,7 @@ mod tests {
             Fetcher::new(&self.published()).unwrap()
         }
 
-        /// Names of all files in the folder.
+        /// Returns the names of all files in the folder.
         fn files(&self) -> Vec<String> {
             let entries = std::fs::read_dir(self.folder.path()).unwrap();
             let name = |entry: io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
@@ -473,7 +474,7 @@ mod tests {
         assert_eq!(mode & 0o777, 0o644);
         assert_eq!(publisher.files(), ["places.csv", "places.csv.version"]);
         assert!(fetcher.fetch().unwrap().is_none());
-        // Another process, or this one after a restart.
+        // A second process, or this one after a restart.
         assert!(publisher.fetcher().fetch().unwrap().is_none());
         let heads = publisher.heads.lock().unwrap();
         assert!(!heads[0].contains("if-"), "{}", heads[0]);
@@ -512,7 +513,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(publisher.file()).unwrap(), "before");
     }
 
-    /// Fetches in vain; the file that was there stays.
+    /// Checks that a fetch fails and leaves the previous file in place.
     #[track_caller]
     fn check_failure(responses: &[String], change: impl FnOnce(&mut Published), expected: &[&str]) {
         let publisher = Publisher::new(responses);

@@ -1,5 +1,4 @@
-//! From the configuration's words on databases to the database, at the start and whenever there is
-//! a newer one.
+//! Loading of the configured databases, at the start and on every change.
 
 mod acceptance;
 mod fetch;
@@ -17,40 +16,41 @@ pub use fetch::FetchError;
 use fetch::{Download, Fetcher};
 pub use reload::{Event, Followed, Tell};
 
-/// Why there is no database.
+/// Error of loading a database.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The file cannot be used.
+    /// The file cannot be read.
     #[error("database {0}")]
     Read(#[from] ReadError),
-    /// The user's code tables cannot be used.
+    /// The operator's code tables cannot be used.
     #[error("code tables: {0}")]
     Codes(#[from] CodesError),
-    /// The ranges cannot be arranged.
+    /// The ranges cannot be arranged for lookup.
     #[error("database {database}: {error}")]
     Build {
-        /// The file; all of them if they cannot be arranged together.
+        /// Name of the database; names of all of them if they cannot be arranged together.
         database: String,
-        /// What is wrong.
+        /// Error of the arrangement.
         #[source]
         error: BuildError,
     },
-    /// The file is well formed and has nothing in it.
+    /// The file is well formed and has no ranges.
     #[error("database {0}: not one range")]
     Empty(String),
-    /// It says something else than what is known.
+    /// The database failed its acceptance checks.
     #[error("database: {0}")]
     Refused(#[from] Refusal),
-    /// A reader met something that it was not written for.
+    /// A reader panicked on unexpected content.
     #[error("database: reading it failed by a panic; the log has more")]
     Panic,
-    /// A published file cannot be had.
+    /// A published file cannot be downloaded.
     #[error("database {0}")]
     Fetch(#[from] FetchError),
 }
 
 impl DatabaseError {
-    /// Names a download by the file that it is to replace: it has no name of its own.
+    /// Replaces the path of a download by the file that it is to replace: the operator does not
+    /// know its temporary path.
     fn naming_targets(mut self, downloads: &[(usize, Download)]) -> Self {
         let name = match &mut self {
             DatabaseError::Read(ReadError::Io { path, .. } | ReadError::Format { path, .. }) => {
@@ -68,7 +68,7 @@ impl DatabaseError {
     }
 }
 
-/// Reads and arranges the databases that the configuration asks for, highest first.
+/// Reads the configured databases and arranges them for lookup, the one of highest priority first.
 ///
 /// # Errors
 /// If a file cannot be read, is damaged, or has no range, or if a probe fails.
@@ -80,10 +80,10 @@ pub fn load_database(databases: &[Source], geo: &Geo) -> Result<Database, Databa
     Ok(database)
 }
 
-/// As [`load_database`], after fetching the published files that are not here yet.
+/// Downloads the published files that are not here yet, then loads as [`load_database`] does.
 ///
 /// # Errors
-/// As [`load_database`], or if a file cannot be fetched.
+/// As [`load_database`], or if a file cannot be downloaded.
 pub fn fetch_and_load(databases: &[Source], geo: &Geo) -> Result<Database, DatabaseError> {
     let mut downloads = Vec::new();
     for (number, source) in databases.iter().enumerate() {
@@ -101,14 +101,15 @@ pub fn fetch_and_load(databases: &[Source], geo: &Geo) -> Result<Database, Datab
 
 /// Results of [`check`].
 pub struct Checked<'s> {
-    /// Problems by the keys that they are about.
+    /// Problems, each with the key that it belongs to.
     pub problems: Vec<(String, DatabaseError)>,
-    /// Addresses of what is published and not here yet.
+    /// URLs of the published files that are not here yet.
     pub left_out: Vec<&'s str>,
 }
 
-/// Reads each database by itself, and all of them as one if each is right. What is published and not
-/// here yet is left out, and with it the probes, which may be about it.
+/// Reads each database by itself, and all of them together if each is valid. Published files that
+/// are not here yet are skipped. In that case the probes are skipped too, because they may depend
+/// on these files.
 pub fn check<'s>(databases: &'s [Source], geo: &Geo) -> Checked<'s> {
     let mut checked = Checked {
         problems: Vec::new(),
@@ -152,8 +153,8 @@ pub fn check<'s>(databases: &'s [Source], geo: &Geo) -> Checked<'s> {
     checked
 }
 
-/// Loads with downloads in the place of the files of the sources with these numbers, and keeps them
-/// if the result is accepted.
+/// Loads the databases with each download instead of the file of the source with its number,
+/// and keeps the downloads if the result is accepted.
 fn load_downloaded(
     databases: &[Source],
     geo: &Geo,
@@ -173,10 +174,10 @@ fn load_downloaded(
     Ok(database)
 }
 
-/// The code tables that the configuration asks for.
+/// Returns the configured code tables.
 ///
 /// # Errors
-/// If a table of the user's own cannot be used.
+/// If a table of the operator's folder cannot be used.
 pub fn load_codes(geo: &Geo) -> Result<Codes, CodesError> {
     let codes = match &geo.codes {
         Some(folder) => Codes::from_folder(folder)?,
@@ -185,7 +186,7 @@ pub fn load_codes(geo: &Geo) -> Result<Codes, CodesError> {
     Ok(codes.answering(geo.regions))
 }
 
-/// Reads databases and merges them, highest first, into one table.
+/// Reads databases and merges them into one table, the one of highest priority first.
 ///
 /// # Errors
 /// If a file cannot be read, is damaged, or has no range.
@@ -198,7 +199,7 @@ pub fn merge_tables(
     merge(tables.collect::<Result<Vec<_>, _>>()?, databases, codes)
 }
 
-/// `databases` name the tables in an error.
+/// Merges tables; `databases` name them in an error.
 fn merge(tables: Vec<Table>, databases: &[Source], codes: &Codes) -> Result<Table, DatabaseError> {
     layers::merge(tables, codes).map_err(|error| DatabaseError::Build {
         database: databases[error.layer].to_string(),
@@ -219,7 +220,7 @@ pub fn read_table(source: &Source, languages: &Languages) -> Result<Table, Datab
         Source::File(file) => format::read_file(file, languages)?,
         Source::Published(published) => format::read_file(&published.file, languages)?,
     };
-    // The file's bytes are no longer needed, and the database is yet to be made of the table.
+    // The file's bytes are no longer needed, and building the database from the table needs memory.
     allocator::give_back();
     if table.is_empty() {
         return Err(DatabaseError::Empty(source.to_string()));

@@ -1,9 +1,9 @@
-//! The databases of the configuration, followed while they serve.
+//! Watch on the configured databases, which are replaced when a newer version appears.
 //!
-//! One thread, [`crate::server::reload`]'s, reads, builds and judges, so that workers never do, and
-//! one thread for each published file waits for a new one. They have a low priority: clients come
-//! first. Whatever is wrong with a new database, the one before serves on, and the log and the
-//! metrics say so.
+//! One thread, the reloading thread of [`crate::server::reload`], reads, builds and checks
+//! databases, so that workers never do. One further thread for each published file waits for a new
+//! version. These threads have a low priority, because requests come first. If a new database has
+//! an error, the previous one stays in use, and the log and the metrics report it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,46 +18,46 @@ use crate::server::allocator;
 use crate::server::notice::{Notice, Notices};
 use crate::server::watch::WatchedFiles;
 
-/// The longest wait before a published file is looked for after a start, or again after a failure.
+/// Longest wait before a published file is checked after a start, and after a first failure.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What happens to the databases' files.
+/// Event that concerns the database files.
 pub enum Event {
-    /// Something, where they are.
+    /// A watched file may have changed.
     Changed(Notice),
-    /// A new one was published.
+    /// A new version of a published file was downloaded.
     Fetched(Fetched),
 }
 
-/// A new file of a source.
+/// A downloaded file of a source.
 pub struct Fetched {
-    /// Which configuration of databases it was fetched for.
+    /// Generation of sources that it was downloaded for.
     generation: u64,
-    /// The source's place in it.
+    /// Index of the source.
     number: usize,
     download: Download,
 }
 
-/// Who is told what happens; `false` if nobody listens any more.
+/// Callback for an [`Event`]; returns `false` if the receiver is gone.
 pub type Tell = Arc<dyn Fn(Event) -> bool + Send + Sync>;
 
-/// The databases that the configuration asks for, and what was seen of them.
+/// The configured databases, and their state when they were read last.
 pub struct Followed {
     sources: Vec<Source>,
     geo: Geo,
     live: Arc<Live>,
     tell: Tell,
     files: WatchedFiles,
-    /// Whether what was read last was refused.
+    /// True if the last databases that were read were rejected.
     was_refused: bool,
     generation: u64,
-    /// Databases that were replaced while somebody still read them.
+    /// Databases that were replaced while readers still held them.
     retired: Vec<Arc<Database>>,
-    /// Wakes who waits for published files. They end when it goes.
+    /// Wake the threads that wait for published files. A thread ends when its sender is dropped.
     fetchers: Vec<SyncSender<()>>,
 }
 
-/// Databases of another configuration, read and not served yet.
+/// Databases of another configuration, loaded but not served yet.
 pub struct Prepared {
     database: Database,
     sources: Vec<Source>,
@@ -66,10 +66,10 @@ pub struct Prepared {
 }
 
 impl Followed {
-    /// Follows what `live` was read from.
+    /// Watches the sources from which `live` was loaded.
     ///
     /// # Errors
-    /// If the system refuses a thread.
+    /// If a thread cannot be started.
     pub fn new(
         sources: Vec<Source>,
         geo: Geo,
@@ -91,7 +91,8 @@ impl Followed {
         Ok(followed)
     }
 
-    /// Starts to wait for what is published of the current sources, and for nothing else.
+    /// Starts the threads that wait for the published files of the current sources, and ends the
+    /// previous threads.
     fn start_fetching(&mut self) -> std::io::Result<()> {
         self.generation += 1;
         self.fetchers.clear();
@@ -115,12 +116,12 @@ impl Followed {
         Ok(())
     }
 
-    /// Tells if the files are watched and one is another one than what was read.
+    /// Returns `true` if the files are watched and one differs from the file that was read.
     pub fn have_changed(&mut self) -> bool {
         self.files.is_watched() && self.files.have_changed()
     }
 
-    /// As [`WatchedFiles::wait_for_quiet`].
+    /// Same as [`WatchedFiles::wait_for_quiet`].
     pub fn wait_for_quiet<T>(
         &mut self,
         events: &Receiver<T>,
@@ -129,14 +130,15 @@ impl Followed {
         self.files.wait_for_quiet(events, is_change)
     }
 
-    /// Somebody wants to have what is new: files that are not what was read last, and what is
-    /// published.
+    /// Reads the databases again if a file has changed or the last read was rejected, and checks
+    /// for new versions of published files.
     ///
     /// # Errors
-    /// If there is something new that cannot be used; the database before serves on.
+    /// If the new content cannot be used; the previous database stays in use.
     pub fn refresh(&mut self) -> Result<(), DatabaseError> {
         for fetcher in &self.fetchers {
-            // One that was woken already looks anyway, and one that has ended needs no telling.
+            // A fetcher that was woken already checks anyway, and one that has ended need not be
+            // woken.
             let _ = fetcher.try_send(());
         }
         if self.files.have_changed() || self.was_refused {
@@ -145,7 +147,7 @@ impl Followed {
         Ok(())
     }
 
-    /// Files have changed.
+    /// Reads the databases again after files have changed.
     ///
     /// # Errors
     /// As [`Followed::refresh`].
@@ -153,7 +155,7 @@ impl Followed {
         self.read(Vec::new())
     }
 
-    /// A file was fetched.
+    /// Loads the databases with a downloaded file. A download for previous sources is ignored.
     ///
     /// # Errors
     /// As [`Followed::refresh`].
@@ -164,7 +166,7 @@ impl Followed {
         self.read(vec![(fetched.number, fetched.download)])
     }
 
-    /// Whether another configuration asks for the same databases, read in the same way.
+    /// Returns `true` if another configuration has the same databases, read in the same way.
     pub fn are_for(&self, sources: &[Source], geo: &Geo) -> bool {
         self.sources == sources && self.geo == *geo
     }
@@ -175,7 +177,7 @@ impl Followed {
     /// If they cannot be used.
     pub fn prepare(&self, sources: &[Source], geo: &Geo) -> Result<Prepared, DatabaseError> {
         let files = watched(sources, geo, &self.tell);
-        // What another configuration has more or less is meant to be so: probes alone judge it.
+        // Changes in size are intended when the configuration changes: only the probes decide.
         let database = guarded(|| super::fetch_and_load(sources, geo));
         Ok(Prepared {
             database: database.inspect_err(|_| self.live.note_refused())?,
@@ -185,10 +187,11 @@ impl Followed {
         })
     }
 
-    /// Serves and follows from now on what [`Followed::prepare`] has read.
+    /// Serves the databases that [`Followed::prepare`] has loaded, and watches their files from now
+    /// on.
     ///
     /// # Errors
-    /// If the system refuses a thread.
+    /// If a thread cannot be started.
     pub fn follow(&mut self, prepared: Prepared) -> std::io::Result<()> {
         (self.sources, self.geo) = (prepared.sources, prepared.geo);
         self.files = prepared.files;
@@ -196,7 +199,7 @@ impl Followed {
             Source::Published(published) => Some(&published.file),
             Source::Embedded | Source::File(_) => None,
         }) {
-            // It may have been fetched for the first time.
+            // It may have been downloaded for the first time.
             self.files.note(file);
         }
         self.was_refused = false;
@@ -212,8 +215,8 @@ impl Followed {
         drop(before);
         self.was_refused = result.is_err();
         let (database, fetched) = result.inspect_err(|_| self.live.note_refused())?;
-        // A file that was fetched has changed by our own hand. What somebody else changed while we
-        // read is still to be noticed.
+        // A downloaded file was changed by this process. Changes by others during the read must
+        // still be noticed.
         for number in fetched {
             if let Some(file) = self.sources[number].file() {
                 self.files.note(file);
@@ -252,9 +255,9 @@ impl Followed {
         self.free_retired();
     }
 
-    /// Frees the databases that nobody reads any more; whether there are none left. Readers hold one
-    /// for a moment only (a lookup, a scrape of the metrics), so the first call finds most of them
-    /// unused. It is never waited for: what cannot be freed yet is freed by a later call.
+    /// Frees the replaced databases without readers. Returns `true` if none is left. Readers hold a
+    /// database for a moment only (a lookup, a scrape of the metrics), so the first call frees most
+    /// of them. It never waits: a later call frees the rest.
     pub fn free_retired(&mut self) -> bool {
         let before = self.retired.len();
         self.retired
@@ -267,8 +270,8 @@ impl Followed {
     }
 }
 
-/// Runs on a thread that ends, as the first load does: what the allocator keeps for a thread goes
-/// with it. A panic in a reader is an error as any other.
+/// Loads on a thread of its own, as the first load does: the memory that the allocator keeps for a
+/// thread is released when the thread ends. A panic in a reader becomes an error.
 fn guarded<T: Send>(
     load: impl FnOnce() -> Result<T, DatabaseError> + Send,
 ) -> Result<T, DatabaseError> {
@@ -277,7 +280,7 @@ fn guarded<T: Send>(
     result.unwrap_or(Err(DatabaseError::Panic))
 }
 
-/// All files that a database is read from.
+/// Watches all files that a database is read from.
 fn watched(sources: &[Source], geo: &Geo, tell: &Tell) -> WatchedFiles {
     let databases = sources.iter().filter_map(Source::file);
     let mut files: Vec<_> = databases.map(Path::to_owned).collect();
@@ -290,13 +293,13 @@ fn watched(sources: &[Source], geo: &Geo, tell: &Tell) -> WatchedFiles {
     let (tell, notices) = (Arc::clone(tell), Notices::default());
     WatchedFiles::watched(files, move || {
         if let Some(notice) = notices.next() {
-            // Nobody listens any more when the server is on its way out.
+            // The receiver is gone if the server is shutting down.
             tell(Event::Changed(notice));
         }
     })
 }
 
-/// Looks for a new file again and again, until nobody takes it.
+/// Checks for a new version periodically, until the receiver of the downloads is gone.
 fn fetch_for_ever(
     published: &Published,
     live: &Live,
@@ -339,7 +342,8 @@ fn fetch(
     fetcher.fetch()
 }
 
-/// After a failure sooner than usual, and later each time.
+/// Returns the wait before the next check. It is shorter after a failure, and doubles with each
+/// further failure, up to the interval.
 fn next_wait(interval: Duration, failures: u32) -> Duration {
     match failures {
         0 => interval,

@@ -1,8 +1,8 @@
-//! Spool of a download until it is accepted: a file without a name.
+//! Storage of a download until it is accepted: an unnamed file.
 //!
-//! A process may be stopped or killed while it fetches, and then nobody is left to remove a file. One
-//! without a name is gone with the process. It gets a name only when it replaces the file before.
-//! Where the system has no such files, it is a temporary file with a name.
+//! If the process is stopped or killed during a download, it cannot remove a temporary file. An
+//! unnamed file disappears with the process. It gets a name only when it replaces the previous
+//! file. Systems without unnamed files use a named temporary file.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ use tempfile::{Builder, NamedTempFile, TempPath};
 
 const MODE: u32 = 0o644;
 
-/// Content that is not in its place yet.
+/// Content that is not in its final place yet.
 pub struct Spool {
     content: Content,
     path: PathBuf,
@@ -31,7 +31,7 @@ impl Spool {
     /// Creates an empty spool on the file system of `target`.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn beside(target: &Path) -> io::Result<Self> {
         let folder = folder_of(target);
         #[cfg(target_os = "linux")]
@@ -45,7 +45,7 @@ impl Spool {
         })
     }
 
-    /// An unnamed file, `None` where the kernel or the file system has no files without a name.
+    /// Creates an unnamed file; `None` if the kernel or the file system does not support it.
     #[cfg(target_os = "linux")]
     fn unnamed(folder: &Path) -> Option<Self> {
         use std::os::fd::AsRawFd;
@@ -55,14 +55,14 @@ impl Spool {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = File::from(open(folder, flags, Mode::from_raw_mode(MODE)).ok()?);
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        // Without /proc it could neither be read by a path nor get a name.
+        // Without /proc the file could neither be read by a path nor get a name.
         path.exists().then(|| Spool {
             content: Content::Unnamed(file),
             path,
         })
     }
 
-    /// The file, to be written to.
+    /// Returns the file to write the content to.
     pub fn file(&mut self) -> &mut File {
         match &mut self.content {
             #[cfg(target_os = "linux")]
@@ -71,12 +71,12 @@ impl Spool {
         }
     }
 
-    /// Path under which this process can read it.
+    /// Returns the path under which this process can read the content.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Waits until it is on the disk.
+    /// Flushes the content to the disk.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -91,7 +91,7 @@ impl Spool {
     /// Replaces `target`, in one step.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the operating system returns an error.
     pub fn keep(self, target: &Path) -> io::Result<()> {
         let named: TempPath = match self.content {
             #[cfg(target_os = "linux")]
@@ -102,7 +102,7 @@ impl Spool {
     }
 }
 
-/// Gives a file without a name one that is not in use.
+/// Links an unnamed file to an unused name.
 #[cfg(target_os = "linux")]
 fn link(open: &Path, folder: &Path) -> io::Result<TempPath> {
     use rustix::fs::{AtFlags, CWD, linkat};

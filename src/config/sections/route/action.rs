@@ -1,4 +1,4 @@
-//! What a route does with a request.
+//! Actions of a route.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::config::model::{Action, Captures, Template};
 use crate::config::sections::files;
 
 impl Reader<'_> {
-    /// `upstream`, `files`, `redirect` or `respond`.
+    /// Reads `upstream`, `files`, `redirect` or `respond`.
     pub(super) fn action(&mut self, section: &Section, captures: &Captures) -> Action {
         let found = [
             section.item("upstream").is_some(),
@@ -79,7 +79,7 @@ fn redirect(section: &Section, captures: &Captures) -> Action {
         _ => template(item, captures),
     });
     let action = Action::Redirect {
-        // The one that no client remembers: a mistake can be taken back.
+        // Browsers do not cache 302 by default, so a mistake in the configuration can be corrected.
         status: section.value("status", 302, |item| {
             let status = item.integer(0, 999)? as u16;
             let known = statuses.contains(&status);
@@ -104,7 +104,7 @@ fn respond(section: &Section, captures: &Captures) -> Action {
             let is_type =
                 text.contains('/') && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
             let named = is_type.then(|| text.to_owned());
-            named.ok_or_else(|| format!("{text:?} is no media type such as \"text/html\""))
+            named.ok_or_else(|| format!("{text:?} is not a media type such as \"text/html\""))
         }),
         body,
     };

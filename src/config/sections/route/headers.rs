@@ -1,4 +1,4 @@
-//! A route's conditions on headers, and its changes of them.
+//! Header conditions and header changes of a route.
 
 use http::HeaderName;
 
@@ -9,7 +9,7 @@ use crate::config::model::{
     Captures, HeaderChanges, HeaderCondition, HeaderPattern, is_managed_name,
 };
 
-/// What says where a message ends and what becomes of its connection. geogate writes these itself.
+/// Headers of the connection and of message framing. geogate writes these itself.
 const FRAMING: [&str; 10] = [
     "connection",
     "content-length",
@@ -23,7 +23,7 @@ const FRAMING: [&str; 10] = [
     "upgrade",
 ];
 
-/// `headers = { X-Version = "2", User-Agent = "~^curl/" }`.
+/// Reads `headers = { X-Version = "2", User-Agent = "~^curl/" }`.
 pub(super) fn conditions(section: &Section) -> Vec<HeaderCondition> {
     let section = section.section("headers");
     let entries = section.entries();
@@ -32,7 +32,7 @@ pub(super) fn conditions(section: &Section) -> Vec<HeaderCondition> {
             let name = header_name(name)?;
             if is_managed_name(&name) {
                 return Err(
-                    "is what clients say of themselves; there are countries and regions".to_owned(),
+                    "is what clients say of themselves; use countries or regions".to_owned(),
                 );
             }
             let value = match item.string()?.strip_prefix('~') {
@@ -45,7 +45,7 @@ pub(super) fn conditions(section: &Section) -> Vec<HeaderCondition> {
     conditions.collect()
 }
 
-/// `{ set = { X-A = "$country" }, remove = ["X-B"] }`.
+/// Reads `{ set = { X-A = "$country" }, remove = ["X-B"] }`.
 pub(super) fn changes(section: &Section, key: &'static str, captures: &Captures) -> HeaderChanges {
     let section = section.section(key);
     let is_request = key == "request_headers";
@@ -66,7 +66,7 @@ pub(super) fn changes(section: &Section, key: &'static str, captures: &Captures)
         let name = item.string()?;
         changeable(name, is_request)?;
         if is_request && name.eq_ignore_ascii_case("host") {
-            return Err("a request needs one; set it to what it shall be".to_owned());
+            return Err("a request needs one; use set to replace it".to_owned());
         }
         Ok(name.to_ascii_lowercase())
     };
@@ -80,20 +80,22 @@ pub(super) fn changes(section: &Section, key: &'static str, captures: &Captures)
 fn changeable(name: &str, is_request: bool) -> Result<(), String> {
     let name = header_name(name)?;
     if FRAMING.contains(&name.as_str()) {
-        return Err("belongs to the connection, which is geogate's".to_owned());
+        return Err("belongs to the connection, which geogate manages".to_owned());
     }
     if is_request && is_managed_name(&name) {
-        return Err("is what geogate tells of the client, which no route may change".to_owned());
+        return Err(
+            "is what geogate tells upstreams about the client; a route cannot change it".to_owned(),
+        );
     }
     Ok(())
 }
 
-/// Whether a header, its name in any case, is the connection's.
+/// Returns `true` for a header of the connection or framing. The name may have any case.
 pub(in crate::config::sections) fn is_framing_name(name: &str) -> bool {
     FRAMING.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// A header's name in lower case.
+/// Returns a header name in lower case.
 fn header_name(name: &str) -> Result<String, String> {
     let valid = HeaderName::from_bytes(name.as_bytes());
     let valid = valid.map_err(|_| format!("{name:?} is no name of a header"))?;

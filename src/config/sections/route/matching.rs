@@ -1,4 +1,4 @@
-//! What a route asks of a request's host, path and method.
+//! Conditions of a route on host, path and method.
 
 use http::Method;
 use regex::bytes::{Regex, RegexBuilder};
@@ -6,10 +6,10 @@ use regex::bytes::{Regex, RegexBuilder};
 use crate::config::document::{Item, Section};
 use crate::config::model::{Captures, HostPattern, PathPattern};
 
-/// How much memory a pattern may take once it is ready.
+/// Maximum memory of a compiled pattern in bytes.
 const PATTERN_LIMIT: usize = 1 << 20;
 
-/// `path`, `prefix` or `regex`.
+/// Reads `path`, `prefix` or `regex`.
 pub(super) fn path_pattern(section: &Section) -> PathPattern {
     let keys = ["path", "prefix", "regex"];
     let found = keys.into_iter().filter(|key| section.item(key).is_some());
@@ -30,7 +30,7 @@ pub(super) fn path_pattern(section: &Section) -> PathPattern {
     }
 }
 
-/// A path as requests have it once they are normalised; any other would never be met.
+/// Reads a path in the normalized form that requests have; a path in another form would never match.
 fn plain_path(item: &Item) -> Result<String, String> {
     let text = item.string()?;
     if !text.starts_with('/') {
@@ -58,23 +58,23 @@ fn plain_path(item: &Item) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A regular expression.
+/// Compiles a regular expression.
 pub(super) fn pattern(text: &str) -> Result<Regex, String> {
     let regex = RegexBuilder::new(text)
-        // Or `%0A` in a path would keep it from a pattern that is meant to take everything.
+        // Otherwise `%0A` in a path would prevent the match of a pattern such as `^/.*$`.
         .dot_matches_new_line(true)
         .size_limit(PATTERN_LIMIT)
         .dfa_size_limit(PATTERN_LIMIT)
         .build();
     regex.map_err(|error| {
-        // An error of syntax is a drawing, whose last line says it.
+        // The text of a syntax error has several lines, with the message in the last one.
         let error = error.to_string();
         let last = error.lines().last().unwrap_or_default();
         format!("{text:?}: {}", last.strip_prefix("error: ").unwrap_or(last))
     })
 }
 
-/// The groups that templates can name.
+/// Returns the names of the pattern's groups for templates.
 pub(super) fn captures(path: &PathPattern) -> Captures {
     match path {
         PathPattern::Regex(regex) => {

@@ -7,7 +7,7 @@ fn read(text: &str) -> Result<Config, String> {
     parse(text, "file", &Overrides::default()).map_err(|error| error.to_string())
 }
 
-/// A route that answers, with these lines from line 3 on.
+/// Checks the problem of a route with these lines, the first of which is line 3.
 #[track_caller]
 fn check_problem(lines: &str, expected: &str) {
     let text = format!("[[route]]\nrespond = {{}}\n{lines}\n");
@@ -15,7 +15,7 @@ fn check_problem(lines: &str, expected: &str) {
     assert!(error.starts_with(&format!("file: {expected}")), "{error}");
 }
 
-/// A route to an upstream.
+/// Checks the problem of a route with these lines and an upstream `a`.
 #[track_caller]
 fn check_action_problem(lines: &str, expected: &str) {
     let text = format!("[[route]]\n{lines}\n[[upstream]]\nname = 'a'\npeers = ['127.0.0.1:1']\n");

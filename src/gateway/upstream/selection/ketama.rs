@@ -1,7 +1,8 @@
-//! The same peer for the same key, and when a peer comes or goes only its own keys move.
+//! Consistent hashing: a key always selects the same peer, and when a peer is added or removed only
+//! its own keys move.
 //!
-//! The ring is the one of nginx's `hash ... consistent`, so that a change from one to the other
-//! moves nobody.
+//! The ring is identical to nginx's `hash ... consistent`, so that a migration from one to the
+//! other moves no client.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,17 +11,17 @@ use pingora_ketama::{Bucket, Continuum};
 
 use super::{Candidates, weights};
 
-/// How large the weights may be together. Each is 160 points on the ring.
+/// Maximum sum of the weights. Each unit is 160 points on the ring.
 const WEIGHTS: u32 = 4096;
 
-/// The points of all peers.
+/// Ring with the points of all peers.
 pub struct Ketama {
     ring: Continuum,
     numbers: HashMap<SocketAddr, usize>,
 }
 
 impl Ketama {
-    /// A ring of peers at these addresses with these weights.
+    /// Creates the ring of peers with these addresses and weights.
     pub fn new(peers: &[(SocketAddr, u32)]) -> Self {
         let given: Vec<_> = peers.iter().map(|&(_, weight)| weight).collect();
         let weights = weights::reduced(&given, WEIGHTS);
@@ -33,7 +34,7 @@ impl Ketama {
         }
     }
 
-    /// The key's peer; if it cannot be had, the next one on the ring.
+    /// Picks the peer of a key, or the next available one on the ring.
     pub fn pick(&self, key: &[u8], candidates: &mut impl Candidates) -> Option<usize> {
         let mut refused = Vec::new();
         let mut place = self.ring.node_idx(key);
@@ -68,7 +69,8 @@ mod tests {
             .collect()
     }
 
-    /// What a ring means, written down the slow way: the first point at or after the key's.
+    /// Naive definition of a ring as the oracle: a key belongs to the first point at or after its
+    /// hash.
     #[test]
     fn a_key_goes_to_the_next_point() {
         let peers = addresses(&[1, 2, 1]);

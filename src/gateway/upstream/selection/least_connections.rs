@@ -1,16 +1,16 @@
-//! The peer with the fewest requests under way, by weight.
+//! Peer with the fewest requests in flight, by weight.
 //!
-//! Among those that are equally busy lots are drawn, by weight too: with every peer idle the first
-//! one would otherwise get everything.
+//! Among equally loaded peers one is drawn at random, by weight: with every peer idle the first one
+//! would otherwise get all requests.
 
 use std::cmp::Ordering;
 
 use super::random::Draw;
 use super::{Candidates, first_from};
 
-/// The least busy peer.
+/// Takes the least loaded peer.
 pub fn pick(draw: &Draw, candidates: &mut impl Candidates) -> Option<usize> {
-    // The least, and how much weight those have that are as busy as it.
+    // The least loaded peer, its load, and the sum of the weights of all peers with that load.
     let mut least: Option<(usize, f32, u64)> = None;
     for peer in 0..draw.count() {
         if !candidates.is_open(peer) {
@@ -36,7 +36,7 @@ pub fn pick(draw: &Draw, candidates: &mut impl Candidates) -> Option<usize> {
     if candidates.take(peer) {
         return Some(peer);
     }
-    // Somebody was quicker, and it is full now.
+    // A concurrent request took the last slot of this peer.
     first_from(peer, draw.count(), candidates)
 }
 

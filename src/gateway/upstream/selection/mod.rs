@@ -1,7 +1,7 @@
-//! Which of some peers is next, one algorithm a file.
+//! Selection of the next peer, one algorithm a file.
 //!
-//! An algorithm knows numbers of peers and their weights. What a peer is doing, and whether it may
-//! be had, it asks the [`Candidates`], so that each is tested with a few numbers.
+//! An algorithm knows only the indexes of peers and their weights. The load and availability of a
+//! peer come from the [`Candidates`], so each algorithm can be tested with a few numbers.
 
 mod ketama;
 mod least_connections;
@@ -18,37 +18,38 @@ use ketama::Ketama;
 use random::Draw;
 use round_robin::RoundRobin;
 
-/// The peers that are chosen from, by their numbers from 0.
+/// Peers to select from, by index from 0.
 pub trait Candidates {
-    /// Whether a peer can be had, as it looks.
+    /// Returns `true` if a peer appears to be available.
     fn is_open(&self, index: usize) -> bool;
 
-    /// Whether a peer that slowly comes back is in for this one.
+    /// Returns `true` if a peer may get this request. A peer in slow start gets only a fraction of
+    /// them, at random.
     fn is_lucky(&self, index: usize) -> bool;
 
-    /// How busy a peer is: requests under way by weight.
+    /// Load of a peer: requests in flight divided by its weight.
     fn load(&self, index: usize) -> f32;
 
-    /// Takes a peer; `false` if somebody else was quicker.
+    /// Takes a peer. Returns `false` if other requests have made it unavailable meanwhile.
     fn take(&mut self, index: usize) -> bool;
 }
 
-/// An algorithm with what it needs to know of the peers.
+/// Selection algorithm with its data about the peers.
 pub enum Selection {
-    /// In turn.
+    /// Round robin, by weight.
     RoundRobin(RoundRobin),
-    /// The least busy one.
+    /// Fewest requests in flight, by weight.
     LeastConnections(Draw),
-    /// The less busy one of two.
+    /// Less loaded one of two random peers.
     PowerOfTwo(Draw),
-    /// Any.
+    /// Random, by weight.
     Random(Draw),
-    /// The same one for the same key.
+    /// Consistent hashing of a key.
     Hash(Ketama),
 }
 
 impl Selection {
-    /// An algorithm for peers at these addresses with these weights.
+    /// Creates the algorithm for peers at these addresses with these weights.
     pub fn new(balance: &Balance, peers: &[(SocketAddr, u32)]) -> Self {
         let weights: Vec<_> = peers.iter().map(|&(_, weight)| weight).collect();
         match balance {
@@ -60,7 +61,7 @@ impl Selection {
         }
     }
 
-    /// Takes one of the candidates; `None` if none can be had.
+    /// Takes one of the candidates. Returns `None` if none is available.
     pub fn pick(&self, key: &[u8], candidates: &mut impl Candidates) -> Option<usize> {
         match self {
             Selection::RoundRobin(turns) => turns.pick(candidates),
@@ -72,7 +73,7 @@ impl Selection {
     }
 }
 
-/// The first that can be had from `start` on, in a circle of `count`.
+/// Takes the first available peer from `start` on, in a circle of `count`.
 fn first_from(start: usize, count: usize, candidates: &mut impl Candidates) -> Option<usize> {
     let mut circle = (start..count).chain(0..start);
     circle.find(|&index| candidates.is_open(index) && candidates.take(index))
@@ -82,7 +83,7 @@ fn first_from(start: usize, count: usize, candidates: &mut impl Candidates) -> O
 mod tests {
     use super::*;
 
-    /// Peers of which some are closed, with their loads.
+    /// Peers with their availability and load.
     pub struct Fake {
         pub open: Vec<bool>,
         pub load: Vec<f32>,
@@ -115,7 +116,7 @@ mod tests {
         }
     }
 
-    /// How often each is chosen in `rounds`.
+    /// Number of times that each peer is selected in `rounds`.
     pub fn shares(selection: &Selection, rounds: usize, fake: &mut Fake) -> Vec<usize> {
         let mut shares = vec![0; fake.open.len()];
         for round in 0..rounds {
@@ -131,7 +132,7 @@ mod tests {
         ports.map(address).zip(weights.iter().copied()).collect()
     }
 
-    /// That the shares are those of the weights, but for a few hundredths.
+    /// Asserts that the shares are proportional to the weights, within 5 percentage points.
     #[track_caller]
     pub fn check_shares(shares: &[usize], weights: &[u32]) {
         let (all, sum) = (shares.iter().sum::<usize>(), weights.iter().sum::<u32>());

@@ -1,14 +1,16 @@
-//! The less busy one of two that are drawn (Mitzenmacher, "The Power of Two Choices in Randomized
-//! Load Balancing"): nearly as even as looking at all of them, at the cost of looking at two, and
-//! gateways that do not know of each other do not all rush to the same idle peer.
+//! Less loaded one of two random peers (Mitzenmacher, "The Power of Two Choices in Randomized Load
+//! Balancing").
+//!
+//! This is nearly as even as comparing all peers, at the cost of comparing two. And gateways that
+//! do not share state do not all send their requests to the same idle peer.
 
 use super::Candidates;
 use super::random::Draw;
 
-/// How often lots are drawn to find two different open peers.
+/// Maximum number of draws to find two different available peers.
 const DRAWS: usize = 16;
 
-/// The less busy one of two.
+/// Takes the less loaded one of two random peers.
 pub fn pick(draw: &Draw, candidates: &mut impl Candidates) -> Option<usize> {
     let mut first = None;
     for _ in 0..DRAWS {
@@ -30,7 +32,7 @@ pub fn pick(draw: &Draw, candidates: &mut impl Candidates) -> Option<usize> {
         }
         break;
     }
-    // One open peer, or one so heavy that it was always drawn.
+    // Only one peer is available, or it is so heavy that every draw found it.
     match first {
         Some(peer) if candidates.take(peer) => Some(peer),
         _ => draw.pick(candidates),
@@ -51,7 +53,8 @@ mod tests {
         for _ in 0..10_000 {
             shares[pick(&draw, &mut fake).unwrap()] += 1;
         }
-        // Of the six pairs the idlest is in three, the next in two others, the third in one.
+        // Of the six pairs, the least loaded peer wins three, the next one two and the third one
+        // one.
         for (share, pairs) in shares.iter().zip([1, 0, 2, 3]) {
             let expected = 10_000 * pairs / 6;
             assert!((share - expected).abs() < 300, "{shares:?}");

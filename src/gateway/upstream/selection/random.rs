@@ -1,18 +1,18 @@
-//! By lot, in proportion to weight. What else draws lots does it with this, too.
+//! Random selection in proportion to weight. Other algorithms that draw at random use it, too.
 
 use super::{Candidates, first_from};
 
-/// How often a closed peer is drawn before the open ones are looked for.
+/// Maximum number of draws before the available peers are searched in order.
 const DRAWS: usize = 16;
 
 /// Peers to draw from.
 pub struct Draw {
-    /// The weight of each peer and all before it.
+    /// Running sum of the weights, up to and including each peer.
     sums: Box<[u64]>,
 }
 
 impl Draw {
-    /// Lots for peers with these weights.
+    /// Creates a draw of peers with these weights.
     pub fn new(weights: &[u32]) -> Self {
         let sums = weights.iter().scan(0, |sum, &weight| {
             *sum += u64::from(weight);
@@ -23,24 +23,24 @@ impl Draw {
         }
     }
 
-    /// How many peers there are.
+    /// Number of peers.
     pub fn count(&self) -> usize {
         self.sums.len()
     }
 
-    /// Any peer, open or not; `None` if there is none at all.
+    /// Draws any peer, available or not. Returns `None` if there are no peers.
     pub fn any(&self) -> Option<usize> {
         let lot = fastrand::u64(..*self.sums.last()?);
         Some(self.sums.partition_point(|&sum| sum <= lot))
     }
 
-    /// What a peer's chances are.
+    /// Weight of a peer.
     pub fn weight(&self, index: usize) -> u64 {
         let before = index.checked_sub(1).map_or(0, |before| self.sums[before]);
         self.sums[index] - before
     }
 
-    /// An open peer that was drawn.
+    /// Takes an available peer at random.
     pub fn pick(&self, candidates: &mut impl Candidates) -> Option<usize> {
         for _ in 0..DRAWS {
             let peer = self.any()?;

@@ -1,20 +1,20 @@
-//! In turn, by weight.
+//! Weighted round robin.
 //!
-//! The order of a whole round is written down once, and a counter walks through it, so that a choice
-//! is one addition and no lock. Who has weight 3 of 4 comes three times in a round, spread over it
-//! and not in a row, as in nginx.
+//! The order of a whole round is computed once, and a counter walks through it, so a choice costs
+//! one atomic addition and no lock. A peer with weight 3 of 4 has three turns in a round, spread
+//! evenly and not in a row, as in nginx.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Candidates, first_from, weights};
 
-/// How many turns a round may have.
+/// Maximum number of turns in a round.
 const ROUND: u32 = 1 << 14;
 
-/// How many turns of closed peers are passed over, for each peer that there is.
+/// Maximum number of skipped turns of unavailable peers, as a multiple of the number of peers.
 const PATIENCE: usize = 8;
 
-/// The order of a round, and where it is.
+/// Order of a round, and the current position in it.
 pub struct RoundRobin {
     round: Box<[u32]>,
     peers: usize,
@@ -22,11 +22,11 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// An order for peers with these weights.
+    /// Creates the order for peers with these weights.
     pub fn new(weights: &[u32]) -> Self {
         let weights = weights::reduced(weights, ROUND);
         let turns = (0..).zip(&weights).flat_map(|(peer, &weight)| {
-            // The middles of equal parts of the round.
+            // Each turn is at the middle of one of `weight` equal parts of the round.
             let place = move |turn| (f64::from(turn) + 0.5) / f64::from(weight);
             (0..weight).map(move |turn| (place(turn), peer))
         });
@@ -39,8 +39,8 @@ impl RoundRobin {
         }
     }
 
-    /// The next whose turn it is. Who cannot be had misses a turn, so that what is his goes to all
-    /// others and not to the one behind him.
+    /// Takes the peer whose turn is next. An unavailable peer misses its turn, so that its share
+    /// goes to all other peers and not to the one after it.
     pub fn pick(&self, candidates: &mut impl Candidates) -> Option<usize> {
         if self.peers == 0 {
             return None;
@@ -61,7 +61,7 @@ mod tests {
     use super::super::tests::Fake;
     use super::*;
 
-    /// nginx's smooth weighted round robin, as its comment describes it.
+    /// nginx's smooth weighted round robin, as described in its source comment.
     fn smooth(weights: &[u32], rounds: usize) -> Vec<usize> {
         let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
         let mut current = vec![0; weights.len()];
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(order(&[3, 1], 8), [0, 0, 1, 0, 0, 0, 1, 0]);
     }
 
-    /// Nobody is ever further than one turn from what nginx would have given him.
+    /// Every peer is at most one turn away from the number that nginx would have given it.
     #[test]
     fn turns_are_spread_as_smoothly_as_nginx_spreads_them() {
         for weights in [

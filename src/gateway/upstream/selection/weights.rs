@@ -1,10 +1,10 @@
-//! Weights as small numbers.
+//! Reduction of weights to small numbers.
 //!
-//! Only how they relate matters, and tables grow with their sum, so they are made as small as they
-//! can be.
+//! Only the ratios of weights matter, and tables grow with the sum of the weights, so weights are
+//! reduced as far as possible.
 
-/// The smallest numbers that relate as `weights`. If their sum is still beyond `limit`, numbers that
-/// nearly do, each at least 1.
+/// Returns the smallest numbers in the same ratio as `weights`. If their sum is still above
+/// `limit`, returns approximate numbers, each at least 1.
 pub fn reduced(weights: &[u32], limit: u32) -> Vec<u32> {
     let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
     let divisor = u64::from(divisor.max(1));

@@ -1,8 +1,8 @@
-//! What the columns of a CSV file are called.
+//! Column names of CSV files.
 //!
-//! Every publisher names them a little differently, so the common names are taken for ours. A name
-//! that is not known is refused, because its data would be lost without a word; so are two columns
-//! of one meaning, because nothing says which one is right.
+//! Publishers use slightly different names, so the common ones are accepted as aliases of ours. An
+//! unknown name is rejected, because its data would be dropped silently. Two columns with the same
+//! meaning are rejected, because it is unclear which one is right.
 
 use csv::StringRecord;
 
@@ -14,11 +14,12 @@ pub(super) enum Column {
     End,
     Cidr,
     Data(Field),
-    /// What the file's writer notes for himself.
+    /// Notes of the file's author, which are ignored.
     Note,
 }
 
-/// Names of columns of notes, after [`normal`]. So is every column without a name or with `#` before it.
+/// Names of columns of notes, after [`normal`]. A column without a name or with a leading `#` has
+/// notes, too.
 const NOTES: [&str; 9] = [
     "note",
     "notes",
@@ -31,7 +32,7 @@ const NOTES: [&str; 9] = [
     "说明",
 ];
 
-/// The other names of columns, after [`normal`].
+/// Aliases of columns, after [`normal`].
 const ALIASES: &[(&str, Column)] = &[
     ("网段", Column::Cidr),
     ("起始ip", Column::Start),
@@ -126,12 +127,12 @@ impl Column {
     }
 }
 
-/// A name without regard to case, and with `_` for a space or a hyphen.
+/// Returns a name in lower case, and with `_` for a space or a hyphen.
 fn normal(name: &str) -> String {
     name.trim().to_lowercase().replace([' ', '-'], "_")
 }
 
-/// Whether a header of these names is one of ours.
+/// Returns `true` if one of these names is that of a range's column.
 pub(super) fn name_a_range<'n>(mut names: impl Iterator<Item = &'n str>) -> bool {
     names.any(|name| {
         matches!(
@@ -141,10 +142,11 @@ pub(super) fn name_a_range<'n>(mut names: impl Iterator<Item = &'n str>) -> bool
     })
 }
 
-/// The columns that a header names.
+/// Returns the columns of a header.
 ///
 /// # Errors
-/// If a name is not known, two have one meaning, or none or too many say what the range is.
+/// If a name is unknown, if two names have the same meaning, or if the columns of the range are
+/// missing or contradict each other.
 pub(super) fn of_header(header: &StringRecord) -> Result<Vec<Column>, String> {
     let mut columns = Vec::new();
     for name in header {
@@ -173,10 +175,10 @@ pub(super) fn of_header(header: &StringRecord) -> Result<Vec<Column>, String> {
     }
 }
 
-/// The columns of a file that starts with a range at once, as ip-location-db's do.
+/// Returns the columns of a file without a header, as ip-location-db's are.
 ///
 /// # Errors
-/// If the first line is of no form that is known.
+/// If the first line has an unknown form.
 pub(super) fn of_first_line(line: &StringRecord) -> Result<Vec<Column>, String> {
     let start = [Column::Start, Column::End];
     let rest: &[Field] = match line.len() {

@@ -1,8 +1,9 @@
-//! The text of a CSV file, in the encodings that spreadsheets and editors write.
+//! Decoding of CSV files, in the encodings that spreadsheets and editors write.
 //!
-//! UTF-8, with a byte order mark or without; UTF-16, likewise; GB 18030 (and so GBK and GB 2312) for
-//! what is not UTF-8. Chinese text in UTF-8 with one damaged byte is often valid GBK, and nonsense, so
-//! a file that is UTF-8 for the most part is not tried as GBK: it is refused with the line.
+//! UTF-8 and UTF-16 are accepted with a byte order mark or without, and GB 18030 (and so GBK and GB
+//! 2312) for text that is not UTF-8. Chinese text in UTF-8 with one damaged byte is often valid but
+//! meaningless GBK. So a file that is mostly UTF-8 is not tried as GBK: it is rejected with the
+//! line of the damage.
 
 use std::borrow::Cow;
 
@@ -12,10 +13,10 @@ use super::super::FormatError;
 
 const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The text of a whole file, without its byte order mark.
+/// Returns the text of a whole file, without its byte order mark.
 ///
 /// # Errors
-/// With its line, what is in none of the encodings.
+/// If the text is in none of the encodings, with the line of the first invalid byte.
 pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, FormatError> {
     if let Some((encoding, bytes)) = utf_16(bytes) {
         let text = encoding.decode_without_bom_handling_and_without_replacement(bytes);
@@ -45,7 +46,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, FormatError> {
     text.ok_or_else(|| bad(line, "neither UTF-8 nor UTF-16 nor GBK"))
 }
 
-/// The beginning of a file that may be no text at all; `None` if it cannot be.
+/// Returns the beginning of a file that may be binary; `None` if it cannot be text.
 pub(super) fn decode_start(bytes: &[u8]) -> Option<Cow<'_, str>> {
     if let Some((encoding, bytes)) = utf_16(bytes) {
         return Some(encoding.decode_without_bom_handling(bytes).0);
@@ -53,7 +54,7 @@ pub(super) fn decode_start(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let bytes = bytes.strip_prefix(UTF_8_MARK).unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(Cow::Borrowed(text)),
-        // The end may be within a letter.
+        // The cut may be within a letter.
         Err(error) if error.error_len().is_none() => {
             std::str::from_utf8(&bytes[..error.valid_up_to()])
                 .ok()
@@ -63,8 +64,8 @@ pub(super) fn decode_start(bytes: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The encoding and the rest of a file with a byte order mark of UTF-16, or without one but with a
-/// first line that is Latin letters of two bytes, as a header is.
+/// Returns the encoding and the rest of a file in UTF-16. It has a byte order mark, or starts with
+/// ASCII letters of two bytes each, as a header does.
 fn utf_16(bytes: &[u8]) -> Option<(&'static Encoding, &[u8])> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => Some((UTF_16LE, rest)),
@@ -83,8 +84,8 @@ fn is_text(bytes: [u8; 3]) -> bool {
     bytes.iter().all(|byte| (b' '..=b'~').contains(byte))
 }
 
-/// Whether there are more letters of three bytes and more in UTF-8 than places that are not UTF-8.
-/// Text in GBK has few of the former, by chance.
+/// Returns `true` if there are more letters of three or four bytes in UTF-8 than sequences that are
+/// not UTF-8. Text in GBK contains few such letters, by chance.
 fn is_mostly_utf_8(bytes: &[u8]) -> bool {
     let (mut letters, mut bad) = (0_usize, 0_usize);
     for chunk in bytes.utf8_chunks() {

@@ -1,12 +1,12 @@
-//! What the values of a row must be.
+//! Checks of the values of a row.
 //!
-//! People write these files by hand. A code or a coordinate that cannot be right is refused where it
-//! stands, because nobody would find it once it is one of a million answers.
+//! People write these files by hand. An invalid code or coordinate is rejected with its line,
+//! because it would be hard to find later among a million answers.
 
 use crate::geo::record::{BLANK, Field};
 
-/// A value as it is kept: without space and quotes around it, a code without what its column says
-/// already.
+/// Returns a value as it is stored: without surrounding space and quotes, and a code without a
+/// redundant prefix.
 ///
 /// # Errors
 /// If the field cannot have this value.
@@ -25,7 +25,7 @@ pub(super) fn value(field: Field, text: &str) -> Result<&str, String> {
         Field::AccuracyRadius => number(text, 0.0..=f64::MAX),
         Field::ProvinceCode | Field::CityCode => six_digits(text),
         Field::SubdivisionCode => Ok(subdivision(text)),
-        // Cities with a number such as `Estates (#2)` exist.
+        // Some city names contain a number, such as `Estates (#2)`.
         Field::Country | Field::Province | Field::City if text.contains(" # ") => Err(format!(
             "{text:?} has a #; a comment stands on a line of its own, or in a column called note"
         )),
@@ -33,7 +33,8 @@ pub(super) fn value(field: Field, text: &str) -> Result<&str, String> {
     }
 }
 
-/// Behind a space, quotes are part of a value for a reader of CSV, and for nobody else.
+/// Removes quotes. After a space, a CSV reader takes quotes as part of the value, although people
+/// do not mean it.
 fn unquoted(text: &str) -> &str {
     let inner = text
         .strip_prefix('"')
@@ -71,7 +72,7 @@ fn six_digits(text: &str) -> Result<&str, String> {
     ))
 }
 
-/// `US-CA` is `CA` of a country that has a column of its own.
+/// Changes `US-CA` to `CA`, since the country has its own column.
 fn subdivision(text: &str) -> &str {
     match text.split_once('-') {
         Some((country, code)) if country.len() == 2 && !code.is_empty() => code,
@@ -79,7 +80,7 @@ fn subdivision(text: &str) -> &str {
     }
 }
 
-/// The digits of a number of an autonomous system, which may stand behind `AS`.
+/// Returns the digits of an autonomous system's number, which may have the prefix `AS`.
 fn autonomous_system(text: &str) -> Option<&str> {
     let has_prefix = text
         .get(..2)

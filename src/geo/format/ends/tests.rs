@@ -97,7 +97,7 @@ fn a_long_text_needs_the_larger_size() {
 fn a_file_cut_anywhere_is_an_error() {
     for layout in BOTH {
         let whole = three_places(&layout);
-        // Cut inside the texts, the reader may notice by a text, inside the rest by an offset.
+        // A cut inside the texts is found by a text, any other cut by an offset.
         let in_the_index = (0..layout.entries()).step_by(layout.slots() / 256 * 16 + 1);
         for length in in_the_index.chain(layout.entries()..whole.len()) {
             let part = &whole[..length];
@@ -123,7 +123,7 @@ fn texts_that_lie_over_each_other_are_refused() {
     assert!(error.contains("texts lie over each other"), "{error}");
 }
 
-/// `damage` gets the file and where its entries begin.
+/// Checks damaged files; `damage` gets the file and the offset of its entries.
 #[track_caller]
 fn check_damage(damage: impl Fn(&mut [u8], usize), expected: impl Fn(&Layout) -> String) {
     for layout in BOTH {

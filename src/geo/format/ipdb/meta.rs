@@ -1,4 +1,4 @@
-//! The JSON at the start: what the file says of itself, checked against the file.
+//! The JSON header, checked against the file.
 
 use serde_json::{Map, Value};
 
@@ -6,10 +6,11 @@ use super::super::reader::Reader;
 use super::super::{FormatError, Languages, unix_date};
 use crate::geo::record::Field;
 
-/// Real ones have some hundreds of bytes.
+/// Maximum length of the JSON in bytes; real files have some hundreds.
 const LENGTH_LIMIT: usize = 1 << 16;
 
-/// Offsets of languages are numbers of fields, of which a text of 64 KiB has not more.
+/// Exclusive limit of a language's offset. It is a number of fields, and a text of 64 KiB has no
+/// more fields.
 const LANGUAGE_LIMIT: u64 = 1 << 16;
 
 /// The checked JSON.
@@ -19,15 +20,15 @@ pub(super) struct Meta {
     pub node_count: u32,
     pub has_v4: bool,
     pub has_v6: bool,
-    /// What each column means, `None` for those that we have no use for.
+    /// Meaning of each column, `None` for unused ones.
     pub fields: Vec<Option<Field>>,
-    /// Each language with the number of its first column.
+    /// Languages, each with the number of its first column.
     languages: Vec<(String, usize)>,
-    /// Seconds since 1970.
+    /// Build time in seconds since 1970.
     build: u64,
 }
 
-/// The JSON as it stands.
+/// Returns the unchecked JSON.
 pub(super) fn json(file: &Reader) -> Result<Map<String, Value>, FormatError> {
     let length = file.u32_be(0)? as usize;
     if length > LENGTH_LIMIT {
@@ -72,7 +73,7 @@ impl Meta {
         Ok(meta)
     }
 
-    /// The first column of the best language.
+    /// Returns the first column of the best language.
     pub(super) fn language(&self, wanted: &Languages) -> usize {
         let exactly = |tag: &str| {
             self.languages
@@ -87,7 +88,7 @@ impl Meta {
         best.or_else(first).map_or(0, |language| language.1)
     }
 
-    /// When the file was made, as `YYYY-MM-DD`; empty where it does not say.
+    /// Returns the build date of the file as `YYYY-MM-DD`; empty if the file has none.
     pub(super) fn date(&self) -> String {
         unix_date(self.build)
     }
@@ -111,9 +112,9 @@ fn fields(json: &Map<String, Value>) -> Result<Vec<Option<Field>>, String> {
     Ok(fields)
 }
 
-/// What the vendor's names mean. Not in the list is what no record of ours holds: kinds of networks
-/// (`idc`, `base_station`, `anycast`, `usage_type`, `line`), currencies, and JSON within a field
-/// (`district_info`, `asn_info`).
+/// Returns the meaning of the vendor's field names. The names that are not listed have no field in
+/// our records: kinds of networks (`idc`, `base_station`, `anycast`, `usage_type`, `line`),
+/// currencies, and JSON within a field (`district_info`, `asn_info`).
 fn field(name: &str) -> Option<Field> {
     Some(match name {
         "country_name" => Field::Country,

@@ -5,7 +5,7 @@ use crate::tree::Range;
 
 const FIELDS: [&str; 4] = ["country_name", "idc", "city_name", "isp_domain"];
 
-/// A row for `prefix`, which is an address and a length of its own family.
+/// Creates a row for `prefix`, which is an address and a length of its own family.
 fn block(prefix: &str, row: &str) -> Block {
     let (address, length) = prefix.split_once('/').unwrap();
     let length: u32 = length.parse().unwrap();
@@ -51,7 +51,7 @@ fn read_default(bytes: &[u8]) -> Result<Table, FormatError> {
 fn both_families_are_read() {
     let table = read_default(&both_families()).unwrap();
     let v4: Vec<_> = table.v4.iter().map(|r| (r.first, r.last)).collect();
-    // Neighbours of one record are one range.
+    // Neighbours with the same record are one range.
     assert_eq!(v4, [(0x0100_0000, 0x0100_00ff), (0x0100_0200, 0x0100_07ff)]);
     let fuzhou = table.v4.iter().nth(1).unwrap().value;
     assert_eq!(table.records.text(fuzhou, Field::City), "福州");
@@ -71,7 +71,7 @@ fn only_the_families_that_the_file_claims_are_read() {
         let table = read_default(&file(&["CN"], ip_version, &blocks)).unwrap();
         assert_eq!((table.v4.len(), table.v6.len()), (v4, v6), "{ip_version}");
     }
-    // A file of IPv6 alone may have a record where IPv4 would start.
+    // An IPv6-only file may have a record at the position of the IPv4 root.
     let table = read_default(&file(&["CN"], 2, &[block("::/3", "a\t\t\t")])).unwrap();
     assert_eq!((table.v4.len(), table.v6.len()), (0, 1));
 }
@@ -104,7 +104,7 @@ fn the_best_language_is_read() {
     check_language(&["CN", "EN"], &["en"], "EN");
     check_language(&["EN", "zh_TW", "zh-CN"], &["ZH-cn"], "zh-CN");
     check_language(&["EN", "JP"], &["de", "ja-JP"], "JP");
-    // None of them: the one whose fields come first.
+    // None of them: the language whose fields come first.
     check_language(&["JP", "EN"], &["de"], "JP");
 }
 
@@ -184,7 +184,7 @@ fn damage_is_named_with_its_offset() {
 
 #[test]
 fn loops_and_too_many_ways_are_refused() {
-    // Both halves of every node lead to the next one, the last one's to nothing.
+    // Both halves of every node lead to the next one, those of the last one to no data.
     let mut dag = file(&["CN"], 3, &[block("1.2.3.4/32", "a\t\t\t")]);
     let start = nodes(&dag);
     let count = 128_u32;
@@ -223,7 +223,7 @@ fn subtrees_may_be_shared_a_little() {
     );
     let table = read_default(&bytes).unwrap();
     assert_eq!(table.v4.len(), 3);
-    // The node of 4.0.0.0/6 has a lower half at its start; 0.0.0.0/6 takes that half too.
+    // The node of 4.0.0.0/6 has a lower half at its start; 0.0.0.0/6 gets the same half.
     let start = nodes(&bytes);
     let half = |bytes: &[u8], node: usize, side: usize| {
         let at = start + node * 8 + side * 4;

@@ -1,10 +1,9 @@
-//! The trie, walked into ranges.
+//! Reading of the trie as ranges.
 //!
-//! A trie that a writer made leads to each node once, or a few times where equal subtrees are
-//! shared. A hostile one leads to its nodes by so many ways that they could never be walked: 128
-//! nodes make 2^128 ways. So the walk enters no more than twice as many nodes as there are, which
-//! bounds its time, and the ranges that come out, by the file's size. A loop ends there too, or at
-//! an address's last bit.
+//! A trie from a regular writer leads to each node once, or a few times where equal subtrees are
+//! shared. A hostile trie has too many paths to walk: 128 nodes make 2^128 paths. So the walk
+//! visits at most twice as many nodes as there are, which limits its time, and the number of
+//! ranges, by the file's size. This also ends a loop, as does an address's last bit.
 
 use super::super::FormatError;
 use super::super::reader::Reader;
@@ -14,7 +13,7 @@ use crate::tree::{Address, Range, RangeList};
 const V4_ZEROS: u32 = 80;
 const V4_DEPTH: u32 = 96;
 
-/// Where the IPv4 root stands among the IPv6 addresses: `::ffff:0:0/96`.
+/// First IPv6 address of the IPv4 root: `::ffff:0:0/96`.
 const V4_MAPPED: u128 = 0xffff << 32;
 
 /// Bytes of a node.
@@ -27,7 +26,7 @@ pub(super) struct Trie<'a> {
     node_count: u32,
 }
 
-/// What a node's half leads to.
+/// Target of one half of a node.
 enum Half {
     Node(u32),
     Nothing,
@@ -35,7 +34,7 @@ enum Half {
     Text(usize),
 }
 
-/// A part of the trie that is still to be walked: the `2^bits` addresses from `first` on.
+/// A part of the trie that is not walked yet: the `2^bits` addresses from `first` on.
 struct Subtree {
     half: Half,
     first: u128,
@@ -43,7 +42,7 @@ struct Subtree {
 }
 
 impl<'a> Trie<'a> {
-    /// The nodes must lie within the file.
+    /// Creates a reader of the trie. The nodes must lie within the file.
     pub(super) fn new(file: Reader<'a>, start: usize, node_count: u32) -> Self {
         Trie {
             file,
@@ -52,7 +51,7 @@ impl<'a> Trie<'a> {
         }
     }
 
-    /// The IPv4 ranges. `record` gives the number of the record at an offset.
+    /// Returns the IPv4 ranges. `record` returns the number of the record at an offset.
     pub(super) fn v4_ranges(
         &self,
         record: impl FnMut(usize) -> Result<u32, FormatError>,
@@ -62,7 +61,7 @@ impl<'a> Trie<'a> {
         self.walk(Subtree { half, first, bits }, record)
     }
 
-    /// The IPv6 ranges, which are all but those of IPv4.
+    /// Returns the IPv6 ranges, which are all but those of IPv4.
     pub(super) fn v6_ranges(
         &self,
         record: impl FnMut(usize) -> Result<u32, FormatError>,
@@ -94,7 +93,7 @@ impl<'a> Trie<'a> {
     ) -> Result<RangeList<A>, FormatError> {
         let mut ranges = RangeList::default();
         let mut steps = 2 * u64::from(self.node_count);
-        // The next one last.
+        // The next one is the last of the list.
         let mut waiting = vec![root];
         while let Some(Subtree { half, first, bits }) = waiting.pop() {
             if (first, bits) == (V4_MAPPED, u32::BITS) {
@@ -105,7 +104,7 @@ impl<'a> Trie<'a> {
                 Half::Text(at) => {
                     let last = first | u128::MAX.unbounded_shr(u128::BITS - bits);
                     let value = record(at)?;
-                    // The walk leaves no root's space, so that both are addresses of its family.
+                    // The walk stays in the space of its root, so both are addresses of its family.
                     if let (Ok(first), Ok(last)) = (A::try_from(first), A::try_from(last)) {
                         ranges.push_joined(Range { first, last, value });
                     }

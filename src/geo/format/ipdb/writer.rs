@@ -1,11 +1,11 @@
-//! Writes files of this format, so that tests need nobody's data.
+//! Writer of this format, so that tests need no third-party data.
 
 use std::collections::HashMap;
 
 use serde_json::json;
 
 /// The first `length` bits of `address`, as IPv6 (IPv4 as `::ffff:a.b.c.d`), and their row: the
-/// fields of each language, one language's after another's. Blocks must not overlap.
+/// fields of each language, one language after another. Blocks must not overlap.
 #[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct Block {
@@ -14,7 +14,7 @@ pub struct Block {
     pub row: String,
 }
 
-/// What a file is to hold.
+/// Content of a file.
 #[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct Content<'a> {
@@ -23,12 +23,12 @@ pub struct Content<'a> {
     pub languages: &'a [&'a str],
     /// Bit 0 for IPv4, bit 1 for IPv6.
     pub ip_version: u32,
-    /// Seconds since 1970.
+    /// Build time in seconds since 1970.
     pub build: i64,
     pub blocks: &'a [Block],
 }
 
-/// A half that leads nowhere yet.
+/// Half of a node without a target.
 const NOTHING: usize = usize::MAX;
 
 /// Writes a file.
@@ -39,9 +39,9 @@ const NOTHING: usize = usize::MAX;
 #[must_use]
 pub fn write(content: &Content) -> Vec<u8> {
     let mut nodes = vec![[NOTHING; 2]];
-    // The halves that lead to texts: node, side, offset among the texts.
+    // The halves that lead to texts: node, side, offset in the texts.
     let mut leaves = Vec::new();
-    // What a reader finds that looks for a node behind the last one: nothing, and then nothing.
+    // A reader that looks for a node after the last one finds "no data" twice.
     let mut texts = vec![0; 8];
     let mut places: HashMap<&str, usize> = HashMap::new();
     for block in content.blocks {

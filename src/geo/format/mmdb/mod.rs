@@ -1,13 +1,14 @@
-//! `.mmdb`, the `MaxMind` DB format, with the shapes of `MaxMind`, DB-IP, `IPinfo` and ip-location-db.
+//! `.mmdb`, the `MaxMind` DB format, with the record layouts of `MaxMind`, DB-IP, `IPinfo` and
+//! ip-location-db.
 //!
-//! Layout: a binary search tree over the bits of an address, 16 zero bytes, records that share parts
-//! through pointers, a marker and metadata (<https://maxmind.github.io/MaxMind-DB/>). The crate
-//! `maxminddb` checks the metadata and decodes records. The tree is walked here, see `tree`, and
-//! what a record means is said in `record`.
+//! Layout: a binary search tree over the bits of an address, 16 zero bytes, records that share
+//! parts through pointers, a marker and metadata (<https://maxmind.github.io/MaxMind-DB/>). The
+//! crate `maxminddb` checks the metadata and decodes records. The tree is walked here, see `tree`,
+//! and `record` interprets the records.
 //!
-//! Many networks lead to one record, so each is decoded once. A file may nevertheless be built to be
-//! much larger decoded than it is itself, because records may share their parts: the sums of what is
-//! visited and of what is kept are bounded by the size of the file, see `Budget`.
+//! Many networks lead to one record, so each record is decoded once. A crafted file may still be
+//! much larger decoded than encoded, because records may share their parts: the totals of visited
+//! values and of stored bytes are limited by the size of the file, see `Budget`.
 
 mod record;
 mod tree;
@@ -25,27 +26,27 @@ use crate::tree::{Range, RangeList};
 use record::Record;
 use tree::Tree;
 
-/// What stands before the metadata.
+/// Marker before the metadata.
 const MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
 
-/// How far from the end of the file the metadata may start.
+/// Maximum distance between the start of the metadata and the end of the file, in bytes.
 const METADATA: usize = 128 * 1024;
 
-/// Whether the marker is there; [`read`] checks the rest.
+/// Returns `true` if the marker is there; [`read`] checks the rest.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     let tail = &bytes[bytes.len().saturating_sub(METADATA)..];
     memchr::memmem::rfind(tail, MARKER).is_some()
 }
 
-/// Reads a whole file, names in the best of `languages` that it has.
+/// Reads a whole file, with names in the best of `languages` that it has.
 ///
-/// A network without a record, or with one that has nothing that [`Field`](crate::geo::Field) knows,
-/// is a gap. IPv4 networks of an IPv6 file are IPv4 ranges and nothing else, wherever the file's tree
-/// repeats them.
+/// A network without a record, or with a record that has no data for any
+/// [`Field`](crate::geo::Field), is a gap. IPv4 networks of an IPv6 file become IPv4 ranges only,
+/// wherever the file's tree repeats them.
 ///
 /// # Errors
-/// If the metadata, the tree or a record breaks the format's rules, if the file is larger decoded than
-/// an honest one would be, or if no record has anything that a place has.
+/// If the metadata, the tree or a record breaks the format's rules, if the file expands beyond its
+/// `Budget`, or if no record has data for a place.
 pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     let file = Reader::new("mmdb", bytes);
     let database = maxminddb::Reader::from_source(bytes).map_err(|e| corrupt(&file, &e))?;
@@ -93,21 +94,23 @@ pub fn read(bytes: &[u8], languages: &Languages) -> Result<Table, FormatError> {
     Ok(table)
 }
 
-/// No record's number: there are fewer.
+/// Stands for a missing record; there are fewer records than this number.
 const NOTHING: u32 = u32::MAX;
 
-/// From a leaf of the tree to the number of its record.
+/// Decoder of the records at the leaves of the tree.
 struct Decoder<'a> {
     file: Reader<'a>,
     database: &'a maxminddb::Reader<&'a [u8]>,
     languages: &'a Languages,
     budget: Budget,
-    /// By what the tree's leaf says; [`NOTHING`] for a record that says nothing of the place.
+    /// Record numbers by the pointer in the tree's leaf; [`NOTHING`] for a record without data for
+    /// a place.
     known: HashMap<u32, u32>,
 }
 
 impl Decoder<'_> {
-    /// `address` is any of those that the tree leads to `pointer` from.
+    /// Returns the number of the record at `pointer`, or `None` if it has no data. `address` is any
+    /// address that leads to `pointer`.
     fn record(
         &mut self,
         pointer: u32,
@@ -137,7 +140,7 @@ impl Decoder<'_> {
         Ok(number)
     }
 
-    /// Where the record stands that the tree calls `pointer`.
+    /// Returns the offset of the record that the tree calls `pointer`.
     fn database_offset(&self, pointer: u32) -> usize {
         let metadata = self.database.metadata();
         let nodes = metadata.node_count as usize;
@@ -145,16 +148,16 @@ impl Decoder<'_> {
     }
 }
 
-/// How much more a file may be when it is decoded.
+/// Limits of the expansion of a file.
 ///
-/// An honest file repeats itself: a country's names in eight languages stand there once and belong to
-/// thousands of records. What is kept is one row for each distinct record and one of equal texts. For
-/// each of its bytes a file of cities takes 0.4 visits and keeps 0.4 bytes; one of providers, whose
-/// records are small, keeps 1.2.
+/// A regular file repeats itself: a country's names in eight languages are stored once and belong
+/// to thousands of records. The result has one row for each distinct record and each distinct text
+/// once. For each of its bytes, a file of cities needs 0.4 visits and 0.4 stored bytes; a file of
+/// providers, whose records are small, stores 1.2.
 struct Budget {
     /// Values and pieces of text that may still be visited.
     visits: usize,
-    /// Bytes that may still be kept.
+    /// Bytes that may still be stored.
     bytes: usize,
 }
 

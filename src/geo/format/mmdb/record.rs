@@ -1,16 +1,17 @@
-//! What the keys of a record mean, whoever made the file.
+//! Meaning of the keys of a record, for all makers of files.
 //!
-//! | maker | shape |
+//! | maker | layout |
 //! |---|---|
 //! | `MaxMind`, DB-IP | maps: `country.names.en`, `subdivisions[0].iso_code`, `location.latitude`, `traits.isp` |
 //! | `MaxMind`, DB-IP: ISP and ASN | flat: `isp`, `organization`, `autonomous_system_number` |
 //! | `IPinfo` | flat: `country`, `country_code`, `asn` as `AS15169`, `as_name` |
 //! | ip-location-db | flat: `country_code`, `city`, `state1`, `postcode` |
 //!
-//! The shapes don't contradict each other, so there is one table of keys, [`Part::child`], and no
-//! guess at who made a file. The place of an address is `country`: `registered_country` is where its
-//! owner is registered, and an address that has only that has no country here either. Of several
-//! subdivisions the first is the largest, and is the province.
+//! The layouts do not contradict each other, so one table of keys, [`Part::child`], serves all of
+//! them without knowing the maker. The place of an address is `country`. `registered_country` is
+//! the country in which its owner is registered, and is not used: an address with that key alone
+//! has no country here. Of several subdivisions, the first one is the largest, and is used as the
+//! province.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,15 +22,15 @@ use serde::de::{Deserialize, DeserializeSeed, Error, MapAccess, SeqAccess, Visit
 use super::super::Languages;
 use crate::geo::record::{Field, Records};
 
-/// How many values and how much text one record may have: the largest real ones have some two hundred
-/// values and four kilobytes.
+/// Maximum cost of one record: one for each value, and one for each 16 bytes of text. The largest
+/// real records have some two hundred values and four kilobytes of text.
 const MAX_COST: usize = 1 << 16;
 
-/// How deep maps and arrays may lie in each other; no real record goes below four. The crate allows
-/// 512, for which a thread's stack may be too small.
+/// Maximum nesting of maps and arrays; real records have at most four levels. The crate allows 512,
+/// which may overflow a thread's stack.
 const MAX_DEPTH: usize = 16;
 
-/// The texts of a record that a place has, in the order of the file.
+/// The texts of a record that belong to a place, in the order of the file.
 #[derive(Default)]
 pub(super) struct Record<'d> {
     texts: Vec<Text<'d>>,
@@ -38,18 +39,19 @@ pub(super) struct Record<'d> {
 
 struct Text<'d> {
     field: Field,
-    /// The language's tag, where a text has several.
+    /// Language tag, if a text has several languages.
     language: Option<&'d str>,
     content: Cow<'d, str>,
 }
 
 impl Record<'_> {
-    /// Values visited and text read, for all that the record has and not only for what is kept.
+    /// Returns the cost of the whole record, including data that is not stored. Its unit is that of
+    /// [`MAX_COST`].
     pub fn cost(&self) -> usize {
         self.cost
     }
 
-    /// The record's number, or `None` if it has nothing.
+    /// Returns the record's number, or `None` if it has no data.
     pub fn intern(&self, languages: &Languages, records: &mut Records) -> Option<u32> {
         let mut best: [Option<(usize, &str)>; Field::COUNT] = [None; Field::COUNT];
         for text in &self.texts {
@@ -67,8 +69,9 @@ impl Record<'_> {
     }
 }
 
-/// How far down in `languages` the tag is; below all of them if it is not there. The tag itself comes
-/// before another of the same language: `zh-CN` is better than `zh` for who wants `zh-CN`.
+/// Returns the rank of a tag in `languages`, or the worst rank if it is not there. An exact match
+/// comes before another variant of the same language: if `zh-CN` is wanted, `zh-CN` is better than
+/// `zh`.
 fn rank(tag: &str, languages: &Languages) -> usize {
     fn primary(tag: &str) -> &str {
         tag.split(['-', '_']).next().unwrap_or_default()
@@ -81,7 +84,7 @@ fn rank(tag: &str, languages: &Languages) -> usize {
     same_language.map_or(usize::MAX, |position| 2 * position + 1)
 }
 
-/// A place within a record, as far as it is of interest.
+/// Position within a record, if its data is used.
 #[derive(Clone, Copy)]
 enum Part {
     Record,
@@ -126,11 +129,12 @@ impl Part {
         }
     }
 
-    /// The field that a text here is.
+    /// Returns the field of a text at this position.
     fn field(self, text: &str) -> Option<Field> {
         match self {
             Part::Names(field) | Part::Text(field) => Some(field),
-            // Who writes one text there writes a name, or a code where there is no other key for it.
+            // A file with a single text there has a name, or a code if there is no other key for
+            // it.
             Part::Country if is_code(text) => Some(Field::CountryCode),
             Part::Country => Some(Field::Country),
             Part::Continent if is_code(text) => Some(Field::Continent),
@@ -145,7 +149,7 @@ fn is_code(text: &str) -> bool {
     text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-/// Keys of records that have no maps.
+/// Returns the field of a key in records without maps.
 fn flat(key: &str) -> Option<Field> {
     Some(match key {
         "country_code" => Field::CountryCode,
@@ -161,7 +165,7 @@ fn flat(key: &str) -> Option<Field> {
     })
 }
 
-/// Keys that say whose network it is.
+/// Returns the field of a key that describes the network.
 fn network(key: &str) -> Option<Field> {
     Some(match key {
         "isp" => Field::Isp,
@@ -186,7 +190,7 @@ impl<'de> Deserialize<'de> for Record<'de> {
     }
 }
 
-/// Reads one value into the record. What is ignored is visited too, because only what is visited is
+/// Reads one value into the record. Unused values are visited too, because only visited values are
 /// counted.
 struct Seed<'r, 'd> {
     part: Part,
@@ -204,7 +208,7 @@ impl<'d> Seed<'_, 'd> {
         Ok(())
     }
 
-    /// The depth of what lies in this map or array.
+    /// Returns the depth of the values in this map or array.
     fn below<E: Error>(&self) -> Result<usize, E> {
         if self.depth == MAX_DEPTH {
             return Err(E::custom("maps and arrays that lie deep in each other"));
@@ -236,7 +240,7 @@ impl<'d> Seed<'_, 'd> {
         Ok(())
     }
 
-    /// A number that is shown in the fewest digits that lead back to it.
+    /// Adds a number, with the fewest digits that identify it.
     fn number<E: Error>(self, number: impl fmt::Display, is_finite: bool) -> Result<(), E> {
         if is_finite {
             self.text(Cow::Owned(number.to_string()))
@@ -326,7 +330,7 @@ impl<'d> Visitor<'d> for Seed<'_, 'd> {
     }
 
     fn visit_f32<E: Error>(self, number: f32) -> Result<(), E> {
-        // Nought has no sign here.
+        // Turns -0 into 0.
         self.number(number + 0.0, number.is_finite())
     }
 

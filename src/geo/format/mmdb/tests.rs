@@ -35,7 +35,7 @@ fn languages(tags: &[&str]) -> Languages {
     Languages::new(tags.iter().map(|&tag| tag.to_owned()).collect())
 }
 
-/// Reads one record; what is not named in `expected` must be empty.
+/// Reads one record; fields that are not in `expected` must be empty.
 #[track_caller]
 fn check_in(languages: &Languages, record: &Value, expected: &[(Field, &str)]) {
     let table = read(&file(writer(), &[("1.0.0.0/24", record)]), languages).unwrap();
@@ -55,7 +55,7 @@ fn check(record: &Value, expected: &[(Field, &str)]) {
     check_in(&Languages::default(), record, expected);
 }
 
-/// As `MaxMind`'s City and Enterprise have it.
+/// Returns a record like those of `MaxMind`'s City and Enterprise.
 fn city() -> Value {
     let country = |code: &str, english: &str, chinese: &str| {
         map([
@@ -147,10 +147,11 @@ fn names_are_in_the_best_language_that_there_is() {
     };
     check(&["zh-CN", "de", "en"], "München");
     check(&["EN"], "Munich");
-    // Another variety of the language is better than another language, and worse than itself.
+    // Another variety of the language is better than another language, and worse than an exact
+    // match.
     check(&["pt", "en"], "Munique");
     check(&["fr", "pt-PT", "en"], "Munique");
-    // Any is better than none.
+    // Any language is better than none.
     check_in(
         &languages(&["ja"]),
         &map([("city", names([("de", "München")]))]),
@@ -227,7 +228,7 @@ fn flat_records_are_read() {
             (Field::TimeZone, "Australia/Brisbane"),
         ],
     );
-    // Two letters are a code, wherever they stand.
+    // Two letters are a code, at any position.
     check(
         &map([("country", text("US")), ("continent", text("NA"))]),
         &[(Field::CountryCode, "US"), (Field::Continent, "NA")],
@@ -255,7 +256,7 @@ fn numbers_have_the_digits_that_lead_back_to_them() {
     latitude(Value::from(f32::INFINITY), "");
 }
 
-/// First and last address of each range, with the record's country code.
+/// Returns first and last address of each range, with the record's country code.
 fn ranges(table: &Table) -> Vec<String> {
     let code = |value| table.records.text(value, Field::CountryCode);
     let v4 = table.v4.iter().map(|range| {
@@ -296,7 +297,7 @@ fn both_families_are_read_at_every_width_and_ipv4_once() {
                 ranges(&table),
                 [
                     "1.0.0.0-1.0.0.255 AU",
-                    // Neighbours with one record are one range.
+                    // Neighbours with the same record are one range.
                     "1.0.1.0-1.0.3.255 CN",
                     "255.255.255.255-255.255.255.255 AU",
                     "2001:200::-2001:200:ffff:ffff:ffff:ffff:ffff:ffff CN",
@@ -344,7 +345,7 @@ fn a_file_that_knows_no_places_is_an_error() {
     );
 }
 
-/// A file made of parts that need not fit each other.
+/// Files built from parts that need not fit each other.
 mod raw {
     pub fn text(text: &str) -> Vec<u8> {
         let length = u8::try_from(text.len()).unwrap();
@@ -352,7 +353,7 @@ mod raw {
         [&[2 << 5 | length], text.as_bytes()].concat()
     }
 
-    /// The head of a map of up to 285 + 255 entries; keys and values follow.
+    /// Returns the head of a map of up to 285 + 255 entries; keys and values follow.
     pub fn map(entries: usize) -> Vec<u8> {
         match u8::try_from(entries) {
             Ok(entries) if entries < 29 => vec![7 << 5 | entries],
@@ -372,7 +373,7 @@ mod raw {
         [&[5 << 5 | 2], &number.to_be_bytes()[..]].concat()
     }
 
-    /// Nodes of 32-bit records, data and metadata.
+    /// Builds a file from nodes of 32-bit records, data and metadata.
     pub fn file(ip_version: u16, nodes: &[[u32; 2]], data: &[u8]) -> Vec<u8> {
         let mut file: Vec<u8> = nodes
             .iter()
@@ -401,12 +402,12 @@ mod raw {
         file
     }
 
-    /// The record of a tree of `nodes` nodes that leads to `offset` of the data.
+    /// Returns the tree record that leads to `offset` of the data, in a tree of `nodes` nodes.
     pub fn leaf(nodes: usize, offset: usize) -> u32 {
         u32::try_from(nodes + 16 + offset).unwrap()
     }
 
-    /// An IPv4 tree that has one /16 of its own for each record.
+    /// Builds an IPv4 tree that has a separate /16 for each record.
     pub fn tree(offsets: &[usize]) -> Vec<[u32; 2]> {
         let mut nodes: Vec<[Option<usize>; 2]> = vec![[None; 2]];
         let mut leaves = Vec::new();
@@ -468,26 +469,26 @@ fn one_record_for_more_than_ipv4_is_the_record_of_all_ipv4() {
 #[test]
 fn a_tree_that_is_none_is_an_error() {
     let data = raw_code();
-    // Back to the root.
+    // A cycle back to the root.
     let cycle = [[0, 1]];
     check_error(&raw::file(4, &cycle, &data), "more nodes than the tree has");
     check_error(&raw::file(6, &cycle, &data), "more nodes than the tree has");
-    // 40 nodes in a row, which are eight more than an IPv4 address has bits.
+    // A chain of 40 nodes, eight more than an IPv4 address has bits.
     let deep: Vec<_> = (1..=40).map(|next| [next, 40]).collect();
     check_error(&raw::file(4, &deep, &data), "a node below 32 bits");
-    // 2^32 ways to one record by 32 nodes.
+    // 2^32 paths to one record by 32 nodes.
     let last = raw::leaf(32, 0);
     let mut ways: Vec<_> = (1..=32).map(|next| [next, next]).collect();
     ways[31] = [last, last];
     check_error(&raw::file(4, &ways, &data), "more nodes than the tree has");
-    // 2^96 ways to IPv4, all but one of which are aliases.
+    // 2^96 paths to IPv4, all but one of which are aliases.
     let mut aliases: Vec<_> = (1..=97).map(|next| [next, next]).collect();
     aliases[96] = [raw::leaf(97, 0); 2];
     check_error(
         &raw::file(6, &aliases, &data),
         "more nodes than the tree has",
     );
-    // Into the zeros before the data, and behind it.
+    // Into the zeros before the data, and past its end.
     check_error(&raw::file(4, &[[10, 1]], &data), "invalid location");
     let behind = raw::leaf(1, data.len());
     check_error(&raw::file(4, &[[behind, 1]], &data), "invalid location");
@@ -495,7 +496,7 @@ fn a_tree_that_is_none_is_an_error() {
 
 #[test]
 fn a_record_that_is_much_larger_than_its_bytes_is_an_error() {
-    // A map whose two values are the map before, and so on: 2^17 values.
+    // A map whose two values are the previous map, and so on: 2^17 values.
     let mut data = raw_code();
     let mut before = 0;
     for _ in 0..17 {
@@ -553,7 +554,7 @@ fn many_texts_that_overlap_are_an_error() {
     let starts: Vec<usize> = (0..1_000)
         .map(|number| {
             let at = data.len();
-            // A text of 285 + 0x5e5e bytes, of which the next heads are a part.
+            // A text of 285 + 0x5e5e bytes, which includes the next heads.
             data.extend(b"^^^");
             data.extend(format!("{number:05}").bytes());
             at
@@ -599,6 +600,6 @@ fn a_file_cut_or_changed_anywhere_is_an_error_or_a_database() {
             databases += usize::from(read(&bytes, &Languages::default()).is_ok());
         }
     }
-    // A changed letter is another name, and nothing can tell.
+    // A changed letter is another name, which cannot be detected.
     assert!(databases > 0);
 }

@@ -1,21 +1,21 @@
 //! The search tree of a `MaxMind` DB, walked from end to end.
 //!
 //! A node is two records of 24, 28 or 32 bits, one for each value of the next bit of an address. A
-//! record below the number of nodes is a node, the number itself means that there is nothing, and one
-//! above it is a place in the data section.
+//! record below the number of nodes is a node, the number itself means no data, and a larger one is
+//! an offset in the data section.
 //!
-//! A file may lie: nodes may form a cycle, or lead to one node by 2^96 ways. A tree has one way to
-//! each of its nodes, so a walk that meets more nodes than there are is no walk of a tree. The one
-//! exception is in the format: IPv4 addresses stand below `::/96`, and other prefixes whose
-//! addresses hold an IPv4 address (`::ffff:0:0/96`, `2002::/16`, `2001::/32`) may lead to the same
-//! node. Such an alias is skipped, because it would repeat all of IPv4.
+//! A file may be hostile: its nodes may form a cycle, or lead to one node by 2^96 paths. A tree has
+//! one path to each of its nodes, so a walk that visits more nodes than there are is an error. The
+//! format has one exception: IPv4 addresses are below `::/96`, and other prefixes whose addresses
+//! contain an IPv4 address (`::ffff:0:0/96`, `2002::/16`, `2001::/32`) may lead to the same node.
+//! Such an alias is skipped, because it would repeat all of IPv4.
 
 use maxminddb::Metadata;
 
 use super::super::FormatError;
 use super::super::reader::Reader;
 
-/// Where IPv4 addresses begin, in bits from the root of a tree of IPv6.
+/// Depth at which IPv4 addresses begin in an IPv6 tree, in bits from the root.
 const V4_DEPTH: u32 = 96;
 
 pub(super) struct Tree<'a> {
@@ -25,22 +25,22 @@ pub(super) struct Tree<'a> {
     width: u16,
     /// The record that leads to IPv4.
     v4: u32,
-    /// Whether there is more than IPv4.
+    /// True if the tree has more than IPv4.
     has_v6: bool,
 }
 
-/// How many nodes may still be met, in all walks together.
+/// Number of nodes that may still be visited, in all walks together.
 pub(super) struct Visits(u32);
 
 impl Visits {
-    /// How many leaves those nodes may have: a tree has one more than nodes.
+    /// Returns the maximum number of leaves of those nodes: a tree has one more leaf than nodes.
     pub fn leaves(&self) -> usize {
         self.0 as usize + 1
     }
 }
 
 impl<'a> Tree<'a> {
-    /// The tree of a file whose metadata the crate has checked.
+    /// Creates the tree of a file whose metadata the crate has checked.
     pub fn new(file: Reader<'a>, metadata: &Metadata) -> Result<Self, FormatError> {
         let mut tree = Tree {
             file,
@@ -59,7 +59,7 @@ impl<'a> Tree<'a> {
         Ok(tree)
     }
 
-    /// What the walks of this tree may spend.
+    /// Returns the limit of visits for the walks of this tree.
     pub fn visits(&self) -> Visits {
         Visits(self.nodes)
     }
@@ -75,7 +75,7 @@ impl<'a> Tree<'a> {
         self.walk(self.v4, 32, |_, _| false, visits, &mut step)
     }
 
-    /// As [`Tree::walk_v4`], for the IPv6 networks that are not IPv4's or its aliases.
+    /// Same as [`Tree::walk_v4`], for the IPv6 networks without those of IPv4 and its aliases.
     pub fn walk_v6(
         &self,
         visits: &mut Visits,
@@ -146,7 +146,7 @@ impl<'a> Tree<'a> {
                 self.file.u32_be(at)? >> 8,
                 self.file.u32_be(at + 2)? & 0xff_ffff,
             ],
-            // The byte in the middle has the four highest bits of both.
+            // The middle byte has the four highest bits of both.
             28 => {
                 let middle = u32::from(self.file.u8(at + 3)?);
                 [
@@ -167,16 +167,16 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Where a walk is.
+/// Position of a walk.
 struct Place {
     record: u32,
-    /// The lowest address below it.
+    /// Lowest address below the record.
     first: u128,
-    /// Bits that lead to it.
+    /// Number of bits that lead to the record.
     depth: u32,
 }
 
-/// That many one bits.
+/// Returns a number whose `bits` lowest bits are 1.
 fn rest(bits: u32) -> u128 {
     u128::MAX.checked_shr(128 - bits).unwrap_or(0)
 }

@@ -7,10 +7,10 @@
 //! segments, which are first address, inclusive last address, u16 LE text length and u32 LE text
 //! offset. An IPv4 address is 4 bytes LE, an IPv6 address 16 bytes BE.
 //!
-//! The vector index narrows a search in the file, and the segments alone say who has an address,
-//! so only they are read.
+//! The vector index only narrows a search in the file. The segments alone contain all addresses, so
+//! only they are read.
 //!
-//! What a text means is said in `text`.
+//! The module `text` interprets the texts.
 
 mod text;
 mod write;
@@ -26,7 +26,7 @@ pub use write::write;
 const HEADER: usize = 256;
 const VECTOR_INDEX: usize = 256 * 256 * 8;
 
-/// Whether the header is plausible; [`read`] checks the rest.
+/// Returns `true` if the header is plausible; [`read`] checks the rest.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     Header::read(&Reader::new("xdb", bytes)).is_ok()
 }
@@ -65,7 +65,7 @@ enum Family {
 }
 
 impl Family {
-    /// Bytes of an address.
+    /// Returns the bytes of an address.
     const fn width(self) -> usize {
         match self {
             Family::V4 => 4,
@@ -73,7 +73,7 @@ impl Family {
         }
     }
 
-    /// Bytes of a segment: two addresses, a length and an offset.
+    /// Returns the bytes of a segment: two addresses, a length and an offset.
     const fn segment(self) -> usize {
         2 * self.width() + 2 + 4
     }
@@ -136,7 +136,7 @@ fn segments<'a, A: Address>(
         }
         previous = Some(last);
         let length = file.u16_le(at + 2 * width)?;
-        // A segment without text says that nothing is known, as a gap does.
+        // A segment without text means no data, as a gap does.
         if length > 0 {
             let value = texts.number((file.u32_le(at + 2 * width + 2)?, length));
             ranges.push(Range { first, last, value });
@@ -145,7 +145,7 @@ fn segments<'a, A: Address>(
     Ok(ranges)
 }
 
-/// The ranges with the records of the texts that they have the numbers of.
+/// Returns the ranges with record numbers in place of text numbers.
 fn renamed<A: Address>(ranges: &RangeList<A>, records: &[u32]) -> RangeList<A> {
     let renamed = ranges.iter().map(|range| Range {
         value: records[range.value as usize],

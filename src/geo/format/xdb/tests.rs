@@ -64,7 +64,7 @@ fn version_3_has_a_code_and_no_area() {
     ];
     let text = "United States|California|San Jose|xTom|US";
     check_record(&read(&small(3, text)).unwrap(), &expected);
-    // The same text in a file that a tool of version 2 made.
+    // The same text in a file that a tool of version 2 wrote.
     check_record(&read(&small(2, text)).unwrap(), &expected);
 }
 
@@ -166,7 +166,7 @@ fn damage_is_named_with_its_offset() {
     check_damage(3, |b, _| b[16] = 5, "offset 16: IP version 5");
     check_damage(3, |b, _| b[18] = 8, "offset 18: pointers of 8 bytes");
     check_damage(2, |b, _| b[12] ^= 1, "offset 8: segments from");
-    // Two segments of 14 bytes are no segments of 38.
+    // Two segments of 14 bytes are not a multiple of 38 bytes.
     check_damage(3, |b, _| b[16] = 6, "offset 8: segments from");
     check_damage(
         2,

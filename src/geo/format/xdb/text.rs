@@ -1,9 +1,9 @@
-//! What a segment points to: one line of text in five parts, with `0` for an empty one.
+//! The text of a segment: one line in five parts, with `0` for an empty one.
 //!
 //! Files of version 2 have `country|area|province|city|isp`, files of version 3
-//! `country|province|city|isp|ISO 3166 code`. Whoever makes a file may pair the two otherwise, and a
-//! reader that trusted the version would then write cities into provinces without a word. So the
-//! texts decide: see [`Layout::of`].
+//! `country|province|city|isp|ISO 3166 code`. Some files combine them differently, and a reader
+//! that relied on the version would then silently write cities into provinces. So the texts decide:
+//! see [`Layout::of`].
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::FormatError;
 use crate::geo::format::reader::Reader;
 use crate::geo::record::{Field, Records};
 
-/// Where the distinct texts stand: offset and length.
+/// Distinct texts of a file, by offset and length.
 #[derive(Default)]
 pub(super) struct Lines {
     places: Vec<(u32, u16)>,
@@ -21,7 +21,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The number of the text that stands there.
+    /// Returns the number of the text at this offset and of this length.
     pub fn number(&mut self, place: (u32, u16)) -> u32 {
         *self.numbers.entry(place).or_insert_with(|| {
             self.places.push(place);
@@ -30,8 +30,8 @@ impl Lines {
         })
     }
 
-    /// The record of each text, in the order of their numbers. Texts that overlap could be much more
-    /// than the file is, so together they may be no more.
+    /// Returns the record of each text, in the order of their numbers. Overlapping texts could be
+    /// much larger than the file, so their total is limited to its size.
     pub fn records(
         &self,
         file: &Reader,
@@ -51,7 +51,7 @@ impl Lines {
     }
 }
 
-/// The five parts of a text, empty where the file has `0`.
+/// Returns the five parts of a text, empty where the file has `0`.
 fn parts<'a>(file: &Reader<'a>, at: usize, length: usize) -> Result<[&'a str; 5], FormatError> {
     let text = std::str::from_utf8(file.slice(at, length)?)
         .map_err(|error| file.corrupt(at + error.valid_up_to(), "text is not UTF-8"))?;
@@ -70,7 +70,7 @@ fn parts<'a>(file: &Reader<'a>, at: usize, length: usize) -> Result<[&'a str; 5]
     }
 }
 
-/// What the parts of a text mean.
+/// Order of the parts of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Layout {
     /// `country|area|province|city|isp`
@@ -80,8 +80,9 @@ enum Layout {
 }
 
 impl Layout {
-    /// A fifth part that is two capital letters wherever it is anything is a code: providers have
-    /// longer names. Where it is never anything, the version says what its maker meant.
+    /// Returns the layout of these texts. If all non-empty fifth parts are two capital letters,
+    /// they are codes: names of providers are longer. If all fifth parts are empty, the version
+    /// decides.
     fn of<'a>(texts: impl Iterator<Item = [&'a str; 5]>, version: u16) -> Layout {
         let is_code = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase());
         let mut fifths = texts
@@ -98,8 +99,8 @@ impl Layout {
     fn fields<'a>(self, parts: &[&'a str; 5]) -> [(Field, &'a str); 5] {
         let [first, second, third, fourth, fifth] = *parts;
         match self {
-            // The area is a part of a country that is larger than a province. ip2region leaves it
-            // empty, and nothing that asks for a place has a name for it.
+            // The area is larger than a province. ip2region leaves it empty, and our records have
+            // no field for it.
             Layout::Area => [
                 (Field::Country, first),
                 (Field::Province, third),

@@ -1,15 +1,15 @@
-//! Writes files of this format, so that tests need nobody's data.
+//! Writer of this format, so that tests need no third-party data.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::{Family, HEADER, VECTOR_INDEX};
 
-/// Bytes of a file of `version` 2 or 3, built at `seconds` after 1970.
+/// Returns a file of `version` 2 or 3, built at `seconds` after 1970.
 ///
 /// `segments` are first address, inclusive last address and text, in order and of one family, which
-/// is IPv6 only in version 3. A segment that crosses a border between two leading bytes is cut there,
-/// because readers search no further than the vector index tells them.
+/// is IPv6 only in version 3. A segment that spans several values of the two leading bytes is cut
+/// between them, because readers search only the segments that the vector index names.
 #[doc(hidden)]
 #[must_use]
 pub fn write(version: u16, seconds: u32, segments: &[(IpAddr, IpAddr, &str)]) -> Vec<u8> {
@@ -42,7 +42,7 @@ pub fn write(version: u16, seconds: u32, segments: &[(IpAddr, IpAddr, &str)]) ->
     }
     let last = file.len() - family.segment();
     file[..2].copy_from_slice(&version.to_le_bytes());
-    // The only policy there is: a vector index.
+    // The only defined policy: a vector index.
     file[2..4].copy_from_slice(&1_u16.to_le_bytes());
     file[4..8].copy_from_slice(&seconds.to_le_bytes());
     put_u32(&mut file, 8, start);
@@ -58,12 +58,12 @@ pub fn write(version: u16, seconds: u32, segments: &[(IpAddr, IpAddr, &str)]) ->
     file
 }
 
-/// How many bits of an address follow the two leading bytes.
+/// Returns the number of an address's bits after the two leading bytes.
 const fn border(family: Family) -> u32 {
     family.width() as u32 * 8 - 16
 }
 
-/// A range, cut at every border.
+/// Cuts a range where the two leading bytes change.
 fn pieces(first: u128, last: u128, family: Family) -> impl Iterator<Item = (u128, u128)> {
     let rest = (1_u128 << border(family)) - 1;
     let mut next = Some(first);
