@@ -15,6 +15,7 @@
 //! admin     metrics, health and reload, on a listener of their own
 //! gateway   what happens to a connection
 //! query     the IP query API, free of any transport
+//! proto     HTTP as values: heads, bodies, header lines; no I/O
 //! nginx     an nginx.conf -> an equivalent geogate.toml, and the list of what was not translated
 //! config    a file with positions -> types that cannot be invalid
 //! geo       what an address means: formats, layers, codes, database, reports
@@ -57,6 +58,7 @@ pub mod config;
 pub mod gateway;
 pub mod geo;
 pub mod nginx;
+pub mod proto;
 pub mod query;
 pub mod server;
 pub mod tree;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// From the top down. A layer may name those after it.
-const LAYERS: [&str; 9] = [
-    "cli", "server", "admin", "gateway", "query", "nginx", "config", "geo", "tree",
+const LAYERS: [&str; 10] = [
+    "cli", "server", "admin", "gateway", "query", "nginx", "proto", "config", "geo", "tree",
 ];
 
 /// A layer that stands beside another and not above it, though the list has an order.

@@ -14,8 +14,8 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use super::{Admin, Answer};
 use crate::config::model::Client;
-use crate::gateway::lane::body::Body;
-use crate::gateway::lane::head::{self, Demand, Limits, Reading};
+use crate::proto::h1::body::Body;
+use crate::proto::h1::head::{self, Demand, Limits, Parse};
 
 /// Size of one read in bytes.
 const READ_SIZE: usize = 4 << 10;
@@ -136,9 +136,9 @@ impl Connection<'_> {
         }
         let mut slots = head::slots();
         let head = match head::read(&self.read_buf, Limits::of(client), &mut slots) {
-            Reading::Partial => return Ok(None),
-            Reading::Refused(status) => return Err(Ended(Some(status))),
-            Reading::Complete(head) => head,
+            Parse::Incomplete => return Ok(None),
+            Parse::Invalid(status) => return Err(Ended(Some(status))),
+            Parse::Complete(head) => head,
         };
         let malformed = |_| Ended(Some(400));
         if let Some(mut written) = head.to_origin_form() {

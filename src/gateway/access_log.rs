@@ -23,9 +23,9 @@ use output::{Output, count_lines};
 use sampling::Sampler;
 pub(super) use text::{user, write_address};
 
-use super::client_ip::HeaderLines;
 use super::shard::{SHARDS, shard};
 use crate::config::model;
+use crate::proto::headers::Headers;
 
 /// Size in bytes at which a buffer is sent to the writer.
 const BUFFER: usize = 64 << 10;
@@ -119,7 +119,7 @@ impl AccessLog {
     }
 
     /// Logs a request, unless sampling skips it.
-    pub fn log<H: HeaderLines>(&self, entry: &Entry<H>) {
+    pub fn log<H: Headers>(&self, entry: &Entry<H>) {
         let Some(writer) = &self.writer else { return };
         let share = self.sampler.map_or(Some(1.0), |sampler| {
             sampler.choose(entry.status, entry.request_time, entry.id())

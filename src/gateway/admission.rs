@@ -3,7 +3,7 @@
 //! Both engines call this with their data of a request; the limits themselves are in
 //! [`limit`](super::limit).
 
-use super::client_ip::{self, HeaderLines, PeerAddr};
+use super::client_ip::{self, PeerAddr};
 use super::context::Context;
 use super::limit::client::{OfClient, network};
 use super::limit::{Facts, Reason, Refusal};
@@ -11,6 +11,7 @@ use super::request_view::RequestView;
 use super::variables::is_query_target;
 use super::{Gateway, Settings};
 use crate::geo::Database;
+use crate::proto::headers::Headers;
 
 impl Gateway {
     /// Checks that there is room for another connection, from any client.
@@ -60,7 +61,7 @@ impl Gateway {
     }
 
     /// Returns the reason if a request of the proxy is rejected.
-    pub(super) fn refuses_request<H: HeaderLines>(
+    pub(super) fn refuses_request<H: Headers>(
         &self,
         request: &RequestView<H>,
         ctx: &mut Context,
@@ -115,7 +116,7 @@ impl Settings {
     pub(super) fn refuses_query<'h>(
         &self,
         peer: PeerAddr,
-        head: &impl HeaderLines,
+        head: &impl Headers,
         header: &'h dyn Fn(&str) -> &'h [u8],
         database: &'h Database,
     ) -> Option<Refusal> {

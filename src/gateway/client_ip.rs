@@ -7,9 +7,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderValue};
-
 use crate::config::model::{ClientIp, ForwardedHeader};
+use crate::proto::headers::Headers;
 
 /// Remote address of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,28 +60,9 @@ pub struct Origin {
     pub hops: Vec<IpAddr>,
 }
 
-/// Header lines of a request, independent of the parser.
-pub trait HeaderLines {
-    /// Returns the values of all lines with a name (in lower case), in their order.
-    fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]>;
-
-    /// The value of the first line with a name, which is in lower case.
-    fn first(&self, name: &str) -> Option<&[u8]>;
-}
-
-impl HeaderLines for HeaderMap {
-    fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
-        self.get_all(name).into_iter().map(HeaderValue::as_bytes)
-    }
-
-    fn first(&self, name: &str) -> Option<&[u8]> {
-        self.get(name).map(HeaderValue::as_bytes)
-    }
-}
-
 /// Finds the client behind `peer`.
 #[must_use]
-pub fn resolve(peer: PeerAddr, headers: &impl HeaderLines, config: &ClientIp) -> Origin {
+pub fn resolve(peer: PeerAddr, headers: &impl Headers, config: &ClientIp) -> Origin {
     let trusted = &config.trusted_proxies;
     let mut origin = Origin {
         client: ClientAddr(peer.ip()),
@@ -113,14 +93,14 @@ pub fn resolve(peer: PeerAddr, headers: &impl HeaderLines, config: &ClientIp) ->
 
 /// Returns the addresses of all `X-Forwarded-For` lines, right to left; `None` for an invalid
 /// entry.
-fn x_forwarded_for(headers: &impl HeaderLines) -> impl Iterator<Item = Option<IpAddr>> {
+fn x_forwarded_for(headers: &impl Headers) -> impl Iterator<Item = Option<IpAddr>> {
     let lines = headers.lines("x-forwarded-for").rev();
     lines.flat_map(|line| line.rsplit(|&byte| byte == b',').map(hop))
 }
 
 /// Returns the `for` addresses of all `Forwarded` lines (RFC 7239), right to left; `None` for an
 /// element without an address.
-fn forwarded(headers: &impl HeaderLines) -> Vec<Option<IpAddr>> {
+fn forwarded(headers: &impl Headers) -> Vec<Option<IpAddr>> {
     let mut hops: Vec<_> = headers.lines("forwarded").flat_map(elements).collect();
     hops.reverse();
     hops

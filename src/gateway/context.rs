@@ -9,7 +9,7 @@ use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, Result};
 
 use super::attempt::{Next, Progress};
-use super::client_ip::{HeaderLines, Origin};
+use super::client_ip::Origin;
 use super::compression::Encoder;
 use super::drain::Counted;
 use super::failure::{out_of_time, status_error};
@@ -24,6 +24,7 @@ use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn, tls_fa
 use super::{Gateway, Settings};
 use crate::config::model::Compression;
 use crate::geo::{Database, Place, PlaceCopy};
+use crate::proto::headers::Headers;
 
 /// State of one request that the proxy serves.
 pub struct Context {
@@ -228,10 +229,7 @@ impl Context {
     }
 
     /// Chooses the peer for the next try, and the kind of connection to use.
-    pub fn choose_peer(
-        &mut self,
-        headers: &impl HeaderLines,
-    ) -> Result<(Arc<Peer>, ConnectionKind)> {
+    pub fn choose_peer(&mut self, headers: &impl Headers) -> Result<(Arc<Peer>, ConnectionKind)> {
         self.still_in_time()?;
         let Some(pool) = &self.pool else {
             return Err(status_error(502, "no upstream"));

@@ -5,8 +5,8 @@ use std::io;
 
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::lane::Malformed;
 use super::pace::TooSlow;
+use crate::proto::h1::chunked::Malformed;
 
 /// Status of a request whose client closed the connection before the response, as in nginx's log.
 pub const CLIENT_LEFT: u16 = 499;

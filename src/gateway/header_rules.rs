@@ -8,11 +8,10 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
-use super::client_ip::HeaderLines;
 use super::geo_headers::remove_other_spellings;
-use super::header_edit::{EditHeaders, EditResponse, Name};
 use super::variables::{View, is_decoded};
 use crate::config::model::{HeaderChanges, Part, RequestVariable, Template};
+use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
 
 /// Characters to escape: all but printable ASCII, and `%` itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
@@ -63,9 +62,9 @@ impl HeaderRules {
         self.remove.is_empty() && self.set.is_empty()
     }
 
-    /// Changes a request. What clients write with `_` for `-` is the same header to many an
-    /// application, so it goes with the header that is set or removed.
-    pub fn change_request<H: HeaderLines>(&self, request: &mut impl EditHeaders, view: &View<H>) {
+    /// Changes a request. Many applications treat `_` and `-` in a name as the same, so such
+    /// variants are removed together with a header that is set or removed.
+    pub fn change_request<H: Headers>(&self, request: &mut impl EditHeaders, view: &View<H>) {
         for name in &self.remove {
             remove_other_spellings(request, name);
             request.remove(name.as_str());
@@ -77,11 +76,7 @@ impl HeaderRules {
     }
 
     /// Changes a response.
-    pub fn change_response<H: HeaderLines>(
-        &self,
-        response: &mut impl EditResponse,
-        view: &View<H>,
-    ) {
+    pub fn change_response<H: Headers>(&self, response: &mut impl EditResponse, view: &View<H>) {
         for name in &self.remove {
             response.remove(name.as_str());
         }
@@ -92,14 +87,14 @@ impl HeaderRules {
 }
 
 impl Rule {
-    fn apply<H: HeaderLines>(&self, message: &mut impl EditHeaders, view: &View<H>) {
+    fn apply<H: Headers>(&self, message: &mut impl EditHeaders, view: &View<H>) {
         match self.value(view) {
             Some(value) => message.set(Name::Spelled(&self.spelling), value.as_bytes()),
             None => message.remove(self.name.as_str()),
         }
     }
 
-    fn value<H: HeaderLines>(&self, view: &View<H>) -> Option<HeaderValue> {
+    fn value<H: Headers>(&self, view: &View<H>) -> Option<HeaderValue> {
         let template = match &self.value {
             Value::Fixed(value) => return value.clone(),
             Value::Template(template) => template,
@@ -137,6 +132,7 @@ mod tests {
     use super::super::variables::tests::{database, headers};
     use super::*;
     use crate::config::model::Captures;
+    use pingora::http::ResponseHeader;
 
     fn rules(remove: &[&str], set: &[(&str, &str)]) -> HeaderRules {
         let captures = Captures::new([None, None]);
@@ -175,7 +171,7 @@ mod tests {
         let mut response = ResponseHeader::build(200, None).unwrap();
         response.insert_header("X-Old", "1").unwrap();
         response.insert_header("X-Other", "2").unwrap();
-        rules.change_response(&mut response, &view).unwrap();
+        rules.change_response(&mut response, &view);
         let lines = response.headers.iter();
         let mut lines: Vec<_> = lines
             .map(|(name, value)| {

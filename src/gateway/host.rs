@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use super::strict;
+use crate::proto::authority::has_labels;
 
 /// Normalises the host of an authority (RFC 3986, 3.2.2): in lower case, without the port and
 /// without the trailing dot of an absolute name. Returns `None` if it is not a valid host.
@@ -26,7 +26,7 @@ pub fn normalize(authority: &[u8]) -> Option<Cow<'_, str>> {
     } else {
         let end = text.find(':').unwrap_or(text.len());
         let (name, port) = text.split_at(end);
-        let is_name = name.bytes().all(is_of_name) && strict::has_labels(name.as_bytes());
+        let is_name = name.bytes().all(is_of_name) && has_labels(name.as_bytes());
         let name = name.strip_suffix('.').unwrap_or(name);
         (is_name && is_port(port)).then_some(name)?
     };

@@ -2,7 +2,7 @@
 //! sent in clear text.
 
 use super::Settings;
-use super::header_edit::{EditResponse, Name};
+use crate::proto::headers::{EditResponse, Name};
 
 /// Adds the header to a response over TLS, in place of an upstream's.
 pub fn add(is_tls: bool, settings: &Settings, response: &mut impl EditResponse) {

@@ -1,6 +1,6 @@
 //! Redirects from clear text to TLS, for listeners that only redirect.
 
-use super::strict;
+use crate::proto::authority::is_authority;
 
 /// Path prefix of the responses to ACME challenges (RFC 8555, 8.3). Authorities request them in
 /// clear text, so they are not redirected.
@@ -31,7 +31,7 @@ pub fn location(host: &[u8], target: &[u8], port: u16) -> Option<Vec<u8>> {
 
 /// Returns the host without its port.
 fn host_name(host: &[u8]) -> Option<&str> {
-    if !strict::is_authority(host) {
+    if !is_authority(host) {
         return None;
     }
     let text = std::str::from_utf8(host).ok()?;

@@ -4,10 +4,9 @@
 use http::HeaderValue;
 
 use super::Settings;
-use super::client_ip::HeaderLines;
-use super::header_edit::{EditHeaders, EditResponse, Name};
 use super::request_id::{self, RequestId};
 use super::trace_context::{self, Trace, TraceContext};
+use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
 
 /// Id and trace of a proxied request.
 #[derive(Debug, Default)]
@@ -19,7 +18,7 @@ pub struct Identity {
 impl Identity {
     /// Decides the identity of a request with these headers.
     #[must_use]
-    pub fn of(headers: &impl HeaderLines, peer_is_trusted: bool, settings: &Settings) -> Self {
+    pub fn of(headers: &impl Headers, peer_is_trusted: bool, settings: &Settings) -> Self {
         let id = match &settings.request_ids {
             Some(config) => Some(RequestId::of(headers, &config.header, peer_is_trusted)),
             None => settings
@@ -75,7 +74,7 @@ impl Identity {
 /// Returns the id of a request that is not proxied, if the log needs it.
 #[must_use]
 pub fn logged_id<'r>(
-    headers: &'r impl HeaderLines,
+    headers: &'r impl Headers,
     peer_is_trusted: bool,
     settings: &'r Settings,
 ) -> Option<RequestId<'r>> {
@@ -91,7 +90,7 @@ pub fn logged_id<'r>(
 /// Returns the trace that a request which is not proxied came with, if the log needs it.
 #[must_use]
 pub fn logged_trace(
-    headers: &impl HeaderLines,
+    headers: &impl Headers,
     peer_is_trusted: bool,
     settings: &Settings,
 ) -> Option<Trace> {

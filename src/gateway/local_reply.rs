@@ -8,14 +8,13 @@ use http::header;
 use pingora::Result;
 use pingora::http::ResponseHeader;
 
-use super::client_ip::HeaderLines;
 use super::context::Context;
-use super::header_edit::EditResponse;
 use super::limit::Refusal;
 use super::request_view::RequestView;
 use super::variables::{View, is_query_target};
-use super::{error_page, hsts, https, strict};
+use super::{error_page, hsts, https};
 use crate::geo::Database;
+use crate::proto::headers::{EditResponse, Headers, is_expectation};
 use crate::query::{self, Answer, QueryError};
 
 /// Bytes of a body that are read to keep the connection of a request that is rejected.
@@ -46,7 +45,7 @@ pub enum RequestBody {
 ///
 /// # Errors
 /// If the status is none.
-pub fn page<H: HeaderLines>(request: &RequestView<H>, ctx: &Context, status: u16) -> Result<Reply> {
+pub fn page<H: Headers>(request: &RequestView<H>, ctx: &Context, status: u16) -> Result<Reply> {
     let (header, body) = page_parts(ctx, status)?;
     Ok(complete(request, ctx, header, body))
 }
@@ -55,7 +54,7 @@ pub fn page<H: HeaderLines>(request: &RequestView<H>, ctx: &Context, status: u16
 ///
 /// # Errors
 /// If the status is none.
-pub fn error_page<H: HeaderLines>(
+pub fn error_page<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     status: u16,
@@ -71,7 +70,7 @@ pub fn error_page<H: HeaderLines>(
 ///
 /// # Errors
 /// If the list is no header's value.
-pub fn method_not_allowed<H: HeaderLines>(
+pub fn method_not_allowed<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     allow: &str,
@@ -85,7 +84,7 @@ pub fn method_not_allowed<H: HeaderLines>(
 ///
 /// # Errors
 /// If the location is no header's value.
-pub fn redirect<H: HeaderLines>(
+pub fn redirect<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     status: u16,
@@ -100,7 +99,7 @@ pub fn redirect<H: HeaderLines>(
 ///
 /// # Errors
 /// If the location is no header's value.
-pub fn redirect_to_https<H: HeaderLines>(
+pub fn redirect_to_https<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     port: u16,
@@ -116,7 +115,7 @@ pub fn redirect_to_https<H: HeaderLines>(
 ///
 /// # Errors
 /// If the status or the media type is none.
-pub fn respond<H: HeaderLines>(
+pub fn respond<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     status: u16,
@@ -136,13 +135,13 @@ pub fn respond<H: HeaderLines>(
 ///
 /// # Errors
 /// If a line of the rejection is no header's value.
-pub fn rejection<H: HeaderLines>(
+pub fn rejection<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     refusal: &Refusal,
 ) -> Result<Reply> {
     let expect = request.headers.first("expect");
-    let waits = expect.is_some_and(strict::is_expectation);
+    let waits = expect.is_some_and(is_expectation);
     let mut reply = if is_query_target(request.target) {
         let answer = Answer::from(refusal.to_query());
         query_reply(request, ctx, &answer)?
@@ -167,7 +166,7 @@ pub fn rejection<H: HeaderLines>(
 ///
 /// # Errors
 /// Never, as long as the API's own header lines are lines.
-pub fn answer_query<H: HeaderLines>(
+pub fn answer_query<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     body: Option<&[u8]>,
@@ -191,7 +190,7 @@ pub fn answer_query<H: HeaderLines>(
 
 /// Changes the headers of a response as the request's route has it, after the request's id was added
 /// for the client.
-pub fn change_headers<H: HeaderLines>(
+pub fn change_headers<H: Headers>(
     response: &mut impl EditResponse,
     request: &RequestView<H>,
     ctx: &Context,
@@ -205,7 +204,7 @@ pub fn change_headers<H: HeaderLines>(
 }
 
 /// A reply to which the route's header rules apply. The request's body is read as far as it may go.
-fn complete<H: HeaderLines>(
+fn complete<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     mut header: ResponseHeader,
@@ -240,7 +239,7 @@ fn page_header(status: u16, page: &Bytes) -> Result<ResponseHeader> {
     Ok(header)
 }
 
-fn query_reply<H: HeaderLines>(
+fn query_reply<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     answer: &Answer,

@@ -14,9 +14,9 @@ use super::files::{self, FileBody, FileReply, FileRequest};
 use super::local_reply::{self, Reply, RequestBody};
 use super::pace::Pace;
 use super::proxy::view_of;
-use super::strict;
 use crate::config::model::Client;
 use crate::geo::Live;
+use crate::proto::headers::is_expectation;
 use crate::query;
 
 /// How much of a request, and for how long, is read after an answer that refuses it.
@@ -40,7 +40,7 @@ pub async fn read_body(
 ) -> Result<bool> {
     let expect = session.get_header_bytes(header::EXPECT);
     let is_1_0 = session.req_header().version == http::Version::HTTP_10;
-    if strict::is_expectation(expect) && !is_1_0 {
+    if is_expectation(expect) && !is_1_0 {
         send_continue(session).await?;
     }
     let (mut length, mut pace) = (0, Pace::new(client.min_body_rate));

@@ -25,15 +25,14 @@ mod attempt;
 pub mod client_ip;
 mod compression;
 mod context;
-mod decide;
 pub mod drain;
 pub mod error_page;
+mod exchange;
 mod failure;
 mod failure_log;
 mod failure_reason;
 mod files;
 pub mod geo_headers;
-mod header_edit;
 mod header_rules;
 pub mod heartbeat;
 mod host;
@@ -49,6 +48,7 @@ pub mod log_file;
 mod message;
 pub mod metrics;
 mod pace;
+mod pingora_headers;
 pub mod policy;
 pub mod proxy;
 pub mod proxy_protocol;
@@ -81,8 +81,8 @@ pub use tls::Tls;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::geo::Live;
+use crate::proto::headers::Headers;
 use access_log::{AccessLog, Entry};
-use client_ip::HeaderLines;
 use failure_log::FailureLog;
 use heartbeat::Heartbeats;
 use limit::Load;
@@ -191,7 +191,7 @@ impl Gateway {
     }
 
     /// Counts and logs a finished request of either engine.
-    fn finish<H: HeaderLines>(&self, settings: &Settings, kind: Kind, entry: &Entry<H>) {
+    fn finish<H: Headers>(&self, settings: &Settings, kind: Kind, entry: &Entry<H>) {
         self.metrics
             .request(kind, entry.status, entry.body_bytes, entry.request_time);
         settings.access_log.log(entry);

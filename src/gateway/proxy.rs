@@ -14,37 +14,22 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::access_log::Entry;
-use super::admission::close_idle_connections;
-use super::attempt::{Cause, Failed, Next, Progress};
-use super::client_ip::{self, HeaderLines, PeerAddr};
-use super::compression;
-use super::context::{Context, Engine, Invitation, Refresh};
-use super::decide::{Outcome, decide};
-use super::failure::{
-    CLIENT_LEFT, CLIENT_STALLED, LOCAL, Unprocessed, is_local, slow_body, status_error, status_of,
-    too_large, unprocessed,
-};
-use super::failure_log::Line;
-use super::failure_reason::FailureReason;
+use super::client_ip::PeerAddr;
+use super::context::{Context, Engine, Invitation};
+use super::exchange::edit::{change_request, change_response};
+use super::exchange::log::{Sent, Served};
+use super::exchange::tries::{TryFacts, fail_to_connect, fail_to_exchange, judge_response};
+use super::exchange::{Outcome, decide, locate, peer_is_trusted};
+use super::failure::{CLIENT_LEFT, slow_body, status_error, status_of, too_large};
 use super::geo_headers;
-use super::header_edit::{EditHeaders, Name};
-use super::hsts;
-use super::identity::Identity;
 use super::message::{
     answer_of, is_http2, linger, send_continue, send_file, send_head, send_query, send_reply,
 };
-use super::metrics::Kind;
 use super::request_view::RequestView;
-use super::variables::{View, is_query_target};
 use super::{Gateway, Settings, http10, lane, local_reply, response_head, strict};
-use crate::geo::Database;
-
-/// Error type of a response with a status of `retry_on`: another peer is tried instead.
-const REFUSED: ErrorType = ErrorType::new("Refused");
 
 /// Proxy engine of the gateway.
 pub struct Proxy(Arc<Gateway>);
@@ -89,12 +74,11 @@ impl ProxyHttp for Proxy {
         name_host(session)?;
         join_cookies(session)?;
         self.set_connection_limits(session, &ctx.settings, is_websocket);
-        locate(session, ctx, &self.database.load())?;
-        if ctx
-            .origin
-            .as_ref()
-            .is_none_or(|origin| !origin.peer_is_trusted)
-        {
+        let peer = session.client_addr().and_then(|address| address.as_inet());
+        let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
+        let (peer, headers) = (PeerAddr::new(*peer), &session.req_header().headers);
+        locate(ctx, peer, headers, &self.database.load());
+        if !peer_is_trusted(ctx) {
             let untrusted = &ctx.settings.client_ip.untrusted_headers;
             geo_headers::remove_untrusted(session.req_header_mut(), untrusted);
         }
@@ -199,19 +183,8 @@ impl ProxyHttp for Proxy {
         let of_http2 = upstream_response.version == http::Version::HTTP_2;
         ctx.upstream_connection =
             response_head::renew(upstream_response, of_http2 && is_http2(session))?;
-        let Some((pool, peer)) = ctx.peer() else {
-            return Ok(());
-        };
-        if !pool.refuses(status) {
-            pool.succeeded(peer);
-            return Ok(());
-        }
-        pool.failed(peer, status.as_str());
-        ctx.is_refused = may_repeat(session) && ctx.may_go_on();
-        if ctx.is_refused {
-            return Err(Error::explain(REFUSED, "an answer that is none").into_up());
-        }
-        Ok(())
+        let may_repeat = facts_of(session, false).may_repeat();
+        judge_response(ctx, status, may_repeat)
     }
 
     async fn response_filter(
@@ -220,9 +193,6 @@ impl ProxyHttp for Proxy {
         upstream_response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        let request = view_of(session, &ctx.settings);
-        hsts::add(request.tls.is_some(), &ctx.settings, upstream_response);
-        let is_https = is_https(&request, ctx);
         if upstream_response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             if !session.as_downstream().is_upgrade_req() {
                 let reason = "the peer changes to a protocol that nobody asked for";
@@ -231,25 +201,15 @@ impl ProxyHttp for Proxy {
             lane::begin_tunnel(session);
             ctx.deadline = None;
         }
-        if !upstream_response.status.is_informational()
-            && let Some(cookie) = ctx.peer_cookie(is_https)
-        {
-            upstream_response.append(Name::Static("Set-Cookie"), cookie.as_bytes());
-        }
         if self.drain.is_draining() {
             session.set_keepalive(None);
         }
-        if upstream_response.status.is_informational() {
-            return Ok(());
-        }
-        if session.req_header().version == http::Version::HTTP_10 {
+        let is_interim = upstream_response.status.is_informational();
+        if !is_interim && session.req_header().version == http::Version::HTTP_10 {
             without_chunks(session, upstream_response);
         }
         let request = view_of(session, &ctx.settings);
-        local_reply::change_headers(upstream_response, &request, ctx);
-        if let Some(config) = ctx.compression() {
-            ctx.encoder = compression::begin(config, &request, upstream_response)?;
-        }
+        change_response(upstream_response, &request, ctx)?;
         if ctx.encoder.is_some() && session.req_header().version == http::Version::HTTP_11 {
             upstream_response.set_version(http::Version::HTTP_11);
             upstream_response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
@@ -303,13 +263,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         error: Box<Error>,
     ) -> Box<Error> {
-        let cause = if is_local(&error, true) {
-            close_idle_connections(&ctx.settings);
-            Cause::Local
-        } else {
-            cause_of_unprocessed(&error).unwrap_or(Cause::NotConnected)
-        };
-        conclude(session, ctx, cause, false, error)
+        let facts = facts_of(session, false);
+        fail_to_connect(ctx, &facts, error)
     }
 
     /// Verifies a peer that pingora does not verify, before anything is sent. An HTTP/2 connection
@@ -342,17 +297,9 @@ impl ProxyHttp for Proxy {
             // Nothing was sent.
             return self.fail_to_connect(session, peer, ctx, error);
         }
-        let mut error = error.more_context(format!("Peer: {peer}"));
-        if std::mem::take(&mut ctx.is_refused) && ctx.still_in_time().is_ok() {
-            // The retry was decided when the response arrived.
-            error.set_retry(true);
-            return error;
-        }
-        if let Some(cause) = cause_of(&error) {
-            return conclude(session, ctx, cause, client_reused, error);
-        }
-        error.set_retry(false);
-        error
+        let error = error.more_context(format!("Peer: {peer}"));
+        let facts = facts_of(session, client_reused);
+        fail_to_exchange(ctx, &facts, error)
     }
 
     async fn fail_to_proxy(
@@ -426,143 +373,26 @@ impl Proxy {
     }
 
     fn log_access(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
-        // A connection without an address has nothing to log.
-        if ctx.origin.is_none() {
-            return;
-        }
-        let request = session.req_header();
         let written = answer_of(session.response_written());
-        let status = written.map(|response| response.status.as_u16());
-        let status = status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of));
-        let digest = session
-            .digest()
-            .and_then(|digest| digest.ssl_digest.as_ref());
-        let view = View::of(&view_of(session, &ctx.settings), ctx);
-        let body_bytes = session.body_bytes_sent();
-        let failure = failure_of(error, ctx, status);
-        if let Some(reason) = failure {
-            self.failures.log(&Line {
-                reason,
-                upstream: ctx.pool.as_ref().map_or("", |pool| pool.name()),
-                peer: ctx.tried.last().copied(),
-                method: request.method.as_str(),
-                target: request.raw_path(),
-                status,
-                detail: error,
-            });
-        }
-        let entry = Entry {
-            sent: written.map(|response| &response.headers),
-            upstream: ctx.pool.as_ref().map_or("", |pool| pool.name()),
-            peers: &ctx.tried,
-            upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
-            trace: ctx.identity.trace(),
-            tls: digest.map(AsRef::as_ref),
-            failure,
-            ..Entry::new(view, status, body_bytes, ctx.start)
+        let served = Served {
+            status: written.map(|response| response.status.as_u16()),
+            body_bytes: session.body_bytes_sent(),
+            sent: written.map_or(Sent::Nothing, |response| Sent::Map(&response.headers)),
         };
-        let kind = if !ctx.tried.is_empty() {
-            Kind::Upstream
-        } else if is_query_target(request.raw_path()) {
-            Kind::Query
-        } else {
-            Kind::Own
-        };
-        self.finish(&ctx.settings, kind, &entry);
+        let request = view_of(session, &ctx.settings);
+        self.end_request(&request, ctx, error, &served);
     }
 }
 
-/// Returns the cause of a failed try if the peer or this host is at fault; `None` otherwise.
-fn cause_of(error: &Error) -> Option<Cause> {
-    if *error.esource() != ErrorSource::Upstream {
-        return None;
-    }
-    if is_local(error, false) {
-        return Some(Cause::Local);
-    }
-    let unprocessed = cause_of_unprocessed(error);
-    Some(
-        unprocessed.unwrap_or_else(|| match FailureReason::of(error) {
-            FailureReason::UpstreamReadTimeout => Cause::ReadTimeout,
-            FailureReason::UpstreamWriteTimeout => Cause::WriteTimeout,
-            FailureReason::UpstreamClosed | FailureReason::UpstreamReset => Cause::Closed,
-            _ => Cause::BadResponse,
-        }),
-    )
-}
-
-fn cause_of_unprocessed(error: &Error) -> Option<Cause> {
-    Some(match unprocessed(error)? {
-        Unprocessed::GoAway => Cause::GoAway,
-        Unprocessed::RefusedStream => Cause::RefusedStream,
-    })
-}
-
-/// Decides what follows from a failed try, and records the failure.
-fn conclude(
-    session: &mut Session,
-    ctx: &mut Context,
-    cause: Cause,
-    is_reused: bool,
-    mut error: Box<Error>,
-) -> Box<Error> {
-    if cause == Cause::Local {
-        error.etype = LOCAL;
-        // The shortage is usually short, so a retry may succeed.
-        ctx.is_full = true;
-    }
-    ctx.try_failure = Some(FailureReason::of(&error));
-    if ctx.still_in_time().is_err() {
-        // The deadline of the request has passed; the peer is not at fault.
-        error.set_retry(false);
-        return error;
-    }
+/// Facts of a try that a session knows.
+fn facts_of(session: &mut Session, is_reused: bool) -> TryFacts {
     let downstream = session.as_downstream();
-    let failed = Failed {
-        cause,
+    TryFacts {
         is_reused,
-        is_refreshed: ctx.refresh != Refresh::Unused,
-        progress: Progress {
-            is_answered: ctx.progress.is_answered
-                || answer_of(downstream.response_written()).is_some(),
-            ..ctx.progress
-        },
+        is_answered: answer_of(downstream.response_written()).is_some(),
         is_idempotent: downstream.req_header().method.is_idempotent(),
         has_body: !downstream.retry_buffer_truncated(),
-    };
-    let verdict = failed.verdict();
-    if verdict.counts {
-        ctx.note_failure(&error);
     }
-    if verdict.next == Next::BlameClient {
-        error.etype = CLIENT_STALLED;
-    }
-    error.set_retry(ctx.goes_on(verdict.next));
-    error
-}
-
-/// Returns the reason of a failed request. If no peer was left to try, it is the reason of the last
-/// failure.
-fn failure_of(error: Option<&Error>, ctx: &Context, status: u16) -> Option<FailureReason> {
-    // The status may be the peer's own response, which ended the connections and is not a failure.
-    let is_failure = |error: &&Error| {
-        !(ctx.progress.is_answered && *error.etype() == ErrorType::HTTPStatus(status))
-    };
-    let of_error = error.filter(is_failure).map(FailureReason::of);
-    match of_error.or(ctx.failure)? {
-        FailureReason::NoHealthyPeer => ctx.try_failure.or(Some(FailureReason::NoHealthyPeer)),
-        reason => Some(reason),
-    }
-}
-
-/// Returns `true` if a request that a peer may have received can be sent again: the client has not
-/// received any part of a response, the request is idempotent, and its whole body is still
-/// buffered.
-fn may_repeat(session: &mut Session) -> bool {
-    let downstream = session.as_downstream();
-    answer_of(downstream.response_written()).is_none()
-        && downstream.req_header().method.is_idempotent()
-        && !downstream.retry_buffer_truncated()
 }
 
 /// Sends `100 Continue` to the client, once (RFC 9110, 10.1.1). pingora does not forward interim
@@ -599,17 +429,6 @@ async fn answer_for_good(session: &mut Session, response: &ResponseHeader) -> Re
     Err(status_error(response.status.as_u16(), reason))
 }
 
-/// Finds the client's address and its place.
-fn locate(session: &Session, ctx: &mut Context, database: &Database) -> Result<()> {
-    let peer = session.client_addr().and_then(|address| address.as_inet());
-    let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
-    let headers = &session.req_header().headers;
-    let origin = client_ip::resolve(PeerAddr::new(*peer), headers, &ctx.settings.client_ip);
-    ctx.identity = Identity::of(headers, origin.peer_is_trusted, &ctx.settings);
-    ctx.set_origin(origin, database);
-    Ok(())
-}
-
 /// Returns `true` if the gateway may keep the connection after a request. An HTTP/1.0 client must
 /// ask for it, which pingora ignores once a keep-alive timeout is set. pingora itself handles
 /// `Connection: close`.
@@ -640,24 +459,6 @@ pub(super) fn view_of<'r>(session: &'r Session, settings: &Settings) -> RequestV
     }
 }
 
-/// Makes the headers of a request those that its upstream gets.
-pub(super) fn change_request<H: HeaderLines>(
-    sent: &mut impl EditHeaders,
-    request: &RequestView<H>,
-    ctx: &Context,
-) {
-    if let Some(origin) = &ctx.origin {
-        let headers = &ctx.settings.location_headers;
-        geo_headers::replace(sent, request, origin, ctx.place().as_ref(), headers);
-    }
-    ctx.identity.tell_upstream(sent, &ctx.settings);
-    let route = ctx.route();
-    if let Some(route) = route.filter(|route| !route.request_headers.is_empty()) {
-        let view = View::of(request, ctx);
-        route.request_headers.change_request(sent, &view);
-    }
-}
-
 /// Copies the authority of an HTTP/2 request to `Host`, which all later code reads. If both are
 /// present, pingora has checked that they are equal (RFC 9113, 8.3.1).
 fn name_host(session: &mut Session) -> Result<()> {
@@ -684,11 +485,4 @@ fn join_cookies(session: &mut Session) -> Result<()> {
     let joined = lines.join(&b"; "[..]);
     let request = session.req_header_mut();
     request.insert_header(header::COOKIE, joined)
-}
-
-/// Returns `true` if the client uses TLS, with us or with a trusted proxy.
-fn is_https<H: HeaderLines>(request: &RequestView<H>, ctx: &Context) -> bool {
-    let origin = ctx.origin.as_ref();
-    let seen = origin.map(|origin| geo_headers::proto(request, origin));
-    seen.is_some_and(|seen| seen == "https")
 }

@@ -7,10 +7,9 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::client_ip::HeaderLines;
 use super::geo_headers::remove_other_spellings;
-use super::header_edit::{EditHeaders, Name};
 use super::random;
+use crate::proto::headers::{EditHeaders, Headers, Name};
 
 /// Maximum length of an id that is passed on, in bytes.
 const LONGEST: usize = 128;
@@ -27,7 +26,7 @@ pub enum RequestId<'r> {
 impl<'r> RequestId<'r> {
     /// Returns the id of a request with these headers; `name` is the header with the id.
     #[must_use]
-    pub fn of(headers: &'r impl HeaderLines, name: &'r HeaderName, peer_is_trusted: bool) -> Self {
+    pub fn of(headers: &'r impl Headers, name: &'r HeaderName, peer_is_trusted: bool) -> Self {
         if peer_is_trusted {
             let mut lines = headers.lines(name.as_str());
             // A repeated header is ignored.
@@ -87,6 +86,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
+    use pingora::http::RequestHeader;
 
     const NAME: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -8,10 +8,9 @@
 
 use http::HeaderValue;
 
-use super::client_ip::HeaderLines;
-use super::header_edit::{EditHeaders, Name};
 use super::random;
 use crate::config::model::Tracing;
+use crate::proto::headers::{EditHeaders, Headers, Name};
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
@@ -61,7 +60,7 @@ enum Parent {
 impl TraceContext {
     /// Decides the trace headers for a request with these headers.
     #[must_use]
-    pub fn of(headers: &impl HeaderLines, peer_is_trusted: bool, config: &Tracing) -> Self {
+    pub fn of(headers: &impl Headers, peer_is_trusted: bool, config: &Tracing) -> Self {
         let believed = config.accept.believes(peer_is_trusted);
         let sent = if believed { sent(headers) } else { None };
         let keeps_state = sent.is_some() && is_state(headers.lines(TRACESTATE));
@@ -93,7 +92,7 @@ impl TraceContext {
 
 /// Returns the trace of a request's headers; `None` if the header is repeated or invalid.
 #[must_use]
-pub fn sent(headers: &impl HeaderLines) -> Option<Trace> {
+pub fn sent(headers: &impl Headers) -> Option<Trace> {
     let mut lines = headers.lines(TRACEPARENT);
     let line = lines.next().filter(|_| lines.next().is_none())?;
     Trace::parse(line)
@@ -214,6 +213,7 @@ fn is_value(value: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::config::model::TraceSource;
+    use pingora::http::RequestHeader;
 
     const ID: &str = "0af7651916cd43dd8448eb211c80319c";
     const SPAN: &str = "b7ad6b7169203331";

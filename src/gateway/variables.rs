@@ -10,7 +10,7 @@ use std::ops::Range;
 use pingora::protocols::tls::SslDigest;
 
 use super::access_log::{user, write_address};
-use super::client_ip::{HeaderLines, Origin};
+use super::client_ip::Origin;
 use super::context::Context;
 use super::geo_headers::Scheme;
 use super::host;
@@ -18,6 +18,7 @@ use super::request_view::RequestView;
 use super::tls::ClientCertificate;
 use crate::config::model::{ClientCertificateField, Part, RequestVariable, Template};
 use crate::geo::Place;
+use crate::proto::headers::Headers;
 use crate::query;
 
 /// View of a request for variables. Unknown values are empty.
@@ -89,7 +90,7 @@ pub fn is_decoded(variable: &RequestVariable) -> bool {
     )
 }
 
-impl<'r, H: HeaderLines> View<'r, H> {
+impl<'r, H: Headers> View<'r, H> {
     /// What is known of a request.
     pub fn of(request: &RequestView<'r, H>, ctx: &'r Context) -> Self {
         let routed = ctx.routed.as_ref();
@@ -113,7 +114,7 @@ impl<'r, H: HeaderLines> View<'r, H> {
     }
 }
 
-impl<H: HeaderLines> View<'_, H> {
+impl<H: Headers> View<'_, H> {
     /// Expands a template.
     pub fn expand(&self, template: &Template<RequestVariable>) -> Vec<u8> {
         let mut text = Vec::new();
@@ -238,7 +239,7 @@ impl<H: HeaderLines> View<'_, H> {
 }
 
 /// Returns the value of the first cookie of a name (RFC 6265, 4.2).
-pub fn cookie<'h>(headers: &'h impl HeaderLines, name: &str) -> Option<&'h [u8]> {
+pub fn cookie<'h>(headers: &'h impl Headers, name: &str) -> Option<&'h [u8]> {
     let lines = headers.lines("cookie");
     let mut pairs = lines.flat_map(|line| line.split(|&byte| byte == b';'));
     pairs.find_map(|pair| {

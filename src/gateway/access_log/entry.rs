@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::HeaderMap;
 use pingora::protocols::tls::SslDigest;
 
 use super::text::{write_number, write_peer, write_seconds, write_share};
 use super::times::with_times;
 use crate::config::model::{RequestVariable, ResponseVariable, Variable};
-use crate::gateway::client_ip::HeaderLines;
+use crate::gateway::exchange::log::Sent;
 use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::trace_context::Trace;
 use crate::gateway::variables::View;
+use crate::proto::headers::Headers;
 
 /// Finished request to log. Text is raw as the client sent it; the formats escape it.
 pub struct Entry<'r, H> {
@@ -25,7 +25,7 @@ pub struct Entry<'r, H> {
     /// Bytes of the response body that were sent.
     pub body_bytes: usize,
     /// Headers of the response, if the proxy sent it.
-    pub sent: Option<&'r HeaderMap>,
+    pub sent: Sent<'r>,
     /// Name of the upstream; empty for a local reply.
     pub upstream: &'r str,
     /// Peers that the request was tried on, in this order.
@@ -62,7 +62,7 @@ pub enum Source {
     Foreign,
 }
 
-impl<'r, H: HeaderLines> Entry<'r, H> {
+impl<'r, H: Headers> Entry<'r, H> {
     /// Creates the entry of a local reply that was sent just now.
     #[must_use]
     pub fn new(view: View<'r, H>, status: u16, body_bytes: usize, start: Instant) -> Self {
@@ -71,7 +71,7 @@ impl<'r, H: HeaderLines> Entry<'r, H> {
             time: SystemTime::now(),
             status,
             body_bytes,
-            sent: None,
+            sent: Sent::Nothing,
             upstream: "",
             peers: &[],
             request_time: start.elapsed(),
@@ -169,13 +169,13 @@ impl<'r, H: HeaderLines> Entry<'r, H> {
                 out.extend_from_slice(word.as_bytes());
             }
             ResponseVariable::SentHttp(name) => {
-                let lines = self.sent.into_iter().flat_map(|sent| sent.lines(name));
-                for (index, line) in lines.enumerate() {
-                    if index > 0 {
+                let mut is_first = true;
+                self.sent.each_line(name, |line| {
+                    if !std::mem::take(&mut is_first) {
                         out.extend_from_slice(b", ");
                     }
                     out.extend_from_slice(line);
-                }
+                });
                 return Source::Foreign;
             }
         }

@@ -8,7 +8,7 @@ use super::text::{escape_controls_from, escape_from, escape_json_from, write_pee
 use crate::config::model::{
     Captures, LogFormat, Part, RequestVariable, ResponseVariable, Template, Variable,
 };
-use crate::gateway::client_ip::HeaderLines;
+use crate::proto::headers::Headers;
 
 /// nginx's `main` format with fields of geogate appended; the last one is the reason of a failure.
 const MAIN: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status \
@@ -105,7 +105,7 @@ impl Format {
     }
 
     /// Appends a line.
-    pub(super) fn write<H: HeaderLines>(&self, entry: &Entry<H>, share: f64, out: &mut Vec<u8>) {
+    pub(super) fn write<H: Headers>(&self, entry: &Entry<H>, share: f64, out: &mut Vec<u8>) {
         match &self.shape {
             Shape::Text(template) => {
                 for part in template.parts() {
@@ -165,12 +165,7 @@ fn members<'n>(named: impl IntoIterator<Item = (&'n str, Template<Variable>)>) -
 }
 
 /// Writes a value as nginx does: a missing value is a dash.
-fn write_text<H: HeaderLines>(
-    entry: &Entry<H>,
-    variable: &Variable,
-    share: f64,
-    out: &mut Vec<u8>,
-) {
+fn write_text<H: Headers>(entry: &Entry<H>, variable: &Variable, share: f64, out: &mut Vec<u8>) {
     let start = out.len();
     match entry.append(variable, share, out) {
         Source::Plain => {}
@@ -184,12 +179,7 @@ fn write_text<H: HeaderLines>(
 
 /// Writes a value as JSON: numbers as numbers, or `null` if missing; the peers as an array; all
 /// other values as strings, empty if missing.
-fn write_json<H: HeaderLines>(
-    entry: &Entry<H>,
-    variable: &Variable,
-    share: f64,
-    out: &mut Vec<u8>,
-) {
+fn write_json<H: Headers>(entry: &Entry<H>, variable: &Variable, share: f64, out: &mut Vec<u8>) {
     match variable {
         Variable::Response(
             ResponseVariable::Status
@@ -246,7 +236,7 @@ pub(super) mod tests {
         LogFormat::Text(built_in(text))
     }
 
-    fn line<H: HeaderLines>(config: &LogFormat, entry: &Entry<H>) -> String {
+    fn line<H: Headers>(config: &LogFormat, entry: &Entry<H>) -> String {
         let mut out = Vec::new();
         Format::new(config).write(entry, 1.0, &mut out);
         String::from_utf8(out).unwrap()
@@ -254,7 +244,7 @@ pub(super) mod tests {
 
     /// Checks a line of `main` without its time, which depends on the time zone of the machine.
     #[track_caller]
-    fn check_main<H: HeaderLines>(entry: &Entry<H>, before: &str, after: &str) {
+    fn check_main<H: Headers>(entry: &Entry<H>, before: &str, after: &str) {
         let line = line(&LogFormat::Main, entry);
         let (start, rest) = line.split_once(" [").unwrap();
         let (time, end) = rest.split_once("] ").unwrap();

@@ -23,7 +23,6 @@ use pingora::{Error, ErrorType, Result};
 
 use self::found::{Found, Served};
 use self::selection::{Selection, Validators};
-use super::client_ip::HeaderLines;
 use super::compression::{self, Encoder};
 use super::context::Context;
 use super::hsts;
@@ -31,6 +30,7 @@ use super::local_reply::{self, Reply};
 use super::request_view::RequestView;
 use super::variables::{path_and_query, split_query};
 use crate::config::model::Files;
+use crate::proto::headers::Headers;
 use crate::query::normalize;
 
 const METHODS: &str = "GET, HEAD";
@@ -82,7 +82,7 @@ pub struct FileBody {
 ///
 /// # Errors
 /// If a header's value is none, or a thread for files cannot be had.
-pub async fn answer<H: HeaderLines>(
+pub async fn answer<H: Headers>(
     request: &RequestView<'_, H>,
     ctx: &Context,
     asked: FileRequest,
@@ -105,7 +105,7 @@ pub async fn answer<H: HeaderLines>(
     reply.map(FileReply::Reply)
 }
 
-fn file_reply<H: HeaderLines>(
+fn file_reply<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     files: &Files,
@@ -231,7 +231,7 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 /// Redirects to the same path with a trailing slash, so that relative links in the index resolve
 /// within the folder. The location is built from the normalised path: the client's spelling might
 /// name another host.
-fn redirect_to_folder<H: HeaderLines>(request: &RequestView<H>, ctx: &Context) -> Result<Reply> {
+fn redirect_to_folder<H: Headers>(request: &RequestView<H>, ctx: &Context) -> Result<Reply> {
     let (path, query) = split_query(path_and_query(request.target));
     let path = normalize(path);
     if path.ends_with(b"/") {

@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_range_header::{SyntacticallyCorrectRange as Spec, parse_range_header};
 
 use super::whole_seconds;
-use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::request_view::RequestView;
+use crate::proto::headers::Headers;
 
 /// Content of the response.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,11 +63,7 @@ impl Validators {
 }
 
 /// Selects the part of a file of this length for a request.
-pub fn select<H: HeaderLines>(
-    request: &RequestView<H>,
-    file: &Validators,
-    length: u64,
-) -> Selection {
+pub fn select<H: Headers>(request: &RequestView<H>, file: &Validators, length: u64) -> Selection {
     let headers = &conditions(request.headers);
     let tag: Option<ETag> = file.tag.parse().ok();
     let matches = |condition: &dyn Fn(&ETag) -> bool| tag.as_ref().is_some_and(condition);
@@ -100,7 +96,7 @@ pub fn select<H: HeaderLines>(
 }
 
 /// Conditions of a request, in the form that the parser of conditions reads.
-fn conditions(headers: &impl HeaderLines) -> HeaderMap {
+fn conditions(headers: &impl Headers) -> HeaderMap {
     let mut map = HeaderMap::new();
     for name in [
         header::IF_MATCH,
@@ -115,7 +111,7 @@ fn conditions(headers: &impl HeaderLines) -> HeaderMap {
     map
 }
 
-fn append_lines(map: &mut HeaderMap, headers: &impl HeaderLines, name: &HeaderName) {
+fn append_lines(map: &mut HeaderMap, headers: &impl Headers, name: &HeaderName) {
     for line in headers.lines(name.as_str()) {
         if let Ok(value) = HeaderValue::from_bytes(line) {
             map.append(name, value);
@@ -155,6 +151,7 @@ fn part(range: &str, length: u64) -> Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pingora::http::RequestHeader;
 
     const TAG: &str = "\"174876e8003b9aca00-64\"";
     /// 2000-01-01 00:00:01.
@@ -173,7 +170,7 @@ mod tests {
         for (name, value) in lines {
             request.append_header(*name, *value).unwrap();
         }
-        select(&request, &file(), 100)
+        select(&RequestView::of(&request), &file(), 100)
     }
 
     #[track_caller]

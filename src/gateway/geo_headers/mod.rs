@@ -10,13 +10,13 @@ mod names;
 use http::HeaderName;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::client_ip::{HeaderLines, Origin};
-use super::header_edit::{EditHeaders, Name};
+use super::client_ip::Origin;
 use super::request_view::RequestView;
 use crate::config::model::{
     GeoHeaders, HeaderEncoding, HeaderNameSet, UntrustedHeaders, is_managed_name, is_spelling_of,
 };
 use crate::geo::Place;
+use crate::proto::headers::{EditHeaders, Headers, Name};
 use names::Header;
 
 /// Characters to escape: all but printable ASCII, and `%` itself.
@@ -88,7 +88,7 @@ pub fn remove_other_spellings(request: &mut impl EditHeaders, name: &HeaderName)
 }
 
 /// Replaces all managed headers of a request by our own values.
-pub fn replace<H: HeaderLines>(
+pub fn replace<H: Headers>(
     sent: &mut impl EditHeaders,
     request: &RequestView<H>,
     origin: &Origin,
@@ -134,14 +134,14 @@ pub fn is_untrusted(name: &str, headers: &UntrustedHeaders) -> bool {
 }
 
 /// Returns the value of a header that a trusted proxy sent; `None` if it has several lines.
-fn claim<'r, H: HeaderLines>(headers: &'r H, origin: &Origin, name: &'r str) -> Option<&'r [u8]> {
+fn claim<'r, H: Headers>(headers: &'r H, origin: &Origin, name: &'r str) -> Option<&'r [u8]> {
     let mut lines = headers.lines(name);
     let claim = lines.next().filter(|_| lines.next().is_none());
     claim.filter(|_| origin.peer_is_trusted)
 }
 
 /// Returns the scheme that a trusted proxy reports, or else our own.
-pub(super) fn proto<H: HeaderLines>(request: &RequestView<H>, origin: &Origin) -> &'static str {
+pub(super) fn proto<H: Headers>(request: &RequestView<H>, origin: &Origin) -> &'static str {
     match claim(request.headers, origin, "x-forwarded-proto") {
         Some(b"http") => "http",
         Some(b"https") => "https",
@@ -150,7 +150,7 @@ pub(super) fn proto<H: HeaderLines>(request: &RequestView<H>, origin: &Origin) -
 }
 
 /// Returns the host that a trusted proxy reports, or else the requested one.
-fn host<'r, H: HeaderLines>(request: &RequestView<'r, H>, origin: &Origin) -> Option<&'r [u8]> {
+fn host<'r, H: Headers>(request: &RequestView<'r, H>, origin: &Origin) -> Option<&'r [u8]> {
     claim(request.headers, origin, "x-forwarded-host")
         .or_else(|| request.headers.lines("host").next())
         .or_else(|| request.authority.map(str::as_bytes))
@@ -181,6 +181,9 @@ fn append_value(value: &mut String, text: &str, encoding: HeaderEncoding) -> boo
 mod tests {
     use super::super::client_ip::{PeerAddr, resolve};
     use super::*;
+    use http::HeaderValue;
+    use pingora::http::RequestHeader;
+
     use crate::config::model::{ClientIp, ForwardedHeader, HeaderNames, TrustedProxies};
     use crate::geo::{Codes, Database, Field, Names, Table};
     use crate::tree::Range;
@@ -234,14 +237,10 @@ mod tests {
         let database = database(isp);
         let place = database.lookup(origin.client.ip());
         let headers = LocationHeaders::new(config);
-        replace(
-            &mut request,
-            &origin,
-            Scheme::Http,
-            place.as_ref(),
-            &headers,
-        );
-        request
+        let mut sent = request.clone();
+        let view = RequestView::of(&request);
+        replace(&mut sent, &view, &origin, place.as_ref(), &headers);
+        sent
     }
 
     fn get<'r>(request: &'r RequestHeader, name: &str) -> Vec<&'r [u8]> {

@@ -24,9 +24,9 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::body::Body;
 use crate::config::model::Client;
 use crate::gateway::pace::{Pace, TooSlow};
+use crate::proto::h1::body::Body;
 
 /// How much a client may send ahead while a request of its is being proxied.
 const AHEAD_LIMIT: usize = 64 << 10;
@@ -205,7 +205,7 @@ impl AsyncRead for Boundary {
         if self.upgraded.load(Ordering::Relaxed) {
             self.body = Body::Tunnel;
         }
-        match self.body {
+        match &self.body {
             Body::Tunnel => self.poll_tunnel(cx, buffer),
             body if body.is_complete() => self.poll_behind(cx),
             _ => self.poll_body(cx, buffer),
@@ -290,9 +290,9 @@ mod tests {
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-    use super::super::chunks::Scanner;
     use super::*;
     use crate::config::{Overrides, parse};
+    use crate::proto::h1::chunked::Scanner;
 
     const CHUNKED: &[u8] = b"3;x=y\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n";
 

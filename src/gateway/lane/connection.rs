@@ -13,9 +13,6 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::body::Body;
-use super::chunks::Malformed;
-use super::head::{self, Demand, Framing, Head, Limits, Reading};
 use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
@@ -27,6 +24,9 @@ use crate::gateway::pace::Pace;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::variables::{Captured, View};
 use crate::gateway::{Gateway, error_page, identity};
+use crate::proto::h1::body::Body;
+use crate::proto::h1::chunked::Malformed;
+use crate::proto::h1::head::{self, Demand, Framing, Head, Limits, Parse};
 use crate::query;
 
 /// How long a client may take to hear that its connection ends.
@@ -41,7 +41,6 @@ pub enum Next {
 }
 
 /// A request that is not a plain query.
-#[derive(Clone, Copy)]
 pub struct ForProxy {
     /// How many bytes of it are here, with its head.
     pub here: usize,
@@ -122,7 +121,6 @@ impl<'g> Arrival<'g> {
 }
 
 /// Whether a connection goes on after what is unsent.
-#[derive(Clone, Copy)]
 enum State {
     Open,
     Ending,
@@ -210,13 +208,10 @@ impl<'g> Connection<'g> {
             if self.unflushed == Some(true) && ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
-            match self.state {
+            match std::mem::replace(&mut self.state, State::Open) {
                 State::Open => {}
                 State::Ending => return Poll::Ready(Next::End),
-                State::ForProxy(request) => {
-                    self.state = State::Open;
-                    return Poll::Ready(Next::Proxy(request));
-                }
+                State::ForProxy(request) => return Poll::Ready(Next::Proxy(request)),
             }
             let turn = SCRATCH.with_borrow_mut(|scratch| self.poll_turn(cx, scratch));
             if ready!(turn).is_err() {
@@ -314,12 +309,12 @@ impl<'g> Connection<'g> {
             let rest = bytes[at..].strip_prefix(b"\r\n").unwrap_or(&bytes[at..]);
             let mut slots = head::slots();
             match head::read(rest, limits, &mut slots) {
-                Reading::Partial => return at,
-                Reading::Refused(status) => {
+                Parse::Incomplete => return at,
+                Parse::Invalid(status) => {
                     self.refuse(status, rest, start, out);
                     return bytes.len();
                 }
-                Reading::Complete(head) => {
+                Parse::Complete(head) => {
                     at = bytes.len() - rest.len();
                     let behind = &rest[head.length..];
                     let query = plain_query(&head, behind);

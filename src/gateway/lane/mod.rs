@@ -7,22 +7,17 @@
 //! upgrades and oddities to pingora's proxy. The connection comes back from each, so that
 //! every head on it is read here, strictly and within its time; only a WebSocket never does.
 
-pub(crate) mod body;
 mod boundary;
-mod chunks;
 mod connection;
 mod duplex;
 mod entrance;
 mod h2_stream;
-pub(crate) mod head;
 mod http2;
 mod nominated;
 mod peer_session;
 mod response;
 mod straight;
 mod turn_away;
-
-pub(super) use self::chunks::Malformed;
 
 use std::sync::Arc;
 
@@ -40,12 +35,12 @@ use self::boundary::Boundary;
 use self::connection::{Arrival, Connection, ForProxy, Next};
 use self::duplex::Duplex;
 use self::entrance::{Entered, enter};
-use self::head::{Limits, Reading};
 use self::straight::Straight;
 use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;
 use super::{Gateway, Proxy};
 use crate::config::model::{Listener, Speaks};
+use crate::proto::h1::head::{self, Limits, Parse};
 
 /// The door that every connection comes through.
 pub struct Lane {
@@ -220,7 +215,7 @@ impl Lane {
 fn in_origin_form(read: BytesMut) -> BytesMut {
     let (limits, mut slots) = (Limits::any(read.len()), head::slots());
     let written = match head::read(&read, limits, &mut slots) {
-        Reading::Complete(head) => head.to_origin_form().map(|written| (written, head.length)),
+        Parse::Complete(head) => head.to_origin_form().map(|written| (written, head.length)),
         _ => None,
     };
     match written {

@@ -1,12 +1,12 @@
 //! Admission of a request to its route: access rules and limits.
 
-use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::context::Context;
 use crate::gateway::limit::Refusal;
 use crate::gateway::request_view::RequestView;
+use crate::proto::headers::Headers;
 
 /// Applies the limits of the route to a request. Returns the reason if the request is rejected.
-pub fn admit<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Option<Refusal> {
+pub fn admit<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Option<Refusal> {
     let route = ctx.route()?;
     let header = |name: &str| request.headers.first(name).unwrap_or_default();
     let gate = &route.gate;

@@ -3,8 +3,8 @@
 use http::Method;
 
 use crate::config::model::{HeaderCondition, HeaderPattern, PathPattern, Route};
-use crate::gateway::client_ip::HeaderLines;
 use crate::geo::Place;
+use crate::proto::headers::Headers;
 
 /// Attributes of a request that routes match, besides its path, which has several readings.
 pub struct Asked<'r, H> {
@@ -44,7 +44,7 @@ impl Conditions {
     }
 
     /// Returns `true` if all conditions besides the method and the host match.
-    pub fn meets<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> bool {
+    pub fn meets<H: Headers>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> bool {
         let route = &self.0;
         let is_in = |territories: &[crate::config::model::Territory]| {
             territories.is_empty()
@@ -85,7 +85,7 @@ fn has_path(pattern: &PathPattern, path: Option<&[u8]>) -> bool {
     }
 }
 
-fn has_header(condition: &HeaderCondition, headers: &impl HeaderLines) -> bool {
+fn has_header(condition: &HeaderCondition, headers: &impl Headers) -> bool {
     let mut lines = headers.lines(&condition.name);
     match &condition.value {
         HeaderPattern::Exact(text) => lines.any(|line| line == text.as_bytes()),

@@ -8,21 +8,21 @@ use pingora::Result;
 use super::admit::admit;
 use super::condition::Asked;
 use super::{Action, Body, Decision, Routed, Routes, target};
-use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::context::Context;
-use crate::gateway::decide::{Outcome, refuse_long_body};
+use crate::gateway::exchange::Outcome;
 use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::files::FileRequest;
 use crate::gateway::local_reply;
 use crate::gateway::request_view::RequestView;
 use crate::gateway::variables::{View, path_and_query, split_query};
+use crate::proto::headers::Headers;
 use crate::query;
 
 /// Decides on a request by its route. One that is forwarded has its upstream in `ctx`.
 ///
 /// # Errors
 /// If a reply cannot be made.
-pub fn decide<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
+pub fn decide<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
     let Some(routes) = &ctx.settings.routes else {
         if let Some(reply) = refuse_long_body(request, ctx)? {
             return Ok(reply);
@@ -59,7 +59,7 @@ pub fn decide<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Re
     }
 }
 
-fn failed<H: HeaderLines>(
+fn failed<H: Headers>(
     request: &RequestView<H>,
     ctx: &mut Context,
     reason: FailureReason,
@@ -69,7 +69,7 @@ fn failed<H: HeaderLines>(
     local_reply::page(request, ctx, status).map(Outcome::Reply)
 }
 
-fn find<H: HeaderLines>(request: &RequestView<H>, ctx: &Context, routes: &Routes) -> Decision {
+fn find<H: Headers>(request: &RequestView<H>, ctx: &Context, routes: &Routes) -> Decision {
     let view = View::of(request, ctx);
     let host = view.host();
     let asked = Asked {
@@ -91,7 +91,7 @@ fn path(target: &[u8]) -> Option<&[u8]> {
 }
 
 /// Executes the action of the request's route. Returns `true` if the request has its response.
-fn take<H: HeaderLines>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
+fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
     let settings = Arc::clone(&ctx.settings);
     let (Some(routes), Some(taken)) = (&settings.routes, &ctx.routed) else {
         return Ok(Outcome::Forward);
@@ -167,4 +167,24 @@ fn set_target(routed: &mut Option<Routed>, target: Option<Vec<u8>>) {
     if let Some(routed) = routed {
         routed.target = target;
     }
+}
+
+/// The reply to a request that announces a longer body than it may have; `None` for all others. The
+/// body is not read.
+///
+/// # Errors
+/// Never: 413 is a status.
+fn refuse_long_body<H: Headers>(
+    request: &RequestView<H>,
+    ctx: &mut Context,
+) -> Result<Option<Outcome>> {
+    let length = request.headers.first("content-length");
+    let length = length.and_then(|length| std::str::from_utf8(length).ok()?.parse::<u64>().ok());
+    if length.is_none_or(|length| length <= ctx.max_body_size) {
+        return Ok(None);
+    }
+    ctx.failure = Some(FailureReason::BodyTooLarge);
+    let mut reply = local_reply::page(request, ctx, 413)?;
+    reply.request_body = local_reply::RequestBody::Leave;
+    Ok(Some(Outcome::Reply(reply)))
 }

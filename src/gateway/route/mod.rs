@@ -24,11 +24,11 @@ pub use decide::decide;
 use self::condition::Asked;
 use self::spelling::Spelling;
 use self::table::{Found, Table};
-use super::client_ip::HeaderLines;
 use super::header_rules::HeaderRules;
 use super::limit::RouteGate;
 use super::upstream::Pool;
 use crate::config::model::{self, Files, PathPattern, RequestVariable, Template};
+use crate::proto::headers::Headers;
 
 /// All routes of a configuration.
 pub struct Routes {
@@ -154,7 +154,7 @@ impl Routes {
     }
 
     /// Routes a request. `path` is its path as sent, `None` for `*`.
-    fn decide<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> Decision {
+    fn decide<H: Headers>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> Decision {
         let Some(path) = path else {
             return self.decision(self.table.find(asked, None), asked, None);
         };
@@ -180,7 +180,7 @@ impl Routes {
         decision
     }
 
-    fn decision<H: HeaderLines>(
+    fn decision<H: Headers>(
         &self,
         found: Found,
         asked: &Asked<H>,

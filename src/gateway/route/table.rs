@@ -12,7 +12,7 @@ use http::Method;
 use super::condition::{Asked, Conditions};
 use super::precedence::Precedence;
 use crate::config::model::{HostPattern, PathPattern, Route};
-use crate::gateway::client_ip::HeaderLines;
+use crate::proto::headers::Headers;
 
 /// Routes of a configuration, by index.
 pub struct Table {
@@ -65,7 +65,7 @@ impl Table {
     }
 
     /// Finds the most specific route for a request with this normalised path.
-    pub fn find<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> Found {
+    pub fn find<H: Headers>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> Found {
         let mut found = Found::Nothing;
         for number in self.candidates(asked.host) {
             let conditions = &self.conditions[number];
@@ -80,7 +80,7 @@ impl Table {
     }
 
     /// Methods of the routes that match, in the form of `Allow`.
-    pub fn methods<H: HeaderLines>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> String {
+    pub fn methods<H: Headers>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> String {
         let routes = self
             .candidates(asked.host)
             .map(|number| &self.conditions[number]);

@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::Rewrite;
 use crate::config::model::{Part, RequestVariable, Template};
-use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::variables::{View, split_query};
+use crate::proto::headers::Headers;
 
 /// Characters that are not allowed in a URL (RFC 3986, 2). Bytes that are not ASCII are always
 /// encoded.
@@ -36,7 +36,7 @@ const PATH: &AsciiSet = &URL.add(b'%').add(b'?');
 const QUERY: &AsciiSet = &PATH.add(b'&').add(b'+');
 
 /// Expands the location of a redirect.
-pub fn location<H: HeaderLines>(to: &Template<RequestVariable>, view: &View<H>) -> Vec<u8> {
+pub fn location<H: Headers>(to: &Template<RequestVariable>, view: &View<H>) -> Vec<u8> {
     let location = expand(to, view);
     // Two leading slashes begin a host. They are kept only if they are part of the template, not if
     // they come from the client.
@@ -50,7 +50,7 @@ pub fn location<H: HeaderLines>(to: &Template<RequestVariable>, view: &View<H>) 
 
 /// Returns the request target for the upstream that replaces the normalised `path` and the `query`.
 /// Returns `None` if a segment would lead to a parent folder.
-pub fn rewritten<H: HeaderLines>(
+pub fn rewritten<H: Headers>(
     rewrite: &Rewrite,
     view: &View<H>,
     path: &[u8],
@@ -104,7 +104,7 @@ fn with_one_slash(mut url: Vec<u8>) -> Vec<u8> {
     url
 }
 
-fn expand<H: HeaderLines>(template: &Template<RequestVariable>, view: &View<H>) -> Vec<u8> {
+fn expand<H: Headers>(template: &Template<RequestVariable>, view: &View<H>) -> Vec<u8> {
     let (mut url, mut value) = (Vec::new(), Vec::new());
     for part in template.parts() {
         match part {

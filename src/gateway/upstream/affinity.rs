@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::members::Members;
 use super::sticky::PeerId;
 use crate::config::model::{Balance, HashKey};
-use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::variables::cookie;
+use crate::proto::headers::Headers;
 
 /// Maximum length of an IPv6 address as text, in bytes.
 const LONGEST_ADDRESS: usize = 45;
@@ -24,11 +24,7 @@ pub struct Affinity {
 
 impl Affinity {
     /// Reads the affinity of a request to the upstream of `members`.
-    pub(super) fn of(
-        members: &Members,
-        headers: &impl HeaderLines,
-        client: Option<IpAddr>,
-    ) -> Self {
+    pub(super) fn of(members: &Members, headers: &impl Headers, client: Option<IpAddr>) -> Self {
         let cookies = members.cookies.as_ref();
         Affinity {
             key: match &members.upstream.balance {
@@ -42,7 +38,7 @@ impl Affinity {
 
 /// Returns the key to hash. If the header or cookie is missing, it is the client's address: with an
 /// empty key all such requests would go to one peer.
-fn hash_key(key: &HashKey, headers: &impl HeaderLines, client: Option<IpAddr>) -> Vec<u8> {
+fn hash_key(key: &HashKey, headers: &impl Headers, client: Option<IpAddr>) -> Vec<u8> {
     let value = match key {
         HashKey::ClientIp => None,
         HashKey::Header(name) => headers.first(name.as_str()),

@@ -35,9 +35,9 @@ pub use affinity::Affinity;
 pub use peer::{ConnectionKind, Peer, PeerStatus, Turn};
 pub use transport::{Transport, TransportError};
 
-use super::client_ip::HeaderLines;
 use super::response_head::Limits;
 use crate::config::model::{Protocol, Upstream};
+use crate::proto::headers::Headers;
 use budget::Budget;
 use fitness::Change;
 use keeper::Keeper;
@@ -118,7 +118,7 @@ impl Pool {
 
     /// Returns the hash key and the sticky cookie of a request, which bind it to a peer.
     #[must_use]
-    pub fn affinity(&self, headers: &impl HeaderLines, client: Option<IpAddr>) -> Affinity {
+    pub fn affinity(&self, headers: &impl Headers, client: Option<IpAddr>) -> Affinity {
         Affinity::of(&self.members, headers, client)
     }
 

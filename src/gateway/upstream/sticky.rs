@@ -9,9 +9,9 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use crate::config::model::Sticky;
-use crate::gateway::client_ip::HeaderLines;
 use crate::gateway::random;
 use crate::gateway::variables::cookie;
+use crate::proto::headers::Headers;
 
 /// Identifier of a peer in the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Cookies {
     }
 
     /// Reads the peer that a request's cookie names.
-    pub fn read(&self, headers: &impl HeaderLines) -> Option<PeerId> {
+    pub fn read(&self, headers: &impl Headers) -> Option<PeerId> {
         let value = cookie(headers, &self.name)?;
         let text = std::str::from_utf8(value).ok();
         let text = text.filter(|text| text.len() == 16)?;

@@ -10,20 +10,23 @@ use std::mem::MaybeUninit;
 use httparse::Header;
 
 use crate::config::model::Client;
-use crate::gateway::client_ip::HeaderLines;
-use crate::gateway::strict::{self, Absolute, Target};
+use crate::proto::authority::{is_authority, is_same_authority};
+use crate::proto::headers::Headers;
+use crate::proto::headers::{is_expectation, is_look_alike};
+use crate::proto::target::{Absolute, Target, target};
+use crate::proto::websocket::asks_for_websocket;
 
 /// How many header lines can be read at all; it is what pingora reads, too.
-const MOST_LINES: usize = 256;
+const MOST_LINES: usize = super::rewrite::MAX_LINES;
 
 /// How many bytes a target or a name may have at most, so that pingora can read it.
 const LONGEST: usize = 65_534;
 
 /// Room for the header lines of a head; it needs no initial value.
-pub type Slots<'b> = [MaybeUninit<Header<'b>>; MOST_LINES];
+pub type HeaderSlots<'b> = [MaybeUninit<Header<'b>>; MOST_LINES];
 
 /// An empty room.
-pub const fn slots<'b>() -> Slots<'b> {
+pub const fn slots<'b>() -> HeaderSlots<'b> {
     [const { MaybeUninit::uninit() }; MOST_LINES]
 }
 
@@ -56,13 +59,13 @@ impl Limits {
 
 /// What bytes at the start of a request are.
 #[derive(Debug)]
-pub enum Reading<'h, 'b> {
+pub enum Parse<'h, 'b> {
     /// The head is not complete.
-    Partial,
+    Incomplete,
     /// A head by all rules.
     Complete(Head<'h, 'b>),
     /// No head that we take, with the status that tells it.
-    Refused(u16),
+    Invalid(u16),
 }
 
 /// A complete head.
@@ -108,24 +111,28 @@ pub enum Framing {
 }
 
 /// Reads the head at the start of `bytes`.
-pub fn read<'h, 'b>(bytes: &'b [u8], limits: Limits, slots: &'h mut Slots<'b>) -> Reading<'h, 'b> {
+pub fn read<'h, 'b>(
+    bytes: &'b [u8],
+    limits: Limits,
+    slots: &'h mut HeaderSlots<'b>,
+) -> Parse<'h, 'b> {
     let mut request = httparse::Request::new(&mut []);
     let length = match request.parse_with_uninit_headers(bytes, &mut slots[..limits.lines]) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if bytes.len() < limits.size => return partial(bytes),
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            return Reading::Refused(431);
+            return Parse::Invalid(431);
         }
         Err(httparse::Error::Version) => return other_version(bytes, limits),
-        Err(_) => return Reading::Refused(400),
+        Err(_) => return Parse::Invalid(400),
     };
     if length > limits.size {
-        return Reading::Refused(431);
+        return Parse::Invalid(431);
     }
     let (Some(method), Some(target), Some(version)) =
         (request.method, request.path, request.version)
     else {
-        return Reading::Refused(400);
+        return Parse::Invalid(400);
     };
     let head = Head {
         method,
@@ -138,28 +145,28 @@ pub fn read<'h, 'b>(bytes: &'b [u8], limits: Limits, slots: &'h mut Slots<'b>) -
         lines: request.headers,
     };
     match head.checked(&bytes[..length]) {
-        Ok(head) => Reading::Complete(head),
-        Err(status) => Reading::Refused(status),
+        Ok(head) => Parse::Complete(head),
+        Err(status) => Parse::Invalid(status),
     }
 }
 
 /// A head that is not complete may be wrong already; then there is nothing to wait for.
-fn partial<'h, 'b>(bytes: &[u8]) -> Reading<'h, 'b> {
+fn partial<'h, 'b>(bytes: &[u8]) -> Parse<'h, 'b> {
     if has_bare_line_ends(bytes) {
-        Reading::Refused(400)
+        Parse::Invalid(400)
     } else {
-        Reading::Partial
+        Parse::Incomplete
     }
 }
 
 /// A request line with a version that is neither 1.0 nor 1.1: not served if it is one, and otherwise
 /// malformed (RFC 9112, 2.3). The parser says so before the line is complete.
-fn other_version<'h, 'b>(bytes: &[u8], limits: Limits) -> Reading<'h, 'b> {
+fn other_version<'h, 'b>(bytes: &[u8], limits: Limits) -> Parse<'h, 'b> {
     let Some(end) = memchr::memchr(b'\n', bytes) else {
         return if bytes.len() < limits.size {
-            Reading::Partial
+            Parse::Incomplete
         } else {
-            Reading::Refused(431)
+            Parse::Invalid(431)
         };
     };
     let line = &bytes[..end];
@@ -179,7 +186,7 @@ fn other_version<'h, 'b>(bytes: &[u8], limits: Limits) -> Reading<'h, 'b> {
             b'\r'
         ])
     );
-    Reading::Refused(if is_version && more.is_none() {
+    Parse::Invalid(if is_version && more.is_none() {
         505
     } else {
         400
@@ -200,7 +207,7 @@ impl<'b> Head<'_, 'b> {
             let is = |name: &str| line.name.eq_ignore_ascii_case(name);
             match line.name.len() {
                 4 if is("host") => {
-                    if host.is_some() || !strict::is_authority(line.value) {
+                    if host.is_some() || !is_authority(line.value) {
                         return Err(400);
                     }
                     host = Some(line.value);
@@ -219,14 +226,14 @@ impl<'b> Head<'_, 'b> {
                 }
                 10 if is("connection") => self.read_connection(line.value),
                 6 if is("expect") => {
-                    if !strict::is_expectation(line.value) {
+                    if !is_expectation(line.value) {
                         return Err(417);
                     }
                     self.demand = self.demand.max(Demand::Special);
                 }
                 7 if is("upgrade") => upgrade = true,
                 LONGEST.. => return Err(431),
-                _ if strict::is_look_alike(line.name) => return Err(400),
+                _ if is_look_alike(line.name) => return Err(400),
                 _ => {}
             }
         }
@@ -241,7 +248,7 @@ impl<'b> Head<'_, 'b> {
         }
         self.check_target(host)?;
         if upgrade {
-            self.demand = if strict::asks_for_websocket(self.method, self.is_1_1, &self) {
+            self.demand = if asks_for_websocket(self.method, self.is_1_1, &self) {
                 Demand::Upgrade
             } else {
                 self.demand.max(Demand::Special)
@@ -256,14 +263,14 @@ impl<'b> Head<'_, 'b> {
         if self.method == "CONNECT" {
             return Err(405);
         }
-        match strict::target(self.method, self.target.as_bytes()) {
+        match target(self.method, self.target.as_bytes()) {
             Some(Target::Origin | Target::Asterisk) => Ok(()),
             Some(Target::Absolute(Absolute {
                 is_https,
                 authority,
                 ..
             })) => {
-                let agrees = |host| strict::is_same_authority(host, authority, is_https);
+                let agrees = |host| is_same_authority(host, authority, is_https);
                 host.is_none_or(agrees).then_some(()).ok_or(400)
             }
             None => Err(400),
@@ -274,7 +281,7 @@ impl<'b> Head<'_, 'b> {
     /// it: the authority of the target becomes `Host` (RFC 9112, 3.2.2), and a target that is
     /// nothing but an authority is `*` to `OPTIONS` (3.2.4). `None` if the target is of another form.
     pub fn to_origin_form(&self) -> Option<Vec<u8>> {
-        let target = strict::target(self.method, self.target.as_bytes());
+        let target = target(self.method, self.target.as_bytes());
         let Some(Target::Absolute(Absolute {
             authority, path, ..
         })) = target
@@ -338,7 +345,7 @@ impl<'b> Head<'_, 'b> {
     }
 }
 
-impl HeaderLines for Head<'_, '_> {
+impl Headers for Head<'_, '_> {
     fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
         let same = self
             .lines
@@ -355,7 +362,7 @@ impl HeaderLines for Head<'_, '_> {
 }
 
 /// Whether a line ends in LF without CR, or a CR stands without LF behind it.
-fn has_bare_line_ends(bytes: &[u8]) -> bool {
+pub(super) fn has_bare_line_ends(bytes: &[u8]) -> bool {
     let bare_lf = memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r');
     // The last byte may be a CR whose LF is still to come.
     let bare_cr = |at: usize| bytes.get(at + 1).is_some_and(|&next| next != b'\n');
@@ -382,9 +389,9 @@ mod tests {
     fn word(bytes: &str) -> String {
         let mut slots = slots();
         match read(bytes.as_bytes(), LIMITS, &mut slots) {
-            Reading::Partial => "partial".to_owned(),
-            Reading::Refused(status) => status.to_string(),
-            Reading::Complete(head) => format!("{:?}", head.framing),
+            Parse::Incomplete => "partial".to_owned(),
+            Parse::Invalid(status) => status.to_string(),
+            Parse::Complete(head) => format!("{:?}", head.framing),
         }
     }
 
@@ -521,7 +528,7 @@ mod tests {
     #[track_caller]
     fn check_origin_form(head: &str, expected: Option<&str>) {
         let mut slots = slots();
-        let Reading::Complete(head) = read(head.as_bytes(), LIMITS, &mut slots) else {
+        let Parse::Complete(head) = read(head.as_bytes(), LIMITS, &mut slots) else {
             panic!("{head:?}")
         };
         let written = head.to_origin_form();
@@ -614,7 +621,7 @@ mod tests {
         ] {
             let mut slots = slots();
             let reading = read(bytes.as_bytes(), limits, &mut slots);
-            assert!(matches!(reading, Reading::Refused(status) if status == expected));
+            assert!(matches!(reading, Parse::Invalid(status) if status == expected));
         }
     }
 
@@ -645,7 +652,7 @@ mod tests {
         ] {
             let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n");
             let mut slots = slots();
-            let Reading::Complete(head) = read(bytes.as_bytes(), LIMITS, &mut slots) else {
+            let Parse::Complete(head) = read(bytes.as_bytes(), LIMITS, &mut slots) else {
                 panic!("{line:?}")
             };
             assert_eq!((head.demand, head.close), (demand, close), "{line:?}");
@@ -698,7 +705,7 @@ mod tests {
         ] {
             let bytes = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
             let mut slots = slots();
-            let Reading::Complete(head) = read(bytes.as_bytes(), LIMITS, &mut slots) else {
+            let Parse::Complete(head) = read(bytes.as_bytes(), LIMITS, &mut slots) else {
                 panic!("{target:?}")
             };
             assert_eq!(head.path_and_query(), expected);

@@ -53,8 +53,17 @@ const NAME_ROOM: usize = 20;
 #[error("the chunks of the body are malformed")]
 pub struct Malformed;
 
+/// Result of decoding a piece of a body in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded {
+    /// Bytes of the piece that belong to the body: all, unless the body ends among them.
+    pub consumed: usize,
+    /// Bytes of content, which now stand at the start of the piece.
+    pub content: usize,
+}
+
 /// How far a chunked body was read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Scanner {
     state: State,
     /// Bytes of all extensions.
@@ -65,6 +74,8 @@ pub struct Scanner {
     letters: [u8; NAME_ROOM],
     /// How many letters it has, of which there is room for the first.
     letter_count: u16,
+    /// Trailer lines that were read, each with its end.
+    trailers: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +167,7 @@ impl Scanner {
             trailer_bytes: 0,
             letters: [0; NAME_ROOM],
             letter_count: 0,
+            trailers: Vec::new(),
         }
     }
 
@@ -185,6 +197,43 @@ impl Scanner {
             }
         }
         Ok(at)
+    }
+
+    /// Reads on, and moves the content to the start of `bytes`.
+    ///
+    /// # Errors
+    /// If this is no chunked body. There is no reading on then.
+    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Malformed> {
+        let (mut at, mut content) = (0, 0);
+        while at < bytes.len() && self.state != State::End {
+            if let State::Data { left } = self.state {
+                let here = usize::try_from(left).unwrap_or(usize::MAX);
+                let here = here.min(bytes.len() - at);
+                bytes.copy_within(at..at + here, content);
+                content += here;
+                at += here;
+                self.state = match left - here as u64 {
+                    0 => State::DataCr,
+                    left => State::Data { left },
+                };
+            } else {
+                self.state = self.next(bytes[at])?;
+                at += 1;
+            }
+        }
+        Ok(Decoded {
+            consumed: at,
+            content,
+        })
+    }
+
+    /// Trailer lines of the body, each with its end; empty until the body is complete.
+    pub fn trailers(&self) -> &[u8] {
+        if self.is_complete() {
+            &self.trailers
+        } else {
+            &[]
+        }
     }
 
     fn next(&mut self, byte: u8) -> Result<State, Malformed> {
@@ -224,12 +273,16 @@ impl Scanner {
                 if self.is_forbidden() {
                     return Err(Malformed);
                 }
+                self.trailers.push(b':');
                 State::Value
             }
             (State::Name, _) if is_token(byte) => self.name_byte(byte)?,
-            (State::Value, b'\r') => State::ValueLf,
+            (State::Value, b'\r') => {
+                self.trailers.extend_from_slice(b"\r\n");
+                State::ValueLf
+            }
             (State::Value, b'\t' | b' '..=b'~' | 0x80..) => {
-                self.trailer_byte()?;
+                self.trailer_byte(byte)?;
                 State::Value
             }
             _ => return Err(Malformed),
@@ -257,7 +310,7 @@ impl Scanner {
     }
 
     fn name_byte(&mut self, byte: u8) -> Result<State, Malformed> {
-        self.trailer_byte()?;
+        self.trailer_byte(byte)?;
         if byte.is_ascii_alphanumeric() {
             if let Some(place) = self.letters.get_mut(usize::from(self.letter_count)) {
                 *place = byte.to_ascii_lowercase();
@@ -273,11 +326,12 @@ impl Scanner {
         letters.is_some_and(|letters| FORBIDDEN.contains(&letters))
     }
 
-    fn trailer_byte(&mut self) -> Result<(), Malformed> {
+    fn trailer_byte(&mut self, byte: u8) -> Result<(), Malformed> {
         self.trailer_bytes += 1;
         if self.trailer_bytes > TRAILER_BYTES {
             return Err(Malformed);
         }
+        self.trailers.push(byte);
         Ok(())
     }
 }
@@ -604,6 +658,50 @@ mod tests {
                 let read = httparse::parse_chunk_size(line.as_bytes());
                 prop_assert_eq!(read, Ok(httparse::Status::Complete((line.len(), size))));
             }
+        }
+    }
+
+    /// Decodes a body that comes in pieces of `size` bytes: its content, its trailers, and what follows.
+    fn decoded(body: &[u8], size: usize) -> Result<(Vec<u8>, Vec<u8>, usize), Malformed> {
+        let (mut scanner, mut content, mut consumed) = (Scanner::new(), Vec::new(), 0);
+        for piece in body.chunks(size) {
+            let mut piece = piece.to_vec();
+            let decoded = scanner.decode(&mut piece)?;
+            content.extend_from_slice(&piece[..decoded.content]);
+            consumed += decoded.consumed;
+        }
+        Ok((content, scanner.trailers().to_vec(), consumed))
+    }
+
+    #[test]
+    fn a_body_is_decoded_in_place_whatever_its_pieces() {
+        let body = b"4;a=\"b\"\r\nWiki\r\n005\r\npedia\r\n0\r\nX-Sum: 1 2\r\nx-b:\r\n\r\nGET /";
+        for size in 1..=body.len() {
+            let (content, trailers, consumed) = decoded(body, size).unwrap();
+            assert_eq!(content, b"Wikipedia", "{size}");
+            assert_eq!(trailers, b"X-Sum: 1 2\r\nx-b:\r\n", "{size}");
+            assert_eq!(consumed, body.len() - b"GET /".len(), "{size}");
+        }
+        assert_eq!(
+            decoded(b"5\r\nWikip", 3).unwrap(),
+            (b"Wikip".to_vec(), vec![], 8)
+        );
+        assert!(decoded(b"5\r\nWikipX", 3).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn decoding_and_scanning_agree(body in "([0-9a-f]{1,2}|\r\n|;a=b|x|0\r\n|a: b\r\n){0,12}", size in 1usize..9) {
+            let (mut scanner, mut decoder) = (Scanner::new(), Scanner::new());
+            for piece in body.as_bytes().chunks(size) {
+                let scanned = scanner.scan(piece);
+                let decoded = decoder.decode(&mut piece.to_vec());
+                proptest::prop_assert_eq!(scanned, decoded.map(|decoded| decoded.consumed));
+                if scanned.is_err() {
+                    break;
+                }
+            }
+            proptest::prop_assert_eq!(scanner.is_complete(), decoder.is_complete());
         }
     }
 }

@@ -1,10 +1,10 @@
 //! How far a request goes beyond its head, so that what follows it is known to be the next one.
 
-use super::chunks::{Malformed, Scanner};
+use super::chunked::{Decoded, Malformed, Scanner};
 use super::head::{Demand, Framing, Head};
 
 /// What is still to come of a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Body {
     /// So many bytes.
     Length(u64),
@@ -42,6 +42,28 @@ impl Body {
             Body::Chunked(scanner) => scanner.scan(bytes),
             Body::Upgrade => Ok(0),
             Body::Tunnel => Ok(bytes.len()),
+        }
+    }
+
+    /// Reads on, and moves the content to the start of `bytes`.
+    ///
+    /// # Errors
+    /// If the chunks are malformed.
+    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Malformed> {
+        match self {
+            Body::Chunked(scanner) => scanner.decode(bytes),
+            _ => self.take(bytes).map(|taken| Decoded {
+                consumed: taken,
+                content: taken,
+            }),
+        }
+    }
+
+    /// Trailer lines of a body that is complete, each with its end.
+    pub fn trailers(&self) -> &[u8] {
+        match self {
+            Body::Chunked(scanner) => scanner.trailers(),
+            _ => &[],
         }
     }
 

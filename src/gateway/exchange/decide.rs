@@ -5,16 +5,16 @@
 
 use pingora::Result;
 
-use super::Gateway;
-use super::client_ip::HeaderLines;
-use super::context::Context;
-use super::failure_reason::FailureReason;
-use super::files::FileRequest;
-use super::https::is_challenge;
-use super::local_reply::{self, Reply, RequestBody};
-use super::request_view::RequestView;
-use super::route;
-use super::variables::is_query_target;
+use crate::gateway::Gateway;
+use crate::gateway::context::Context;
+use crate::gateway::failure_reason::FailureReason;
+use crate::gateway::files::FileRequest;
+use crate::gateway::https::is_challenge;
+use crate::gateway::local_reply::{self, Reply};
+use crate::gateway::request_view::RequestView;
+use crate::gateway::route;
+use crate::gateway::variables::is_query_target;
+use crate::proto::headers::Headers;
 
 /// Answer to a request, or the way to one.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub enum Outcome {
 ///
 /// # Errors
 /// If a reply cannot be made: a configured value is no header's.
-pub fn decide<H: HeaderLines>(
+pub fn decide<H: Headers>(
     gateway: &Gateway,
     request: &RequestView<H>,
     ctx: &mut Context,
@@ -56,24 +56,4 @@ pub fn decide<H: HeaderLines>(
         return local_reply::page(request, ctx, status).map(Outcome::Reply);
     }
     route::decide(request, ctx)
-}
-
-/// The reply to a request that announces a longer body than it may have; `None` for all others. The
-/// body is not read.
-///
-/// # Errors
-/// Never: 413 is a status.
-pub(super) fn refuse_long_body<H: HeaderLines>(
-    request: &RequestView<H>,
-    ctx: &mut Context,
-) -> Result<Option<Outcome>> {
-    let length = request.headers.first("content-length");
-    let length = length.and_then(|length| std::str::from_utf8(length).ok()?.parse::<u64>().ok());
-    if length.is_none_or(|length| length <= ctx.max_body_size) {
-        return Ok(None);
-    }
-    ctx.failure = Some(FailureReason::BodyTooLarge);
-    let mut reply = local_reply::page(request, ctx, 413)?;
-    reply.request_body = RequestBody::Leave;
-    Ok(Some(Outcome::Reply(reply)))
 }

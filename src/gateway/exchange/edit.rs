@@ -1,0 +1,57 @@
+//! Changes of the heads that are passed on, the same in every engine.
+
+use pingora::Result;
+
+use crate::gateway::context::Context;
+use crate::gateway::request_view::RequestView;
+use crate::gateway::variables::View;
+use crate::gateway::{compression, geo_headers, hsts, local_reply};
+use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
+
+/// Changes the headers of a request to those that its upstream gets.
+pub fn change_request<H: Headers>(
+    sent: &mut impl EditHeaders,
+    request: &RequestView<H>,
+    ctx: &Context,
+) {
+    if let Some(origin) = &ctx.origin {
+        let headers = &ctx.settings.location_headers;
+        geo_headers::replace(sent, request, origin, ctx.place().as_ref(), headers);
+    }
+    ctx.identity.tell_upstream(sent, &ctx.settings);
+    let route = ctx.route();
+    if let Some(route) = route.filter(|route| !route.request_headers.is_empty()) {
+        let view = View::of(request, ctx);
+        route.request_headers.change_request(sent, &view);
+    }
+}
+
+/// Changes the headers of an upstream's response to those that the client gets, and begins to compress
+/// the response if that is appropriate. Its framing is the engine's.
+///
+/// # Errors
+/// If an encoder cannot be created.
+pub fn change_response<H: Headers>(
+    response: &mut impl EditResponse,
+    request: &RequestView<H>,
+    ctx: &mut Context,
+) -> Result<()> {
+    hsts::add(request.tls.is_some(), &ctx.settings, response);
+    if response.status().is_informational() {
+        return Ok(());
+    }
+    if let Some(cookie) = ctx.peer_cookie(is_https(request, ctx)) {
+        response.append(Name::Static("Set-Cookie"), cookie.as_bytes());
+    }
+    local_reply::change_headers(response, request, ctx);
+    if let Some(config) = ctx.compression() {
+        ctx.encoder = compression::begin(config, request, response)?;
+    }
+    Ok(())
+}
+
+/// Returns `true` if the client uses TLS, with us or with a trusted proxy.
+fn is_https<H: Headers>(request: &RequestView<H>, ctx: &Context) -> bool {
+    let origin = ctx.origin.as_ref();
+    origin.is_some_and(|origin| geo_headers::proto(request, origin) == "https")
+}

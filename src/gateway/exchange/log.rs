@@ -1,0 +1,145 @@
+//! The end of a request: its counters, its line in the access log and, if it failed, in the error log.
+
+use http::HeaderMap;
+use pingora::{Error, ErrorType};
+
+use crate::gateway::Gateway;
+use crate::gateway::access_log::Entry;
+use crate::gateway::context::Context;
+use crate::gateway::failure::{CLIENT_LEFT, status_of};
+use crate::gateway::failure_log::Line;
+use crate::gateway::failure_reason::FailureReason;
+use crate::gateway::metrics::Kind;
+use crate::gateway::request_view::RequestView;
+use crate::gateway::variables::{View, is_query_target};
+use crate::proto::headers::Headers;
+
+/// Response that a client got.
+pub struct Served<'s> {
+    /// Status code; `None` if there was no response.
+    pub status: Option<u16>,
+    /// Bytes of the body.
+    pub body_bytes: usize,
+    /// Head.
+    pub sent: Sent<'s>,
+}
+
+/// Head of a response, as it was sent.
+#[derive(Clone, Copy)]
+pub enum Sent<'s> {
+    /// No head, or one that is not kept for the log.
+    Nothing,
+    /// Header lines.
+    Map(&'s HeaderMap),
+    /// Bytes of a head of HTTP/1.
+    Bytes(&'s [u8]),
+}
+
+impl<'s> Sent<'s> {
+    /// Calls `read` with the value of every line of a name, which is in lower case.
+    pub fn each_line(&self, name: &str, mut read: impl FnMut(&[u8])) {
+        match self {
+            Sent::Nothing => {}
+            Sent::Map(map) => map.lines(name).for_each(read),
+            Sent::Bytes(bytes) => {
+                let lines = bytes.split(|&byte| byte == b'\n').skip(1);
+                for line in lines {
+                    let Some(colon) = memchr::memchr(b':', line) else {
+                        continue;
+                    };
+                    if line[..colon].eq_ignore_ascii_case(name.as_bytes()) {
+                        read(line[colon + 1..].trim_ascii());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Gateway {
+    /// Counts and logs a request that has ended, with an error if it failed.
+    pub(in crate::gateway) fn end_request<H: Headers>(
+        &self,
+        request: &RequestView<H>,
+        ctx: &Context,
+        error: Option<&Error>,
+        served: &Served,
+    ) {
+        // A connection without an address has nothing to log.
+        if ctx.origin.is_none() {
+            return;
+        }
+        let status = served.status;
+        let status = status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of));
+        let failure = failure_of(error, ctx, status);
+        let upstream = ctx.pool.as_ref().map_or("", |pool| pool.name());
+        if let Some(reason) = failure {
+            self.failures.log(&Line {
+                reason,
+                upstream,
+                peer: ctx.tried.last().copied(),
+                method: request.method.as_str(),
+                target: request.target,
+                status,
+                detail: error,
+            });
+        }
+        let view = View::of(request, ctx);
+        let entry = Entry {
+            sent: served.sent,
+            upstream,
+            peers: &ctx.tried,
+            upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
+            trace: ctx.identity.trace(),
+            tls: request.tls,
+            failure,
+            ..Entry::new(view, status, served.body_bytes, ctx.start)
+        };
+        let kind = if !ctx.tried.is_empty() {
+            Kind::Upstream
+        } else if is_query_target(request.target) {
+            Kind::Query
+        } else {
+            Kind::Own
+        };
+        self.finish(&ctx.settings, kind, &entry);
+    }
+}
+
+/// Returns the reason of a failed request. If no peer was left to try, it is the reason of the last
+/// failure.
+fn failure_of(error: Option<&Error>, ctx: &Context, status: u16) -> Option<FailureReason> {
+    // The status may be the peer's own response, which ended the connections and is not a failure.
+    let is_failure = |error: &&Error| {
+        !(ctx.progress.is_answered && *error.etype() == ErrorType::HTTPStatus(status))
+    };
+    let of_error = error.filter(is_failure).map(FailureReason::of);
+    match of_error.or(ctx.failure)? {
+        FailureReason::NoHealthyPeer => ctx.try_failure.or(Some(FailureReason::NoHealthyPeer)),
+        reason => Some(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_sent_head_are_found_in_either_form() {
+        let bytes = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a:2\r\nX-AB: 3\r\nX-B: \r\n\r\n";
+        let mut map = HeaderMap::new();
+        for (name, value) in [("x-a", "1"), ("x-a", "2"), ("x-ab", "3"), ("x-b", "")] {
+            map.append(name, value.parse().unwrap());
+        }
+        for sent in [Sent::Bytes(bytes), Sent::Map(&map)] {
+            for (name, expected) in [("x-a", "1,2,"), ("x-ab", "3,"), ("x-b", ","), ("x", "")] {
+                let mut found = String::new();
+                sent.each_line(name, |value| {
+                    found.push_str(std::str::from_utf8(value).unwrap());
+                    found.push(',');
+                });
+                assert_eq!(found, expected, "{name}");
+            }
+        }
+    }
+}

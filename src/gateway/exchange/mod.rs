@@ -1,0 +1,32 @@
+//! One request, from its head to its line in the access log: the steps that all engines share.
+//!
+//! [`decide`](decide()) says what answers a request, [`edit`] what is changed in the heads on the way,
+//! [`tries`] what follows when a peer fails, [`log`] what is left of it. None of them knows a session
+//! or a socket. [`forward`] is the HTTP/1 engine; pingora's engine calls the same steps.
+
+mod decide;
+pub mod edit;
+pub mod forward;
+pub mod log;
+pub mod tries;
+
+pub use decide::{Outcome, decide};
+
+use super::client_ip::{self, PeerAddr};
+use super::context::Context;
+use super::identity::Identity;
+use crate::geo::Database;
+use crate::proto::headers::Headers;
+
+/// Finds the client behind `peer`, its place, and the identity of the request.
+pub fn locate(ctx: &mut Context, peer: PeerAddr, headers: &impl Headers, database: &Database) {
+    let origin = client_ip::resolve(peer, headers, &ctx.settings.client_ip);
+    ctx.identity = Identity::of(headers, origin.peer_is_trusted, &ctx.settings);
+    ctx.set_origin(origin, database);
+}
+
+/// Returns `true` if the peer is a trusted proxy.
+pub fn peer_is_trusted(ctx: &Context) -> bool {
+    let origin = ctx.origin.as_ref();
+    origin.is_some_and(|origin| origin.peer_is_trusted)
+}

@@ -1,0 +1,314 @@
+//! Header lines of a head as they were read, with edits, and what is written of them.
+//!
+//! A head that is passed on is written anew from its parsed lines. Lines that stay are copied from the
+//! buffer that they were read into; what is added is bytes in one buffer. There is no map, and a head
+//! without edits costs no allocation.
+
+use http::StatusCode;
+use httparse::Header;
+use smallvec::SmallVec;
+
+use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name, is_value};
+
+/// Number of header lines that a head can have.
+pub const MAX_LINES: usize = 256;
+
+/// Added lines that need no allocation: those of a request with all location headers.
+const INLINE_ADDED: usize = 24;
+
+/// Set of lines of a head, by their number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineSet([u64; MAX_LINES / 64]);
+
+impl LineSet {
+    /// Adds a line.
+    pub fn insert(&mut self, line: usize) {
+        self.0[line / 64] |= 1 << (line % 64);
+    }
+
+    /// Returns `true` if a line is in the set.
+    #[must_use]
+    pub fn contains(&self, line: usize) -> bool {
+        self.0[line / 64] & 1 << (line % 64) != 0
+    }
+}
+
+/// Lines of a head with edits. `K` is `()` for a request and the status of a response.
+#[derive(Debug)]
+pub struct Rewrite<'h, 'b, K> {
+    kind: K,
+    lines: &'h [Header<'b>],
+    removed: LineSet,
+    added: SmallVec<[Added; INLINE_ADDED]>,
+    bytes: Vec<u8>,
+}
+
+/// Positions of an added line in the buffer.
+#[derive(Clone, Copy, Debug)]
+struct Added {
+    name: usize,
+    value: usize,
+    end: usize,
+}
+
+impl<'h, 'b, K> Rewrite<'h, 'b, K> {
+    /// The lines of a head, at most [`MAX_LINES`], without edits. `buffer` is memory to use for what is
+    /// added; its content is dropped.
+    #[must_use]
+    pub fn new(kind: K, lines: &'h [Header<'b>], mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Rewrite {
+            kind,
+            lines: &lines[..lines.len().min(MAX_LINES)],
+            removed: LineSet::default(),
+            added: SmallVec::new(),
+            bytes: buffer,
+        }
+    }
+
+    /// Writes all lines, each with its end, and no empty line behind them.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        for (_, line) in self.kept() {
+            write_line(out, line.name.as_bytes(), line.value);
+        }
+        for added in &self.added {
+            write_line(out, self.name_of(added), self.value_of(added));
+        }
+    }
+
+    /// Returns the buffer, to be used again.
+    #[must_use]
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    fn kept(&self) -> impl DoubleEndedIterator<Item = (usize, &Header<'b>)> {
+        let lines = self.lines.iter().enumerate();
+        lines.filter(|(number, _)| !self.removed.contains(*number))
+    }
+
+    fn name_of(&self, added: &Added) -> &[u8] {
+        &self.bytes[added.name..added.value]
+    }
+
+    fn value_of(&self, added: &Added) -> &[u8] {
+        &self.bytes[added.value..added.end]
+    }
+}
+
+/// Appends a header line with its end.
+pub fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+impl<K> Headers for Rewrite<'_, '_, K> {
+    fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
+        let kept = self
+            .kept()
+            .filter(move |(_, line)| line.name.eq_ignore_ascii_case(name));
+        let added = self.added.iter();
+        let added =
+            added.filter(move |line| self.name_of(line).eq_ignore_ascii_case(name.as_bytes()));
+        kept.map(|(_, line)| line.value)
+            .chain(added.map(|line| self.value_of(line)))
+    }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        let kept = self
+            .kept()
+            .find(|(_, line)| line.name.eq_ignore_ascii_case(name));
+        let added = || {
+            let mut added = self.added.iter();
+            added.find(|line| self.name_of(line).eq_ignore_ascii_case(name.as_bytes()))
+        };
+        kept.map(|(_, line)| line.value)
+            .or_else(|| added().map(|line| self.value_of(line)))
+    }
+}
+
+impl<K> EditHeaders for Rewrite<'_, '_, K> {
+    fn set(&mut self, name: Name<'_>, value: &[u8]) {
+        self.remove(name.as_str());
+        self.append(name, value);
+    }
+
+    fn append(&mut self, name: Name<'_>, value: &[u8]) {
+        if !is_value(value) {
+            return;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name.as_str().as_bytes());
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.added.push(Added {
+            name: start,
+            value: middle,
+            end: self.bytes.len(),
+        });
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.remove_if(|other| other.eq_ignore_ascii_case(name));
+    }
+
+    fn remove_if(&mut self, matches: impl Fn(&str) -> bool) {
+        for (number, line) in self.lines.iter().enumerate() {
+            if matches(line.name) {
+                self.removed.insert(number);
+            }
+        }
+        let bytes = &self.bytes;
+        self.added.retain(|added| {
+            let name = std::str::from_utf8(&bytes[added.name..added.value]);
+            !name.is_ok_and(&matches)
+        });
+    }
+}
+
+impl EditResponse for Rewrite<'_, '_, StatusCode> {
+    fn status(&self) -> StatusCode {
+        self.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lines<'t>(text: &'t [(&'t str, &'t str)]) -> Vec<Header<'t>> {
+        let line = |(name, value): &(&'t str, &'t str)| Header {
+            name,
+            value: value.as_bytes(),
+        };
+        text.iter().map(line).collect()
+    }
+
+    fn written<K>(rewrite: &Rewrite<K>) -> String {
+        let mut out = Vec::new();
+        rewrite.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_stay_as_they_were_sent() {
+        let lines = lines(&[("Host", "a"), ("x-A", "1"), ("X-a", "2")]);
+        let rewrite = Rewrite::new((), &lines, Vec::new());
+        assert_eq!(written(&rewrite), "Host: a\r\nx-A: 1\r\nX-a: 2\r\n");
+        assert_eq!(rewrite.first("x-a"), Some(&b"1"[..]));
+        assert_eq!(rewrite.lines("x-a").next_back(), Some(&b"2"[..]));
+    }
+
+    #[test]
+    fn set_replaces_every_line_of_a_name() {
+        let lines = lines(&[("x-a", "1"), ("Host", "a"), ("X-A", "2")]);
+        let mut rewrite = Rewrite::new((), &lines, b"old".to_vec());
+        rewrite.set(Name::Static("X-A"), b"3");
+        rewrite.set(Name::Static("x-a"), b"4");
+        rewrite.append(Name::Static("X-B"), b"5");
+        rewrite.remove("host");
+        assert_eq!(written(&rewrite), "x-a: 4\r\nX-B: 5\r\n");
+        rewrite.remove_if(|name| name.starts_with("X-"));
+        assert_eq!(written(&rewrite), "x-a: 4\r\n");
+    }
+
+    #[test]
+    fn a_value_that_would_end_its_line_is_left_out() {
+        let lines = lines(&[("x-a", "1")]);
+        let mut rewrite = Rewrite::new((), &lines, Vec::new());
+        rewrite.append(Name::Static("X-B"), b"a\r\nX-C: d");
+        rewrite.set(Name::Static("X-A"), b"a\nb");
+        assert_eq!(written(&rewrite), "");
+    }
+
+    /// One edit of a message.
+    #[derive(Clone, Debug)]
+    enum Edit {
+        Set(usize, String),
+        Append(usize, String),
+        Remove(usize),
+        RemoveIf(char),
+    }
+
+    const NAMES: [&str; 4] = ["x-a", "x-b", "y-a", "host"];
+
+    fn edits() -> impl Strategy<Value = Edit> {
+        let name = 0..NAMES.len();
+        prop_oneof![
+            (name.clone(), "[a-z]{0,3}").prop_map(|(name, value)| Edit::Set(name, value)),
+            (name.clone(), "[a-z]{0,3}").prop_map(|(name, value)| Edit::Append(name, value)),
+            name.prop_map(Edit::Remove),
+            prop_oneof!['x', 'y'].prop_map(Edit::RemoveIf),
+        ]
+    }
+
+    /// The same edits of a map: the oracle.
+    fn edit_map(map: &mut HeaderMap, edit: &Edit) {
+        let name = |number: &usize| HeaderName::from_static(NAMES[*number]);
+        let value = |text: &String| HeaderValue::from_str(text).unwrap();
+        match edit {
+            Edit::Set(at, text) => drop(map.insert(name(at), value(text))),
+            Edit::Append(at, text) => drop(map.append(name(at), value(text))),
+            Edit::Remove(at) => drop(map.remove(name(at))),
+            Edit::RemoveIf(start) => {
+                for name in NAMES.iter().filter(|name| name.starts_with(*start)) {
+                    map.remove(*name);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn edits_of_lines_and_of_a_map_agree(
+            start in proptest::collection::vec((0..NAMES.len(), "[a-z]{0,3}"), 0..6),
+            edits in proptest::collection::vec(edits(), 0..12),
+        ) {
+            let text: Vec<_> = start.iter().map(|(at, value)| (NAMES[*at], &**value)).collect();
+            let lines = lines(&text);
+            let mut rewrite = Rewrite::new((), &lines, Vec::new());
+            let mut map = HeaderMap::new();
+            for (name, value) in &text {
+                map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+            }
+            for edit in &edits {
+                match edit {
+                    Edit::Set(at, value) => rewrite.set(Name::Static(NAMES[*at]), value.as_bytes()),
+                    Edit::Append(at, value) => {
+                        rewrite.append(Name::Static(NAMES[*at]), value.as_bytes());
+                    }
+                    Edit::Remove(at) => rewrite.remove(NAMES[*at]),
+                    Edit::RemoveIf(start) => rewrite.remove_if(|name| name.starts_with(*start)),
+                }
+                edit_map(&mut map, edit);
+            }
+            for name in NAMES {
+                let found: Vec<_> = Headers::lines(&rewrite, name).collect();
+                let expected: Vec<_> = Headers::lines(&map, name).collect();
+                prop_assert_eq!(&found, &expected);
+                prop_assert_eq!(rewrite.first(name), map.first(name));
+            }
+            // The written lines read back as what was decided.
+            let mut out = Vec::new();
+            rewrite.write(&mut out);
+            out.extend_from_slice(b"\r\n");
+            let mut slots = [httparse::EMPTY_HEADER; 32];
+            let parsed = httparse::parse_headers(&out, &mut slots).unwrap();
+            let httparse::Status::Complete((length, read)) = parsed else { panic!("partial") };
+            prop_assert_eq!(length, out.len());
+            let mut again = HeaderMap::new();
+            for line in read {
+                again.append(
+                    HeaderName::from_bytes(line.name.as_bytes()).unwrap(),
+                    HeaderValue::from_bytes(line.value).unwrap(),
+                );
+            }
+            prop_assert_eq!(again, map);
+        }
+    }
+}

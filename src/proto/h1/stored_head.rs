@@ -1,0 +1,227 @@
+//! A request's head that outlives the buffer that it was read into.
+//!
+//! A request is looked at again after it was sent: for a retry, for the log. Its head is copied once,
+//! with the positions of its parts, and never parsed again. The memory is used for one request after
+//! another.
+
+use std::ops::Range;
+
+use http::{Method, Version};
+use httparse::Header;
+use smallvec::SmallVec;
+
+use super::head::{Framing, Head};
+use super::rewrite::LineSet;
+use crate::proto::headers::Headers;
+
+/// Lines that need no allocation.
+const INLINE_LINES: usize = 32;
+
+/// Header lines of a stored head.
+pub type Lines<'b> = SmallVec<[Header<'b>; INLINE_LINES]>;
+
+/// A head of its own.
+#[derive(Debug)]
+pub struct StoredHead {
+    bytes: Vec<u8>,
+    method: Method,
+    target: Range<usize>,
+    lines: Vec<Span>,
+    /// Lines that are not to be seen.
+    hidden: LineSet,
+    version: Version,
+    framing: Framing,
+}
+
+/// Positions of a line's parts.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    name: u32,
+    name_length: u32,
+    value: u32,
+    value_length: u32,
+}
+
+impl Default for StoredHead {
+    fn default() -> Self {
+        StoredHead {
+            bytes: Vec::new(),
+            method: Method::GET,
+            target: 0..0,
+            lines: Vec::new(),
+            hidden: LineSet::default(),
+            version: Version::HTTP_11,
+            framing: Framing::None,
+        }
+    }
+}
+
+impl StoredHead {
+    /// Copies a head, which was read from the start of `bytes`. `false` if its method is none.
+    pub fn store(&mut self, head: &Head, bytes: &[u8]) -> bool {
+        let Ok(method) = Method::from_bytes(head.method.as_bytes()) else {
+            return false;
+        };
+        let at = |part: &[u8]| part.as_ptr().addr() - bytes.as_ptr().addr();
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&bytes[..head.length]);
+        self.method = method;
+        self.target = at(head.target.as_bytes())..at(head.target.as_bytes()) + head.target.len();
+        self.lines.clear();
+        self.lines.extend(head.fields().map(|(name, value)| Span {
+            name: position(at(name.as_bytes())),
+            name_length: position(name.len()),
+            // An empty value may be no part of the buffer.
+            value: if value.is_empty() {
+                0
+            } else {
+                position(at(value))
+            },
+            value_length: position(value.len()),
+        }));
+        self.hidden = LineSet::default();
+        self.version = if head.is_1_1 {
+            Version::HTTP_11
+        } else {
+            Version::HTTP_10
+        };
+        self.framing = head.framing;
+        true
+    }
+
+    /// Hides all lines whose names satisfy `matches`, as if the client had not sent them.
+    pub fn hide_if(&mut self, matches: impl Fn(&str) -> bool) {
+        for (number, line) in self.lines.iter().enumerate() {
+            if matches(self.name(line)) {
+                self.hidden.insert(number);
+            }
+        }
+    }
+
+    /// Method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Target, as sent.
+    pub fn target(&self) -> &[u8] {
+        &self.bytes[self.target.clone()]
+    }
+
+    /// Version of HTTP.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Framing of the body.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// All lines that are not hidden.
+    pub fn all_lines(&self) -> Lines<'_> {
+        let lines = self.visible();
+        lines
+            .map(|line| Header {
+                name: self.name(line),
+                value: self.value(line),
+            })
+            .collect()
+    }
+
+    fn visible(&self) -> impl DoubleEndedIterator<Item = &Span> {
+        let lines = self.lines.iter().enumerate();
+        lines
+            .filter(|(number, _)| !self.hidden.contains(*number))
+            .map(|(_, line)| line)
+    }
+
+    fn name(&self, line: &Span) -> &str {
+        let start = line.name as usize;
+        // It was a str when it was stored.
+        std::str::from_utf8(&self.bytes[start..start + line.name_length as usize])
+            .unwrap_or_default()
+    }
+
+    fn value(&self, line: &Span) -> &[u8] {
+        let start = line.value as usize;
+        &self.bytes[start..start + line.value_length as usize]
+    }
+
+    fn is(&self, line: &Span, name: &str) -> bool {
+        line.name_length as usize == name.len() && self.name(line).eq_ignore_ascii_case(name)
+    }
+}
+
+/// A position in a head, which the limits of a configuration keep far below 4 GiB.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+impl Headers for StoredHead {
+    fn lines<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
+        let same = self.visible().filter(move |line| self.is(line, name));
+        same.map(|line| self.value(line))
+    }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        let line = self.visible().find(|line| self.is(line, name))?;
+        Some(self.value(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::h1::head::{Limits, Parse, read, slots};
+
+    fn stored(bytes: &[u8]) -> StoredHead {
+        let mut slots = slots();
+        let Parse::Complete(head) = read(bytes, Limits::any(bytes.len()), &mut slots) else {
+            panic!("no head");
+        };
+        let mut stored = StoredHead::default();
+        assert!(stored.store(&head, bytes));
+        stored
+    }
+
+    #[test]
+    fn a_stored_head_says_what_the_read_one_said() {
+        let head = stored(b"PUT /a?b HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nx-a:\r\nx-A: 3\r\nContent-Length: 2\r\n\r\nhi");
+        assert_eq!(head.method(), Method::PUT);
+        assert_eq!(head.target(), b"/a?b");
+        assert_eq!(head.version(), Version::HTTP_11);
+        assert_eq!(head.framing(), Framing::Length(2));
+        assert_eq!(head.first("host"), Some(&b"a"[..]));
+        let lines: Vec<_> = head.lines("x-a").collect();
+        assert_eq!(lines, [&b"1"[..], b"", b"3"]);
+        assert_eq!(head.first("x-b"), None);
+        let all: Vec<_> = head.all_lines().iter().map(|line| line.name).collect();
+        assert_eq!(all, ["Host", "X-A", "x-a", "x-A", "Content-Length"]);
+    }
+
+    #[test]
+    fn hidden_lines_are_not_seen_by_anything() {
+        let mut head = stored(b"GET / HTTP/1.0\r\nX-A: 1\r\nProxy: p\r\nX-B: 2\r\n\r\n");
+        head.hide_if(|name| name.eq_ignore_ascii_case("proxy"));
+        assert_eq!(head.first("proxy"), None);
+        assert_eq!(head.lines("proxy").count(), 0);
+        assert_eq!(head.all_lines().len(), 2);
+        assert_eq!(head.version(), Version::HTTP_10);
+    }
+
+    #[test]
+    fn a_head_is_stored_over_another_one() {
+        let mut head = stored(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n\r\n");
+        head.hide_if(|_| true);
+        let bytes = b"HEAD /b HTTP/1.1\r\nHost: b\r\n\r\n";
+        let mut slots = slots();
+        let Parse::Complete(read) = read(bytes, Limits::any(bytes.len()), &mut slots) else {
+            panic!("no head");
+        };
+        assert!(head.store(&read, bytes));
+        assert_eq!(head.first("host"), Some(&b"b"[..]));
+        assert_eq!(head.first("x-a"), None);
+        assert_eq!(head.target(), b"/b");
+    }
+}

@@ -1,0 +1,27 @@
+//! Requests to change a connection to a `WebSocket` (RFC 6455, 4.1).
+
+use super::headers::Headers;
+
+/// Whether a request asks, as RFC 6455 has it, for its connection to become a `WebSocket`. It is the
+/// one protocol that connections may change to; a request for any other is a request like all
+/// others, for it may be ignored (RFC 9110, 7.8), and what would change to HTTP/2 would escape from
+/// all that is looked at here.
+pub fn asks_for_websocket(method: &str, is_1_1: bool, headers: &impl Headers) -> bool {
+    let mut protocols = headers.lines("upgrade");
+    let protocol = protocols.next();
+    is_1_1
+        && method == "GET"
+        && protocols.next().is_none()
+        && protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        && has_option(headers, "upgrade")
+        && headers.lines("transfer-encoding").next().is_none()
+        && headers.lines("content-length").all(|length| length == b"0")
+}
+
+/// Whether `Connection` lists an option.
+fn has_option(headers: &impl Headers, name: &str) -> bool {
+    let mut options = headers
+        .lines("connection")
+        .flat_map(|line| line.split(|&byte| byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+}
