@@ -74,10 +74,13 @@ impl ProxyHttp for Proxy {
         name_host(session)?;
         join_cookies(session)?;
         self.set_connection_limits(session, &ctx.settings, is_websocket);
-        let peer = session.client_addr().and_then(|address| address.as_inet());
-        let peer = peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
-        let (peer, headers) = (PeerAddr::new(*peer), &session.req_header().headers);
-        locate(ctx, peer, headers, &self.database.load());
+        if ctx.origin.is_none() {
+            let peer = session.client_addr().and_then(|address| address.as_inet());
+            let peer =
+                peer.ok_or_else(|| status_error(400, "a connection without an IP address"))?;
+            let (peer, headers) = (PeerAddr::new(*peer), &session.req_header().headers);
+            locate(ctx, peer, headers, &self.database.load());
+        }
         if !peer_is_trusted(ctx) {
             let untrusted = &ctx.settings.client_ip.untrusted_headers;
             geo_headers::remove_untrusted(session.req_header_mut(), untrusted);

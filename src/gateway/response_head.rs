@@ -11,17 +11,10 @@ use http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType};
 
+use crate::proto::h1::response_head::Limits;
+
 /// Number of interim responses (1xx) to one request.
 const MAX_INTERIM: u32 = 16;
-
-/// Limits of the heads that answer one request, interim ones included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of all of them together.
-    pub max_size: usize,
-    /// Lines of each.
-    pub max_lines: usize,
-}
 
 /// Reason for which a response head is not passed on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -21,7 +21,7 @@ use super::tls::{Tls, TlsError};
 use super::upstream::{Pool, Transport, TransportError};
 use crate::config::Config;
 use crate::config::model::{
-    self, Client, ClientIp, Compression, Http2, Protocol, RequestIds, Tracing, Upstream,
+    self, Client, ClientIp, Compression, Http2, RequestIds, Tracing, Upstream,
 };
 
 /// Reason for which a valid configuration cannot be used.
@@ -67,9 +67,6 @@ pub struct Settings {
     pub(super) pools: Vec<Arc<Pool>>,
     /// Routes; `None` if all requests go to the first upstream.
     pub(super) routes: Option<Routes>,
-    /// True if the straight path supports every upstream. The lane chooses the engine of a request
-    /// before its upstream is known.
-    pub(super) is_straight: bool,
     pub(super) error_pages: ErrorPages,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) request_ids: Option<RequestIds>,
@@ -101,7 +98,6 @@ impl Settings {
                 _ => Arc::new(Pool::new(upstream, transport, before.map(AsRef::as_ref))),
             })
         };
-        let is_http1 = |upstream: &Upstream| upstream.protocol == Protocol::Http1;
         let access_log = access_log(&config.access_log, before)?;
         let error_pages = ErrorPages::load(config.error_page.as_deref());
         let error_pages = error_pages.map_err(|error| SettingsError::ErrorPage {
@@ -132,7 +128,6 @@ impl Settings {
             location_headers: LocationHeaders::new(&config.geo_headers),
             routes: Routes::new(&config.routes, &pools, gate),
             pools,
-            is_straight: config.upstreams.iter().all(is_http1),
             error_pages,
             access_log,
             request_ids: config.request_ids.clone(),

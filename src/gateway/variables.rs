@@ -296,6 +296,7 @@ pub(super) mod tests {
     };
     use crate::geo::{Codes, Database, Field, Names, Table};
     use crate::tree::Range as AddressRange;
+    use http::HeaderMap;
 
     /// Database in which `1.0.0.x` is in Fuzhou.
     pub fn database() -> Database {

@@ -193,6 +193,7 @@ pub(super) mod tests {
     use crate::gateway::geo_headers::Scheme;
     use crate::gateway::variables::Captured;
     use crate::gateway::variables::tests::{database, headers};
+    use http::HeaderMap;
 
     /// Passes the entry of a request from Fuzhou with a local reply to `read`.
     pub fn with_entry<T>(read: impl FnOnce(Entry<HeaderMap>) -> T) -> T {

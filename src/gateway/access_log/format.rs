@@ -46,6 +46,7 @@ pub struct Format {
     shape: Shape,
     wants_id: bool,
     wants_trace: bool,
+    wants_sent: bool,
 }
 
 enum Shape {
@@ -84,9 +85,12 @@ impl Format {
             let (id, span) = (ResponseVariable::TraceId, ResponseVariable::SpanId);
             matches!(variable, Variable::Response(of_trace) if [id, span].contains(of_trace))
         };
+        let is_sent =
+            |variable: &_| matches!(variable, Variable::Response(ResponseVariable::SentHttp(_)));
         Format {
             wants_id: wants(is_id),
             wants_trace: wants(is_trace),
+            wants_sent: wants(is_sent),
             shape,
         }
     }
@@ -102,6 +106,12 @@ impl Format {
     #[must_use]
     pub fn wants_trace(&self) -> bool {
         self.wants_trace
+    }
+
+    /// Returns `true` if the configured format needs header lines of responses.
+    #[must_use]
+    pub fn wants_sent(&self) -> bool {
+        self.wants_sent
     }
 
     /// Appends a line.

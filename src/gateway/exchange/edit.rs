@@ -2,6 +2,7 @@
 
 use pingora::Result;
 
+use super::peer_is_trusted;
 use crate::gateway::context::Context;
 use crate::gateway::request_view::RequestView;
 use crate::gateway::variables::View;
@@ -24,6 +25,14 @@ pub fn change_request<H: Headers>(
         let view = View::of(request, ctx);
         route.request_headers.change_request(sent, &view);
     }
+}
+
+/// Returns `true` for a header that a client must not send to an upstream, because the gateway says it
+/// itself or only a trusted proxy may.
+pub fn is_kept_from_upstream(name: &str, ctx: &Context) -> bool {
+    let is_trusted = peer_is_trusted(ctx);
+    ctx.settings.location_headers.is_managed(name, is_trusted)
+        || !is_trusted && ctx.settings.client_ip.untrusted_headers.contains(name)
 }
 
 /// Changes the headers of an upstream's response to those that the client gets, and begins to compress

@@ -4,10 +4,16 @@
 //! [`tries`] what follows when a peer fails, [`log`] what is left of it. None of them knows a session
 //! or a socket. [`forward`] is the HTTP/1 engine; pingora's engine calls the same steps.
 
+mod client;
 mod decide;
 pub mod edit;
 pub mod forward;
+mod head;
 pub mod log;
+mod piece;
+mod relay;
+mod reply;
+pub mod timer;
 pub mod tries;
 
 pub use decide::{Outcome, decide};

@@ -69,7 +69,7 @@ impl LocationHeaders {
         }
     }
 
-    fn is_managed(&self, name: &str, peer_is_trusted: bool) -> bool {
+    pub(super) fn is_managed(&self, name: &str, peer_is_trusted: bool) -> bool {
         is_managed_name(name)
             || self.managed.contains(name)
             || !peer_is_trusted && self.foreign.contains(name)

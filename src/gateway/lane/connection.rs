@@ -11,12 +11,12 @@ use bytes::{Buf, BytesMut};
 use http::HeaderMap;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
+use crate::gateway::exchange::timer::Timer;
 use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::geo_headers::Scheme;
 use crate::gateway::metrics::{Kind, Open};
@@ -27,6 +27,7 @@ use crate::gateway::{Gateway, error_page, identity};
 use crate::proto::h1::body::Body;
 use crate::proto::h1::chunked::Malformed;
 use crate::proto::h1::head::{self, Demand, Framing, Head, Limits, Parse};
+use crate::proto::h1::stored_head::StoredHead;
 use crate::query;
 
 /// How long a client may take to hear that its connection ends.
@@ -42,33 +43,31 @@ pub enum Next {
 
 /// A request that is not a plain query.
 pub struct ForProxy {
-    /// How many bytes of it are here, with its head.
+    /// Head.
+    pub head: Box<StoredHead>,
+    /// Bytes of the request that are here, with its head.
     pub here: usize,
-    /// What is still to come.
+    /// What is still to come of the body.
     pub body: Body,
-    /// Whether it can take the straight path.
-    pub straight: bool,
-    /// Whether it can take the duplex path.
-    pub duplex: bool,
-    /// Whether its target is a whole URL, which the proxy is not given.
+    /// `true` if the client asks for a WebSocket.
+    pub is_upgrade: bool,
+    /// `true` if the target is a whole URL, which pingora is not given.
     pub is_absolute: bool,
 }
 
 impl ForProxy {
-    /// The request with this head, behind which `rest` was read.
-    fn new(head: &Head, rest: &[u8]) -> Result<Self, Malformed> {
+    /// The request whose head was read from the start of `bytes`.
+    fn new(head: &Head, bytes: &[u8]) -> Result<Self, Malformed> {
         let mut body = Body::of(head);
+        let mut stored = Box::<StoredHead>::default();
+        if !stored.store(head, bytes) {
+            return Err(Malformed);
+        }
         Ok(ForProxy {
-            here: head.length + body.take(rest)?,
+            head: stored,
+            here: head.length + body.take(&bytes[head.length..])?,
             body,
-            straight: head.is_1_1
-                && head.framing == Framing::None
-                && head.demand == Demand::Nothing
-                && head.target.starts_with('/'),
-            duplex: head.is_1_1
-                && head.target.starts_with('/')
-                && (head.demand == Demand::Nothing
-                    || head.demand == Demand::Special && head.framing != Framing::None),
+            is_upgrade: head.demand == Demand::Upgrade,
             is_absolute: !head.target.starts_with(['/', '*']),
         })
     }
@@ -77,6 +76,7 @@ impl ForProxy {
 /// One client's connection between two requests for the proxy.
 pub struct Connection<'g> {
     gateway: &'g Gateway,
+    /// Stream with the client.
     pub stream: Stream,
     peer: PeerAddr,
     /// What was read and not served: the start of a head, or a request for the proxy.
@@ -167,6 +167,11 @@ impl<'g> Connection<'g> {
         }
     }
 
+    /// The other end of the socket.
+    pub fn peer(&self) -> PeerAddr {
+        self.peer
+    }
+
     /// The proxy has the request: it counts it from here on.
     pub fn begin_proxied(&mut self) {
         self.fresh = None;
@@ -189,10 +194,10 @@ impl<'g> Connection<'g> {
     }
 
     /// Answers queries until there is something else.
-    pub async fn next(&mut self, mut timer: Pin<&mut Sleep>) -> Next {
+    pub async fn next(&mut self, timer: &mut Timer<'_>) -> Next {
         poll_fn(|cx| {
             let next = self.poll_next(cx);
-            if next.is_pending() && self.poll_patience(cx, timer.as_mut()).is_ready() {
+            if next.is_pending() && self.poll_patience(cx, timer).is_ready() {
                 return Poll::Ready(Next::End);
             }
             next
@@ -319,7 +324,7 @@ impl<'g> Connection<'g> {
                     let behind = &rest[head.length..];
                     let query = plain_query(&head, behind);
                     let Some(query) = query.filter(|_| self.answers_queries) else {
-                        let Ok(request) = ForProxy::new(&head, behind) else {
+                        let Ok(request) = ForProxy::new(&head, rest) else {
                             self.refuse(400, rest, start, out);
                             return bytes.len();
                         };
@@ -454,21 +459,10 @@ impl<'g> Connection<'g> {
     }
 
     /// Ready when the connection waited too long for what it is waiting for.
-    ///
-    /// The timer is moved only when it has to be: a connection that is busy never touches it.
-    fn poll_patience(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
-        let deadline = tokio::time::Instant::from_std(self.since + self.patience());
-        if deadline < timer.deadline() {
-            timer.as_mut().reset(deadline);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if tokio::time::Instant::now() >= deadline {
-                self.give_up(cx);
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
+    fn poll_patience(&mut self, cx: &mut Context<'_>, timer: &mut Timer<'_>) -> Poll<()> {
+        ready!(timer.poll(cx, self.since + self.patience()));
+        self.give_up(cx);
+        Poll::Ready(())
     }
 
     /// Says that nothing more comes. In clear text the system does that.

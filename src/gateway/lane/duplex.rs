@@ -27,15 +27,33 @@ use pingora_proxy::{ProxyHttp, Session};
 use super::boundary::Boundary;
 use super::nominated::strip_nominated;
 use super::peer_session::PeerSession;
-use super::straight::{
-    BATCH, BATCH_BYTES, body_length, frame, hold_head, is_last, is_open_ended, strip_hop_by_hop,
-};
 use crate::gateway::Proxy;
 use crate::gateway::context::{Context, Engine};
 use crate::gateway::failure::{out_of_time, slow_body, status_error};
 use crate::gateway::message::{is_http2, linger};
 use crate::gateway::response_head;
 use crate::gateway::upstream::{ConnectionKind, Peer};
+
+/// How many messages of a response are sent in one go: what a peer has sent already, without
+/// holding more of it than this.
+const BATCH: usize = 4;
+
+/// Bytes of a body that are enough for one go. A client that takes nothing makes the gateway hold one
+/// batch, so only small messages share one.
+const BATCH_BYTES: usize = 16 << 10;
+
+/// What a request must not carry to the next hop (RFC 9110, 7.6.1). What `Connection` names besides
+/// is not for this door.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "http2-settings",
+];
 
 /// The duplex path.
 pub struct Duplex {
@@ -67,6 +85,7 @@ impl Duplex {
         boundary: Boundary,
         read: BytesMut,
         requests_left: u32,
+        ctx: Context,
     ) -> Option<Stream> {
         let mut session = Session::new_h1(Box::new(boundary));
         session.set_pipelined_prefix(read);
@@ -75,7 +94,7 @@ impl Duplex {
             // The lane has read the same head with the same parser, so this is beyond reading.
             return None;
         }
-        self.serve_session(session).await
+        self.serve_session(session, ctx).await
     }
 
     /// Serves a request of HTTP/2.
@@ -84,11 +103,10 @@ impl Duplex {
         let (unused, _) = tokio::io::duplex(1);
         let mut session = Session::new_h1(Box::new(unused));
         *session.downstream_session = stream;
-        self.serve_session(session).await;
+        self.serve_session(session, self.proxy.new_ctx()).await;
     }
 
-    async fn serve_session(&self, mut session: Session) -> Option<Stream> {
-        let mut ctx = self.proxy.new_ctx();
+    async fn serve_session(&self, mut session: Session, mut ctx: Context) -> Option<Stream> {
         ctx.engine = Engine::Own;
         let result = self.answer(&mut session, &mut ctx).await;
         if let Err(error) = &result {
@@ -106,7 +124,8 @@ impl Duplex {
 
     async fn answer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         self.proxy.early_request_filter(session, ctx).await?;
-        if self.proxy.request_filter(session, ctx).await? {
+        // A request of HTTP/1 was decided before the version of its upstream was known.
+        if ctx.pool.is_none() && self.proxy.request_filter(session, ctx).await? {
             return Ok(());
         }
         match ctx.deadline {
@@ -496,4 +515,63 @@ fn address(request: &mut RequestHeader, is_tls: bool) -> Result<()> {
         .build();
     request.set_uri(uri.map_err(|_| no_host())?);
     Ok(())
+}
+
+/// Whether a response to HEAD has no length: to any other method its end would have been that of its
+/// connection. A server that answers so mostly closes after HEAD as well, and a request that comes
+/// just then and cannot be repeated would fail.
+fn is_open_ended(session: &Session, upstream: &Http1) -> bool {
+    let is_head = session.req_header().method == http::Method::HEAD;
+    is_head
+        && upstream.resp_header().is_some_and(|response| {
+            !matches!(response.status.as_u16(), 204 | 304)
+                && !response.headers.contains_key(header::CONTENT_LENGTH)
+                && !response.headers.contains_key(header::TRANSFER_ENCODING)
+        })
+}
+
+/// Bytes of a body in a message.
+fn body_length(task: &HttpTask) -> usize {
+    match task {
+        HttpTask::Body(Some(body), _) | HttpTask::UpgradedBody(Some(body), _) => body.len(),
+        _ => 0,
+    }
+}
+
+fn is_last(task: &HttpTask) -> bool {
+    match task {
+        HttpTask::Header(_, end) | HttpTask::Body(_, end) | HttpTask::UpgradedBody(_, end) => *end,
+        HttpTask::Trailer(_) | HttpTask::Done | HttpTask::Failed(_) => true,
+    }
+}
+
+fn strip_hop_by_hop(request: &mut RequestHeader) {
+    // Few requests have any, and looking costs less than removing what is not there.
+    let is_one = |name: &&http::HeaderName| HOP_BY_HOP.contains(&name.as_str());
+    let found: Vec<_> = request.headers.keys().filter(is_one).cloned().collect();
+    for name in found {
+        request.remove_header(&name);
+    }
+}
+
+/// A response that ends with its connection becomes a chunked one, so that the client's connection
+/// need not end as well.
+fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<()> {
+    let has_none = session.req_header().method == http::Method::HEAD
+        || response.status.is_informational()
+        || matches!(response.status.as_u16(), 204 | 304);
+    let is_framed = response.headers.contains_key(header::CONTENT_LENGTH)
+        || response.headers.contains_key(header::TRANSFER_ENCODING);
+    if !has_none && !is_framed && !end {
+        response.set_version(http::Version::HTTP_11);
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
+}
+
+/// The head of a response goes out with the first part of its body, in one write.
+fn hold_head(session: &Session) {
+    if let Some(boundary) = super::boundary(session) {
+        boundary.hold_next_write();
+    }
 }

@@ -16,7 +16,6 @@ mod http2;
 mod nominated;
 mod peer_session;
 mod response;
-mod straight;
 mod turn_away;
 
 use std::sync::Arc;
@@ -32,12 +31,15 @@ use pingora_proxy::{HttpProxy, Session};
 use tokio::time::Instant;
 
 use self::boundary::Boundary;
-use self::connection::{Arrival, Connection, ForProxy, Next};
+pub use self::connection::Connection;
+use self::connection::{Arrival, ForProxy, Next};
 use self::duplex::Duplex;
 use self::entrance::{Entered, enter};
-use self::straight::Straight;
+pub use self::response::with_date;
 use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;
+use super::exchange::forward::{End, Forwarder};
+use super::exchange::timer::Timer;
 use super::{Gateway, Proxy};
 use crate::config::model::{Listener, Speaks};
 use crate::proto::h1::head::{self, Limits, Parse};
@@ -46,7 +48,7 @@ use crate::proto::h1::head::{self, Limits, Parse};
 pub struct Lane {
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Proxy>>,
-    straight: Straight,
+    forwarder: Forwarder,
     duplex: Arc<Duplex>,
 }
 
@@ -57,7 +59,7 @@ impl Lane {
         let mut proxy = HttpProxy::new(Proxy::new(Arc::clone(&gateway)), Arc::clone(conf));
         proxy.handle_init_modules();
         Lane {
-            straight: Straight::new(Proxy::new(Arc::clone(&gateway)), conf),
+            forwarder: Forwarder::new(Arc::clone(&gateway), conf),
             duplex: Arc::new(Duplex::new(Proxy::new(Arc::clone(&gateway)), conf)),
             proxy: Arc::new(proxy),
             gateway,
@@ -161,12 +163,13 @@ impl Lane {
         shutdown: &ShutdownWatch,
     ) {
         let mut connection = Connection::new(&self.gateway, stream, peer, arrival, queries);
-        let mut timer = std::pin::pin!(tokio::time::sleep(
-            self.gateway.settings().client.header_timeout
-        ));
-        while let Next::Proxy(request) = connection.next(timer.as_mut()).await {
+        let sleep = tokio::time::sleep(self.gateway.settings().client.header_timeout);
+        let sleep = std::pin::pin!(sleep);
+        let mut timer = Timer::new(sleep);
+        while let Next::Proxy(request) = connection.next(&mut timer).await {
             // In a box of its own, or every idle connection would keep room for a proxied request.
-            match Box::pin(self.hand_over(connection, request, shutdown)).await {
+            let serving = self.hand_over(connection, request, &mut timer, shutdown);
+            match Box::pin(serving).await {
                 Some(back) => connection = back,
                 None => return,
             }
@@ -179,10 +182,26 @@ impl Lane {
         &self,
         mut connection: Connection<'g>,
         request: ForProxy,
+        timer: &mut Timer<'_>,
         shutdown: &ShutdownWatch,
     ) -> Option<Connection<'g>> {
-        let left = connection.requests_left();
         connection.begin_proxied();
+        let mut decided = None;
+        if !request.is_upgrade {
+            let ForProxy { head, .. } = request;
+            match self.forwarder.serve(&mut connection, head, timer).await {
+                End::Keep => {
+                    connection.begin_next();
+                    return Some(connection);
+                }
+                End::Close => {
+                    connection.close().await;
+                    return None;
+                }
+                End::Http2Upstream(ctx) => decided = Some(*ctx),
+            }
+        }
+        let left = connection.requests_left();
         let mut read = connection.carry.split_to(request.here);
         if request.is_absolute {
             read = in_origin_form(read);
@@ -192,10 +211,8 @@ impl Lane {
             let settings = self.gateway.settings();
             Boundary::new(connection.stream, request.body, ahead, &settings.client)
         };
-        let stream = if let Some(ctx) = self.straight.context(request.straight, &self.gateway) {
-            self.straight.serve(boundary, read, left, ctx).await?
-        } else if request.duplex {
-            self.duplex.serve(boundary, read, left).await?
+        let stream = if let Some(ctx) = decided {
+            self.duplex.serve(boundary, read, left, ctx).await?
         } else {
             let mut session = ServerSession::new_http1(Box::new(boundary));
             session.set_pipelined_prefix(read);

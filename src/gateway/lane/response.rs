@@ -91,7 +91,7 @@ fn end(out: &mut Vec<u8>, keep: bool, now: SystemTime) {
 }
 
 /// The date as HTTP writes it (RFC 9110, 5.6.7), formatted once a second and thread.
-fn with_date(now: SystemTime, read: impl FnOnce(&str)) {
+pub fn with_date(now: SystemTime, read: impl FnOnce(&str)) {
     thread_local! {
         static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
     }

@@ -58,6 +58,7 @@ fn hash_key(key: &HashKey, headers: &impl Headers, client: Option<IpAddr>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderMap;
     use http::{HeaderName, HeaderValue, header};
 
     #[track_caller]

@@ -35,8 +35,8 @@ pub use affinity::Affinity;
 pub use peer::{ConnectionKind, Peer, PeerStatus, Turn};
 pub use transport::{Transport, TransportError};
 
-use super::response_head::Limits;
 use crate::config::model::{Protocol, Upstream};
+use crate::proto::h1::response_head::Limits;
 use crate::proto::headers::Headers;
 use budget::Budget;
 use fitness::Change;

@@ -96,6 +96,7 @@ mod tests {
     use http::header;
 
     use super::*;
+    use http::HeaderMap;
 
     fn cookies(key: Option<&str>) -> Cookies {
         let sticky = Sticky {

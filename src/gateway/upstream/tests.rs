@@ -1,6 +1,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use super::*;
 use crate::config::model::{
     Balance, HealthCheck, HealthProbe, Peer as Configured, PeerAddress, Sticky,

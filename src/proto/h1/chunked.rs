@@ -76,6 +76,12 @@ pub struct Scanner {
     letter_count: u16,
     /// Trailer lines that were read, each with its end.
     trailers: Vec<u8>,
+    /// Start of the trailer line that is being read.
+    line_start: usize,
+    /// `true` if a forbidden trailer is left out, and not an error.
+    drops_forbidden: bool,
+    /// `true` in the value of a trailer that is left out.
+    is_dropped: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +174,18 @@ impl Scanner {
             letters: [0; NAME_ROOM],
             letter_count: 0,
             trailers: Vec::new(),
+            line_start: 0,
+            drops_forbidden: false,
+            is_dropped: false,
+        }
+    }
+
+    /// A response's body of which nothing was read. Servers send trailers that no recipient may merge
+    /// into the head (RFC 9110, 6.5.1); these are left out.
+    pub fn of_response() -> Self {
+        Scanner {
+            drops_forbidden: true,
+            ..Scanner::new()
         }
     }
 
@@ -267,10 +285,12 @@ impl Scanner {
                     return Err(Malformed);
                 }
                 self.letter_count = 0;
+                self.line_start = self.trailers.len();
                 self.name_byte(byte)?
             }
             (State::Name, b':') => {
-                if self.is_forbidden() {
+                self.is_dropped = self.is_forbidden();
+                if self.is_dropped && !self.drops_forbidden {
                     return Err(Malformed);
                 }
                 self.trailers.push(b':');
@@ -278,7 +298,11 @@ impl Scanner {
             }
             (State::Name, _) if is_token(byte) => self.name_byte(byte)?,
             (State::Value, b'\r') => {
-                self.trailers.extend_from_slice(b"\r\n");
+                if self.is_dropped {
+                    self.trailers.truncate(self.line_start);
+                } else {
+                    self.trailers.extend_from_slice(b"\r\n");
+                }
                 State::ValueLf
             }
             (State::Value, b'\t' | b' '..=b'~' | 0x80..) => {
@@ -687,6 +711,15 @@ mod tests {
             (b"Wikip".to_vec(), vec![], 8)
         );
         assert!(decoded(b"5\r\nWikipX", 3).is_err());
+    }
+
+    #[test]
+    fn forbidden_trailers_of_a_response_are_left_out() {
+        let body = b"0\r\nX-A: 1\r\nSet-Cookie: a=b\r\nX-B: 2\r\nContent_Length: 5\r\n\r\n";
+        let mut scanner = Scanner::of_response();
+        assert_eq!(scanner.scan(body), Ok(body.len()));
+        assert_eq!(scanner.trailers(), b"X-A: 1\r\nX-B: 2\r\n");
+        assert_eq!(Scanner::new().scan(body), Err(Malformed));
     }
 
     proptest::proptest! {

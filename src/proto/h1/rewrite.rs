@@ -243,7 +243,7 @@ mod tests {
             (name.clone(), "[a-z]{0,3}").prop_map(|(name, value)| Edit::Set(name, value)),
             (name.clone(), "[a-z]{0,3}").prop_map(|(name, value)| Edit::Append(name, value)),
             name.prop_map(Edit::Remove),
-            prop_oneof!['x', 'y'].prop_map(Edit::RemoveIf),
+            proptest::char::range('x', 'y').prop_map(Edit::RemoveIf),
         ]
     }
 

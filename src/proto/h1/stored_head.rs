@@ -10,9 +10,12 @@ use http::{Method, Version};
 use httparse::Header;
 use smallvec::SmallVec;
 
+use super::body::Body;
+use super::chunked::Scanner;
 use super::head::{Framing, Head};
-use super::rewrite::LineSet;
+use super::rewrite::{LineSet, MAX_LINES};
 use crate::proto::headers::Headers;
+use crate::proto::target::{Absolute, Target, target};
 
 /// Lines that need no allocation.
 const INLINE_LINES: usize = 32;
@@ -31,6 +34,9 @@ pub struct StoredHead {
     hidden: LineSet,
     version: Version,
     framing: Framing,
+    /// Length of the head as it was sent, in bytes.
+    length: usize,
+    keeps_connection: bool,
 }
 
 /// Positions of a line's parts.
@@ -52,12 +58,16 @@ impl Default for StoredHead {
             hidden: LineSet::default(),
             version: Version::HTTP_11,
             framing: Framing::None,
+            length: 0,
+            keeps_connection: false,
         }
     }
 }
 
 impl StoredHead {
-    /// Copies a head, which was read from the start of `bytes`. `false` if its method is none.
+    /// Copies a head, which was read from the start of `bytes`. Of an absolute target only path and
+    /// query are kept; its authority becomes `Host` (RFC 9112, 3.2.2). Returns
+    /// `false` if the method is none.
     pub fn store(&mut self, head: &Head, bytes: &[u8]) -> bool {
         let Ok(method) = Method::from_bytes(head.method.as_bytes()) else {
             return false;
@@ -66,7 +76,6 @@ impl StoredHead {
         self.bytes.clear();
         self.bytes.extend_from_slice(&bytes[..head.length]);
         self.method = method;
-        self.target = at(head.target.as_bytes())..at(head.target.as_bytes()) + head.target.len();
         self.lines.clear();
         self.lines.extend(head.fields().map(|(name, value)| Span {
             name: position(at(name.as_bytes())),
@@ -86,7 +95,60 @@ impl StoredHead {
             Version::HTTP_10
         };
         self.framing = head.framing;
+        self.length = head.length;
+        let option = self.first("connection").unwrap_or_default();
+        let asks = option.eq_ignore_ascii_case(b"keep-alive");
+        self.keeps_connection = !head.close && (head.is_1_1 || asks);
+        let start = at(head.target.as_bytes());
+        self.target = start..start + head.target.len();
+        let target = target(head.method, head.target.as_bytes());
+        if let Some(Target::Absolute(absolute)) = target {
+            self.store_absolute(head.method, &absolute);
+        }
         true
+    }
+
+    fn store_absolute(&mut self, method: &str, target: &Absolute) {
+        let start: &[u8] = match target.path {
+            b"" if method == "OPTIONS" => b"*",
+            [b'/', ..] => b"",
+            _ => b"/",
+        };
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(start);
+        self.bytes.extend_from_slice(target.path);
+        self.target = at..self.bytes.len();
+        self.hide_if(|name| name.eq_ignore_ascii_case("host"));
+        if self.lines.len() < MAX_LINES {
+            let name = self.bytes.len();
+            self.bytes.extend_from_slice(b"Host");
+            self.bytes.extend_from_slice(target.authority);
+            self.lines.push(Span {
+                name: position(name),
+                name_length: 4,
+                value: position(name + 4),
+                value_length: position(target.authority.len()),
+            });
+        }
+    }
+
+    /// Length of the head as it was sent, in bytes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Returns `true` if the client leaves it to the server to keep the connection.
+    pub fn keeps_connection(&self) -> bool {
+        self.keeps_connection
+    }
+
+    /// The body that the head announces.
+    pub fn body(&self) -> Body {
+        match self.framing {
+            Framing::None => Body::Length(0),
+            Framing::Length(length) => Body::Length(length),
+            Framing::Chunked => Body::Chunked(Scanner::new()),
+        }
     }
 
     /// Hides all lines whose names satisfy `matches`, as if the client had not sent them.
@@ -208,6 +270,42 @@ mod tests {
         assert_eq!(head.lines("proxy").count(), 0);
         assert_eq!(head.all_lines().len(), 2);
         assert_eq!(head.version(), Version::HTTP_10);
+    }
+
+    #[test]
+    fn an_absolute_target_becomes_one_in_origin_form() {
+        for (line, lines, target, host) in [
+            ("GET http://a:80/b?c", "Host: A\r\n", "/b?c", "a:80"),
+            ("GET http://a", "Host: a\r\n", "/", "a"),
+            ("GET http://a?b", "Host: a\r\n", "/?b", "a"),
+            ("OPTIONS http://a", "Host: a\r\n", "*", "a"),
+        ] {
+            let head = stored(format!("{line} HTTP/1.1\r\n{lines}\r\n").as_bytes());
+            assert_eq!(head.target(), target.as_bytes(), "{line}");
+            assert_eq!(head.first("host"), Some(host.as_bytes()), "{line}");
+        }
+        let head = stored(b"GET http://a:8080/ HTTP/1.0\r\n\r\n");
+        assert_eq!(head.first("host"), Some(&b"a:8080"[..]));
+        assert_eq!(head.all_lines().len(), 1);
+    }
+
+    #[test]
+    fn a_connection_is_kept_as_its_version_has_it() {
+        for (head, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                false,
+            ),
+            ("GET / HTTP/1.0\r\n\r\n", false),
+            ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true),
+        ] {
+            assert_eq!(
+                stored(head.as_bytes()).keeps_connection(),
+                expected,
+                "{head}"
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,253 @@
+//! Heads of HTTP/1 as they are written: to a peer, and to the client.
+
+use std::cell::RefCell;
+use std::time::SystemTime;
+
+use http::{Method, StatusCode, Version};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+
+use super::edit::{change_request, change_response};
+use crate::gateway::context::Context;
+use crate::gateway::lane::with_date;
+use crate::gateway::request_view::RequestView;
+use crate::proto::h1::head;
+use crate::proto::h1::response_head::{Framing, ResponseHead};
+use crate::proto::h1::rewrite::{Rewrite, write_line};
+use crate::proto::h1::stored_head::StoredHead;
+use crate::proto::headers::{EditHeaders, Headers, Name};
+
+/// Framing of a response to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// There is no body.
+    Nothing,
+    /// The body as it is: its length was sent, or the connection ends with it.
+    Raw,
+    /// Chunks.
+    Chunks,
+}
+
+/// Fields that must not be passed on to the next hop (RFC 9110, 7.6.1), and those of the framing, which
+/// is written anew. `Expect` and trailers pass.
+fn is_hop_by_hop(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "te",
+        "trailer",
+        "upgrade",
+        "connection",
+        "keep-alive",
+        "content-length",
+        "http2-settings",
+        "proxy-connection",
+        "transfer-encoding",
+        "proxy-authenticate",
+        "proxy-authorization",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+thread_local! {
+    /// Memory for edits of a head, used within one call.
+    static EDITS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `edit` with memory for edits.
+fn with_edits<T>(edit: impl FnOnce(Vec<u8>) -> (T, Vec<u8>)) -> T {
+    let buffer = EDITS.with_borrow_mut(std::mem::take);
+    let (done, buffer) = edit(buffer);
+    EDITS.with_borrow_mut(|edits| *edits = buffer);
+    done
+}
+
+/// Writes the head of a request for a peer.
+pub fn write_request(out: &mut Vec<u8>, request: &RequestView<StoredHead>, ctx: &Context) {
+    let lines = request.headers.all_lines();
+    let routed = ctx.routed.as_ref();
+    let target = routed.and_then(|routed| routed.target.as_deref());
+    for part in [
+        request.method.as_str().as_bytes(),
+        b" ",
+        target.unwrap_or(request.target),
+        b" HTTP/1.1\r\n",
+    ] {
+        out.extend_from_slice(part);
+    }
+    with_edits(|buffer| {
+        let mut sent = Rewrite::new((), &lines, buffer);
+        sent.remove_if(is_hop_by_hop);
+        for option in options(request.headers) {
+            sent.remove(option);
+        }
+        change_request(&mut sent, request, ctx);
+        if let (false, Some(peer)) = (sent.has("host"), ctx.tried.last()) {
+            // HTTP/1.0 needs no host; HTTP/1.1, which upstreams are spoken to in, does.
+            sent.set(Name::Static("Host"), peer.to_string().as_bytes());
+        }
+        sent.write(out);
+        ((), sent.into_buffer())
+    });
+    match request.headers.framing() {
+        head::Framing::None => {}
+        head::Framing::Length(length) => write_length(out, length),
+        head::Framing::Chunked => write_line(out, b"Transfer-Encoding", b"chunked"),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Options of `Connection` that name fields for this hop only. What decides whom a request is for or
+/// how it is read is none of them, whatever a client says.
+fn options<H: Headers>(headers: &H) -> impl Iterator<Item = &str> {
+    let lines = headers.lines("connection");
+    let options = lines.flat_map(|line| line.split(|&byte| byte == b','));
+    options
+        .filter_map(|option| std::str::from_utf8(option.trim_ascii()).ok())
+        .filter(|option| !option.is_empty() && !is_end_to_end(option))
+}
+
+/// Returns `true` for a field that stays although `Connection` names it.
+fn is_end_to_end(name: &str) -> bool {
+    const NAMES: [&str; 3] = ["host", "content-length", "transfer-encoding"];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Writes an interim response (1xx) for the client.
+///
+/// # Errors
+/// Never; changes of a final response can fail.
+pub fn write_interim(
+    out: &mut Vec<u8>,
+    response: &ResponseHead,
+    request: &RequestView<StoredHead>,
+    ctx: &mut Context,
+) -> Result<()> {
+    write_status(out, response.status, response.reason);
+    with_edits(|buffer| {
+        let mut sent = Rewrite::new(response.status, response.lines, buffer);
+        remove_hop_by_hop(&mut sent);
+        let changed = change_response(&mut sent, request, ctx);
+        sent.write(out);
+        (changed, sent.into_buffer())
+    })?;
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Writes a final response's head for the client. `keep` is whether its connection is kept; it is not
+/// if only its end tells the end of the body.
+///
+/// # Errors
+/// If the response cannot be compressed.
+pub fn write_response(
+    out: &mut Vec<u8>,
+    response: &ResponseHead,
+    request: &RequestView<StoredHead>,
+    ctx: &mut Context,
+    keep: &mut bool,
+) -> Result<Sending> {
+    write_status(out, response.status, response.reason);
+    with_edits(|buffer| {
+        let mut sent = Rewrite::new(response.status, response.lines, buffer);
+        remove_hop_by_hop(&mut sent);
+        if let Err(error) = change_response(&mut sent, request, ctx) {
+            return (Err(error), sent.into_buffer());
+        }
+        // Compression removes the length.
+        let length = response
+            .content_length
+            .filter(|_| sent.has("content-length"));
+        let has_date = sent.has("date");
+        sent.remove("content-length");
+        if ctx.encoder.is_some() || response.framing != Framing::Chunked {
+            sent.remove("trailer");
+        }
+        sent.write(out);
+        let sending = sending(response, request, ctx.encoder.is_some());
+        match (sending, length) {
+            (Sending::Chunks, _) => write_line(out, b"Transfer-Encoding", b"chunked"),
+            (_, Some(length)) => write_length(out, length),
+            (Sending::Raw, None) => *keep = false,
+            (Sending::Nothing, None) => {
+                let is_head = *request.method == Method::HEAD;
+                if is_head && response.framing == Framing::Chunked {
+                    write_line(out, b"Transfer-Encoding", b"chunked");
+                }
+            }
+        }
+        write_end(out, *keep, !has_date);
+        (Ok(sending), sent.into_buffer())
+    })
+}
+
+/// Removes the fields of the connection to the upstream; a length stays to be looked at.
+fn remove_hop_by_hop(sent: &mut Rewrite<StatusCode>) {
+    let named: Vec<String> = options(sent).map(str::to_owned).collect();
+    for name in named {
+        sent.remove(&name);
+    }
+    sent.remove_if(|name| {
+        const NAMES: [&str; 6] = [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+        ];
+        NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+    });
+}
+
+fn sending(
+    response: &ResponseHead,
+    request: &RequestView<StoredHead>,
+    is_encoded: bool,
+) -> Sending {
+    let chunks = if request.version == Version::HTTP_10 {
+        Sending::Raw
+    } else {
+        Sending::Chunks
+    };
+    match response.framing {
+        _ if *request.method == Method::HEAD => Sending::Nothing,
+        Framing::None => Sending::Nothing,
+        _ if is_encoded => chunks,
+        Framing::Length(_) => Sending::Raw,
+        Framing::Chunked | Framing::Close => chunks,
+    }
+}
+
+/// Writes the head of a reply of the gateway's own.
+pub fn write_reply(out: &mut Vec<u8>, header: &ResponseHeader, keep: bool) {
+    let reason = header.get_reason_phrase().unwrap_or_default();
+    write_status(out, header.status, reason);
+    header.header_to_h1_wire(out);
+    write_end(out, keep, !header.headers.contains_key(http::header::DATE));
+}
+
+fn write_status(out: &mut Vec<u8>, status: StatusCode, reason: &str) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_length(out: &mut Vec<u8>, length: u64) {
+    write_line(
+        out,
+        b"Content-Length",
+        itoa::Buffer::new().format(length).as_bytes(),
+    );
+}
+
+fn write_end(out: &mut Vec<u8>, keep: bool, date: bool) {
+    if date {
+        with_date(SystemTime::now(), |date| {
+            write_line(out, b"Date", date.as_bytes())
+        });
+    }
+    let connection: &[u8] = if keep { b"keep-alive" } else { b"close" };
+    write_line(out, b"Connection", connection);
+    out.extend_from_slice(b"\r\n");
+}
