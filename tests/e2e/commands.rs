@@ -323,8 +323,19 @@ fn databases_are_converted() {
         );
         assert!(result.status.success(), "{}", stderr(&result));
     };
-    convert(&pack);
-    convert(&csv);
+    let upper_case = path("UPPER.CSV");
+    for output in [&pack, &csv, &upper_case] {
+        convert(output);
+    }
+    let text = |file: &str| std::fs::read_to_string(file).unwrap();
+    assert_eq!(text(&upper_case), text(&csv));
+    let refused = run(&["db", "convert", "-o", &path("a.MMDB"), &file], "");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("a.MMDB: MaxMind's format is read and not written"),
+        "{said}"
+    );
     for converted in [&pack, &csv] {
         let arguments = [
             "lookup",
