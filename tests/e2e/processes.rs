@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -478,6 +479,29 @@ fn usr1_opens_the_logs_again() {
     assert!(text("access.1").contains("&before") && !text("access.1").contains("&after"));
     assert!(text("access").contains("&after") && !text("access").contains("&before"));
     assert!(text("error.1").contains("listening on") && text("error").contains("stopped"));
+}
+
+/// A handover may take a minute, if the new process is slow.
+#[test]
+fn usr1_does_not_wait_for_a_handover_and_hup_does() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), Port::reserve());
+    let mut gateway = Process::start(folder.path(), port.address, &[]);
+    gateway.wait_for("listening on");
+    // A new process that says nothing.
+    let waiting = UnixListener::bind(folder.path().join("upgrade.sock")).unwrap();
+    gateway.signal("-QUIT");
+    let (connection, _) = waiting.accept().unwrap();
+    gateway.signal("-HUP");
+    gateway.signal("-USR1");
+    gateway.wait_for("USR1: log files were opened again");
+    drop(connection);
+    gateway.wait_for("QUIT: the listeners were not handed over, serving on");
+    gateway.wait_for("configuration reloaded");
+    assert!(
+        gateway
+            .get("/api/ip_query?ip=1.1.1.1")
+            .starts_with("HTTP/1.1 200")
+    );
 }
 
 #[test]
