@@ -1,4 +1,4 @@
-//! Versions of a published file: which of them need no download.
+//! Versions of a published file that need no download.
 //!
 //! A version counts once its file was kept, or was rejected for its content. A version that failed
 //! for another reason (a full disk, another database that is being replaced) is downloaded again at
@@ -11,13 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Version of a published file, as its server names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Version {
+    /// Value of `ETag`; empty if there is none.
     pub etag: String,
+    /// Value of `Last-Modified`; empty if there is none.
     pub last_modified: String,
 }
 
 /// One version of a published file, by its server and by its content.
 #[derive(Debug, Clone, Default)]
 pub struct Release {
+    /// Version in the words of the server.
     pub version: Version,
     /// SHA-256 of the content, for servers without version headers. Empty if it is unknown.
     pub sum: String,
@@ -73,6 +76,7 @@ impl Known {
 /// A downloaded version whose check is not over. Dropping it ends the check without a result.
 pub struct Pending {
     versions: Versions,
+    /// The version that is checked.
     pub release: Release,
 }
 
@@ -132,6 +136,9 @@ impl Version {
     }
 
     /// Writes the version to a file.
+    ///
+    /// # Errors
+    /// If the operating system returns an error.
     pub fn write(&self, file: &Path) -> io::Result<()> {
         std::fs::write(file, format!("{}\n{}\n", self.etag, self.last_modified))
     }

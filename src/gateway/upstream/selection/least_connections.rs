@@ -25,7 +25,7 @@ fn least(draw: &Draw, candidates: &impl Candidates, only_lucky: bool) -> Option<
     // The least loaded peer, its load, and the sum of the weights of all peers with that load.
     let mut least: Option<(usize, f32, u64)> = None;
     for peer in 0..draw.count() {
-        if !candidates.is_open(peer) || only_lucky && !candidates.is_lucky(peer) {
+        if !candidates.is_open(peer) || (only_lucky && !candidates.is_lucky(peer)) {
             continue;
         }
         let (load, weight) = (candidates.load(peer), draw.weight(peer));
