@@ -138,7 +138,7 @@ fn a_route_has_one_action() {
     );
     check_action_problem(
         "respond = { type = 'text' }",
-        "route[0].respond.type: \"text\" is no media type",
+        "route[0].respond.type: \"text\" is not a media type",
     );
     check_action_problem(
         "upstream = 'a'\nrewrite = 'x'",
