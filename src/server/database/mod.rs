@@ -3,6 +3,7 @@
 
 mod acceptance;
 mod fetch;
+mod publisher_tls;
 mod reload;
 mod spool;
 
