@@ -89,6 +89,8 @@ pub enum Action {
         number: usize,
         /// What becomes of its path; otherwise it stays.
         rewrite: Option<Template<RequestVariable>>,
+        /// Changes of where the upstream redirects to; the first that fits is made.
+        rewrite_location: Vec<LocationRewrite>,
     },
     /// A file answers it.
     Files {
@@ -113,6 +115,15 @@ pub enum Action {
         /// Its media type.
         media_type: String,
     },
+}
+
+/// Change of a URL to which an upstream redirects, in `Location` or `Refresh`.
+#[derive(Debug, Clone)]
+pub struct LocationRewrite {
+    /// Beginning of the URLs that are changed; with no text, of none.
+    pub from: Template<RequestVariable>,
+    /// Replacement of that beginning.
+    pub to: Template<RequestVariable>,
 }
 
 /// What is changed in the headers of a message.
