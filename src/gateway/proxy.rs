@@ -274,6 +274,7 @@ impl ProxyHttp for Proxy {
         if session.req_header().version == http::Version::HTTP_10 {
             without_chunks(session, upstream_response);
         }
+        route::rewrite_location(upstream_response, session, ctx)?;
         own::change_headers(upstream_response, session, ctx)?;
         if let Some(config) = ctx.compression() {
             ctx.encoder = compression::begin(config, session.req_header(), upstream_response)?;

@@ -39,6 +39,11 @@ impl<'s> Scope<'s> {
         self.directives
     }
 
+    /// The directive whose block this is; `None` outside of all blocks.
+    pub(super) fn block(&self) -> Option<&'s Directive> {
+        self.block
+    }
+
     /// Whether this is a block of this name: `server`, `location`.
     pub(super) fn is(&self, name: &str) -> bool {
         self.block.is_some_and(|block| block.name == name)

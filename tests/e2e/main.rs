@@ -29,6 +29,7 @@ mod proxy_protocol;
 mod proxying;
 mod query;
 mod rates;
+mod redirects;
 mod reloading;
 mod request_id;
 mod route_settings;

@@ -8,6 +8,7 @@
 mod admit;
 mod condition;
 mod precedence;
+mod rewrite_location;
 mod serve;
 mod spelling;
 mod table;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use regex::bytes::Regex;
 
+pub use rewrite_location::rewrite_location;
 pub use serve::direct;
 
 use self::condition::Asked;
@@ -28,7 +30,7 @@ use super::client_ip::HeaderLines;
 use super::header_rules::HeaderRules;
 use super::limit::RouteGate;
 use super::upstream::Pool;
-use crate::config::model::{self, Files, PathPattern, RequestVariable, Template};
+use crate::config::model::{self, Files, LocationRewrite, PathPattern, RequestVariable, Template};
 
 /// All routes of a configuration.
 pub struct Routes {
@@ -53,6 +55,7 @@ pub enum Action {
     Upstream {
         pool: Arc<Pool>,
         rewrite: Option<Rewrite>,
+        rewrite_location: Vec<LocationRewrite>,
     },
     /// Serves a file.
     Files {
@@ -215,9 +218,11 @@ impl Route {
             model::Action::Upstream {
                 number,
                 rewrite: to,
+                rewrite_location,
             } => Action::Upstream {
                 pool: Arc::clone(&pools[*number]),
                 rewrite: rewrite(to),
+                rewrite_location: rewrite_location.clone(),
             },
             model::Action::Files { files, rewrite: to } => Action::Files {
                 files: Arc::clone(files),

@@ -99,7 +99,7 @@ async fn take(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     };
     let view = View::of(session, ctx);
     match &routes.get(taken).action {
-        Action::Upstream { pool, rewrite } => {
+        Action::Upstream { pool, rewrite, .. } => {
             let query = split_query(path_and_query(view.target)).1;
             let target = match (rewrite, &taken.target) {
                 (Some(rewrite), _) => {

@@ -33,6 +33,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use affinity::Affinity;
 pub use peer::{ConnectionKind, Peer, PeerStatus, Turn};
+pub use pins::{PinError, Pins};
 pub use transport::{Transport, TransportError};
 
 use super::response_head::Limits;

@@ -3,7 +3,9 @@
 
 use super::super::Translation;
 use super::{read, translated_text};
-use crate::config::model::{Action, HostPattern, PathPattern, Route};
+use crate::config::model::{
+    Action, HostPattern, Part, PathPattern, RequestVariable, Route, Template,
+};
 
 /// What is said of a configuration.
 #[derive(Debug, PartialEq, Eq)]
@@ -673,7 +675,8 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "add_header X-A b;",
         "add_header X-A b always;",
         "expires 1d;",
-        "proxy_redirect http:// https://;",
+        "proxy_redirect ~^http://a/(.*)$ /$1;",
+        "proxy_redirect http://a:$server_port/ /;",
         "proxy_cookie_path / /a;",
         "proxy_intercept_errors on;",
         "proxy_method GET;",
@@ -727,6 +730,107 @@ fn upstreams_are_told_the_host_that_nginx_tells_them() {
         "proxy_set_header Host c; proxy_pass http://b;",
         "Host = \"c\"",
     );
+}
+
+#[test]
+fn redirects_of_upstreams_are_rewritten_as_nginx_does() {
+    let none: &[(&str, &str)] = &[];
+    for (text, expected) in [
+        // Without a word on it: what is passed on to, and the location for it.
+        (
+            "location / { proxy_pass http://a:8080; }",
+            &[("http://a:8080/", "/")][..],
+        ),
+        (
+            "location /one/ { proxy_pass http://a/two/; proxy_redirect default; }",
+            &[("http://a/two/", "/one/")],
+        ),
+        (
+            "location = /one { proxy_pass http://a/two; }",
+            &[("http://a/two", "/one")],
+        ),
+        (
+            "location ~ ^/x { proxy_pass http://a; }",
+            &[("http://a/", "/")],
+        ),
+        ("location / { proxy_pass http://a$request_uri; }", none),
+        (
+            "location / { proxy_pass http://a; proxy_redirect off; }",
+            none,
+        ),
+        (
+            "proxy_redirect off; location / { proxy_pass http://a; }",
+            none,
+        ),
+        (
+            "location / { proxy_pass http://a; proxy_redirect http://b/$is_args / ; \
+             proxy_redirect http:// $scheme://; }",
+            &[("http://b/$is_args", "/"), ("http://", "$scheme://")],
+        ),
+        // One that says nothing has what holds around it.
+        (
+            "proxy_redirect http://c/ /c/; location / { proxy_pass http://a; }",
+            &[("http://c/", "/c/")],
+        ),
+        (
+            "proxy_redirect off; location / { proxy_pass http://a; proxy_redirect default; }",
+            &[("http://a/", "/")],
+        ),
+        (
+            "proxy_redirect http://c/ /c/; location / { proxy_pass http://a; proxy_redirect off; }",
+            none,
+        ),
+        (
+            "location / { proxy_pass http://a; proxy_redirect http://c/ /; proxy_redirect off; }",
+            none,
+        ),
+    ] {
+        let host = "proxy_set_header Host $http_host;";
+        let text = format!("http {{ server {{ listen 80; {host} {text} }} }}");
+        let translation = translated_text(&text).unwrap();
+        let findings = &translation.findings;
+        assert!(translation.is_exact(), "{findings:#?} of {text}");
+        let config = read(&translation.toml);
+        let rules: Vec<_> = config.routes.iter().flat_map(rewrites).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
+            .collect();
+        assert_eq!(rules, expected, "{text}\n{}", translation.toml);
+    }
+    // A nested location has the rule of the location around it, as in nginx.
+    let nested = "location /a/ { proxy_pass http://a; location /a/b/ { proxy_pass http://b; } }";
+    let translation = translated_text(&format!("http {{ server {{ listen 80; {nested} }} }}"));
+    let config = read(&translation.unwrap().toml);
+    for route in &config.routes {
+        for (from, to) in rewrites(route) {
+            assert_eq!((from.as_str(), to.as_str()), ("http://a/", "/"));
+        }
+    }
+}
+
+/// How a route rewrites redirects of its upstream, variables as they are written.
+fn rewrites(route: &Route) -> Vec<(String, String)> {
+    let written = |template: &Template<RequestVariable>| {
+        let part = |part: &Part<RequestVariable>| match part {
+            Part::Text(text) => text.clone(),
+            Part::Variable(RequestVariable::Scheme) => "$scheme".to_owned(),
+            Part::Variable(RequestVariable::IsArgs) => "$is_args".to_owned(),
+            Part::Variable(other) => panic!("{other:?}"),
+        };
+        template.parts().iter().map(part).collect::<String>()
+    };
+    match &route.action {
+        Action::Upstream {
+            rewrite_location, ..
+        } => {
+            let rules = rewrite_location.iter();
+            rules
+                .map(|rule| (written(&rule.from), written(&rule.to)))
+                .collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 #[test]

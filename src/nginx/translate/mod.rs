@@ -21,6 +21,7 @@ mod pattern;
 mod process;
 mod proxy;
 mod rate;
+mod redirect;
 mod rewrite;
 mod site;
 mod speech;

@@ -10,10 +10,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
 
+use super::publisher_tls::PublisherTls;
 use super::spool::Spool;
 use super::versions::{Pending, Release, Version, Versions, version_file};
 use crate::config::model::Published;
@@ -113,12 +118,9 @@ impl Fetcher {
     /// # Errors
     /// If the CA certificates cannot be read.
     pub fn new(published: &Published, versions: Versions) -> Result<Self, FetchError> {
-        let roots = match &published.ca_file {
-            Some(file) => RootCerts::new_with_certs(&certificates(file)?),
-            None => RootCerts::PlatformVerifier,
-        };
+        let by_system = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
         let config = Agent::config_builder()
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .tls_config(by_system.build())
             .timeout_global(Some(published.timeout))
             .timeout_connect(Some(CONNECT_TIMEOUT.min(published.timeout)))
             .max_redirects(5)
@@ -127,10 +129,22 @@ impl Fetcher {
             .user_agent(concat!("geogate/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .build();
+        let agent = match &published.ca_file {
+            None => Agent::new_with_config(config),
+            Some(file) => {
+                let tls = PublisherTls::new(certificates(file)?);
+                let tls = tls.map_err(|error| FetchError::file(file, &error))?;
+                let connector =
+                    ().chain(ConnectProxyConnector::default())
+                        .chain(TcpConnector::default())
+                        .chain(tls);
+                Agent::with_parts(config, connector, DefaultResolver::default())
+            }
+        };
         versions.read(&published.file);
         Ok(Fetcher {
             published: published.clone(),
-            agent: config.into(),
+            agent,
             versions,
         })
     }
@@ -283,15 +297,10 @@ fn store(mut body: impl Read, file: &Path) -> io::Result<(Spool, String)> {
     Ok((content, sum))
 }
 
-fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, FetchError> {
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, FetchError> {
     let text = std::fs::read(file).map_err(|error| FetchError::file(file, &error))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&text) {
-        let item = item.map_err(|error| FetchError::file(file, &error))?;
-        if let PemItem::Certificate(certificate) = item {
-            certificates.push(certificate);
-        }
-    }
+    let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| FetchError::file(file, &error))?;
     if certificates.is_empty() {
         return Err(FetchError::file(file, &"there is no certificate in it"));
     }

@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod fetch;
+mod publisher_tls;
 mod reload;
 mod spool;
 mod versions;
