@@ -28,7 +28,7 @@ use super::boundary::Boundary;
 use super::nominated::strip_nominated;
 use super::peer_session::PeerSession;
 use super::straight::{
-    BATCH, BATCH_BYTES, body_length, frame, hold_head, is_last, is_open_ended, strip_hop_by_hop,
+    BATCH, BATCH_BYTES, body_length, frame, is_last, is_open_ended, join_writes, strip_hop_by_hop,
 };
 use crate::gateway::Proxy;
 use crate::gateway::context::{Context, Engine};
@@ -381,11 +381,7 @@ impl Duplex {
         for task in &mut batch {
             self.filter(session, ctx, task).await?;
         }
-        if let [HttpTask::Header(..), HttpTask::Body(Some(body), _), ..] = &batch[..]
-            && !body.is_empty()
-        {
-            hold_head(session);
-        }
+        join_writes(session, &batch);
         let downstream = session.as_downstream_mut();
         let last = downstream.response_duplex_vec(batch).await?;
         match broken {

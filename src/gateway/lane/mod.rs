@@ -8,7 +8,7 @@
 //! every head on it is read here, strictly and within its time; only a WebSocket never does.
 
 pub(crate) mod body;
-mod boundary;
+pub(crate) mod boundary;
 mod chunks;
 mod connection;
 mod duplex;
@@ -18,6 +18,8 @@ pub(crate) mod head;
 mod http2;
 mod nominated;
 mod peer_session;
+#[cfg(test)]
+pub(crate) mod recorder;
 mod response;
 mod straight;
 mod turn_away;
@@ -234,15 +236,9 @@ fn in_origin_form(read: BytesMut) -> BytesMut {
 
 /// The answer agrees to an upgrade: from now on the connection is no HTTP any more.
 pub(super) fn begin_tunnel(session: &Session) {
-    if let Some(boundary) = boundary(session) {
+    if let Some(boundary) = Boundary::of(session) {
         boundary.begin_tunnel();
     }
-}
-
-/// The boundary that a session reads from; one of HTTP/2 has none.
-fn boundary(session: &Session) -> Option<&Boundary> {
-    let stream = session.as_downstream().stream()?;
-    stream.as_any().downcast_ref::<Boundary>()
 }
 
 /// Who is at the other end.
