@@ -3,8 +3,8 @@
 //! A plain query costs one read, one lookup and one write. There is no task, no channel, no header
 //! map and no allocation for it, and a connection that waits holds no buffer: reading, answering and
 //! writing happen in one poll, in buffers that belong to the thread. What is not a plain query goes
-//! on, bytes untouched: without a body along the straight path, with one along the duplex path, and
-//! upgrades and oddities to pingora's proxy. The connection comes back from each, so that
+//! on, bytes untouched: a plain request without a body along the straight path, others along the duplex
+//! path, and upgrades and HTTP/1.0 to pingora's proxy. The connection comes back from each, so that
 //! every head on it is read here, strictly and within its time; only a WebSocket never does.
 
 pub(crate) mod body;

@@ -14,6 +14,8 @@ use pingora::protocols::http::v2::client::Http2Session;
 use pingora::protocols::http::v2::write_body;
 use pingora::{Error, ErrorType, Result};
 
+use crate::gateway::response_bytes;
+
 /// A request to a peer, and its response.
 pub enum PeerSession {
     /// The whole connection.
@@ -78,7 +80,7 @@ impl PeerSession {
     /// The next part of the response. Nothing is lost if the wait for it is given up.
     pub async fn next(&mut self) -> Result<HttpTask> {
         let task = match self {
-            PeerSession::Http1(session) => session.read_response_task().await,
+            PeerSession::Http1(session) => read_http1(session).await,
             PeerSession::Http2(stream) => stream.next().await,
         };
         task.map_err(Error::into_up)
@@ -106,6 +108,16 @@ impl From<Http2Session> for PeerSession {
             stage: Stage::Head,
         }))
     }
+}
+
+/// The next part of a response over HTTP/1, the bytes of its head checked. Nothing is lost if the wait
+/// for it is given up.
+pub async fn read_http1(session: &mut Http1) -> Result<HttpTask> {
+    let task = session.read_response_task().await?;
+    if let HttpTask::Header(..) = task {
+        response_bytes::check(&session.get_headers_raw_bytes())?;
+    }
+    Ok(task)
 }
 
 async fn send_http1(session: &mut Http1, piece: Option<Bytes>, end: bool) -> Result<()> {

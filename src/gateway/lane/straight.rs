@@ -20,6 +20,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
+use super::peer_session::read_http1;
 use crate::gateway::context::{Context, Engine};
 use crate::gateway::failure::out_of_time;
 use crate::gateway::response_head;
@@ -230,7 +231,7 @@ impl Straight {
     ) -> Result<Vec<HttpTask>> {
         let first = tokio::select! {
             biased;
-            task = upstream.read_response_task() => task.map_err(Error::into_up)?,
+            task = read_http1(upstream) => task.map_err(Error::into_up)?,
             gone = session.as_downstream_mut().read_body_or_idle(true) => {
                 let gone = gone.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed));
                 return Err(gone.into_down());
@@ -240,7 +241,7 @@ impl Straight {
         let mut held = body_length(&first);
         let mut batch = vec![first];
         while !last && batch.len() < BATCH && held < BATCH_BYTES {
-            let Some(next) = upstream.read_response_task().now_or_never() else {
+            let Some(next) = read_http1(upstream).now_or_never() else {
                 break;
             };
             let next = next.map_err(Error::into_up)?;
