@@ -13,6 +13,7 @@ mod chunks;
 mod connection;
 mod duplex;
 mod entrance;
+mod forwarder;
 mod h2_stream;
 pub(crate) mod head;
 mod http2;

@@ -20,9 +20,9 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
+use super::forwarder::{self, Forwarder};
 use super::peer_session::read_http1;
 use crate::gateway::context::{Context, Engine};
-use crate::gateway::failure::out_of_time;
 use crate::gateway::response_head;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 use crate::gateway::{Gateway, Proxy};
@@ -81,98 +81,10 @@ impl Straight {
         boundary: Boundary,
         read: BytesMut,
         requests_left: u32,
-        mut ctx: Context,
+        ctx: Context,
     ) -> Option<Stream> {
-        let mut session = Session::new_h1(Box::new(boundary));
-        session.set_pipelined_prefix(read);
-        session.set_keepalive_reuses_remaining(Some(requests_left));
-        if !matches!(session.read_request().await, Ok(true)) {
-            // The lane has read the same head with the same parser, so this is beyond reading.
-            return None;
-        }
-        let result = self.answer(&mut session, &mut ctx).await;
-        if let Err(error) = &result {
-            self.proxy
-                .fail_to_proxy(&mut session, error, &mut ctx)
-                .await;
-        }
-        self.proxy
-            .logging(
-                &mut session,
-                result.as_ref().err().map(AsRef::as_ref),
-                &mut ctx,
-            )
-            .await;
-        result.ok()?;
-        let (stream, _) = session
-            .downstream_session
-            .finish()
-            .await
-            .ok()??
-            .into_parts();
-        Some(stream)
-    }
-
-    async fn answer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        self.proxy.early_request_filter(session, ctx).await?;
-        if self.proxy.request_filter(session, ctx).await? {
-            return Ok(());
-        }
-        match ctx.deadline {
-            None => self.try_peers(session, ctx).await,
-            Some(deadline) => {
-                let tries = self.try_peers(session, ctx);
-                let tries = tokio::time::timeout_at(deadline.into(), tries).await;
-                tries.unwrap_or_else(|_| Err(out_of_time()))
-            }
-        }
-    }
-
-    async fn try_peers(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        while let Err(error) = self.try_peer(session, ctx).await {
-            if !error.retry() {
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
-        let peer = chosen.template();
-        let kept = match connection {
-            ConnectionKind::Any => chosen.kept(),
-            ConnectionKind::Fresh => None,
-        };
-        let reused = kept.is_some();
-        let mut upstream = match kept {
-            Some(stream) => Upstream::new_with_options(stream, peer),
-            // In a box of its own: connecting takes 9 KiB, which every request would set aside.
-            None => match Box::pin(self.connect(&chosen)).await {
-                Ok(upstream) => upstream,
-                Err(mut error) => {
-                    error.as_up();
-                    return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
-                }
-            },
-        };
-        upstream.read_timeout = peer.options.read_timeout;
-        upstream.write_timeout = peer.options.write_timeout;
-        if let Err(error) = self.exchange(session, &mut upstream, ctx).await {
-            return Err(self
-                .proxy
-                .error_while_proxy(peer, session, error, ctx, reused));
-        }
-        upstream.respect_keepalive();
-        let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
-            && !is_open_ended(session, &upstream)
-            && self.proxy.may_keep(&ctx.settings);
-        if let Some(stream) = upstream.reuse().await
-            && may_keep
-        {
-            chosen.keep(stream);
-        }
-        Ok(())
+        let session = forwarder::begin(boundary, read, requests_left).await?;
+        forwarder::serve(self, session, ctx).await
     }
 
     async fn connect(&self, chosen: &Peer) -> Result<Upstream> {
@@ -250,6 +162,50 @@ impl Straight {
             batch.push(next);
         }
         Ok(batch)
+    }
+}
+
+impl Forwarder for Straight {
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
+        let peer = chosen.template();
+        let kept = match connection {
+            ConnectionKind::Any => chosen.kept(),
+            ConnectionKind::Fresh => None,
+        };
+        let reused = kept.is_some();
+        let mut upstream = match kept {
+            Some(stream) => Upstream::new_with_options(stream, peer),
+            // In a box of its own: connecting takes 9 KiB, which every request would set aside.
+            None => match Box::pin(self.connect(&chosen)).await {
+                Ok(upstream) => upstream,
+                Err(mut error) => {
+                    error.as_up();
+                    return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
+                }
+            },
+        };
+        upstream.read_timeout = peer.options.read_timeout;
+        upstream.write_timeout = peer.options.write_timeout;
+        if let Err(error) = self.exchange(session, &mut upstream, ctx).await {
+            return Err(self
+                .proxy
+                .error_while_proxy(peer, session, error, ctx, reused));
+        }
+        upstream.respect_keepalive();
+        let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
+            && !is_open_ended(session, &upstream)
+            && self.proxy.may_keep(&ctx.settings);
+        if let Some(stream) = upstream.reuse().await
+            && may_keep
+        {
+            chosen.keep(stream);
+        }
+        Ok(())
     }
 }
 
