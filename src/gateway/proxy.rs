@@ -577,8 +577,8 @@ fn may_repeat(session: &mut Session) -> bool {
         && !downstream.retry_buffer_truncated()
 }
 
-/// pingora passes on no interim response of an HTTP/2 upstream, so the client would wait in vain for
-/// one: it gets ours (RFC 9110, 10.1.1), once.
+/// Few servers of HTTP/2 ask for a body, so the client would wait in vain for that: it gets ours (RFC
+/// 9110, 10.1.1), once.
 async fn continue_at_once(
     session: &mut Session,
     upstream_request: &mut RequestHeader,

@@ -18,7 +18,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{Digest, Stream};
+use pingora::protocols::{ALPN, Digest, Stream};
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -27,6 +27,7 @@ use pingora_proxy::{ProxyHttp, Session};
 use super::boundary::Boundary;
 use super::forwarder::{self, Forwarder};
 use super::nominated::strip_nominated;
+use super::peer_http2::{self, Http2};
 use super::peer_session::PeerSession;
 use super::straight::{
     BATCH, BATCH_BYTES, body_length, frame, is_last, is_open_ended, join_writes, strip_hop_by_hop,
@@ -101,7 +102,7 @@ impl Duplex {
                 let reused = self.connector.reused_http_session(peer).await;
                 if let Ok(Some(session)) = reused {
                     if chosen.check(ssl_digest(session.digest())).is_ok() {
-                        return Ok((PeerSession::from(session), true));
+                        return Ok((PeerSession::from(Http2::new(session)?), true));
                     }
                     session.conn.mark_shutdown();
                 }
@@ -110,16 +111,14 @@ impl Duplex {
                 return Ok((PeerSession::from(session), true));
             }
         }
-        let session = self
-            .connector
-            .new_http_session::<HttpPeer, ()>(peer)
-            .await?;
-        let checked = chosen.check(ssl_digest(session.digest()));
-        let session = PeerSession::new(session)?;
-        if checked.is_err() {
-            session.distrust();
-        }
-        checked.map(|()| (session, false))
+        let stream = self.connector.transport().new_stream(peer).await?;
+        chosen.check(stream.get_ssl_digest().as_deref())?;
+        let session = if has_chosen_http2(peer, &stream) {
+            PeerSession::from(peer_http2::open(&self.connector, peer, stream).await?)
+        } else {
+            PeerSession::from(Http1::new_with_options(stream, peer))
+        };
+        Ok((session, false))
     }
 
     /// Sends the request and passes the response on; whether the whole request was sent.
@@ -287,6 +286,7 @@ impl Duplex {
         join_writes(session, &batch);
         let downstream = session.as_downstream_mut();
         let last = downstream.response_duplex_vec(batch).await?;
+        upstream.release();
         match broken {
             Some(error) if !last => Err(error),
             _ => Ok(last),
@@ -441,6 +441,14 @@ fn has_no_length(session: &Session, response: &ResponseHeader) -> bool {
 
 fn ssl_digest(digest: Option<&Digest>) -> Option<&SslDigest> {
     digest?.ssl_digest.as_deref()
+}
+
+/// Whether a connection is one of HTTP/2. Over TLS that was agreed on.
+fn has_chosen_http2(peer: &HttpPeer, stream: &Stream) -> bool {
+    match stream.selected_alpn_proto() {
+        Some(chosen) => chosen == ALPN::H2,
+        None => !peer.is_tls() && speaks_http2(peer),
+    }
 }
 
 fn speaks_http2(peer: &HttpPeer) -> bool {

@@ -18,6 +18,7 @@ mod h2_stream;
 pub(crate) mod head;
 mod http2;
 mod nominated;
+mod peer_http2;
 mod peer_session;
 #[cfg(test)]
 pub(crate) mod recorder;
