@@ -157,7 +157,8 @@ impl Duplex {
             match event {
                 Event::Response(task) => {
                     if self.respond(session, upstream, ctx, task?).await? {
-                        return Ok(body_done && can_send);
+                        // Without content a request is whole with its head, whatever ends it.
+                        return Ok((body_done || is_empty) && can_send);
                     }
                 }
                 Event::Body(piece) => {
