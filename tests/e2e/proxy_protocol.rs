@@ -94,7 +94,8 @@ fn a_connection_without_its_header_is_closed() {
     let gateway = start("127.0.0.1", &origin, &more);
     let long = binary(0x21, 0x11, &[0; 5000]);
     let request = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
-    let wrong = |family, addresses: &[u8]| [&binary(0x21, family, addresses), &request[..]].concat();
+    let wrong =
+        |family, addresses: &[u8]| [&binary(0x21, family, addresses), &request[..]].concat();
     // Addresses of a Unix socket cut short, no such family, no such transport, a field cut short.
     let unix = [wrong(0x31, &[b'/'; 100]), wrong(0x32, &[b'/'; 215])];
     let unknown = [wrong(0x41, &[0; 216]), wrong(0x13, &[0; 12])];

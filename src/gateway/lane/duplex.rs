@@ -25,6 +25,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
+use super::bounded_reads::BoundedReads;
 use super::forwarder::{self, Forwarder};
 use super::nominated::strip_nominated;
 use super::peer_http2::{self, Http2};
@@ -352,6 +353,9 @@ impl Forwarder for Duplex {
                 return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
             }
         };
+        if is_http2(session) {
+            upstream = upstream.with_bounded_reads(peer);
+        }
         let exchanged = self.exchange(session, &mut upstream, peer, ctx).await;
         let is_whole = matches!(exchanged, Ok(true));
         match upstream {
@@ -364,7 +368,7 @@ impl Forwarder for Duplex {
                 if let Some(stream) = connection.reuse().await
                     && may_keep
                 {
-                    chosen.keep(stream);
+                    chosen.keep(BoundedReads::unwrap(stream));
                 }
             }
             PeerSession::Http1(_) => {}

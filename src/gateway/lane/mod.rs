@@ -9,6 +9,7 @@
 
 pub(crate) mod body;
 pub(crate) mod boundary;
+mod bounded_reads;
 mod chunks;
 mod connection;
 mod duplex;

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession as Http1;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 
+use super::bounded_reads::BoundedReads;
 use super::peer_http2::Http2;
 use crate::gateway::response_bytes;
 
@@ -21,6 +23,18 @@ pub enum PeerSession {
 }
 
 impl PeerSession {
+    /// The same session, whose response comes in short pieces. Nothing may have been read yet.
+    pub fn with_bounded_reads(self, peer: &HttpPeer) -> Self {
+        match self {
+            PeerSession::Http1(session) => {
+                let stream = BoundedReads::wrap(session.into_inner());
+                PeerSession::from(Http1::new_with_options(stream, peer))
+            }
+            // A frame is a short piece.
+            PeerSession::Http2(_) => self,
+        }
+    }
+
     /// Whether it is one of HTTP/2.
     pub fn is_http2(&self) -> bool {
         matches!(self, PeerSession::Http2(_))
@@ -98,4 +112,59 @@ async fn send_http1(session: &mut Http1, piece: Option<Bytes>, end: bool) -> Res
         session.finish_body().await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::bounded_reads::PIECE;
+    use super::*;
+
+    /// The lengths of the pieces that a response's body comes in.
+    async fn pieces(response: Vec<u8>) -> Vec<usize> {
+        let (server, mut origin) = tokio::io::duplex(1 << 20);
+        let peer = HttpPeer::new(("127.0.0.1", 80), false, String::new());
+        let session = Http1::new_with_options(Box::new(server), &peer);
+        let mut session = PeerSession::from(session).with_bounded_reads(&peer);
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        request.insert_header("Host", "a").unwrap();
+        session.send_head(Box::new(request), true).await.unwrap();
+        origin.read_u8().await.unwrap();
+        origin.write_all(&response).await.unwrap();
+        let mut pieces = Vec::new();
+        loop {
+            match session.next().await.unwrap() {
+                HttpTask::Body(piece, end) => {
+                    pieces.extend(piece.map(|piece| piece.len()));
+                    if end {
+                        return pieces;
+                    }
+                }
+                HttpTask::Done => return pieces,
+                _ => {}
+            }
+        }
+    }
+
+    /// What a client of HTTP/2 does not take is held.
+    #[tokio::test]
+    async fn a_response_is_read_in_short_pieces() {
+        let body = "x".repeat(100_000);
+        for (head, body) in [
+            ("Content-Length: 100000", body.clone()),
+            (
+                "Transfer-Encoding: chunked",
+                format!("186A0\r\n{body}\r\n0\r\n\r\n"),
+            ),
+        ] {
+            let response = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}");
+            let pieces = pieces(response.into_bytes()).await;
+            assert_eq!(pieces.iter().sum::<usize>(), 100_000, "{head}: {pieces:?}");
+            assert!(
+                pieces.iter().all(|&piece| piece <= PIECE),
+                "{head}: {pieces:?}"
+            );
+        }
+    }
 }

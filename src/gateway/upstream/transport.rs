@@ -25,6 +25,14 @@ use crate::config::model::{Protocol, Upstream, UpstreamTls};
 /// How many requests a connection of HTTP/2 carries at a time; what most servers allow.
 const STREAMS: usize = 100;
 
+/// Bytes that a peer may send of a response over HTTP/2 before a client takes them. They are held for as
+/// long as it takes none; HTTP/2 itself begins with this.
+const STREAM_WINDOW: u32 = 65_535;
+
+/// The same of all responses on a connection. There is room for each, so that clients that take nothing
+/// keep nothing from others.
+const CONNECTION_WINDOW: u32 = STREAMS as u32 * STREAM_WINDOW;
+
 /// Why an upstream's files cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream {upstream}: {key} {}: {reason}", file.display())]
@@ -108,6 +116,8 @@ impl Transport {
         if upstream.protocol == Protocol::Http2 {
             options.alpn = ALPN::H2;
             options.max_h2_streams = STREAMS;
+            options.h2_stream_window_size = Some(STREAM_WINDOW);
+            options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         }
         if let Some(tls) = &self.tls {
             options.verify_cert = tls.settings.verify;
