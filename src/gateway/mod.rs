@@ -54,6 +54,7 @@ pub(crate) mod quality;
 mod random;
 pub mod reloads;
 mod request_id;
+mod response_bytes;
 mod response_head;
 mod route;
 mod settings;

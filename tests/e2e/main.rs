@@ -35,6 +35,7 @@ mod request_id;
 mod route_settings;
 mod routing;
 mod server_settings;
+mod slow_clients;
 mod strict;
 mod through;
 mod tls;

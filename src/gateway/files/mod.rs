@@ -28,7 +28,7 @@ use super::compression::{self, Encoder};
 use super::context::Context;
 use super::failure::too_large;
 use super::hsts;
-use super::message::{Discard, read_body};
+use super::message::{Discard, hold_writes, read_body};
 use super::own;
 use crate::config::model::Files;
 use crate::query::normalize;
@@ -144,6 +144,11 @@ async fn send_file(
         range = 0..0;
     }
     hsts::add(session, &ctx.settings, &mut header)?;
+    if !range.is_empty() {
+        // The first piece of a compressed file is one with its end, if the file has no other.
+        let ends = encoder.is_some() && served.first.is_some();
+        hold_writes(session, 1 + u8::from(ends));
+    }
     session
         .write_response_header(Box::new(header), range.is_empty())
         .await?;

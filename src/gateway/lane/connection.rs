@@ -66,10 +66,7 @@ impl ForProxy {
                 && head.framing == Framing::None
                 && head.demand == Demand::Nothing
                 && head.target.starts_with('/'),
-            duplex: head.is_1_1
-                && head.target.starts_with('/')
-                && (head.demand == Demand::Nothing
-                    || head.demand == Demand::Special && head.framing != Framing::None),
+            duplex: head.is_1_1 && head.target.starts_with('/') && head.demand != Demand::Upgrade,
             is_absolute: !head.target.starts_with(['/', '*']),
         })
     }

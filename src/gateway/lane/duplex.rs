@@ -18,21 +18,24 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{Digest, Stream};
+use pingora::protocols::{ALPN, Digest, Stream};
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
+use super::bounded_reads::BoundedReads;
+use super::forwarder::{self, Forwarder};
 use super::nominated::strip_nominated;
+use super::peer_http2::{self, Http2};
 use super::peer_session::PeerSession;
 use super::straight::{
-    BATCH, BATCH_BYTES, body_length, frame, hold_head, is_last, is_open_ended, strip_hop_by_hop,
+    BATCH, BATCH_BYTES, body_length, frame, is_last, is_open_ended, join_writes, strip_hop_by_hop,
 };
 use crate::gateway::Proxy;
 use crate::gateway::context::{Context, Engine};
-use crate::gateway::failure::{out_of_time, slow_body, status_error};
+use crate::gateway::failure::{slow_body, status_error};
 use crate::gateway::message::{is_http2, linger};
 use crate::gateway::response_head;
 use crate::gateway::upstream::{ConnectionKind, Peer};
@@ -68,13 +71,7 @@ impl Duplex {
         read: BytesMut,
         requests_left: u32,
     ) -> Option<Stream> {
-        let mut session = Session::new_h1(Box::new(boundary));
-        session.set_pipelined_prefix(read);
-        session.set_keepalive_reuses_remaining(Some(requests_left));
-        if !matches!(session.read_request().await, Ok(true)) {
-            // The lane has read the same head with the same parser, so this is beyond reading.
-            return None;
-        }
+        let session = forwarder::begin(boundary, read, requests_left).await?;
         self.serve_session(session).await
     }
 
@@ -87,102 +84,10 @@ impl Duplex {
         self.serve_session(session).await;
     }
 
-    async fn serve_session(&self, mut session: Session) -> Option<Stream> {
+    async fn serve_session(&self, session: Session) -> Option<Stream> {
         let mut ctx = self.proxy.new_ctx();
         ctx.engine = Engine::Own;
-        let result = self.answer(&mut session, &mut ctx).await;
-        if let Err(error) = &result {
-            self.proxy
-                .fail_to_proxy(&mut session, error, &mut ctx)
-                .await;
-        }
-        let error = result.as_ref().err().map(AsRef::as_ref);
-        self.proxy.logging(&mut session, error, &mut ctx).await;
-        result.ok()?;
-        let finished = session.downstream_session.finish().await;
-        let (stream, _) = finished.ok()??.into_parts();
-        Some(stream)
-    }
-
-    async fn answer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        self.proxy.early_request_filter(session, ctx).await?;
-        if self.proxy.request_filter(session, ctx).await? {
-            return Ok(());
-        }
-        match ctx.deadline {
-            None => self.try_peers(session, ctx).await,
-            Some(deadline) => {
-                let tries = self.try_peers(session, ctx);
-                let tries = tokio::time::timeout_at(deadline.into(), tries).await;
-                tries.unwrap_or_else(|_| Err(out_of_time()))
-            }
-        }
-    }
-
-    async fn try_peers(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        while let Err(error) = self.try_peer(session, ctx).await {
-            if !error.retry() {
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
-        let apart;
-        let peer = if connection == ConnectionKind::Fresh {
-            apart = chosen.http_peer_to_check(connection);
-            &apart
-        } else {
-            chosen.template_to_check()
-        };
-        // In a box of its own: connecting takes 9 KiB, which every request would set aside.
-        let connected = Box::pin(self.connect(&chosen, peer, connection)).await;
-        let (mut upstream, reused) = match connected {
-            Ok(connected) => connected,
-            Err(mut error) => {
-                error.as_up();
-                return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
-            }
-        };
-        let exchanged = self.exchange(session, &mut upstream, peer, ctx).await;
-        let is_whole = matches!(exchanged, Ok(true));
-        match upstream {
-            PeerSession::Http1(mut connection) if is_whole => {
-                connection.respect_keepalive();
-                let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
-                    && !speaks_http2(peer)
-                    && !is_open_ended(session, &connection)
-                    && self.proxy.may_keep(&ctx.settings);
-                if let Some(stream) = connection.reuse().await
-                    && may_keep
-                {
-                    chosen.keep(stream);
-                }
-            }
-            PeerSession::Http1(_) => {}
-            PeerSession::Http2(stream) => {
-                let session = stream.into_session();
-                let idle_timeout = peer.idle_timeout();
-                self.connector
-                    .release_http_session(session, peer, idle_timeout);
-            }
-        }
-        match exchanged {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                // Closing with unread data would take the response from the client.
-                linger(session).await;
-                if !session.as_downstream_mut().is_body_done() {
-                    session.set_keepalive(None);
-                }
-                Ok(())
-            }
-            Err(error) => Err(self
-                .proxy
-                .error_while_proxy(peer, session, error, ctx, reused)),
-        }
+        forwarder::serve(self, session, ctx).await
     }
 
     /// A session with the peer, and whether its connection has carried other requests.
@@ -198,7 +103,7 @@ impl Duplex {
                 let reused = self.connector.reused_http_session(peer).await;
                 if let Ok(Some(session)) = reused {
                     if chosen.check(ssl_digest(session.digest())).is_ok() {
-                        return Ok((PeerSession::from(session), true));
+                        return Ok((PeerSession::from(Http2::new(session)?), true));
                     }
                     session.conn.mark_shutdown();
                 }
@@ -207,16 +112,14 @@ impl Duplex {
                 return Ok((PeerSession::from(session), true));
             }
         }
-        let session = self
-            .connector
-            .new_http_session::<HttpPeer, ()>(peer)
-            .await?;
-        let checked = chosen.check(ssl_digest(session.digest()));
-        let session = PeerSession::new(session)?;
-        if checked.is_err() {
-            session.distrust();
-        }
-        checked.map(|()| (session, false))
+        let stream = self.connector.transport().new_stream(peer).await?;
+        chosen.check(stream.get_ssl_digest().as_deref())?;
+        let session = if has_chosen_http2(peer, &stream) {
+            PeerSession::from(peer_http2::open(&self.connector, peer, stream).await?)
+        } else {
+            PeerSession::from(Http1::new_with_options(stream, peer))
+        };
+        Ok((session, false))
     }
 
     /// Sends the request and passes the response on; whether the whole request was sent.
@@ -255,7 +158,8 @@ impl Duplex {
             match event {
                 Event::Response(task) => {
                     if self.respond(session, upstream, ctx, task?).await? {
-                        return Ok(body_done && can_send);
+                        // Without content a request is whole with its head, whatever ends it.
+                        return Ok((body_done || is_empty) && can_send);
                     }
                 }
                 Event::Body(piece) => {
@@ -381,13 +285,10 @@ impl Duplex {
         for task in &mut batch {
             self.filter(session, ctx, task).await?;
         }
-        if let [HttpTask::Header(..), HttpTask::Body(Some(body), _), ..] = &batch[..]
-            && !body.is_empty()
-        {
-            hold_head(session);
-        }
+        join_writes(session, &batch);
         let downstream = session.as_downstream_mut();
         let last = downstream.response_duplex_vec(batch).await?;
+        upstream.release();
         match broken {
             Some(error) if !last => Err(error),
             _ => Ok(last),
@@ -426,6 +327,72 @@ impl Duplex {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Forwarder for Duplex {
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
+        let apart;
+        let peer = if connection == ConnectionKind::Fresh {
+            apart = chosen.http_peer_to_check(connection);
+            &apart
+        } else {
+            chosen.template_to_check()
+        };
+        // In a box of its own: connecting takes 9 KiB, which every request would set aside.
+        let connected = Box::pin(self.connect(&chosen, peer, connection)).await;
+        let (mut upstream, reused) = match connected {
+            Ok(connected) => connected,
+            Err(mut error) => {
+                error.as_up();
+                return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
+            }
+        };
+        if is_http2(session) {
+            upstream = upstream.with_bounded_reads(peer);
+        }
+        let exchanged = self.exchange(session, &mut upstream, peer, ctx).await;
+        let is_whole = matches!(exchanged, Ok(true));
+        match upstream {
+            PeerSession::Http1(mut connection) if is_whole => {
+                connection.respect_keepalive();
+                let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
+                    && !speaks_http2(peer)
+                    && !is_open_ended(session, &connection)
+                    && self.proxy.may_keep(&ctx.settings);
+                if let Some(stream) = connection.reuse().await
+                    && may_keep
+                {
+                    chosen.keep(BoundedReads::unwrap(stream));
+                }
+            }
+            PeerSession::Http1(_) => {}
+            PeerSession::Http2(stream) => {
+                let session = stream.into_session();
+                let idle_timeout = peer.idle_timeout();
+                self.connector
+                    .release_http_session(session, peer, idle_timeout);
+            }
+        }
+        match exchanged {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                // Closing with unread data would take the response from the client.
+                linger(session).await;
+                if !session.as_downstream_mut().is_body_done() {
+                    session.set_keepalive(None);
+                }
+                Ok(())
+            }
+            Err(error) => Err(self
+                .proxy
+                .error_while_proxy(peer, session, error, ctx, reused)),
+        }
     }
 }
 
@@ -479,6 +446,14 @@ fn has_no_length(session: &Session, response: &ResponseHeader) -> bool {
 
 fn ssl_digest(digest: Option<&Digest>) -> Option<&SslDigest> {
     digest?.ssl_digest.as_deref()
+}
+
+/// Whether a connection is one of HTTP/2. Over TLS that was agreed on.
+fn has_chosen_http2(peer: &HttpPeer, stream: &Stream) -> bool {
+    match stream.selected_alpn_proto() {
+        Some(chosen) => chosen == ALPN::H2,
+        None => !peer.is_tls() && speaks_http2(peer),
+    }
 }
 
 fn speaks_http2(peer: &HttpPeer) -> bool {

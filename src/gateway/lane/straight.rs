@@ -20,8 +20,9 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
+use super::forwarder::{self, Forwarder};
+use super::peer_session::read_http1;
 use crate::gateway::context::{Context, Engine};
-use crate::gateway::failure::out_of_time;
 use crate::gateway::response_head;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 use crate::gateway::{Gateway, Proxy};
@@ -80,98 +81,10 @@ impl Straight {
         boundary: Boundary,
         read: BytesMut,
         requests_left: u32,
-        mut ctx: Context,
+        ctx: Context,
     ) -> Option<Stream> {
-        let mut session = Session::new_h1(Box::new(boundary));
-        session.set_pipelined_prefix(read);
-        session.set_keepalive_reuses_remaining(Some(requests_left));
-        if !matches!(session.read_request().await, Ok(true)) {
-            // The lane has read the same head with the same parser, so this is beyond reading.
-            return None;
-        }
-        let result = self.answer(&mut session, &mut ctx).await;
-        if let Err(error) = &result {
-            self.proxy
-                .fail_to_proxy(&mut session, error, &mut ctx)
-                .await;
-        }
-        self.proxy
-            .logging(
-                &mut session,
-                result.as_ref().err().map(AsRef::as_ref),
-                &mut ctx,
-            )
-            .await;
-        result.ok()?;
-        let (stream, _) = session
-            .downstream_session
-            .finish()
-            .await
-            .ok()??
-            .into_parts();
-        Some(stream)
-    }
-
-    async fn answer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        self.proxy.early_request_filter(session, ctx).await?;
-        if self.proxy.request_filter(session, ctx).await? {
-            return Ok(());
-        }
-        match ctx.deadline {
-            None => self.try_peers(session, ctx).await,
-            Some(deadline) => {
-                let tries = self.try_peers(session, ctx);
-                let tries = tokio::time::timeout_at(deadline.into(), tries).await;
-                tries.unwrap_or_else(|_| Err(out_of_time()))
-            }
-        }
-    }
-
-    async fn try_peers(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        while let Err(error) = self.try_peer(session, ctx).await {
-            if !error.retry() {
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
-        let peer = chosen.template();
-        let kept = match connection {
-            ConnectionKind::Any => chosen.kept(),
-            ConnectionKind::Fresh => None,
-        };
-        let reused = kept.is_some();
-        let mut upstream = match kept {
-            Some(stream) => Upstream::new_with_options(stream, peer),
-            // In a box of its own: connecting takes 9 KiB, which every request would set aside.
-            None => match Box::pin(self.connect(&chosen)).await {
-                Ok(upstream) => upstream,
-                Err(mut error) => {
-                    error.as_up();
-                    return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
-                }
-            },
-        };
-        upstream.read_timeout = peer.options.read_timeout;
-        upstream.write_timeout = peer.options.write_timeout;
-        if let Err(error) = self.exchange(session, &mut upstream, ctx).await {
-            return Err(self
-                .proxy
-                .error_while_proxy(peer, session, error, ctx, reused));
-        }
-        upstream.respect_keepalive();
-        let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
-            && !is_open_ended(session, &upstream)
-            && self.proxy.may_keep(&ctx.settings);
-        if let Some(stream) = upstream.reuse().await
-            && may_keep
-        {
-            chosen.keep(stream);
-        }
-        Ok(())
+        let session = forwarder::begin(boundary, read, requests_left).await?;
+        forwarder::serve(self, session, ctx).await
     }
 
     async fn connect(&self, chosen: &Peer) -> Result<Upstream> {
@@ -211,11 +124,7 @@ impl Straight {
                     _ => {}
                 }
             }
-            if let [HttpTask::Header(..), HttpTask::Body(Some(body), _), ..] = &batch[..]
-                && !body.is_empty()
-            {
-                hold_head(session);
-            }
+            join_writes(session, &batch);
             if session
                 .as_downstream_mut()
                 .response_duplex_vec(batch)
@@ -234,7 +143,7 @@ impl Straight {
     ) -> Result<Vec<HttpTask>> {
         let first = tokio::select! {
             biased;
-            task = upstream.read_response_task() => task.map_err(Error::into_up)?,
+            task = read_http1(upstream) => task.map_err(Error::into_up)?,
             gone = session.as_downstream_mut().read_body_or_idle(true) => {
                 let gone = gone.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed));
                 return Err(gone.into_down());
@@ -244,7 +153,7 @@ impl Straight {
         let mut held = body_length(&first);
         let mut batch = vec![first];
         while !last && batch.len() < BATCH && held < BATCH_BYTES {
-            let Some(next) = upstream.read_response_task().now_or_never() else {
+            let Some(next) = read_http1(upstream).now_or_never() else {
                 break;
             };
             let next = next.map_err(Error::into_up)?;
@@ -253,6 +162,50 @@ impl Straight {
             batch.push(next);
         }
         Ok(batch)
+    }
+}
+
+impl Forwarder for Straight {
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let (chosen, connection) = ctx.choose_peer(session.req_header())?;
+        let peer = chosen.template();
+        let kept = match connection {
+            ConnectionKind::Any => chosen.kept(),
+            ConnectionKind::Fresh => None,
+        };
+        let reused = kept.is_some();
+        let mut upstream = match kept {
+            Some(stream) => Upstream::new_with_options(stream, peer),
+            // In a box of its own: connecting takes 9 KiB, which every request would set aside.
+            None => match Box::pin(self.connect(&chosen)).await {
+                Ok(upstream) => upstream,
+                Err(mut error) => {
+                    error.as_up();
+                    return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
+                }
+            },
+        };
+        upstream.read_timeout = peer.options.read_timeout;
+        upstream.write_timeout = peer.options.write_timeout;
+        if let Err(error) = self.exchange(session, &mut upstream, ctx).await {
+            return Err(self
+                .proxy
+                .error_while_proxy(peer, session, error, ctx, reused));
+        }
+        upstream.respect_keepalive();
+        let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
+            && !is_open_ended(session, &upstream)
+            && self.proxy.may_keep(&ctx.settings);
+        if let Some(stream) = upstream.reuse().await
+            && may_keep
+        {
+            chosen.keep(stream);
+        }
+        Ok(())
     }
 }
 
@@ -308,9 +261,145 @@ pub(super) fn frame(session: &Session, response: &mut ResponseHeader, end: bool)
     Ok(())
 }
 
-/// The head of a response goes out with the first part of its body, in one write.
-pub(super) fn hold_head(session: &Session) {
-    if let Some(boundary) = super::boundary(session) {
-        boundary.hold_next_write();
+/// Lets a batch go out in one write: the head of a response with what is here of its body, and that
+/// with the last chunk.
+pub(super) fn join_writes(session: &Session, batch: &[HttpTask]) {
+    if let Some(boundary) = Boundary::of(session) {
+        let is_chunked = session.response_written().is_some_and(is_chunked);
+        let writes = count_writes(batch, is_chunked);
+        boundary.hold_writes(writes.saturating_sub(1));
+    }
+}
+
+fn is_chunked(head: &ResponseHeader) -> bool {
+    head.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// In how many writes pingora sends a batch of a response that `is_chunked`, or of one that begins with
+/// it; 0 if none of them should wait for the others.
+fn count_writes(batch: &[HttpTask], mut is_chunked: bool) -> u8 {
+    let (mut heads, mut length) = (0, 0);
+    for task in batch {
+        if let HttpTask::Header(head, _) = task {
+            // A hint is to arrive before what it is a hint to.
+            if head.status.is_informational() || heads > 0 {
+                return 0;
+            }
+            heads += 1;
+            is_chunked = self::is_chunked(head);
+        }
+        length += body_length(task);
+    }
+    let is_whole = batch.last().is_some_and(is_last);
+    // What goes on may be silent for long, and only a second write tells that a client which closed its
+    // sending direction has left.
+    if length == 0 || is_chunked && !is_whole || heads == 0 && length > BATCH_BYTES {
+        return 0;
+    }
+    // All but the last write are copied.
+    let ends = is_chunked && length <= BATCH_BYTES;
+    heads + 1 + u8::from(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorder::{session, texts};
+    use super::*;
+
+    fn head(status: u16, is_chunked: bool) -> HttpTask {
+        let mut head = ResponseHeader::build(status, None).unwrap();
+        if is_chunked {
+            head.insert_header("transfer-encoding", "chunked").unwrap();
+        }
+        HttpTask::Header(Box::new(head), false)
+    }
+
+    fn body(length: usize, end: bool) -> HttpTask {
+        HttpTask::Body(Some(vec![b'x'; length].into()), end)
+    }
+
+    #[track_caller]
+    fn check(batch: &[HttpTask], is_chunked: bool, expected: u8) {
+        assert_eq!(count_writes(batch, is_chunked), expected, "{batch:?}");
+    }
+
+    #[test]
+    fn a_head_goes_with_its_body() {
+        check(&[head(200, false), body(5, true)], false, 2);
+        check(&[head(200, false), body(5, false), body(5, true)], false, 2);
+        check(&[head(200, false), body(64 << 10, false)], false, 2);
+    }
+
+    #[test]
+    fn a_last_chunk_goes_with_the_one_before() {
+        check(&[head(200, true), body(5, true)], false, 3);
+        check(&[head(200, true), body(5, false), HttpTask::Done], false, 3);
+        check(&[body(5, true)], true, 2);
+        check(&[body(5, false), HttpTask::Done], true, 2);
+        // The chunk would be copied.
+        check(&[head(200, true), body(BATCH_BYTES + 1, true)], false, 2);
+        check(&[body(BATCH_BYTES + 1, true)], true, 0);
+    }
+
+    #[test]
+    fn nothing_waits_for_what_is_not_there() {
+        check(&[head(200, true)], false, 0);
+        check(&[head(200, false), HttpTask::Done], false, 0);
+        check(&[head(200, false), HttpTask::Body(None, false)], false, 0);
+        check(&[HttpTask::Done], true, 0);
+        check(
+            &[head(103, false), head(200, false), body(5, true)],
+            false,
+            0,
+        );
+        check(&[head(200, true), body(5, false)], false, 0);
+        check(&[body(5, false)], true, 0);
+        check(&[body(5, true)], false, 1);
+    }
+
+    /// What a client is sent of batches, one entry a write.
+    async fn writes(batches: Vec<Vec<HttpTask>>) -> Vec<String> {
+        let (mut session, writes) = session("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        for batch in batches {
+            join_writes(&session, &batch);
+            let downstream = session.as_downstream_mut();
+            downstream.response_duplex_vec(batch).await.unwrap();
+        }
+        texts(&writes)
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_one_write() {
+        let whole = writes(vec![vec![head(200, true), body(3, false), HttpTask::Done]]).await;
+        assert_eq!(whole.len(), 1, "{whole:?}");
+        assert!(
+            whole[0].ends_with("\r\n\r\n3\r\nxxx\r\n0\r\n\r\n"),
+            "{whole:?}"
+        );
+        let parts = writes(vec![
+            vec![head(200, true)],
+            vec![body(3, false), body(3, false)],
+            vec![body(3, false)],
+            vec![body(3, false), HttpTask::Done],
+        ]);
+        let parts = parts.await;
+        assert!(parts[0].starts_with("HTTP/1.1 200 OK\r\n"), "{parts:?}");
+        let rest = ["6\r\nxxxxxx\r\n", "3\r\nxxx\r\n", "3\r\nxxx\r\n0\r\n\r\n"];
+        assert_eq!(parts[1..], rest);
+    }
+
+    #[tokio::test]
+    async fn a_hint_does_not_wait() {
+        let parts = writes(vec![
+            vec![head(103, false)],
+            vec![head(103, false), head(200, true), body(3, true)],
+        ]);
+        let parts = parts.await;
+        for (part, status) in parts.iter().zip(["103", "103", "200"]) {
+            assert!(
+                part.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{parts:?}"
+            );
+        }
     }
 }

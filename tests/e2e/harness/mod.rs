@@ -22,7 +22,7 @@ pub use secure::{Secure, SelfSigned, Speaks};
 pub use strict_origin::{Event, StrictOrigin};
 
 /// Header lines that have no meaning and lead a request through one or the other door of the
-/// gateway: the straight path, and pingora's proxy, which alone knows what to do with options of
+/// gateway: the straight path, and the duplex path, which alone knows what to do with options of
 /// `Connection`.
 pub const DOORS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
 
