@@ -35,6 +35,8 @@ mod route_settings;
 mod routing;
 mod server_settings;
 mod strict;
+#[cfg(target_os = "linux")]
+mod stuck_worker;
 mod through;
 mod tls;
 mod tracing;
