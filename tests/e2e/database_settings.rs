@@ -246,18 +246,13 @@ fn names_are_as_the_database_has_them_or_as_the_tables_have_them() {
 fn a_probe_names_what_must_be_answered() {
     let probe = |province: &str| {
         let folder = tempfile::tempdir().unwrap();
-        let (file, places) = (
-            folder.path().join("geogate.toml"),
-            folder.path().join("places.csv"),
-        );
+        let places = folder.path().join("places.csv");
         std::fs::write(&places, PLACES).unwrap();
         let text = format!(
             "[[database]]\nfile = '{}'\n[[geo.probe]]\nip = '1.0.0.7'\nprovince = '{province}'\n",
             places.display()
         );
-        std::fs::write(&file, text).unwrap();
-        let output = run(&["check", "-c", &file.display().to_string()], "");
-        (output.status.code(), stderr(&output).to_owned())
+        check_configuration(folder.path(), &text)
     };
     assert_eq!(probe("内蒙古"), (Some(0), String::new()));
     let (code, said) = probe("福建");

@@ -6,11 +6,7 @@ use std::io::{Read, Write};
 use crate::harness::{Client, DOORS, Gateway, Http2, Incoming, Origin, Peer, Response};
 
 fn gateway(peer: &Peer, upstream: &str) -> Gateway {
-    Gateway::start(&format!(
-        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [[upstream]]\npeers = ['{}']\nmax_fails = 0\n{upstream}\n",
-        peer.address
-    ))
+    Gateway::h2c(peer.address, &format!("max_fails = 0\n{upstream}"))
 }
 
 /// A client of each kind, and an engine for it.
@@ -375,11 +371,7 @@ fn http_2_to_http_1_0_ends_with_the_connection() {
 #[test]
 fn an_error_without_a_body_ends_its_stream() {
     let origin = Origin::start();
-    let gateway = Gateway::start(&format!(
-        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [[upstream]]\npeers = ['{}']\n",
-        origin.address
-    ));
+    let gateway = Gateway::h2c(origin.address, "");
     let mut client = Http2::connect(gateway.address);
     let request = crate::harness::request("HEAD", "http://test/close", &[]);
     assert_eq!(client.request(request, b"").unwrap().status, 502);

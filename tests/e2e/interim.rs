@@ -3,27 +3,13 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use http::Request;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::harness::{Gateway, Peer, Secure, Speaks};
-
-fn gateway(peer: std::net::SocketAddr, upstream: &str) -> Gateway {
-    Gateway::start(&format!(
-        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [[upstream]]\npeers = ['{peer}']\n{upstream}\n"
-    ))
-}
-
-async fn connect(gateway: &Gateway) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(gateway.address).await.unwrap();
-    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    requests
-}
+use crate::harness::{Gateway, Peer, Secure, Speaks, h2c_requests};
 
 /// The next interim response.
 async fn interim(response: &mut ResponseFuture) -> http::Response<()> {
@@ -43,8 +29,8 @@ fn put() -> Request<()> {
 fn an_upstream_that_asks_for_the_body_is_heard_over_http_2() {
     let runtime = Runtime::new().unwrap();
     let peer = Peer::listen();
-    let gateway = gateway(peer.address, "");
-    let mut requests = runtime.block_on(connect(&gateway));
+    let gateway = Gateway::h2c(peer.address, "");
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     let (mut response, mut out) = requests.send_request(put(), false).unwrap();
     let mut upstream = peer.accept();
     assert!(upstream.head().contains("\r\nexpect: 100-continue\r\n"));
@@ -63,8 +49,8 @@ fn an_upstream_that_asks_for_the_body_is_heard_over_http_2() {
 fn hints_reach_clients_of_http_2_before_the_answer() {
     let runtime = Runtime::new().unwrap();
     let peer = Peer::listen();
-    let gateway = gateway(peer.address, "");
-    let mut requests = runtime.block_on(connect(&gateway));
+    let gateway = Gateway::h2c(peer.address, "");
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     let request = Request::get("http://test/x").body(()).unwrap();
     let (mut response, _) = requests.send_request(request, true).unwrap();
     let mut upstream = peer.accept();
@@ -155,7 +141,7 @@ fn a_client_that_waits_is_asked_for_its_body_whatever_the_upstream_speaks() {
         ..Speaks::default()
     });
     let runtime = Runtime::new().unwrap();
-    let gateway = gateway(origin.address, "protocol = 'http2'");
+    let gateway = Gateway::h2c(origin.address, "protocol = 'http2'");
 
     let mut client = gateway.client();
     client
@@ -167,7 +153,7 @@ fn a_client_that_waits_is_asked_for_its_body_whatever_the_upstream_speaks() {
     // The connection is kept as it would have been.
     assert_eq!(client.get("/y", "").status, 200);
 
-    let mut requests = runtime.block_on(connect(&gateway));
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     let (mut response, mut out) = requests.send_request(put(), false).unwrap();
     assert_eq!(runtime.block_on(interim(&mut response)).status(), 100);
     out.send_data(Bytes::from_static(b"hello"), true).unwrap();
@@ -178,8 +164,8 @@ fn a_client_that_waits_is_asked_for_its_body_whatever_the_upstream_speaks() {
 #[test]
 fn the_gateway_itself_asks_for_a_body_over_http_2() {
     let runtime = Runtime::new().unwrap();
-    let gateway = gateway("127.0.0.1:1".parse().unwrap(), "");
-    let mut requests = runtime.block_on(connect(&gateway));
+    let gateway = Gateway::h2c("127.0.0.1:1".parse().unwrap(), "");
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     let request = Request::post("http://test/api/ip_query").header("expect", "100-continue");
     let (mut response, mut out) = requests
         .send_request(request.body(()).unwrap(), false)

@@ -37,6 +37,8 @@ mod routing;
 mod server_settings;
 mod slow_clients;
 mod strict;
+#[cfg(target_os = "linux")]
+mod stuck_worker;
 mod through;
 mod tls;
 mod tracing;

@@ -51,7 +51,7 @@ fn begins(line: &str, separator: char) -> bool {
 
 /// Returns the first line that is neither empty nor a comment.
 fn first_line(text: &str) -> &str {
-    let mut lines = text.split(['\n', '\r']).map(str::trim_start);
+    let mut lines = lines(text).map(str::trim_start);
     let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
     line.unwrap_or_default()
 }
@@ -59,7 +59,7 @@ fn first_line(text: &str) -> &str {
 /// Returns the text after a line such as `sep=;`, which tells Excel the separator, and that
 /// separator.
 fn without_separator_line(text: &str) -> (&str, Option<char>) {
-    let line = text.split(['\n', '\r']).next().unwrap_or_default();
+    let line = lines(text).next().unwrap_or_default();
     let separator = line.strip_prefix("sep=").and_then(|rest| {
         let mut letters = rest.chars();
         letters.next().filter(|_| letters.next().is_none())
