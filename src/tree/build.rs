@@ -5,48 +5,14 @@
 //! equal subtrees to any depth, and sharing costs one hash of each node.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 
 use super::address::Address;
+use super::error::BuildError;
 use super::flatten::Run;
 use super::node::{self, Entry, SPARSE_RUNS};
-use super::{MAX_VALUE, ROOT_BITS, ROOT_SLOTS, Root};
-
-/// Why ranges do not make a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A range ends before it starts.
-    Inverted {
-        /// Its place in the input, from 0.
-        index: usize,
-    },
-    /// A value is above [`MAX_VALUE`].
-    ValueTooLarge {
-        /// The range's place in the input, from 0.
-        index: usize,
-        /// The value.
-        value: u32,
-    },
-    /// The nodes need more than 4 GiB.
-    TreeTooLarge,
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inverted { index } => write!(f, "range[{index}]: ends before it starts"),
-            Self::ValueTooLarge { index, value } => {
-                write!(f, "range[{index}]: value {value} is above {MAX_VALUE}")
-            }
-            Self::TreeTooLarge => f.write_str("the ranges make a tree of more than 4 GiB"),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}
+use super::{ROOT_BITS, ROOT_SLOTS, Root};
 
 /// The root's slots and the nodes' words for runs that are pushed one by one, as
 /// [`flatten`](super::flatten::flatten) gives them. O(runs) a level. Only the runs of one of the root's
@@ -136,8 +102,9 @@ const TYPICAL: usize = 2;
 #[derive(Default)]
 struct Builder {
     words: Vec<u32>,
-    /// Hash of a node's image -> where it stands. A second image with the same hash is not shared.
-    known: HashMap<u64, usize>,
+    /// Hash of a node's image -> where it stands. A second image with the same hash is not shared, which
+    /// is so rare that half a hash will do: this table is the most of what building takes.
+    known: HashMap<u32, u32>,
     /// Runs of the nodes under way, (first slot, entry): the innermost node's at the end.
     pending: Vec<(u32, Entry)>,
 }
@@ -247,7 +214,12 @@ impl Builder {
     fn share(&mut self, offset: usize) -> usize {
         let mut hasher = DefaultHasher::new();
         self.words[offset..].hash(&mut hasher);
-        let known = *self.known.entry(hasher.finish()).or_insert(offset);
+        let hash = (hasher.finish() >> 32) as u32;
+        let Ok(place) = u32::try_from(offset) else {
+            // Further than any entry leads.
+            return offset;
+        };
+        let known = *self.known.entry(hash).or_insert(place) as usize;
         let length = self.words.len() - offset;
         // A node's first words tell how many it has, so an equal start is an equal node.
         if known == offset || self.words[known..known + length] != self.words[offset..] {
