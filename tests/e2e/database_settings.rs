@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest, Sha256};
 
-use crate::commands::{run, stderr};
+use crate::commands::{check_configuration, run, stderr};
 use crate::harness::{Authority, Gateway, Identity, SelfSigned};
 
 const IP: &str = "/api/ip_query?ip=1.0.0.1";

@@ -78,6 +78,17 @@ fn percent(part: u128, whole: u128) -> String {
     format!("{:.2} %", 100.0 * part as f64 / whole as f64)
 }
 
+/// A place in one line. What repeats the coarser name says nothing more.
+fn place(label: &[String; 3]) -> String {
+    let mut parts: Vec<_> = label
+        .iter()
+        .filter(|part| !part.is_empty())
+        .cloned()
+        .collect();
+    parts.dedup();
+    parts.join(" ")
+}
+
 /// Prints a report, or writes it to a file.
 fn deliver(report: &[u8], output: Option<&Path>) -> anyhow::Result<()> {
     match output {

@@ -56,6 +56,13 @@ fn first_line(text: &str) -> &str {
     line.unwrap_or_default()
 }
 
+/// Returns the lines of a text, whose ends are `\n`, `\r` or both.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    // Searching for one character at a time is many times as fast as for one of two, and of a file
+    // that is no text the first line may be all of it.
+    text.split('\n').flat_map(|line| line.split('\r'))
+}
+
 /// Returns the text after a line such as `sep=;`, which tells Excel the separator, and that
 /// separator.
 fn without_separator_line(text: &str) -> (&str, Option<char>) {

@@ -1,10 +1,14 @@
 //! What a construct of nginx.conf comes to: carried over exactly, listed with its line, or closed. Each
 //! row is a configuration, its grade with the lines of its findings, and what requests get.
 
+mod guards;
+mod limits;
+mod redirects;
+
 use super::super::Translation;
 use super::{read, translated_text};
 use crate::config::model::{
-    Action, HostPattern, Part, PathPattern, RequestVariable, Route, Template,
+    Action, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
 };
 
 /// What is said of a configuration.
@@ -64,6 +68,16 @@ fn graded(translation: &Translation) -> (Grade, Vec<u32>, Vec<String>) {
         .map(|finding| line(&finding))
         .collect();
     assert_eq!(closed.len(), translation.closed);
+    let unlimited = all
+        .iter()
+        .filter(|finding| finding.contains(": not limited: "));
+    assert_eq!(unlimited.count(), translation.unlimited);
+    assert_eq!(
+        translation.unlimited > 0,
+        translation.toml.contains("\n# Not limited."),
+        "{}",
+        translation.toml
+    );
     let is_first = all
         .iter()
         .take(closed.len())
@@ -83,7 +97,18 @@ fn graded(translation: &Translation) -> (Grade, Vec<u32>, Vec<String>) {
 }
 
 /// What a request gets, by a search of all routes that knows no more than the documented order.
+///
+/// Behind the path a request may have one header: `/a|name: value`.
 fn answer(routes: &[Route], host: &str, path: &str) -> String {
+    let (path, header) = path.split_once('|').unwrap_or((path, ""));
+    let has = |condition: &HeaderCondition| {
+        let value = header.strip_prefix(condition.name.as_str());
+        let value = value.and_then(|rest| rest.strip_prefix(": "));
+        value.is_some_and(|value| match &condition.value {
+            HeaderPattern::Exact(text) => text == value,
+            HeaderPattern::Regex(regex) => regex.is_match(value.as_bytes()),
+        })
+    };
     let rank = |route: &Route| -> Option<(usize, usize, usize)> {
         let hosts = route.hosts.iter().filter_map(|pattern| match pattern {
             HostPattern::Exact(name) => (name == host).then_some(1000),
@@ -107,7 +132,9 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
             PathPattern::Exact(exact) => (path == exact).then_some(1000),
         };
         let takes_get = route.methods.is_empty() || route.methods.contains(&http::Method::GET);
-        takes_get.then_some((of_host?, of_path?, usize::from(!route.methods.is_empty())))
+        let takes = takes_get && route.headers.iter().all(has);
+        let conditions = usize::from(!route.methods.is_empty()) + route.headers.len();
+        takes.then_some((of_host?, of_path?, conditions))
     };
     if routes.is_empty() {
         return "upstream 0".to_owned();
@@ -159,7 +186,10 @@ fn what_forbids_is_closed() {
         "teapot_login on;",
         "include snippets/auth.conf;",
         "if ($bad) { return 403; }",
-        "if ($http_user_agent ~* bot) { return 444; }",
+        "if ($http_x_forwarded_for = 192.0.2.1) { return 403; }",
+        "if ($http_a ~ x*) { return 403; }",
+        "if ($http_a != x) { return 403; } if ($http_a = y) { return 403; }",
+        "if ($http_a = x) { return 403; } if ($http_b = x) { return 404; }",
         "if ($request_method !~ ^(GET|HEAD)$) { return 405; }",
         "valid_referers none; if ($invalid_referer) { return 403; }",
         "if ($ssl_client_verify != SUCCESS) { return 403; }",
@@ -730,107 +760,6 @@ fn upstreams_are_told_the_host_that_nginx_tells_them() {
         "proxy_set_header Host c; proxy_pass http://b;",
         "Host = \"c\"",
     );
-}
-
-#[test]
-fn redirects_of_upstreams_are_rewritten_as_nginx_does() {
-    let none: &[(&str, &str)] = &[];
-    for (text, expected) in [
-        // Without a word on it: what is passed on to, and the location for it.
-        (
-            "location / { proxy_pass http://a:8080; }",
-            &[("http://a:8080/", "/")][..],
-        ),
-        (
-            "location /one/ { proxy_pass http://a/two/; proxy_redirect default; }",
-            &[("http://a/two/", "/one/")],
-        ),
-        (
-            "location = /one { proxy_pass http://a/two; }",
-            &[("http://a/two", "/one")],
-        ),
-        (
-            "location ~ ^/x { proxy_pass http://a; }",
-            &[("http://a/", "/")],
-        ),
-        ("location / { proxy_pass http://a$request_uri; }", none),
-        (
-            "location / { proxy_pass http://a; proxy_redirect off; }",
-            none,
-        ),
-        (
-            "proxy_redirect off; location / { proxy_pass http://a; }",
-            none,
-        ),
-        (
-            "location / { proxy_pass http://a; proxy_redirect http://b/$is_args / ; \
-             proxy_redirect http:// $scheme://; }",
-            &[("http://b/$is_args", "/"), ("http://", "$scheme://")],
-        ),
-        // One that says nothing has what holds around it.
-        (
-            "proxy_redirect http://c/ /c/; location / { proxy_pass http://a; }",
-            &[("http://c/", "/c/")],
-        ),
-        (
-            "proxy_redirect off; location / { proxy_pass http://a; proxy_redirect default; }",
-            &[("http://a/", "/")],
-        ),
-        (
-            "proxy_redirect http://c/ /c/; location / { proxy_pass http://a; proxy_redirect off; }",
-            none,
-        ),
-        (
-            "location / { proxy_pass http://a; proxy_redirect http://c/ /; proxy_redirect off; }",
-            none,
-        ),
-    ] {
-        let host = "proxy_set_header Host $http_host;";
-        let text = format!("http {{ server {{ listen 80; {host} {text} }} }}");
-        let translation = translated_text(&text).unwrap();
-        let findings = &translation.findings;
-        assert!(translation.is_exact(), "{findings:#?} of {text}");
-        let config = read(&translation.toml);
-        let rules: Vec<_> = config.routes.iter().flat_map(rewrites).collect();
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
-            .collect();
-        assert_eq!(rules, expected, "{text}\n{}", translation.toml);
-    }
-    // A nested location has the rule of the location around it, as in nginx.
-    let nested = "location /a/ { proxy_pass http://a; location /a/b/ { proxy_pass http://b; } }";
-    let translation = translated_text(&format!("http {{ server {{ listen 80; {nested} }} }}"));
-    let config = read(&translation.unwrap().toml);
-    for route in &config.routes {
-        for (from, to) in rewrites(route) {
-            assert_eq!((from.as_str(), to.as_str()), ("http://a/", "/"));
-        }
-    }
-}
-
-/// How a route rewrites redirects of its upstream, variables as they are written.
-fn rewrites(route: &Route) -> Vec<(String, String)> {
-    let written = |template: &Template<RequestVariable>| {
-        let part = |part: &Part<RequestVariable>| match part {
-            Part::Text(text) => text.clone(),
-            Part::Variable(RequestVariable::Scheme) => "$scheme".to_owned(),
-            Part::Variable(RequestVariable::IsArgs) => "$is_args".to_owned(),
-            Part::Variable(other) => panic!("{other:?}"),
-        };
-        template.parts().iter().map(part).collect::<String>()
-    };
-    match &route.action {
-        Action::Upstream {
-            rewrite_location, ..
-        } => {
-            let rules = rewrite_location.iter();
-            rules
-                .map(|rule| (written(&rule.from), written(&rule.to)))
-                .collect()
-        }
-        _ => Vec::new(),
-    }
 }
 
 #[test]

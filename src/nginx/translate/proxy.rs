@@ -7,7 +7,8 @@ use super::super::tree::Directive;
 use super::headers;
 use super::pattern::Pattern;
 use super::redirect;
-use super::upstream::{self, Target};
+use super::target::Target;
+use super::upstream;
 use super::variables::{self, Variables};
 
 /// Where a directive leads.

@@ -61,8 +61,7 @@ impl Reader<'_> {
         if self.overridden {
             return Ok(0);
         }
-        let number = self.upstreams.iter().position(|known| known.name == name);
-        let number = number.ok_or_else(|| {
+        let number = self.numbers.get(name).copied().ok_or_else(|| {
             let names = self
                 .upstreams
                 .iter()
