@@ -5,7 +5,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::{HeaderMap, Request, Response};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::harness::{Event, Gateway, Peer, StrictOrigin, h2c_requests};
@@ -193,7 +193,9 @@ fn http_1_to_http_1() {
 
 #[test]
 fn http_2_to_http_1() {
-    let runtime = Runtime::new().unwrap();
+    // With one thread all frames of a request are written at once: an upstream that had the whole
+    // length could answer before the end has come, and its connection is not kept then.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let origin = StrictOrigin::start();
     let gateway = Gateway::h2c(origin.address, "");
     let mut requests = runtime.block_on(h2c_requests(gateway.address));
