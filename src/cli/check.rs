@@ -83,14 +83,19 @@ fn section(key: &str) -> &str {
 
 fn translate(file: &Path, allow_lossy: bool) -> anyhow::Result<ExitCode> {
     let translation = nginx::translate(file)?;
-    let (closed, lost, differing) = (translation.closed, translation.lost, translation.differing);
+    let (lost, differing) = (translation.lost, translation.differing);
+    let unlimited = match translation.unlimited {
+        0 => String::new(),
+        number => format!(", {number} not limited"),
+    };
+    let protection = format!("{} closed with 403{unlimited}", translation.closed);
     if !translation.is_exact() && !allow_lossy {
         for finding in &translation.findings {
             eprintln!("{finding}");
         }
         eprintln!(
-            "geogate: {}: not exact: {closed} closed with 403, {lost} not carried over, {differing} \
-             different. Nothing is printed; --allow-lossy prints the configuration all the same",
+            "geogate: {}: not exact: {protection}, {lost} not carried over, {differing} different. \
+             Nothing is printed; --allow-lossy prints the configuration all the same",
             file.display()
         );
         return Ok(ExitCode::from(LOSSY));
@@ -98,8 +103,8 @@ fn translate(file: &Path, allow_lossy: bool) -> anyhow::Result<ExitCode> {
     std::io::stdout().write_all(translation.toml.as_bytes())?;
     if !translation.is_exact() {
         eprintln!(
-            "geogate: {}: {closed} closed with 403 (see the comments at the head), {lost} not carried \
-             over, {differing} different (see the comments at the end)",
+            "geogate: {}: {protection} (see the comments at the head), {lost} not carried over, \
+             {differing} different (see the comments at the end)",
             file.display()
         );
     }

@@ -19,8 +19,11 @@ impl PidFile {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
         let new = path.with_file_name(name);
-        std::fs::write(&new, &content)?;
-        std::fs::rename(&new, path)?;
+        let written = std::fs::write(&new, &content).and_then(|()| std::fs::rename(&new, path));
+        if let Err(error) = written {
+            let _ = std::fs::remove_file(&new);
+            return Err(error);
+        }
         Ok(PidFile {
             path: path.to_owned(),
             content,
@@ -56,5 +59,15 @@ mod tests {
         std::fs::write(&path, "1\n").unwrap();
         drop(file);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        // No file can replace a folder.
+        let path = folder.path().join("geogate.pid");
+        std::fs::create_dir(&path).unwrap();
+        assert!(PidFile::write(&path).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -51,7 +51,7 @@ impl Problem {
 
 /// A parsed file.
 pub struct Document<'t> {
-    text: &'t str,
+    lines: Lines,
     root: Spanned<DeTable<'t>>,
 }
 
@@ -63,10 +63,12 @@ impl<'t> Document<'t> {
     pub fn parse(text: &'t str) -> Result<Self, Vec<Problem>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
-            return Ok(Document { text, root });
+            let lines = Lines::of(text);
+            return Ok(Document { lines, root });
         }
+        let lines = Lines::of(text);
         let problems = errors.iter().map(|error| Problem {
-            line: line_of(text, error.span().map_or(0, |span| span.start)),
+            line: lines.line_of(error.span().map_or(0, |span| span.start)),
             key: String::new(),
             reason: error.message().to_owned(),
         });
@@ -91,7 +93,7 @@ impl<'t> Document<'t> {
                     None => break,
                 }
             }
-            line = line_of(self.text, value.span().start);
+            line = self.lines.line_of(value.span().start);
             table = value.get_ref().as_table();
         }
         line
@@ -100,7 +102,7 @@ impl<'t> Document<'t> {
     /// Returns the root table; its readers note problems in `problems`.
     pub(super) fn root<'d>(&'d self, problems: &'d Problems) -> Section<'d> {
         Section {
-            text: self.text,
+            lines: &self.lines,
             path: String::new(),
             line: 1,
             table: Some(self.root.get_ref()),
@@ -110,8 +112,19 @@ impl<'t> Document<'t> {
     }
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + memchr::memchr_iter(b'\n', &text.as_bytes()[..offset.min(text.len())]).count()
+/// Beginnings of the lines of a text. Every section knows its line, and there may be thousands.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        let breaks = memchr::memchr_iter(b'\n', text.as_bytes());
+        Lines(breaks.map(|at| at + 1).collect())
+    }
+
+    /// The line of an offset, counted from 1.
+    fn line_of(&self, offset: usize) -> usize {
+        1 + self.0.partition_point(|begin| *begin <= offset)
+    }
 }
 
 /// Collected problems.
@@ -142,7 +155,7 @@ impl Problems {
 
 /// A table of the file, or an absent table, whose keys all take their defaults.
 pub(super) struct Section<'d> {
-    text: &'d str,
+    lines: &'d Lines,
     path: String,
     line: usize,
     table: Option<&'d DeTable<'d>>,
@@ -152,7 +165,7 @@ pub(super) struct Section<'d> {
 
 /// A value with its key path and line.
 pub(super) struct Item<'d> {
-    text: &'d str,
+    lines: &'d Lines,
     path: String,
     value: &'d Spanned<DeValue<'d>>,
     problems: &'d Problems,
@@ -172,7 +185,7 @@ impl<'d> Section<'d> {
         self.asked.borrow_mut().insert(key);
         let value = self.table?.get(key)?;
         Some(Item {
-            text: self.text,
+            lines: self.lines,
             path: self.path_to(key),
             value,
             problems: self.problems,
@@ -217,7 +230,7 @@ impl<'d> Section<'d> {
     /// Returns an absent table.
     pub(super) fn absent(&self, key: &str) -> Section<'d> {
         Section {
-            text: self.text,
+            lines: self.lines,
             path: self.path_to(key),
             line: self.line,
             table: None,
@@ -240,7 +253,7 @@ impl<'d> Section<'d> {
         let entries = pairs.into_iter().map(|(key, value)| {
             let name: &'d str = key.get_ref();
             let item = Item {
-                text: self.text,
+                lines: self.lines,
                 path: self.path_to(name),
                 value,
                 problems: self.problems,
@@ -258,7 +271,7 @@ impl<'d> Section<'d> {
             self.path_to(key)
         };
         let value = self.table.and_then(|table| table.get(key));
-        let line = value.map_or(self.line, |value| line_of(self.text, value.span().start));
+        let line = value.map_or(self.line, |value| self.lines.line_of(value.span().start));
         self.problems.note(line, path, reason);
     }
 
@@ -270,7 +283,7 @@ impl<'d> Section<'d> {
             if !asked.contains(name) {
                 let known: Vec<_> = asked.iter().copied().collect();
                 let reason = format!("unknown key; known here: {}", known.join(", "));
-                let line = line_of(self.text, key.span().start);
+                let line = self.lines.line_of(key.span().start);
                 self.problems.note(line, self.path_to(name), reason);
             }
         }
@@ -279,7 +292,7 @@ impl<'d> Section<'d> {
 
 impl<'d> Item<'d> {
     fn line(&self) -> usize {
-        line_of(self.text, self.value.span().start)
+        self.lines.line_of(self.value.span().start)
     }
 
     /// Converts the value, or notes why it is invalid.
@@ -307,7 +320,7 @@ impl<'d> Item<'d> {
             self.problems.note(self.line(), self.path.clone(), reason);
         }
         Section {
-            text: self.text,
+            lines: self.lines,
             path: self.path.clone(),
             line: self.line(),
             table,
@@ -324,7 +337,7 @@ impl<'d> Item<'d> {
             return Vec::new();
         };
         let elements = array.iter().enumerate().map(|(index, value)| Item {
-            text: self.text,
+            lines: self.lines,
             path: format!("{}[{index}]", self.path),
             value,
             problems: self.problems,
@@ -338,7 +351,7 @@ impl<'d> Item<'d> {
             return self.items();
         }
         vec![Item {
-            text: self.text,
+            lines: self.lines,
             path: self.path.clone(),
             value: self.value,
             problems: self.problems,

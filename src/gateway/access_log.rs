@@ -44,6 +44,8 @@ pub struct AccessLog {
     sampler: Option<Sampler>,
     /// Handle of the writer; `None` if nothing is logged.
     writer: Option<Writer>,
+    /// Lines dropped by this log and by the logs that it replaced.
+    dropped: Arc<AtomicU64>,
 }
 
 /// Handle of the writer thread. After it is dropped, the thread writes the remaining lines and
@@ -58,9 +60,9 @@ struct Buffers {
     /// Lines that left the shards and are not written yet.
     waiting: AtomicU64,
     /// Lines dropped since the last report in the error log.
-    dropped: AtomicU64,
-    /// Lines dropped before that report.
-    told: AtomicU64,
+    unreported: AtomicU64,
+    /// Same as [`AccessLog::dropped`].
+    dropped: Arc<AtomicU64>,
 }
 
 enum Message {
@@ -71,16 +73,19 @@ enum Message {
 }
 
 impl AccessLog {
-    /// Opens the target and starts the writer.
+    /// Opens the target and starts the writer. The count of dropped lines continues that of the log
+    /// `before`, because a counter must not go back at a reload.
     ///
     /// # Errors
     /// If the file cannot be opened.
-    pub fn open(config: &model::AccessLog) -> io::Result<Self> {
+    pub fn open(config: &model::AccessLog, before: Option<&AccessLog>) -> io::Result<Self> {
+        let dropped = before.map_or_else(Arc::default, |before| Arc::clone(&before.dropped));
         let mut log = AccessLog {
             config: config.clone(),
             format: Format::new(&config.format),
             sampler: config.sampling.map(Sampler::new),
             writer: None,
+            dropped: Arc::clone(&dropped),
         };
         let Some(output) = Output::open(&config.target)? else {
             return Ok(log);
@@ -89,8 +94,8 @@ impl AccessLog {
         let buffers = Arc::new(Buffers {
             shards: std::array::from_fn(|_| Mutex::default()),
             waiting: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            told: AtomicU64::new(0),
+            unreported: AtomicU64::new(0),
+            dropped,
         });
         let (for_thread, flush) = (Arc::clone(&buffers), config.flush);
         std::thread::Builder::new()
@@ -137,17 +142,15 @@ impl AccessLog {
         buffers.waiting.fetch_add(count, Ordering::Relaxed);
         if writer.full.try_send(Message::Lines(lines)).is_err() {
             buffers.waiting.fetch_sub(count, Ordering::Relaxed);
-            buffers.dropped.fetch_add(count, Ordering::Relaxed);
+            buffers.note_dropped(count);
         }
     }
 
-    /// Number of lines that were lost because the target was too slow or failed.
+    /// Number of lines that were lost because the target was too slow or failed, since the start of
+    /// the process.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.writer.as_ref().map_or(0, |writer| {
-            let Buffers { dropped, told, .. } = &*writer.buffers;
-            dropped.load(Ordering::Relaxed) + told.load(Ordering::Relaxed)
-        })
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Writes the lines logged so far to the old file or socket and opens it again by its name.
@@ -185,6 +188,11 @@ impl AccessLog {
 }
 
 impl Buffers {
+    fn note_dropped(&self, lines: u64) {
+        self.unreported.fetch_add(lines, Ordering::Relaxed);
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
     fn unwritten(&self) -> u64 {
         let shards = self.shards.iter().map(|shard| count_lines(&lock(shard)));
         shards.sum::<u64>() + self.waiting.load(Ordering::Relaxed)
@@ -221,9 +229,8 @@ fn write_all(buffers: &Buffers, queue: &Receiver<Message>, mut output: Output, f
                     write(buffers, &mut output, &lines);
                 }
             }
-            let dropped = buffers.dropped.swap(0, Ordering::Relaxed);
+            let dropped = buffers.unreported.swap(0, Ordering::Relaxed);
             if dropped > 0 {
-                buffers.told.fetch_add(dropped, Ordering::Relaxed);
                 log::error!("access log: {dropped} lines dropped, the target cannot follow");
             }
             last_flush = Instant::now();
@@ -247,7 +254,7 @@ fn write(buffers: &Buffers, output: &mut Output, lines: &[u8]) {
     buffers.waiting.fetch_sub(count, Ordering::Relaxed);
     if let Err(lost) = result {
         log::error!("access log: {}", lost.error);
-        buffers.dropped.fetch_add(lost.lines, Ordering::Relaxed);
+        buffers.note_dropped(lost.lines);
     }
 }
 
@@ -268,7 +275,7 @@ mod tests {
     }
 
     fn open(target: LogTarget) -> AccessLog {
-        AccessLog::open(&config(target)).unwrap()
+        AccessLog::open(&config(target), None).unwrap()
     }
 
     fn flush(log: &AccessLog) {
@@ -323,7 +330,7 @@ mod tests {
             format: format("$status $sample_rate"),
             ..config(LogTarget::File(file.clone()))
         };
-        let log = AccessLog::open(&config).unwrap();
+        let log = AccessLog::open(&config, None).unwrap();
         with_entry(|entry| {
             log.log(&entry);
             log.log(&Entry {
@@ -387,8 +394,24 @@ mod tests {
     }
 
     #[test]
+    fn the_count_of_dropped_lines_outlives_a_change_of_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |target, before| AccessLog::open(&config(target), before).unwrap();
+        let first = open(LogTarget::File(folder.path().join("log")), None);
+        let drop_lines = |log: &AccessLog, lines| {
+            let writer = log.writer.as_ref().unwrap();
+            writer.buffers.note_dropped(lines);
+        };
+        drop_lines(&first, 3);
+        let off = open(LogTarget::Off, Some(&first));
+        let last = open(LogTarget::File(folder.path().join("log.2")), Some(&off));
+        drop_lines(&last, 2);
+        assert_eq!([&first, &off, &last].map(AccessLog::dropped), [5, 5, 5]);
+    }
+
+    #[test]
     fn a_file_that_cannot_be_opened_is_an_error() {
         let target = LogTarget::File("/nonexistent/access.log".into());
-        assert!(AccessLog::open(&config(target)).is_err());
+        assert!(AccessLog::open(&config(target), None).is_err());
     }
 }

@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 use super::context::Context;
 use super::failure::{slow_body, too_large};
 use super::files::{self, FileBody, FileReply, FileRequest};
+use super::lane::boundary::Boundary;
 use super::local_reply::{self, Reply, RequestBody};
 use super::pace::Pace;
 use super::proxy::view_of;
@@ -151,6 +152,8 @@ async fn send_after(session: &mut Session, reply: Reply, whole: bool) -> Result<
     if body.is_empty() || session.req_header().method == http::Method::HEAD {
         send_head(session, header).await?;
     } else {
+        // In one write: there are clients that read once, and take what that gives for the response.
+        hold_writes(session, 1);
         let sent = session.write_response_header(Box::new(header), false).await;
         sent.map_err(Error::into_down)?;
         let sent = session.write_response_body(Some(body), true).await;
@@ -177,6 +180,9 @@ pub async fn send_file(session: &mut Session, ctx: &Context, file: FileRequest) 
     if body.is_encoded() && session.req_header().version == http::Version::HTTP_11 {
         header.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
+    if !body.is_empty() {
+        hold_writes(session, body.writes_before_end());
+    }
     session
         .write_response_header(header, body.is_empty())
         .await?;
@@ -195,6 +201,13 @@ async fn send_pieces(session: &mut Session, ctx: &Context, body: &mut FileBody) 
     Ok(())
 }
 
+/// Lets the next `count` writes to a client of HTTP/1 go out with the one after them.
+pub fn hold_writes(session: &Session, count: u8) {
+    if let Some(boundary) = Boundary::of(session) {
+        boundary.hold_writes(count);
+    }
+}
+
 /// Sends a response that has no body, and its end: over HTTP/2 a head alone is none, and what has no
 /// end is reset.
 pub async fn send_head(session: &mut Session, header: ResponseHeader) -> Result<()> {
@@ -202,4 +215,67 @@ pub async fn send_head(session: &mut Session, header: ResponseHeader) -> Result<
     sent.map_err(Error::into_down)?;
     let ended = session.as_downstream_mut().finish_body().await;
     ended.map_err(Error::into_down)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::lane::recorder::{session, texts};
+
+    /// A response in one write is all that a client that reads once gets.
+    #[tokio::test]
+    async fn head_and_body_are_one_write() {
+        for version in ["1.0", "1.1"] {
+            for length in [1, 1000, 100_000] {
+                let head = format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n");
+                let (mut session, writes) = session(&head).await;
+                let mut header = ResponseHeader::build(404, None).unwrap();
+                header.insert_header("Content-Length", length).unwrap();
+                let body = Bytes::from(vec![b'x'; length]);
+                send_whole(&mut session, header, body).await.unwrap();
+                let writes = texts(&writes);
+                assert_eq!(writes.len(), 1, "HTTP/{version}, {length} bytes");
+                assert!(writes[0].starts_with("HTTP/1.1 404 "), "{}", writes[0]);
+                let end = format!("\r\n\r\n{}", "x".repeat(length));
+                assert!(writes[0].ends_with(&end));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_alone_waits_for_nothing() {
+        let (mut session, writes) = session("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut header = ResponseHeader::build(200, None).unwrap();
+        header.insert_header("Content-Length", 5).unwrap();
+        send_whole(&mut session, header, Bytes::from_static(b"12345"))
+            .await
+            .unwrap();
+        let writes = texts(&writes);
+        assert!(
+            matches!(&writes[..], [head] if head.ends_with("\r\n\r\n")),
+            "{writes:?}"
+        );
+    }
+
+    /// As a compressed file is sent.
+    #[tokio::test]
+    async fn a_chunk_and_its_end_go_with_the_head() {
+        let (mut session, writes) = session("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut header = ResponseHeader::build(200, None).unwrap();
+        header
+            .insert_header("Transfer-Encoding", "chunked")
+            .unwrap();
+        hold_writes(&session, 2);
+        let head = session.write_response_header(Box::new(header), false);
+        head.await.unwrap();
+        assert!(texts(&writes).is_empty());
+        let body = session.write_response_body(Some(Bytes::from_static(b"abc")), true);
+        body.await.unwrap();
+        let writes = texts(&writes);
+        assert_eq!(writes.len(), 1, "{writes:?}");
+        assert!(
+            writes[0].ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+            "{writes:?}"
+        );
+    }
 }

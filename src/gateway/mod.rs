@@ -57,6 +57,7 @@ mod random;
 pub mod reloads;
 mod request_id;
 mod request_view;
+mod response_bytes;
 mod response_head;
 mod route;
 mod settings;

@@ -398,8 +398,8 @@ fn facts_of(session: &mut Session, is_reused: bool) -> TryFacts {
     }
 }
 
-/// Sends `100 Continue` to the client, once (RFC 9110, 10.1.1). pingora does not forward interim
-/// responses of an HTTP/2 upstream, so the client would wait in vain.
+/// Sends `100 Continue` to the client, once (RFC 9110, 10.1.1): few HTTP/2 servers ask for a body, so the
+/// client would wait in vain.
 async fn continue_at_once(
     session: &mut Session,
     upstream_request: &mut RequestHeader,

@@ -2,7 +2,8 @@
 //! HTTP says for whom it connects (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
 //!
 //! Whether a connection has one is never guessed, and who may send one is not decided here: this is
-//! only what the bytes say. Of version 2, what stands behind the addresses is skipped.
+//! only what the bytes say. Of version 2, the fields behind the addresses (TLVs) are skipped, but they
+//! must fill the header: one that is cut does not come from a load balancer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -17,6 +18,15 @@ const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Length of a header of version 2 up to its addresses.
 const BINARY_START: usize = 16;
+
+/// Version 2, for the proxy itself.
+const LOCAL: u8 = 0x20;
+
+/// Version 2, for somebody else.
+const PROXY: u8 = 0x21;
+
+/// Length of the two paths of a connection over Unix sockets.
+const UNIX_ADDRESSES: usize = 216;
 
 /// What the start of a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,23 +137,44 @@ fn read_binary(bytes: &[u8]) -> Result<Reading, Malformed> {
     };
     let source = match (command, family) {
         // Over TCP, or over UDP: that is how QUIC reaches a proxy.
-        (0x21, 0x11 | 0x12) => {
-            let parts = addresses.first_chunk::<12>().ok_or(Malformed::Header)?;
+        (PROXY, 0x11 | 0x12) => {
+            let parts = split_fields::<12>(addresses)?;
             let [a, b, c, d, _, _, _, _, high, low, _, _] = *parts;
             let address = Ipv4Addr::new(a, b, c, d);
             Some(SocketAddr::from((address, u16::from_be_bytes([high, low]))))
         }
-        (0x21, 0x21 | 0x22) => {
-            let parts = addresses.first_chunk::<36>().ok_or(Malformed::Header)?;
+        (PROXY, 0x21 | 0x22) => {
+            let parts = split_fields::<36>(addresses)?;
             let address = parts.first_chunk::<16>().ok_or(Malformed::Header)?;
             let port = u16::from_be_bytes([parts[32], parts[33]]);
             Some(SocketAddr::from((Ipv6Addr::from(*address), port)))
         }
-        // For itself, and the family says nothing then; not told; by a socket of the proxy's own host.
-        (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => None,
+        // By a socket of the proxy's own host: two paths, which say nothing of a client.
+        (PROXY, 0x31 | 0x32) => {
+            split_fields::<UNIX_ADDRESSES>(addresses)?;
+            None
+        }
+        // Not told, or for the proxy itself: what follows is to be ignored, and of the latter the
+        // family too.
+        (PROXY, 0x00) | (LOCAL, _) => None,
+        // Every other family and transport must be refused.
         _ => return Err(Malformed::Header),
     };
     Ok(Reading::Header(Header { source, length }))
+}
+
+/// The addresses at the start of what follows a header's first 16 bytes. Behind them are fields, each
+/// of a type, a length of two bytes and that many bytes.
+fn split_fields<const LENGTH: usize>(bytes: &[u8]) -> Result<&[u8; LENGTH], Malformed> {
+    let (addresses, mut fields) = bytes
+        .split_first_chunk::<LENGTH>()
+        .ok_or(Malformed::Header)?;
+    while !fields.is_empty() {
+        let [_, high, low] = *fields.first_chunk().ok_or(Malformed::Header)?;
+        let end = 3 + usize::from(u16::from_be_bytes([high, low]));
+        fields = fields.get(end..).ok_or(Malformed::Header)?;
+    }
+    Ok(addresses)
 }
 
 #[cfg(test)]
@@ -244,7 +275,58 @@ mod tests {
         check(binary(0x20, 0x11, &V4), "-");
         check(binary(0x20, 0x00, &[]), "-");
         check(binary(0x21, 0x00, &[]), "-");
+        check(binary(0x21, 0x22, &v6()), "[2001:db8::1]:1111");
         check(binary(0x21, 0x31, &[0; 216]), "-");
+        check(binary(0x21, 0x32, &[0; 219]), "-");
+    }
+
+    #[test]
+    fn what_is_not_for_us_is_ignored_whatever_it_is() {
+        for length in [0, 1, 11, 12, 36, 216, 300] {
+            check(binary(0x21, 0x00, &vec![b'x'; length]), "-");
+            for family in [0x00, 0x11, 0x21, 0x31, 0x41, 0x13, 0xff] {
+                check(binary(0x20, family, &vec![b'x'; length]), "-");
+            }
+        }
+    }
+
+    #[test]
+    fn every_family_has_its_length() {
+        for (families, length) in [([0x11, 0x12], 12), ([0x21, 0x22], 36), ([0x31, 0x32], 216)] {
+            for family in families {
+                for shorter in 0..length {
+                    check(binary(0x21, family, &vec![0; shorter]), "malformed");
+                }
+                let word = word(&binary(0x21, family, &vec![0; length]));
+                assert!(!["malformed", "partial"].contains(&&*word), "{family:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_families_and_transports_are_malformed() {
+        for family in 0..=u8::MAX {
+            if ![0x00, 0x11, 0x12, 0x21, 0x22, 0x31, 0x32].contains(&family) {
+                check(binary(0x21, family, &[0; 300]), "malformed");
+            }
+        }
+    }
+
+    #[test]
+    fn fields_fill_the_header() {
+        let fields = |fields: &[u8]| binary(0x21, 0x11, &[&V4[..], fields].concat());
+        for whole in [
+            &[4, 0, 0][..],
+            &[1, 0, 2, b'h', b'2'],
+            &[4, 0, 0, 0xe0, 0, 1, 9],
+        ] {
+            check(fields(whole), "1.2.3.4:1111");
+        }
+        for cut in [&[4][..], &[4, 0], &[1, 0, 3, b'h', b'2'], &[4, 0, 0, 4]] {
+            check(fields(cut), "malformed");
+            let unix = [&[0; UNIX_ADDRESSES][..], cut].concat();
+            check(binary(0x21, 0x31, &unix), "malformed");
+        }
     }
 
     #[test]

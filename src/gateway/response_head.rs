@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType};
 
+use crate::config::model::is_spelling_of;
 use crate::proto::h1::response_head::Limits;
 
 /// Number of interim responses (1xx) to one request.
@@ -37,6 +38,24 @@ pub enum BadHead {
     /// Lengths that differ, or are none.
     #[error("Content-Length {0:?} is not one number")]
     ContentLength(String),
+    /// A length and a transfer coding, of which each reader may take another (RFC 9112, 6.3).
+    #[error("both Content-Length and Transfer-Encoding")]
+    TwoFramings,
+    /// A name that some readers take for one that frames the message.
+    #[error("{0:?} looks like a field that frames the message, and is none")]
+    LookAlike(String),
+    /// A line that is none of a field.
+    #[error("{0:?} is no name of a field")]
+    Name(String),
+    /// A value that ends early for who writes it down in C.
+    #[error("a NUL in {0}")]
+    Nul(String),
+    /// A value that goes on in the next line (RFC 9112, 5.2).
+    #[error("a folded line")]
+    FoldedLine,
+    /// A line that does not end in CRLF.
+    #[error("a line that ends in a bare CR or LF")]
+    LineEnd,
     /// A change of protocols in a version that has none.
     #[error("101 Switching Protocols in a response that is not HTTP/1.1")]
     Upgrade,
@@ -109,6 +128,7 @@ pub fn renew(response: &mut ResponseHeader, with_trailers: bool) -> Result<Conne
             "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "upgrade" => {
                 is_hop_by_hop = true;
             }
+            other if is_look_alike(other) => return Err(BadHead::LookAlike(other.to_owned())),
             _ => {}
         }
     }
@@ -166,6 +186,17 @@ fn renew_codings(response: &mut ResponseHeader) -> Result<Connection, BadHead> {
         let _ = response.insert_header(header::TRANSFER_ENCODING, "chunked");
     }
     Ok(Connection::Reusable)
+}
+
+/// Whether a name has the letters of one that frames a message, and is another: `content_length`.
+fn is_look_alike(name: &str) -> bool {
+    // Few names begin with these letters, or with none at all.
+    let may_be = !name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        || name.starts_with(['c', 't']);
+    may_be
+        && ["content-length", "transfer-encoding"]
+            .iter()
+            .any(|known| is_spelling_of(name, known))
 }
 
 /// Leaves one line with one number, where there can be a length.
@@ -334,6 +365,27 @@ mod tests {
             "transfer-encoding: chunked",
             &BadHead::TransferEncodingInHttp10,
         );
+    }
+
+    #[test]
+    fn names_that_others_take_for_framing_are_refused() {
+        for name in [
+            "content_length",
+            "content--length",
+            "content.length",
+            "contentlength",
+            "-content-length",
+            "_content-length",
+            "transfer_encoding",
+            "transfer-encoding.",
+        ] {
+            let bad = BadHead::LookAlike(name.to_owned());
+            for version in [Version::HTTP_11, Version::HTTP_10, Version::HTTP_2] {
+                check_refused(version, 200, &format!("a: b; {name}: 2"), &bad);
+            }
+        }
+        let others = "content-language: de; content-location: a; x-content-length: 2";
+        check(200, others, others);
     }
 
     #[test]

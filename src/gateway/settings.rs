@@ -216,7 +216,8 @@ fn access_log(
     if let Some(before) = same {
         return Ok(Arc::clone(&before.access_log));
     }
-    let opened = AccessLog::open(config).map(Arc::new);
+    let replaced = before.map(|before| &*before.access_log);
+    let opened = AccessLog::open(config, replaced).map(Arc::new);
     opened.map_err(|error| SettingsError::AccessLog {
         target: match &config.target {
             model::LogTarget::File(file) => file.clone(),

@@ -46,8 +46,8 @@ pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
         .then_some(417)
 }
 
-/// What HTTP/2 has no room for (RFC 9113, 8.2.2).
-const CONNECTION_SPECIFIC: [&str; 5] = [
+/// Fields that HTTP/2 has no room for (RFC 9113, 8.2.2).
+pub const CONNECTION_SPECIFIC: [&str; 5] = [
     "connection",
     "keep-alive",
     "proxy-connection",

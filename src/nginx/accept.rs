@@ -7,10 +7,13 @@ use crate::config::{self, ConfigError, Overrides};
 use super::document::{Document, Origin};
 use super::error::NginxError;
 use super::notes::{Fate, Notes};
-use super::tree::Place;
+use super::place::Place;
 
 /// Keys that guard all routes.
 const GUARDS_OF_ALL: [&str; 3] = ["limits.access", "tls.client_auth", "tls.client_ca"];
+
+/// Parts of keys that limit how much clients may ask for.
+const LIMITS: [&str; 3] = ["rate_limit", "max_requests", "max_connections"];
 
 /// Takes out of the document what geogate refuses until it refuses nothing, and returns its text.
 ///
@@ -52,6 +55,8 @@ pub(super) fn accept(
                     origin,
                     format!("{why}. The routes answer 403."),
                 );
+            } else if LIMITS.iter().any(|key| problem.key.contains(key)) {
+                notes.note_origin(Fate::Unlimited, origin, why);
             } else {
                 notes.note_origin(Fate::Lost, origin, why);
             }

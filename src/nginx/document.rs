@@ -3,12 +3,13 @@
 //! It is not a `toml` document, for it is written once, in an order of its own, and things are
 //! taken out of it again by the key that an error names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
 
-use super::tree::{Directive, Place};
+use super::place::Place;
+use super::tree::Directive;
 
 /// The directive that something is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +154,11 @@ impl Table {
         entry.map(|entry| &entry.value)
     }
 
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        let entry = self.entries.iter_mut().find(|entry| entry.key == key);
+        entry.map(|entry| &mut entry.value)
+    }
+
     /// Adds to the list of a key.
     pub(super) fn push(&mut self, key: &str, item: Item) {
         let at = self.entries.iter().position(|entry| entry.key == key);
@@ -210,6 +216,12 @@ impl Table {
 #[derive(Debug, Default)]
 pub(super) struct Document {
     tables: Vec<Table>,
+    /// The names of tables that say the same, by their kind and what they say.
+    registered: HashMap<(&'static str, String), String>,
+    /// How many names were tried, by their kind and the first of them.
+    counts: HashMap<(&'static str, String), usize>,
+    /// The names of all of these, by their kind.
+    taken: HashSet<(&'static str, String)>,
 }
 
 /// What was taken out because geogate does not read it.
@@ -234,6 +246,33 @@ impl Document {
     /// Adds a table to those of its name.
     pub(super) fn add(&mut self, table: Table) {
         self.tables.push(table);
+    }
+
+    /// Adds a table to those of its kind under the first name that is free, unless there is one that
+    /// says the same under such a name. Returns the name.
+    pub(super) fn register(
+        &mut self,
+        kind: &'static str,
+        table: &Table,
+        name_of: impl Fn(usize) -> String,
+    ) -> String {
+        let said = format!("{}\n{}", name_of(1), table.written());
+        if let Some(known) = self.registered.get(&(kind, said.clone())) {
+            return known.clone();
+        }
+        let count = self.counts.entry((kind, name_of(1))).or_insert(0);
+        let name = loop {
+            *count += 1;
+            let name = name_of(*count);
+            if self.taken.insert((kind, name.clone())) {
+                break name;
+            }
+        };
+        let mut named = Table::new(kind, None);
+        named.set("name", name.as_str(), None);
+        self.tables.push(named.followed_by(table));
+        self.registered.insert((kind, said), name.clone());
+        name
     }
 
     /// Leaves all tables of a name out.
@@ -284,25 +323,20 @@ impl Document {
     /// thing that is there. It stays in its place until [`Document::settle`], for the paths of other
     /// errors count it. `None` if nothing is meant.
     pub(super) fn refuse(&mut self, path: &str) -> Option<Refusal> {
-        for (name, array) in TABLES {
-            let tables = self.tables.iter_mut();
-            let tables = tables.filter(|table| table.name == name && !table.is_empty());
-            for (index, table) in tables.enumerate() {
-                let own = if array {
-                    format!("{name}[{index}]")
-                } else {
-                    name.to_owned()
-                };
-                // A table that may not be there at all is an unknown key, without an index.
-                let rest = path.strip_prefix(&own).or((path == name).then_some(""));
-                if let Some(rest) = rest.filter(|rest| begins_anew(rest))
-                    && !table.refused
-                {
-                    return Some(refuse_in_table(table, rest));
-                }
-            }
-        }
-        None
+        let (head, _) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
+        let (name, array) = *TABLES.iter().find(|(name, _)| *name == head)?;
+        let rest = &path[head.len()..];
+        let (index, rest) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((index, rest)) if array => (index.parse().ok()?, rest),
+            // A table that may not be there at all is an unknown key, without an index.
+            _ if !array || rest.is_empty() => (0, rest),
+            _ => return None,
+        };
+        let tables = self.tables.iter_mut();
+        let mut tables = tables.filter(|table| table.name == name && !table.is_empty());
+        let table = tables.nth(index)?;
+        let is_meant = begins_anew(rest) && !table.refused;
+        is_meant.then(|| refuse_in_table(table, rest))
     }
 
     /// Makes every route answer 403. For what guards all of them and is refused.

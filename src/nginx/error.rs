@@ -1,6 +1,6 @@
 //! What makes a file one that cannot be read.
 
-use super::tree::Place;
+use super::place::Place;
 
 /// Why there is no translation.
 #[derive(Debug, thiserror::Error)]

@@ -5,13 +5,7 @@
 //! quote, a backslash, `t`, `r` and `n`. Regular expressions keep theirs by that.
 
 use super::error::Fault;
-
-/// Where something stands in a file, both counted from 1; a column is a character.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
-    pub(super) line: u32,
-    pub(super) column: u32,
-}
+use super::place::Position;
 
 /// What a file consists of.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod include;
 mod lexer;
 mod notes;
 mod parser;
+mod place;
 mod scope;
 mod translate;
 mod tree;
@@ -26,7 +27,7 @@ mod tests;
 use std::path::Path;
 
 pub use error::{Fault, NginxError};
-pub use tree::Place;
+pub use place::Place;
 
 use document::Document;
 use notes::{Fate, Notes};
@@ -35,16 +36,18 @@ use tree::Tree;
 /// A configuration in geogate's words.
 #[derive(Debug)]
 pub struct Translation {
-    /// The configuration, valid, with notes in comments: what is closed at its head, the others at
-    /// its end.
+    /// The configuration, valid, with notes in comments: what protects and is not as it was at
+    /// its head, the others at its end.
     pub toml: String,
     /// How many directives protect, are not in it, and close what they protect with 403.
     pub closed: usize,
-    /// How many directives are not in it, or not wholly.
+    /// How many directives limit requests, and are not in it.
+    pub unlimited: usize,
+    /// How many other directives are not in it, or not wholly.
     pub lost: usize,
     /// How many are in it and mean something slightly else.
     pub differing: usize,
-    /// One line for each of these, with file and line, those that are closed first.
+    /// One line for each of these, with file and line, in this order.
     pub findings: Vec<String>,
 }
 
@@ -83,10 +86,11 @@ fn translated(tree: &Tree, file: &str) -> Result<Translation, NginxError> {
         toml: format!(
             "# From {shown} by `geogate check --nginx`. What is not set has geogate's default;\n\
              # relative paths begin where geogate is started.\n{}\n{configuration}{}",
-            notes.write_closed(),
+            notes.write_protection(),
             notes.write()
         ),
         closed: notes.count(Fate::Closed),
+        unlimited: notes.count(Fate::Unlimited),
         lost: notes.count(Fate::Lost),
         differing: notes.count(Fate::Differs),
         findings: notes.findings(),

@@ -1,11 +1,12 @@
 //! What became of each directive. Nobody may be silent about one: what no part of the translation
 //! has spoken for is a loss, and said.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::document::Origin;
-use super::tree::{Directive, Place};
+use super::place::Place;
+use super::tree::Directive;
 
 /// A directive, and where it stands.
 type Said<'n> = (&'n str, Vec<&'n Place>);
@@ -15,6 +16,8 @@ type Said<'n> = (&'n str, Vec<&'n Place>);
 pub(super) enum Fate {
     /// It protects and is not in the result, so what it protects is answered with 403.
     Closed,
+    /// It limits and is not in the result, so what it limits is there without a limit.
+    Unlimited,
     /// It is not there any more.
     Lost,
     /// It is there and not quite the same.
@@ -26,7 +29,7 @@ pub(super) enum Fate {
 }
 
 /// What makes the result another service than the file describes.
-const FINDINGS: [Fate; 3] = [Fate::Closed, Fate::Lost, Fate::Differs];
+const FINDINGS: [Fate; 4] = [Fate::Closed, Fate::Unlimited, Fate::Lost, Fate::Differs];
 
 #[derive(Debug)]
 struct Note {
@@ -72,6 +75,11 @@ impl Notes {
     /// It protects and cannot be carried over: what it protects answers 403.
     pub(super) fn closed(&mut self, directive: &Directive, why: impl Into<String>) {
         self.note(Fate::Closed, directive, why.into());
+    }
+
+    /// It limits and is not in the result.
+    pub(super) fn unlimited(&mut self, directive: &Directive, why: impl Into<String>) {
+        self.note(Fate::Unlimited, directive, why.into());
     }
 
     /// It is lost or differs, and no response is another one for it.
@@ -130,6 +138,7 @@ impl Notes {
         let line = |note: &&Note| {
             let grade = match note.fate {
                 Fate::Closed => "closed",
+                Fate::Unlimited => "not limited",
                 Fate::Lost => "not carried over",
                 _ => "differs",
             };
@@ -144,13 +153,20 @@ impl Notes {
         notes.iter().map(line).collect()
     }
 
-    /// What protects and is closed, as comments for the head of the file.
-    pub(super) fn write_closed(&self) -> String {
-        self.written(&[(
-            Fate::Closed,
-            "Closed. This protects and cannot be carried over exactly, so what it protects answers 403 \
-             until you decide:",
-        )])
+    /// What protects and is not as it was, as comments for the head of the file.
+    pub(super) fn write_protection(&self) -> String {
+        self.written(&[
+            (
+                Fate::Closed,
+                "Closed. This protects and cannot be carried over exactly, so what it protects answers \
+                 403 until you decide:",
+            ),
+            (
+                Fate::Unlimited,
+                "Not limited. This limits requests and cannot be carried over, so what it limits has no \
+                 such limit:",
+            ),
+        ])
     }
 
     /// All else as comments; empty if there is nothing to say.
@@ -182,23 +198,23 @@ impl Notes {
 
     /// What is said of several directives stands once, below all of them.
     fn write_fate(&self, fate: Fate, text: &mut String) {
-        let mut whys: Vec<(&str, Vec<Said>)> = Vec::new();
         let mut notes: Vec<&Note> = self.notes.iter().filter(|note| note.fate == fate).collect();
         notes.sort_by(|a, b| a.place.cmp(&b.place));
-        let mut at: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut whys: Vec<(&str, Vec<Said>)> = Vec::new();
+        // Where a reason is in `whys`, and a directive among those that have it.
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut among: HashMap<(usize, &str), usize> = HashMap::new();
         for note in notes {
-            let at = *at.entry(&note.why).or_insert_with(|| {
+            let at = *places.entry(&note.why).or_insert_with(|| {
                 whys.push((&note.why, Vec::new()));
                 whys.len() - 1
             });
             let directives = &mut whys[at].1;
-            match directives
-                .iter_mut()
-                .find(|(directive, _)| *directive == note.text)
-            {
-                Some((_, places)) => places.push(&note.place),
-                None => directives.push((&note.text, vec![&note.place])),
-            }
+            let own = *among.entry((at, note.text.as_str())).or_insert_with(|| {
+                directives.push((&note.text, Vec::new()));
+                directives.len() - 1
+            });
+            directives[own].1.push(&note.place);
         }
         for (why, directives) in whys {
             for (directive, places) in directives {

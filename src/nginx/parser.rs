@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use super::error::{Fault, NginxError};
 use super::include::Files;
-use super::lexer::{Lexer, Position, Token};
-use super::tree::{Directive, Missing, Place, Tree};
+use super::lexer::{Lexer, Token};
+use super::place::{Place, Position};
+use super::tree::{Block, Directive, Missing, Tree};
 
 /// Blocks within blocks, over all files.
 const DEPTH: usize = 64;
 /// Directives in all files.
-const COUNT: usize = 100_000;
+const COUNT: usize = 1_000_000;
 /// Files that include files.
 const INCLUDES: usize = 16;
 
@@ -36,7 +37,7 @@ pub(super) fn parse(bytes: &[u8], name: &str, files: Files) -> Result<Tree, Ngin
         files,
         tree: Tree::default(),
     };
-    parser.tree.directives = parser.file(bytes, &Arc::from(name), 0, 0)?;
+    parser.tree.directives = Block::new(parser.file(bytes, &Arc::from(name), 0, 0)?);
     Ok(parser.tree)
 }
 
@@ -51,6 +52,22 @@ struct Open {
     before: Vec<Directive>,
 }
 
+/// One file, as far as it was read.
+struct Unit<'f> {
+    file: &'f Arc<str>,
+    /// Blocks that it stands in.
+    depth: usize,
+    /// Files that include it.
+    level: usize,
+    /// Blocks of its own, the innermost at the end.
+    open: Vec<Open>,
+    /// Directives of the innermost block.
+    directives: Vec<Directive>,
+    /// Words of the next directive, and where they begin.
+    words: Vec<String>,
+    begin: Position,
+}
+
 impl Parser {
     /// The directives of one file that stands `depth` blocks deep and was included by `level` files.
     fn file(
@@ -60,104 +77,91 @@ impl Parser {
         depth: usize,
         level: usize,
     ) -> Result<Vec<Directive>, NginxError> {
-        let fail = |(fault, position): (Fault, Position)| NginxError::Syntax {
-            place: Place::new(file, position),
-            fault,
-        };
         let mut lexer = Lexer::new(bytes);
-        let mut open: Vec<Open> = Vec::new();
-        let mut directives = Vec::new();
-        let mut words: Vec<String> = Vec::new();
-        let mut begin = lexer.position();
-        while let Some((token, position)) = lexer.token().map_err(fail)? {
+        let mut unit = Unit {
+            file,
+            depth,
+            level,
+            open: Vec::new(),
+            directives: Vec::new(),
+            words: Vec::new(),
+            begin: lexer.position(),
+        };
+        while let Some((token, position)) = lexer.token().map_err(|fault| unit.fail(fault))? {
             match token {
                 Token::Word(word) => {
-                    if words.is_empty() {
-                        begin = position;
+                    if unit.words.is_empty() {
+                        unit.begin = position;
                     }
-                    words.push(word);
+                    unit.words.push(word);
                 }
-                Token::End => {
-                    let place = Place::new(file, begin);
-                    let directive = self
-                        .directive(&mut words, place)
-                        .ok_or_else(|| fail((Fault::UnexpectedEnd, position)))??;
-                    if directive.name == "include" && directive.args.len() == 1 {
-                        let depth = depth + open.len();
-                        directives.extend(self.include(directive, depth, level)?);
-                    } else {
-                        directives.push(directive);
-                    }
-                }
-                Token::Open => {
-                    let place = Place::new(file, begin);
-                    let mut directive = self
-                        .directive(&mut words, place)
-                        .ok_or_else(|| fail((Fault::UnexpectedOpen, position)))??;
-                    directive.block = Some(Vec::new());
-                    if directive.name.ends_with("_by_lua_block") {
-                        lexer.skip_foreign_block().map_err(fail)?;
-                        directives.push(directive);
-                        continue;
-                    }
-                    if depth + open.len() >= DEPTH {
-                        return Err(fail((Fault::TooDeep(DEPTH), position)));
-                    }
-                    let before = std::mem::take(&mut directives);
-                    open.push(Open { directive, before });
-                }
-                Token::Close => {
-                    let Some(Open {
-                        mut directive,
-                        before,
-                    }) = open.pop()
-                    else {
-                        return Err(fail((Fault::UnexpectedClose, position)));
-                    };
-                    if !words.is_empty() {
-                        return Err(fail((Fault::UnexpectedClose, position)));
-                    }
-                    directive.block = Some(std::mem::replace(&mut directives, before));
-                    directives.push(directive);
-                }
+                Token::End => self.end(&mut unit, position)?,
+                Token::Open => self.open(&mut unit, &mut lexer, position)?,
+                Token::Close => unit.close(position)?,
             }
         }
-        if !words.is_empty() {
-            return Err(fail((Fault::DirectiveWithoutEnd, begin)));
-        }
-        if let Some(Open { directive, .. }) = open.pop() {
-            return Err(NginxError::Syntax {
-                place: directive.place,
-                fault: Fault::BlockWithoutEnd,
-            });
-        }
-        Ok(directives)
+        unit.finish()
     }
 
-    /// `None` if there are no words.
+    /// `;`
+    fn end(&mut self, unit: &mut Unit, position: Position) -> Result<(), NginxError> {
+        let directive = self.directive(unit, (Fault::UnexpectedEnd, position))?;
+        if directive.name == "include" && directive.args.len() == 1 {
+            let depth = unit.depth + unit.open.len();
+            let included = self.include(directive, depth, unit.level)?;
+            unit.directives.extend(included);
+        } else {
+            unit.directives.push(directive);
+        }
+        Ok(())
+    }
+
+    /// `{`
+    fn open(
+        &mut self,
+        unit: &mut Unit,
+        lexer: &mut Lexer,
+        position: Position,
+    ) -> Result<(), NginxError> {
+        let mut directive = self.directive(unit, (Fault::UnexpectedOpen, position))?;
+        directive.block = Some(Block::default());
+        if directive.name.ends_with("_by_lua_block") {
+            let skipped = lexer.skip_foreign_block();
+            skipped.map_err(|fault| unit.fail(fault))?;
+            unit.directives.push(directive);
+            return Ok(());
+        }
+        if unit.depth + unit.open.len() >= DEPTH {
+            return Err(unit.fail((Fault::TooDeep(DEPTH), position)));
+        }
+        let before = std::mem::take(&mut unit.directives);
+        unit.open.push(Open { directive, before });
+        Ok(())
+    }
+
+    /// The directive of the words that were read; `missing` is the error if there are none.
     fn directive(
         &mut self,
-        words: &mut Vec<String>,
-        place: Place,
-    ) -> Option<Result<Directive, NginxError>> {
-        if words.is_empty() {
-            return None;
+        unit: &mut Unit,
+        missing: (Fault, Position),
+    ) -> Result<Directive, NginxError> {
+        if unit.words.is_empty() {
+            return Err(unit.fail(missing));
         }
         if self.tree.count >= COUNT {
-            let fault = Fault::TooMany(COUNT);
-            return Some(Err(NginxError::Syntax { place, fault }));
+            return Err(unit.fail((Fault::TooMany(COUNT), unit.begin)));
         }
-        let mut args = std::mem::take(words);
+        let mut args = std::mem::take(&mut unit.words);
         let name = args.remove(0);
         let id = self.tree.count;
         self.tree.count += 1;
-        Some(Ok(Directive {
+        Ok(Directive {
             id,
             name,
             args,
             block: None,
-            place,
-        }))
+            place: Place::new(unit.file, unit.begin),
+        })
     }
 
     /// The directives of the files that an `include` names. One whose files cannot be read stays.
@@ -217,6 +221,45 @@ impl Parser {
             directives.push(directive);
         }
         Ok(directives)
+    }
+}
+
+impl Unit<'_> {
+    fn fail(&self, (fault, position): (Fault, Position)) -> NginxError {
+        NginxError::Syntax {
+            place: Place::new(self.file, position),
+            fault,
+        }
+    }
+
+    /// `}`
+    fn close(&mut self, position: Position) -> Result<(), NginxError> {
+        let is_within = self.words.is_empty();
+        let Some(Open {
+            mut directive,
+            before,
+        }) = self.open.pop().filter(|_| is_within)
+        else {
+            return Err(self.fail((Fault::UnexpectedClose, position)));
+        };
+        let inside = std::mem::replace(&mut self.directives, before);
+        directive.block = Some(Block::new(inside));
+        self.directives.push(directive);
+        Ok(())
+    }
+
+    /// The directives, if the file ends where it may.
+    fn finish(mut self) -> Result<Vec<Directive>, NginxError> {
+        if !self.words.is_empty() {
+            return Err(self.fail((Fault::DirectiveWithoutEnd, self.begin)));
+        }
+        match self.open.pop() {
+            Some(Open { directive, .. }) => Err(NginxError::Syntax {
+                place: directive.place,
+                fault: Fault::BlockWithoutEnd,
+            }),
+            None => Ok(self.directives),
+        }
     }
 }
 

@@ -1,18 +1,18 @@
 //! What holds in a place: nginx's blocks inherit from the blocks around them.
 
-use super::tree::Directive;
+use super::tree::{Block, Directive};
 
 /// A block and the blocks around it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scope<'s> {
-    directives: &'s [Directive],
+    directives: &'s Block,
     block: Option<&'s Directive>,
     around: Option<&'s Scope<'s>>,
 }
 
 impl<'s> Scope<'s> {
     /// A block that nothing is around.
-    pub(super) fn outermost(directives: &'s [Directive]) -> Self {
+    pub(super) fn outermost(directives: &'s Block) -> Self {
         Scope {
             directives,
             block: None,
@@ -23,20 +23,28 @@ impl<'s> Scope<'s> {
     /// A block within this one.
     pub(super) fn inner(&'s self, block: &'s Directive) -> Scope<'s> {
         Scope {
-            directives: block.inside(),
+            directives: block.content(),
             block: Some(block),
             around: Some(self),
         }
     }
 
     /// The directives of this block alone.
-    pub(super) fn here(&self, name: &str) -> impl Iterator<Item = &'s Directive> {
-        self.directives.iter().filter(move |d| d.name == name)
+    pub(super) fn here<'n>(
+        &self,
+        name: &'n str,
+    ) -> impl Iterator<Item = &'s Directive> + use<'s, 'n> {
+        self.directives.named(name)
     }
 
     /// All directives of this block alone.
-    pub(super) fn directives(&self) -> &'s [Directive] {
+    pub(super) fn directives(&self) -> &'s Block {
         self.directives
+    }
+
+    /// The directive whose block this is; `None` outside of all blocks.
+    pub(super) fn block(&self) -> Option<&'s Directive> {
+        self.block
     }
 
     /// Whether this is a block of this name: `server`, `location`.
@@ -62,8 +70,12 @@ impl<'s> Scope<'s> {
     /// As [`Scope::all`], for directives of several names that are inherited together, in the order of
     /// the file.
     pub(super) fn all_of(&self, names: &[&str]) -> Vec<&'s Directive> {
-        let is_one = |directive: &&Directive| names.contains(&directive.name.as_str());
-        let here = |scope: Scope<'s>| scope.directives.iter().filter(is_one).collect::<Vec<_>>();
+        let here = |scope: Scope<'s>| {
+            let found = names.iter().flat_map(|name| scope.here(name));
+            let mut found = found.collect::<Vec<_>>();
+            found.sort_unstable_by_key(|directive| directive.id);
+            found
+        };
         let mut found = self.chain().map(here);
         found.find(|here| !here.is_empty()).unwrap_or_default()
     }

@@ -1,40 +1,100 @@
 //! Directives as they stand in the files, includes put in their places.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
-use super::lexer::Position;
+use super::place::Place;
 
-/// Where something stands.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The file, as it was named or found.
-    pub file: Arc<str>,
-    /// Counted from 1.
-    pub line: u32,
-    /// Counted from 1, in characters.
-    pub column: u32,
+/// The directives of a block, in the order of the text.
+///
+/// All that holds in a server is asked for in each of its locations, up to `http`, where there may be
+/// thousands of servers. So a large block finds its directives by their names.
+#[derive(Debug)]
+pub(super) struct Block {
+    directives: Vec<Directive>,
+    /// The directives of each name; empty for a small block.
+    names: BTreeMap<String, OneName>,
 }
 
-impl Place {
-    pub(super) fn new(file: &Arc<str>, position: Position) -> Self {
-        Place {
-            file: Arc::clone(file),
-            line: position.line,
-            column: position.column,
+/// The places of the directives of one name.
+#[derive(Debug, Default)]
+struct OneName {
+    places: Vec<usize>,
+    /// The first of them with each first argument.
+    by_argument: BTreeMap<String, usize>,
+}
+
+impl Block {
+    /// Directives that are looked through one by one.
+    const SMALL: usize = 32;
+
+    const EMPTY: Block = Block {
+        directives: Vec::new(),
+        names: BTreeMap::new(),
+    };
+
+    pub(super) fn new(directives: Vec<Directive>) -> Self {
+        let mut names: BTreeMap<String, OneName> = BTreeMap::new();
+        if directives.len() > Block::SMALL {
+            for (place, directive) in directives.iter().enumerate() {
+                if !names.contains_key(&directive.name) {
+                    names.insert(directive.name.clone(), OneName::default());
+                }
+                if let Some(name) = names.get_mut(&directive.name) {
+                    name.places.push(place);
+                    let argument = directive.arg(0).to_owned();
+                    name.by_argument.entry(argument).or_insert(place);
+                }
+            }
+        }
+        Block { directives, names }
+    }
+
+    /// Its directives of a name.
+    pub(super) fn named<'b, 'n>(
+        &'b self,
+        name: &'n str,
+    ) -> impl Iterator<Item = &'b Directive> + use<'b, 'n> {
+        let (small, large): (&[Directive], &[usize]) = if self.names.is_empty() {
+            (&self.directives, &[])
+        } else {
+            let known = self.names.get(name);
+            (&[], known.map_or(&[][..], |known| known.places.as_slice()))
+        };
+        let found = large.iter().map(|place| &self.directives[*place]);
+        found.chain(small.iter().filter(move |d| d.name == name))
+    }
+
+    /// The first of its directives with this name and this first argument.
+    pub(super) fn find(&self, name: &str, argument: &str) -> Option<&Directive> {
+        if self.names.is_empty() {
+            return self.named(name).find(|d| d.arg(0) == argument);
+        }
+        let place = self.names.get(name)?.by_argument.get(argument)?;
+        self.directives.get(*place)
+    }
+
+    /// The names of its directives, each once.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        if self.names.is_empty() {
+            self.directives.iter().map(|d| d.name.as_str()).collect()
+        } else {
+            self.names.keys().map(String::as_str).collect()
         }
     }
+}
 
-    /// A file as a whole.
-    pub(super) fn whole(file: &str) -> Self {
-        let position = Position { line: 1, column: 1 };
-        Place::new(&Arc::from(file), position)
+impl Default for Block {
+    fn default() -> Self {
+        Block::EMPTY
     }
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+impl std::ops::Deref for Block {
+    type Target = [Directive];
+
+    fn deref(&self) -> &[Directive] {
+        &self.directives
     }
 }
 
@@ -46,7 +106,7 @@ pub(super) struct Directive {
     pub(super) name: String,
     pub(super) args: Vec<String>,
     /// `None` if it ends with `;`.
-    pub(super) block: Option<Vec<Directive>>,
+    pub(super) block: Option<Block>,
     pub(super) place: Place,
 }
 
@@ -66,7 +126,13 @@ impl Directive {
         &'d self,
         name: &'n str,
     ) -> impl Iterator<Item = &'d Directive> + use<'d, 'n> {
-        self.inside().iter().filter(move |d| d.name == name)
+        self.content().named(name)
+    }
+
+    /// Its block; an empty one if it has none.
+    pub(super) fn content(&self) -> &Block {
+        static NONE: Block = Block::EMPTY;
+        self.block.as_ref().unwrap_or(&NONE)
     }
 }
 
@@ -108,7 +174,7 @@ pub(super) struct Missing {
 /// All that was read.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
-    pub(super) directives: Vec<Directive>,
+    pub(super) directives: Block,
     pub(super) missing: Vec<Missing>,
     /// How many directives there are, in blocks as well.
     pub(super) count: usize,

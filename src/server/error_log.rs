@@ -35,12 +35,36 @@ const TELL: Duration = Duration::from_secs(1);
 static QUEUE_OF_LOG: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// Sends `log` messages of the configured level and above to the configured target. `RUST_LOG`
-/// overrides the level. Panics are logged, too. The last messages are written when the returned
-/// value is dropped.
+/// overrides the level; with the target `off` nothing is logged, whatever it says. Panics are
+/// logged, too. The last messages are written when the returned value is dropped.
 ///
 /// # Errors
 /// If the file cannot be opened, or a thread cannot be started.
 pub fn start(config: &ErrorLog) -> io::Result<LastMessages> {
+    // An existing logger stays: tests start more than one server.
+    if let Some((logger, level)) = logger(config, std::env::var("RUST_LOG").ok().as_deref())?
+        && log::set_boxed_logger(logger).is_ok()
+    {
+        log::set_max_level(level);
+    }
+    report_panics();
+    Ok(LastMessages)
+}
+
+/// Creates the logger and the level that it needs; `None` if nothing is logged.
+fn logger(
+    config: &ErrorLog,
+    rust_log: Option<&str>,
+) -> io::Result<Option<(Box<dyn Log>, LevelFilter)>> {
+    let target = match &config.target {
+        LogTarget::Off => return Ok(None),
+        LogTarget::Standard => Target::Stream(Box::new(io::stderr())),
+        LogTarget::File(path) => Target::File {
+            file: log_file::open(path)?,
+            path: path.clone(),
+        },
+        LogTarget::Syslog(config) => Target::Syslog(Syslog::new(config.clone())),
+    };
     let mut logger = env_logger::Builder::new();
     logger.filter_level(config.level);
     if config.level == LevelFilter::Info {
@@ -50,38 +74,25 @@ pub fn start(config: &ErrorLog) -> io::Result<LastMessages> {
     // pingora's connection pool logs an error when another thread still holds a connection for a
     // moment.
     logger.filter_module("pingora_core::connectors", LevelFilter::Off);
-    logger.parse_default_env();
-    let target = match &config.target {
-        LogTarget::Off => {
-            logger.filter_level(LevelFilter::Off);
-            None
-        }
-        LogTarget::Standard => Some(Target::Stream(Box::new(io::stderr()))),
-        LogTarget::File(path) => Some(Target::File {
-            file: log_file::open(path)?,
-            path: path.clone(),
-        }),
-        LogTarget::Syslog(config) => Some(Target::Syslog(Syslog::new(config.clone()))),
-    };
-    if let Some(target) = target {
-        let is_syslog = matches!(target, Target::Syslog(_));
-        let queue = Arc::new(Queue::new(target)?);
-        let queue = Arc::clone(QUEUE_OF_LOG.get_or_init(|| queue));
-        if is_syslog {
-            let filter = logger.build();
-            let level = filter.filter();
-            if log::set_boxed_logger(Box::new(ToSyslog { filter, queue })).is_ok() {
-                log::set_max_level(level);
-            }
-            report_panics();
-            return Ok(LastMessages);
-        }
-        logger.target(env_logger::Target::Pipe(Box::new(Lines(queue))));
+    if let Some(filters) = rust_log {
+        logger.parse_filters(filters);
     }
-    // An existing logger stays: tests start more than one server.
-    let _ = logger.try_init();
-    report_panics();
-    Ok(LastMessages)
+    let is_syslog = matches!(target, Target::Syslog(_));
+    let queue = Arc::new(Queue::new(target)?);
+    let queue = Arc::clone(QUEUE_OF_LOG.get_or_init(|| queue));
+    if !is_syslog {
+        logger.target(env_logger::Target::Pipe(Box::new(Lines(Arc::clone(
+            &queue,
+        )))));
+    }
+    let filter = logger.build();
+    let level = filter.filter();
+    let logger: Box<dyn Log> = if is_syslog {
+        Box::new(ToSyslog { filter, queue })
+    } else {
+        Box::new(filter)
+    };
+    Ok(Some((logger, level)))
 }
 
 /// Reopens the file or the socket by its name, for log rotation. If the file cannot be opened, the
@@ -358,6 +369,27 @@ mod tests {
             number.unwrap().parse::<u64>().unwrap()
         };
         assert_eq!(told.iter().map(number).sum::<u64>(), dropped);
+    }
+
+    #[test]
+    fn an_environment_variable_changes_the_level_and_not_whether_there_is_a_log() {
+        let level = |target, rust_log| {
+            let config = ErrorLog {
+                target,
+                level: LevelFilter::Warn,
+            };
+            let logger = logger(&config, rust_log).unwrap();
+            logger.map(|(_, level)| level)
+        };
+        let modules = Some("geogate=trace");
+        assert_eq!(level(LogTarget::Standard, None), Some(LevelFilter::Warn));
+        assert_eq!(
+            level(LogTarget::Standard, modules),
+            Some(LevelFilter::Trace)
+        );
+        for rust_log in [None, Some("debug"), modules] {
+            assert_eq!(level(LogTarget::Off, rust_log), None);
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ use pingora::services::listening::Service;
 pub use check::{Checked, check};
 use database::fetch_and_load;
 pub use database::{
-    DatabaseError, build_database, load_codes, load_database, merge_tables, read_table,
+    DatabaseError, Spool, build_database, load_codes, load_database, merge_tables, read_table,
 };
 pub use error_log::{LastMessages, start as start_error_log};
 use handover::Claim;

@@ -9,6 +9,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -305,13 +306,20 @@ impl Helpers {
                     self.quit().await
                 }
             };
-            // It may take as long as the new process needs to start.
-            tokio::select! {
-                _ = terminate.recv() => return Wanted::Gracefully,
-                _ = interrupt.recv() => return Wanted::AtOnce,
-                wanted = hand_over => if let Some(wanted) = wanted {
-                    return wanted;
-                },
+            // It may take as long as the new process needs to start. Log rotation does not wait for
+            // it. A reload does, because it would change the settings of the listeners while they
+            // are handed over; and if the new process takes over, it has read the configuration.
+            let mut hand_over = pin!(hand_over);
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return Wanted::Gracefully,
+                    _ = interrupt.recv() => return Wanted::AtOnce,
+                    _ = user.recv() => self.user(),
+                    wanted = &mut hand_over => match wanted {
+                        Some(wanted) => return wanted,
+                        None => break,
+                    },
+                }
             }
         }
     }

@@ -5,48 +5,14 @@
 //! equal words are equal subtrees to any depth. Sharing costs one hash for each node.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 
 use super::address::Address;
+use super::error::BuildError;
 use super::flatten::Run;
 use super::node::{self, Entry, SPARSE_RUNS};
-use super::{MAX_VALUE, ROOT_BITS, ROOT_SLOTS, Root};
-
-/// Error of building a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A range ends before it starts.
-    Inverted {
-        /// Index of the range in the input, from 0.
-        index: usize,
-    },
-    /// A value is above [`MAX_VALUE`].
-    ValueTooLarge {
-        /// Index of the range in the input, from 0.
-        index: usize,
-        /// The value.
-        value: u32,
-    },
-    /// The nodes need more than 4 GiB.
-    TreeTooLarge,
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inverted { index } => write!(f, "range[{index}]: ends before it starts"),
-            Self::ValueTooLarge { index, value } => {
-                write!(f, "range[{index}]: value {value} is above {MAX_VALUE}")
-            }
-            Self::TreeTooLarge => f.write_str("the ranges make a tree of more than 4 GiB"),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}
+use super::{ROOT_BITS, ROOT_SLOTS, Root};
 
 /// Builds the root's slots and the nodes' words from runs that are pushed one by one, in the order
 /// of [`flatten`](super::flatten::flatten). The time is O(runs) for each level. Only the runs of
@@ -138,9 +104,10 @@ const TYPICAL: usize = 2;
 #[derive(Default)]
 struct Builder {
     words: Vec<u32>,
-    /// Map from the hash of a node's words to the node's offset. A different node with the same
-    /// hash is not shared.
-    known: HashMap<u64, usize>,
+    /// Map from the hash of a node's words to the node's offset. A different node with the same hash is
+    /// not shared, which is so rare that half a hash is enough: this table is most of the memory of a
+    /// build.
+    known: HashMap<u32, u32>,
     /// Runs of the unfinished nodes, as (first slot, entry), with the innermost node last.
     pending: Vec<(u32, Entry)>,
 }
@@ -255,7 +222,12 @@ impl Builder {
     fn share(&mut self, offset: usize) -> usize {
         let mut hasher = DefaultHasher::new();
         self.words[offset..].hash(&mut hasher);
-        let known = *self.known.entry(hasher.finish()).or_insert(offset);
+        let hash = (hasher.finish() >> 32) as u32;
+        let Ok(place) = u32::try_from(offset) else {
+            // Further than any entry leads.
+            return offset;
+        };
+        let known = *self.known.entry(hash).or_insert(place) as usize;
         let length = self.words.len() - offset;
         // The first words of a node determine its length, so two nodes that agree on that length
         // are equal.

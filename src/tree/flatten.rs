@@ -9,7 +9,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use super::address::Address;
-use super::build::BuildError;
+use super::error::BuildError;
 use super::{MAX_VALUE, Range};
 
 /// One value from `start` up to the next run's start, or to the end of the space.

@@ -24,6 +24,7 @@
 
 mod address;
 mod build;
+mod error;
 mod flatten;
 mod list;
 mod node;
@@ -36,7 +37,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 pub use address::Address;
-pub use build::BuildError;
+pub use error::BuildError;
 pub use list::RangeList;
 use node::Entry;
 pub use overlay::{Overlay, Piece, overlay};

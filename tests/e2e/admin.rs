@@ -218,6 +218,7 @@ fn the_admin_listener_answers_for_its_own_hosts() {
     for (host, before, after) in [
         ("127.0.0.1", 200, 200),
         ("localhost:9001", 200, 200),
+        ("geogate", 200, 200),
         ("[::1]", 200, 200),
         ("evil.example", 421, 421),
         ("ops.example", 421, 200),

@@ -1,9 +1,8 @@
 //! Whose fault a failed request is: what the client is told, whether the peer is ejected, where the
 //! request goes next, and what the log says.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use http::Response;
 use crate::harness::{
     Client, DOORS, Gateway, Http2, Origin, Peer, Port, Secure, Speaks, connect, request,
 };
+use crate::processes::Process;
 
 /// A gateway for HTTP/1 and HTTP/2 whose metrics can be asked for, and whose log has the reasons.
 struct Watched {
@@ -424,79 +424,45 @@ fn a_request_that_the_gateway_rejects_has_its_reason_in_the_log() {
 }
 
 /// The program in a process of its own, with an admin listener, before one peer.
-struct Process {
-    child: Child,
-    messages: BufReader<std::process::ChildStderr>,
-    port: Port,
+struct Program {
+    process: Process,
     admin: Port,
-    _folder: tempfile::TempDir,
+    _others: (Port, tempfile::TempDir),
 }
 
-impl Process {
-    fn start(peer: SocketAddr) -> Process {
+impl Program {
+    fn start(peer: SocketAddr) -> Program {
         let (folder, port, admin) = (
             tempfile::tempdir().unwrap(),
             Port::reserve(),
             Port::reserve(),
         );
-        let config = folder.path().join("geogate.toml");
         let text = format!(
-            "[server]\nlisten = ['{}']\nworkers = 1\nupgrade_socket = '{1}/upgrade.sock'\n\
-             pid_file = '{1}/pid'\n[admin]\nlisten = ['{2}']\n[access_log]\ntarget = 'off'\n\
+            "workers = 1\n[admin]\nlisten = ['{}']\n[access_log]\ntarget = 'off'\n\
              [[upstream]]\npeers = ['{peer}']\n",
-            port.address,
-            folder.path().display(),
             admin.address
         );
-        std::fs::write(&config, text).unwrap();
-        let mut child = crate::commands::geogate()
-            .args(["run", "-c", &config.display().to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let messages = BufReader::new(child.stderr.take().unwrap());
-        let mut process = Process {
-            child,
-            messages,
-            port,
-            admin,
-            _folder: folder,
-        };
+        let mut process = Process::start_with(&text, folder.path(), port.address, &[]);
         process.wait_for("listening on");
-        process
-    }
-
-    /// Reads the log until a line has this text; that line.
-    fn wait_for(&mut self, text: &str) -> String {
-        loop {
-            let mut line = String::new();
-            let length = self.messages.read_line(&mut line).unwrap();
-            assert!(length > 0, "the log ends before {text:?}");
-            if line.contains(text) {
-                return line;
-            }
+        Program {
+            process,
+            admin,
+            _others: (port, folder),
         }
     }
-}
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn client(&self) -> Client {
+        Client::connect(self.process.address)
     }
 }
 
 #[test]
 fn a_failed_request_has_a_line_in_the_error_log() {
     let dead = Port::reserve();
-    let mut process = Process::start(dead.address);
+    let mut program = Program::start(dead.address);
     for door in DOORS {
-        assert_eq!(
-            Client::connect(process.port.address).get("/a", door).status,
-            502
-        );
-        let line = process.wait_for("upstream_connect_failed");
+        assert_eq!(program.client().get("/a", door).status, 502);
+        let line = program.process.wait_for("upstream_connect_failed");
         let expected = format!(
             "ERROR geogate::gateway::failure_log] upstream \"default\": upstream_connect_failed: \
              GET /a answered with 502, peer {}: ",
@@ -511,8 +477,8 @@ fn a_failed_request_has_a_line_in_the_error_log() {
 fn without_files_a_request_gets_503_and_no_peer_is_ejected() {
     use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
     let origin = Origin::start();
-    let mut process = Process::start(origin.address);
-    let id = process.child.id();
+    let mut program = Program::start(origin.address);
+    let id = program.process.child.id();
     let own = getrlimit(Resource::Nofile);
     let limit = |files: Option<u64>| {
         let new = Rlimit {
@@ -522,10 +488,10 @@ fn without_files_a_request_gets_503_and_no_peer_is_ejected() {
         let id = Pid::from_raw(i32::try_from(id).unwrap());
         prlimit(id, Resource::Nofile, new).unwrap();
     };
-    let mut client = Client::connect(process.port.address);
-    let query = client.get("/api/ip_query?ip=114.114.114.114", "");
+    let mut client = program.client();
+    let query = client.get("/api/ip_query?ip=1.1.1.1", "");
     assert_eq!(query.status, 200);
-    let mut admin = Client::connect(process.admin.address);
+    let mut admin = Client::connect(program.admin.address);
     assert_eq!(admin.get("/metrics", "").status, 200);
     let open: Vec<u64> = std::fs::read_dir(format!("/proc/{id}/fd"))
         .unwrap()
@@ -543,12 +509,9 @@ fn without_files_a_request_gets_503_and_no_peer_is_ejected() {
     limit((0..=open.len() as u64).find(|number| !open.contains(number)));
     assert_eq!(client.get("/", "").status, 503);
     limit(None);
-    let line = process.wait_for("local_error");
+    let line = program.process.wait_for("local_error");
     assert!(line.contains("GET / answered with 503"), "{line}");
-    assert_eq!(
-        Client::connect(process.port.address).get("/", "").status,
-        200
-    );
+    assert_eq!(program.client().get("/", "").status, 200);
     let text = admin.get("/metrics", "");
     let failures = format!(
         "geogate_upstream_failures_total{{upstream=\"default\",peer=\"{}\"}} 0",

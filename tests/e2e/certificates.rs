@@ -5,6 +5,7 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::commands::check_configuration;
 use crate::harness::{
     Authority, Client, Gateway, Identity, Port, trusting_client, wait_for_metrics,
 };
@@ -53,14 +54,8 @@ fn what_is_odd_about_a_certificate_is_said_by_check() {
         format!("{{ cert = '{folder}/{cert}.pem', key = '{folder}/{key}.key' }}")
     };
     let check = |pairs: &[String]| {
-        let config = folder.path().join("geogate.toml");
         let text = format!("[tls]\ncertificates = [{}]\n", pairs.join(", "));
-        std::fs::write(&config, text).unwrap();
-        let output = crate::commands::run(&["check", "-c", &config.display().to_string()], "");
-        (
-            output.status.code(),
-            crate::commands::stderr(&output).to_owned(),
-        )
+        check_configuration(folder.path(), &text)
     };
     let (code, said) = check(&[pair("v1", "v1")]);
     let warning = "v1.pem: is an X.509 certificate of version 1, which many clients refuse";

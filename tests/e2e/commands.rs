@@ -1,10 +1,13 @@
 //! The commands that answer and end: what they print, and how they exit.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use geogate::geo::format::dat;
 use tempfile::TempDir;
+
+use crate::harness::small_database;
 
 pub fn geogate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_geogate"));
@@ -38,6 +41,20 @@ pub fn stdout(output: &Output) -> &str {
 
 pub fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// What `geogate check` exits with and prints to standard error for a configuration, which it finds
+/// as `geogate.toml` in this folder. The database is a small one unless it names others.
+pub fn check_configuration(folder: &Path, text: &str) -> (Option<i32>, String) {
+    let file = folder.join("geogate.toml");
+    let database = if text.contains("[[database]]") {
+        String::new()
+    } else {
+        small_database(folder)
+    };
+    std::fs::write(&file, format!("{text}\n{database}")).unwrap();
+    let output = run(&["check", "-c", &file.display().to_string()], "");
+    (output.status.code(), stderr(&output).to_owned())
 }
 
 #[track_caller]
@@ -323,8 +340,19 @@ fn databases_are_converted() {
         );
         assert!(result.status.success(), "{}", stderr(&result));
     };
-    convert(&pack);
-    convert(&csv);
+    let upper_case = path("UPPER.CSV");
+    for output in [&pack, &csv, &upper_case] {
+        convert(output);
+    }
+    let text = |file: &str| std::fs::read_to_string(file).unwrap();
+    assert_eq!(text(&upper_case), text(&csv));
+    let refused = run(&["db", "convert", "-o", &path("a.MMDB"), &file], "");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("a.MMDB: MaxMind's format is read and not written"),
+        "{said}"
+    );
     for converted in [&pack, &csv] {
         let arguments = [
             "lookup",
@@ -427,13 +455,15 @@ fn check_makes_no_log_file() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let toml = path("geogate.toml");
     let text = format!(
-        "[access_log]\ntarget = '{}'\n[error_log]\ntarget = '{}'\n",
+        "[access_log]\ntarget = '{}'\n[error_log]\ntarget = '{}'\n{}",
         path("access.log"),
-        path("error.log")
+        path("error.log"),
+        small_database(folder.path())
     );
     std::fs::write(&toml, text).unwrap();
+    let before = listing(folder.path());
     check(&["check", &toml], "", 0, &format!("{toml}: ok\n"), "");
-    assert_eq!(listing(folder.path()).len(), 1);
+    assert_eq!(listing(folder.path()), before);
 }
 
 #[test]
@@ -442,7 +472,8 @@ fn check_finds_an_address_that_is_listened_on_twice() {
     let toml = folder.path().join("geogate.toml").display().to_string();
     let text = "[server]\nlisten = ['0.0.0.0:9999']\n[admin]\nlisten = ['127.0.0.1:9999']\n\
                 [error_page]\nfile = '/none'\n";
-    std::fs::write(&toml, text).unwrap();
+    let database = small_database(folder.path());
+    std::fs::write(&toml, text.to_owned() + &database).unwrap();
     let expected = format!(
         "{toml}: admin.listen[0]: 127.0.0.1:9999 and 0.0.0.0:9999 of server.listen[0] cannot both be \
          listened on (line 4)\n\
@@ -462,7 +493,8 @@ fn check_leaves_addresses_that_are_taken_alone() {
     let folder = tempfile::tempdir().unwrap();
     let toml = folder.path().join("geogate.toml").display().to_string();
     let text = format!("[server]\nlisten = ['{}']\n", taken.local_addr().unwrap());
-    std::fs::write(&toml, text).unwrap();
+    let database = small_database(folder.path());
+    std::fs::write(&toml, text + &database).unwrap();
     check(&["check", &toml], "", 0, &format!("{toml}: ok\n"), "");
 }
 
@@ -612,7 +644,8 @@ fn a_file_of_nginx_is_translated() {
     }
     let closed = printed.find("# Closed.").unwrap();
     assert!(closed < printed.find("[server]").unwrap(), "{printed}");
-    std::fs::write(&toml, printed).unwrap();
+    let database = small_database(folder.path());
+    std::fs::write(&toml, format!("{printed}\n{database}")).unwrap();
     check(&["check", "-c", &toml], "", 0, &format!("{toml}: ok\n"), "");
     let exact = "server { listen 127.0.0.1:8000; return 200 a; }";
     std::fs::write(site, exact).unwrap();

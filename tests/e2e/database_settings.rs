@@ -12,8 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest, Sha256};
 
-use crate::commands::{run, stderr};
-use crate::harness::{Authority, Gateway, Identity};
+use crate::commands::{check_configuration, run, stderr};
+use crate::harness::{Authority, Gateway, Identity, SelfSigned};
 
 const IP: &str = "/api/ip_query?ip=1.0.0.1";
 const PLACES: &str = "start,end,country,province\n1.0.0.0,1.0.0.255,中国,内蒙古自治区\n";
@@ -180,6 +180,44 @@ fn a_publisher_is_trusted_by_its_authority() {
     assert!(said.contains("https://localhost"), "{said}");
 }
 
+/// `openssl req -x509` marks a certificate as an authority's, so it cannot be verified as a server's.
+// Keys: database.ca_file
+#[test]
+fn a_publisher_is_trusted_by_its_own_certificate() {
+    let (own, other) = (
+        SelfSigned::authority("localhost"),
+        SelfSigned::authority("localhost"),
+    );
+    let old = SelfSigned::authority_until("localhost", 2002);
+    let elsewhere = SelfSigned::authority("elsewhere.test");
+    let plain = SelfSigned::of("localhost");
+    for (shown, trusted, expected) in [
+        (&own, &own, None),
+        (&plain, &plain, None),
+        (&own, &other, Some("UnknownIssuer")),
+        (&plain, &own, Some("UnknownIssuer")),
+        (&old, &old, Some("Expired")),
+        (&elsewhere, &elsewhere, Some("invalid peer certificate")),
+    ] {
+        let identity = Identity {
+            cert: shown.certificate(),
+            key: shown.key(),
+        };
+        let publisher = Publisher::start(&[("/places.csv", PLACES)], Some(&identity));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), trusted.certificate()).unwrap();
+        let ca_file = format!("ca_file = '{}'", file.path().display());
+        let configuration = publisher.database("https", &ca_file);
+        match expected {
+            None => assert_eq!(fields(&Gateway::start(&configuration))[0], "中国"),
+            Some(expected) => {
+                let said = refusal(&configuration);
+                assert!(said.contains(expected), "{said}");
+            }
+        }
+    }
+}
+
 /// What was fetched has no name of its own yet.
 #[test]
 fn a_fetched_file_that_is_no_database_is_named_by_its_place() {
@@ -208,18 +246,13 @@ fn names_are_as_the_database_has_them_or_as_the_tables_have_them() {
 fn a_probe_names_what_must_be_answered() {
     let probe = |province: &str| {
         let folder = tempfile::tempdir().unwrap();
-        let (file, places) = (
-            folder.path().join("geogate.toml"),
-            folder.path().join("places.csv"),
-        );
+        let places = folder.path().join("places.csv");
         std::fs::write(&places, PLACES).unwrap();
         let text = format!(
             "[[database]]\nfile = '{}'\n[[geo.probe]]\nip = '1.0.0.7'\nprovince = '{province}'\n",
             places.display()
         );
-        std::fs::write(&file, text).unwrap();
-        let output = run(&["check", "-c", &file.display().to_string()], "");
-        (output.status.code(), stderr(&output).to_owned())
+        check_configuration(folder.path(), &text)
     };
     assert_eq!(probe("内蒙古"), (Some(0), String::new()));
     let (code, said) = probe("福建");

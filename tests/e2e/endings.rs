@@ -2,14 +2,13 @@
 //! the upstream, nothing lies behind it on a kept connection, and one that breaks off is never whole.
 
 use bytes::Bytes;
-use h2::client::SendRequest;
 use h2::{Reason, SendStream};
 use http::{HeaderMap, Request, Response};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
-use crate::harness::{Event, Gateway, Peer, StrictOrigin};
+use crate::harness::{Event, Gateway, Peer, StrictOrigin, h2c_requests};
 
 /// How a request ends over HTTP/1.
 const HTTP_1: [(&str, &str, &str, &str); 10] = [
@@ -99,20 +98,6 @@ impl Ending {
     }
 }
 
-fn gateway(peer: std::net::SocketAddr, upstream: &str) -> Gateway {
-    Gateway::start(&format!(
-        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [[upstream]]\npeers = ['{peer}']\n{upstream}\n"
-    ))
-}
-
-async fn connect(gateway: &Gateway) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(gateway.address).await.unwrap();
-    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    requests
-}
-
 fn post(path: &str, length: Option<usize>) -> Request<()> {
     let request = Request::post(format!("http://test{path}"));
     let length = length.map(|length| ("content-length", length.to_string()));
@@ -189,7 +174,7 @@ fn check_whole(origin: &StrictOrigin, path: &str, body: &str, case: &str) -> usi
 #[test]
 fn http_1_to_http_1() {
     let origin = StrictOrigin::start();
-    let gateway = gateway(origin.address, "");
+    let gateway = Gateway::h2c(origin.address, "");
     for (version, lines, behind, body) in HTTP_1 {
         let case = format!("HTTP/{version} {lines:?} {behind:?}");
         let mut client = gateway.client();
@@ -208,10 +193,12 @@ fn http_1_to_http_1() {
 
 #[test]
 fn http_2_to_http_1() {
-    let runtime = Runtime::new().unwrap();
+    // With one thread all frames of a request are written at once: an upstream that had the whole
+    // length could answer before the end has come, and its connection is not kept then.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let origin = StrictOrigin::start();
-    let gateway = gateway(origin.address, "");
-    let mut requests = runtime.block_on(connect(&gateway));
+    let gateway = Gateway::h2c(origin.address, "");
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     for ending in HTTP_2 {
         for has_length in [false, true] {
             let case = format!("{ending:?}, with a length: {has_length}");
@@ -235,8 +222,8 @@ fn http_2_to_http_1() {
 fn an_end_that_comes_alone_ends_a_request_once() {
     let runtime = Runtime::new().unwrap();
     let origin = StrictOrigin::start();
-    let gateway = gateway(origin.address, "");
-    let mut requests = runtime.block_on(connect(&gateway));
+    let gateway = Gateway::h2c(origin.address, "");
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     for ending in [Ending::OnlyEmptyData, Ending::OnlyTrailers] {
         let request = post("/case", None);
         let (response, mut out) = requests.send_request(request, false).unwrap();
@@ -253,7 +240,7 @@ fn an_end_that_comes_alone_ends_a_request_once() {
 #[test]
 fn what_breaks_off_is_not_whole_and_its_connection_is_not_kept() {
     let origin = StrictOrigin::start();
-    let gateway = gateway(origin.address, "");
+    let gateway = Gateway::h2c(origin.address, "");
     for start in [
         "POST /cut HTTP/1.0\r\nContent-Length: 10\r\n\r\nhalf",
         "POST /cut HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhalf",
@@ -290,12 +277,12 @@ fn check_cut(origin: &StrictOrigin, gateway: &Gateway, case: &str) {
 #[test]
 fn what_breaks_off_over_http_2_is_not_whole_and_its_connection_is_not_kept() {
     let origin = StrictOrigin::start();
-    let gateway = gateway(origin.address, "");
+    let gateway = Gateway::h2c(origin.address, "");
     for length in [None, Some(10)] {
         for reason in [Some(Reason::CANCEL), Some(Reason::NO_ERROR), None] {
             let case = format!("length {length:?}, {reason:?}");
             let runtime = Runtime::new().unwrap();
-            let mut requests = runtime.block_on(connect(&gateway));
+            let mut requests = runtime.block_on(h2c_requests(gateway.address));
             let request = post("/cut", length);
             let (_response, mut out) = requests.send_request(request, false).unwrap();
             out.send_data(Bytes::from_static(b"half"), false).unwrap();
@@ -315,10 +302,10 @@ fn what_breaks_off_over_http_2_is_not_whole_and_its_connection_is_not_kept() {
 fn a_request_that_breaks_off_behind_its_response_is_not_whole() {
     let runtime = Runtime::new().unwrap();
     let peer = Peer::listen();
-    let gateway = gateway(peer.address, "");
+    let gateway = Gateway::h2c(peer.address, "");
     let early = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly";
     for reason in [Reason::CANCEL, Reason::NO_ERROR] {
-        let mut requests = runtime.block_on(connect(&gateway));
+        let mut requests = runtime.block_on(h2c_requests(gateway.address));
         let (response, mut out) = requests.send_request(post("/", None), false).unwrap();
         let mut upstream = peer.accept();
         upstream.head();
@@ -393,7 +380,7 @@ impl Upstream2 {
         runtime.spawn(serve_http_2(listener, tell));
         Upstream2 {
             runtime,
-            gateway: gateway(peer, "protocol = 'http2'"),
+            gateway: Gateway::h2c(peer, "protocol = 'http2'"),
             found,
         }
     }
@@ -425,7 +412,9 @@ fn http_1_to_http_2() {
 #[test]
 fn http_2_to_http_2() {
     let mut upstream = Upstream2::start();
-    let mut requests = upstream.runtime.block_on(connect(&upstream.gateway));
+    let mut requests = upstream
+        .runtime
+        .block_on(h2c_requests(upstream.gateway.address));
     for ending in HTTP_2 {
         for has_length in [false, true] {
             let case = format!("{ending:?}, with a length: {has_length}");
@@ -456,7 +445,9 @@ fn what_breaks_off_is_not_whole_to_http_2() {
         upstream.check(("/cut", "half", false), start);
     }
     for reason in [Reason::CANCEL, Reason::NO_ERROR] {
-        let mut requests = upstream.runtime.block_on(connect(&upstream.gateway));
+        let mut requests = upstream
+            .runtime
+            .block_on(h2c_requests(upstream.gateway.address));
         let (_response, mut out) = requests.send_request(post("/cut", None), false).unwrap();
         upstream.check(("/cut", "begins", false), "reset");
         out.send_reset(reason);
@@ -476,7 +467,7 @@ fn a_client_that_closes_its_direction_gets_its_answer() {
         "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
         let peer = Peer::listen();
-        let gateway = gateway(peer.address, "");
+        let gateway = Gateway::h2c(peer.address, "");
         let mut client = gateway.client();
         client.send(request);
         client.half_close();
@@ -501,7 +492,7 @@ fn a_client_that_closes_its_direction_gets_its_answer() {
 #[test]
 fn a_client_that_closes_its_direction_gets_all_its_answers() {
     let origin = StrictOrigin::start();
-    let gateway = gateway(origin.address, "");
+    let gateway = Gateway::h2c(origin.address, "");
     let mut client = gateway.client();
     client.send(
         "POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody\

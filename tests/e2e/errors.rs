@@ -3,7 +3,7 @@
 use geogate::config::{self, Overrides};
 use geogate::server::Server;
 
-use crate::harness::{DOORS, Gateway, Origin, Port};
+use crate::harness::{DOORS, Gateway, Origin, Port, small_database};
 
 #[test]
 fn without_an_upstream_everything_else_is_not_found() {
@@ -101,7 +101,14 @@ fn check_refused(configuration: &str, expected: &str) {
         listen: vec![port.address],
         ..Overrides::default()
     };
-    let config = config::parse(configuration, "test.toml", &overrides);
+    let folder = tempfile::tempdir().unwrap();
+    let database = if configuration.contains("[[database]]") {
+        String::new()
+    } else {
+        small_database(folder.path())
+    };
+    let text = format!("{configuration}\n{database}");
+    let config = config::parse(&text, "test.toml", &overrides);
     let error = match config {
         Err(error) => error.to_string(),
         Ok(config) => match Server::prepare(config, false) {
@@ -160,7 +167,9 @@ fn a_port_in_use_is_said_at_once() {
         listen: vec![listener.local_addr().unwrap()],
         ..Overrides::default()
     };
-    let config = config::parse("", "test", &overrides).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = small_database(folder.path());
+    let config = config::parse(&text, "test", &overrides).unwrap();
     let error = Server::prepare(config, false)
         .err()
         .expect("the port is taken");

@@ -6,11 +6,7 @@ use std::io::{Read, Write};
 use crate::harness::{Client, DOORS, Gateway, Http2, Incoming, Origin, Peer, Response};
 
 fn gateway(peer: &Peer, upstream: &str) -> Gateway {
-    Gateway::start(&format!(
-        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [[upstream]]\npeers = ['{}']\nmax_fails = 0\n{upstream}\n",
-        peer.address
-    ))
+    Gateway::h2c(peer.address, &format!("max_fails = 0\n{upstream}"))
 }
 
 /// A client of each kind, and an engine for it.
@@ -85,7 +81,6 @@ fn a_length_is_said_once() {
         "Content-Length: 2, 2",
         "Content-Length: 2,2\r\ncontent-length: 2",
         "Content-Length: 0002",
-        "Content-Length : 2",
     ] {
         for kind in KINDS {
             for version in ["1.0", "1.1"] {
@@ -110,12 +105,7 @@ fn a_length_is_said_once() {
 fn chunks_are_said_once() {
     let peer = Peer::listen();
     let gateway = gateway(&peer, "");
-    for lines in [
-        "Transfer-Encoding: chunked",
-        "Transfer-Encoding: CHUNKED",
-        "Content-Length: 9\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked\r\nContent-Length: 2",
-    ] {
+    for lines in ["Transfer-Encoding: chunked", "Transfer-Encoding: CHUNKED"] {
         for kind in KINDS {
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nConnection: close\r\n{lines}\r\n\r\n2\r\nok\r\n0\r\n\r\n"
@@ -155,6 +145,11 @@ fn a_response_whose_end_is_open_is_none() {
         ("HTTP/1.1 200 OK", "Transfer-Encoding: identity"),
         ("HTTP/1.1 200 OK", "Transfer-Encoding: xchunked"),
         ("HTTP/1.1 200 OK", "Transfer-Encoding:"),
+        ("HTTP/1.1 200 OK", "Content_Length: 2"),
+        (
+            "HTTP/1.1 200 OK",
+            "Content-Length: 2\r\nTransfer_Encoding: chunked",
+        ),
         ("HTTP/1.1 200 OK", "Transfer-Encoding : identity"),
         ("HTTP/1.0 200 OK", "Transfer-Encoding: chunked"),
         ("HTTP/1.1 200 OK", "Content-Length: 2, 3"),
@@ -176,6 +171,39 @@ fn a_response_whose_end_is_open_is_none() {
             assert_eq!(response.status, 502, "{kind:?} {start} {lines}");
             assert!(upstream.is_closed(), "{kind:?} {start} {lines}");
         }
+    }
+}
+
+/// What pingora's reader would let pass, or hide: the engines of the gateway look at the bytes.
+#[test]
+fn a_head_that_can_be_read_in_two_ways_is_none() {
+    let peer = Peer::listen();
+    let gateway = gateway(&peer, "");
+    let kinds = KINDS.into_iter().filter(|kind| *kind != Kind::Http10);
+    for kind in kinds {
+        for lines in [
+            "Content-Length: 2\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nContent-Length: 2",
+            "Content-Length : 2",
+            "X-A: a\r\n b\r\nContent-Length: 2",
+            "X-A: a\nContent-Length: 2",
+            "X-A: a\0b\r\nContent-Length: 2",
+            "X-A: a\rb\r\nContent-Length: 2",
+            "b@d name: a\r\nContent-Length: 2",
+            ": a\r\nContent-Length: 2",
+        ] {
+            for start in ["HTTP/1.1 200 OK", "HTTP/1.0 200 OK"] {
+                for method in ["GET", "HEAD"] {
+                    let answer = format!("{start}\r\n{lines}\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+                    let (response, mut upstream) = exchange(&gateway, &peer, kind, method, &answer);
+                    assert_eq!(response.status, 502, "{kind:?} {method} {start} {lines:?}");
+                    assert!(upstream.is_closed(), "{kind:?} {method} {start} {lines:?}");
+                }
+            }
+        }
+        let answer = "HTTP/1.1 200 OK\r\nX-A : a\r\nContent-Length: 2\r\n\r\nok";
+        let (response, _) = exchange(&gateway, &peer, kind, "GET", answer);
+        assert_eq!(values(&response, "x-a"), ["a"], "{kind:?}");
     }
 }
 
@@ -343,11 +371,7 @@ fn http_2_to_http_1_0_ends_with_the_connection() {
 #[test]
 fn an_error_without_a_body_ends_its_stream() {
     let origin = Origin::start();
-    let gateway = Gateway::start(&format!(
-        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [[upstream]]\npeers = ['{}']\n",
-        origin.address
-    ));
+    let gateway = Gateway::h2c(origin.address, "");
     let mut client = Http2::connect(gateway.address);
     let request = crate::harness::request("HEAD", "http://test/close", &[]);
     assert_eq!(client.request(request, b"").unwrap().status, 502);

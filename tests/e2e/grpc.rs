@@ -4,10 +4,10 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, h2c_requests};
 
 /// A message as gRPC frames it.
 fn message(text: &str) -> Bytes {
@@ -75,15 +75,9 @@ fn check<F: Future<Output = ()>>(settings: &str, client: impl FnOnce(SendRequest
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let peer = listener.local_addr().unwrap();
     runtime.spawn(serve(listener));
-    let gateway = Gateway::start(&format!(
-        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [[upstream]]\npeers = ['{peer}']\nprotocol = 'http2'\n{settings}\n"
-    ));
+    let gateway = Gateway::h2c(peer, &format!("protocol = 'http2'\n{settings}"));
     runtime.block_on(async {
-        let stream = TcpStream::connect(gateway.address).await.unwrap();
-        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        client(requests).await;
+        client(h2c_requests(gateway.address).await).await;
     });
 }
 

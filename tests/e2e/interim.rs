@@ -3,26 +3,13 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use http::Request;
-use tokio::net::TcpStream;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::harness::{Gateway, Peer, Secure, Speaks};
-
-fn gateway(peer: std::net::SocketAddr, upstream: &str) -> Gateway {
-    Gateway::start(&format!(
-        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [[upstream]]\npeers = ['{peer}']\n{upstream}\n"
-    ))
-}
-
-async fn connect(gateway: &Gateway) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(gateway.address).await.unwrap();
-    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    requests
-}
+use crate::harness::{Gateway, Peer, Secure, Speaks, h2c_requests};
 
 /// The next interim response.
 async fn interim(response: &mut ResponseFuture) -> http::Response<()> {
@@ -42,8 +29,8 @@ fn put() -> Request<()> {
 fn an_upstream_that_asks_for_the_body_is_heard_over_http_2() {
     let runtime = Runtime::new().unwrap();
     let peer = Peer::listen();
-    let gateway = gateway(peer.address, "");
-    let mut requests = runtime.block_on(connect(&gateway));
+    let gateway = Gateway::h2c(peer.address, "");
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     let (mut response, mut out) = requests.send_request(put(), false).unwrap();
     let mut upstream = peer.accept();
     assert!(upstream.head().contains("\r\nexpect: 100-continue\r\n"));
@@ -62,8 +49,8 @@ fn an_upstream_that_asks_for_the_body_is_heard_over_http_2() {
 fn hints_reach_clients_of_http_2_before_the_answer() {
     let runtime = Runtime::new().unwrap();
     let peer = Peer::listen();
-    let gateway = gateway(peer.address, "");
-    let mut requests = runtime.block_on(connect(&gateway));
+    let gateway = Gateway::h2c(peer.address, "");
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     let request = Request::get("http://test/x").body(()).unwrap();
     let (mut response, _) = requests.send_request(request, true).unwrap();
     let mut upstream = peer.accept();
@@ -84,7 +71,69 @@ fn hints_reach_clients_of_http_2_before_the_answer() {
     assert!(!response.headers().contains_key("link"));
 }
 
-/// An upstream of HTTP/2 cannot be heard asking, so the gateway asks.
+/// Answers each request over HTTP/2 with a hint, with another after a word of the test, and with a
+/// response after a second word.
+async fn hint_over_http_2(listener: TcpListener, mut words: UnboundedReceiver<()>) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let (respond, mut responds) = unbounded_channel();
+    let answers = async move {
+        while let Some(respond) = responds.recv().await {
+            let mut respond: h2::server::SendResponse<Bytes> = respond;
+            for number in ["1", "2"] {
+                let hint = http::Response::builder()
+                    .status(103)
+                    .header("link", format!("</{number}.css>"));
+                respond.send_informational(hint.body(()).unwrap()).unwrap();
+                words.recv().await.unwrap();
+            }
+            let response = http::Response::new(());
+            let mut out = respond.send_response(response, false).unwrap();
+            out.send_data(Bytes::from_static(b"ok"), true).unwrap();
+        }
+    };
+    tokio::spawn(answers);
+    while let Some(Ok((_, answer))) = connection.accept().await {
+        respond.send(answer).unwrap();
+    }
+}
+
+#[test]
+fn hints_of_an_upstream_of_http_2_reach_clients_of_both_versions() {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (word, words) = unbounded_channel();
+    runtime.spawn(hint_over_http_2(listener, words));
+    let gateway = Gateway::h2c(address, "protocol = 'http2'");
+
+    let mut client = gateway.client();
+    client.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n");
+    for number in ["1", "2"] {
+        let hint = client.response_without_body();
+        let link = format!("</{number}.css>");
+        assert_eq!((hint.status, hint.header("link")), (103, Some(&*link)));
+        word.send(()).unwrap();
+    }
+    let response = client.response();
+    assert_eq!((response.status, response.text()), (200, "ok"));
+    assert_eq!(response.header("link"), None);
+
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
+    let request = Request::get("http://test/x").body(()).unwrap();
+    let (mut response, _) = requests.send_request(request, true).unwrap();
+    for number in ["1", "2"] {
+        let hint = runtime.block_on(interim(&mut response));
+        assert_eq!(hint.status(), 103);
+        assert_eq!(hint.headers()["link"], format!("</{number}.css>"));
+        word.send(()).unwrap();
+    }
+    let response = runtime.block_on(response).unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(!response.headers().contains_key("link"));
+}
+
+/// Whether a server of HTTP/2 asks for a body is its own affair, and few do: the gateway asks.
 #[test]
 fn a_client_that_waits_is_asked_for_its_body_whatever_the_upstream_speaks() {
     let origin = Secure::start(&Speaks {
@@ -92,7 +141,7 @@ fn a_client_that_waits_is_asked_for_its_body_whatever_the_upstream_speaks() {
         ..Speaks::default()
     });
     let runtime = Runtime::new().unwrap();
-    let gateway = gateway(origin.address, "protocol = 'http2'");
+    let gateway = Gateway::h2c(origin.address, "protocol = 'http2'");
 
     let mut client = gateway.client();
     client
@@ -104,7 +153,7 @@ fn a_client_that_waits_is_asked_for_its_body_whatever_the_upstream_speaks() {
     // The connection is kept as it would have been.
     assert_eq!(client.get("/y", "").status, 200);
 
-    let mut requests = runtime.block_on(connect(&gateway));
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     let (mut response, mut out) = requests.send_request(put(), false).unwrap();
     assert_eq!(runtime.block_on(interim(&mut response)).status(), 100);
     out.send_data(Bytes::from_static(b"hello"), true).unwrap();
@@ -115,8 +164,8 @@ fn a_client_that_waits_is_asked_for_its_body_whatever_the_upstream_speaks() {
 #[test]
 fn the_gateway_itself_asks_for_a_body_over_http_2() {
     let runtime = Runtime::new().unwrap();
-    let gateway = gateway("127.0.0.1:1".parse().unwrap(), "");
-    let mut requests = runtime.block_on(connect(&gateway));
+    let gateway = Gateway::h2c("127.0.0.1:1".parse().unwrap(), "");
+    let mut requests = runtime.block_on(h2c_requests(gateway.address));
     let request = Request::post("http://test/api/ip_query").header("expect", "100-continue");
     let (mut response, mut out) = requests
         .send_request(request.body(()).unwrap(), false)

@@ -29,12 +29,16 @@ mod proxy_protocol;
 mod proxying;
 mod query;
 mod rates;
+mod redirects;
 mod reloading;
 mod request_id;
 mod route_settings;
 mod routing;
 mod server_settings;
+mod slow_clients;
 mod strict;
+#[cfg(target_os = "linux")]
+mod stuck_worker;
 mod through;
 mod tls;
 mod tracing;

@@ -45,6 +45,8 @@ fn the_source_is_the_peer() {
         (binary(0x21, 0x21, &v6), "2001:db8::"),
         (binary(0x20, 0x11, &v4), "127.0.0.1"),
         (binary(0x20, 0, &[]), "127.0.0.1"),
+        (binary(0x21, 0, b"not an address"), "127.0.0.1"),
+        (binary(0x21, 0x31, &[0; 216]), "127.0.0.1"),
     ] {
         for door in DOORS {
             // In one piece with the request, and byte by byte.
@@ -91,12 +93,24 @@ fn a_connection_without_its_header_is_closed() {
     let more = format!("[admin]\nlisten = ['{}']", admin.address);
     let gateway = start("127.0.0.1", &origin, &more);
     let long = binary(0x21, 0x11, &[0; 5000]);
+    let request = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    let wrong =
+        |family, addresses: &[u8]| [&binary(0x21, family, addresses), &request[..]].concat();
+    // Addresses of a Unix socket cut short, no such family, no such transport, a field cut short.
+    let unix = [wrong(0x31, &[b'/'; 100]), wrong(0x32, &[b'/'; 215])];
+    let unknown = [wrong(0x41, &[0; 216]), wrong(0x13, &[0; 12])];
+    let cut = wrong(0x11, &[&[0; 12][..], &[4, 0, 9]].concat());
     let starts = [
         &b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"[..],
         b"PROXY TCP4 1.0.0.1 127.0.0.1 1111 80\nGET / HTTP/1.1\r\nHost: test\r\n\r\n",
         b"PROXY TCP4 1.0.0.1\r\n",
         b"\x16\x03\x01\x02\x00",
         &long,
+        &unix[0],
+        &unix[1],
+        &unknown[0],
+        &unknown[1],
+        &cut,
     ];
     for start in starts {
         let mut client = gateway.client();

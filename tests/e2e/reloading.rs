@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::commands::check_configuration;
 use crate::harness::{Client, Gateway, Peer, Port};
 
 /// Between two looks. Without it the looking itself would keep the cores from those who are to do
@@ -177,8 +178,8 @@ fn a_bad_database_is_refused_and_the_one_before_serves_on() {
 
 #[test]
 fn a_database_that_fails_a_probe_is_no_start() {
-    let said = check_file("[[geo.probe]]\nip = '114.114.114.114'\ncountry_code = 'KR'\n");
-    let expected = "geogate.toml: geo.probe: database: probe 114.114.114.114: country_code is \"CN\", \
+    let said = check_file("[[geo.probe]]\nip = '1.1.1.1'\ncountry_code = 'KR'\n");
+    let expected = "geogate.toml: geo.probe: database: probe 1.1.1.1: country_code is \"CN\", \
                     not \"KR\" (line 1)\n";
     assert!(said.ends_with(expected), "{said}");
 }
@@ -186,10 +187,7 @@ fn a_database_that_fails_a_probe_is_no_start() {
 /// What `geogate check` says of a configuration.
 fn check_file(text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("geogate.toml");
-    std::fs::write(&config, text).unwrap();
-    let output = crate::commands::run(&["check", "-c", &config.display().to_string()], "");
-    crate::commands::stderr(&output).to_string()
+    check_configuration(folder.path(), text).1
 }
 
 #[test]

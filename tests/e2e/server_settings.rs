@@ -15,13 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn start(configuration: &str, folder: &Path) -> (Process, Port) {
     let port = Port::reserve();
-    // The embedded database takes longer to read.
-    let places = folder.join("small.csv");
-    std::fs::write(&places, "start,end,country\n1.0.0.0,1.0.0.255,中国\n").unwrap();
-    let places = places.display().to_string();
-    let is_set = configuration.contains("[[database]]");
-    let more = if is_set { &[][..] } else { &["--db", &places] };
-    let process = Process::start_with(configuration, folder, port.address, more);
+    let process = Process::start_with(configuration, folder, port.address, &[]);
     (process, port)
 }
 

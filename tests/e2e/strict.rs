@@ -9,9 +9,12 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Client, DOORS, Gateway, Origin, Port};
+
+/// Not a measure of anything: a test that hangs fails instead.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Behind each probe: answered only if the probe is a request whose end is known.
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -297,24 +300,39 @@ fn answers(address: SocketAddr, parts: &[&str]) -> String {
     statuses(&mut client)
 }
 
+/// Probes that are sent at a time: the gateway lingers for two seconds after many of its refusals.
+const AT_A_TIME: usize = 16;
+
 /// Sends every probe, asking for `path`, in one piece, and with its body apart; what is wrong.
-fn wrong(gateway: &Gateway, path: &str, expected: impl Fn(&Probe) -> &'static str) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for probe in probes() {
-        let (bytes, expected) = (bytes(probe.0, path), expected(probe));
-        let whole = answers(gateway.address, &[&bytes]);
-        let head = bytes.find("\r\n\r\n").map_or(bytes.len(), |end| end + 4);
-        let (head, body) = bytes.split_at(head);
-        if whole != expected {
-            wrong.push(format!("{whole:?}, not {expected:?}: {:?}", probe.0));
-        }
-        if body.is_empty() {
-            continue;
-        }
-        let split = answers(gateway.address, &[head, body]);
-        if split != expected {
-            wrong.push(format!("{split:?}, not {expected:?}: split {:?}", probe.0));
-        }
+fn wrong(gateway: &Gateway, path: &str, expected: fn(&Probe) -> &'static str) -> Vec<String> {
+    let address = gateway.address;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_A_TIME)
+            .map(|first| {
+                let probes = probes().skip(first).step_by(AT_A_TIME);
+                let wrong = move |probe| wrong_of(address, probe, path, expected(probe));
+                scope.spawn(move || probes.flat_map(wrong).collect::<Vec<_>>())
+            })
+            .collect();
+        let wrong = threads.into_iter().map(|thread| thread.join().unwrap());
+        wrong.flatten().collect()
+    })
+}
+
+fn wrong_of(address: SocketAddr, probe: &Probe, path: &str, expected: &str) -> Vec<String> {
+    let (mut wrong, bytes) = (Vec::new(), bytes(probe.0, path));
+    let whole = answers(address, &[&bytes]);
+    let head = bytes.find("\r\n\r\n").map_or(bytes.len(), |end| end + 4);
+    let (head, body) = bytes.split_at(head);
+    if whole != expected {
+        wrong.push(format!("{whole:?}, not {expected:?}: {:?}", probe.0));
+    }
+    if body.is_empty() {
+        return wrong;
+    }
+    let split = answers(address, &[head, body]);
+    if split != expected {
+        wrong.push(format!("{split:?}, not {expected:?}: split {:?}", probe.0));
     }
     wrong
 }
@@ -518,7 +536,9 @@ fn a_body_that_drips_is_cut_off() {
 #[test]
 fn a_client_that_reads_nothing_is_cut_off() {
     let origin = Origin::start();
-    let limits = "[client]\nwrite_timeout = '100ms'\n[access_log]\nflush = '10ms'\n";
+    // Nothing else ends it before the default time, a minute, is over.
+    let limits = "[client]\nwrite_timeout = '100ms'\nmin_response_rate = 0\n\
+                  [access_log]\nflush = '10ms'\n";
     let gateway = Gateway::with_peers(&[origin.address], "", limits);
     let mut requests = 0;
     for headers in DOORS {
@@ -529,7 +549,9 @@ fn a_client_that_reads_nothing_is_cut_off() {
         // The line in the log comes when the request is over.
         requests += 1;
         let log = || std::fs::read_to_string(gateway.file("access.log")).unwrap();
+        let start = Instant::now();
         while log().matches("/large/").count() < requests {
+            assert!(start.elapsed() < PATIENCE, "it is still sent");
             assert_eq!(gateway.client().get(QUERY, "").status, 200);
         }
         assert!(client.rest().len() < 50_000_000);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::commands::check_configuration;
 use crate::harness::{
     Authority, Client, DOORS, Gateway, Peer, Port, Secure, SelfSigned, Speaks, wait_for_metrics,
 };
@@ -206,11 +207,7 @@ fn the_log_says_why_there_is_no_tls() {
         expected.push((*name, *reason));
     }
     let port = Port::reserve();
-    // The embedded database takes longer to read.
-    let places = folder.path().join("small.csv");
-    std::fs::write(&places, "start,end,country\n1.0.0.0,1.0.0.255,中国\n").unwrap();
-    let more = ["--db", &places.display().to_string()];
-    let mut gateway = Process::start_with(&configuration, folder.path(), port.address, &more);
+    let mut gateway = Process::start_with(&configuration, folder.path(), port.address, &[]);
     gateway.wait_for("listening on");
     for (name, reason) in expected {
         let response = Client::connect(gateway.address).get(&format!("/{name}"), "");
@@ -242,14 +239,12 @@ fn certificates_that_cannot_be_used_are_said_with_their_setting() {
     crate::harness::Identity::version_1().write(folder.path(), "v1");
     Authority::new().sign(&["a"]).write(folder.path(), "a");
     let check = |cert: &str, key: &str| {
-        let (config, folder) = (folder.path().join("geogate.toml"), folder.path().display());
+        let (folder, files) = (folder.path(), folder.path().display());
         let text = format!(
             "[[upstream]]\npeers = ['127.0.0.1:1']\ntls = true\nverify = false\n\
-             client_cert = '{folder}/{cert}.pem'\nclient_key = '{folder}/{key}.key'\n"
+             client_cert = '{files}/{cert}.pem'\nclient_key = '{files}/{key}.key'\n"
         );
-        std::fs::write(&config, text).unwrap();
-        let output = crate::commands::run(&["check", "-c", &config.display().to_string()], "");
-        crate::commands::stderr(&output).to_owned()
+        check_configuration(folder, &text).1
     };
     let said = check("v1", "v1");
     let expected = "v1.pem: is an X.509 certificate of version 1: version 3 is needed (line 5)\n";

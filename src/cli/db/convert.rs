@@ -1,6 +1,6 @@
 //! `geogate db convert`: several databases as one file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use structopt::StructOpt;
@@ -40,10 +40,15 @@ fn date(text: &str) -> Result<String, String> {
         .ok_or_else(|| format!("{text:?} is not a date such as 2026-01-31"))
 }
 
+/// Returns `true` if the name of the file has this extension, in any case.
+fn has_extension(file: &Path, extension: &str) -> bool {
+    file.extension()
+        .is_some_and(|found| found.eq_ignore_ascii_case(extension))
+}
+
 impl Convert {
     pub(super) fn execute(self) -> anyhow::Result<()> {
-        let extension = self.output.extension().unwrap_or_default();
-        if extension == "mmdb" {
+        if has_extension(&self.output, "mmdb") {
             bail!(
                 "{}: MaxMind's format is read and not written; write a .pack or a .csv",
                 self.output.display()
@@ -61,7 +66,7 @@ impl Convert {
                 folder.display()
             );
         }
-        let as_csv = extension == "csv";
+        let as_csv = has_extension(&self.output, "csv");
         let progress = Progress::of(2);
         let table = progress.step("reading", || self.table())?;
         let whole = progress.step("writing", || {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use structopt::StructOpt;
 
 use super::progress::Progress;
-use super::{amount, deliver, grouped, load, page, percent};
+use super::{amount, deliver, grouped, load, page, percent, place};
 use crate::cli::{ReadingFlags, columns, count, database};
 use crate::config::model::Database as Source;
 use crate::geo::Names;
@@ -63,17 +63,6 @@ fn title(source: &Source, date: &str) -> String {
     } else {
         format!("{source} ({date})")
     }
-}
-
-/// Formats a place as one line. A name that repeats the coarser one is left out.
-pub(super) fn place(label: &[String; 3]) -> String {
-    let mut parts: Vec<_> = label
-        .iter()
-        .filter(|part| !part.is_empty())
-        .cloned()
-        .collect();
-    parts.dedup();
-    parts.join(" ")
 }
 
 fn table(titles: &[String; 2], families: &[Difference; 2]) -> String {

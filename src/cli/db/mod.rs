@@ -9,8 +9,7 @@ mod page;
 mod progress;
 mod verify;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,7 +19,7 @@ use structopt::StructOpt;
 use crate::config::model::{Database as Source, Geo};
 use crate::geo::Database;
 use crate::geo::report::Family;
-use crate::server;
+use crate::server::{self, Spool};
 
 #[derive(StructOpt, Debug)]
 pub(super) enum Db {
@@ -79,6 +78,17 @@ fn percent(part: u128, whole: u128) -> String {
     format!("{:.2} %", 100.0 * part as f64 / whole as f64)
 }
 
+/// A place in one line. What repeats the coarser name says nothing more.
+fn place(label: &[String; 3]) -> String {
+    let mut parts: Vec<_> = label
+        .iter()
+        .filter(|part| !part.is_empty())
+        .cloned()
+        .collect();
+    parts.dedup();
+    parts.join(" ")
+}
+
 /// Prints a report, or writes it to a file.
 fn deliver(report: &[u8], output: Option<&Path>) -> anyhow::Result<()> {
     match output {
@@ -89,20 +99,39 @@ fn deliver(report: &[u8], output: Option<&Path>) -> anyhow::Result<()> {
     }
 }
 
-/// Replaces a file as a whole, so that readers never see a partial file.
+/// Replaces a file as a whole, so that readers never see a partial file. On an error, the previous
+/// file stays and no other file is left behind.
 fn replace_file(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let mut file = BufWriter::new(File::create(&new)?);
-    file.write_all(content)?;
-    file.into_inner()?.sync_all()?;
-    std::fs::rename(&new, path)
+    let mut spool = Spool::beside(path)?;
+    spool.file().write_all(content)?;
+    spool.sync()?;
+    spool.keep(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || {
+            let entries = std::fs::read_dir(folder.path()).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect::<Vec<_>>()
+        };
+        let file = folder.path().join("a.pack");
+        for content in ["first", "second"] {
+            replace_file(&file, content.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
+            assert_eq!(names(), ["a.pack"]);
+        }
+        std::fs::remove_file(&file).unwrap();
+        // No file can replace a folder.
+        std::fs::create_dir(&file).unwrap();
+        assert!(replace_file(&file, b"third").is_err());
+        assert_eq!(names(), ["a.pack"]);
+    }
 
     #[test]
     fn numbers_are_written_for_people() {

@@ -5,8 +5,7 @@
 
 use std::fmt::Write;
 
-use super::diff::place;
-use super::{amount, grouped, percent};
+use super::{amount, grouped, percent, place};
 use crate::geo::report::difference::{Difference, LevelChange};
 
 const STYLE: &str = "\

@@ -33,7 +33,8 @@ pub use limit::{
 pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
 pub use route::{
-    Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
+    Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, LocationRewrite,
+    PathPattern, Route,
 };
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use template::{Part, Template, TemplateError};

@@ -89,6 +89,8 @@ pub enum Action {
         number: usize,
         /// New path; `None` keeps the path.
         rewrite: Option<Template<RequestVariable>>,
+        /// Changes of where the upstream redirects to; the first that fits is made.
+        rewrite_location: Vec<LocationRewrite>,
     },
     /// Serves a static file.
     Files {
@@ -115,7 +117,16 @@ pub enum Action {
     },
 }
 
-/// What is changed in the headers of a message.
+/// Change of a URL to which an upstream redirects, in `Location` or `Refresh`.
+#[derive(Debug, Clone)]
+pub struct LocationRewrite {
+    /// Beginning of the URLs that are changed; with no text, of none.
+    pub from: Template<RequestVariable>,
+    /// Replacement of that beginning.
+    pub to: Template<RequestVariable>,
+}
+
+/// Changes in the headers of a message.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderChanges {
     /// Names of headers to delete, before `set` is applied.

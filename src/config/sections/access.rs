@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::limit::name;
-use super::one_of;
+use super::{name, one_of};
 use crate::config::document::{Item, Section};
 use crate::config::model::{Access, AccessRule, Clients, Territory, Verdict};
 use crate::geo::Codes;

@@ -1,9 +1,12 @@
 //! `[[rate_limit]]`, `[limits]`, `[query]`, and the limits of a route.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::access::access_set;
+use super::name;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
     Access, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, is_managed_name,
@@ -18,6 +21,8 @@ const LONGEST_BURST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 pub(super) struct Named {
     pub access: Vec<Access>,
     pub rate_limits: Vec<RateLimit>,
+    /// Their places, by name.
+    numbers: [HashMap<String, usize>; 2],
 }
 
 impl Named {
@@ -31,62 +36,63 @@ impl Named {
         } else {
             Codes::built_in()
         };
-        let named = Named {
-            access: access.iter().map(|set| access_set(set, &codes)).collect(),
-            rate_limits: rate_limits.iter().map(rate_limit).collect(),
-        };
-        refuse_twice(&access, |index| &named.access[index].name);
-        refuse_twice(&rate_limits, |index| &named.rate_limits[index].name);
-        named
+        let sets: Vec<Access> = access.iter().map(|set| access_set(set, &codes)).collect();
+        let rates: Vec<RateLimit> = rate_limits.iter().map(rate_limit).collect();
+        let numbers = [
+            numbered(&access, sets.iter().map(|set| &set.name)),
+            numbered(&rate_limits, rates.iter().map(|rate| &rate.name)),
+        ];
+        Named {
+            access: sets,
+            rate_limits: rates,
+            numbers,
+        }
     }
 
     /// Reads the keys `access` and `rate_limit` of a section: one name, or a list of names.
     pub(super) fn demands(&self, section: &Section) -> Demands {
-        let access = |name: &str| self.access.iter().position(|set| set.name == name);
-        let rate = |name: &str| self.rate_limits.iter().position(|rate| rate.name == name);
+        let [access, rates] = &self.numbers;
         Demands {
             access: places(section, "access", "[[access]]", access),
-            rate_limits: places(section, "rate_limit", "[[rate_limit]]", rate),
+            rate_limits: places(section, "rate_limit", "[[rate_limit]]", rates),
         }
     }
 }
 
-fn refuse_twice<'n>(sections: &[Section], name: impl Fn(usize) -> &'n String) {
-    for (index, section) in sections.iter().enumerate() {
-        let is_new = (0..index).all(|before| name(before) != name(index));
-        if !is_new && !name(index).is_empty() {
-            section.note("name", format!("there is another {:?}", name(index)));
+/// The places of what has a name. A name that stands twice is refused.
+fn numbered<'n>(
+    sections: &[Section],
+    names: impl Iterator<Item = &'n String>,
+) -> HashMap<String, usize> {
+    let mut numbers = HashMap::new();
+    for (number, (section, name)) in sections.iter().zip(names).enumerate() {
+        match numbers.entry(name.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(number);
+            }
+            Entry::Occupied(_) if name.is_empty() => {}
+            Entry::Occupied(_) => section.note("name", format!("there is another {name:?}")),
         }
     }
+    numbers
 }
 
 fn places(
     section: &Section,
     key: &'static str,
     kind: &str,
-    find: impl Fn(&str) -> Option<usize>,
+    numbers: &HashMap<String, usize>,
 ) -> Vec<usize> {
     let find = |item: &Item| {
         let name = item.string()?;
-        find(name).ok_or_else(|| format!("no {kind} is named {name:?}"))
+        let number = numbers.get(name).copied();
+        number.ok_or_else(|| format!("no {kind} is named {name:?}"))
     };
     let Some(item) = section.item(key) else {
         return Vec::new();
     };
     let items = item.one_or_more();
     items.iter().filter_map(|item| item.read(find)).collect()
-}
-
-/// Reads a name that needs no escaping in logs, metrics and headers.
-pub(super) fn name(item: &Item) -> Result<String, String> {
-    let text = item.string()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if text.is_empty() || !text.bytes().all(plain) {
-        return Err(format!(
-            "{text:?} is no name of letters, digits, '-', '_' and '.'"
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 fn rate_limit(section: &Section) -> RateLimit {

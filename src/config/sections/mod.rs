@@ -84,6 +84,18 @@ fn path(item: &Item) -> Result<PathBuf, String> {
     }
 }
 
+/// A name that can stand in logs, metrics and headers as it is.
+fn name(item: &Item) -> Result<String, String> {
+    let text = item.string()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if text.is_empty() || !text.bytes().all(plain) {
+        return Err(format!(
+            "{text:?} is no name of letters, digits, '-', '_' and '.'"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 fn one_of<T: Copy>(item: &Item, known: &[(&str, T)]) -> Result<T, String> {
     let text = item.string()?;
     let found = known

@@ -4,7 +4,7 @@ mod action;
 mod headers;
 mod matching;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(super) use self::headers::is_framing_name;
 use self::headers::{changes, conditions};
@@ -27,13 +27,15 @@ pub(super) fn routes(
         upstreams,
         limits,
         overridden: !overrides.upstream.is_empty(),
+        numbers: numbers(upstreams),
         named: vec![false; upstreams.len()],
         codes: None,
     };
     let mut routes: Vec<Route> = Vec::new();
+    let mut names = HashSet::new();
     for (index, section) in sections.iter().enumerate() {
         let route = reader.route(section, index);
-        if routes.iter().any(|other| other.name == route.name) {
+        if !names.insert(route.name.clone()) {
             section.note("name", format!("there is another {:?}", route.name));
         }
         routes.push(route);
@@ -96,6 +98,8 @@ fn conditions_of(route: &Route) -> String {
 
 struct Reader<'u> {
     upstreams: &'u [Upstream],
+    /// Positions of the upstreams, by name.
+    numbers: HashMap<&'u str, usize>,
     /// Access rules and rate limits that a route can refer to.
     limits: &'u Named,
     /// True if the command line sets the upstream of all requests.
@@ -104,6 +108,15 @@ struct Reader<'u> {
     named: Vec<bool>,
     /// Code tables, read when the first country or region is read.
     codes: Option<Codes>,
+}
+
+/// The places of upstreams; of those with one name, which is refused, the first.
+fn numbers(upstreams: &[Upstream]) -> HashMap<&str, usize> {
+    let mut numbers = HashMap::new();
+    for (number, upstream) in upstreams.iter().enumerate() {
+        numbers.entry(upstream.name.as_str()).or_insert(number);
+    }
+    numbers
 }
 
 impl Reader<'_> {

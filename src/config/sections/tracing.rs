@@ -1,12 +1,17 @@
 //! `[request_id]` and `[tracing]`.
 
+use std::sync::LazyLock;
+
 use http::HeaderName;
 
 use super::one_of;
 use crate::config::document::{Item, Section};
-use crate::config::model::{RequestIds, TraceSource, Tracing};
+use crate::config::model::{
+    HeaderNameSet, RequestIds, TraceSource, Tracing, UntrustedHeaders, is_managed_name,
+};
 
-/// Headers with another purpose, which cannot be used for request ids.
+/// Headers with another purpose, which cannot be used for request ids, in addition to those that
+/// describe the client.
 const TAKEN: [&str; 16] = [
     "authorization",
     "connection",
@@ -43,15 +48,23 @@ fn header(item: &Item) -> Result<HeaderName, String> {
     let Ok(name) = name else {
         return Err(format!("{text:?} is not the name of a header"));
     };
-    let managed = ["x-forwarded-", "x-geo-", "x-real-ip", "forwarded"];
-    let is_taken = TAKEN.contains(&name.as_str())
-        || managed.iter().any(|start| name.as_str().starts_with(start));
-    if is_taken {
+    if is_taken(name.as_str()) {
         return Err(format!(
             "{text:?} means something else to servers and proxies"
         ));
     }
     Ok(name)
+}
+
+/// Returns `true` if the header has another purpose. Names are compared as servers and the rest of
+/// geogate compare them: by their letters and digits alone.
+fn is_taken(name: &str) -> bool {
+    static NAMES: LazyLock<(HeaderNameSet, UntrustedHeaders)> = LazyLock::new(|| {
+        let taken = HeaderNameSet::new(TAKEN).expect("these are names");
+        (taken, UntrustedHeaders::default())
+    });
+    let (taken, untrusted) = &*NAMES;
+    taken.contains(name) || is_managed_name(name) || untrusted.contains(name)
 }
 
 pub(super) fn tracing(section: &Section) -> Tracing {
@@ -91,6 +104,10 @@ mod tests {
         let other = header("[request_id]\nheader = 'X-Correlation-ID'");
         assert_eq!(other.as_deref(), Some("x-correlation-id"));
         assert_eq!(header("[request_id]\nheader = 'off'"), None);
+        for name in ["forwarded-id", "x-geo", "x-realm", "x-host-request-id"] {
+            let text = format!("[request_id]\nheader = '{name}'");
+            assert_eq!(header(&text).as_deref(), Some(name));
+        }
     }
 
     #[test]
@@ -98,9 +115,18 @@ mod tests {
         for name in [
             "Host",
             "Content-Length",
+            "Content_Length",
+            "Forwarded",
             "X-Forwarded-For",
+            "X-Forwarded-Port",
+            "X_Forwarded_Proto",
             "X-Geo-ID",
+            "X_Geo_Country",
+            "X-Real-IP",
+            "X_Real_IP",
+            "CF-Connecting-IP",
             "traceparent",
+            "Trace-Parent",
         ] {
             let error = read(&format!("[request_id]\nheader = '{name}'")).unwrap_err();
             assert!(error.contains("means something else"), "{error}");

@@ -1,5 +1,6 @@
 //! `[[upstream]]`.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -20,9 +21,10 @@ pub(super) fn upstreams(
 ) -> Vec<Upstream> {
     let sections = root.sections("upstream");
     let mut upstreams: Vec<Upstream> = Vec::new();
+    let mut names = HashSet::new();
     for section in &sections {
         let upstream = upstream(section);
-        if upstreams.iter().any(|other| other.name == upstream.name) {
+        if !names.insert(upstream.name.clone()) {
             section.note("name", format!("there is another {:?}", upstream.name));
         }
         upstreams.push(upstream);

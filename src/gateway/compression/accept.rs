@@ -4,11 +4,17 @@ use crate::config::model::Coding;
 use crate::gateway::quality::weight;
 
 /// Returns the coding of `known` that the client prefers; among equal ones the first in `known`.
-/// Returns `None` if the client accepts none of them, and if it sends no preference: then any
-/// coding may be sent, and every client understands the plain form.
+/// Returns `None` if the plain form is to be sent: if the client accepts none of the codings, if it
+/// gives `identity` a higher weight than each of them, and if it sends no preference. In the last
+/// case any coding may be sent, and every client understands the plain form.
+///
+/// nginx and Caddy ignore the weight of `identity` and compress if any coding is acceptable. Here
+/// the coding of the highest weight is preferred, as in RFC 9110: a client that gives `identity` the
+/// highest weight wants the plain form, for instance to save CPU time. The weight of `*` does not
+/// count for `identity`: a client that accepts everything does not prefer the plain form.
 pub fn best<'l>(lines: impl Iterator<Item = &'l [u8]>, known: &[Coding]) -> Option<Coding> {
     let mut weights: [Option<u16>; 3] = [None; 3];
-    let mut any = None;
+    let (mut any, mut plain) = (None, 0);
     let elements = lines.flat_map(|line| line.split(|&byte| byte == b','));
     for element in elements {
         let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
@@ -16,6 +22,8 @@ pub fn best<'l>(lines: impl Iterator<Item = &'l [u8]>, known: &[Coding]) -> Opti
         let weight = Some(weight(parts));
         if name == b"*" {
             any = weight;
+        } else if name.eq_ignore_ascii_case(b"identity") {
+            plain = weight.unwrap_or(0);
         } else if let Some(place) = known.iter().position(|&coding| is(name, coding)) {
             weights[place] = weight;
         }
@@ -27,6 +35,7 @@ pub fn best<'l>(lines: impl Iterator<Item = &'l [u8]>, known: &[Coding]) -> Opti
             best = Some((coding, weight));
         }
     }
+    let best = best.filter(|&(_, weight)| weight >= plain);
     best.map(|(coding, _)| coding)
 }
 
@@ -60,6 +69,19 @@ mod tests {
         check(&["zstd;q=0.5, gzip;q=0.501, br;q=0.1"], Some(Coding::Gzip));
         check(&["br ; Q=0.9 , zstd;q=0.899"], Some(Coding::Brotli));
         check(&["zstd;q=0, *;q=0.1, gzip;q=1.000"], Some(Coding::Gzip));
+    }
+
+    #[test]
+    fn the_plain_form_is_sent_if_the_client_prefers_it() {
+        check(&["identity;q=1, gzip;q=0.5"], None);
+        check(&["gzip;q=0.5", "Identity"], None);
+        check(&["identity;q=0.6, *;q=0.5"], None);
+        check(&["identity, *;q=0"], None);
+        check(&["identity;q=0.5, gzip;q=0.5"], Some(Coding::Gzip));
+        check(&["gzip, identity"], Some(Coding::Gzip));
+        check(&["identity;q=0.4, gzip;q=0.5"], Some(Coding::Gzip));
+        check(&["identity;q=0, gzip;q=0.1"], Some(Coding::Gzip));
+        check(&["*, gzip;q=0.5"], Some(Coding::Zstd));
     }
 
     #[test]

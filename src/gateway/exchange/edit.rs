@@ -6,7 +6,7 @@ use super::peer_is_trusted;
 use crate::gateway::context::Context;
 use crate::gateway::request_view::RequestView;
 use crate::gateway::variables::View;
-use crate::gateway::{compression, geo_headers, hsts, local_reply};
+use crate::gateway::{compression, geo_headers, hsts, local_reply, route};
 use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
 
 /// Changes the headers of a request to those that its upstream gets.
@@ -52,6 +52,7 @@ pub fn change_response<H: Headers>(
     if let Some(cookie) = ctx.peer_cookie(is_https(request, ctx)) {
         response.append(Name::Static("Set-Cookie"), cookie.as_bytes());
     }
+    route::rewrite_location(response, request, ctx);
     local_reply::change_headers(response, request, ctx);
     if let Some(config) = ctx.compression() {
         ctx.encoder = compression::begin(config, request, response)?;

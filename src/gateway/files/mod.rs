@@ -182,6 +182,12 @@ impl FileBody {
         self.range.is_empty()
     }
 
+    /// Writes of the head and the body of a short file that can be one with the last of them.
+    pub fn writes_before_end(&self) -> u8 {
+        // The first piece of a compressed file is one with its end, if the file has no other.
+        1 + u8::from(self.encoder.is_some() && self.first.is_some())
+    }
+
     /// Returns `true` if the length of the body is not known before its end.
     pub fn is_encoded(&self) -> bool {
         self.encoder.is_some()

@@ -10,7 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora_proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -30,6 +31,9 @@ use crate::proto::h1::body::Body;
 
 /// How much a client may send ahead while a request of its is being proxied.
 const AHEAD_LIMIT: usize = 64 << 10;
+
+/// Parts of a write that go out with what is held: a chunk has three, its size, its data and its end.
+const MAX_PARTS: usize = 4;
 
 /// A stream that gives the bytes of one request.
 #[derive(Debug)]
@@ -49,10 +53,13 @@ pub struct Boundary {
     write_timeout: Duration,
     /// Runs while nothing does.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Whether the next write waits for the one after it.
-    hold: AtomicBool,
+    /// How many of the next writes wait for the one after them.
+    hold: AtomicU8,
     /// What waits.
     held: BytesMut,
+    /// Whether a flush waits as well. pingora flushes behind a head without a length and behind every
+    /// chunk.
+    hold_flush: bool,
 }
 
 impl Boundary {
@@ -68,14 +75,22 @@ impl Boundary {
             outgoing: Pace::new(client.min_response_rate),
             write_timeout: client.write_timeout,
             stalled: None,
-            hold: AtomicBool::new(false),
+            hold: AtomicU8::new(0),
             held: BytesMut::new(),
+            hold_flush: false,
         }
     }
 
-    /// Keeps what is written next until something else is written, and sends both at once.
-    pub fn hold_next_write(&self) {
-        self.hold.store(true, Ordering::Relaxed);
+    /// The boundary that a session reads from; one of HTTP/2 has none.
+    pub fn of(session: &Session) -> Option<&Boundary> {
+        let stream = session.as_downstream().stream()?;
+        stream.as_any().downcast_ref::<Boundary>()
+    }
+
+    /// Keeps the next `count` writes until something else is written, and sends all at once. What is
+    /// held is copied, so it should be short.
+    pub fn hold_writes(&self, count: u8) {
+        self.hold.store(count, Ordering::Relaxed);
     }
 
     /// The request was an upgrade and is agreed to: what comes now is no HTTP any more.
@@ -152,11 +167,19 @@ impl Boundary {
         Poll::Pending
     }
 
-    /// Sends what is held, and `bytes` with it; how many of `bytes` went along.
-    fn poll_held(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    /// Sends what is held, and `parts` with it; how many bytes of `parts` went along.
+    fn poll_held(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.hold_flush = false;
         while !self.held.is_empty() {
-            let parts = [io::IoSlice::new(&self.held), io::IoSlice::new(bytes)];
-            let sent = Pin::new(&mut self.inner).poll_write_vectored(cx, &parts);
+            let mut all = [io::IoSlice::new(b""); 1 + MAX_PARTS];
+            all[0] = io::IoSlice::new(&self.held);
+            let count = parts.len().min(MAX_PARTS);
+            all[1..=count].copy_from_slice(&parts[..count]);
+            let sent = Pin::new(&mut self.inner).poll_write_vectored(cx, &all[..=count]);
             let sent = ready!(self.poll_sent(cx, sent))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -168,6 +191,17 @@ impl Boundary {
             self.held.advance(sent);
         }
         Poll::Ready(Ok(0))
+    }
+
+    /// Keeps a write, if it is to wait; how many bytes it has.
+    fn hold(&mut self, parts: &[io::IoSlice<'_>]) -> Option<usize> {
+        let left = self.hold.load(Ordering::Relaxed).checked_sub(1)?;
+        self.hold.store(left, Ordering::Relaxed);
+        for part in parts {
+            self.held.extend_from_slice(part);
+        }
+        self.hold_flush = true;
+        Some(parts.iter().map(|part| part.len()).sum())
     }
 
     /// Looks at what became of a write: the client may take its time, but not all of ours.
@@ -219,11 +253,11 @@ impl AsyncWrite for Boundary {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.hold.swap(false, Ordering::Relaxed) {
-            self.held.extend_from_slice(bytes);
-            return Poll::Ready(Ok(bytes.len()));
+        let parts = [io::IoSlice::new(bytes)];
+        if let Some(length) = self.hold(&parts) {
+            return Poll::Ready(Ok(length));
         }
-        let beyond = ready!(self.poll_held(cx, bytes))?;
+        let beyond = ready!(self.poll_held(cx, &parts))?;
         if beyond > 0 {
             return Poll::Ready(Ok(beyond));
         }
@@ -231,8 +265,31 @@ impl AsyncWrite for Boundary {
         self.poll_sent(cx, sent)
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(length) = self.hold(parts) {
+            return Poll::Ready(Ok(length));
+        }
+        let beyond = ready!(self.poll_held(cx, parts))?;
+        if beyond > 0 {
+            return Poll::Ready(Ok(beyond));
+        }
+        let sent = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.poll_sent(cx, sent)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_held(cx, b""))?;
+        if std::mem::take(&mut self.hold_flush) {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_held(cx, &[]))?;
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
         let flushed = flushed.map(|result| result.map(|()| 0));
         self.poll_sent(cx, flushed).map(|result| result.map(|_| ()))

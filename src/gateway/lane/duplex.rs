@@ -18,14 +18,16 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{Digest, Stream};
+use pingora::protocols::{ALPN, Digest, Stream};
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use super::boundary::Boundary;
+use super::bounded_reads::BoundedReads;
 use super::nominated::strip_nominated;
+use super::peer_http2::{self, Http2};
 use super::peer_session::PeerSession;
 use crate::gateway::Proxy;
 use crate::gateway::context::{Context, Engine};
@@ -79,7 +81,8 @@ impl Duplex {
         }
     }
 
-    /// Serves the request that begins with `read`; the stream afterwards, if it can carry another.
+    /// Serves the request of HTTP/1 that begins with `read`, and was decided on in `ctx`. Returns the
+    /// stream if it can carry another.
     pub async fn serve(
         &self,
         boundary: Boundary,
@@ -91,7 +94,7 @@ impl Duplex {
         session.set_pipelined_prefix(read);
         session.set_keepalive_reuses_remaining(Some(requests_left));
         if !matches!(session.read_request().await, Ok(true)) {
-            // The lane has read the same head with the same parser, so this is beyond reading.
+            // The same head was read with the same parser, so a failure is beyond reading.
             return None;
         }
         self.serve_session(session, ctx).await
@@ -103,7 +106,8 @@ impl Duplex {
         let (unused, _) = tokio::io::duplex(1);
         let mut session = Session::new_h1(Box::new(unused));
         *session.downstream_session = stream;
-        self.serve_session(session, self.proxy.new_ctx()).await;
+        let ctx = self.proxy.new_ctx();
+        self.serve_session(session, ctx).await;
     }
 
     async fn serve_session(&self, mut session: Session, mut ctx: Context) -> Option<Stream> {
@@ -123,9 +127,10 @@ impl Duplex {
     }
 
     async fn answer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        // A request of HTTP/1 was decided on before the version of its upstream was known.
+        let is_decided = ctx.pool.is_some();
         self.proxy.early_request_filter(session, ctx).await?;
-        // A request of HTTP/1 was decided before the version of its upstream was known.
-        if ctx.pool.is_none() && self.proxy.request_filter(session, ctx).await? {
+        if !is_decided && self.proxy.request_filter(session, ctx).await? {
             return Ok(());
         }
         match ctx.deadline {
@@ -147,63 +152,6 @@ impl Duplex {
         Ok(())
     }
 
-    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let (chosen, connection) = ctx.choose_peer(&session.req_header().headers)?;
-        let apart;
-        let peer = if connection == ConnectionKind::Fresh {
-            apart = chosen.http_peer_to_check(connection);
-            &apart
-        } else {
-            chosen.template_to_check()
-        };
-        // In a box of its own: connecting takes 9 KiB, which every request would set aside.
-        let connected = Box::pin(self.connect(&chosen, peer, connection)).await;
-        let (mut upstream, reused) = match connected {
-            Ok(connected) => connected,
-            Err(mut error) => {
-                error.as_up();
-                return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
-            }
-        };
-        let exchanged = self.exchange(session, &mut upstream, peer, ctx).await;
-        let is_whole = matches!(exchanged, Ok(true));
-        match upstream {
-            PeerSession::Http1(mut connection) if is_whole => {
-                connection.respect_keepalive();
-                let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
-                    && !speaks_http2(peer)
-                    && !is_open_ended(session, &connection)
-                    && self.proxy.may_keep(&ctx.settings);
-                if let Some(stream) = connection.reuse().await
-                    && may_keep
-                {
-                    chosen.keep(stream);
-                }
-            }
-            PeerSession::Http1(_) => {}
-            PeerSession::Http2(stream) => {
-                let session = stream.into_session();
-                let idle_timeout = peer.idle_timeout();
-                self.connector
-                    .release_http_session(session, peer, idle_timeout);
-            }
-        }
-        match exchanged {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                // Closing with unread data would take the response from the client.
-                linger(session).await;
-                if !session.as_downstream_mut().is_body_done() {
-                    session.set_keepalive(None);
-                }
-                Ok(())
-            }
-            Err(error) => Err(self
-                .proxy
-                .error_while_proxy(peer, session, error, ctx, reused)),
-        }
-    }
-
     /// A session with the peer, and whether its connection has carried other requests.
     async fn connect(
         &self,
@@ -217,7 +165,7 @@ impl Duplex {
                 let reused = self.connector.reused_http_session(peer).await;
                 if let Ok(Some(session)) = reused {
                     if chosen.check(ssl_digest(session.digest())).is_ok() {
-                        return Ok((PeerSession::from(session), true));
+                        return Ok((PeerSession::from(Http2::new(session)?), true));
                     }
                     session.conn.mark_shutdown();
                 }
@@ -226,16 +174,14 @@ impl Duplex {
                 return Ok((PeerSession::from(session), true));
             }
         }
-        let session = self
-            .connector
-            .new_http_session::<HttpPeer, ()>(peer)
-            .await?;
-        let checked = chosen.check(ssl_digest(session.digest()));
-        let session = PeerSession::new(session)?;
-        if checked.is_err() {
-            session.distrust();
-        }
-        checked.map(|()| (session, false))
+        let stream = self.connector.transport().new_stream(peer).await?;
+        chosen.check(stream.get_ssl_digest().as_deref())?;
+        let session = if has_chosen_http2(peer, &stream) {
+            PeerSession::from(peer_http2::open(&self.connector, peer, stream).await?)
+        } else {
+            PeerSession::from(Http1::new_with_options(stream, peer))
+        };
+        Ok((session, false))
     }
 
     /// Sends the request and passes the response on; whether the whole request was sent.
@@ -274,7 +220,8 @@ impl Duplex {
             match event {
                 Event::Response(task) => {
                     if self.respond(session, upstream, ctx, task?).await? {
-                        return Ok(body_done && can_send);
+                        // Without content a request is whole with its head, whatever ends it.
+                        return Ok((body_done || is_empty) && can_send);
                     }
                 }
                 Event::Body(piece) => {
@@ -400,13 +347,10 @@ impl Duplex {
         for task in &mut batch {
             self.filter(session, ctx, task).await?;
         }
-        if let [HttpTask::Header(..), HttpTask::Body(Some(body), _), ..] = &batch[..]
-            && !body.is_empty()
-        {
-            hold_head(session);
-        }
+        join_writes(session, &batch);
         let downstream = session.as_downstream_mut();
         let last = downstream.response_duplex_vec(batch).await?;
+        upstream.release();
         match broken {
             Some(error) if !last => Err(error),
             _ => Ok(last),
@@ -445,6 +389,68 @@ impl Duplex {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Duplex {
+    async fn try_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let (chosen, connection) = ctx.choose_peer(&session.req_header().headers)?;
+        let apart;
+        let peer = if connection == ConnectionKind::Fresh {
+            apart = chosen.http_peer_to_check(connection);
+            &apart
+        } else {
+            chosen.template_to_check()
+        };
+        // In a box of its own: connecting takes 9 KiB, which every request would set aside.
+        let connected = Box::pin(self.connect(&chosen, peer, connection)).await;
+        let (mut upstream, reused) = match connected {
+            Ok(connected) => connected,
+            Err(mut error) => {
+                error.as_up();
+                return Err(self.proxy.fail_to_connect(session, peer, ctx, error));
+            }
+        };
+        if is_http2(session) {
+            upstream = upstream.with_bounded_reads(peer);
+        }
+        let exchanged = self.exchange(session, &mut upstream, peer, ctx).await;
+        let is_whole = matches!(exchanged, Ok(true));
+        match upstream {
+            PeerSession::Http1(mut connection) if is_whole => {
+                connection.respect_keepalive();
+                let may_keep = ctx.upstream_connection == response_head::Connection::Reusable
+                    && !speaks_http2(peer)
+                    && !is_open_ended(session, &connection)
+                    && self.proxy.may_keep(&ctx.settings);
+                if let Some(stream) = connection.reuse().await
+                    && may_keep
+                {
+                    chosen.keep(BoundedReads::unwrap(stream));
+                }
+            }
+            PeerSession::Http1(_) => {}
+            PeerSession::Http2(stream) => {
+                let session = stream.into_session();
+                let idle_timeout = peer.idle_timeout();
+                self.connector
+                    .release_http_session(session, peer, idle_timeout);
+            }
+        }
+        match exchanged {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                // Closing with unread data would take the response from the client.
+                linger(session).await;
+                if !session.as_downstream_mut().is_body_done() {
+                    session.set_keepalive(None);
+                }
+                Ok(())
+            }
+            Err(error) => Err(self
+                .proxy
+                .error_while_proxy(peer, session, error, ctx, reused)),
+        }
     }
 }
 
@@ -498,6 +504,14 @@ fn has_no_length(session: &Session, response: &ResponseHeader) -> bool {
 
 fn ssl_digest(digest: Option<&Digest>) -> Option<&SslDigest> {
     digest?.ssl_digest.as_deref()
+}
+
+/// Whether a connection is one of HTTP/2. Over TLS that was agreed on.
+fn has_chosen_http2(peer: &HttpPeer, stream: &Stream) -> bool {
+    match stream.selected_alpn_proto() {
+        Some(chosen) => chosen == ALPN::H2,
+        None => !peer.is_tls() && speaks_http2(peer),
+    }
 }
 
 fn speaks_http2(peer: &HttpPeer) -> bool {
@@ -569,9 +583,145 @@ fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<
     Ok(())
 }
 
-/// The head of a response goes out with the first part of its body, in one write.
-fn hold_head(session: &Session) {
-    if let Some(boundary) = super::boundary(session) {
-        boundary.hold_next_write();
+/// Lets a batch go out in one write: the head of a response with what is here of its body, and that
+/// with the last chunk.
+fn join_writes(session: &Session, batch: &[HttpTask]) {
+    if let Some(boundary) = Boundary::of(session) {
+        let is_chunked = session.response_written().is_some_and(is_chunked);
+        let writes = count_writes(batch, is_chunked);
+        boundary.hold_writes(writes.saturating_sub(1));
+    }
+}
+
+fn is_chunked(head: &ResponseHeader) -> bool {
+    head.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// In how many writes pingora sends a batch of a response that `is_chunked`, or of one that begins with
+/// it; 0 if none of them should wait for the others.
+fn count_writes(batch: &[HttpTask], mut is_chunked: bool) -> u8 {
+    let (mut heads, mut length) = (0, 0);
+    for task in batch {
+        if let HttpTask::Header(head, _) = task {
+            // A hint is to arrive before what it is a hint to.
+            if head.status.is_informational() || heads > 0 {
+                return 0;
+            }
+            heads += 1;
+            is_chunked = self::is_chunked(head);
+        }
+        length += body_length(task);
+    }
+    let is_whole = batch.last().is_some_and(is_last);
+    // What goes on may be silent for long, and only a second write tells that a client which closed its
+    // sending direction has left.
+    if length == 0 || is_chunked && !is_whole || heads == 0 && length > BATCH_BYTES {
+        return 0;
+    }
+    // All but the last write are copied.
+    let ends = is_chunked && length <= BATCH_BYTES;
+    heads + 1 + u8::from(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorder::{session, texts};
+    use super::*;
+
+    fn head(status: u16, is_chunked: bool) -> HttpTask {
+        let mut head = ResponseHeader::build(status, None).unwrap();
+        if is_chunked {
+            head.insert_header("transfer-encoding", "chunked").unwrap();
+        }
+        HttpTask::Header(Box::new(head), false)
+    }
+
+    fn body(length: usize, end: bool) -> HttpTask {
+        HttpTask::Body(Some(vec![b'x'; length].into()), end)
+    }
+
+    #[track_caller]
+    fn check(batch: &[HttpTask], is_chunked: bool, expected: u8) {
+        assert_eq!(count_writes(batch, is_chunked), expected, "{batch:?}");
+    }
+
+    #[test]
+    fn a_head_goes_with_its_body() {
+        check(&[head(200, false), body(5, true)], false, 2);
+        check(&[head(200, false), body(5, false), body(5, true)], false, 2);
+        check(&[head(200, false), body(64 << 10, false)], false, 2);
+    }
+
+    #[test]
+    fn a_last_chunk_goes_with_the_one_before() {
+        check(&[head(200, true), body(5, true)], false, 3);
+        check(&[head(200, true), body(5, false), HttpTask::Done], false, 3);
+        check(&[body(5, true)], true, 2);
+        check(&[body(5, false), HttpTask::Done], true, 2);
+        // The chunk would be copied.
+        check(&[head(200, true), body(BATCH_BYTES + 1, true)], false, 2);
+        check(&[body(BATCH_BYTES + 1, true)], true, 0);
+    }
+
+    #[test]
+    fn nothing_waits_for_what_is_not_there() {
+        check(&[head(200, true)], false, 0);
+        check(&[head(200, false), HttpTask::Done], false, 0);
+        check(&[head(200, false), HttpTask::Body(None, false)], false, 0);
+        check(&[HttpTask::Done], true, 0);
+        check(
+            &[head(103, false), head(200, false), body(5, true)],
+            false,
+            0,
+        );
+        check(&[head(200, true), body(5, false)], false, 0);
+        check(&[body(5, false)], true, 0);
+        check(&[body(5, true)], false, 1);
+    }
+
+    /// What a client is sent of batches, one entry a write.
+    async fn writes(batches: Vec<Vec<HttpTask>>) -> Vec<String> {
+        let (mut session, writes) = session("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        for batch in batches {
+            join_writes(&session, &batch);
+            let downstream = session.as_downstream_mut();
+            downstream.response_duplex_vec(batch).await.unwrap();
+        }
+        texts(&writes)
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_one_write() {
+        let whole = writes(vec![vec![head(200, true), body(3, false), HttpTask::Done]]).await;
+        assert_eq!(whole.len(), 1, "{whole:?}");
+        assert!(
+            whole[0].ends_with("\r\n\r\n3\r\nxxx\r\n0\r\n\r\n"),
+            "{whole:?}"
+        );
+        let parts = writes(vec![
+            vec![head(200, true)],
+            vec![body(3, false), body(3, false)],
+            vec![body(3, false)],
+            vec![body(3, false), HttpTask::Done],
+        ]);
+        let parts = parts.await;
+        assert!(parts[0].starts_with("HTTP/1.1 200 OK\r\n"), "{parts:?}");
+        let rest = ["6\r\nxxxxxx\r\n", "3\r\nxxx\r\n", "3\r\nxxx\r\n0\r\n\r\n"];
+        assert_eq!(parts[1..], rest);
+    }
+
+    #[tokio::test]
+    async fn a_hint_does_not_wait() {
+        let parts = writes(vec![
+            vec![head(103, false)],
+            vec![head(103, false), head(200, true), body(3, true)],
+        ]);
+        let parts = parts.await;
+        for (part, status) in parts.iter().zip(["103", "103", "200"]) {
+            assert!(
+                part.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{parts:?}"
+            );
+        }
     }
 }

@@ -27,17 +27,10 @@ use pingora::protocols::{Digest, Stream};
 use pingora::{Error, ErrorType, OrErr, Result};
 use tokio::time::timeout;
 
+use crate::gateway::strict::CONNECTION_SPECIFIC;
+
 /// Bytes of a request's body that are kept for a retry.
 const RETRY_LIMIT: usize = 64 << 10;
-
-/// Fields that HTTP/2 has no room for (RFC 9113, 8.2.2).
-const CONNECTION_SPECIFIC: [&str; 5] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// One stream of a connection.
 pub struct H2Stream {

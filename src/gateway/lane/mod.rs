@@ -3,18 +3,22 @@
 //! A plain query costs one read, one lookup and one write. There is no task, no channel, no header
 //! map and no allocation for it, and a connection that waits holds no buffer: reading, answering and
 //! writing happen in one poll, in buffers that belong to the thread. What is not a plain query goes
-//! on, bytes untouched: without a body along the straight path, with one along the duplex path, and
-//! upgrades and oddities to pingora's proxy. The connection comes back from each, so that
+//! on, bytes untouched: a plain request without a body along the straight path, others along the duplex
+//! path, and upgrades and HTTP/1.0 to pingora's proxy. The connection comes back from each, so that
 //! every head on it is read here, strictly and within its time; only a WebSocket never does.
 
-mod boundary;
+pub(crate) mod boundary;
+mod bounded_reads;
 mod connection;
 mod duplex;
 mod entrance;
 mod h2_stream;
 mod http2;
 mod nominated;
+mod peer_http2;
 mod peer_session;
+#[cfg(test)]
+pub(crate) mod recorder;
 mod response;
 mod turn_away;
 
@@ -246,15 +250,9 @@ fn in_origin_form(read: BytesMut) -> BytesMut {
 
 /// The answer agrees to an upgrade: from now on the connection is no HTTP any more.
 pub(super) fn begin_tunnel(session: &Session) {
-    if let Some(boundary) = boundary(session) {
+    if let Some(boundary) = Boundary::of(session) {
         boundary.begin_tunnel();
     }
-}
-
-/// The boundary that a session reads from; one of HTTP/2 has none.
-fn boundary(session: &Session) -> Option<&Boundary> {
-    let stream = session.as_downstream().stream()?;
-    stream.as_any().downcast_ref::<Boundary>()
 }
 
 /// Who is at the other end.

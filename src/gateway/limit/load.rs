@@ -20,9 +20,10 @@ use crate::gateway::shard::Counter;
 /// one whose request is proxied takes another.
 const QUARTERS: u64 = 3;
 
-/// Bytes that a proxied request of HTTP/2 may hold while its client takes nothing of the response: ten
-/// pieces of 64 KiB lie between pingora's two loops, rounded for what one was measured to hold.
-const HELD_BY_REQUEST: u64 = 512 << 10;
+/// Bytes that a proxied request of HTTP/2 may hold while its client takes nothing of the response: from
+/// an upstream of HTTP/1 a piece of 16 KiB, twice, and from one of HTTP/2 a window of 64 KiB; besides
+/// that, what a request takes in any case.
+const HELD_BY_REQUEST: u64 = 96 << 10;
 
 /// Share of the memory that requests of one client may hold in this way.
 const SHARE_OF_CLIENT: u64 = 4;
@@ -204,8 +205,8 @@ mod tests {
     #[test]
     fn one_client_can_hold_a_quarter_of_the_memory() {
         let most = |text, memory| ceilings(text, 65_535, memory).requests_per_client;
-        assert_eq!(most("[limits]\nmax_memory = '2g'\n", None), 1024);
-        assert_eq!(most("", Some(20 << 30)), 9216);
+        assert_eq!(most("[limits]\nmax_memory = '3g'\n", None), 8192);
+        assert_eq!(most("", Some(20 << 30)), 49_152);
         assert_eq!(most("", Some(1000)), 128);
         assert_eq!(most("", None), u32::MAX);
         let text = "[limits]\nmax_requests_per_client = 7\n";

@@ -60,18 +60,39 @@ pub struct Rules {
 
 impl Rules {
     /// Creates the rules of `config`. A rule that is identical to one of `before` is taken over
-    /// with its state.
+    /// with its state. A changed rule continues the count of rejections.
     #[must_use]
     pub fn new(config: &Config, before: Option<&Rules>) -> Self {
         let access = config.access.iter().map(|set| {
             let mut known = before.into_iter().flat_map(|before| &before.access);
-            let same = known.find(|known| known.is_for(set));
-            same.map_or_else(|| Arc::new(AccessSet::new(set)), Arc::clone)
+            // A dry run has a count of its own: its requests were not rejected.
+            let known =
+                known.find(|known| known.name() == set.name && known.is_dry_run() == set.dry_run);
+            match known {
+                Some(same) if same.is_for(set) => Arc::clone(same),
+                known => {
+                    let mut set = AccessSet::new(set);
+                    if let Some(known) = known {
+                        set.denied = Tally::continuing(&known.denied);
+                    }
+                    Arc::new(set)
+                }
+            }
         });
         let rates = config.rate_limits.iter().map(|rate| {
             let mut known = before.into_iter().flat_map(|before| &before.rates);
-            let same = known.find(|known| known.is_for(rate));
-            same.map_or_else(|| Arc::new(Rate::new(rate)), Arc::clone)
+            let known =
+                known.find(|known| known.name() == rate.name && known.is_dry_run() == rate.dry_run);
+            match known {
+                Some(same) if same.is_for(rate) => Arc::clone(same),
+                known => {
+                    let mut rate = Rate::new(rate);
+                    if let Some(known) = known {
+                        rate.limited = Tally::continuing(&known.limited);
+                    }
+                    Arc::new(rate)
+                }
+            }
         });
         Rules {
             access: access.collect(),
@@ -237,5 +258,26 @@ mod tests {
         assert_eq!(status(&second.gate(&config.query), "10.0.0.2"), 429);
         let (config, third) = rules(&text.replace("1/h", "2/h"), Some(&second));
         assert_eq!(status(&third.gate(&config.query), "10.0.0.2"), 0);
+    }
+
+    #[test]
+    fn counts_of_changed_rules_do_not_go_back() {
+        let sums = |rules: &Rules| {
+            let access = rules.access().iter().map(|set| set.denied.sum());
+            let rates = rules.rates().iter().map(|rate| rate.limited.sum());
+            access.chain(rates).collect::<Vec<_>>()
+        };
+        let (config, first) = rules(TEXT, None);
+        let gate = first.gate(&config.limits.demands);
+        let statuses = ["10.0.0.1", "10.0.0.2", "10.0.0.2"].map(|client| status(&gate, client));
+        assert_eq!((statuses, sums(&first)), ([403, 0, 429], vec![1, 3, 1]));
+        let changed = TEXT.replace("10.0.0.1", "10.0.0.9").replace("1/h", "2/h");
+        let (_, second) = rules(&changed, Some(&first));
+        assert_eq!(sums(&second), [1, 3, 1]);
+        // Requests that the previous rules still decide on.
+        assert_eq!(status(&gate, "10.0.0.2"), 429);
+        assert_eq!(sums(&second), [1, 4, 2]);
+        let real = changed.replace("dry_run = true", "");
+        assert_eq!(sums(&rules(&real, Some(&second)).1), [1, 0, 2]);
     }
 }

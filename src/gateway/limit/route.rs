@@ -19,12 +19,12 @@ pub struct RouteGate {
     /// Maximum duration of a request.
     pub timeout: Option<Duration>,
     /// Requests that were rejected because the route was full.
-    pub full: Counter,
+    pub full: Arc<Counter>,
 }
 
 impl RouteGate {
     /// Creates the gate of a route. Requests in flight of the previous gate `before` remain
-    /// counted.
+    /// counted, and so do its rejections: a counter must not go back at a reload.
     #[must_use]
     pub fn new(limits: &RouteLimits, rules: &Rules, before: Option<&RouteGate>) -> Self {
         let room = limits.max_requests.map(|most| {
@@ -37,7 +37,7 @@ impl RouteGate {
             room,
             max_body_size: limits.max_body_size,
             timeout: limits.timeout,
-            full: Counter::default(),
+            full: before.map_or_else(Arc::default, |before| Arc::clone(&before.full)),
         }
     }
 
@@ -104,6 +104,10 @@ mod tests {
         let second = gate(1, Some(&first));
         drop(first);
         assert!(take(&second).is_none());
+        assert_eq!(second.full.sum(), 1);
+        let third = gate(1, Some(&second));
+        assert!(take(&third).is_none());
+        assert_eq!((second.full.sum(), third.full.sum()), (2, 2));
         drop(under_way);
         assert!(take(&second).is_some());
     }

@@ -3,6 +3,7 @@
 //! Rejections are most frequent under attack, so counting them must not make threads wait for each
 //! other, and logging them must not fill a disk.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Counter of rejections.
 pub struct Tally {
-    count: Counter,
+    count: Arc<Counter>,
     since: Instant,
     /// Time of the next log line, in nanoseconds after `since`.
     due: AtomicU64,
@@ -23,16 +24,27 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
+        Tally::with(Arc::default())
+    }
+}
+
+impl Tally {
+    /// Creates the counter of a changed rule, which continues the count of the rule `before` of the
+    /// same name: a counter must not go back when the configuration is reloaded.
+    #[must_use]
+    pub fn continuing(before: &Tally) -> Self {
+        Tally::with(Arc::clone(&before.count))
+    }
+
+    fn with(count: Arc<Counter>) -> Self {
         Tally {
-            count: Counter::default(),
+            count,
             since: Instant::now(),
             due: AtomicU64::new(0),
             untold: AtomicU64::new(0),
         }
     }
-}
 
-impl Tally {
     /// Counts one rejection.
     pub fn count(&self) {
         self.count.add(1);

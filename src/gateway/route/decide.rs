@@ -98,7 +98,7 @@ fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outco
     };
     let view = View::of(request, ctx);
     match &routes.get(taken).action {
-        Action::Upstream { pool, rewrite } => {
+        Action::Upstream { pool, rewrite, .. } => {
             let query = split_query(path_and_query(view.target)).1;
             let target = match (rewrite, &taken.target) {
                 (Some(rewrite), _) => {

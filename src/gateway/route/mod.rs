@@ -9,6 +9,7 @@ mod admit;
 mod condition;
 mod decide;
 mod precedence;
+mod rewrite_location;
 mod spelling;
 mod table;
 mod target;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use regex::bytes::Regex;
 
 pub use decide::decide;
+pub use rewrite_location::rewrite_location;
 
 use self::condition::Asked;
 use self::spelling::Spelling;
@@ -27,7 +29,7 @@ use self::table::{Found, Table};
 use super::header_rules::HeaderRules;
 use super::limit::RouteGate;
 use super::upstream::Pool;
-use crate::config::model::{self, Files, PathPattern, RequestVariable, Template};
+use crate::config::model::{self, Files, LocationRewrite, PathPattern, RequestVariable, Template};
 use crate::proto::headers::Headers;
 
 /// All routes of a configuration.
@@ -53,6 +55,7 @@ pub enum Action {
     Upstream {
         pool: Arc<Pool>,
         rewrite: Option<Rewrite>,
+        rewrite_location: Vec<LocationRewrite>,
     },
     /// Serves a file.
     Files {
@@ -215,9 +218,11 @@ impl Route {
             model::Action::Upstream {
                 number,
                 rewrite: to,
+                rewrite_location,
             } => Action::Upstream {
                 pool: Arc::clone(&pools[*number]),
                 rewrite: rewrite(to),
+                rewrite_location: rewrite_location.clone(),
             },
             model::Action::Files { files, rewrite: to } => Action::Files {
                 files: Arc::clone(files),

@@ -6,7 +6,7 @@
 //! numbers are linkerd's. The tries are counted anyway: only a retry does work here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Length of the window in which requests and retries are counted.
@@ -18,7 +18,14 @@ const RESERVE: f64 = 100.0;
 /// Retry budget of one upstream.
 pub struct Budget {
     share: f64,
+    /// Counts that a reload takes over: requests on the previous pool finish there, and their
+    /// retries load the same peers.
+    counts: Arc<Counts>,
+}
+
+struct Counts {
     window: Mutex<Window>,
+    retries: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -37,38 +44,56 @@ struct Past {
 }
 
 impl Budget {
-    /// Creates a budget of `share` retries for each request.
-    pub fn new(share: f64) -> Self {
-        Budget {
-            share,
+    /// Creates a budget of `share` retries for each request. It continues the counts of the budget
+    /// `before` of the same upstream.
+    pub fn new(share: f64, before: Option<&Budget>) -> Self {
+        let counts = before.map_or_else(Arc::default, |before| Arc::clone(&before.counts));
+        Budget { share, counts }
+    }
+
+    /// Takes one retry. Returns `false` if the budget is used up. `tries` is the total number of
+    /// tries since the upstream exists; it never decreases.
+    pub fn spend(&self, tries: u64, now: Instant) -> bool {
+        let Counts {
+            window,
+            retries,
+            refused,
+        } = &*self.counts;
+        // The window holds only numbers, so a panic cannot leave it inconsistent.
+        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.roll(tries, now);
+        let is_left = window.is_left(self.share, tries, now);
+        if is_left {
+            window.retries += 1;
+        }
+        let count = if is_left { retries } else { refused };
+        count.fetch_add(1, Ordering::Relaxed);
+        is_left
+    }
+
+    /// Number of retries that were made.
+    pub fn retries(&self) -> u64 {
+        self.counts.retries.load(Ordering::Relaxed)
+    }
+
+    /// Number of retries that were refused.
+    pub fn refused(&self) -> u64 {
+        self.counts.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Counts {
             window: Mutex::new(Window {
                 since: Instant::now(),
                 tries: 0,
                 retries: 0,
                 before: None,
             }),
+            retries: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
-    }
-
-    /// Takes one retry. Returns `false` if the budget is used up. `tries` is the total number of
-    /// tries since the upstream exists.
-    pub fn spend(&self, tries: u64, now: Instant) -> bool {
-        // The window holds only numbers, so a panic cannot leave it inconsistent.
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.roll(tries, now);
-        let is_left = window.is_left(self.share, tries, now);
-        if is_left {
-            window.retries += 1;
-        } else {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        is_left
-    }
-
-    /// Number of retries that were refused.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
     }
 }
 
@@ -117,7 +142,7 @@ mod tests {
 
     /// Number of requests in each second that may be retried if all of them fail.
     fn retries(share: f64, rate: u64, seconds: u64) -> Vec<u64> {
-        let (budget, start) = (Budget::new(share), Instant::now());
+        let (budget, start) = (Budget::new(share, None), Instant::now());
         let mut tries = 0;
         let second = |second| {
             let requests = (0..rate).filter(|request| {
@@ -147,12 +172,25 @@ mod tests {
 
     #[test]
     fn what_is_long_ago_counts_no_more() {
-        let (budget, start) = (Budget::new(0.0), Instant::now());
+        let (budget, start) = (Budget::new(0.0, None), Instant::now());
         let spend = |seconds| {
             let at = start + Duration::from_secs(seconds);
             (0..200).filter(|_| budget.spend(0, at)).count()
         };
         assert_eq!((spend(0), spend(1), spend(60)), (100, 0, 100));
         assert_eq!(budget.refused(), 100 + 200 + 100);
+    }
+
+    #[test]
+    fn a_changed_share_continues_the_counts() {
+        let (before, now) = (Budget::new(0.0, None), Instant::now());
+        let spend = |budget: &Budget, tries| (0..200).filter(|_| budget.spend(tries, now)).count();
+        assert_eq!(spend(&before, 1000), 100);
+        let after = Budget::new(0.25, Some(&before));
+        assert_eq!((after.retries(), after.refused()), (100, 100));
+        // 900 of the tries were no retries: a quarter of them and the reserve, less those made.
+        let all = 225 + 100;
+        assert_eq!(spend(&after, 1000) + spend(&after, 1225), 200 + 25);
+        assert_eq!((after.retries(), before.retries()), (all, all));
     }
 }

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -58,6 +59,8 @@ pub struct Roster {
     pub tiers: [Tier; 2],
     /// Addresses of each configured peer.
     found: Vec<Vec<Found>>,
+    /// Number of tries on peers that are no longer listed.
+    earlier_tries: u64,
 }
 
 /// Group of peers that are selected from together.
@@ -97,8 +100,7 @@ impl Members {
             roster: ArcSwap::from_pointee(Roster::empty(upstream)),
         };
         let known = before.map(Members::roster);
-        let known = known.as_deref().map_or(&[][..], |roster| &roster.peers);
-        let roster = members.list(found, known);
+        let roster = members.list(found, known.as_deref());
         for peer in &roster.peers {
             if upstream.health_check.is_none() {
                 peer.state.fitness.forget_checks();
@@ -137,7 +139,7 @@ impl Members {
         }
         let mut all = roster.found.clone();
         all[index] = found;
-        self.roster.store(Arc::new(self.list(all, &roster.peers)));
+        self.roster.store(Arc::new(self.list(all, Some(&roster))));
         true
     }
 
@@ -149,7 +151,8 @@ impl Members {
         known.map_or_else(Vec::new, |(_, found)| found.clone())
     }
 
-    fn list(&self, found: Vec<Vec<Found>>, known: &[Arc<Peer>]) -> Roster {
+    fn list(&self, found: Vec<Vec<Found>>, before: Option<&Roster>) -> Roster {
+        let known = before.map_or(&[][..], |before| &before.peers);
         let mut peers: Vec<Arc<Peer>> = Vec::new();
         for (configured, found) in self.upstream.peers.iter().zip(&found) {
             let host = match &configured.address {
@@ -185,7 +188,13 @@ impl Members {
                 peers.push(Arc::new(peer));
             }
         }
-        Roster::new(&self.upstream, peers, found)
+        let mut earlier_tries = before.map_or(0, |before| before.earlier_tries);
+        for gone in known {
+            if !peers.iter().any(|peer| peer.address == gone.address) {
+                earlier_tries += gone.state.tries.load(Relaxed);
+            }
+        }
+        Roster::new(&self.upstream, peers, found, earlier_tries)
     }
 
     fn state(&self, address: SocketAddr, known: &[Arc<Peer>]) -> Arc<State> {
@@ -204,7 +213,15 @@ impl Members {
 impl Roster {
     fn empty(upstream: &Upstream) -> Self {
         let found = vec![Vec::new(); upstream.peers.len()];
-        Roster::new(upstream, Vec::new(), found)
+        Roster::new(upstream, Vec::new(), found, 0)
+    }
+
+    /// Number of tries on all peers since the upstream exists, including those that are no longer
+    /// listed.
+    pub fn tries(&self) -> u64 {
+        let peers = self.peers.iter();
+        let listed: u64 = peers.map(|peer| peer.state.tries.load(Relaxed)).sum();
+        self.earlier_tries + listed
     }
 
     /// Configured peers without any address.
@@ -214,7 +231,12 @@ impl Roster {
         lost.map(|(peer, _)| peer.address.to_string())
     }
 
-    fn new(upstream: &Upstream, peers: Vec<Arc<Peer>>, found: Vec<Vec<Found>>) -> Self {
+    fn new(
+        upstream: &Upstream,
+        peers: Vec<Arc<Peer>>,
+        found: Vec<Vec<Found>>,
+        earlier_tries: u64,
+    ) -> Self {
         let tier = |is_backup| {
             let peers = peers.iter().filter(|peer| peer.is_backup == is_backup);
             let peers: Box<[_]> = peers.map(Arc::clone).collect();
@@ -228,6 +250,7 @@ impl Roster {
             tiers: [tier(false), tier(true)],
             peers: peers.into(),
             found,
+            earlier_tries,
         }
     }
 }

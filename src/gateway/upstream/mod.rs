@@ -24,8 +24,8 @@ pub mod tls_failure;
 mod transport;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -33,6 +33,7 @@ use http::{HeaderValue, StatusCode};
 
 pub use affinity::Affinity;
 pub use peer::{ConnectionKind, Peer, PeerStatus, Turn};
+pub use pins::{PinError, Pins};
 pub use transport::{Transport, TransportError};
 
 use crate::config::model::{Protocol, Upstream};
@@ -56,7 +57,6 @@ pub enum NoPeer {
 pub struct Pool {
     members: Arc<Members>,
     budget: Budget,
-    retries: AtomicU64,
     /// Requests in flight on all peers. `None` if they are not limited.
     under_way: Option<Arc<AtomicUsize>>,
     keeper: Mutex<Option<Keeper>>,
@@ -72,8 +72,7 @@ impl Pool {
         let members = Arc::new(Members::new(upstream, transport, known));
         let under_way = before.and_then(|before| before.under_way.clone());
         Pool {
-            budget: Budget::new(upstream.retry_budget),
-            retries: AtomicU64::new(before.map_or(0, Pool::retries)),
+            budget: Budget::new(upstream.retry_budget, before.map(|before| &before.budget)),
             under_way: upstream.max_requests.map(|_| under_way.unwrap_or_default()),
             keeper: Mutex::new(Keeper::start(&members)),
             members,
@@ -159,12 +158,8 @@ impl Pool {
     /// Takes one retry from the retry budget. Returns `false` if the budget is used up.
     #[must_use]
     pub fn spend_retry(&self) -> bool {
-        let roster = self.members.now_listed();
-        let tries = roster.peers.iter();
-        let tries = tries.map(|peer| peer.state.tries.load(Relaxed)).sum();
-        let may = self.budget.spend(tries, Instant::now());
-        self.retries.fetch_add(u64::from(may), Relaxed);
-        may
+        let tries = self.members.now_listed().tries();
+        self.budget.spend(tries, Instant::now())
     }
 
     /// Returns `true` if `retry_on` lists the status, so that the request is tried on another peer.
@@ -235,7 +230,7 @@ impl Pool {
     /// Number of retries that were made.
     #[must_use]
     pub fn retries(&self) -> u64 {
-        self.retries.load(Relaxed)
+        self.budget.retries()
     }
 
     /// Number of retries that the budget refused.

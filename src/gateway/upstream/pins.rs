@@ -17,6 +17,20 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// Reason for which the certificate of a peer is not one of those that are pinned for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PinError {
+    /// Not one of the pinned certificates.
+    #[error("unknown issuer: not the certificate that ca_file has for this peer")]
+    Other,
+    /// A pinned certificate that has expired.
+    #[error("certificate expired")]
+    Expired,
+    /// A pinned certificate that is not valid yet.
+    #[error("certificate not valid yet")]
+    NotValidYet,
+}
+
 /// Set of the only certificates that a peer may present.
 #[derive(Clone, Debug)]
 pub struct Pins(Box<[Pin]>);
@@ -58,20 +72,31 @@ impl Pins {
     /// If it is not one of the pinned certificates, or not valid now.
     pub fn check(&self, session: Option<&SslDigest>) -> Result<()> {
         self.check_at(session, SystemTime::now())
-            .map_err(|reason| Error::explain(ErrorType::InvalidCert, reason).into_up())
+            .map_err(|error| Error::explain(ErrorType::InvalidCert, error.to_string()).into_up())
     }
 
-    fn check_at(&self, session: Option<&SslDigest>, time: SystemTime) -> Result<(), &'static str> {
+    /// As [`Pins::check`], of the certificate itself, at a time in seconds since 1970.
+    ///
+    /// # Errors
+    /// If it is another one, or not valid then.
+    pub fn check_certificate(&self, der: &CertificateDer, time: u64) -> Result<(), PinError> {
+        self.check_digest(&Sha256::digest(der), time)
+    }
+
+    fn check_at(&self, session: Option<&SslDigest>, time: SystemTime) -> Result<(), PinError> {
         let shown = session.map_or(&[][..], |session| &session.cert_digest);
-        let pin = self.0.iter().find(|pin| pin.sha256 == shown);
-        let pin =
-            pin.ok_or("unknown issuer: not the certificate that ca_file has for this peer")?;
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        self.check_digest(shown, since.as_secs())
+    }
+
+    fn check_digest(&self, shown: &[u8], time: u64) -> Result<(), PinError> {
+        let pin = self.0.iter().find(|pin| pin.sha256 == shown);
+        let pin = pin.ok_or(PinError::Other)?;
+        let now = i64::try_from(time).unwrap_or(i64::MAX);
         if now > pin.not_after {
-            Err("certificate expired")
+            Err(PinError::Expired)
         } else if now < pin.not_before {
-            Err("certificate not valid yet")
+            Err(PinError::NotValidYet)
         } else {
             Ok(())
         }
@@ -122,14 +147,18 @@ mod tests {
             let pins = Pins::of_peer(std::slice::from_ref(&own), name).expect("pins");
             assert_eq!(pins.check_at(Some(&session(&own)), year(2026)), Ok(()));
             for (shown, when, reason) in [
-                (Some(&other), 2026, "unknown issuer"),
-                (None, 2026, "unknown issuer"),
-                (Some(&own), 2031, "expired"),
-                (Some(&own), 2019, "not valid yet"),
+                (Some(&other), 2026, PinError::Other),
+                (None, 2026, PinError::Other),
+                (Some(&own), 2031, PinError::Expired),
+                (Some(&own), 2019, PinError::NotValidYet),
             ] {
-                let shown = shown.map(session);
-                let error = pins.check_at(shown.as_ref(), year(when)).unwrap_err();
-                assert!(error.contains(reason), "{error}");
+                let digest = shown.map(session);
+                let error = pins.check_at(digest.as_ref(), year(when)).unwrap_err();
+                assert_eq!(error, reason);
+                if let Some(shown) = shown {
+                    let seconds = year(when).duration_since(UNIX_EPOCH).unwrap().as_secs();
+                    assert_eq!(pins.check_certificate(shown, seconds), Err(reason));
+                }
             }
         }
     }

@@ -248,17 +248,26 @@ fn the_least_busy_peer_is_chosen_by_weight() {
 
 #[test]
 fn a_peer_that_is_back_gets_little_at_first() {
-    let balances = [Balance::RoundRobin, Balance::Random];
-    for balance in balances {
+    for balance in [
+        Balance::RoundRobin,
+        Balance::LeastConnections,
+        Balance::PowerOfTwo,
+        Balance::Random,
+    ] {
         let mut slow = upstream(2);
         slow.balance = balance;
         slow.slow_start = Some(Duration::from_secs(3600));
         let pool = pool(&slow);
-        let share = || order(&pool, 1000).iter().filter(|port| **port == 1).count();
-        assert!(share() > 400, "nobody was ill");
+        let share = || {
+            order(&pool, 10_000)
+                .iter()
+                .filter(|port| **port == 1)
+                .count()
+        };
+        assert!(share() > 4_000, "no peer has failed");
         fail(&pool, 1);
         pool.succeeded(&peer(&pool, 1));
-        assert!((30..200).contains(&share()));
+        assert!((300..2_000).contains(&share()));
     }
 }
 
@@ -280,6 +289,54 @@ fn what_is_known_of_a_peer_outlives_a_change_of_the_others() {
     assert_eq!(belongs_to(&after, 2), client);
     drop(turn);
     assert_eq!(after.status()[1].under_way, 0);
+}
+
+#[test]
+fn the_retry_budget_outlives_a_change_of_the_peers() {
+    let mut without_share = upstream(2);
+    without_share.retry_budget = 0.0;
+    let before = pool(&without_share);
+    order(&before, 1000);
+    let tries = |pool: &Pool| pool.members.now_listed().tries();
+    // Long after these requests, in a window without any.
+    let later = Instant::now() + Duration::from_secs(3600);
+    let spend = |pool: &Pool| {
+        (0..200)
+            .filter(|_| pool.budget.spend(tries(pool), later))
+            .count()
+    };
+    assert_eq!(spend(&before), 100);
+
+    let mut with_share = upstream(3);
+    with_share.retry_budget = 1.0;
+    let after = pool_after(&with_share, Some(&before));
+    assert_eq!(tries(&after), 1000);
+    assert_eq!(
+        spend(&after),
+        0,
+        "the tries before that window do not count"
+    );
+    assert_eq!((after.retries(), after.retries_refused()), (100, 300));
+    order(&after, 300);
+    // 100 of these tries were the retries; as many more are allowed as the other 200 and the reserve
+    // leave.
+    assert_eq!(spend(&after), 100);
+}
+
+#[test]
+fn tries_on_a_peer_that_is_gone_still_count() {
+    let before = pool(&upstream(2));
+    order(&before, 10);
+    let tries = |pool: &Pool| pool.members.now_listed().tries();
+    let after = pool_after(&upstream(1), Some(&before));
+    assert_eq!((tries(&after), after.status()[0].tries), (10, 5));
+    // A name that resolves to another address.
+    after.members.set_found(0, vec![address(9).into()]);
+    assert_eq!((tries(&after), after.status()[0].tries), (10, 0));
+    order(&after, 7);
+    assert_eq!(tries(&after), 17);
+    after.members.set_found(0, Vec::new());
+    assert_eq!(tries(&after), 17);
 }
 
 #[test]

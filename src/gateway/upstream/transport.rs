@@ -25,6 +25,14 @@ use crate::config::model::{Protocol, Upstream, UpstreamTls};
 /// Number of concurrent requests on an HTTP/2 connection; most servers allow this many.
 const STREAMS: usize = 100;
 
+/// Bytes that a peer may send of a response over HTTP/2 before the client has taken them. They are held
+/// as long as it takes none. It is the initial window of HTTP/2 itself.
+const STREAM_WINDOW: u32 = 65_535;
+
+/// The same for all responses on a connection. There is room for each, so that clients that take nothing
+/// do not delay others.
+const CONNECTION_WINDOW: u32 = STREAMS as u32 * STREAM_WINDOW;
+
 /// Error in a file that an upstream names.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream {upstream}: {key} {}: {reason}", file.display())]
@@ -109,6 +117,8 @@ impl Transport {
         if upstream.protocol == Protocol::Http2 {
             options.alpn = ALPN::H2;
             options.max_h2_streams = STREAMS;
+            options.h2_stream_window_size = Some(STREAM_WINDOW);
+            options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         }
         if let Some(tls) = &self.tls {
             options.verify_cert = tls.settings.verify;

@@ -51,15 +51,22 @@ fn begins(line: &str, separator: char) -> bool {
 
 /// Returns the first line that is neither empty nor a comment.
 fn first_line(text: &str) -> &str {
-    let mut lines = text.split(['\n', '\r']).map(str::trim_start);
+    let mut lines = lines(text).map(str::trim_start);
     let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
     line.unwrap_or_default()
+}
+
+/// Returns the lines of a text, whose ends are `\n`, `\r` or both.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    // Searching for one character at a time is many times as fast as for one of two, and of a file
+    // that is no text the first line may be all of it.
+    text.split('\n').flat_map(|line| line.split('\r'))
 }
 
 /// Returns the text after a line such as `sep=;`, which tells Excel the separator, and that
 /// separator.
 fn without_separator_line(text: &str) -> (&str, Option<char>) {
-    let line = text.split(['\n', '\r']).next().unwrap_or_default();
+    let line = lines(text).next().unwrap_or_default();
     let separator = line.strip_prefix("sep=").and_then(|rest| {
         let mut letters = rest.chars();
         letters.next().filter(|_| letters.next().is_none())

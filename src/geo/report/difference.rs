@@ -174,16 +174,7 @@ fn compare<A: Address + Into<u128>>(
     first: impl Iterator<Item = Range<A>>,
     second: impl Iterator<Item = Range<A>>,
 ) -> Difference {
-    let mut difference = Difference {
-        family,
-        both: 0,
-        only_first: 0,
-        only_second: 0,
-        levels: Level::NAMED.map(LevelChange::none),
-        changes: 0,
-        largest: Vec::new(),
-        moves: Vec::new(),
-    };
+    let mut difference = none(family);
     let mut moved: Vec<Moved> = Vec::new();
     let mut between: HashMap<[u32; 2], (u128, [u32; 2])> = HashMap::new();
     for piece in overlay(first, second) {
@@ -234,26 +225,44 @@ fn compare<A: Address + Into<u128>>(
         );
     }
     difference.changes = moved.len();
-    moved.sort_by_key(|moved| std::cmp::Reverse(moved.span.addresses()));
-    moved.truncate(most);
-    let places: Vec<_> = moved.iter().map(|moved| moved.places).collect();
-    let largest = moved.into_iter().map(|moved| Change {
-        span: moved.span,
-        level: moved.level,
-        from: sides[0].label(moved.places[0]),
-        to: sides[1].label(moved.places[1]),
-    });
-    let largest = largest.zip(places).map(|(mut change, places)| {
-        if change.from[0] == change.to[0] && change.level == Level::Country {
-            // One name with two codes: 中国 may be CN in one database and TW in the other.
-            change.from[0] = sides[0].name_and_code(places[0]);
-            change.to[0] = sides[1].name_and_code(places[1]);
-        }
-        change
-    });
-    difference.largest = largest.collect();
+    difference.largest = largest(moved, sides, most);
     difference.moves = by_country(between.into_values(), sides, most);
     difference
+}
+
+fn none(family: Family) -> Difference {
+    Difference {
+        family,
+        both: 0,
+        only_first: 0,
+        only_second: 0,
+        levels: Level::NAMED.map(LevelChange::none),
+        changes: 0,
+        largest: Vec::new(),
+        moves: Vec::new(),
+    }
+}
+
+/// The changes of the most addresses, with their places in words.
+fn largest(mut moved: Vec<Moved>, sides: &[Side; 2], most: usize) -> Vec<Change> {
+    moved.sort_by_key(|moved| std::cmp::Reverse(moved.span.addresses()));
+    moved.truncate(most);
+    let change = |moved: Moved| {
+        let [from, to] = moved.places;
+        let mut change = Change {
+            span: moved.span,
+            level: moved.level,
+            from: sides[0].label(from),
+            to: sides[1].label(to),
+        };
+        if change.from[0] == change.to[0] && change.level == Level::Country {
+            // One name with two codes: 中国 may be CN in one database and TW in the other.
+            change.from[0] = sides[0].name_and_code(from);
+            change.to[0] = sides[1].name_and_code(to);
+        }
+        change
+    };
+    moved.into_iter().map(change).collect()
 }
 
 fn push(moved: &mut Vec<Moved>, sides: &[Side; 2], labels: [u32; 2], next: Moved) {

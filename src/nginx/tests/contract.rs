@@ -1,9 +1,15 @@
 //! What a construct of nginx.conf comes to: carried over exactly, listed with its line, or closed. Each
 //! row is a configuration, its grade with the lines of its findings, and what requests get.
 
+mod guards;
+mod limits;
+mod redirects;
+
 use super::super::Translation;
 use super::{read, translated_text};
-use crate::config::model::{Action, HostPattern, PathPattern, Route};
+use crate::config::model::{
+    Action, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
+};
 
 /// What is said of a configuration.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +68,16 @@ fn graded(translation: &Translation) -> (Grade, Vec<u32>, Vec<String>) {
         .map(|finding| line(&finding))
         .collect();
     assert_eq!(closed.len(), translation.closed);
+    let unlimited = all
+        .iter()
+        .filter(|finding| finding.contains(": not limited: "));
+    assert_eq!(unlimited.count(), translation.unlimited);
+    assert_eq!(
+        translation.unlimited > 0,
+        translation.toml.contains("\n# Not limited."),
+        "{}",
+        translation.toml
+    );
     let is_first = all
         .iter()
         .take(closed.len())
@@ -81,7 +97,18 @@ fn graded(translation: &Translation) -> (Grade, Vec<u32>, Vec<String>) {
 }
 
 /// What a request gets, by a search of all routes that knows no more than the documented order.
+///
+/// Behind the path a request may have one header: `/a|name: value`.
 fn answer(routes: &[Route], host: &str, path: &str) -> String {
+    let (path, header) = path.split_once('|').unwrap_or((path, ""));
+    let has = |condition: &HeaderCondition| {
+        let value = header.strip_prefix(condition.name.as_str());
+        let value = value.and_then(|rest| rest.strip_prefix(": "));
+        value.is_some_and(|value| match &condition.value {
+            HeaderPattern::Exact(text) => text == value,
+            HeaderPattern::Regex(regex) => regex.is_match(value.as_bytes()),
+        })
+    };
     let rank = |route: &Route| -> Option<(usize, usize, usize)> {
         let hosts = route.hosts.iter().filter_map(|pattern| match pattern {
             HostPattern::Exact(name) => (name == host).then_some(1000),
@@ -105,7 +132,9 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
             PathPattern::Exact(exact) => (path == exact).then_some(1000),
         };
         let takes_get = route.methods.is_empty() || route.methods.contains(&http::Method::GET);
-        takes_get.then_some((of_host?, of_path?, usize::from(!route.methods.is_empty())))
+        let takes = takes_get && route.headers.iter().all(has);
+        let conditions = usize::from(!route.methods.is_empty()) + route.headers.len();
+        takes.then_some((of_host?, of_path?, conditions))
     };
     if routes.is_empty() {
         return "upstream 0".to_owned();
@@ -157,7 +186,10 @@ fn what_forbids_is_closed() {
         "teapot_login on;",
         "include snippets/auth.conf;",
         "if ($bad) { return 403; }",
-        "if ($http_user_agent ~* bot) { return 444; }",
+        "if ($http_x_forwarded_for = 192.0.2.1) { return 403; }",
+        "if ($http_a ~ x*) { return 403; }",
+        "if ($http_a != x) { return 403; } if ($http_a = y) { return 403; }",
+        "if ($http_a = x) { return 403; } if ($http_b = x) { return 404; }",
         "if ($request_method !~ ^(GET|HEAD)$) { return 405; }",
         "valid_referers none; if ($invalid_referer) { return 403; }",
         "if ($ssl_client_verify != SUCCESS) { return 403; }",
@@ -673,7 +705,8 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "add_header X-A b;",
         "add_header X-A b always;",
         "expires 1d;",
-        "proxy_redirect http:// https://;",
+        "proxy_redirect ~^http://a/(.*)$ /$1;",
+        "proxy_redirect http://a:$server_port/ /;",
         "proxy_cookie_path / /a;",
         "proxy_intercept_errors on;",
         "proxy_method GET;",

@@ -21,7 +21,8 @@ pub(super) fn for_all(http: &Scope, output: &mut Output) {
     }
 }
 
-fn is_for_all(http: &Scope) -> bool {
+/// Whether all rules on addresses stand in `http`.
+pub(super) fn is_for_all(http: &Scope) -> bool {
     let count = |name: &str| (http.here(name).count(), http.everywhere(name).len());
     RULES.iter().all(|name| {
         let (here, everywhere) = count(name);
@@ -29,11 +30,8 @@ fn is_for_all(http: &Scope) -> bool {
     })
 }
 
-/// For the routes of a block: names of `[[access]]`. What holds for all is not among them.
-pub(super) fn of_block(http: &Scope, scope: &Scope, output: &mut Output) -> Vec<String> {
-    if is_for_all(http) {
-        return Vec::new();
-    }
+/// For the routes of a block: names of `[[access]]`. Not to be asked for where [`is_for_all`].
+pub(super) fn of_block(scope: &Scope, output: &mut Output) -> Vec<String> {
     let found = addresses(scope, output);
     found.into_iter().map(|(name, _)| name).collect()
 }
@@ -92,20 +90,9 @@ fn register(rules: Vec<Rule>, default: &str, from: &Directive, output: &mut Outp
     });
     table.set("rules", Value::List(rules.collect()), Some(from));
     table.set("default", default, Some(from));
-    let mut number = 0;
-    for other in output.document.named("access") {
-        number += 1;
-        let same = other.get("rules").map(Value::to_text) == table.get("rules").map(Value::to_text)
-            && other.get("default") == table.get("default");
-        if same {
-            return format!("access-{number}");
-        }
-    }
-    let name = format!("access-{}", number + 1);
-    let mut named = Table::new("access", Some(from));
-    named.set("name", name.as_str(), Some(from));
-    output.document.add(named.followed_by(&table));
-    name
+    output
+        .document
+        .register("access", &table, |number| format!("access-{number}"))
 }
 
 /// An `if` that turns clients away by where they are, as the name of an `[[access]]`. `None` if it

@@ -11,102 +11,110 @@ use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::one_for_all;
 
+/// Headers with the addresses of clients.
+enum Header {
+    /// One that geogate reads, by its name.
+    Read(&'static str),
+    /// The one in front of a connection, which a listener has.
+    ProxyProtocol,
+    /// Another one.
+    Unread,
+}
+
 /// Sets which proxies are trusted. Returns what leaves the addresses of clients unknown, if anything.
 pub(super) fn translate<'s>(http: &Scope<'s>, output: &mut Output) -> Option<&'s Directive> {
     let networks = http.everywhere("set_real_ip_from");
     let first = *networks.first()?;
     let headers = http.everywhere("real_ip_header");
     let is_one = headers.iter().all(|other| other.args == headers[0].args);
-    let header = one_for_all(
-        http,
-        "real_ip_header",
-        "client_ip.header",
-        Fate::Lost,
-        output,
-    );
+    let (name, key) = ("real_ip_header", "client_ip.header");
+    let header = one_for_all(http, name, key, Fate::Lost, output);
+    let with_header: Vec<_> = networks.iter().copied().chain(header).collect();
+    if !is_one {
+        let why = "There is one `client_ip.header` for all, so nobody is trusted and every client \
+                   has the address of its connection.";
+        trust_nobody(http, &with_header, why, output);
+        return header;
+    }
+    let known = of_header(header);
+    if matches!(known, Header::Unread) {
+        let why = "geogate reads X-Forwarded-For or Forwarded, so nobody is trusted here and every \
+                   client has the address of its connection. Let the proxy in front write one of \
+                   them, and name it in `client_ip`.";
+        trust_nobody(http, &with_header, why, output);
+        return Some(header.unwrap_or(first));
+    }
+    if !is_agreed(http) {
+        let why = "`client_ip.trusted_proxies` is for all servers, and these do not trust the same, so \
+                   nobody is trusted and every client has the address of its connection.";
+        trust_nobody(http, &networks, why, output);
+        return Some(first);
+    }
+    for network in networks {
+        trust(network, output);
+    }
+    match (&known, header) {
+        (Header::Read(known), _) => {
+            let table = output.document.table("client_ip");
+            table.set("header", *known, header);
+        }
+        (_, Some(header)) => {
+            let why = "A listener with `proxy_protocol` has the client's address from there.";
+            output.notes.needless(header, why);
+        }
+        (_, None) => {}
+    }
+    say_recursion(http, matches!(known, Header::Read(_)), output);
+    None
+}
+
+/// The header that nginx reads; X-Real-IP if it is not told.
+fn of_header(header: Option<&Directive>) -> Header {
     let name = header.map_or("x-real-ip".to_owned(), |header| {
         header.arg(0).to_ascii_lowercase()
     });
-    let known = match name.as_str() {
-        _ if !is_one => {
-            let why = "There is one `client_ip.header` for all, so nobody is trusted and every client \
-                       has the address of its connection.";
-            for directive in networks.iter().copied().chain(header) {
-                output.notes.lost(directive, why);
-            }
-            say_recursion(http, false, output);
-            return header;
-        }
-        "x-forwarded-for" => Some("X-Forwarded-For"),
-        "forwarded" => Some("Forwarded"),
-        "proxy_protocol" => None,
-        _ => {
-            let why = "geogate reads X-Forwarded-For or Forwarded, so nobody is trusted here and every \
-                       client has the address of its connection. Let the proxy in front write one of \
-                       them, and name it in `client_ip`.";
-            let from = header.unwrap_or(first);
-            for directive in networks.iter().copied().chain(header) {
-                output.notes.lost(directive, why);
-            }
-            say_recursion(http, false, output);
-            return Some(from);
-        }
-    };
-    // Some servers trust whom others do not, and `[client_ip]` is for all.
-    let of_server = |block: &Directive| {
+    match name.as_str() {
+        "x-forwarded-for" => Header::Read("X-Forwarded-For"),
+        "forwarded" => Header::Read("Forwarded"),
+        "proxy_protocol" => Header::ProxyProtocol,
+        _ => Header::Unread,
+    }
+}
+
+/// Whether all servers trust the same networks, and all their locations do, as `[client_ip]` is for
+/// all.
+fn is_agreed(http: &Scope) -> bool {
+    let of_server = |block: &Directive| -> Vec<String> {
         let scope = http.inner(block);
-        let all: Vec<String> = scope
-            .all("set_real_ip_from")
-            .iter()
-            .map(|one| one.arg(0).to_owned())
-            .collect();
-        all
+        let all = scope.all("set_real_ip_from");
+        all.iter().map(|one| one.arg(0).to_owned()).collect()
     };
     let mut trusts = http.here("server").map(of_server);
-    let agreed = trusts.next();
-    let is_agreed = agreed
-        .as_ref()
-        .is_none_or(|first| trusts.all(|other| other == *first));
+    let first = trusts.next();
+    let is_agreed = first.is_none_or(|first| trusts.all(|other| other == first));
     let is_in_location = http.here("server").any(|server| {
         let scope = http.inner(server);
         scope.everywhere("set_real_ip_from").len() != scope.here("set_real_ip_from").count()
     });
-    if !is_agreed || is_in_location {
-        let why = "`client_ip.trusted_proxies` is for all servers, and these do not trust the same, so \
-                   nobody is trusted and every client has the address of its connection.";
-        for directive in networks {
-            output.notes.lost(directive, why);
-        }
-        say_recursion(http, false, output);
-        return Some(first);
+    is_agreed && !is_in_location
+}
+
+fn trust(network: &Directive, output: &mut Output) {
+    if network.arg(0).starts_with("unix") {
+        let why = "There are no listeners on UNIX sockets.";
+        return output.notes.needless(network, why);
     }
-    for network in networks {
-        if network.arg(0).starts_with("unix") {
-            output
-                .notes
-                .needless(network, "There are no listeners on UNIX sockets.");
-            continue;
-        }
-        output.notes.carried(network);
-        let item = Item::new(network.arg(0), Some(network));
-        output
-            .document
-            .table("client_ip")
-            .push("trusted_proxies", item);
+    output.notes.carried(network);
+    let item = Item::new(network.arg(0), Some(network));
+    let table = output.document.table("client_ip");
+    table.push("trusted_proxies", item);
+}
+
+fn trust_nobody(http: &Scope, directives: &[&Directive], why: &str, output: &mut Output) {
+    for directive in directives {
+        output.notes.lost(directive, why);
     }
-    match (known, header) {
-        (Some(known), _) => output
-            .document
-            .table("client_ip")
-            .set("header", known, header),
-        (None, Some(header)) => {
-            let why = "A listener with `proxy_protocol` has the client's address from there.";
-            output.notes.needless(header, why);
-        }
-        (None, None) => {}
-    }
-    say_recursion(http, known.is_some(), output);
-    None
+    say_recursion(http, false, output);
 }
 
 fn say_recursion(http: &Scope, is_read: bool, output: &mut Output) {

@@ -1,106 +1,123 @@
-//! gzip and brotli: `[compression]`.
+//! gzip, brotli and zstd: `[compression]`.
 
 use super::super::Output;
 use super::super::document::Item;
 use super::super::notes::Fate;
 use super::super::scope::Scope;
+use super::super::tree::Directive;
 use super::super::units;
 use super::one_for_all;
 
+/// The switches of nginx and its modules; geogate's algorithms have the same names. Best first.
+const ALGORITHMS: [&str; 3] = ["zstd", "brotli", "gzip"];
+
+/// What each algorithm has for itself in nginx, and geogate once.
+const FOR_ONE: [(&str, &str); 4] = [
+    ("brotli_comp_level", "level"),
+    ("zstd_comp_level", "level"),
+    ("brotli_types", "types"),
+    ("zstd_types", "types"),
+];
+
 pub(super) fn translate(http: &Scope, output: &mut Output) {
-    let is_on = |scope: &Scope, name| scope.here(name).last().is_some_and(|d| d.arg(0) == "on");
-    // Blocks within say it for their routes.
-    for directive in ["gzip", "brotli", "zstd"]
-        .into_iter()
-        .flat_map(|name| http.here(name))
-    {
-        output.notes.carried(directive);
-    }
-    let enabled = http.here("gzip").last();
-    let others = ["brotli", "zstd"].into_iter().any(|name| is_on(http, name));
-    if is_on(http, "gzip") || others {
-        output
-            .document
-            .table("compression")
-            .set("enabled", true, enabled);
-    }
-    // geogate has more algorithms and more types than nginx unless it is told.
-    for (name, algorithm) in [("zstd", "zstd"), ("brotli", "brotli"), ("gzip", "gzip")] {
-        let all = http.everywhere(name);
-        if let Some(first) = all.iter().find(|one| one.arg(0) == "on") {
-            let item = Item::new(algorithm, Some(first));
-            output
-                .document
-                .table("compression")
-                .push("algorithms", item);
+    enabled(http, output);
+    algorithms(http, output);
+    unsaid(http, output);
+    level(http, output);
+    min_size(http, output);
+    types(http, output);
+    for (name, key) in FOR_ONE {
+        for directive in http.everywhere(name) {
+            let why = format!("There is one `compression.{key}` for all algorithms.");
+            output.notes.lost(directive, why);
         }
     }
-    if let Some(on) = http
-        .everywhere("gzip")
-        .iter()
-        .find(|one| one.arg(0) == "on")
-    {
+}
+
+fn is_on(directive: &Directive) -> bool {
+    directive.arg(0) == "on"
+}
+
+/// Whether responses are compressed where no route says it; blocks within say it for their routes.
+fn enabled(http: &Scope, output: &mut Output) {
+    let mut any = false;
+    for name in ALGORITHMS {
+        any |= http.here(name).last().is_some_and(is_on);
+        for directive in http.here(name) {
+            output.notes.carried(directive);
+        }
+    }
+    if any {
+        let from = http.here("gzip").last();
         let table = output.document.table("compression");
-        if http.everywhere("gzip_types").is_empty() {
-            table.push("types", Item::new("text/html", Some(on)));
-        }
-        if http.everywhere("gzip_min_length").is_empty() {
-            table.set("min_size", "20", Some(on));
+        table.set("enabled", true, from);
+    }
+}
+
+/// geogate has more algorithms than nginx unless it is told.
+fn algorithms(http: &Scope, output: &mut Output) {
+    for name in ALGORITHMS {
+        let all = http.everywhere(name);
+        if let Some(first) = all.iter().find(|one| is_on(one)) {
+            let item = Item::new(name, Some(first));
+            let table = output.document.table("compression");
+            table.push("algorithms", item);
         }
     }
-    let level = one_for_all(
-        http,
-        "gzip_comp_level",
-        "compression.level",
-        Fate::Lost,
-        output,
-    );
-    if let Some(level) = level {
-        match level.arg(0).parse::<u64>() {
-            Ok(value) => output
-                .document
-                .table("compression")
-                .set("level", value, Some(level)),
-            Err(_) => output.notes.lost(level, "This is no number."),
-        }
+}
+
+/// What nginx takes where gzip is on and nothing is said of it.
+fn unsaid(http: &Scope, output: &mut Output) {
+    let all = http.everywhere("gzip");
+    let Some(on) = all.iter().find(|one| is_on(one)) else {
+        return;
+    };
+    let table = output.document.table("compression");
+    if http.everywhere("gzip_types").is_empty() {
+        table.push("types", Item::new("text/html", Some(on)));
     }
-    let least = one_for_all(
-        http,
-        "gzip_min_length",
-        "compression.min_size",
-        Fate::Lost,
-        output,
-    );
-    if let Some(least) = least {
-        match units::bytes(least.arg(0)) {
-            Some(size) => {
-                let table = output.document.table("compression");
-                table.set("min_size", units::size(size), Some(least));
-            }
-            None => output.notes.lost(least, "This is no size."),
-        }
+    if http.everywhere("gzip_min_length").is_empty() {
+        table.set("min_size", "20", Some(on));
     }
-    if let Some(types) = one_for_all(http, "gzip_types", "compression.types", Fate::Lost, output) {
-        // nginx compresses it in any case.
-        for name in std::iter::once("text/html").chain(types.args.iter().map(String::as_str)) {
-            let item = Item::new(name, Some(types));
-            output.document.table("compression").push("types", item);
+}
+
+fn level(http: &Scope, output: &mut Output) {
+    let (name, key) = ("gzip_comp_level", "compression.level");
+    let Some(level) = one_for_all(http, name, key, Fate::Lost, output) else {
+        return;
+    };
+    match level.arg(0).parse::<u64>() {
+        Ok(value) => {
+            let table = output.document.table("compression");
+            table.set("level", value, Some(level));
         }
+        Err(_) => output.notes.lost(level, "This is no number."),
     }
-    for name in ["brotli_comp_level", "zstd_comp_level"] {
-        for directive in http.everywhere(name) {
-            output.notes.lost(
-                directive,
-                "There is one `compression.level` for all algorithms.",
-            );
+}
+
+fn min_size(http: &Scope, output: &mut Output) {
+    let (name, key) = ("gzip_min_length", "compression.min_size");
+    let Some(least) = one_for_all(http, name, key, Fate::Lost, output) else {
+        return;
+    };
+    match units::bytes(least.arg(0)) {
+        Some(size) => {
+            let table = output.document.table("compression");
+            table.set("min_size", units::size(size), Some(least));
         }
+        None => output.notes.lost(least, "This is no size."),
     }
-    for name in ["brotli_types", "zstd_types"] {
-        for directive in http.everywhere(name) {
-            output.notes.lost(
-                directive,
-                "There is one `compression.types` for all algorithms.",
-            );
-        }
+}
+
+fn types(http: &Scope, output: &mut Output) {
+    let (name, key) = ("gzip_types", "compression.types");
+    let Some(types) = one_for_all(http, name, key, Fate::Lost, output) else {
+        return;
+    };
+    let named = types.args.iter().map(String::as_str);
+    // nginx compresses it in any case.
+    for name in std::iter::once("text/html").chain(named) {
+        let table = output.document.table("compression");
+        table.push("types", Item::new(name, Some(types)));
     }
 }

@@ -1,5 +1,7 @@
 //! `error_page`: one page of the operator's own, for the errors of the gateway.
 
+use std::collections::HashSet;
+
 use super::super::Output;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
@@ -10,10 +12,10 @@ const STATUSES: [&str; 4] = ["500", "502", "503", "504"];
 pub(super) fn translate(http: &Scope, output: &mut Output) {
     let mut chosen: Option<(String, &Directive)> = None;
     let servers: Vec<Scope> = http.here("server").map(|block| http.inner(block)).collect();
-    let mut outer: Vec<usize> = Vec::new();
+    let mut outer: HashSet<usize> = HashSet::new();
     for scope in std::iter::once(http).chain(&servers) {
         for page in scope.here("error_page") {
-            outer.push(page.id);
+            outer.insert(page.id);
             let Some(file) = file(scope, page, output) else {
                 continue;
             };

@@ -68,14 +68,19 @@ pub(super) fn closings<'s>(scope: &Scope<'s>) -> Vec<Closing<'s>> {
     for level in scope.chain() {
         let is_inside = level.is("server") || level.is("location");
         let here = seen.len();
-        for directive in level.directives() {
-            let name = directive.name.as_str();
+        let block = level.directives();
+        let mut all: Vec<&Directive> = Vec::new();
+        // A block of `http` may have thousands of servers, and no server closes another.
+        for name in block.names() {
             // The innermost of a name counts, and several of one block all do.
-            if seen[..here].contains(&name) {
-                continue;
+            if !seen[..here].contains(&name) && may_close(name, is_inside) {
+                all.extend(block.named(name));
             }
+        }
+        all.sort_unstable_by_key(|directive| directive.id);
+        for directive in all {
             if let Some(why) = why_closed(directive, is_inside) {
-                seen.push(name);
+                seen.push(&directive.name);
                 if directive.arg(0) != "off" {
                     found.push(Closing { by: directive, why });
                 }
@@ -85,14 +90,15 @@ pub(super) fn closings<'s>(scope: &Scope<'s>) -> Vec<Closing<'s>> {
     found
 }
 
+/// Whether a directive of this name may close a block.
+fn may_close(name: &str, is_inside: bool) -> bool {
+    name == "include" && is_inside || asking(name).is_some() || is_unknown(name, is_inside)
+}
+
 fn why_closed(directive: &Directive, is_inside: bool) -> Option<String> {
     let name = directive.name.as_str();
-    let is_it = |known: &str| match known.strip_suffix('*') {
-        Some(beginning) => name.starts_with(beginning),
-        None => name == known,
-    };
-    if let Some((_, why)) = ASKING.iter().find(|(known, _)| is_it(known)) {
-        return Some((*why).to_owned());
+    if let Some(why) = asking(name) {
+        return Some(why.to_owned());
     }
     if name == "include" {
         let is_harmless = HARMLESS_FILES.iter().any(|known| {
@@ -102,11 +108,24 @@ fn why_closed(directive: &Directive, is_inside: bool) -> Option<String> {
         return (is_inside && !is_harmless)
             .then(|| "the file cannot be read, and it may forbid".to_owned());
     }
-    if unspoken::is_known(name) {
-        return None;
-    }
+    is_unknown(name, is_inside)
+        .then(|| "geogate does not know this directive, and it may forbid".to_owned())
+}
+
+/// Why a directive that asks more of clients closes.
+fn asking(name: &str) -> Option<&'static str> {
+    let is_it = |known: &str| match known.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == known,
+    };
+    let known = ASKING.iter().find(|(known, _)| is_it(known));
+    known.map(|(_, why)| *why)
+}
+
+/// Whether nothing is known of a directive that may protect.
+fn is_unknown(name: &str, is_inside: bool) -> bool {
     let may_protect = is_inside || PROTECTING.iter().any(|part| name.contains(part));
-    may_protect.then(|| "geogate does not know this directive, and it may forbid".to_owned())
+    name != "include" && may_protect && !unspoken::is_known(name)
 }
 
 /// Variables that say nothing of who a client is, so a redirect by them protects nothing.

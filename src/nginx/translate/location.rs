@@ -17,14 +17,17 @@ use super::super::Output;
 use super::super::document::{Item, Table};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
+use super::access;
 use super::client;
 use super::error_page;
+use super::header_guard::{HeaderGuard, Turning, guarded};
 use super::headers;
+use super::listen::Listen;
 use super::order::{Around, Placed, Plan, Rank, Written};
 use super::pattern::{Pattern, pattern, within};
 use super::rate;
 use super::rewrite::{self, Rewritten};
-use super::site::{Listen, Site, Sites};
+use super::site::{Site, Sites};
 use super::tls;
 use super::variables::Variables;
 
@@ -52,6 +55,7 @@ pub(super) fn translate<'s>(
         unknown_clients: shared.unknown_clients,
         hsts: tls::hsts_for_all(http, &secure),
         body_size: client::body_size_for_all(http),
+        one_access: access::is_for_all(http),
         pending: Vec::new(),
         known: HashSet::new(),
     };
@@ -93,6 +97,8 @@ struct Routes<'r, 's> {
     hsts: Option<&'s Directive>,
     /// The size of bodies that holds where a route does not say another.
     body_size: Option<&'s Directive>,
+    /// Rules on addresses are the same for all, in `[limits]`.
+    one_access: bool,
     /// The routes of the server at hand.
     pending: Vec<(Rank, Option<Written>, Table)>,
     /// Which requests have a route already.
@@ -108,10 +114,56 @@ struct Common<'r, 's> {
     access: Vec<String>,
 }
 
+/// What the `rewrite` directives of a location come to.
+#[derive(Default)]
+struct Steps<'d> {
+    /// Routes for some of its requests.
+    routes: Vec<Step<'d>>,
+    /// What its prefix is replaced by.
+    prefix: Option<(String, &'d Directive)>,
+    /// The action for all its requests, if they decide it.
+    decided: Option<Table>,
+}
+
+/// A route for those requests of a location whose path matches.
+struct Step<'d> {
+    by: &'d Directive,
+    regex: String,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// They are answered, or sent elsewhere.
+    Answer(Table),
+    /// They stay in the location, with another path.
+    Path(String),
+}
+
+impl Step<'_> {
+    /// The action of its route, beside that of its location.
+    fn action(&self, of_location: &Table, location: &Directive) -> Table {
+        let mut action = match &self.outcome {
+            Outcome::Answer(action) => action.clone(),
+            Outcome::Path(path) => {
+                let mut action = of_location.clone();
+                if of_location.get("respond").is_none() {
+                    action.set("rewrite", path.as_str(), Some(self.by));
+                }
+                action
+            }
+        };
+        if let Some(sets) = of_location.get("access") {
+            action.set("access", sets.clone(), Some(location));
+        }
+        action
+    }
+}
+
 /// What conditions ask of clients, or the one that cannot be carried over.
 #[derive(Default)]
 struct Conditions<'s> {
     access: Vec<String>,
+    guards: Vec<HeaderGuard<'s>>,
     closed_by: Option<&'s Directive>,
 }
 
@@ -136,7 +188,9 @@ impl<'s> Routes<'_, 's> {
                 .any(|step| step.name == "location");
         let to_https: Vec<usize> = to_https.iter().flatten().map(|one| one.id).collect();
         let is_done = |directive: &Directive| to_https.contains(&directive.id);
-        let conditions = self.conditions(&scope, &is_done, output);
+        let mut conditions = self.conditions(&scope, &is_done, output);
+        let are_exact = site.to_https.is_none();
+        let turnings = self.turnings(&scope, &mut conditions, are_exact, output);
         let is_closed = Self::close_by_site(&scope, output);
         if is_closed || conditions.closed_by.is_some() {
             return self.closed_site(site, sites, output);
@@ -177,7 +231,20 @@ impl<'s> Routes<'_, 's> {
                 self.rest(&common, output);
             }
         }
+        self.guard(0, &turnings);
         self.write(site, sites, output);
+    }
+
+    /// Puts what turns away beside the routes that are pending from the `first` on.
+    fn guard(&mut self, first: usize, turnings: &[Turning]) {
+        if turnings.is_empty() {
+            return;
+        }
+        for (rank, written, route) in self.pending.split_off(first) {
+            let routes = guarded(turnings, &route).into_iter();
+            self.pending
+                .extend(routes.map(|route| (rank, written.clone(), route)));
+        }
     }
 
     /// A server that answers 403 to everything.
@@ -347,86 +414,94 @@ impl<'s> Routes<'_, 's> {
         common: &Common<'_, 's>,
         output: &mut Output,
     ) {
-        let mut route = Table::new("route", Some(location));
         self.redirect_to_slash(location, own, common);
-        let conditions = self.conditions(scope, &|_| false, output);
-        let prefix = match own {
-            Pattern::Prefix(prefix) => Some(prefix.as_str()),
-            _ => None,
-        };
-        let mut before: Vec<(String, Table)> = Vec::new();
-        let mut changed = None;
-        let mut paths = Vec::new();
-        for step in scope.here("rewrite") {
-            let found = rewrite::rewritten(step, prefix, false, scope, self.variables, output);
-            let (regex, action) = match found {
-                Rewritten::All(action) => {
-                    route = action;
-                    break;
+        let mut conditions = self.conditions(scope, &|_| false, output);
+        // Of several regular expressions, one with a condition would go before the others.
+        let is_path = matches!(
+            written,
+            Written::Plain(Pattern::Exact(_) | Pattern::Prefix(_))
+        ) && scope.here("rewrite").next().is_none();
+        let turnings = self.turnings(scope, &mut conditions, is_path, output);
+        let first = self.pending.len();
+        let mut steps = self.steps(scope, location, own, output);
+        let mut route = match steps.decided.take() {
+            Some(decided) => decided,
+            None => {
+                let mut route = Table::new("route", Some(location));
+                self.action(scope, location, own, common, &mut route, output);
+                if let Some((new, step)) = steps.prefix.take()
+                    && (route.get("upstream").is_some() || route.get("files").is_some())
+                {
+                    route.set("rewrite", new, Some(step));
                 }
-                Rewritten::Prefix(new) => {
-                    changed = Some((new, step));
-                    break;
-                }
-                Rewritten::Redirect { regex, action } => (regex, Some(action)),
-                Rewritten::Path { regex, path } => {
-                    paths.push((before.len(), path, step));
-                    (regex, None)
-                }
-                Rewritten::Again { regex } => {
-                    let mut action = Table::new("route", Some(step));
-                    rewrite::closed(501, step, &mut action);
-                    (regex, Some(action))
-                }
-            };
-            let inner = prefix.and_then(|prefix| within(prefix, &regex));
-            let same = matches!(own, Pattern::Regex(own) if *own == regex);
-            let Some(regex) = inner.or(same.then_some(regex)) else {
-                paths.retain(|(at, ..)| *at != before.len());
-                let why = "No route can take the requests of this location that it matches and no \
-                           others, so the location answers 501.";
-                output.notes.lost(step, why);
-                rewrite::closed(501, step, &mut route);
-                break;
-            };
-            before.push((regex, action.unwrap_or(Table::new("route", Some(step)))));
-        }
-        let is_decided = !route.is_empty();
-        if !is_decided {
-            self.action(scope, location, own, common, &mut route, output);
-            if let Some((new, step)) = changed
-                && (route.get("upstream").is_some() || route.get("files").is_some())
-            {
-                route.set("rewrite", new, Some(step));
+                route
             }
-        }
+        };
         if scope.here("return").next().is_some() {
             protect::say_order(scope, output);
         }
         if self.protect(scope, location, conditions, &mut route, output) {
-            before.clear();
-            paths.clear();
+            steps.routes.clear();
         }
         self.common_keys(scope, common, &mut route, output);
-        let is_closed = route.get("respond").is_some();
-        for (at, path, step) in paths {
-            let mut other = route.clone();
-            if !is_closed {
-                other.set("rewrite", path, Some(step));
-            }
-            before[at].1 = other;
-        }
-        for (regex, mut action) in before {
-            if let Some(sets) = route.get("access") {
-                action.set("access", sets.clone(), Some(location));
-            }
-            let written = Written::Plain(Pattern::Regex(regex));
+        for step in steps.routes {
+            let action = step.action(&route, location);
+            let written = Written::Plain(Pattern::Regex(step.regex));
             self.pending.push((rank, Some(written), action));
         }
         match scope.here("limit_except").last() {
             Some(only) => self.limited(only, (rank, written), route, output),
             None => self.pending.push((rank, Some(written), route)),
         }
+        self.guard(first, &turnings);
+    }
+
+    /// What the `rewrite` directives of a location come to.
+    fn steps<'d>(
+        &self,
+        scope: &Scope<'d>,
+        location: &'d Directive,
+        own: &Pattern,
+        output: &mut Output,
+    ) -> Steps<'d> {
+        let prefix = match own {
+            Pattern::Prefix(prefix) => Some(prefix.as_str()),
+            _ => None,
+        };
+        let mut steps = Steps::default();
+        for by in scope.here("rewrite") {
+            let found = rewrite::rewritten(by, prefix, false, scope, self.variables, output);
+            let (regex, outcome) = match found {
+                Rewritten::All(action) => {
+                    steps.decided = Some(action).filter(|action| !action.is_empty());
+                    break;
+                }
+                Rewritten::Prefix(new) => {
+                    steps.prefix = Some((new, by));
+                    break;
+                }
+                Rewritten::Redirect { regex, action } => (regex, Outcome::Answer(action)),
+                Rewritten::Path { regex, path } => (regex, Outcome::Path(path)),
+                Rewritten::Again { regex } => {
+                    let mut action = Table::new("route", Some(by));
+                    rewrite::closed(501, by, &mut action);
+                    (regex, Outcome::Answer(action))
+                }
+            };
+            let inner = prefix.and_then(|prefix| within(prefix, &regex));
+            let same = matches!(own, Pattern::Regex(own) if *own == regex);
+            let Some(regex) = inner.or(same.then_some(regex)) else {
+                let why = "No route can take the requests of this location that it matches and no \
+                           others, so the location answers 501.";
+                output.notes.lost(by, why);
+                let mut action = Table::new("route", Some(location));
+                rewrite::closed(501, by, &mut action);
+                steps.decided = Some(action);
+                break;
+            };
+            steps.routes.push(Step { by, regex, outcome });
+        }
+        steps
     }
 
     /// What the conditions of a server ask of clients.

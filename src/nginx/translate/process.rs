@@ -6,7 +6,7 @@ use super::super::tree::Directive;
 use super::super::units;
 
 pub(super) fn translate(main: &Scope, output: &mut Output) {
-    for directive in main.directives() {
+    for directive in main.directives().iter() {
         match directive.name.as_str() {
             "worker_processes" => worker_processes(directive, output),
             "worker_rlimit_nofile" => match units::bytes(directive.arg(0)) {

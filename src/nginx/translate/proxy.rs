@@ -6,7 +6,9 @@ use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::headers;
 use super::pattern::Pattern;
-use super::upstream::{self, Target};
+use super::redirect;
+use super::target::Target;
+use super::upstream;
 use super::variables::{self, Variables};
 
 /// Where a directive leads.
@@ -144,7 +146,7 @@ pub(super) fn translate(
     if let Some(rewrite) = rewrite {
         route.set("rewrite", rewrite, Some(pass));
     }
-    say_redirect(scope, pass, output);
+    redirect::translate(scope, pass, variables, route, output);
     true
 }
 
@@ -213,28 +215,4 @@ fn own_name(scope: &Scope, pass: &Directive) -> Option<String> {
         Some(port) => format!("{}:{port}", target.host),
         None => target.host,
     })
-}
-
-/// Where an upstream sends clients to itself, by the name that it is told, nginx says its own.
-fn say_redirect(scope: &Scope, pass: &Directive, output: &mut Output) {
-    let redirects = scope.all("proxy_redirect");
-    let is_off = redirects.iter().all(|redirect| redirect.arg(0) == "off");
-    for redirect in &redirects {
-        if matches!(redirect.arg(0), "off" | "default") {
-            output
-                .notes
-                .needless(redirect, "Location is never rewritten.");
-        } else {
-            let why = "Location is never rewritten, so clients are sent where the upstream says.";
-            output.notes.lost(redirect, why);
-        }
-    }
-    if (redirects.is_empty() || !is_off)
-        && own_name(scope, pass).is_some()
-        && pass.name == "proxy_pass"
-    {
-        let why = "Location is never rewritten: where the upstream names itself in it, clients are sent \
-                   there. `proxy_set_header Host $host` lets it name the host that the client knows.";
-        output.notes.differs(pass, why);
-    }
 }

@@ -32,7 +32,7 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
                 let limits = output.document.table("limits");
                 limits.set("max_requests_per_client", number, Some(first));
             }
-            _ => output.notes.lost(first, "This is no number."),
+            _ => output.notes.unlimited(first, "This is no number."),
         }
         for limit in all.iter().filter(|limit| of_clients(limit)) {
             output.notes.carried(limit);
@@ -80,7 +80,7 @@ pub(super) fn of_block(http: &Scope, scope: &Scope, route: &mut Table, output: &
     }
     for limit in scope.all("limit_conn") {
         let Some(key) = zone_key(http, "limit_conn_zone", limit.arg(0)) else {
-            output.notes.lost(limit, "There is no such zone.");
+            output.notes.unlimited(limit, "There is no such zone.");
             continue;
         };
         if is_client(key) {
@@ -94,7 +94,7 @@ pub(super) fn of_block(http: &Scope, scope: &Scope, route: &mut Table, output: &
                 );
                 route.set("max_requests", number, Some(limit));
             }
-            _ => output.notes.lost(
+            _ => output.notes.unlimited(
                 limit,
                 "Requests at a time are counted by client (`limits`) or by route.",
             ),
@@ -121,25 +121,25 @@ fn zone_key<'s>(http: &Scope<'s>, kind: &str, name: &str) -> Option<&'s str> {
 fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> Option<String> {
     output.notes.carried(limit);
     let setting = |name: &str| limit.args.iter().find_map(|arg| arg.strip_prefix(name));
-    let name = setting("zone=")?;
+    let name = setting("zone=").unwrap_or_default();
     let Some(zone) = zone(http, "limit_req_zone", name) else {
-        output.notes.lost(limit, "There is no such zone.");
+        output.notes.unlimited(limit, "There is no such zone.");
         return None;
     };
     let Some(key) = key(zone.arg(0), zone, output) else {
-        let why = "Rates are counted by client, by country, by route or by a header.";
-        output.notes.lost(zone, why);
-        output.notes.lost(limit, why);
+        let why = format!(
+            "Rates are counted by client, by country, by route or by a header, and by no {}.",
+            zone.arg(0)
+        );
+        output.notes.unlimited(limit, why);
         return None;
     };
-    let rate = zone.args.iter().find_map(|arg| arg.strip_prefix("rate="))?;
-    let rate = rate
-        .strip_suffix("r/s")
-        .map(|n| format!("{n}/s"))
-        .or_else(|| {
-            let per_minute = rate.strip_suffix("r/m");
-            per_minute.map(|n| format!("{n}/m"))
-        })?;
+    let rate = zone.args.iter().find_map(|arg| arg.strip_prefix("rate="));
+    let Some(rate) = rate.and_then(in_time) else {
+        let why = format!("The zone in line {} has no rate.", zone.place.line);
+        output.notes.unlimited(limit, why);
+        return None;
+    };
     // nginx counts what comes beyond the first one.
     let burst = setting("burst=")
         .and_then(|burst| burst.parse::<u64>().ok())
@@ -169,12 +169,15 @@ fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> 
         }
     };
     let name: String = name.chars().map(plain).collect();
-    Some(super::upstream::register(
-        "rate_limit",
-        &name,
-        &table,
-        output,
-    ))
+    Some(output.document.register("rate_limit", &table, |number| {
+        super::upstream::numbered(&name, number)
+    }))
+}
+
+/// `10r/s` as `10/s`.
+fn in_time(rate: &str) -> Option<String> {
+    let of = |unit: &str, short: &str| Some(format!("{}/{short}", rate.strip_suffix(unit)?));
+    of("r/s", "s").or_else(|| of("r/m", "m"))
 }
 
 fn key(key: &str, zone: &Directive, output: &mut Output) -> Option<String> {

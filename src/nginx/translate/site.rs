@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::super::Output;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
+use super::listen::{self, Listen, Speaks};
 use super::rewrite;
 
 /// One block `server`.
@@ -30,32 +31,6 @@ pub(super) struct Site<'s> {
     pub(super) only_redirects: bool,
     /// Why it answers 403 to everything.
     pub(super) closed: Option<&'static str>,
-}
-
-/// One `listen`.
-#[derive(Debug, Clone)]
-pub(super) struct Listen<'s> {
-    pub(super) directive: Option<&'s Directive>,
-    /// As geogate writes it.
-    pub(super) address: String,
-    pub(super) speaks: Speaks,
-    pub(super) proxy_protocol: bool,
-    pub(super) is_default: bool,
-}
-
-/// What is spoken on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speaks {
-    Http,
-    /// HTTP/2 without TLS as well.
-    H2c,
-    Tls,
-}
-
-impl Listen<'_> {
-    pub(super) fn is_tls(&self) -> bool {
-        self.speaks == Speaks::Tls
-    }
 }
 
 impl Site<'_> {
@@ -317,10 +292,10 @@ fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> S
     let ssl = scope.one("ssl").is_some_and(|ssl| ssl.arg(0) == "on");
     let mut listens: Vec<Listen> = scope
         .here("listen")
-        .filter_map(|directive| super::listen::listen(directive, ssl, output))
+        .filter_map(|directive| listen::listen(directive, ssl, output))
         .collect();
     if scope.here("listen").next().is_none() {
-        listens.push(super::listen::unsaid(ssl));
+        listens.push(listen::unsaid(ssl));
     }
     if scope.one("http2").is_some_and(|http2| http2.arg(0) == "on") {
         for listen in listens.iter_mut().filter(|listen| !listen.is_tls()) {

@@ -5,7 +5,7 @@ use super::super::Output;
 use super::super::document::{Item, Table};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
-use super::upstream::{Target, time};
+use super::target::{Target, time};
 
 /// Adds it to an upstream.
 pub(super) fn translate(

@@ -1,12 +1,15 @@
 //! TLS with clients: one `[tls]`, with all certificates.
 
+use std::collections::HashSet;
+
 use super::super::Output;
 use super::super::document::{Entry, Item, Value};
 use super::super::notes::Fate;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
+use super::listen::Listen;
 use super::one_for_all;
-use super::site::{Listen, Site};
+use super::site::Site;
 
 pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mut Output) {
     let secure: Vec<&Site<'s>> = sites
@@ -70,6 +73,8 @@ fn certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
             .any(|listen| listen.is_tls() && listen.is_default)
     };
     sites.sort_by_key(|site| !is_default(site));
+    let mut pairs = Vec::new();
+    let mut known: HashSet<(&str, &str)> = HashSet::new();
     for site in sites {
         let scope = http.inner(site.block);
         let keys = scope.all("ssl_certificate_key");
@@ -90,15 +95,16 @@ fn certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
                 Entry::new("cert", chain.arg(0), None),
                 Entry::new("key", key.arg(0), None),
             ];
-            let item = Item::new(Value::Inline(pair), Some(chain));
-            let tls = output.document.table("tls");
-            let known = match tls.get("certificates") {
-                Some(Value::List(items)) => items.iter().any(|known| known.value == item.value),
-                _ => false,
-            };
-            if !known {
-                tls.push("certificates", item);
+            if known.insert((chain.arg(0), key.arg(0))) {
+                pairs.push(Item::new(Value::Inline(pair), Some(chain)));
             }
+        }
+    }
+    if let Some(first) = pairs.first().cloned() {
+        let tls = output.document.table("tls");
+        tls.push("certificates", first);
+        if let Some(Value::List(items)) = tls.get_mut("certificates") {
+            *items = pairs;
         }
     }
     for name in ["ssl_certificate", "ssl_certificate_key"] {

@@ -240,8 +240,8 @@ const KNOWN: [(&[&str], Fate, &str); 49] = [
     ),
     (
         &["proxy_redirect"],
-        Fate::Minor,
-        "Location is never rewritten.",
+        Fate::Needless,
+        "No location with `proxy_pass` has it from here.",
     ),
     (
         &["proxy_cookie_*"],

@@ -7,18 +7,7 @@ use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::super::units;
 use super::speech;
-
-/// Where a location's requests go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    /// The name of a block `upstream`, or a host.
-    pub(super) host: String,
-    /// If the location says it.
-    pub(super) port: Option<u16>,
-    pub(super) tls: bool,
-    /// HTTP/2 without asking, as for gRPC.
-    pub(super) http2: bool,
-}
+use super::target::{Target, time};
 
 /// The name of the upstream for this target, spoken to as the location's scope says. `None` if it
 /// has no peer that can be carried over.
@@ -29,8 +18,7 @@ pub(super) fn name(
     from: &Directive,
     output: &mut Output,
 ) -> Option<String> {
-    let is_it = |block: &&Directive| block.arg(0) == target.host;
-    let block = http.here("upstream").find(is_it);
+    let block = http.directives().find("upstream", &target.host);
     let block = block.filter(|_| target.port.is_none_or(|port| port == 80));
     let mut table = Table::new("upstream", Some(block.unwrap_or(from)));
     let base = if let Some(block) = block {
@@ -53,40 +41,18 @@ pub(super) fn name(
         return None;
     }
     speech::translate(scope, target, from, &mut table, output);
-    Some(register("upstream", &base, &table, output))
+    Some(
+        output
+            .document
+            .register("upstream", &table, |number| numbered(&base, number)),
+    )
 }
 
-/// Adds a table under a name of its own unless there is one like it, and returns its name.
-pub(super) fn register(
-    kind: &'static str,
-    base: &str,
-    table: &Table,
-    output: &mut Output,
-) -> String {
-    let mut number = 1;
-    loop {
-        let name = if number == 1 {
-            base.to_owned()
-        } else {
-            format!("{base}-{number}")
-        };
-        let mut named = Table::new(kind, None);
-        named.set("name", name.as_str(), None);
-        let named = named.followed_by(table);
-        let key = Value::from(name.as_str());
-        let is_same = {
-            let mut tables = output.document.named(kind);
-            let known = tables.find(|other| other.get("name") == Some(&key));
-            known.map(|other| other.says_the_same(&named))
-        };
-        match is_same {
-            Some(true) => return name,
-            Some(false) => number += 1,
-            None => {
-                output.document.add(named);
-                return name;
-            }
-        }
+/// The name of the first, the second and so on of what could have one name.
+pub(super) fn numbered(base: &str, number: usize) -> String {
+    match number {
+        1 => base.to_owned(),
+        _ => format!("{base}-{number}"),
     }
 }
 
@@ -149,14 +115,6 @@ fn group(block: &Directive, table: &mut Table, output: &mut Output) {
         ("slow_start", "slow_start"),
     ] {
         for_all_peers(&servers, parameter, key, table, output);
-    }
-}
-
-/// Sets a key to a time, or says why not.
-pub(super) fn time(directive: &Directive, key: &str, table: &mut Table, output: &mut Output) {
-    match units::milliseconds(directive.arg(0)) {
-        Some(time) if time > 0 => table.set(key, units::duration(time), Some(directive)),
-        _ => output.notes.lost(directive, "This is no time."),
     }
 }
 

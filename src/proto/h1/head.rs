@@ -93,7 +93,7 @@ pub struct Head<'h, 'b> {
 pub enum Demand {
     /// Nothing, or to be kept or closed.
     Nothing,
-    /// What only the proxy can do: a `100 Continue`, other options of `Connection`.
+    /// What takes more than the straight path: a `100 Continue`, other options of `Connection`.
     Special,
     /// To become a WebSocket.
     Upgrade,

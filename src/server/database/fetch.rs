@@ -2,7 +2,7 @@
 //!
 //! A request names the version that is here already (`ETag`, `Last-Modified`), so that unchanged
 //! files are not sent again. The content is written to a file beside the one that it may replace.
-//! The caller checks it and keeps or drops it; the old file stays until then.
+//! The caller checks it and keeps it, rejects it or drops it; the old file stays until then.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -10,11 +10,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
 
+use super::publisher_tls::PublisherTls;
 use super::spool::Spool;
+use super::versions::{Pending, Release, Version, Versions, version_file};
 use crate::config::model::Published;
 
 /// Maximum size of a file in bytes: no known file reaches a fifth of it.
@@ -91,43 +97,30 @@ impl FetchError {
     }
 }
 
-/// Version of a published file, as its server names it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Version {
-    etag: String,
-    last_modified: String,
-}
-
 /// Downloads one file, again whenever it changes.
 pub struct Fetcher {
     published: Published,
     agent: Agent,
-    /// The version that was downloaded last, accepted or rejected.
-    last: Version,
-    /// SHA-256 of that version, for servers without version headers.
-    last_sum: String,
+    versions: Versions,
 }
 
 /// A downloaded file that is not in use yet. It disappears when it is dropped, or when the process
-/// ends.
+/// ends. If it was neither kept nor rejected, its version is downloaded again.
 pub struct Download {
     content: Spool,
-    version: Version,
+    pending: Pending,
     target: PathBuf,
 }
 
 impl Fetcher {
-    /// Creates a fetcher of this file.
+    /// Creates a fetcher of this file, which records in `versions` what was downloaded.
     ///
     /// # Errors
     /// If the CA certificates cannot be read.
-    pub fn new(published: &Published) -> Result<Self, FetchError> {
-        let roots = match &published.ca_file {
-            Some(file) => RootCerts::new_with_certs(&certificates(file)?),
-            None => RootCerts::PlatformVerifier,
-        };
+    pub fn new(published: &Published, versions: Versions) -> Result<Self, FetchError> {
+        let by_system = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
         let config = Agent::config_builder()
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .tls_config(by_system.build())
             .timeout_global(Some(published.timeout))
             .timeout_connect(Some(CONNECT_TIMEOUT.min(published.timeout)))
             .max_redirects(5)
@@ -136,31 +129,40 @@ impl Fetcher {
             .user_agent(concat!("geogate/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .build();
-        let last = if published.file.exists() {
-            Version::read(&version_file(&published.file))
-        } else {
-            Version::default()
+        let agent = match &published.ca_file {
+            None => Agent::new_with_config(config),
+            Some(file) => {
+                let tls = PublisherTls::new(certificates(file)?);
+                let tls = tls.map_err(|error| FetchError::file(file, &error))?;
+                let connector =
+                    ().chain(ConnectProxyConnector::default())
+                        .chain(TcpConnector::default())
+                        .chain(tls);
+                Agent::with_parts(config, connector, DefaultResolver::default())
+            }
         };
+        versions.read(&published.file);
         Ok(Fetcher {
             published: published.clone(),
-            agent: config.into(),
-            last,
-            last_sum: String::new(),
+            agent,
+            versions,
         })
     }
 
-    /// Downloads the published file; `None` if it has not changed since the last download.
+    /// Downloads the published file; `None` if it has not changed since the last download that was
+    /// kept, was rejected or is still being checked.
     ///
     /// # Errors
     /// If the transfer fails, or the content does not match its checksum.
-    pub fn fetch(&mut self) -> Result<Option<Download>, FetchError> {
+    pub fn fetch(&self) -> Result<Option<Download>, FetchError> {
         let url = &self.published.url;
         let mut request = self.agent.get(url);
-        if !self.last.etag.is_empty() {
-            request = request.header(IF_NONE_MATCH, &self.last.etag);
+        let last = self.versions.last();
+        if !last.etag.is_empty() {
+            request = request.header(IF_NONE_MATCH, &last.etag);
         }
-        if !self.last.last_modified.is_empty() {
-            request = request.header(IF_MODIFIED_SINCE, &self.last.last_modified);
+        if !last.last_modified.is_empty() {
+            request = request.header(IF_MODIFIED_SINCE, &last.last_modified);
         }
         let mut response = request.call().map_err(|error| http_error(url, error))?;
         match response.status().as_u16() {
@@ -196,14 +198,10 @@ impl Fetcher {
                 });
             }
         }
-        self.last = version.clone();
-        if self.last_sum == sum {
-            return Ok(None);
-        }
-        self.last_sum = sum;
-        Ok(Some(Download {
+        let pending = Pending::begin(&self.versions, Release { version, sum });
+        Ok(pending.map(|pending| Download {
             content,
-            version,
+            pending,
             target: self.published.file.clone(),
         }))
     }
@@ -242,11 +240,11 @@ impl Download {
     /// Replaces the previous file by the content, in one step.
     ///
     /// # Errors
-    /// If the operating system returns an error.
+    /// If the operating system returns an error. The previous file is still in place then.
     pub fn keep(self) -> Result<(), FetchError> {
         let Download {
             content,
-            version,
+            pending,
             target,
         } = self;
         let in_target = |error: io::Error| FetchError::file(&target, &error);
@@ -257,34 +255,24 @@ impl Download {
         let _ = std::fs::remove_file(&version_file);
         kept?;
         content.keep(&target).map_err(in_target)?;
-        version
-            .write(&version_file)
-            .map_err(|error| FetchError::file(&version_file, &error))
-    }
-}
-
-impl Version {
-    /// Reads a version; a missing or unreadable file counts as no version.
-    fn read(file: &Path) -> Self {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let mut lines = text.lines().map(str::to_owned);
-        Version {
-            etag: lines.next().unwrap_or_default(),
-            last_modified: lines.next().unwrap_or_default(),
+        if let Err(error) = pending.release.version.write(&version_file) {
+            // The new file is in place and in use: this is no reason to reject it.
+            log::warn!(
+                "{}: {error}; {} is downloaded again after a restart",
+                version_file.display(),
+                target.display()
+            );
+            let _ = std::fs::remove_file(&version_file);
         }
+        pending.kept();
+        Ok(())
     }
 
-    fn write(&self, file: &Path) -> io::Result<()> {
-        std::fs::write(file, format!("{}\n{}\n", self.etag, self.last_modified))
+    /// Drops the content, which is not usable. Its version is not downloaded again until
+    /// [`Versions::retry_rejected`] or a restart.
+    pub fn reject(self) {
+        self.pending.rejected();
     }
-}
-
-/// Returns the path of the file that holds the version of a downloaded file: its `ETag` on the
-/// first line, its `Last-Modified` on the second.
-fn version_file(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".version");
-    name.into()
 }
 
 /// Writes a body beside `file`. Returns the content and its SHA-256 in hexadecimal.
@@ -309,15 +297,10 @@ fn store(mut body: impl Read, file: &Path) -> io::Result<(Spool, String)> {
     Ok((content, sum))
 }
 
-fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, FetchError> {
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, FetchError> {
     let text = std::fs::read(file).map_err(|error| FetchError::file(file, &error))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&text) {
-        let item = item.map_err(|error| FetchError::file(file, &error))?;
-        if let PemItem::Certificate(certificate) = item {
-            certificates.push(certificate);
-        }
-    }
+    let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| FetchError::file(file, &error))?;
     if certificates.is_empty() {
         return Err(FetchError::file(file, &"there is no certificate in it"));
     }
@@ -339,7 +322,7 @@ fn status_error(url: &str, status: u16) -> FetchError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::VecDeque;
     use std::io::{BufRead, BufReader};
     use std::net::TcpListener;
@@ -350,21 +333,21 @@ mod tests {
 
     use super::*;
 
-    const PLACES: &str = "start,end,country\n1.0.0.0,1.0.0.255,中国\n";
+    pub const PLACES: &str = "start,end,country\n1.0.0.0,1.0.0.255,中国\n";
 
     /// A server that sends the prepared responses one after the other, each on a connection of its
     /// own, and records the heads of the requests.
-    struct Publisher {
+    pub struct Publisher {
         address: String,
         heads: Arc<Mutex<Vec<String>>>,
         folder: TempDir,
     }
 
-    trait Stream: Read + Write + Send {}
+    pub trait Stream: Read + Write + Send {}
     impl<S: Read + Write + Send> Stream for S {}
 
     impl Publisher {
-        fn new(responses: &[String]) -> Publisher {
+        pub fn new(responses: &[String]) -> Publisher {
             Publisher::with(responses, |stream| Box::new(stream))
         }
 
@@ -406,7 +389,7 @@ mod tests {
             }
         }
 
-        fn published(&self) -> Published {
+        pub fn published(&self) -> Published {
             Published {
                 url: format!("http://{}/places.csv", self.address),
                 file: self.file(),
@@ -417,12 +400,22 @@ mod tests {
             }
         }
 
-        fn file(&self) -> PathBuf {
+        pub fn file(&self) -> PathBuf {
             self.folder.path().join("places.csv")
         }
 
         fn fetcher(&self) -> Fetcher {
-            Fetcher::new(&self.published()).unwrap()
+            fetcher(&self.published()).unwrap()
+        }
+
+        /// Returns the version that each request named, without its quotes.
+        pub fn asked(&self) -> Vec<Option<String>> {
+            let heads = self.heads.lock().unwrap();
+            let version = |head: &String| {
+                let value = head.split_once("if-none-match: \"")?.1;
+                Some(value.split('"').next()?.to_owned())
+            };
+            heads.iter().map(version).collect()
         }
 
         /// Returns the names of all files in the folder.
@@ -435,14 +428,18 @@ mod tests {
         }
     }
 
-    fn ok(headers: &str, body: &str) -> String {
+    fn fetcher(published: &Published) -> Result<Fetcher, FetchError> {
+        Fetcher::new(published, Versions::default())
+    }
+
+    pub fn ok(headers: &str, body: &str) -> String {
         let length = body.len();
         format!(
             "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
         )
     }
 
-    fn status(line: &str) -> String {
+    pub fn status(line: &str) -> String {
         format!("HTTP/1.1 {line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     }
 
@@ -462,7 +459,7 @@ mod tests {
         let versions = "ETag: \"a1\"\r\nLast-Modified: Mon, 23 Nov 2026 10:00:00 GMT\r\n";
         let unchanged = status("304 Not Modified");
         let publisher = Publisher::new(&[ok(versions, PLACES), unchanged.clone(), unchanged]);
-        let mut fetcher = publisher.fetcher();
+        let fetcher = publisher.fetcher();
         let download = fetcher.fetch().unwrap().expect("a first file");
         assert!(!publisher.file().exists());
         download.keep().unwrap();
@@ -498,10 +495,86 @@ mod tests {
     #[test]
     fn a_server_that_knows_no_versions_is_asked_in_vain_and_nothing_changes() {
         let publisher = Publisher::new(&[ok("", PLACES), ok("", PLACES), ok("", "start,end\n")]);
-        let mut fetcher = publisher.fetcher();
-        assert!(fetcher.fetch().unwrap().is_some());
+        let fetcher = publisher.fetcher();
+        fetcher
+            .fetch()
+            .unwrap()
+            .expect("a first file")
+            .keep()
+            .unwrap();
         assert!(fetcher.fetch().unwrap().is_none());
         assert!(fetcher.fetch().unwrap().is_some());
+    }
+
+    #[test]
+    fn only_a_kept_or_rejected_version_is_not_downloaded_again() {
+        let version = |name: &str| ok(&format!("ETag: \"{name}\"\r\n"), &format!("{PLACES}{name}"));
+        let unchanged = || status("304 Not Modified");
+        let publisher = Publisher::new(&[
+            version("a"),
+            unchanged(),
+            version("a"),
+            version("b"),
+            unchanged(),
+            version("c"),
+            unchanged(),
+            version("c"),
+        ]);
+        let fetcher = publisher.fetcher();
+        let fetch = || fetcher.fetch().unwrap();
+        let first = fetch().unwrap();
+        assert!(fetch().is_none(), "it is still being checked");
+        drop(first);
+        fetch().expect("it was not decided on").keep().unwrap();
+        fetch().expect("a second version").reject();
+        assert!(fetch().is_none());
+        fetch().expect("a third version").reject();
+        assert!(fetch().is_none());
+        fetcher.versions.retry_rejected();
+        assert!(fetch().is_some());
+        let asked = publisher.asked();
+        let asked: Vec<_> = asked.iter().map(Option::as_deref).collect();
+        let (a, b, c) = (Some("a"), Some("b"), Some("c"));
+        assert_eq!(asked, [None, a, None, a, b, b, c, a]);
+    }
+
+    #[test]
+    fn an_older_download_leaves_the_newer_one_pending() {
+        let version = |name: &str| ok(&format!("ETag: \"{name}\"\r\n"), &format!("{PLACES}{name}"));
+        let publisher = Publisher::new(&[version("a"), version("b"), status("304 Not Modified")]);
+        let fetcher = publisher.fetcher();
+        let (first, second) = (fetcher.fetch().unwrap(), fetcher.fetch().unwrap());
+        drop(first);
+        assert!(fetcher.fetch().unwrap().is_none());
+        drop(second);
+        assert_eq!(publisher.asked()[2].as_deref(), Some("b"));
+        assert_eq!(fetcher.versions.last(), Version::default());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_kept_is_downloaded_again() {
+        let version = || ok("ETag: \"a1\"\r\n", PLACES);
+        let publisher = Publisher::new(&[version(), version()]);
+        // No file can replace a folder.
+        std::fs::create_dir(publisher.file()).unwrap();
+        let fetcher = publisher.fetcher();
+        assert!(fetcher.fetch().unwrap().unwrap().keep().is_err());
+        std::fs::remove_dir(publisher.file()).unwrap();
+        fetcher.fetch().unwrap().unwrap().keep().unwrap();
+        assert_eq!(std::fs::read_to_string(publisher.file()).unwrap(), PLACES);
+        assert_eq!(publisher.asked(), [None, None]);
+    }
+
+    #[test]
+    fn a_file_is_kept_although_its_version_cannot_be_written() {
+        let publisher =
+            Publisher::new(&[ok("ETag: \"a1\"\r\n", PLACES), status("304 Not Modified")]);
+        std::fs::create_dir(version_file(&publisher.file())).unwrap();
+        let fetcher = publisher.fetcher();
+        fetcher.fetch().unwrap().unwrap().keep().unwrap();
+        assert_eq!(std::fs::read_to_string(publisher.file()).unwrap(), PLACES);
+        assert!(fetcher.fetch().unwrap().is_none());
+        assert_eq!(publisher.asked()[1].as_deref(), Some("a1"));
     }
 
     #[test]
@@ -520,7 +593,7 @@ mod tests {
         std::fs::write(publisher.file(), "before").unwrap();
         let mut source = publisher.published();
         change(&mut source);
-        let fetched = Fetcher::new(&source).and_then(|mut fetcher| fetcher.fetch());
+        let fetched = fetcher(&source).and_then(|fetcher| fetcher.fetch());
         let error = fetched.err().expect("it fails").to_string();
         for part in expected {
             let part = part.replace("{address}", &publisher.address);
@@ -589,7 +662,7 @@ mod tests {
         let publisher = Publisher::new(&[ok("", PLACES), ok("", &line)]);
         let mut source = publisher.published();
         source.checksum_url = Some(format!("{}.sha256", source.url));
-        let download = Fetcher::new(&source).unwrap().fetch().unwrap();
+        let download = fetcher(&source).unwrap().fetch().unwrap();
         assert_eq!(
             std::fs::read_to_string(download.unwrap().path()).unwrap(),
             PLACES
@@ -645,13 +718,13 @@ mod tests {
         let mut source = publisher.published();
         let port = publisher.address.rsplit(':').next().unwrap();
         source.url = format!("https://localhost:{port}/places.csv");
-        assert!(Fetcher::new(&source).unwrap().fetch().is_err());
+        assert!(fetcher(&source).unwrap().fetch().is_err());
         let ca_file = publisher.folder.path().join("ca.pem");
         std::fs::write(&ca_file, key.cert.pem()).unwrap();
         source.ca_file = Some(ca_file.clone());
-        assert!(Fetcher::new(&source).unwrap().fetch().unwrap().is_some());
+        assert!(fetcher(&source).unwrap().fetch().unwrap().is_some());
         std::fs::write(&ca_file, "nothing").unwrap();
-        let error = Fetcher::new(&source).err().unwrap().to_string();
+        let error = fetcher(&source).err().unwrap().to_string();
         assert!(
             error.ends_with("ca.pem: there is no certificate in it"),
             "{error}"

@@ -2,8 +2,10 @@
 
 mod acceptance;
 mod fetch;
+mod publisher_tls;
 mod reload;
 mod spool;
+mod versions;
 
 use crate::config::model::{Database as Source, Geo};
 use crate::geo::codes::CodesError;
@@ -15,6 +17,8 @@ pub use acceptance::Refusal;
 pub use fetch::FetchError;
 use fetch::{Download, Fetcher};
 pub use reload::{Event, Followed, Tell};
+pub use spool::Spool;
+use versions::Versions;
 
 /// Error of loading a database.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,23 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Returns `true` if `downloads` were rejected for their content, so that the same content would
+    /// be rejected again. Other errors may be over at the next attempt: a file that cannot be read
+    /// now, or another database that is being replaced.
+    fn is_about(&self, downloads: &[(usize, Download)]) -> bool {
+        let mut paths = downloads.iter().map(|(_, download)| download.path());
+        let mut has = |name: &str| paths.any(|path| path.display().to_string() == name);
+        match self {
+            DatabaseError::Read(ReadError::Format { path, .. }) => has(path),
+            DatabaseError::Empty(file) => has(file),
+            DatabaseError::Build { database, .. } => database.split(", ").any(has),
+            DatabaseError::Refused(_) | DatabaseError::Panic => true,
+            DatabaseError::Read(ReadError::Io { .. })
+            | DatabaseError::Codes(_)
+            | DatabaseError::Fetch(_) => false,
+        }
+    }
+
     /// Replaces the path of a download by the file that it is to replace: the operator does not
     /// know its temporary path.
     fn naming_targets(mut self, downloads: &[(usize, Download)]) -> Self {
@@ -91,12 +112,14 @@ pub fn fetch_and_load(databases: &[Source], geo: &Geo) -> Result<Database, Datab
             && !published.file.exists()
         {
             log::info!("fetching {}", published.url);
-            if let Some(download) = Fetcher::new(published)?.fetch()? {
+            let fetcher = Fetcher::new(published, Versions::default())?;
+            if let Some(download) = fetcher.fetch()? {
                 downloads.push((number, download));
             }
         }
     }
-    load_downloaded(databases, geo, downloads, |_| Ok(()))
+    let database = load_downloaded(databases, geo, &downloads, |_| Ok(()));
+    settle(downloads, database)
 }
 
 /// Results of [`check`].
@@ -153,25 +176,46 @@ pub fn check<'s>(databases: &'s [Source], geo: &Geo) -> Checked<'s> {
     checked
 }
 
-/// Loads the databases with each download instead of the file of the source with its number,
-/// and keeps the downloads if the result is accepted.
+/// Loads the databases with each download instead of the file of the source with its number, and
+/// checks the result with `accept`. The downloads have to be [settled](settle) then.
 fn load_downloaded(
     databases: &[Source],
     geo: &Geo,
-    downloads: Vec<(usize, Download)>,
+    downloads: &[(usize, Download)],
     accept: impl FnOnce(&Database) -> Result<(), Refusal>,
 ) -> Result<Database, DatabaseError> {
     let mut sources = databases.to_vec();
-    for (number, download) in &downloads {
+    for (number, download) in downloads {
         sources[*number] = Source::File(download.path().to_owned());
     }
-    let database = load_database(&sources, geo);
-    let database = database.map_err(|error| error.naming_targets(&downloads))?;
+    let database = load_database(&sources, geo)?;
     accept(&database)?;
-    for (_, download) in downloads {
-        download.keep()?;
-    }
     Ok(database)
+}
+
+/// Keeps the downloads that a database was loaded with. On an error, rejects them if their content
+/// is the cause, and otherwise drops them, so that they are downloaded again.
+fn settle(
+    downloads: Vec<(usize, Download)>,
+    loaded: Result<Database, DatabaseError>,
+) -> Result<Database, DatabaseError> {
+    let error = match loaded {
+        Ok(database) => {
+            for (_, download) in downloads {
+                download.keep()?;
+            }
+            return Ok(database);
+        }
+        Err(error) => error,
+    };
+    let is_about_them = error.is_about(&downloads);
+    let error = error.naming_targets(&downloads);
+    if is_about_them {
+        for (_, download) in downloads {
+            download.reject();
+        }
+    }
+    Err(error)
 }
 
 /// Returns the configured code tables.
@@ -243,4 +287,115 @@ pub fn build_database(
         let database = names.join(", ");
         DatabaseError::Build { database, error }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::fetch::tests::{PLACES, Publisher, ok};
+    use super::*;
+    use crate::config::{Overrides, parse};
+
+    /// A published database and another one in a file.
+    struct Two {
+        publisher: Publisher,
+        other: PathBuf,
+        sources: Vec<Source>,
+        versions: Versions,
+        fetcher: Fetcher,
+    }
+
+    impl Two {
+        /// Publishes `text` twice.
+        fn publish(text: &str) -> Two {
+            let response = ok("ETag: \"new\"\r\n", text);
+            let publisher = Publisher::new(&[response.clone(), response]);
+            let other = publisher.file().with_file_name("other.csv");
+            std::fs::write(&other, PLACES).unwrap();
+            let published = publisher.published();
+            let versions = Versions::default();
+            Two {
+                fetcher: Fetcher::new(&published, versions.clone()).unwrap(),
+                sources: vec![
+                    Source::Published(Box::new(published)),
+                    Source::File(other.clone()),
+                ],
+                other,
+                versions,
+                publisher,
+            }
+        }
+
+        fn load(&self, geo: &Geo) -> Result<Database, DatabaseError> {
+            let downloads = vec![(0, self.fetcher.fetch().unwrap().unwrap())];
+            let accept = |_: &Database| Ok(());
+            let loaded = load_downloaded(&self.sources, geo, &downloads, accept);
+            settle(downloads, loaded)
+        }
+
+        /// Version that the next check names.
+        fn next_asks_for(&self) -> Option<String> {
+            drop(self.fetcher.fetch().unwrap());
+            self.publisher.asked().pop().unwrap()
+        }
+    }
+
+    fn geo(text: &str) -> Geo {
+        parse(text, "file", &Overrides::default()).unwrap().geo
+    }
+
+    #[test]
+    fn a_download_that_fails_for_another_file_is_downloaded_again() {
+        for (content, expected) in [
+            (Some("start,end,coun"), "other.csv"),
+            (Some("start,end,country\n"), "other.csv: not one range"),
+            (None, "other.csv"),
+        ] {
+            let two = Two::publish(PLACES);
+            match content {
+                Some(text) => std::fs::write(&two.other, text).unwrap(),
+                None => std::fs::remove_file(&two.other).unwrap(),
+            }
+            let error = two.load(&geo("")).err().unwrap().to_string();
+            assert!(error.contains(expected), "{error}");
+            std::fs::write(&two.other, PLACES).unwrap();
+            two.load(&geo("")).unwrap();
+            assert_eq!(two.publisher.asked(), [None, None]);
+            assert_eq!(
+                std::fs::read_to_string(two.publisher.file()).unwrap(),
+                PLACES
+            );
+        }
+    }
+
+    #[test]
+    fn a_download_that_is_rejected_for_its_content_is_not_downloaded_again() {
+        for text in [
+            "nonsense",
+            "start,end,country\n",
+            "start,end,country\n9.9.9.9,1.1.1.1,中国\n",
+        ] {
+            let two = Two::publish(text);
+            let error = two.load(&geo("")).err().unwrap().to_string();
+            assert!(error.contains("places.csv, as it was fetched"), "{error}");
+            assert_eq!(two.next_asks_for().as_deref(), Some("new"), "{error}");
+            assert!(!two.publisher.file().exists());
+        }
+    }
+
+    #[test]
+    fn a_download_that_fails_a_probe_is_downloaded_again_after_another_change() {
+        let probe = geo("[[geo.probe]]\nip = '1.0.0.1'\ncountry_code = 'KR'\n");
+        for retry in [false, true] {
+            let two = Two::publish(PLACES);
+            let error = two.load(&probe).err().unwrap();
+            assert!(matches!(error, DatabaseError::Refused(_)), "{error}");
+            if retry {
+                two.versions.retry_rejected();
+            }
+            let expected = (!retry).then_some("new");
+            assert_eq!(two.next_asks_for().as_deref(), expected);
+        }
+    }
 }

@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::fetch::{Download, FetchError, Fetcher};
-use super::{DatabaseError, acceptance, load_downloaded};
+use super::versions::Versions;
+use super::{DatabaseError, acceptance, load_downloaded, settle};
 use crate::config::model::{Database as Source, Geo, Published};
 use crate::geo::{Database, Live};
 use crate::server::allocator;
@@ -53,8 +54,14 @@ pub struct Followed {
     generation: u64,
     /// Databases that were replaced while readers still held them.
     retired: Vec<Arc<Database>>,
-    /// Wake the threads that wait for published files. A thread ends when its sender is dropped.
-    fetchers: Vec<SyncSender<()>>,
+    fetchers: Vec<Fetching>,
+}
+
+/// A thread that waits for a published file.
+struct Fetching {
+    /// Wakes the thread. The thread ends when the sender is dropped.
+    wake: SyncSender<()>,
+    versions: Versions,
 }
 
 /// Databases of another configuration, loaded but not served yet.
@@ -99,11 +106,15 @@ impl Followed {
         for (number, source) in self.sources.iter().enumerate() {
             if let Source::Published(published) = source {
                 let (wake, woken) = sync_channel(1);
-                self.fetchers.push(wake);
+                let versions = Versions::default();
+                self.fetchers.push(Fetching {
+                    wake,
+                    versions: versions.clone(),
+                });
                 let (published, live) = (published.clone(), Arc::clone(&self.live));
                 let (generation, tell) = (self.generation, Arc::clone(&self.tell));
                 super::super::reload::spawn("fetch", move || {
-                    fetch_for_ever(&published, &live, &woken, |download| {
+                    fetch_for_ever(&published, &versions, &live, &woken, |download| {
                         tell(Event::Fetched(Fetched {
                             generation,
                             number,
@@ -136,15 +147,27 @@ impl Followed {
     /// # Errors
     /// If the new content cannot be used; the previous database stays in use.
     pub fn refresh(&mut self) -> Result<(), DatabaseError> {
+        let is_due = self.files.have_changed() || self.was_refused;
+        if is_due {
+            self.retry_rejected();
+        }
         for fetcher in &self.fetchers {
             // A fetcher that was woken already checks anyway, and one that has ended need not be
             // woken.
-            let _ = fetcher.try_send(());
+            let _ = fetcher.wake.try_send(());
         }
-        if self.files.have_changed() || self.was_refused {
+        if is_due {
             return self.read(Vec::new());
         }
         Ok(())
+    }
+
+    /// Lets rejected downloads be downloaded again at the next check, because a file has changed. A
+    /// probe or the comparison of sizes may have failed because of the previous content of that file.
+    fn retry_rejected(&self) {
+        for fetcher in &self.fetchers {
+            fetcher.versions.retry_rejected();
+        }
     }
 
     /// Reads the databases again after files have changed.
@@ -152,6 +175,7 @@ impl Followed {
     /// # Errors
     /// As [`Followed::refresh`].
     pub fn read_changed(&mut self) -> Result<(), DatabaseError> {
+        self.retry_rejected();
         self.read(Vec::new())
     }
 
@@ -211,10 +235,19 @@ impl Followed {
         let start = Instant::now();
         self.files.note_all();
         let before = self.live.current();
-        let result = guarded(|| self.load(downloads, &before));
+        let loaded = guarded(|| {
+            load_downloaded(&self.sources, &self.geo, &downloads, |database| {
+                acceptance::compare(&before, database, self.geo.max_shrinkage)
+            })
+        });
         drop(before);
+        let fetched: Vec<_> = downloads.iter().map(|(number, _)| *number).collect();
+        let result = settle(downloads, loaded);
         self.was_refused = result.is_err();
-        let (database, fetched) = result.inspect_err(|_| self.live.note_refused())?;
+        let database = result.inspect_err(|_| self.live.note_refused())?;
+        if !fetched.is_empty() {
+            self.retry_rejected();
+        }
         // A downloaded file was changed by this process. Changes by others during the read must
         // still be noticed.
         for number in fetched {
@@ -224,18 +257,6 @@ impl Followed {
         }
         self.serve(database, start);
         Ok(())
-    }
-
-    fn load(
-        &self,
-        downloads: Vec<(usize, Download)>,
-        before: &Database,
-    ) -> Result<(Database, Vec<usize>), DatabaseError> {
-        let fetched = downloads.iter().map(|(number, _)| *number).collect();
-        let database = load_downloaded(&self.sources, &self.geo, downloads, |database| {
-            acceptance::compare(before, database, self.geo.max_shrinkage)
-        })?;
-        Ok((database, fetched))
     }
 
     fn serve(&mut self, database: Database, start: Instant) {
@@ -302,6 +323,7 @@ fn watched(sources: &[Source], geo: &Geo, tell: &Tell) -> WatchedFiles {
 /// Checks for a new version periodically, until the receiver of the downloads is gone.
 fn fetch_for_ever(
     published: &Published,
+    versions: &Versions,
     live: &Live,
     woken: &Receiver<()>,
     take: impl Fn(Download) -> bool,
@@ -314,7 +336,7 @@ fn fetch_for_ever(
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        match fetch(published, &mut fetcher) {
+        match fetch(published, versions, &mut fetcher) {
             Ok(download) => {
                 failures = 0;
                 if download.is_some_and(|download| !take(download)) {
@@ -333,11 +355,12 @@ fn fetch_for_ever(
 
 fn fetch(
     published: &Published,
+    versions: &Versions,
     fetcher: &mut Option<Fetcher>,
 ) -> Result<Option<Download>, FetchError> {
     let fetcher = match fetcher {
         Some(fetcher) => fetcher,
-        None => fetcher.insert(Fetcher::new(published)?),
+        None => fetcher.insert(Fetcher::new(published, versions.clone())?),
     };
     fetcher.fetch()
 }

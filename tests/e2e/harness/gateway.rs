@@ -26,6 +26,14 @@ const PLACES: [([u8; 4], &str); 7] = [
     ([255, 255, 255, 255], "TEST\t2026010203\t\t"),
 ];
 
+/// Configuration of a database of one range that a process reads at once, where the embedded one
+/// takes seconds of a debug build. The file is in this folder.
+pub fn small_database(folder: &Path) -> String {
+    let file = folder.join("small.csv");
+    std::fs::write(&file, "cidr,country\n1.0.0.0/8,中国\n").unwrap();
+    format!("[[database]]\nfile = '{}'\n", file.display())
+}
+
 pub struct Gateway {
     pub address: SocketAddr,
     pub folder: TempDir,
@@ -108,6 +116,14 @@ impl Gateway {
         let peers = peers.join(", ");
         Gateway::start(&format!(
             "{more}\n[[upstream]]\npeers = [{peers}]\n{upstream}\n"
+        ))
+    }
+
+    /// A gateway for HTTP/1 and, without TLS, HTTP/2, with one peer and more for its upstream.
+    pub fn h2c(peer: SocketAddr, upstream: &str) -> Gateway {
+        Gateway::start(&format!(
+            "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
+             [[upstream]]\npeers = ['{peer}']\n{upstream}\n"
         ))
     }
 

@@ -117,6 +117,15 @@ impl Http2 {
     }
 }
 
+/// The requests of a connection in clear text, for tests that send frame by frame in a runtime of
+/// their own.
+pub async fn h2c_requests(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    requests
+}
+
 /// A request without a body.
 pub fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Request<()> {
     let mut request = Request::builder().method(method).uri(url);

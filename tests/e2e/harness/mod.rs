@@ -9,20 +9,24 @@ mod http2;
 mod origin;
 mod peer;
 mod secure;
+#[cfg(target_os = "linux")]
+mod stopped_thread;
 mod strict_origin;
 
 pub use authority::{Authority, Identity, trusting_client};
 pub use client::{Client, Response, connect, wait_for_metrics};
 pub use dns::NameServer;
-pub use gateway::Gateway;
-pub use http2::{Http2, request};
+pub use gateway::{Gateway, small_database};
+pub use http2::{Http2, h2c_requests, request};
 pub use origin::Origin;
 pub use peer::{Incoming, Peer};
 pub use secure::{Secure, SelfSigned, Speaks};
+#[cfg(target_os = "linux")]
+pub use stopped_thread::StoppedThread;
 pub use strict_origin::{Event, StrictOrigin};
 
 /// Header lines that have no meaning and lead a request through one or the other door of the
-/// gateway: the straight path, and pingora's proxy, which alone knows what to do with options of
+/// gateway: the straight path, and the duplex path, which alone knows what to do with options of
 /// `Connection`.
 pub const DOORS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Reader, template};
-use crate::config::document::Section;
-use crate::config::model::{Action, Captures, Template};
+use crate::config::document::{Item, Section};
+use crate::config::model::{Action, Captures, LocationRewrite, Template};
 use crate::config::sections::files;
 
 impl Reader<'_> {
@@ -35,6 +35,10 @@ impl Reader<'_> {
         if rewrite.is_some() && !found[0] && !found[1] {
             section.note("rewrite", "is for requests to an upstream and for files");
         }
+        let rewrite_location = rewrite_location(section, captures);
+        if section.item("rewrite_location").is_some() && !found[0] {
+            section.note("rewrite_location", "is for responses of an upstream");
+        }
         if found[1] {
             let files = files::files(&section.section("files"));
             let files = Arc::new(files);
@@ -45,7 +49,11 @@ impl Reader<'_> {
             respond(&section.section("respond"), captures)
         } else {
             let number = section.value("upstream", 0, |item| self.upstream(item.string()?));
-            Action::Upstream { number, rewrite }
+            Action::Upstream {
+                number,
+                rewrite,
+                rewrite_location,
+            }
         }
     }
 
@@ -53,8 +61,7 @@ impl Reader<'_> {
         if self.overridden {
             return Ok(0);
         }
-        let number = self.upstreams.iter().position(|known| known.name == name);
-        let number = number.ok_or_else(|| {
+        let number = self.numbers.get(name).copied().ok_or_else(|| {
             let names = self
                 .upstreams
                 .iter()
@@ -70,6 +77,31 @@ impl Reader<'_> {
         self.named[number] = true;
         Ok(number)
     }
+}
+
+/// `[{ from = "http://api:8080/", to = "/" }]`.
+fn rewrite_location(section: &Section, captures: &Captures) -> Vec<LocationRewrite> {
+    let url = |item: &Item| {
+        let url = template(item, captures)?;
+        if item.string()?.contains(['\n', '\t']) {
+            return Err("has a control character".to_owned());
+        }
+        Ok(url)
+    };
+    let rules = section.sections("rewrite_location");
+    let rules = rules.iter().filter_map(|rule| {
+        let from = rule.required("from", |item| match item.string()? {
+            "" => Err("the beginning of a URL is expected".to_owned()),
+            _ => url(item),
+        });
+        let to = rule.required("to", url);
+        rule.refuse_unknown();
+        Some(LocationRewrite {
+            from: from?,
+            to: to?,
+        })
+    });
+    rules.collect()
 }
 
 fn redirect(section: &Section, captures: &Captures) -> Action {

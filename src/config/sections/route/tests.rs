@@ -48,7 +48,8 @@ fn a_route_has_conditions_and_an_action() {
         &one.action,
         Action::Upstream {
             number: 1,
-            rewrite: Some(_)
+            rewrite: Some(_),
+            ..
         }
     ));
     assert!(matches!(&two.action, Action::Redirect { status: 302, .. }));
@@ -56,7 +57,8 @@ fn a_route_has_conditions_and_an_action() {
         &three.action,
         Action::Upstream {
             number: 0,
-            rewrite: None
+            rewrite: None,
+            ..
         }
     ));
 }
@@ -111,6 +113,33 @@ fn a_route_has_one_action() {
         "rewrite = '/x'",
         "route[0].rewrite: is for requests to an upstream and for files (line 3)",
     );
+    check_problem(
+        "rewrite_location = [{ from = 'http://a/', to = '/' }]",
+        "route[0].rewrite_location: is for responses of an upstream (line 3)",
+    );
+    for (rules, expected) in [
+        ("[{ to = '/' }]", "[0].from: is missing (line 3)"),
+        ("[{ from = 'http://a/' }]", "[0].to: is missing (line 3)"),
+        (
+            "[{ from = '', to = '/' }]",
+            "[0].from: the beginning of a URL",
+        ),
+        (
+            "[{ from = '$status', to = '/' }]",
+            "[0].from: there is no $status",
+        ),
+        (
+            "[{ from = 'http://a/', to = \"/\\n\" }]",
+            "[0].to: has a control character",
+        ),
+        ("[{ from = 'a', to = '/', x = 1 }]", "[0].x: "),
+        ("'http://a/'", ": an array is expected"),
+    ] {
+        check_action_problem(
+            &format!("upstream = 'a'\nrewrite_location = {rules}"),
+            &format!("route[0].rewrite_location{expected}"),
+        );
+    }
     check_action_problem("redirect = {}", "route[0].redirect.to: is missing (line 2)");
     check_action_problem(
         "redirect = { to = '/', status = 304 }",
@@ -138,7 +167,7 @@ fn a_route_has_one_action() {
     );
     check_action_problem(
         "respond = { type = 'text' }",
-        "route[0].respond.type: \"text\" is no media type",
+        "route[0].respond.type: \"text\" is not a media type",
     );
     check_action_problem(
         "upstream = 'a'\nrewrite = 'x'",

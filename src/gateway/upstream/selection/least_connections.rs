@@ -1,7 +1,8 @@
 //! Peer with the fewest requests in flight, by weight.
 //!
 //! Among equally loaded peers one is drawn at random, by weight: with every peer idle the first one
-//! would otherwise get all requests.
+//! would otherwise get all requests. A peer in slow start is considered for a fraction of the
+//! requests only: while it is idle, its load alone would not limit it.
 
 use std::cmp::Ordering;
 
@@ -10,10 +11,21 @@ use super::{Candidates, first_from};
 
 /// Takes the least loaded peer.
 pub fn pick(draw: &Draw, candidates: &mut impl Candidates) -> Option<usize> {
+    let lucky = least(draw, candidates, true);
+    let peer = lucky.or_else(|| least(draw, candidates, false))?;
+    if candidates.take(peer) {
+        return Some(peer);
+    }
+    // A concurrent request took the last slot of this peer.
+    first_from(peer, draw.count(), candidates)
+}
+
+/// Returns the least loaded of the available peers, or of the lucky ones among them.
+fn least(draw: &Draw, candidates: &impl Candidates, only_lucky: bool) -> Option<usize> {
     // The least loaded peer, its load, and the sum of the weights of all peers with that load.
     let mut least: Option<(usize, f32, u64)> = None;
     for peer in 0..draw.count() {
-        if !candidates.is_open(peer) {
+        if !candidates.is_open(peer) || (only_lucky && !candidates.is_lucky(peer)) {
             continue;
         }
         let (load, weight) = (candidates.load(peer), draw.weight(peer));
@@ -32,12 +44,7 @@ pub fn pick(draw: &Draw, candidates: &mut impl Candidates) -> Option<usize> {
             Ordering::Greater => {}
         }
     }
-    let (peer, ..) = least?;
-    if candidates.take(peer) {
-        return Some(peer);
-    }
-    // A concurrent request took the last slot of this peer.
-    first_from(peer, draw.count(), candidates)
+    least.map(|(peer, ..)| peer)
 }
 
 #[cfg(test)]

@@ -83,10 +83,11 @@ fn first_from(start: usize, count: usize, candidates: &mut impl Candidates) -> O
 mod tests {
     use super::*;
 
-    /// Peers with their availability and load.
+    /// Peers with their availability, load, and share of their weight.
     pub struct Fake {
         pub open: Vec<bool>,
         pub load: Vec<f32>,
+        pub share: Vec<f32>,
     }
 
     impl Fake {
@@ -94,6 +95,7 @@ mod tests {
             Fake {
                 open: vec![true; count],
                 load: vec![0.0; count],
+                share: vec![1.0; count],
             }
         }
     }
@@ -103,8 +105,8 @@ mod tests {
             self.open[index]
         }
 
-        fn is_lucky(&self, _: usize) -> bool {
-            true
+        fn is_lucky(&self, index: usize) -> bool {
+            fastrand::f32() < self.share[index]
         }
 
         fn load(&self, index: usize) -> f32 {
@@ -173,6 +175,48 @@ mod tests {
             let mut fake = Fake::all_open(4);
             fake.open[1] = false;
             check_shares(&shares(&selection, 20_000, &mut fake), &[1, 0, 1, 1]);
+        }
+    }
+
+    /// A ring has no slow start: it would send the keys of one peer to another one and back.
+    #[test]
+    fn an_idle_peer_in_slow_start_gets_a_part_of_its_weight() {
+        for balance in all_kinds() {
+            let is_hash = matches!(balance, Balance::Hash(_));
+            for (count, full) in [(2, 10_000), (5, 4_000)] {
+                let selection = Selection::new(&balance, &addresses(&vec![1; count]));
+                let mut fake = Fake::all_open(count);
+                fake.share[0] = 0.1;
+                let share = shares(&selection, 20_000, &mut fake)[0];
+                let expected = if is_hash {
+                    full * 8 / 10..full * 12 / 10
+                } else {
+                    full * 3 / 100..full * 30 / 100
+                };
+                assert!(expected.contains(&share), "{balance:?} of {count}: {share}");
+            }
+        }
+    }
+
+    /// Its load is the least, whatever its share.
+    #[test]
+    fn an_idle_peer_in_slow_start_gets_a_part_of_the_requests_beside_busy_ones() {
+        for balance in [Balance::LeastConnections, Balance::PowerOfTwo] {
+            let selection = Selection::new(&balance, &addresses(&[1, 1]));
+            let mut fake = Fake::all_open(2);
+            (fake.share[0], fake.load[1]) = (0.1, 1.0);
+            let share = shares(&selection, 20_000, &mut fake)[0];
+            assert!((1_000..5_000).contains(&share), "{balance:?}: {share}");
+        }
+    }
+
+    #[test]
+    fn peers_that_are_all_in_slow_start_share_all_requests() {
+        for balance in all_kinds() {
+            let selection = Selection::new(&balance, &addresses(&[1, 1]));
+            let mut fake = Fake::all_open(2);
+            fake.share = vec![0.01, 0.01];
+            check_shares(&shares(&selection, 20_000, &mut fake), &[1, 1]);
         }
     }
 

@@ -2,7 +2,8 @@
 //! Balancing").
 //!
 //! This is nearly as even as comparing all peers, at the cost of comparing two. And gateways that
-//! do not share state do not all send their requests to the same idle peer.
+//! do not share state do not all send their requests to the same idle peer. A peer in slow start
+//! takes part in a fraction of its draws only: while it is idle, its load alone would not limit it.
 
 use super::Candidates;
 use super::random::Draw;
@@ -18,11 +19,14 @@ pub fn pick(draw: &Draw, candidates: &mut impl Candidates) -> Option<usize> {
         if Some(peer) == first || !candidates.is_open(peer) {
             continue;
         }
+        // One chance a draw, not one until it succeeds: the second peer would otherwise be lucky
+        // sooner or later.
+        let is_lucky = candidates.is_lucky(peer);
         let Some(other) = first else {
-            first = Some(peer);
+            first = is_lucky.then_some(peer);
             continue;
         };
-        let less = if candidates.load(peer) < candidates.load(other) {
+        let less = if is_lucky && candidates.load(peer) < candidates.load(other) {
             peer
         } else {
             other

@@ -166,7 +166,8 @@ impl<'s> Routes<'_, 's> {
         let whole = Pattern::Prefix("/".to_owned());
         let inner = common.scope.inner(named);
         self.pass(pass, &inner, &whole, route, output);
-        let conditions = self.conditions(&inner, &|_| false, output);
+        let mut conditions = self.conditions(&inner, &|_| false, output);
+        self.turnings(&inner, &mut conditions, false, output);
         self.protect(&inner, named, conditions, route, output);
         if inner.here("rewrite").next().is_some() {
             rewrite::closed(501, named, route);

@@ -6,6 +6,8 @@ use super::super::super::scope::Scope;
 use super::super::super::tree::Directive;
 use super::super::access;
 use super::super::guard;
+use super::super::header_guard::{HeaderGuard, Turning};
+use super::super::headers;
 use super::super::order::{Rank, Written};
 use super::super::pattern::{Pattern, pattern, translated, within};
 use super::super::rewrite;
@@ -26,6 +28,14 @@ impl<'s> Routes<'_, 's> {
                 && let Some(name) = access::condition(self.http, condition, self.variables, output)
             {
                 found.access.push(name);
+                continue;
+            }
+            if let Some((guard, map)) = HeaderGuard::read(self.http, condition) {
+                if let Some(map) = map {
+                    output.notes.carried(map);
+                    super::super::silence(map, output);
+                }
+                found.guards.push(guard);
                 continue;
             }
             if guard::is_protecting(condition) {
@@ -49,6 +59,57 @@ impl<'s> Routes<'_, 's> {
             super::super::silence(condition, output);
         }
         found
+    }
+
+    /// The routes that turn requests away by their headers. Guards that routes cannot have exactly close
+    /// the block.
+    pub(super) fn turnings<'d>(
+        &self,
+        scope: &Scope<'d>,
+        conditions: &mut Conditions<'d>,
+        are_exact: bool,
+        output: &mut Output,
+    ) -> Vec<Turning<'d>> {
+        let guards: Vec<HeaderGuard> = std::mem::take(&mut conditions.guards);
+        if guards.is_empty() {
+            return Vec::new();
+        }
+        // What stands before a condition is done first.
+        let decides = |d: &&Directive| matches!(d.name.as_str(), "rewrite" | "return" | "break");
+        let decided = scope
+            .directives()
+            .iter()
+            .filter(decides)
+            .map(|d| d.id)
+            .min();
+        let last = guards.iter().map(|guard| guard.condition.id).max();
+        let comes_first = decided.is_none_or(|decided| Some(decided) > last);
+        if !are_exact || !comes_first || !HeaderGuard::go_together(&guards) {
+            for guard in &guards {
+                let why = "What this forbids by a header cannot be said by routes here, so what it \
+                           protects answers 403.";
+                output.notes.closed(guard.condition, why);
+                super::super::silence(guard.condition, output);
+            }
+            conditions.closed_by = conditions.closed_by.or(Some(guards[0].condition));
+            return Vec::new();
+        }
+        let turned = |guard: HeaderGuard<'d>| {
+            output.notes.carried(guard.condition);
+            super::super::silence(guard.condition, output);
+            let mut answer = Table::new("route", Some(guard.condition));
+            rewrite::answer(
+                guard.answer,
+                None,
+                scope,
+                self.variables,
+                &mut answer,
+                output,
+            );
+            headers::to_client(scope, self.hsts, self.variables, &mut answer, output);
+            Turning { guard, answer }
+        };
+        guards.into_iter().map(turned).collect()
     }
 
     /// Notes what closes a whole server. Whether there is anything.
@@ -87,7 +148,11 @@ impl<'s> Routes<'_, 's> {
         }
         let mut nested = Vec::new();
         nested_apart(from, &mut nested);
-        let sets = access::of_block(self.http, scope, output);
+        let sets = if self.one_access {
+            Vec::new()
+        } else {
+            access::of_block(scope, output)
+        };
         if let (Some(unknown), false) = (self.unknown_clients, sets.is_empty()) {
             let why = "Locations that allow and deny addresses answer 403: it is not known here which \
                        address a client has.";

@@ -48,12 +48,10 @@ impl<'s> Routes<'_, 's> {
             }
             let mut action = action.clone();
             set_pattern(written.as_ref(), &mut route, &mut action);
-            let methods = action.get("methods").map(Value::to_text);
+            let conditions = ["methods", "headers"].map(|key| action.get(key).map(Value::to_text));
+            let conditions = conditions.into_iter().flatten().collect::<String>();
             // The first of those that take the same requests counts.
-            if self
-                .known
-                .insert(route.written() + &methods.unwrap_or_default())
-            {
+            if self.known.insert(route.written() + &conditions) {
                 output.document.add(route.followed_by(&action));
             }
         }

@@ -1,0 +1,239 @@
+//! Conditions that turn requests away by one of their headers: `if ($http_user_agent ~* bot)`.
+//!
+//! A route with a header among its conditions goes before one of the same path without it. So each
+//! route of the block has one beside it that turns away, for requests with the header or for those
+//! without, and no request is answered otherwise than by nginx. What is in doubt is no guard, and
+//! closes its block.
+
+use super::super::document::{Entry, Table, Value};
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::pattern::{compiled, escaped, translated};
+use crate::config::model::{UntrustedHeaders, is_managed_name};
+
+/// Headers whose lines are not what a condition of a route sees: they are joined, or belong to the
+/// connection.
+const OTHER: [&str; 9] = [
+    "host",
+    "cookie",
+    "connection",
+    "content-length",
+    "expect",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "trailer",
+];
+
+/// A condition on a header by which requests are turned away.
+#[derive(Debug, Clone)]
+pub(super) struct HeaderGuard<'d> {
+    pub(super) condition: &'d Directive,
+    /// The `return` in it.
+    pub(super) answer: &'d Directive,
+    header: String,
+    /// As `headers` of a route has it.
+    value: String,
+    /// Requests that have the value are turned away; otherwise those that do not.
+    denies: bool,
+}
+
+/// A value, and whether requests that have it are turned away.
+struct Test {
+    value: String,
+    denies: bool,
+}
+
+/// A guard with the route that answers for it.
+pub(super) struct Turning<'d> {
+    pub(super) guard: HeaderGuard<'d>,
+    pub(super) answer: Table,
+}
+
+impl<'d> HeaderGuard<'d> {
+    /// The guard that an `if` is, and the `map` that it rests on; `None` if it is something else, or not
+    /// exactly one.
+    pub(super) fn read<'h>(
+        http: &Scope<'h>,
+        condition: &'d Directive,
+    ) -> Option<(Self, Option<&'h Directive>)> {
+        let [answer] = condition.inside() else {
+            return None;
+        };
+        let status = answer.arg(0).parse::<u64>().ok()?;
+        let turns_away = answer.name == "return" && answer.args.len() == 1;
+        if !turns_away || !(400..600).contains(&status) {
+            return None;
+        }
+        let text = condition.args.join(" ");
+        let text = text.strip_prefix('(')?.strip_suffix(')')?.trim();
+        let (variable, comparison) = text.split_once(' ').unwrap_or((text, ""));
+        let variable = variable.strip_prefix('$')?;
+        let (header, test, map) = match variable.strip_prefix("http_") {
+            Some(header) => (header, Test::of_value(comparison.trim())?, None),
+            None if comparison.is_empty() => {
+                let map = http
+                    .here("map")
+                    .find(|map| map.arg(1).strip_prefix('$') == Some(variable))?;
+                let header = map.arg(0).strip_prefix("$http_")?;
+                (header, Test::of_map(map)?, Some(map))
+            }
+            None => return None,
+        };
+        let header = header.to_ascii_lowercase().replace('_', "-");
+        let is_name = header
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let untrusted = UntrustedHeaders::new([], []).ok()?;
+        let is_plain = !OTHER.contains(&header.as_str())
+            && !is_managed_name(&header)
+            && !untrusted.contains(&header);
+        if !is_name || header.is_empty() || !is_plain {
+            return None;
+        }
+        let guard = HeaderGuard {
+            condition,
+            answer,
+            header,
+            value: test.value,
+            denies: test.denies,
+        };
+        Some((guard, map))
+    }
+
+    /// Whether routes can have all of these. A route has one condition for a header, and whoever
+    /// meets several gets one answer.
+    pub(super) fn go_together(guards: &[HeaderGuard]) -> bool {
+        let is_same = |guard: &HeaderGuard| guard.answer.args == guards[0].answer.args;
+        let required: Vec<_> = guards.iter().filter(|guard| !guard.denies).collect();
+        guards.iter().all(is_same)
+            && required.iter().all(|one| {
+                let same = guards.iter().filter(|other| other.header == one.header);
+                same.count() == 1
+            })
+    }
+
+    fn entry(&self) -> Entry {
+        Entry::new(&self.header, self.value.as_str(), Some(self.condition))
+    }
+}
+
+/// A route as several, in their order: those that turn away, the route for the requests that are
+/// left, and, if these have to have a header, the one for requests without it.
+pub(super) fn guarded(turnings: &[Turning], route: &Table) -> Vec<Table> {
+    let required: Vec<Entry> = turnings
+        .iter()
+        .filter(|turning| !turning.guard.denies)
+        .map(|turning| turning.guard.entry())
+        .collect();
+    let turned = |turning: &Turning, headers: Vec<Entry>| {
+        let mut table = turning.answer.clone();
+        if let Some(methods) = route.get("methods") {
+            table.set("methods", methods.clone(), None);
+        }
+        with_headers(table, headers)
+    };
+    let mut routes = Vec::new();
+    for turning in turnings.iter().filter(|turning| turning.guard.denies) {
+        // One condition more than the route itself, so that it goes before it.
+        let mut headers = required.clone();
+        headers.push(turning.guard.entry());
+        routes.push(turned(turning, headers));
+    }
+    routes.push(with_headers(route.clone(), required));
+    let without = turnings.iter().find(|turning| !turning.guard.denies);
+    routes.extend(without.map(|turning| turned(turning, Vec::new())));
+    routes
+}
+
+fn with_headers(mut table: Table, headers: Vec<Entry>) -> Table {
+    if !headers.is_empty() {
+        table.set("headers", Value::Inline(headers), None);
+    }
+    table
+}
+
+impl Test {
+    /// `~* bot`, `= x` and so on; nothing at all is whether there is a value.
+    fn of_value(comparison: &str) -> Option<Test> {
+        if comparison.is_empty() {
+            // Neither empty nor `0`.
+            return Some(Test {
+                value: "~^(?:[^0]|0.)".to_owned(),
+                denies: true,
+            });
+        }
+        // Of an empty text nothing is left.
+        let (operator, value) = comparison.split_once(' ').unwrap_or((comparison, ""));
+        let value = value.trim();
+        let (operator, is_negated) = match operator.strip_prefix('!') {
+            Some(operator) => (operator, true),
+            None => (operator, false),
+        };
+        let any = || Some("~.".to_owned());
+        let (value, is_negated) = match (operator, value) {
+            ("=", "") => (any(), !is_negated),
+            ("=", value) => (
+                Some(value.to_owned()).filter(|v| !v.starts_with('~')),
+                is_negated,
+            ),
+            ("~", value) => (expression(value, false), is_negated),
+            ("~*", value) => (expression(value, true), is_negated),
+            _ => (None, false),
+        };
+        Some(Test {
+            value: value?,
+            denies: !is_negated,
+        })
+    }
+
+    /// A `map` whose lines all mean the same, and its default the contrary.
+    fn of_map(map: &Directive) -> Option<Test> {
+        let holds = |value: &str| !matches!(value, "" | "0");
+        let mut default = false;
+        let mut of_lines = None;
+        let mut alternatives = Vec::new();
+        for line in map.inside() {
+            if line.args.len() != 1 || line.arg(0).contains('$') {
+                return None;
+            }
+            let is_held = holds(line.arg(0));
+            match line.name.as_str() {
+                "default" => default = is_held,
+                "" | "hostnames" | "volatile" | "include" => return None,
+                name => {
+                    let own = match (name.strip_prefix("~*"), name.strip_prefix('~')) {
+                        (Some(text), _) => expression(text, true)?,
+                        (None, Some(text)) => expression(text, false)?,
+                        _ if name.contains('\\') => return None,
+                        // Texts are compared without regard to case.
+                        _ => format!("~(?i)^{}$", escaped(name)),
+                    };
+                    alternatives.push(format!("(?:{})", &own[1..]));
+                    if *of_lines.get_or_insert(is_held) != is_held {
+                        return None;
+                    }
+                }
+            }
+        }
+        let denies = of_lines.filter(|of_lines| *of_lines != default)?;
+        let regex = alternatives.join("|");
+        is_usable(&regex).then(|| Test {
+            value: format!("~{regex}"),
+            denies,
+        })
+    }
+}
+
+/// An expression as a condition has it, if it means the same.
+fn expression(text: &str, ignores_case: bool) -> Option<String> {
+    let found = translated(text);
+    let case = if ignores_case { "(?i)" } else { "" };
+    let regex = format!("{case}{}", found.regex);
+    (found.is_exact && is_usable(&regex)).then(|| format!("~{regex}"))
+}
+
+/// Whether geogate can have an expression, and it does not match a header that is not there.
+fn is_usable(regex: &str) -> bool {
+    compiled(regex).is_some_and(|regex| !regex.is_match(b""))
+}

@@ -1,0 +1,128 @@
+//! `proxy_redirect` becomes `rewrite_location`: where a redirect of the upstream begins with the one
+//! text, the other stands in its place. nginx does so unasked where `proxy_pass` has no variables.
+
+use super::super::Output;
+use super::super::document::{Entry, Item, Table, Value};
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::pattern::{Pattern, pattern};
+use super::variables::{self, Variables};
+
+/// A text and what stands for it, as templates of geogate.
+struct Rule<'d> {
+    by: &'d Directive,
+    from: String,
+    to: String,
+}
+
+/// Sets how redirects of a location's upstream are rewritten.
+pub(super) fn translate(
+    scope: &Scope,
+    pass: &Directive,
+    variables: &Variables,
+    route: &mut Table,
+    output: &mut Output,
+) {
+    // Others know no redirects.
+    if pass.name != "proxy_pass" {
+        return;
+    }
+    for rule in in_effect(scope, variables, output) {
+        let ends = vec![
+            Entry::new("from", rule.from, Some(rule.by)),
+            Entry::new("to", rule.to, Some(rule.by)),
+        ];
+        let item = Item::new(Value::Inline(ends), Some(rule.by));
+        route.push("rewrite_location", item);
+    }
+}
+
+/// The rules that hold in a block. One that says nothing has those of the block around it, even where
+/// these come from the `proxy_pass` there.
+fn in_effect<'s>(scope: &Scope<'s>, variables: &Variables, output: &mut Output) -> Vec<Rule<'s>> {
+    let mut levels: Vec<Scope> = scope.chain().collect();
+    levels.reverse();
+    let (mut is_off, mut by_default) = (false, None);
+    let mut said: Option<(Scope, Vec<&Directive>)> = None;
+    for level in levels {
+        let here: Vec<_> = level.here("proxy_redirect").collect();
+        if here.is_empty() {
+            let is_open = !is_off && said.is_none() && by_default.is_none();
+            by_default = by_default.or_else(|| default(&level).filter(|_| is_open));
+            continue;
+        }
+        is_off = here.iter().any(|one| one.arg(0) == "off");
+        by_default = None;
+        said = Some((level, here));
+    }
+    let Some((level, here)) = said else {
+        return by_default.into_iter().collect();
+    };
+    let mut rules = Vec::new();
+    for one in here {
+        output.notes.carried(one);
+        if is_off {
+            continue;
+        }
+        if one.arg(0) == "default" {
+            rules.extend(default(&level));
+            continue;
+        }
+        match given(one, &level, variables) {
+            Ok(rule) => rules.push(rule),
+            Err(why) => output.notes.lost(one, why),
+        }
+    }
+    rules
+}
+
+/// The rule that nginx makes of `proxy_pass` itself; none if that has variables.
+fn default<'s>(level: &Scope<'s>) -> Option<Rule<'s>> {
+    let pass = level.here("proxy_pass").last()?;
+    let url = pass.arg(0);
+    if variables::has_variables(url) {
+        return None;
+    }
+    let (_, rest) = url.split_once("://")?;
+    let (from, to) = if rest.contains(['/', '?']) {
+        match pattern(level.block()?)? {
+            Pattern::Exact(path) | Pattern::Prefix(path) => (url.to_owned(), path),
+            Pattern::Regex(_) => return None,
+        }
+    } else {
+        (format!("{url}/"), "/".to_owned())
+    };
+    Some(Rule {
+        by: pass,
+        from: from.replace('$', "$$"),
+        to: to.replace('$', "$$"),
+    })
+}
+
+/// `proxy_redirect FROM TO`.
+fn given<'s>(
+    redirect: &'s Directive,
+    level: &Scope,
+    variables: &Variables,
+) -> Result<Rule<'s>, String> {
+    let (from, to) = (redirect.arg(0), redirect.arg(1));
+    if redirect.args.len() != 2 {
+        return Err("Two texts are expected, or `default` or `off`.".to_owned());
+    }
+    if from.starts_with('~') {
+        return Err(
+            "Redirects are rewritten by how they begin and by no regular expression, so clients \
+             are sent where the upstream says."
+                .to_owned(),
+        );
+    }
+    let template = |text| {
+        let template = variables.template(text, level);
+        template.map_err(|missing| format!("There is no {missing} in geogate."))
+    };
+    Ok(Rule {
+        by: redirect,
+        from: template(from)?,
+        to: template(to)?,
+    })
+}

@@ -1,0 +1,39 @@
+//! Reasons for which ranges do not make a tree.
+
+use std::fmt;
+
+use super::MAX_VALUE;
+
+/// Reason for which ranges do not make a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A range ends before it starts.
+    Inverted {
+        /// Its place in the input, from 0.
+        index: usize,
+    },
+    /// A value is above [`MAX_VALUE`].
+    ValueTooLarge {
+        /// The range's place in the input, from 0.
+        index: usize,
+        /// The value.
+        value: u32,
+    },
+    /// The nodes need more than 4 GiB.
+    TreeTooLarge,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inverted { index } => write!(f, "range[{index}]: ends before it starts"),
+            Self::ValueTooLarge { index, value } => {
+                write!(f, "range[{index}]: value {value} is above {MAX_VALUE}")
+            }
+            Self::TreeTooLarge => f.write_str("the ranges make a tree of more than 4 GiB"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -1,0 +1,112 @@
+//! Redirects of upstreams that name themselves, rewritten for clients that know them by another name.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+
+use crate::harness::{Client, DOORS, Gateway, Http2, Response, request};
+
+/// An upstream that sends everyone to where the query says, in the header that the path names. It is
+/// asked for `/v2/HEADER?VALUE` and has its own address for `SELF`.
+fn redirecting() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut out = stream.unwrap();
+            let mut input = BufReader::new(out.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    if input.read_until(b'\n', &mut head).unwrap() == 0 {
+                        return;
+                    }
+                }
+                let head = String::from_utf8(head).unwrap();
+                let target = head.split(' ').nth(1).unwrap();
+                let (header, value) = target["/v2/".len()..].split_once('?').unwrap();
+                let value = value.replace("SELF", &format!("http://{address}"));
+                // Which host was asked for tells that the connection is to the upstream itself.
+                let answer = format!(
+                    "HTTP/1.1 302 Found\r\n{header}: {value}\r\nX-Server: {address}\r\n\
+                     Content-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                out.write_all(answer.as_bytes()).unwrap();
+            });
+        }
+    });
+    address
+}
+
+fn gateway(upstream: SocketAddr) -> Gateway {
+    Gateway::start(&format!(
+        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
+         [[upstream]]\nname = 'a'\npeers = ['{upstream}']\n\
+         [[route]]\nprefix = '/api'\nupstream = 'a'\nrewrite = '/v2'\n\
+         rewrite_location = [\n\
+         {{ from = 'http://{upstream}/v2/', to = '/api/' }},\n\
+         {{ from = 'http://{upstream}/', to = '/' }},\n\
+         {{ from = 'http://', to = '$scheme://$host:81/' }}]\n\
+         response_headers = {{ set = {{ X-Route = 'api' }} }}\n\
+         [[route]]\nprefix = '/same'\nupstream = 'a'\nrewrite = '/v2'\n\
+         [[route]]\nprefix = '/own'\nredirect = {{ to = 'http://{upstream}/' }}\n"
+    ))
+}
+
+/// The responses to one target of each kind of client, through every engine.
+fn responses(gateway: &Gateway, target: &str) -> Vec<Response> {
+    let mut all: Vec<_> = DOORS
+        .iter()
+        .map(|door| Client::connect(gateway.address).get(target, door))
+        .collect();
+    all.push(Client::connect(gateway.address).request("POST", target, "", b"body"));
+    let url = format!("http://test{target}");
+    for (method, body) in [("GET", &b""[..]), ("POST", b"body")] {
+        let request = request(method, &url, &[]);
+        all.push(
+            Http2::connect(gateway.address)
+                .request(request, body)
+                .unwrap(),
+        );
+    }
+    all
+}
+
+#[test]
+fn a_redirect_to_the_upstream_leads_to_the_gateway() {
+    let upstream = redirecting();
+    let gateway = gateway(upstream);
+    for (sent, expected) in [
+        ("Location?SELF/v2/x", "/api/x"),
+        ("Location?SELF/login", "/login"),
+        ("Location?SELF//evil.test/", "/.//evil.test/"),
+        ("Location?http://other.test", "http://test:81/other.test"),
+        ("Location?https://other.test/", "https://other.test/"),
+        ("Location?/v2/x", "/v2/x"),
+        ("Refresh?5;url=SELF/v2/", "5;url=/api/"),
+        ("X-Link?SELF/v2/", "SELF/v2/"),
+    ] {
+        let name = sent.split_once('?').unwrap().0.to_ascii_lowercase();
+        let expected = expected.replace("SELF", &format!("http://{upstream}"));
+        for response in responses(&gateway, &format!("/api/{sent}")) {
+            assert_eq!(response.status, 302, "{sent}");
+            assert_eq!(response.header(&name), Some(&expected[..]), "{sent}");
+            assert_eq!(response.header("x-route"), Some("api"));
+            let server = response.header("x-server");
+            assert_eq!(server, Some(&upstream.to_string()[..]));
+        }
+    }
+}
+
+#[test]
+fn without_a_rule_a_redirect_stays_as_it_is() {
+    let upstream = redirecting();
+    let gateway = gateway(upstream);
+    let expected = format!("http://{upstream}/v2/x");
+    for response in responses(&gateway, "/same/Location?SELF/v2/x") {
+        assert_eq!(response.header("location"), Some(&expected[..]));
+    }
+    // The gateway's own redirects mean what they say.
+    let own = Client::connect(gateway.address).get("/own", "");
+    let expected = format!("http://{upstream}/");
+    assert_eq!(own.header("location"), Some(&expected[..]));
+}
