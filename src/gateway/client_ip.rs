@@ -245,7 +245,7 @@ fn is_port(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::config::model::{TrustedProxies, UntrustedHeaders};
-    use http::{HeaderMap, HeaderValue};
+    use http::HeaderMap;
 
     const PEER: &str = "10.0.0.1:4000";
 

@@ -148,21 +148,24 @@ async fn send_after(session: &mut Session, reply: Reply, whole: bool) -> Result<
     if !whole {
         session.set_keepalive(None);
     }
-    let Reply { header, body, .. } = reply;
-    if body.is_empty() || session.req_header().method == http::Method::HEAD {
-        send_head(session, header).await?;
-    } else {
-        // In one write: there are clients that read once, and take what that gives for the response.
-        hold_writes(session, 1);
-        let sent = session.write_response_header(Box::new(header), false).await;
-        sent.map_err(Error::into_down)?;
-        let sent = session.write_response_body(Some(body), true).await;
-        sent.map_err(Error::into_down)?;
-    }
+    send_whole(session, reply.header, reply.body).await?;
     if !whole {
         linger(session).await;
     }
     Ok(())
+}
+
+/// Sends head and body, in one write: there are clients that read once, and take what that gives for
+/// the response.
+async fn send_whole(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+    if body.is_empty() || session.req_header().method == http::Method::HEAD {
+        return send_head(session, header).await;
+    }
+    hold_writes(session, 1);
+    let sent = session.write_response_header(Box::new(header), false).await;
+    sent.map_err(Error::into_down)?;
+    let sent = session.write_response_body(Some(body), true).await;
+    sent.map_err(Error::into_down)
 }
 
 /// Answers a request with a file, each piece of which is sent when the client has taken the one

@@ -236,6 +236,7 @@ pub(super) mod tests {
 
     use super::super::entry::tests::with_entry;
     use super::*;
+    use crate::gateway::exchange::log::Sent;
     use crate::gateway::failure_reason::FailureReason;
     use crate::gateway::trace_context::Trace;
     use crate::gateway::variables::View;
@@ -424,7 +425,7 @@ pub(super) mod tests {
         with_entry(|entry| {
             let format = format("$sent_http_x_cache [$sent_http_X_Two] $sent_http_none");
             let sent = Entry {
-                sent: Some(&sent),
+                sent: Sent::Map(&sent),
                 ..entry
             };
             assert_eq!(line(&format, &sent), "HIT [1, 2] -\n");

@@ -15,9 +15,9 @@ use pingora::protocols::{
 use pingora_proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::body::Body;
 use super::boundary::Boundary;
 use crate::config::{Overrides, parse};
+use crate::proto::h1::body::Body;
 
 /// What was written, in its order.
 pub type Writes = Arc<Mutex<Vec<Vec<u8>>>>;
