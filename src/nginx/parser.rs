@@ -325,8 +325,8 @@ mod tests {
             "f:1:130: blocks are nested deeper than 64",
         );
         check_error(
-            &"a;".repeat(100_001),
-            "f:1:200001: more than 100000 directives",
+            &"a;".repeat(1_000_001),
+            "f:1:2000001: more than 1000000 directives",
         );
     }
 
