@@ -6,5 +6,6 @@
 pub mod authority;
 pub mod h1;
 pub mod headers;
+pub mod hop_by_hop;
 pub mod target;
 pub mod websocket;

@@ -76,6 +76,11 @@ impl<'c> Client<'c> {
         !self.read_buf.is_empty()
     }
 
+    /// Returns `true` if the client has closed its sending direction.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// Longest wait for a part of the body.
     pub fn read_timeout(&self) -> Duration {
         self.read_timeout

@@ -21,6 +21,7 @@ use super::{Outcome, decide, locate, peer_is_trusted, reply};
 use crate::config::model::Protocol;
 use crate::gateway::Gateway;
 use crate::gateway::context::{Context, Engine};
+use crate::gateway::drain::Drain;
 use crate::gateway::failure::{CLIENT_LEFT, out_of_time, status_of};
 use crate::gateway::geo_headers;
 use crate::gateway::lane::Connection;
@@ -215,7 +216,10 @@ impl Forwarder {
                 }
             },
         };
-        let result = exchange.relay(&mut peer, &chosen, replay, timer).await;
+        let drain = &self.gateway.drain;
+        let result = exchange
+            .relay(&mut peer, &chosen, drain, replay, timer)
+            .await;
         if let Err(error) = result {
             let error = error.more_context(format!("Peer: {}", chosen.address));
             let facts = exchange.facts(replay, is_reused);
@@ -245,6 +249,7 @@ impl<'c> Exchange<'_, 'c> {
         &mut self,
         peer: &mut Stream,
         chosen: &Peer,
+        drain: &Drain,
         replay: &mut Replay,
         timer: &mut Timer<'_>,
     ) -> Result<()> {
@@ -252,7 +257,7 @@ impl<'c> Exchange<'_, 'c> {
         let timeouts = Timeouts::new(options.read_timeout, options.write_timeout);
         let (ctx, request, client) = (&mut *self.ctx, self.request, &mut *self.client);
         let relayed = &mut self.relayed;
-        let mut relay = Relay::new(ctx, request, client, peer, timeouts, replay, relayed)?;
+        let mut relay = Relay::new(ctx, request, client, peer, timeouts, drain, replay, relayed)?;
         relay.run(timer).await
     }
 

@@ -9,13 +9,14 @@ use pingora::http::ResponseHeader;
 
 use super::edit::{change_request, change_response};
 use crate::gateway::context::Context;
-use crate::gateway::lane::with_date;
+use crate::gateway::lane::{bad_connection, with_date};
 use crate::gateway::request_view::RequestView;
 use crate::proto::h1::head;
 use crate::proto::h1::response_head::{Framing, ResponseHead};
 use crate::proto::h1::rewrite::{Rewrite, write_line};
 use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::headers::{EditHeaders, Headers, Name};
+use crate::proto::hop_by_hop::{is_hop_by_hop, named_by_request, named_by_response};
 
 /// Framing of a response to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,25 +27,6 @@ pub enum Sending {
     Raw,
     /// Chunks.
     Chunks,
-}
-
-/// Fields that must not be passed on to the next hop (RFC 9110, 7.6.1), and those of the framing, which
-/// is written anew. `Expect` and trailers pass.
-fn is_hop_by_hop(name: &str) -> bool {
-    const NAMES: [&str; 11] = [
-        "te",
-        "trailer",
-        "upgrade",
-        "connection",
-        "keep-alive",
-        "content-length",
-        "http2-settings",
-        "proxy-connection",
-        "transfer-encoding",
-        "proxy-authenticate",
-        "proxy-authorization",
-    ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 thread_local! {
@@ -61,7 +43,15 @@ fn with_edits<T>(edit: impl FnOnce(Vec<u8>) -> (T, Vec<u8>)) -> T {
 }
 
 /// Writes the head of a request for a peer.
-pub fn write_request(out: &mut Vec<u8>, request: &RequestView<StoredHead>, ctx: &Context) {
+///
+/// # Errors
+/// With status 400 if `Connection` names what it may not.
+pub fn write_request(
+    out: &mut Vec<u8>,
+    request: &RequestView<StoredHead>,
+    ctx: &Context,
+) -> Result<()> {
+    let named = named_by_request(request.headers).map_err(|_| bad_connection())?;
     let lines = request.headers.all_lines();
     let routed = ctx.routed.as_ref();
     let target = routed.and_then(|routed| routed.target.as_deref());
@@ -76,8 +66,8 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestView<StoredHead>, ctx: 
     with_edits(|buffer| {
         let mut sent = Rewrite::new((), &lines, buffer);
         sent.remove_if(is_hop_by_hop);
-        for option in options(request.headers) {
-            sent.remove(option);
+        for name in &named {
+            sent.remove(name.as_str());
         }
         change_request(&mut sent, request, ctx);
         if let (false, Some(peer)) = (sent.has("host"), ctx.tried.last()) {
@@ -93,22 +83,7 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestView<StoredHead>, ctx: 
         head::Framing::Chunked => write_line(out, b"Transfer-Encoding", b"chunked"),
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Options of `Connection` that name fields for this hop only. What decides whom a request is for or
-/// how it is read is none of them, whatever a client says.
-fn options<H: Headers>(headers: &H) -> impl Iterator<Item = &str> {
-    let lines = headers.lines("connection");
-    let options = lines.flat_map(|line| line.split(|&byte| byte == b','));
-    options
-        .filter_map(|option| std::str::from_utf8(option.trim_ascii()).ok())
-        .filter(|option| !option.is_empty() && !is_end_to_end(option))
-}
-
-/// Returns `true` for a field that stays although `Connection` names it.
-fn is_end_to_end(name: &str) -> bool {
-    const NAMES: [&str; 3] = ["host", "content-length", "transfer-encoding"];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+    Ok(())
 }
 
 /// Writes an interim response (1xx) for the client.
@@ -181,9 +156,8 @@ pub fn write_response(
 
 /// Removes the fields of the connection to the upstream; a length stays to be looked at.
 fn remove_hop_by_hop(sent: &mut Rewrite<StatusCode>) {
-    let named: Vec<String> = options(sent).map(str::to_owned).collect();
-    for name in named {
-        sent.remove(&name);
+    for name in named_by_response(sent) {
+        sent.remove(name.as_str());
     }
     sent.remove_if(|name| {
         const NAMES: [&str; 6] = [

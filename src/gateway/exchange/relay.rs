@@ -19,6 +19,7 @@ use super::piece::{Piece, write_chunk_size};
 use super::timer::Timer;
 use super::tries::judge_response;
 use crate::gateway::context::Context;
+use crate::gateway::drain::Drain;
 use crate::gateway::failure::{slow_body, too_large};
 use crate::gateway::request_view::RequestView;
 use crate::proto::h1::chunked::Scanner;
@@ -27,6 +28,7 @@ use crate::proto::h1::response_head::{
     self, BadHead, Framing, Limits, Parse, Received, ResponseHead,
 };
 use crate::proto::h1::stored_head::StoredHead;
+use crate::proto::headers::Headers;
 
 /// Bytes of a request's body that are kept for another try.
 const REPLAY_LIMIT: usize = 64 << 10;
@@ -74,6 +76,7 @@ pub struct Relay<'r, 'c> {
     peer_is_tls: bool,
     timeouts: Timeouts,
     limits: Limits,
+    drain: &'r Drain,
     upload: Upload<'r>,
     download: Download<'r>,
 }
@@ -204,12 +207,13 @@ impl<'r, 'c> Relay<'r, 'c> {
         client: &'r mut Client<'c>,
         peer: &'r mut Stream,
         timeouts: Timeouts,
+        drain: &'r Drain,
         replay: &'r mut Replay,
         outcome: &'r mut Outcome,
     ) -> Result<Self> {
         let now = Instant::now();
         let mut head = Vec::with_capacity(1024);
-        write_request(&mut head, &request, ctx);
+        write_request(&mut head, &request, ctx)?;
         let limits = ctx.peer().map_or(
             Limits {
                 max_size: 64 << 10,
@@ -252,6 +256,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             peer,
             timeouts,
             limits,
+            drain,
         };
         relay.send_what_is_here()?;
         Ok(relay)
@@ -545,6 +550,9 @@ impl<'r, 'c> Relay<'r, 'c> {
             && !self.client.is_answered
             && self.upload.replay.is_complete();
         judge_response(self.ctx, head.status, repeatable)?;
+        // A client that waits to be asked for its body may send it or the next request.
+        let waits = self.request.headers.has("expect") && !self.client.body().is_complete();
+        download.outcome.keep &= !waits && !self.drain.is_draining();
         let start = download.head.len();
         download.sending = write_response(
             &mut download.head,
@@ -635,7 +643,9 @@ impl<'r, 'c> Relay<'r, 'c> {
                     download.tail = end;
                 }
             }
-            if piece.prepend(&download.head) {
+            // Only a second write tells that a client which closed its sending direction has left.
+            let is_apart = self.client.has_ended() && !is_end;
+            if !is_apart && piece.prepend(&download.head) {
                 download.head.clear();
             }
             download.piece = Some(piece);

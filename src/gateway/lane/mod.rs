@@ -39,6 +39,7 @@ pub use self::connection::Connection;
 use self::connection::{Arrival, ForProxy, Next};
 use self::duplex::Duplex;
 use self::entrance::{Entered, enter};
+pub use self::nominated::bad_connection;
 pub use self::response::with_date;
 use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;

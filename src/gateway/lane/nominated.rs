@@ -1,46 +1,28 @@
-//! Headers that `Connection` names: they belong to this connection and are not sent on (RFC 9110,
-//! 7.6.1).
+//! Headers that `Connection` names, removed from a head of pingora's.
 
-use http::{HeaderName, header};
 use pingora::Result;
 use pingora::http::RequestHeader;
 
 use crate::gateway::failure::status_error;
-
-/// How many names there may be.
-const LIMIT: usize = 10;
-
-/// Headers that no client may take from a request: what is behind relies on them.
-const PROTECTED: [&str; 4] = [
-    "host",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-];
+use crate::proto::hop_by_hop::named_by_request;
 
 /// Removes the headers that `Connection` names.
 ///
 /// # Errors
 /// With status 400 if it names what must stay, too many, or what is no name.
 pub fn strip_nominated(request: &mut RequestHeader) -> Result<()> {
-    let wrong = || status_error(400, "a Connection header that names what it may not");
-    let mut names = Vec::new();
-    for line in request.headers.get_all(header::CONNECTION) {
-        let options = line.as_bytes().split(|&byte| byte == b',');
-        for option in options.map(<[u8]>::trim_ascii).filter(|o| !o.is_empty()) {
-            let name = HeaderName::from_bytes(option).map_err(|_| wrong())?;
-            if names.len() == LIMIT || PROTECTED.contains(&name.as_str()) {
-                return Err(wrong());
-            }
-            names.push(name);
-        }
-    }
+    let names = named_by_request(&request.headers);
+    let names = names.map_err(|_| bad_connection())?;
     for name in names {
         request.remove_header(&name);
     }
     Ok(())
 }
 
+/// Error of a `Connection` header that names what it may not.
+pub fn bad_connection() -> Box<pingora::Error> {
+    status_error(400, "a Connection header that names what it may not")
+}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pingora_cannot_read_is_refused() {
+    fn what_no_parser_can_read_is_refused() {
         let limits = Limits {
             size: 256 << 10,
             ..LIMITS

@@ -62,6 +62,8 @@ pub struct Response {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// Lines behind the last chunk.
+    pub trailers: Vec<String>,
 }
 
 impl Client {
@@ -148,7 +150,7 @@ impl Client {
             return;
         }
         response.body = if response.header("transfer-encoding") == Some("chunked") {
-            self.chunks()
+            self.chunks(&mut response.trailers)
         } else if let Some(length) = response.header("content-length") {
             let mut body = vec![0; length.parse().unwrap()];
             self.stream.read_exact(&mut body).unwrap();
@@ -179,6 +181,7 @@ impl Client {
             status,
             headers,
             body: Vec::new(),
+            trailers: Vec::new(),
         }
     }
 
@@ -243,13 +246,13 @@ impl Client {
 
     /// The next chunk of a chunked body; the last one is empty.
     pub fn chunk(&mut self) -> Vec<u8> {
-        read_chunk(&mut self.stream)
+        read_chunk(&mut self.stream, &mut Vec::new())
     }
 
-    fn chunks(&mut self) -> Vec<u8> {
+    fn chunks(&mut self, trailers: &mut Vec<String>) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
-            let chunk = self.chunk();
+            let chunk = read_chunk(&mut self.stream, trailers);
             if chunk.is_empty() {
                 return body;
             }

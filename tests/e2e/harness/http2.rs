@@ -164,5 +164,6 @@ async fn receive(response: http::Response<RecvStream>) -> Result<Response, h2::E
         status: head.status.as_u16(),
         headers,
         body: bytes,
+        trailers: Vec::new(),
     })
 }

@@ -61,14 +61,19 @@ impl Port {
     }
 }
 
-/// A chunk of a chunked body; the last one is empty. Trailers are not expected.
-fn read_chunk(stream: &mut impl BufRead) -> Vec<u8> {
+/// A chunk of a chunked body; the last one is empty, and has trailer lines behind it.
+fn read_chunk(stream: &mut impl BufRead, trailers: &mut Vec<String>) -> Vec<u8> {
     let size = read_line(stream);
     let size = usize::from_str_radix(&size, 16).unwrap();
     let mut chunk = vec![0; size];
     stream.read_exact(&mut chunk).unwrap();
-    assert_eq!(read_line(stream), "");
-    chunk
+    loop {
+        match read_line(stream) {
+            line if line.is_empty() => return chunk,
+            line if size == 0 => trailers.push(line),
+            line => panic!("a chunk that goes on with {line:?}"),
+        }
+    }
 }
 
 fn read_line(stream: &mut impl BufRead) -> String {

@@ -65,7 +65,10 @@ impl Incoming {
 
     /// The next chunk of a chunked body; the last one is empty.
     pub fn chunk(&mut self) -> Vec<u8> {
-        super::read_chunk(&mut self.stream)
+        let mut trailers = Vec::new();
+        let chunk = super::read_chunk(&mut self.stream, &mut trailers);
+        assert_eq!(trailers, [""; 0], "trailers are not expected");
+        chunk
     }
 
     pub fn read_exact(&mut self, buffer: &mut [u8]) {

@@ -1,0 +1,134 @@
+//! Header fields of one connection, which are not passed on (RFC 9110, 7.6.1).
+
+use http::HeaderName;
+use smallvec::SmallVec;
+
+use super::headers::Headers;
+
+/// Number of fields that `Connection` of a request may name.
+const LIMIT: usize = 10;
+
+/// Fields that no client may take from a request by naming them: upstreams rely on them.
+const PROTECTED: [&str; 4] = [
+    "host",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+/// Fields that frame a message. They are written anew, whoever names them.
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
+
+/// `Connection` names what it may not, too much, or what is no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a Connection header that names what it may not")]
+pub struct BadConnection;
+
+/// Names that `Connection` has, in lower case.
+pub type Names = SmallVec<[HeaderName; 2]>;
+
+/// Returns `true` for a field of the connection in a request or in its framing. `Expect` is none:
+/// it is the upstream's to answer.
+#[must_use]
+pub fn is_hop_by_hop(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "te",
+        "trailer",
+        "upgrade",
+        "connection",
+        "keep-alive",
+        "content-length",
+        "http2-settings",
+        "proxy-connection",
+        "transfer-encoding",
+        "proxy-authenticate",
+        "proxy-authorization",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Fields that the `Connection` of a request names.
+///
+/// # Errors
+/// If it names a field that must stay, too many, or what is no name.
+pub fn named_by_request(headers: &impl Headers) -> Result<Names, BadConnection> {
+    let mut names = Names::new();
+    for option in options(headers) {
+        let name = HeaderName::from_bytes(option).map_err(|_| BadConnection)?;
+        if names.len() == LIMIT || PROTECTED.contains(&name.as_str()) {
+            return Err(BadConnection);
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Fields that the `Connection` of a response names, but for those that frame it. What is no name is
+/// passed over.
+#[must_use]
+pub fn named_by_response(headers: &impl Headers) -> Names {
+    let names = options(headers).filter_map(|option| HeaderName::from_bytes(option).ok());
+    names
+        .filter(|name| !FRAMING.contains(&name.as_str()))
+        .collect()
+}
+
+fn options(headers: &impl Headers) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.lines("connection");
+    let options = lines.flat_map(|line| line.split(|&byte| byte == b','));
+    options
+        .map(<[u8]>::trim_ascii)
+        .filter(|option| !option.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        let lines = lines.iter().map(|line| {
+            let value = HeaderValue::from_str(line).unwrap();
+            (http::header::CONNECTION, value)
+        });
+        lines.collect()
+    }
+
+    #[track_caller]
+    fn check(lines: &[&str], expected: Result<&[&str], BadConnection>) {
+        let names = named_by_request(&headers(lines));
+        let names = names.as_ref().map(|names| {
+            let names = names.iter().map(HeaderName::as_str);
+            names.collect::<Vec<_>>()
+        });
+        assert_eq!(names.as_deref().map_err(|error| **error), expected);
+    }
+
+    #[test]
+    fn names_of_all_lines_are_found() {
+        check(&[], Ok(&[]));
+        check(&["keep-alive"], Ok(&["keep-alive"]));
+        check(&["close, X-A", " ,x-b ,"], Ok(&["close", "x-a", "x-b"]));
+    }
+
+    #[test]
+    fn what_upstreams_rely_on_cannot_be_named() {
+        for line in [
+            "Host",
+            "x-a, X-Forwarded-For",
+            "x-forwarded-proto",
+            "a b",
+            "\"",
+        ] {
+            check(&[line], Err(BadConnection));
+        }
+        check(&[&["x-a"; 11].join(",")], Err(BadConnection));
+    }
+
+    #[test]
+    fn a_response_cannot_take_its_framing_away() {
+        let names = named_by_response(&headers(&["X-A, Content-Length, transfer-encoding, a b"]));
+        assert_eq!(names[..], ["x-a"]);
+    }
+}
