@@ -133,11 +133,12 @@ pub fn write_response(
             .filter(|_| sent.has("content-length"));
         let has_date = sent.has("date");
         sent.remove("content-length");
-        if ctx.encoder.is_some() || response.framing != Framing::Chunked {
+        let sending = sending(response, request, ctx.encoder.is_some());
+        let has_trailers = sending == Sending::Chunks && response.framing == Framing::Chunked;
+        if ctx.encoder.is_some() || !has_trailers {
             sent.remove("trailer");
         }
         sent.write(out);
-        let sending = sending(response, request, ctx.encoder.is_some());
         match (sending, length) {
             (Sending::Chunks, _) => write_line(out, b"Transfer-Encoding", b"chunked"),
             (_, Some(length)) => write_length(out, length),

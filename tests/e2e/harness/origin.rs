@@ -209,10 +209,12 @@ fn read(input: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
             let start = request.body.len();
             request.body.resize(start + size, 0);
             input.read_exact(&mut request.body[start..])?;
-            read_line(input)?;
             if size == 0 {
+                // Trailers, and the empty line.
+                while read_line(input)?.is_some_and(|line| !line.is_empty()) {}
                 break;
             }
+            read_line(input)?;
         }
     } else if let [length] = request.values("content-length")[..] {
         request.body.resize(length.parse().unwrap_or(0), 0);
