@@ -198,3 +198,18 @@ impl Gateway {
         settings.access_log.log(entry);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::config::{Overrides, parse};
+
+    /// A gateway with this configuration and a database of one network, 1.0.0.0/24 in Fuzhou.
+    pub fn gateway(config: &str) -> Gateway {
+        let text = format!("[access_log]\ntarget = 'off'\n{config}");
+        let config = parse(&text, "test", &Overrides::default()).unwrap();
+        let settings = Settings::new(&config, None).unwrap();
+        let database = Arc::new(Live::new(variables::tests::database()));
+        Gateway::new(settings, database, Arc::default())
+    }
+}

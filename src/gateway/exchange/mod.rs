@@ -36,3 +36,6 @@ pub fn peer_is_trusted(ctx: &Context) -> bool {
     let origin = ctx.origin.as_ref();
     origin.is_some_and(|origin| origin.peer_is_trusted)
 }
+
+#[cfg(test)]
+mod tests;
