@@ -98,7 +98,7 @@ impl Notes {
         self.note_origin(fate, Origin::from(directive), why);
     }
 
-    /// As [`Notes::note`], for a setting that is no directive of the tree.
+    /// Adds a note on a setting that is no directive of the tree.
     pub(super) fn note_origin(&mut self, fate: Fate, origin: Origin, why: String) {
         let Origin { place, text } = origin;
         let known = self

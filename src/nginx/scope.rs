@@ -69,8 +69,8 @@ impl<'s> Scope<'s> {
         self.all_of(&[name])
     }
 
-    /// As [`Scope::all`], for directives of several names that are inherited together. Returns them
-    /// in the order of the file.
+    /// Same as [`Scope::all`], for directives of several names that are inherited together. Returns
+    /// them in the order of the file.
     pub(super) fn all_of(&self, names: &[&str]) -> Vec<&'s Directive> {
         let here = |scope: Scope<'s>| {
             let found = names.iter().flat_map(|name| scope.here(name));
