@@ -1,6 +1,6 @@
-//! What is printed is what geogate reads. Its own reader judges, and what it refuses is taken out
-//! again and becomes a note: a regular expression of another dialect, a name that does not resolve,
-//! a number beyond what is allowed.
+//! Acceptance of the result by geogate's own configuration reader. A setting that the reader
+//! refuses is removed again and becomes a note: a regular expression of another dialect, a name
+//! that does not resolve, a number outside of its range.
 
 use crate::config::{self, ConfigError, Overrides};
 
@@ -9,16 +9,17 @@ use super::error::NginxError;
 use super::notes::{Fate, Notes};
 use super::place::Place;
 
-/// Keys that guard all routes.
+/// Keys of settings that guard all routes.
 const GUARDS_OF_ALL: [&str; 3] = ["limits.access", "tls.client_auth", "tls.client_ca"];
 
-/// Parts of keys that limit how much clients may ask for.
+/// Parts of keys that limit the requests or connections of clients.
 const LIMITS: [&str; 3] = ["rate_limit", "max_requests", "max_connections"];
 
-/// Takes out of the document what geogate refuses until it refuses nothing, and returns its text.
+/// Removes settings that geogate refuses until it refuses none. Returns the text of the
+/// configuration.
 ///
 /// # Errors
-/// If what is refused cannot be found in the document.
+/// If a refused setting cannot be found in the document.
 pub(super) fn accept(
     document: &mut Document,
     notes: &mut Notes,

@@ -1,7 +1,8 @@
-//! A geogate.toml in the making: tables with keys, each of which knows the directive that it is from.
+//! Document: the geogate.toml under construction. Its tables have keys, and each key knows the
+//! directive that it comes from.
 //!
-//! It is not a `toml` document, for it is written once, in an order of its own, and things are
-//! taken out of it again by the key that an error names.
+//! It is not a `toml` document, because it is written once, in an order of its own, and settings
+//! are removed again by the key path that an error names.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
 use super::place::Place;
 use super::tree::Directive;
 
-/// The directive that something is from.
+/// The directive that a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) place: Place,
@@ -33,7 +34,7 @@ pub(super) enum Value {
     Integer(u64),
     Boolean(bool),
     List(Vec<Item>),
-    /// A table in braces.
+    /// An inline table, in braces.
     Inline(Vec<Entry>),
 }
 
@@ -63,8 +64,8 @@ pub(super) struct Table {
     refused: bool,
 }
 
-/// The tables of a configuration and the order in which they are written. Those that may be several
-/// are written `[[name]]`.
+/// The tables of a configuration, in the order in which they are written. The second value is
+/// `true` for an array of tables, written `[[name]]`.
 const TABLES: [(&str, bool); 17] = [
     ("server", false),
     ("tls", false),
@@ -140,7 +141,7 @@ impl Table {
         }
     }
 
-    /// Sets a key, in the place where it was if it was there.
+    /// Sets a key. A key that exists keeps its position.
     pub(super) fn set(&mut self, key: &str, value: impl Into<Value>, from: Option<&Directive>) {
         let entry = Entry::new(key, value, from);
         match self.entries.iter_mut().find(|entry| entry.key == key) {
@@ -159,7 +160,7 @@ impl Table {
         entry.map(|entry| &mut entry.value)
     }
 
-    /// Adds to the list of a key.
+    /// Adds an item to the list of a key, unless the list contains it.
     pub(super) fn push(&mut self, key: &str, item: Item) {
         let at = self.entries.iter().position(|entry| entry.key == key);
         let at = at.unwrap_or_else(|| {
@@ -175,7 +176,7 @@ impl Table {
         }
     }
 
-    /// This one with the keys of another one behind its own.
+    /// Returns this table with the keys of another one after its own.
     pub(super) fn followed_by(mut self, other: &Table) -> Self {
         self.entries.extend(other.entries.iter().cloned());
         self.origin = self.origin.or_else(|| other.origin.clone());
@@ -186,7 +187,8 @@ impl Table {
         self.entries.is_empty()
     }
 
-    /// Makes a route one that answers with a status and does nothing else.
+    /// Turns a route into one that only answers with a status. It keeps the keys that select its
+    /// requests.
     fn answer(&mut self, status: u64) {
         let is_kept = |entry: &Entry| NARROWING.contains(&entry.key.as_str());
         self.entries.retain(|entry| is_kept(entry));
@@ -194,46 +196,46 @@ impl Table {
         self.set("respond", Value::Inline(vec![status]), None);
     }
 
-    /// The names of its keys.
+    /// Returns the names of the table's keys.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.key.as_str())
     }
 
-    /// Its keys, without its name.
+    /// Returns the text of the table's keys, without its header.
     pub(super) fn written(&self) -> String {
         let mut text = String::new();
         self.write(&mut text);
         text
     }
 
-    /// Whether it says the same, whichever directives it is from.
+    /// Returns `true` if both tables have the same keys and values. Their origins may differ.
     pub(super) fn says_the_same(&self, other: &Table) -> bool {
         self.written() == other.written()
     }
 }
 
-/// All tables.
+/// All tables of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Document {
     tables: Vec<Table>,
-    /// The names of tables that say the same, by their kind and what they say.
+    /// Names of the registered tables, by their kind, first choice of name and content.
     registered: HashMap<(&'static str, String), String>,
-    /// How many names were tried, by their kind and the first of them.
+    /// Number of names tried so far, by the kind of table and the first choice of name.
     counts: HashMap<(&'static str, String), usize>,
-    /// The names of all of these, by their kind.
+    /// All names given to registered tables, by their kind.
     taken: HashSet<(&'static str, String)>,
 }
 
-/// What was taken out because geogate does not read it.
+/// A setting that geogate refuses, and that is therefore removed.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) origin: Option<Origin>,
-    /// As it was written.
+    /// Text of the setting in the document.
     pub(super) written: String,
 }
 
 impl Document {
-    /// The one table of this name.
+    /// Returns the single table of this name, and adds it if it is missing.
     pub(super) fn table(&mut self, name: &'static str) -> &mut Table {
         let at = self.tables.iter().position(|table| table.name == name);
         let at = at.unwrap_or_else(|| {
@@ -243,13 +245,13 @@ impl Document {
         &mut self.tables[at]
     }
 
-    /// Adds a table to those of its name.
+    /// Adds a table after those of the same name.
     pub(super) fn add(&mut self, table: Table) {
         self.tables.push(table);
     }
 
-    /// Adds a table to those of its kind under the first name that is free, unless there is one that
-    /// says the same under such a name. Returns the name.
+    /// Adds a table of a kind under the first free name, unless a table of the same content has
+    /// such a name already. Returns the name.
     pub(super) fn register(
         &mut self,
         kind: &'static str,
@@ -275,12 +277,12 @@ impl Document {
         name
     }
 
-    /// Leaves all tables of a name out.
+    /// Removes all tables of a name.
     pub(super) fn leave_out(&mut self, name: &str) {
         self.tables.retain(|table| table.name != name);
     }
 
-    /// Leaves out the tables of a kind whose name no table of another kind has under that key.
+    /// Removes the tables of `kind` that no table of the kind `users` refers to by name.
     pub(super) fn leave_out_unused(&mut self, kind: &str, users: &str) {
         let names: HashSet<String> = self
             .named(users)
@@ -292,12 +294,12 @@ impl Document {
         });
     }
 
-    /// The tables of a name, in their order.
+    /// Returns the tables of a name, in their order.
     pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Table> {
         self.tables.iter().filter(move |table| table.name == name)
     }
 
-    /// The text. Tables without keys are left out.
+    /// Returns the text of the configuration. Tables without keys are left out.
     pub(super) fn write(&self) -> String {
         let mut text = String::new();
         for (name, array) in TABLES {
@@ -319,16 +321,17 @@ impl Document {
         text
     }
 
-    /// Takes out what a key path of an error means, such as `upstream[0].peers[1]`: the innermost
-    /// thing that is there. It stays in its place until [`Document::settle`], for the paths of other
-    /// errors count it. `None` if nothing is meant.
+    /// Marks the setting as refused that the key path of an error names, such as
+    /// `upstream[0].peers[1]`: its innermost part that exists. It stays in its place until
+    /// [`Document::settle`], because the indexes in the paths of other errors count it. `None` if
+    /// the path names nothing here.
     pub(super) fn refuse(&mut self, path: &str) -> Option<Refusal> {
         let (head, _) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
         let (name, array) = *TABLES.iter().find(|(name, _)| *name == head)?;
         let rest = &path[head.len()..];
         let (index, rest) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((index, rest)) if array => (index.parse().ok()?, rest),
-            // A table that may not be there at all is an unknown key, without an index.
+            // A missing table is reported as a key without an index.
             _ if !array || rest.is_empty() => (0, rest),
             _ => return None,
         };
@@ -339,7 +342,7 @@ impl Document {
         is_meant.then(|| refuse_in_table(table, rest))
     }
 
-    /// Makes every route answer 403. For what guards all of them and is refused.
+    /// Makes every route answer 403, because a setting that guards all of them is refused.
     pub(super) fn close(&mut self) {
         for table in &mut self.tables {
             if table.name == "route" {
@@ -353,7 +356,7 @@ impl Document {
         }
     }
 
-    /// Drops what was refused, and what holds nothing any more.
+    /// Removes the refused settings, and the values that they leave empty.
     pub(super) fn settle(&mut self) {
         self.tables.retain_mut(|table| {
             table
@@ -364,18 +367,20 @@ impl Document {
     }
 }
 
-/// Whether a path goes on here with another key or index, or ends.
+/// Returns `true` if the rest of a key path is empty or begins with another key or index.
 fn begins_anew(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with(['.', '['])
 }
 
-/// What a route is for. Without one of these it would be for more.
+/// Keys that select the requests of a route. A route that lost one of them would match more
+/// requests, so it is removed.
 const NARROWING: [&str; 6] = ["host", "path", "prefix", "regex", "methods", "headers"];
 
-/// What a route does. Without it, its requests would come to other routes.
+/// Keys of a route's action. A route that loses its action answers 501; without the route, its
+/// requests would match other routes.
 const ACTIONS: [&str; 5] = ["upstream", "rewrite", "files", "redirect", "respond"];
 
-/// Who may come to a route.
+/// Keys that restrict the clients of a route. A route that loses one of them answers 403.
 const GUARDS: [&str; 1] = ["access"];
 
 fn refuse_in_table(table: &mut Table, rest: &str) -> Refusal {
@@ -428,7 +433,8 @@ fn refuse_in_items(items: &mut [Item], rest: &str) -> Option<Refusal> {
     if item.refused {
         return None;
     }
-    // What is left of a peer or a listener without one of its keys would be another one.
+    // Without one of its keys, a peer or a listener would be a different one, so the whole item is
+    // refused.
     item.refused = true;
     let mut written = String::new();
     item.value.write(&mut written, false);
@@ -443,7 +449,7 @@ fn with_origin(refusal: Refusal, outer: Option<&Origin>) -> Refusal {
     }
 }
 
-/// Whether there is something left.
+/// Removes the refused parts of a value. Returns `false` if that leaves the value empty.
 fn settle(value: &mut Value) -> bool {
     match value {
         Value::List(items) => {
@@ -477,7 +483,7 @@ impl Entry {
 }
 
 impl Value {
-    /// Writes it in one line, or a long list with a line for each element.
+    /// Writes the value in one line, or a long list over several lines.
     fn write(&self, text: &mut String, may_wrap: bool) {
         const LENGTH: usize = 96;
         match self {
@@ -510,7 +516,7 @@ impl Value {
         }
     }
 
-    /// The value in one line.
+    /// Returns the value in one line.
     pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
         self.write(&mut text, false);
@@ -518,7 +524,7 @@ impl Value {
     }
 }
 
-/// Words in lines of at most this length.
+/// Fills lines of at most this length with the elements of a list.
 fn filled(texts: &[String], length: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     for text in texts {
@@ -536,7 +542,7 @@ fn filled(texts: &[String], length: usize) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A string in one line, as easy to read as it can be.
+/// Writes a string in one line, in the most readable of TOML's forms.
 fn written(text: &str) -> String {
     let builder = TomlStringBuilder::new(text);
     let string = builder.as_basic_pretty().or_else(|| builder.as_literal());

@@ -1,42 +1,42 @@
-//! What makes a file one that cannot be read.
+//! Errors of reading the files of an nginx configuration.
 
 use super::place::Place;
 
-/// Why there is no translation.
+/// Reason why a configuration cannot be translated.
 #[derive(Debug, thiserror::Error)]
 pub enum NginxError {
-    /// The file itself is not there or cannot be read.
+    /// The main file does not exist or cannot be read.
     #[error("{file}: {error}")]
     Io {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// What the system says.
+        /// Error of the operating system.
         #[source]
         error: std::io::Error,
     },
-    /// The content is not what nginx reads.
+    /// The content is not valid nginx syntax, or exceeds a limit.
     #[error("{place}: {fault}")]
     Syntax {
-        /// Where it stands.
+        /// Position of the fault.
         place: Place,
-        /// What is wrong.
+        /// The fault at that position.
         fault: Fault,
     },
-    /// The result is not what geogate reads, and no single setting is to blame.
+    /// geogate refuses the result, and no single setting can be removed to fix it.
     #[error("the translation is not valid: {0}")]
     Refused(String),
 }
 
-/// What is wrong with the text.
+/// Fault in the syntax or the size of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// A word is not UTF-8.
     #[error("this is not UTF-8")]
     NotUtf8,
-    /// The file ends within a quoted text.
+    /// The file ends within a quoted string.
     #[error("the quote has no end")]
     QuoteWithoutEnd,
-    /// Something stands right behind a quoted text.
+    /// A quoted string is followed by text without a space.
     #[error("a space, \";\", \"{{\" or \")\" is expected after a quoted text")]
     TextAfterQuote,
     /// The file ends within a directive.
@@ -45,7 +45,7 @@ pub enum Fault {
     /// The file ends within a block.
     #[error("the block has no \"}}\"")]
     BlockWithoutEnd,
-    /// `}` after words, or where no block is open.
+    /// `}` after words, or without an open block.
     #[error("unexpected \"}}\"")]
     UnexpectedClose,
     /// `;` without words.
@@ -54,16 +54,16 @@ pub enum Fault {
     /// `{` without words.
     #[error("unexpected \"{{\"")]
     UnexpectedOpen,
-    /// Blocks within blocks within blocks.
+    /// Blocks are nested too deeply, over all files.
     #[error("blocks are nested deeper than {0}")]
     TooDeep(usize),
-    /// More text than any configuration has.
+    /// The files have too many bytes, with those that are included.
     #[error("more than {0} bytes, with what is included")]
     TooLong(u64),
-    /// More directives than any configuration has.
+    /// The files have too many directives.
     #[error("more than {0} directives")]
     TooMany(usize),
-    /// Files that include files, too many levels of them, most likely themselves.
+    /// Too many levels of `include`. Most likely a file includes itself.
     #[error("files include one another {0} levels deep")]
     IncludeTooDeep(usize),
 }

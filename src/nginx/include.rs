@@ -1,20 +1,21 @@
-//! The files that are read: how much of them, and which ones an `include` means.
+//! Files of a configuration: the limit on their size, and the files that an `include` names.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// All files together. A configuration of ten thousand servers is a few megabytes.
+/// Limit on the bytes of all files together. A configuration of ten thousand servers is a few
+/// megabytes.
 pub(super) const BYTES: u64 = 8 << 20;
 
-/// Where files are looked for, and how much may still be read of them.
+/// The folder of relative file names, and the number of bytes that may still be read.
 pub(super) struct Files {
     folder: PathBuf,
     left: u64,
 }
 
 impl Files {
-    /// Relative names begin in the folder of the main file, in whichever file they stand.
+    /// Takes relative names from the folder of the main file, whichever file contains them.
     pub(super) fn of(main: &Path) -> Self {
         Files {
             folder: main.parent().unwrap_or(Path::new("")).to_owned(),
@@ -22,9 +23,10 @@ impl Files {
         }
     }
 
-    /// The content of a regular file; `FileTooLarge` if it is more than may still be read.
+    /// Returns the content of a regular file; `FileTooLarge` if it exceeds the bytes that may still
+    /// be read.
     pub(super) fn read(&mut self, path: &Path) -> Result<Vec<u8>, Error> {
-        // Opening a pipe waits for a writer, so what it is comes first.
+        // Opening a pipe blocks until it has a writer, so the type of the file is checked first.
         if !std::fs::metadata(path)?.is_file() {
             return Err(Error::new(ErrorKind::InvalidInput, "not a regular file"));
         }
@@ -38,17 +40,17 @@ impl Files {
         Ok(bytes)
     }
 
-    /// The files that a pattern means, in the order of their names. A name without wildcards is
-    /// itself, if it is there; a pattern may match nothing in a folder that is there.
+    /// Returns the files that a pattern names, sorted by name. A name without wildcards must exist;
+    /// a pattern may match no file if its folder exists.
     pub(super) fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
         let path = self.folder.join(pattern);
         if !pattern.contains(['*', '?', '[']) {
             let found = path.exists().then(|| vec![path]);
             return found.ok_or_else(|| "there is no such file".to_owned());
         }
-        // What is not of the pattern is no pattern, even if it has a `*`.
+        // The folder of the main file is literal, even if its name contains a `*`.
         let folder = glob::Pattern::escape(&self.folder.to_string_lossy());
-        // `**` has no meaning of its own in nginx.
+        // nginx gives `**` no meaning of its own.
         let mut pattern = pattern.to_owned();
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");

@@ -1,13 +1,13 @@
-//! From bytes to words and punctuation, by the rules of nginx's own reader.
+//! Lexer: from bytes to words and punctuation, by the rules of nginx's own reader.
 //!
-//! They are few and have their corners: a quote begins a string only where a word begins, `#` a
-//! comment likewise, `{` does not end a word after `$`, and a backslash drops out only before a
-//! quote, a backslash, `t`, `r` and `n`. Regular expressions keep theirs by that.
+//! The rules are few, with some special cases. A quote or a `#` begins a string or a comment only
+//! where a word begins. `{` does not end a word after `$`. A backslash is dropped only before a
+//! quote, a backslash, `t`, `r` and `n`, so regular expressions keep theirs.
 
 use super::error::Fault;
 use super::place::Position;
 
-/// What a file consists of.
+/// Token of a configuration file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// A name or an argument, without its quotes.
@@ -20,7 +20,7 @@ pub(super) enum Token {
     Close,
 }
 
-/// Reads tokens one by one.
+/// Lexer that reads one token at a time.
 pub(super) struct Lexer<'t> {
     bytes: &'t [u8],
     at: usize,
@@ -37,12 +37,12 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// Where the next byte stands.
+    /// Returns the position of the next byte.
     pub(super) fn position(&self) -> Position {
         self.position
     }
 
-    /// The next token and where it begins; `None` at the end.
+    /// Returns the next token and its position; `None` at the end of the file.
     pub(super) fn token(&mut self) -> Result<Option<(Token, Position)>, (Fault, Position)> {
         self.skip_space_and_comments();
         let begin = self.position;
@@ -58,8 +58,8 @@ impl<'t> Lexer<'t> {
         Ok(Some((token, begin)))
     }
 
-    /// Skips the inside of a block that holds another language, up to the brace that closes it.
-    /// Braces in strings and comments of Lua do not count.
+    /// Skips the content of a Lua block, up to the brace that closes it. Braces in strings and
+    /// comments of Lua do not count.
     pub(super) fn skip_foreign_block(&mut self) -> Result<(), (Fault, Position)> {
         let begin = self.position;
         let mut depth = 1;
@@ -144,7 +144,8 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// Skips a string of Lua, whose quote is read already. It ends with its line at the latest.
+    /// Skips a Lua string whose opening quote is already read. It ends at the end of its line at
+    /// the latest.
     fn skip_string(&mut self, quote: u8) {
         while let Some(byte) = self.advance() {
             match byte {
@@ -168,14 +169,14 @@ impl<'t> Lexer<'t> {
             self.position.line = self.position.line.saturating_add(1);
             self.position.column = 1;
         } else if self.peek().is_none_or(|next| next & 0xc0 != 0x80) {
-            // A character of several bytes counts when its last one is read.
+            // A character of several bytes is counted at its last byte.
             self.position.column = self.position.column.saturating_add(1);
         }
         Some(byte)
     }
 }
 
-/// A word without the backslashes that have done their work.
+/// Makes a word of its bytes in the file: resolves the escapes that nginx knows.
 fn word(raw: &[u8], begin: Position) -> Result<Token, (Fault, Position)> {
     let raw = std::str::from_utf8(raw).map_err(|_| (Fault::NotUtf8, begin))?;
     let mut text = String::with_capacity(raw.len());

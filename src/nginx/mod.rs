@@ -1,12 +1,13 @@
-//! From an nginx.conf to a geogate.toml.
+//! Translation of an nginx.conf into a geogate.toml.
 //!
-//! `lexer` and `parser` read what nginx reads, includes and all, into a `tree`; `translate`
-//! has a file for each concern and fills a `document`; `accept` holds the result against
-//! geogate's own reader. What became of each directive is in `notes`, for an operator who moves
-//! must know what stays behind: a directive that nobody has spoken for is reported by itself.
+//! `lexer` and `parser` read what nginx reads, included files too, into a `tree`. `translate` has a
+//! file for each concern and fills a `document`. `accept` checks the result with geogate's own
+//! configuration reader. `notes` records the outcome of each directive, because an operator who
+//! migrates must know what is left behind: a directive that no concern has handled is reported as
+//! well.
 //!
-//! The reader is our own because nothing kept reads these files as nginx does, includes in place
-//! and every word with its position.
+//! The reader is our own because no maintained crate reads these files as nginx does, with includes
+//! in place and the position of every word.
 
 mod accept;
 mod document;
@@ -33,36 +34,38 @@ use document::Document;
 use notes::{Fate, Notes};
 use tree::Tree;
 
-/// A configuration in geogate's words.
+/// A configuration translated for geogate.
 #[derive(Debug)]
 pub struct Translation {
-    /// The configuration, valid, with notes in comments: what protects and is not as it was at
-    /// its head, the others at its end.
+    /// The configuration, which is valid. Its notes are comments: those about protection and limits
+    /// at the head, the others at the end.
     pub toml: String,
-    /// How many directives protect, are not in it, and close what they protect with 403.
+    /// Number of protecting directives that cannot be carried over. What they protect answers 403.
     pub closed: usize,
-    /// How many directives limit requests, and are not in it.
+    /// Number of directives that limit requests and are not carried over.
     pub unlimited: usize,
-    /// How many other directives are not in it, or not wholly.
+    /// Number of other directives that are not carried over, or only in part.
     pub lost: usize,
-    /// How many are in it and mean something slightly else.
+    /// Number of directives that are carried over with a slightly different meaning.
     pub differing: usize,
-    /// One line for each of these, with file and line, in this order.
+    /// One line for each finding, with file and line, in the order of the counts above.
     pub findings: Vec<String>,
 }
 
 impl Translation {
-    /// Whether every request gets the response that nginx would give, as far as geogate knows.
+    /// Returns `true` if every request gets the response that nginx would give, as far as geogate
+    /// can tell.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.findings.is_empty()
     }
 }
 
-/// Translates a file and what it includes.
+/// Translates a file and the files that it includes.
 ///
 /// # Errors
-/// If the file cannot be read, or its syntax is not nginx's; what it says cannot make it fail.
+/// If the file cannot be read or its syntax is not nginx's. The meaning of its directives never
+/// causes an error.
 pub fn translate(file: &Path) -> Result<Translation, NginxError> {
     translated(&parser::read(file)?, &file.display().to_string())
 }
@@ -97,7 +100,7 @@ fn translated(tree: &Tree, file: &str) -> Result<Translation, NginxError> {
     })
 }
 
-/// What a translation fills.
+/// Output of a translation: the configuration, and the notes on each directive.
 #[derive(Debug)]
 struct Output {
     document: Document,

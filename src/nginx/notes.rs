@@ -1,5 +1,5 @@
-//! What became of each directive. Nobody may be silent about one: what no part of the translation
-//! has spoken for is a loss, and said.
+//! Notes on the outcome of each directive. No directive is dropped silently: one that no part of
+//! the translation has handled is reported, too.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -8,27 +8,27 @@ use super::document::Origin;
 use super::place::Place;
 use super::tree::Directive;
 
-/// A directive, and where it stands.
+/// Text of a directive, and the positions where it occurs.
 type Said<'n> = (&'n str, Vec<&'n Place>);
 
-/// What became of a directive that is not simply carried over.
+/// Outcome of a directive that is not simply carried over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
-    /// It protects and is not in the result, so what it protects is answered with 403.
+    /// The directive protects something and is not in the result. What it protects answers 403.
     Closed,
-    /// It limits and is not in the result, so what it limits is there without a limit.
+    /// The directive limits requests and is not in the result. What it limits has no such limit.
     Unlimited,
-    /// It is not there any more.
+    /// The directive is not in the result.
     Lost,
-    /// It is there and not quite the same.
+    /// The directive is in the result, with a slightly different meaning.
     Differs,
-    /// It is not there or not quite the same, and responses stay as they are: logs, timing, TLS.
+    /// The directive is missing or differs, but responses stay the same: logs, timing, TLS.
     Minor,
-    /// geogate does it in any case, or has no need of it.
+    /// geogate does this in any case, or does not need it.
     Needless,
 }
 
-/// What makes the result another service than the file describes.
+/// Outcomes that make the result a different service from the one that the file describes.
 const FINDINGS: [Fate; 4] = [Fate::Closed, Fate::Unlimited, Fate::Lost, Fate::Differs];
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct Note {
     why: String,
 }
 
-/// All that is to be said.
+/// All notes on a configuration.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     spoken_for: Vec<bool>,
@@ -47,7 +47,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// For this many directives.
+    /// Creates the notes of a configuration with this many directives.
     pub(super) fn new(count: usize) -> Self {
         Notes {
             spoken_for: vec![false; count],
@@ -55,39 +55,40 @@ impl Notes {
         }
     }
 
-    /// It is in the result, and means the same.
+    /// Records that the directive is in the result with the same meaning.
     pub(super) fn carried(&mut self, directive: &Directive) {
         if let Some(spoken_for) = self.spoken_for.get_mut(directive.id) {
             *spoken_for = true;
         }
     }
 
-    /// It is not in the result.
+    /// Records that the directive is not in the result, and why.
     pub(super) fn lost(&mut self, directive: &Directive, why: impl Into<String>) {
         self.note(Fate::Lost, directive, why.into());
     }
 
-    /// It is in the result, and there is something to know.
+    /// Records that the directive is in the result with a difference, and which.
     pub(super) fn differs(&mut self, directive: &Directive, why: impl Into<String>) {
         self.note(Fate::Differs, directive, why.into());
     }
 
-    /// It protects and cannot be carried over: what it protects answers 403.
+    /// Records that the directive protects and cannot be carried over, so what it protects answers
+    /// 403.
     pub(super) fn closed(&mut self, directive: &Directive, why: impl Into<String>) {
         self.note(Fate::Closed, directive, why.into());
     }
 
-    /// It limits and is not in the result.
+    /// Records that the directive limits requests and is not in the result.
     pub(super) fn unlimited(&mut self, directive: &Directive, why: impl Into<String>) {
         self.note(Fate::Unlimited, directive, why.into());
     }
 
-    /// It is lost or differs, and no response is another one for it.
+    /// Records that the directive is missing or differs, without effect on responses.
     pub(super) fn minor(&mut self, directive: &Directive, why: impl Into<String>) {
         self.note(Fate::Minor, directive, why.into());
     }
 
-    /// It has no need to be in the result.
+    /// Records that the directive does not need to be in the result.
     pub(super) fn needless(&mut self, directive: &Directive, why: impl Into<String>) {
         self.note(Fate::Needless, directive, why.into());
     }
@@ -97,7 +98,7 @@ impl Notes {
         self.note_origin(fate, Origin::from(directive), why);
     }
 
-    /// As above, of something that is no directive of the tree.
+    /// Adds a note on a setting that is no directive of the tree.
     pub(super) fn note_origin(&mut self, fate: Fate, origin: Origin, why: String) {
         let Origin { place, text } = origin;
         let known = self
@@ -116,18 +117,18 @@ impl Notes {
         }
     }
 
-    /// Whether anyone has said what became of it.
+    /// Returns `true` if the outcome of the directive is recorded.
     pub(super) fn is_spoken_for(&self, directive: &Directive) -> bool {
         self.spoken_for.get(directive.id).copied().unwrap_or(false)
     }
 
-    /// How many places have this fate.
+    /// Returns the number of notes with this outcome.
     pub(super) fn count(&self, fate: Fate) -> usize {
         self.notes.iter().filter(|note| note.fate == fate).count()
     }
 
-    /// One line for each finding that makes the result another service, protection first:
-    /// `nginx.conf:7: deny all: why`.
+    /// Returns one line for each finding that makes the result a different service, protection
+    /// first: `nginx.conf:7: closed: deny all: why`.
     pub(super) fn findings(&self) -> Vec<String> {
         let mut notes: Vec<&Note> = self
             .notes
@@ -153,7 +154,8 @@ impl Notes {
         notes.iter().map(line).collect()
     }
 
-    /// What protects and is not as it was, as comments for the head of the file.
+    /// Returns the notes on protection and limits that are not carried over, as comments for the
+    /// head of the file.
     pub(super) fn write_protection(&self) -> String {
         self.written(&[
             (
@@ -169,7 +171,7 @@ impl Notes {
         ])
     }
 
-    /// All else as comments; empty if there is nothing to say.
+    /// Returns all other notes as comments; empty if there are none.
     pub(super) fn write(&self) -> String {
         self.written(&[
             (Fate::Lost, "Not carried over:"),
@@ -196,12 +198,13 @@ impl Notes {
         text
     }
 
-    /// What is said of several directives stands once, below all of them.
+    /// Writes the notes of one outcome. A reason that several directives share is written once,
+    /// below them.
     fn write_fate(&self, fate: Fate, text: &mut String) {
         let mut notes: Vec<&Note> = self.notes.iter().filter(|note| note.fate == fate).collect();
         notes.sort_by(|a, b| a.place.cmp(&b.place));
         let mut whys: Vec<(&str, Vec<Said>)> = Vec::new();
-        // Where a reason is in `whys`, and a directive among those that have it.
+        // Index of each reason in `whys`, and of each directive among those of its reason.
         let mut places: HashMap<&str, usize> = HashMap::new();
         let mut among: HashMap<(usize, &str), usize> = HashMap::new();
         for note in notes {
@@ -227,7 +230,7 @@ impl Notes {
     }
 }
 
-/// `nginx.conf:3, 7, 12`, and files by name where they change.
+/// Lists positions as `nginx.conf:3, 7, 12`. A file is named again only where it changes.
 fn listed(places: &[&Place]) -> String {
     const SHOWN: usize = 8;
     let mut text = String::new();
@@ -247,7 +250,7 @@ fn listed(places: &[&Place]) -> String {
     text
 }
 
-/// Comments hold no line breaks and no control characters.
+/// Replaces line breaks and other control characters, which a comment must not contain.
 fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -1,8 +1,8 @@
-//! From tokens to a tree of directives. nginx's grammar has words, `;` and blocks, and nothing else;
-//! what a directive means does not matter here.
+//! Parser: from tokens to a tree of directives. nginx's grammar has words, `;` and blocks, and
+//! nothing else. The meaning of a directive does not matter here.
 //!
-//! Everything has a limit, for the file may be anything: bytes, directives, blocks within blocks,
-//! files within files.
+//! Everything has a limit, because the file may contain anything: bytes, directives, blocks within
+//! blocks, files within files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::lexer::{Lexer, Token};
 use super::place::{Place, Position};
 use super::tree::{Block, Directive, Missing, Tree};
 
-/// Blocks within blocks, over all files.
+/// Limit on blocks within blocks, over all files.
 const DEPTH: usize = 64;
-/// Directives in all files.
+/// Limit on the directives of all files.
 const COUNT: usize = 1_000_000;
-/// Files that include files.
+/// Limit on files that include files.
 const INCLUDES: usize = 16;
 
-/// Reads a file and what it includes.
+/// Reads a file and the files that it includes.
 pub(super) fn read(file: &Path) -> Result<Tree, NginxError> {
     let mut files = Files::of(file);
     let name = file.display().to_string();
@@ -31,7 +31,7 @@ pub(super) fn read(file: &Path) -> Result<Tree, NginxError> {
     parse(&bytes, &name, files)
 }
 
-/// Reads a text. `name` is its file in errors; `files` is where includes are looked for.
+/// Parses a text. `name` is its file name in errors; `files` finds the included files.
 pub(super) fn parse(bytes: &[u8], name: &str, files: Files) -> Result<Tree, NginxError> {
     let mut parser = Parser {
         files,
@@ -46,30 +46,30 @@ struct Parser {
     tree: Tree,
 }
 
-/// A block that is not closed yet: its directive, and what stood before it.
+/// Open block: its directive, and the directives before it in the block around.
 struct Open {
     directive: Directive,
     before: Vec<Directive>,
 }
 
-/// One file, as far as it was read.
+/// State of reading one file.
 struct Unit<'f> {
     file: &'f Arc<str>,
-    /// Blocks that it stands in.
+    /// Number of blocks around the `include` of this file.
     depth: usize,
-    /// Files that include it.
+    /// Number of nested `include`s that lead to this file.
     level: usize,
-    /// Blocks of its own, the innermost at the end.
+    /// Open blocks of this file, the innermost at the end.
     open: Vec<Open>,
     /// Directives of the innermost block.
     directives: Vec<Directive>,
-    /// Words of the next directive, and where they begin.
+    /// Words of the next directive; `begin` is the position of the first.
     words: Vec<String>,
     begin: Position,
 }
 
 impl Parser {
-    /// The directives of one file that stands `depth` blocks deep and was included by `level` files.
+    /// Reads one file that is `depth` blocks and `level` includes deep. Returns its directives.
     fn file(
         &mut self,
         bytes: &[u8],
@@ -103,7 +103,7 @@ impl Parser {
         unit.finish()
     }
 
-    /// `;`
+    /// Ends a directive at `;`.
     fn end(&mut self, unit: &mut Unit, position: Position) -> Result<(), NginxError> {
         let directive = self.directive(unit, (Fault::UnexpectedEnd, position))?;
         if directive.name == "include" && directive.args.len() == 1 {
@@ -116,7 +116,7 @@ impl Parser {
         Ok(())
     }
 
-    /// `{`
+    /// Opens a block at `{`.
     fn open(
         &mut self,
         unit: &mut Unit,
@@ -139,7 +139,7 @@ impl Parser {
         Ok(())
     }
 
-    /// The directive of the words that were read; `missing` is the error if there are none.
+    /// Makes a directive of the words that were read; `missing` is the error if there are none.
     fn directive(
         &mut self,
         unit: &mut Unit,
@@ -164,7 +164,8 @@ impl Parser {
         })
     }
 
-    /// The directives of the files that an `include` names. One whose files cannot be read stays.
+    /// Returns the directives of the files that an `include` names. If one cannot be read, the
+    /// `include` itself stays among them.
     fn include(
         &mut self,
         directive: Directive,
@@ -232,7 +233,7 @@ impl Unit<'_> {
         }
     }
 
-    /// `}`
+    /// Closes a block at `}`.
     fn close(&mut self, position: Position) -> Result<(), NginxError> {
         let is_within = self.words.is_empty();
         let Some(Open {
@@ -248,7 +249,7 @@ impl Unit<'_> {
         Ok(())
     }
 
-    /// The directives, if the file ends where it may.
+    /// Returns the directives, or an error if the file ends within a directive or a block.
     fn finish(mut self) -> Result<Vec<Directive>, NginxError> {
         if !self.words.is_empty() {
             return Err(self.fail((Fault::DirectiveWithoutEnd, self.begin)));
@@ -274,7 +275,7 @@ mod tests {
         parse(text.as_bytes(), "f", files).map_err(|error| error.to_string())
     }
 
-    /// A tree in one line, blocks in brackets.
+    /// Writes a tree in one line, with blocks in brackets.
     fn shown(directives: &[Directive]) -> String {
         let one = |d: &Directive| match &d.block {
             Some(block) => format!("{d} [{}]", shown(block)),

@@ -1,4 +1,4 @@
-//! Places in files, for findings and errors.
+//! Positions in files, for findings and errors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ pub(super) struct Position {
 /// File, line and column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The file, as it was named or found.
+    /// Name of the file, as it was given or found.
     pub file: Arc<str>,
-    /// Counted from 1.
+    /// Line, counted from 1.
     pub line: u32,
-    /// Counted from 1, in characters.
+    /// Column in characters, counted from 1.
     pub column: u32,
 }
 
@@ -30,7 +30,7 @@ impl Place {
         }
     }
 
-    /// A file as a whole.
+    /// Returns the position of a file as a whole: its first character.
     pub(super) fn whole(file: &str) -> Self {
         let position = Position { line: 1, column: 1 };
         Place::new(&Arc::from(file), position)

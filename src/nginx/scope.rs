@@ -1,4 +1,5 @@
-//! What holds in a place: nginx's blocks inherit from the blocks around them.
+//! Scopes: the directives that are in effect in a block. Blocks of nginx inherit from the blocks
+//! around them.
 
 use super::tree::{Block, Directive};
 
@@ -11,7 +12,7 @@ pub(super) struct Scope<'s> {
 }
 
 impl<'s> Scope<'s> {
-    /// A block that nothing is around.
+    /// Returns the scope of the outermost block.
     pub(super) fn outermost(directives: &'s Block) -> Self {
         Scope {
             directives,
@@ -20,7 +21,7 @@ impl<'s> Scope<'s> {
         }
     }
 
-    /// A block within this one.
+    /// Returns the scope of a block within this one.
     pub(super) fn inner(&'s self, block: &'s Directive) -> Scope<'s> {
         Scope {
             directives: block.content(),
@@ -29,7 +30,7 @@ impl<'s> Scope<'s> {
         }
     }
 
-    /// The directives of this block alone.
+    /// Returns the directives of a name in this block alone.
     pub(super) fn here<'n>(
         &self,
         name: &'n str,
@@ -37,38 +38,39 @@ impl<'s> Scope<'s> {
         self.directives.named(name)
     }
 
-    /// All directives of this block alone.
+    /// Returns all directives of this block alone.
     pub(super) fn directives(&self) -> &'s Block {
         self.directives
     }
 
-    /// The directive whose block this is; `None` outside of all blocks.
+    /// Returns the directive that this block belongs to; `None` outside of all blocks.
     pub(super) fn block(&self) -> Option<&'s Directive> {
         self.block
     }
 
-    /// Whether this is a block of this name: `server`, `location`.
+    /// Returns `true` if this is a block of this name, such as `server` or `location`.
     pub(super) fn is(&self, name: &str) -> bool {
         self.block.is_some_and(|block| block.name == name)
     }
 
-    /// This block and those around it, the innermost first.
+    /// Iterates over this block and those around it, the innermost first.
     pub(super) fn chain(&self) -> impl Iterator<Item = Scope<'s>> + use<'s> {
         std::iter::successors(Some(*self), |scope| scope.around.copied())
     }
 
-    /// The one that holds here, of this block or of those around it.
+    /// Returns the directive of a name that is in effect here, of this block or of those around it.
     pub(super) fn one(&self, name: &str) -> Option<&'s Directive> {
         self.chain().find_map(|scope| scope.here(name).last())
     }
 
-    /// Those that hold here. A block that has any has none of those around it.
+    /// Returns the directives of a name that are in effect here. A block that has any of them
+    /// inherits none.
     pub(super) fn all(&self, name: &str) -> Vec<&'s Directive> {
         self.all_of(&[name])
     }
 
-    /// As [`Scope::all`], for directives of several names that are inherited together, in the order of
-    /// the file.
+    /// Same as [`Scope::all`], for directives of several names that are inherited together. Returns
+    /// them in the order of the file.
     pub(super) fn all_of(&self, names: &[&str]) -> Vec<&'s Directive> {
         let here = |scope: Scope<'s>| {
             let found = names.iter().flat_map(|name| scope.here(name));
@@ -80,7 +82,7 @@ impl<'s> Scope<'s> {
         found.find(|here| !here.is_empty()).unwrap_or_default()
     }
 
-    /// Those of this block and of the blocks within it.
+    /// Returns the directives of a name in this block and in the blocks within it.
     pub(super) fn everywhere(&self, name: &str) -> Vec<&'s Directive> {
         let mut found = Vec::new();
         collect(self.directives, name, &mut found);
@@ -88,7 +90,7 @@ impl<'s> Scope<'s> {
     }
 }
 
-/// Blocks in which directives of requests stand.
+/// Blocks that contain directives about requests.
 const WITH_REQUESTS: [&str; 5] = ["http", "server", "location", "if", "limit_except"];
 
 fn collect<'d>(directives: &'d [Directive], name: &str, found: &mut Vec<&'d Directive>) {

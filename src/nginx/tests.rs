@@ -1,5 +1,5 @@
-//! Whole files. `tests/nginx/NAME.toml` is what `geogate check --nginx tests/nginx/NAME.conf` prints,
-//! to the letter.
+//! Tests of whole files. The output of `geogate check --nginx tests/nginx/NAME.conf` must be
+//! exactly `tests/nginx/NAME.toml`.
 
 mod contract;
 
@@ -50,7 +50,7 @@ fn what_geogate_has_nothing_like() {
     check_file("odd");
 }
 
-/// The first block of a language in a text of Markdown.
+/// Returns the first code block of a language in a Markdown text.
 fn block<'t>(text: &'t str, language: &str) -> &'t str {
     let (_, after) = text.split_once(&format!("```{language}\n")).unwrap();
     after.split_once("```").unwrap().0
@@ -119,7 +119,7 @@ const WORDS: &str = r#"
     iso_code CN ($var 99999999999999999999 "a\nb" X-Name Host = CN) 'b'
 "#;
 
-/// Words that mean something, in places where they may not.
+/// Generates directives of known words, in places where they may have no meaning.
 fn directive() -> impl Strategy<Value = String> {
     let words = |text: &'static str| text.split_whitespace().collect::<Vec<_>>();
     let name = prop::sample::select(words(NAMES));

@@ -1,31 +1,31 @@
-//! Directives as they stand in the files, includes put in their places.
+//! Tree of the directives of all files, with included files in the places of their `include`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::place::Place;
 
-/// The directives of a block, in the order of the text.
+/// Directives of a block, in the order of the text.
 ///
-/// All that holds in a server is asked for in each of its locations, up to `http`, where there may be
-/// thousands of servers. So a large block finds its directives by their names.
+/// Each location looks for the directives of all blocks around it, up to `http`, which may have
+/// thousands of servers. So a large block has an index of its directives by name.
 #[derive(Debug)]
 pub(super) struct Block {
     directives: Vec<Directive>,
-    /// The directives of each name; empty for a small block.
+    /// Directives of each name; empty for a small block.
     names: BTreeMap<String, OneName>,
 }
 
-/// The places of the directives of one name.
+/// Indexes of the directives of one name.
 #[derive(Debug, Default)]
 struct OneName {
     places: Vec<usize>,
-    /// The first of them with each first argument.
+    /// Index of the first directive with each first argument.
     by_argument: BTreeMap<String, usize>,
 }
 
 impl Block {
-    /// Directives that are looked through one by one.
+    /// Largest number of directives that are searched one by one, without an index.
     const SMALL: usize = 32;
 
     const EMPTY: Block = Block {
@@ -50,7 +50,7 @@ impl Block {
         Block { directives, names }
     }
 
-    /// Its directives of a name.
+    /// Returns the directives of a name.
     pub(super) fn named<'b, 'n>(
         &'b self,
         name: &'n str,
@@ -65,7 +65,7 @@ impl Block {
         found.chain(small.iter().filter(move |d| d.name == name))
     }
 
-    /// The first of its directives with this name and this first argument.
+    /// Returns the first directive with this name and this first argument.
     pub(super) fn find(&self, name: &str, argument: &str) -> Option<&Directive> {
         if self.names.is_empty() {
             return self.named(name).find(|d| d.arg(0) == argument);
@@ -74,7 +74,7 @@ impl Block {
         self.directives.get(*place)
     }
 
-    /// The names of its directives, each once.
+    /// Returns the names of the directives, each once.
     pub(super) fn names(&self) -> BTreeSet<&str> {
         if self.names.is_empty() {
             self.directives.iter().map(|d| d.name.as_str()).collect()
@@ -101,27 +101,27 @@ impl std::ops::Deref for Block {
 /// One directive, with the directives in its block.
 #[derive(Debug)]
 pub(super) struct Directive {
-    /// Its number among all, in the order of the text.
+    /// Number of the directive among all, in the order of the text.
     pub(super) id: usize,
     pub(super) name: String,
     pub(super) args: Vec<String>,
-    /// `None` if it ends with `;`.
+    /// Directives in the braces; `None` if the directive ends with `;`.
     pub(super) block: Option<Block>,
     pub(super) place: Place,
 }
 
 impl Directive {
-    /// An argument, or nothing.
+    /// Returns an argument, or an empty text if there is none.
     pub(super) fn arg(&self, index: usize) -> &str {
         self.args.get(index).map_or("", String::as_str)
     }
 
-    /// The directives in its block; none if it has no block.
+    /// Returns the directives in the block; none if there is no block.
     pub(super) fn inside(&self) -> &[Directive] {
         self.block.as_deref().unwrap_or_default()
     }
 
-    /// Those in its block that have this name.
+    /// Returns the directives of a name in the block.
     pub(super) fn named<'d, 'n>(
         &'d self,
         name: &'n str,
@@ -129,14 +129,14 @@ impl Directive {
         self.content().named(name)
     }
 
-    /// Its block; an empty one if it has none.
+    /// Returns the block; an empty one if there is none.
     pub(super) fn content(&self) -> &Block {
         static NONE: Block = Block::EMPTY;
         self.block.as_ref().unwrap_or(&NONE)
     }
 }
 
-/// As in the file, in one line and not too long.
+/// Writes the directive as in the file, in one line, cut after 72 characters.
 impl fmt::Display for Directive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LENGTH: usize = 72;
@@ -161,21 +161,21 @@ fn written(word: &str) -> String {
     format!("\"{}\"", word.chars().map(shown).collect::<String>())
 }
 
-/// A file that is included and not there.
+/// An included file that does not exist or cannot be read.
 #[derive(Debug)]
 pub(super) struct Missing {
     pub(super) place: Place,
     pub(super) pattern: String,
     pub(super) reason: String,
-    /// A pattern whose folder is there and has nothing that matches, which nginx allows.
+    /// True if the folder of the pattern exists and no file matches, which nginx allows.
     pub(super) is_empty: bool,
 }
 
-/// All that was read.
+/// All directives of a configuration, and the files that are missing.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub(super) directives: Block,
     pub(super) missing: Vec<Missing>,
-    /// How many directives there are, in blocks as well.
+    /// Number of directives, with those in blocks.
     pub(super) count: usize,
 }

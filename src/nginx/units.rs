@@ -1,7 +1,7 @@
 //! Times and sizes, from nginx's spelling to geogate's.
 
-/// A time such as `30`, `90s`, `1m 30s`, `500ms`, in milliseconds. A number without a unit is of
-/// seconds. Months have 30 days and years 365, as in nginx.
+/// Parses a time such as `30`, `90s`, `1m 30s`, `500ms` into milliseconds. A number without a unit
+/// is in seconds. Months have 30 days and years 365, as in nginx.
 pub(super) fn milliseconds(text: &str) -> Option<u64> {
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -31,7 +31,7 @@ pub(super) fn milliseconds(text: &str) -> Option<u64> {
     Some(total)
 }
 
-/// A time as geogate writes it, in the largest unit that holds it.
+/// Writes a time for geogate's configuration, in the largest unit that divides it.
 pub(super) fn duration(milliseconds: u64) -> String {
     let units = [
         (86_400_000, "d"),
@@ -39,7 +39,8 @@ pub(super) fn duration(milliseconds: u64) -> String {
         (60_000, "m"),
         (1000, "s"),
     ];
-    // A minute or two reads better in seconds, as it was most likely written.
+    // Less than five of a unit is written in a smaller one: `120s`, as it was most likely in the
+    // file.
     let units = units
         .into_iter()
         .filter(|(factor, _)| milliseconds >= 5 * factor || *factor == 1000);
@@ -50,7 +51,7 @@ pub(super) fn duration(milliseconds: u64) -> String {
     }
 }
 
-/// A size such as `512`, `128k`, `10m`, `1g`, in bytes.
+/// Parses a size such as `512`, `128k`, `10m`, `1g` into bytes.
 pub(super) fn bytes(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -64,7 +65,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// A size as geogate writes it.
+/// Writes a size for geogate's configuration.
 pub(super) fn size(bytes: u64) -> String {
     let units = [(1 << 30, "g"), (1 << 20, "m"), (1 << 10, "k")];
     let mut fitting = units

@@ -27,11 +27,11 @@ pub(super) mod sealed {
         /// The highest address.
         const MAX: Self;
 
-        /// The top 8 bits.
+        /// Returns the top 8 bits.
         fn top_8(self) -> u8;
-        /// The top 16 bits.
+        /// Returns the top 16 bits.
         fn top_16(self) -> u16;
-        /// The top 32 bits.
+        /// Returns the top 32 bits.
         fn top_32(self) -> u32;
         /// Drops the top 8 bits.
         fn drop_8(self) -> Self;
@@ -48,13 +48,13 @@ pub(super) mod sealed {
         /// lowest bits start with the 32 bits of `next` (or with its upper ones, if `bits` is below
         /// 32); `0 < bits < BITS`.
         fn last_under(self, bits: u32, next: u32) -> Self;
-        /// The next address, or `None` after the highest.
+        /// Returns the next address, or `None` after the highest.
         fn next(self) -> Option<Self>;
-        /// The previous address. The caller makes sure that there is one.
+        /// Returns the previous address. The caller makes sure that there is one.
         fn previous(self) -> Self;
-        /// As a number of 128 bits.
+        /// Returns the address as a number of 128 bits.
         fn to_u128(self) -> u128;
-        /// The lowest bits of a number.
+        /// Returns the lowest bits of a number as an address.
         fn from_u128(number: u128) -> Self;
         /// `last - self`, for `last >= self`: the number of addresses, less one (so the whole space fits).
         fn distance_to(self, last: Self) -> Self;

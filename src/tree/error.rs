@@ -1,21 +1,21 @@
-//! Reasons for which ranges do not make a tree.
+//! Errors of building a tree of ranges.
 
 use std::fmt;
 
 use super::MAX_VALUE;
 
-/// Reason for which ranges do not make a tree.
+/// Reason why ranges do not make a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A range ends before it starts.
     Inverted {
-        /// Its place in the input, from 0.
+        /// Position of the range in the input, counted from 0.
         index: usize,
     },
     /// A value is above [`MAX_VALUE`].
     ValueTooLarge {
-        /// The range's place in the input, from 0.
+        /// Position of the range in the input, counted from 0.
         index: usize,
         /// The value.
         value: u32,

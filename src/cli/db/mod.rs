@@ -78,7 +78,7 @@ fn percent(part: u128, whole: u128) -> String {
     format!("{:.2} %", 100.0 * part as f64 / whole as f64)
 }
 
-/// A place in one line. What repeats the coarser name says nothing more.
+/// Returns a place in one line. A name that repeats the coarser one before it is left out.
 fn place(label: &[String; 3]) -> String {
     let mut parts: Vec<_> = label
         .iter()

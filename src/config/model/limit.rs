@@ -12,7 +12,7 @@ use super::territory::Territory;
 pub struct Access {
     /// Name by which routes refer to the rules, also in logs and metrics.
     pub name: String,
-    /// In the order of the file.
+    /// Rules in the order of the file.
     pub rules: Vec<AccessRule>,
     /// Verdict for a client that no rule matches.
     pub default: Verdict,
@@ -132,6 +132,6 @@ pub struct Limits {
 pub enum Most {
     /// Derived from the limits that the operating system sets for the process.
     Auto,
-    /// This number. At least 1.
+    /// A fixed number, at least 1.
     Fixed(u64),
 }

@@ -59,7 +59,7 @@ impl Named {
     }
 }
 
-/// The places of what has a name. A name that stands twice is refused.
+/// Returns the index of each named section. A repeated name is an error, except an empty one.
 fn numbered<'n>(
     sections: &[Section],
     names: impl Iterator<Item = &'n String>,

@@ -1,5 +1,6 @@
-//! What a construct of nginx.conf comes to: carried over exactly, listed with its line, or closed. Each
-//! row is a configuration, its grade with the lines of its findings, and what requests get.
+//! Contract of the translation: each construct of nginx.conf is carried over exactly, listed with
+//! its line, or closed. Each row is a configuration, its grade with the lines of its findings, and
+//! the answers to requests.
 
 mod guards;
 mod limits;
@@ -11,20 +12,20 @@ use crate::config::model::{
     Action, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
 };
 
-/// What is said of a configuration.
+/// Grade of a translation.
 #[derive(Debug, PartialEq, Eq)]
 enum Grade {
     /// Exit status 0.
     Exact,
     /// Exit status 3, with findings in these lines.
     Lossy(&'static [u32]),
-    /// Exit status 3, and the first findings are of what is closed, in these lines.
+    /// Exit status 3; the first findings are about what is closed, in these lines.
     Closed(&'static [u32]),
 }
 
 use Grade::{Closed, Exact, Lossy};
 
-/// Checks what `http { TEXT }` comes to. A request is `/path` or `host/path`.
+/// Checks the translation of `http { TEXT }`. A request is `/path` or `host/path`.
 #[track_caller]
 fn check_http(text: &str, grade: &Grade, requests: &[(&str, &str)]) {
     let translation = translated_text(&format!("http {{ {text} }}")).unwrap();
@@ -52,13 +53,13 @@ fn check_http(text: &str, grade: &Grade, requests: &[(&str, &str)]) {
     }
 }
 
-/// Checks what a server comes to that listens on port 80.
+/// Checks the translation of a server that listens on port 80.
 #[track_caller]
 fn check(text: &str, grade: &Grade, requests: &[(&str, &str)]) {
     check_http(&format!("server {{ listen 80; {text} }}"), grade, requests);
 }
 
-/// The grade, and the lines of the findings that decide it.
+/// Returns the grade, the lines of the findings that decide it, and all findings.
 fn graded(translation: &Translation) -> (Grade, Vec<u32>, Vec<String>) {
     let line = |finding: &&String| -> u32 { finding.split(':').nth(1).unwrap().parse().unwrap() };
     let all = translation.findings.clone();
@@ -96,7 +97,8 @@ fn graded(translation: &Translation) -> (Grade, Vec<u32>, Vec<String>) {
     (grade, lines, all)
 }
 
-/// What a request gets, by a search of all routes that knows no more than the documented order.
+/// Finds the answer to a request by a search of all routes, based on nothing but the documented
+/// order.
 ///
 /// Behind the path a request may have one header: `/a|name: value`.
 fn answer(routes: &[Route], host: &str, path: &str) -> String {
@@ -265,7 +267,7 @@ fn rules_of_addresses_are_of_the_innermost_block() {
         assert!(toml.contains(rules), "{toml}");
     }
     check(text, &Exact, &[("/a/x", "guarded files w index.html")]);
-    // A location's `allow` stands in place of what is around it, in `http` as well.
+    // A location's `allow` replaces the rules of the blocks around it, those of `http` included.
     check_http(
         "deny all; server { listen 80; root w; location /a/ { allow all; } location / { } }",
         &Exact,
@@ -325,7 +327,7 @@ fn nested_locations_stay_in_theirs() {
             ("/a", "files w index.html"),
         ],
     );
-    // The parent is closed where no route can be written for what it has within.
+    // The parent is closed if no route can be written for a location nested in it.
     check(
         "root w; location /up/ {\n location ~ php { deny all; } } location / { return 200 a; }",
         &Closed(&[2]),
@@ -419,7 +421,7 @@ fn no_source_is_served() {
         ("/a", "files w index.html"),
     ];
     check(&text, &Lossy(&[2, 3, 4]), &expected);
-    // It is index.php that stands for the folder, and nothing else.
+    // The only index is index.php, which is left out.
     let text = format!("root w;\nindex index.php;\nlocation /up/ {{ }}\n{php}");
     check(
         &text,
@@ -470,7 +472,7 @@ fn try_files_is_exact_or_listed() {
             &[],
         );
     }
-    // It is of one block.
+    // `try_files` is not inherited.
     check(
         "root w; try_files $uri /x; location /a/ { }",
         &Lossy(&[1]),
@@ -541,7 +543,7 @@ fn servers_that_only_a_listener_tells_apart_are_not_mixed() {
     check_http(text, &Lossy(&[2]), &expected);
     let toml = translated_text(&format!("http {{ {text} }}")).unwrap().toml;
     assert!(toml.contains("listen = [\"0.0.0.0:80\"]"), "{toml}");
-    // A server of one of two listeners is closed on both, or the other listener is left out.
+    // A server on only one of two listeners is closed on both, or the other listener is left out.
     let text = "server { listen 80; listen 81; server_name a; location / { return 200 a; } \
                 location /b { return 201; } location /c { return 201; } }\n\
                 server { listen 81; server_name b; return 202 b; }\n\
@@ -565,7 +567,7 @@ fn hosts_are_chosen_as_nginx_chooses_them() {
         ("zz/", "200"),
     ];
     check_http(text, &Exact, &expected);
-    // One server alone is asked, whatever others have for the path.
+    // nginx asks a single server, even if another one has a location for the path.
     let text = "server { listen 80; root w; } \
                 server { listen 80; server_name b; location /x/ { return 200 a; } }";
     check_http(
@@ -584,7 +586,7 @@ fn hosts_are_chosen_as_nginx_chooses_them() {
         &Exact,
         &[("a/x/", "files w index.html"), ("b/x/", "200")],
     );
-    // `_` is no name, and without being the default nobody comes to it.
+    // `_` is no name: a server without another name gets requests only as the default server.
     let text = "server { listen 80; server_name a; root w; } server { listen 80; server_name _; return 444; }";
     check_http(
         text,
@@ -629,7 +631,7 @@ fn redirects_to_tls_do_not_go_round() {
         let toml = translated_text(&format!("http {{ {text} }}")).unwrap().toml;
         assert!(toml.contains("redirect_to_https = true"), "{toml}");
     }
-    // To another port, to another host, or for some requests alone.
+    // A redirect may lead to another port or another host, or apply to some requests alone.
     let other_port = "server { listen 80; server_name a; return 301 https://a:8443$request_uri; } \
                       server { listen 8443 ssl; ssl_certificate c; ssl_certificate_key k; server_name a; root w; }";
     check_http(other_port, &Exact, &[("a/", "files w index.html")]);
@@ -851,7 +853,8 @@ fn a_country_guards_where_it_is_the_same() {
     let guarded = [("/", "guarded files w index.html")];
     check_http(&text("", "$cc != CN"), &Exact, &guarded);
     check_http(&text("default=ZZ", "$cc = CN"), &Lossy(&[1]), &guarded);
-    // Clients from nowhere would be let in, or another address would be asked for.
+    // Otherwise clients of unknown country would be admitted, or another address would be looked
+    // up.
     check_http(
         &text("default=RU", "$cc = RU"),
         &Closed(&[2]),

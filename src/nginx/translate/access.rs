@@ -1,4 +1,4 @@
-//! Who may come: `allow` and `deny`, and conditions on where a client is.
+//! Access rules: `allow` and `deny`, and conditions on a client's country or network.
 
 use super::super::Output;
 use super::super::document::{Entry, Item, Table, Value};
@@ -6,10 +6,10 @@ use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::variables::Variables;
 
-/// The directives of addresses, which are inherited together.
+/// Directives about addresses, which are inherited together.
 const RULES: [&str; 2] = ["allow", "deny"];
 
-/// For all: what stands in `http` is for `[limits]`, unless a block within has rules instead.
+/// Puts the rules of `http` into `[limits]`, unless a block within it has rules of its own.
 pub(super) fn for_all(http: &Scope, output: &mut Output) {
     if is_for_all(http)
         && let Some((name, from)) = addresses(http, output)
@@ -21,7 +21,7 @@ pub(super) fn for_all(http: &Scope, output: &mut Output) {
     }
 }
 
-/// Whether all rules on addresses stand in `http`.
+/// Returns `true` if all rules on addresses stand in `http`.
 pub(super) fn is_for_all(http: &Scope) -> bool {
     let count = |name: &str| (http.here(name).count(), http.everywhere(name).len());
     RULES.iter().all(|name| {
@@ -30,13 +30,15 @@ pub(super) fn is_for_all(http: &Scope) -> bool {
     })
 }
 
-/// For the routes of a block: names of `[[access]]`. Not to be asked for where [`is_for_all`].
+/// Returns the names of the `[[access]]` for the routes of a block. Not for use if [`is_for_all`],
+/// because `[limits]` then has the rules.
 pub(super) fn of_block(scope: &Scope, output: &mut Output) -> Vec<String> {
     let found = addresses(scope, output);
     found.into_iter().map(|(name, _)| name).collect()
 }
 
-/// The rules on addresses that hold in a scope, as the name of an `[[access]]`.
+/// Registers the rules on addresses that are in effect in a scope. Returns the name of their
+/// `[[access]]` and the first of the directives.
 fn addresses<'s>(scope: &Scope<'s>, output: &mut Output) -> Option<(String, &'s Directive)> {
     let all = scope.all_of(&RULES);
     let first = *all.first()?;
@@ -63,7 +65,7 @@ fn addresses<'s>(scope: &Scope<'s>, output: &mut Output) -> Option<(String, &'s 
     Some((register(rules, default, first, output), first))
 }
 
-/// Clients of one kind after another, all allowed or all denied.
+/// Consecutive clients that are all allowed or all denied.
 struct Rule<'s> {
     action: &'static str,
     clients: Vec<(String, &'s Directive)>,
@@ -79,7 +81,7 @@ fn push<'s>(rules: &mut Vec<Rule<'s>>, action: &'static str, client: String, fro
     }
 }
 
-/// The name of the set with these rules, which is added if there is none.
+/// Returns the name of the `[[access]]` with these rules, and adds it if there is none.
 fn register(rules: Vec<Rule>, default: &str, from: &Directive, output: &mut Output) -> String {
     let mut table = Table::new("access", Some(from));
     let rules = rules.into_iter().map(|rule| {
@@ -95,8 +97,8 @@ fn register(rules: Vec<Rule>, default: &str, from: &Directive, output: &mut Outp
         .register("access", &table, |number| format!("access-{number}"))
 }
 
-/// An `if` that turns clients away by where they are, as the name of an `[[access]]`. `None` if it
-/// is something else.
+/// Translates an `if` that rejects clients by country or network. Returns the name of its
+/// `[[access]]`; `None` if the condition is something else.
 pub(super) fn condition<'s>(
     http: &Scope<'s>,
     condition: &'s Directive,
@@ -116,7 +118,8 @@ pub(super) fn condition<'s>(
     let variable = variable.strip_prefix('$')?;
     let test = Test::new(comparison)?;
     let (rules, default) = if variables.is_country(variable) {
-        // Who is nowhere is one of the others, whatever nginx calls that.
+        // For an unknown country nginx has the default of the variable, and geogate has no value.
+        // Both must give the same result.
         if test.holds(variables.unknown(variable)) != test.holds("") {
             return None;
         }
@@ -142,11 +145,11 @@ pub(super) fn condition<'s>(
     Some(register(rules, default, condition, output))
 }
 
-/// What a condition asks of a value.
+/// Test that a condition makes on a value.
 enum Test {
-    /// It is neither empty nor `0`.
+    /// True if the value is neither empty nor `0`.
     True,
-    /// It is one of these, or none of them.
+    /// True if the value is one of these, or with `negated` if it is none of them.
     In { values: Vec<String>, negated: bool },
 }
 
@@ -172,7 +175,8 @@ impl Test {
         }
     }
 
-    /// The rules by which those for whom it holds are denied.
+    /// Returns the rules that deny the countries for which the test is true, and the default
+    /// action.
     fn of_country<'s>(&self, from: &'s Directive) -> Option<(Vec<Rule<'s>>, &'static str)> {
         let Test::In { values, negated } = self else {
             return None;
@@ -190,7 +194,7 @@ impl Test {
     }
 }
 
-/// `^(CN|US)$`, or without any of `^`, `$` and brackets.
+/// Returns the countries of `^(CN|US)$`. The `^`, the `$` and the brackets are optional.
 fn alternatives(regex: &str) -> Option<Vec<String>> {
     let regex = regex.strip_prefix('^').unwrap_or(regex);
     let regex = regex.strip_suffix('$').unwrap_or(regex);
@@ -215,7 +219,8 @@ fn country(code: &str) -> Option<String> {
     is_code.then(|| format!("country:{}", code.to_ascii_uppercase()))
 }
 
-/// A `map` of countries or a `geo` of networks: who is denied because the test holds for his value.
+/// Translates a `map` of countries or a `geo` of networks: clients are denied if the test is true
+/// for their value.
 fn of_table<'s>(
     block: &'s Directive,
     test: &Test,
@@ -254,14 +259,14 @@ fn of_table<'s>(
             }
         }
     }
-    // The smallest network counts in nginx, the first rule here.
+    // In nginx the smallest network counts, in geogate the first rule that matches.
     lines.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
     let default = action(default);
     let mut rules = Vec::new();
     for (_, client, line) in lines {
         push(&mut rules, action(line.arg(0)), client, line);
     }
-    // What ends as the default does need not be said.
+    // Rules at the end that agree with the default are redundant.
     while rules.last().is_some_and(|rule| rule.action == default) {
         rules.pop();
     }

@@ -1,4 +1,4 @@
-//! How clients connect and what they may send: one `[client]` for all.
+//! Connections and requests of clients: one `[client]` for all servers.
 
 use super::super::Output;
 use super::super::document::Item;
@@ -8,7 +8,7 @@ use super::super::tree::Directive;
 use super::super::units;
 use super::{one_for_all, set_time};
 
-/// Times, with their keys in `[client]`.
+/// Directives with a time, and their keys in `[client]`.
 const TIMES: [(&str, &str); 4] = [
     ("keepalive_timeout", "keepalive_timeout"),
     ("client_header_timeout", "header_timeout"),
@@ -53,7 +53,7 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
     if let Some(directive) = body_size_for_all(http) {
         set_body_size(directive, output);
     } else if passes {
-        // Where nobody says.
+        // nginx's default, because no directive sets one size for all.
         let client = output.document.table("client");
         client.set("max_body_size", "1m", None);
     }
@@ -65,8 +65,9 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
     }
 }
 
-/// nginx passes on whatever method a client names. These are geogate's, those that IANA lists, and
-/// two that caches have.
+/// Methods of requests that are passed on. nginx passes on nearly any method; these are geogate's
+/// defaults, those that IANA lists but for CONNECT, PRI and TRACE, and some that caches and UPnP
+/// use.
 const METHODS: [&str; 41] = [
     "GET",
     "HEAD",
@@ -125,8 +126,8 @@ fn set_number(directive: &Directive, key: &str, output: &mut Output) {
     }
 }
 
-/// The size of `http`, or the one that holds wherever requests are passed on. Routes have their own
-/// where it differs.
+/// Returns the limit on bodies for all requests: that of `http`, or the one that is in effect in
+/// every block that passes requests on. Routes with a different limit have their own.
 pub(super) fn body_size_for_all<'s>(http: &Scope<'s>) -> Option<&'s Directive> {
     if let Some(size) = http.here("client_max_body_size").last() {
         return Some(size);
@@ -140,7 +141,7 @@ pub(super) fn body_size_for_all<'s>(http: &Scope<'s>) -> Option<&'s Directive> {
     sizes.iter().all(|other| same(*other)).then_some(first)
 }
 
-/// The size that holds in each block that passes requests on.
+/// Collects the limit on bodies in effect in each block that passes requests on.
 fn passed_on<'s>(
     block: &'s Directive,
     around: Option<&'s Directive>,
@@ -175,7 +176,7 @@ const UNLIMITED: &str = "1024g";
 pub(super) const WHY_UNLIMITED: &str =
     "0 is no limit in nginx and no body at all in geogate, so it is a terabyte here.";
 
-/// The size of bodies in geogate's words.
+/// Returns a limit on bodies as geogate writes it.
 pub(super) fn body_size(directive: &Directive) -> Option<String> {
     match units::bytes(directive.arg(0))? {
         0 => Some(UNLIMITED.to_owned()),

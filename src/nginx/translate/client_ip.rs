@@ -1,8 +1,8 @@
 //! Trusted proxies: `[client_ip]`.
 //!
 //! A header that geogate does not read must not be replaced by another one: proxies that write
-//! `X-Real-IP` often pass on what a client has put into `X-Forwarded-For`. So without a header that
-//! means the same, nobody is trusted, and what asks for addresses is closed.
+//! `X-Real-IP` often pass on an `X-Forwarded-For` that the client has sent. So without a header of
+//! the same meaning no proxy is trusted, and blocks with rules on addresses are closed.
 
 use super::super::Output;
 use super::super::document::Item;
@@ -11,17 +11,18 @@ use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::one_for_all;
 
-/// Headers with the addresses of clients.
+/// Source of client addresses.
 enum Header {
-    /// One that geogate reads, by its name.
+    /// A header that geogate reads, by its name.
     Read(&'static str),
-    /// The one in front of a connection, which a listener has.
+    /// The PROXY protocol header of a connection, which is a setting of the listener.
     ProxyProtocol,
-    /// Another one.
+    /// A header that geogate does not read.
     Unread,
 }
 
-/// Sets which proxies are trusted. Returns what leaves the addresses of clients unknown, if anything.
+/// Sets the trusted proxies. Returns the directive that leaves the addresses of clients unknown, if
+/// there is one.
 pub(super) fn translate<'s>(http: &Scope<'s>, output: &mut Output) -> Option<&'s Directive> {
     let networks = http.everywhere("set_real_ip_from");
     let first = *networks.first()?;
@@ -68,7 +69,7 @@ pub(super) fn translate<'s>(http: &Scope<'s>, output: &mut Output) -> Option<&'s
     None
 }
 
-/// The header that nginx reads; X-Real-IP if it is not told.
+/// Returns the header that nginx reads; X-Real-IP is its default.
 fn of_header(header: Option<&Directive>) -> Header {
     let name = header.map_or("x-real-ip".to_owned(), |header| {
         header.arg(0).to_ascii_lowercase()
@@ -81,8 +82,8 @@ fn of_header(header: Option<&Directive>) -> Header {
     }
 }
 
-/// Whether all servers trust the same networks, and all their locations do, as `[client_ip]` is for
-/// all.
+/// Returns `true` if all servers and all their locations trust the same networks, because there is
+/// one `[client_ip]` for all.
 fn is_agreed(http: &Scope) -> bool {
     let of_server = |block: &Directive| -> Vec<String> {
         let scope = http.inner(block);

@@ -8,10 +8,10 @@ use super::super::tree::Directive;
 use super::super::units;
 use super::one_for_all;
 
-/// The switches of nginx and its modules; geogate's algorithms have the same names. Best first.
+/// Switches of nginx and its modules, the best algorithm first. geogate's names are the same.
 const ALGORITHMS: [&str; 3] = ["zstd", "brotli", "gzip"];
 
-/// What each algorithm has for itself in nginx, and geogate once.
+/// Settings that nginx has for each algorithm, with geogate's keys for all algorithms.
 const FOR_ONE: [(&str, &str); 4] = [
     ("brotli_comp_level", "level"),
     ("zstd_comp_level", "level"),
@@ -38,7 +38,8 @@ fn is_on(directive: &Directive) -> bool {
     directive.arg(0) == "on"
 }
 
-/// Whether responses are compressed where no route says it; blocks within say it for their routes.
+/// Sets the default for routes that have no setting of their own. Blocks within `http` set it for
+/// their routes.
 fn enabled(http: &Scope, output: &mut Output) {
     let mut any = false;
     for name in ALGORITHMS {
@@ -54,7 +55,7 @@ fn enabled(http: &Scope, output: &mut Output) {
     }
 }
 
-/// geogate has more algorithms than nginx unless it is told.
+/// Lists the algorithms that are on, because geogate's default has more than nginx's.
 fn algorithms(http: &Scope, output: &mut Output) {
     for name in ALGORITHMS {
         let all = http.everywhere(name);
@@ -66,7 +67,7 @@ fn algorithms(http: &Scope, output: &mut Output) {
     }
 }
 
-/// What nginx takes where gzip is on and nothing is said of it.
+/// Sets nginx's defaults, if gzip is on and the file does not set other values.
 fn unsaid(http: &Scope, output: &mut Output) {
     let all = http.everywhere("gzip");
     let Some(on) = all.iter().find(|one| is_on(one)) else {
@@ -115,7 +116,7 @@ fn types(http: &Scope, output: &mut Output) {
         return;
     };
     let named = types.args.iter().map(String::as_str);
-    // nginx compresses it in any case.
+    // nginx always compresses this type.
     for name in std::iter::once("text/html").chain(named) {
         let table = output.document.table("compression");
         table.push("types", Item::new(name, Some(types)));

@@ -1,4 +1,4 @@
-//! `error_page`: one page of the operator's own, for the errors of the gateway.
+//! Error pages: `error_page` as one file for the errors of the gateway.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use super::super::Output;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 
-/// The errors that the page is for.
+/// Statuses that geogate sends the page for.
 const STATUSES: [&str; 4] = ["500", "502", "503", "504"];
 
 pub(super) fn translate(http: &Scope, output: &mut Output) {
@@ -36,7 +36,7 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
         }
     }
     if let Some((file, page)) = chosen {
-        // Who only sends clients elsewhere has no errors.
+        // A server that only redirects clients has no errors.
         let is_serving = |scope: &Scope| scope.here("return").next().is_none();
         let lacks = |scope: &&Scope| is_serving(scope) && scope.all("error_page").is_empty();
         if servers.iter().any(|scope| lacks(&scope)) {
@@ -50,7 +50,7 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
     }
 }
 
-/// The file of a page for one of the gateway's errors.
+/// Returns the file of an error page, if the page is for one of the gateway's errors.
 fn file(scope: &Scope, page: &Directive, output: &mut Output) -> Option<String> {
     let (uri, statuses) = page.args.split_last()?;
     output.notes.carried(page);
@@ -92,12 +92,13 @@ fn file(scope: &Scope, page: &Directive, output: &mut Output) -> Option<String> 
     Some(format!("{}{uri}", root.trim_end_matches('/')))
 }
 
-/// Whether a location is there for a page of errors.
+/// Returns `true` if a location is for the path of an error page alone.
 fn is_for(location: &Directive, uri: &str) -> bool {
     matches!(location.args.as_slice(), [modifier, path] if modifier == "=" && path == uri)
 }
 
-/// Whether a location is there only for a page of errors: then it is no route.
+/// Returns `true` if a location only serves an error page. It then has no route, or one that hides
+/// the page.
 pub(super) fn is_page(scope: &Scope, location: &Directive) -> bool {
     let pages = scope.all("error_page");
     let is_plain = |directive: &Directive| {

@@ -1,8 +1,8 @@
-//! Files: `root`, `alias`, `index`, `try_files`.
+//! Static files: `root`, `alias`, `index`, `try_files`.
 //!
-//! An index and the last name of `try_files` are looked up anew in nginx, and may lead to another
-//! location: to the one that runs `index.php`, which must never be sent as it is. So a name stays only
-//! if the location that nginx would choose for it serves the same file.
+//! nginx looks up an index and the last name of `try_files` again, and may find another location
+//! for them: the one that runs `index.php`, for example, which must never be sent as a file. So a
+//! name is kept only if the location that nginx would choose for it serves the same file.
 
 use super::super::Output;
 use super::super::document::{Entry, Item, Table, Value};
@@ -12,28 +12,28 @@ use super::order::Plan;
 use super::pattern::{Pattern, pattern};
 use super::unspoken;
 
-/// Where nginx looks if nobody says.
+/// nginx's default for `root`.
 const ROOT: &str = "html";
 
-/// What becomes of a location whose files are served.
+/// Outcome for a location that serves files.
 pub(super) enum Served {
     /// The route has `files`.
     Files,
-    /// What is no file goes to the location of this name.
+    /// Paths without a file go to the location of this name.
     Named(String),
-    /// It cannot be carried over.
+    /// The location cannot be carried over.
     Lost,
 }
 
-/// Where a location finds its files.
+/// Folder of a location's files.
 struct Folder<'s> {
     root: String,
-    /// What the path becomes below the root.
+    /// Path below the root that replaces the path of the request.
     rewrite: Option<String>,
     from: Option<&'s Directive>,
 }
 
-/// Makes a route one that serves files.
+/// Makes a route serve files.
 pub(super) fn translate<'s>(
     scope: &Scope<'s>,
     location: &'s Directive,
@@ -76,12 +76,12 @@ pub(super) fn translate<'s>(
         plan,
         is_alias: folder.rewrite.is_some(),
     };
-    // It is not inherited.
+    // `try_files` is not inherited.
     let served = scope
         .here("try_files")
         .last()
         .map(|try_files| tried.translate(try_files, &mut entries, output));
-    // Where folders are not tried, none has an index, unless it is what is served everywhere.
+    // Without `$uri/` folders have no index, unless a fallback is served for every path.
     let is_tried =
         Tried::tries_folders(scope) || entries.iter().any(|entry| entry.key == "fallback");
     if let (false, Some(index)) = (
@@ -151,7 +151,7 @@ fn folder<'s>(
     })
 }
 
-/// The names that stand for a folder.
+/// Sets the names of index files.
 fn index(
     scope: &Scope,
     location: &Directive,
@@ -197,7 +197,8 @@ fn index(
     entries.push(Entry::new("index", Value::List(items), index));
 }
 
-/// The location that nginx would choose for the index of a folder, if it may be another one.
+/// Returns the location that nginx would choose for the index of a folder, if that may be a
+/// different one.
 fn leads_elsewhere<'s>(
     name: &str,
     location: &Directive,
@@ -219,7 +220,7 @@ fn leads_elsewhere<'s>(
     ];
     let is_same = |found: Option<&Directive>| match found {
         Some(found) => found.id == location.id,
-        // Paths of no location are the server's own.
+        // Paths without a location belong to the server itself.
         None => location.name == "server",
     };
     for folder in folders.iter().filter(|folder| is_same(plan.find(folder))) {
@@ -237,7 +238,8 @@ fn leads_elsewhere<'s>(
     })
 }
 
-/// Whether a location serves files from the same folder as the one around, with other headers at most.
+/// Returns `true` if a location serves files from the folder of the block around it, with different
+/// headers at most.
 fn is_plain(location: &Directive) -> bool {
     const ALLOWED: [&str; 8] = [
         "add_header",
@@ -253,7 +255,7 @@ fn is_plain(location: &Directive) -> bool {
     location.inside().iter().all(is_allowed)
 }
 
-/// `try_files` of a location.
+/// Translator of a location's `try_files`.
 struct Tried<'t, 's> {
     location: &'t Directive,
     own: &'t Pattern,
@@ -275,7 +277,7 @@ impl Tried<'_, '_> {
         };
         let mut before: Vec<&str> = before.iter().map(String::as_str).collect();
         let (mut last, mut is_here) = (last.as_str(), false);
-        // A name before the last one is served by this location; behind it there is only an error.
+        // Before a final `=404`, a name is served by this location and not looked up again.
         if let Some(name) = before.last().copied()
             && name.starts_with('/')
             && last == "=404"
@@ -284,7 +286,7 @@ impl Tried<'_, '_> {
             (last, is_here) = (name, true);
         }
         if before != ["$uri", "$uri/"] {
-            // Neither folders nor their index are tried.
+            // `$uri` alone is exact if the location has no folders, so that no index is missed.
             let is_of_files = before == ["$uri"] && self.takes_only_files();
             if !is_of_files {
                 let why = "Files and folders with an index are tried, as by `$uri $uri/`, and nothing \
@@ -307,13 +309,14 @@ impl Tried<'_, '_> {
         Served::Files
     }
 
-    /// Whether folders are looked for.
+    /// Returns `true` if folders are tried: `try_files` has `$uri/`, or there is no `try_files`.
     fn tries_folders(scope: &Scope) -> bool {
         let mut all = scope.here("try_files");
         all.all(|tried| tried.args.iter().any(|name| name == "$uri/"))
     }
 
-    /// Whether no folder is in the location: its expression asks for an ending.
+    /// Returns `true` if the location matches no folders: its path has no slash at the end, or its
+    /// expression requires a file extension.
     fn takes_only_files(&self) -> bool {
         match self.own {
             Pattern::Exact(path) => !path.ends_with('/'),
@@ -330,7 +333,7 @@ impl Tried<'_, '_> {
         entries: &mut Vec<Entry>,
         output: &mut Output,
     ) {
-        // A file has no query.
+        // The query does not matter for a file.
         let path = last.split_once('?').map_or(last, |(path, _)| path);
         let lost = |why: String, output: &mut Output| {
             let why = format!("{why} What is not there is answered with 404.");
@@ -374,7 +377,7 @@ impl Tried<'_, '_> {
     }
 }
 
-/// Media types: nginx's list where it differs from the known ones, and the default.
+/// Sets media types: those of nginx's list that differ from the known ones, and the default.
 fn types(scope: &Scope, entries: &mut Vec<Entry>, output: &mut Output) {
     let mut differing: Vec<Entry> = Vec::new();
     for list in scope.all("types") {
@@ -393,7 +396,7 @@ fn types(scope: &Scope, entries: &mut Vec<Entry>, output: &mut Output) {
         entries.push(Entry::new("types", Value::Inline(differing), None));
     }
     let default = scope.one("default_type");
-    // A file of conf.d does not say what holds around it.
+    // A file of conf.d does not show the settings of the `http` block around it.
     let is_whole = scope.chain().any(|level| level.is("http"));
     let unsaid = if is_whole {
         "text/plain"

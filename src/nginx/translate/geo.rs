@@ -1,4 +1,5 @@
-//! geoip2: its databases are `[[database]]`, its variables those of the client's place.
+//! geoip2: its databases become `[[database]]`, its variables those of the client's geographic
+//! location.
 
 use super::super::Output;
 use super::super::document::Table;
@@ -6,7 +7,7 @@ use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::variables::Variables;
 
-/// What a path in a database is in geogate. The last part of a name's path is a language.
+/// Paths in a database, with geogate's variables. The last part of a name's path is a language.
 const PATHS: [(&str, &str); 14] = [
     ("country iso_code", "country"),
     ("country names", "country_name"),
@@ -24,7 +25,7 @@ const PATHS: [(&str, &str); 14] = [
     ("autonomous_system_organization", "geo_as_organization"),
 ];
 
-/// Databases of the module before, which has formats of its own.
+/// Databases of the older geoip module, which have formats of their own.
 const LEGACY: [&str; 3] = ["geoip_country", "geoip_city", "geoip_org"];
 
 pub(super) fn translate(http: &Scope, output: &mut Output) -> Variables {
@@ -96,7 +97,7 @@ fn database(block: &Directive, output: &mut Output) {
     }
 }
 
-/// Whether the value may be another one than that of the client's place.
+/// Returns `true` if nginx's value may differ from that of the client's location.
 fn is_approximate(line: &Directive) -> bool {
     let is_usual = |setting: &&String| {
         setting.starts_with("default=") || setting.as_str() == "source=$remote_addr"
@@ -106,7 +107,7 @@ fn is_approximate(line: &Directive) -> bool {
         || line.args.iter().any(|arg| arg == "registered_country")
 }
 
-/// geogate's name for what a line reads, such as `$code default=US source=$ip country iso_code`.
+/// Returns geogate's variable for a line such as `$code default=US source=$ip country iso_code`.
 fn variable(line: &Directive, output: &mut Output) -> Option<&'static str> {
     let (settings, path): (Vec<&String>, Vec<&String>) =
         line.args.iter().partition(|arg| arg.contains('='));

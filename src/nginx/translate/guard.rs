@@ -1,15 +1,16 @@
-//! What protects a block and cannot be carried over. Such a block is closed: it answers 403 until the
-//! operator decides, because an answer of 403 is noticed and an open door is not.
+//! Protection of a block that cannot be carried over. Such a block is closed: it answers 403 until
+//! the operator decides, because an answer of 403 is noticed and missing protection is not.
 //!
-//! A directive that nobody knows may protect as well: modules for authentication and firewalls have
-//! names of their own. So within a server an unknown directive closes, and so does a file that is
-//! included and cannot be read.
+//! An unknown directive may protect as well: modules for authentication and firewalls have names of
+//! their own. So within a server an unknown directive closes its block, and so does an included
+//! file that cannot be read.
 
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::unspoken;
 
-/// Directives that ask more of clients than geogate can ask. A name that ends with `*` is a beginning.
+/// Directives that require more of clients than geogate can check, with the reason. A name that
+/// ends with `*` is a prefix.
 const ASKING: [(&str, &str); 11] = [
     ("auth_basic", "geogate asks for no passwords"),
     (
@@ -36,12 +37,12 @@ const ASKING: [(&str, &str); 11] = [
     ),
 ];
 
-/// Parts of names of modules that protect.
+/// Parts of the names of modules that protect.
 const PROTECTING: [&str; 9] = [
     "auth", "security", "waf", "deny", "block", "access", "captcha", "guard", "naxsi",
 ];
 
-/// Files that everybody has and whose content forbids nothing.
+/// Common files whose content forbids nothing.
 const HARMLESS_FILES: [&str; 9] = [
     "mime.types",
     "fastcgi_params",
@@ -54,14 +55,14 @@ const HARMLESS_FILES: [&str; 9] = [
     "ssl",
 ];
 
-/// Why a block is closed.
+/// Reason for closing a block.
 #[derive(Debug)]
 pub(super) struct Closing<'s> {
     pub(super) by: &'s Directive,
     pub(super) why: String,
 }
 
-/// All that closes a block: of its own, and of the blocks around it.
+/// Returns all reasons for closing a block, from the block itself and from those around it.
 pub(super) fn closings<'s>(scope: &Scope<'s>) -> Vec<Closing<'s>> {
     let mut found: Vec<Closing> = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
@@ -70,9 +71,11 @@ pub(super) fn closings<'s>(scope: &Scope<'s>) -> Vec<Closing<'s>> {
         let here = seen.len();
         let block = level.directives();
         let mut all: Vec<&Directive> = Vec::new();
-        // A block of `http` may have thousands of servers, and no server closes another.
+        // `http` may have thousands of servers, and a server closes no other one, so names are
+        // checked first.
         for name in block.names() {
-            // The innermost of a name counts, and several of one block all do.
+            // The innermost block with a name overrides the others. Within one block all of a name
+            // count.
             if !seen[..here].contains(&name) && may_close(name, is_inside) {
                 all.extend(block.named(name));
             }
@@ -90,7 +93,7 @@ pub(super) fn closings<'s>(scope: &Scope<'s>) -> Vec<Closing<'s>> {
     found
 }
 
-/// Whether a directive of this name may close a block.
+/// Returns `true` if a directive of this name may close a block.
 fn may_close(name: &str, is_inside: bool) -> bool {
     name == "include" && is_inside || asking(name).is_some() || is_unknown(name, is_inside)
 }
@@ -112,7 +115,7 @@ fn why_closed(directive: &Directive, is_inside: bool) -> Option<String> {
         .then(|| "geogate does not know this directive, and it may forbid".to_owned())
 }
 
-/// Why a directive that asks more of clients closes.
+/// Returns the reason why a directive that requires more of clients closes its block.
 fn asking(name: &str) -> Option<&'static str> {
     let is_it = |known: &str| match known.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
@@ -122,13 +125,13 @@ fn asking(name: &str) -> Option<&'static str> {
     known.map(|(_, why)| *why)
 }
 
-/// Whether nothing is known of a directive that may protect.
+/// Returns `true` if a directive is unknown and may protect.
 fn is_unknown(name: &str, is_inside: bool) -> bool {
     let may_protect = is_inside || PROTECTING.iter().any(|part| name.contains(part));
     name != "include" && may_protect && !unspoken::is_known(name)
 }
 
-/// Variables that say nothing of who a client is, so a redirect by them protects nothing.
+/// Variables that do not identify a client, so a redirect that depends on them protects nothing.
 const OPEN: [&str; 18] = [
     "host",
     "http_host",
@@ -150,8 +153,8 @@ const OPEN: [&str; 18] = [
     "http_upgrade",
 ];
 
-/// Whether an `if` that cannot be carried over forbids something: it answers with an error, or sends
-/// clients elsewhere by who they are.
+/// Returns `true` if an `if` that cannot be carried over forbids something: it answers with an
+/// error, or redirects clients by what identifies them.
 pub(super) fn is_protecting(condition: &Directive) -> bool {
     let text = condition.args.join(" ");
     let mut variables = text.split('$').skip(1).map(|rest| {

@@ -1,9 +1,10 @@
-//! Conditions that turn requests away by one of their headers: `if ($http_user_agent ~* bot)`.
+//! Guards on headers, such as `if ($http_user_agent ~* bot)`: conditions that reject requests by
+//! one of their headers.
 //!
-//! A route with a header among its conditions goes before one of the same path without it. So each
-//! route of the block has one beside it that turns away, for requests with the header or for those
-//! without, and no request is answered otherwise than by nginx. What is in doubt is no guard, and
-//! closes its block.
+//! A route with a condition on a header precedes a route of the same path without one. So each
+//! route of the block gets another route beside it that rejects the requests with the header, or
+//! those without it, and every request is answered as by nginx. A condition that is in doubt is no
+//! guard, and closes its block.
 
 use super::super::document::{Entry, Table, Value};
 use super::super::scope::Scope;
@@ -11,8 +12,8 @@ use super::super::tree::Directive;
 use super::pattern::{compiled, escaped, translated};
 use crate::config::model::{UntrustedHeaders, is_managed_name};
 
-/// Headers whose lines are not what a condition of a route sees: they are joined, or belong to the
-/// connection.
+/// Headers that a route's condition does not see as they were sent: they are joined, or belong to
+/// the connection.
 const OTHER: [&str; 9] = [
     "host",
     "cookie",
@@ -25,34 +26,34 @@ const OTHER: [&str; 9] = [
     "trailer",
 ];
 
-/// A condition on a header by which requests are turned away.
+/// Condition that rejects requests by a header.
 #[derive(Debug, Clone)]
 pub(super) struct HeaderGuard<'d> {
     pub(super) condition: &'d Directive,
-    /// The `return` in it.
+    /// The `return` of the condition.
     pub(super) answer: &'d Directive,
     header: String,
-    /// As `headers` of a route has it.
+    /// Value as in the `headers` of a route.
     value: String,
-    /// Requests that have the value are turned away; otherwise those that do not.
+    /// True if requests with the value are rejected; false if those without it are.
     denies: bool,
 }
 
-/// A value, and whether requests that have it are turned away.
+/// Value of a header, and whether requests that have it are rejected.
 struct Test {
     value: String,
     denies: bool,
 }
 
-/// A guard with the route that answers for it.
+/// Guard with the route that answers the rejected requests.
 pub(super) struct Turning<'d> {
     pub(super) guard: HeaderGuard<'d>,
     pub(super) answer: Table,
 }
 
 impl<'d> HeaderGuard<'d> {
-    /// The guard that an `if` is, and the `map` that it rests on; `None` if it is something else, or not
-    /// exactly one.
+    /// Reads an `if` as a guard. Returns the guard, and the `map` that it uses; `None` if the
+    /// condition is something else, or cannot be carried over exactly.
     pub(super) fn read<'h>(
         http: &Scope<'h>,
         condition: &'d Directive,
@@ -101,8 +102,8 @@ impl<'d> HeaderGuard<'d> {
         Some((guard, map))
     }
 
-    /// Whether routes can have all of these. A route has one condition for a header, and whoever
-    /// meets several gets one answer.
+    /// Returns `true` if routes can have all of these guards. A route has one condition for each
+    /// header, and a request that several guards reject gets one answer.
     pub(super) fn go_together(guards: &[HeaderGuard]) -> bool {
         let is_same = |guard: &HeaderGuard| guard.answer.args == guards[0].answer.args;
         let required: Vec<_> = guards.iter().filter(|guard| !guard.denies).collect();
@@ -118,8 +119,8 @@ impl<'d> HeaderGuard<'d> {
     }
 }
 
-/// A route as several, in their order: those that turn away, the route for the requests that are
-/// left, and, if these have to have a header, the one for requests without it.
+/// Splits a route into several, in their order: those that reject, the route for the other
+/// requests, and, if these must have a header, a route for requests without it.
 pub(super) fn guarded(turnings: &[Turning], route: &Table) -> Vec<Table> {
     let required: Vec<Entry> = turnings
         .iter()
@@ -135,7 +136,7 @@ pub(super) fn guarded(turnings: &[Turning], route: &Table) -> Vec<Table> {
     };
     let mut routes = Vec::new();
     for turning in turnings.iter().filter(|turning| turning.guard.denies) {
-        // One condition more than the route itself, so that it goes before it.
+        // One condition more than the route itself, so that it precedes the route.
         let mut headers = required.clone();
         headers.push(turning.guard.entry());
         routes.push(turned(turning, headers));
@@ -154,16 +155,16 @@ fn with_headers(mut table: Table, headers: Vec<Entry>) -> Table {
 }
 
 impl Test {
-    /// `~* bot`, `= x` and so on; nothing at all is whether there is a value.
+    /// Reads a comparison such as `~* bot` or `= x`. An empty one tests if there is a value.
     fn of_value(comparison: &str) -> Option<Test> {
         if comparison.is_empty() {
-            // Neither empty nor `0`.
+            // A value that is neither empty nor `0`.
             return Some(Test {
                 value: "~^(?:[^0]|0.)".to_owned(),
                 denies: true,
             });
         }
-        // Of an empty text nothing is left.
+        // A comparison with an empty text consists of the operator alone.
         let (operator, value) = comparison.split_once(' ').unwrap_or((comparison, ""));
         let value = value.trim();
         let (operator, is_negated) = match operator.strip_prefix('!') {
@@ -187,7 +188,7 @@ impl Test {
         })
     }
 
-    /// A `map` whose lines all mean the same, and its default the contrary.
+    /// Reads a `map` whose lines all have the same meaning, opposite to that of its default.
     fn of_map(map: &Directive) -> Option<Test> {
         let holds = |value: &str| !matches!(value, "" | "0");
         let mut default = false;
@@ -206,7 +207,7 @@ impl Test {
                         (Some(text), _) => expression(text, true)?,
                         (None, Some(text)) => expression(text, false)?,
                         _ if name.contains('\\') => return None,
-                        // Texts are compared without regard to case.
+                        // nginx ignores the case of texts in a `map`.
                         _ => format!("~(?i)^{}$", escaped(name)),
                     };
                     alternatives.push(format!("(?:{})", &own[1..]));
@@ -225,7 +226,7 @@ impl Test {
     }
 }
 
-/// An expression as a condition has it, if it means the same.
+/// Returns an expression as the value of a condition, if it means the same.
 fn expression(text: &str, ignores_case: bool) -> Option<String> {
     let found = translated(text);
     let case = if ignores_case { "(?i)" } else { "" };
@@ -233,7 +234,7 @@ fn expression(text: &str, ignores_case: bool) -> Option<String> {
     (found.is_exact && is_usable(&regex)).then(|| format!("~{regex}"))
 }
 
-/// Whether geogate can have an expression, and it does not match a header that is not there.
+/// Returns `true` if geogate can compile an expression, and it does not match a missing header.
 fn is_usable(regex: &str) -> bool {
     compiled(regex).is_some_and(|regex| !regex.is_match(b""))
 }

@@ -1,4 +1,4 @@
-//! Headers to upstreams and to clients.
+//! Headers of requests to upstreams and of responses to clients.
 
 use super::super::Output;
 use super::super::document::Table;
@@ -9,7 +9,7 @@ use super::super::units;
 use super::tls;
 use super::variables::Variables;
 
-/// Headers that geogate writes itself, and the values of nginx that mean the same.
+/// Headers that geogate writes itself, and the values in nginx that mean the same.
 const ALWAYS: [(&str, &[&str]); 9] = [
     ("host", &["$host", "$http_host", "$host:$server_port"]),
     ("x-real-ip", &["$remote_addr"]),
@@ -35,7 +35,7 @@ const ALWAYS: [(&str, &[&str]); 9] = [
     ("content-length", &["$content_length"]),
 ];
 
-/// Other headers that no rule may touch, because an upstream trusts them.
+/// Other headers that no rule may change, because upstreams trust them.
 const MANAGED: [&str; 5] = [
     "x-forwarded-port",
     "x-forwarded-server",
@@ -44,7 +44,7 @@ const MANAGED: [&str; 5] = [
     "true-client-ip",
 ];
 
-/// What a route's upstream is told: `request_headers`.
+/// Sets a route's headers to its upstream: `request_headers`.
 pub(super) fn to_upstream(
     scope: &Scope,
     family: &str,
@@ -82,7 +82,7 @@ pub(super) fn to_upstream(
     rules.write("request_headers", route);
 }
 
-/// What a route's clients are told: `response_headers`. `hsts` is the header that stands in `[tls]`.
+/// Sets a route's headers to clients: `response_headers`. `hsts` is the header that is in `[tls]`.
 pub(super) fn to_client(
     scope: &Scope,
     hsts: Option<&Directive>,
@@ -125,7 +125,7 @@ pub(super) fn to_client(
     rules.write("response_headers", route);
 }
 
-/// Where a header of a response is not the same as in nginx.
+/// Notes the differences between a response header and nginx's.
 fn say_when(header: &Directive, scope: &Scope, output: &mut Output) {
     if header.arg(2) != "always" && !only_succeeds(scope) {
         let why = "Without `always` nginx leaves it out of errors; geogate does not.";
@@ -142,7 +142,7 @@ fn say_when(header: &Directive, scope: &Scope, output: &mut Output) {
     }
 }
 
-/// Whether a location never answers with an error.
+/// Returns `true` if a location never answers with an error.
 fn only_succeeds(scope: &Scope) -> bool {
     const WITH_HEADERS: [&str; 10] = [
         "200", "201", "204", "206", "301", "302", "303", "304", "307", "308",
@@ -153,7 +153,7 @@ fn only_succeeds(scope: &Scope) -> bool {
     })
 }
 
-/// Sets the host that an upstream is told, unless that is said already.
+/// Adds the `Host` that a route's upstream gets, before its other headers.
 pub(super) fn set_host(host: &str, from: &Directive, route: &mut Table) {
     let mut rules = match route.get("request_headers") {
         Some(Value::Inline(entries)) => entries.clone(),
@@ -170,7 +170,7 @@ pub(super) fn set_host(host: &str, from: &Directive, route: &mut Table) {
     route.set("request_headers", Value::Inline(rules), None);
 }
 
-/// What is done with headers.
+/// Changes to headers.
 #[derive(Default)]
 struct Rules {
     set: Vec<Entry>,
@@ -227,7 +227,7 @@ impl Rules {
     }
 }
 
-/// `Cache-Control` alone: every client of today knows it, and it needs no clock.
+/// Sets `Cache-Control` alone: all current clients support it, and it needs no clock.
 fn expires(expires: &Directive, rules: &mut Rules, output: &mut Output) {
     let value = match expires.arg(0) {
         "off" => return output.notes.carried(expires),
@@ -247,7 +247,7 @@ fn expires(expires: &Directive, rules: &mut Rules, output: &mut Output) {
             );
             let known = |entry: &&mut Entry| entry.key.eq_ignore_ascii_case("cache-control");
             match rules.set.iter_mut().find(known) {
-                // nginx sends both; to caches two lines are one list.
+                // nginx sends both; caches read two lines as one list.
                 Some(Entry {
                     value: Value::Text(text),
                     ..

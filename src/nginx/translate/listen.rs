@@ -1,26 +1,26 @@
-//! One `listen` of a server.
+//! `listen` directives of a server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::super::Output;
 use super::super::tree::Directive;
 
-/// One `listen`.
+/// One `listen` of a server.
 #[derive(Debug, Clone)]
 pub(super) struct Listen<'s> {
     pub(super) directive: Option<&'s Directive>,
-    /// As geogate writes it.
+    /// Address and port as geogate writes them.
     pub(super) address: String,
     pub(super) speaks: Speaks,
     pub(super) proxy_protocol: bool,
     pub(super) is_default: bool,
 }
 
-/// What is spoken on a listener.
+/// Protocol of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speaks {
     Http,
-    /// HTTP/2 without TLS as well.
+    /// HTTP/1, and HTTP/2 without TLS.
     H2c,
     Tls,
 }
@@ -31,7 +31,7 @@ impl Listen<'_> {
     }
 }
 
-/// Where nginx listens if a server does not say.
+/// Returns nginx's listener for a server that has no `listen`.
 pub(super) fn unsaid<'s>(tls: bool) -> Listen<'s> {
     Listen {
         directive: None,
@@ -42,7 +42,7 @@ pub(super) fn unsaid<'s>(tls: bool) -> Listen<'s> {
     }
 }
 
-/// One `listen`; `ssl` is whether the server speaks TLS on all its listeners.
+/// Reads one `listen`. `ssl` is true if the server uses TLS on all its listeners.
 pub(super) fn listen<'s>(
     directive: &'s Directive,
     ssl: bool,
@@ -84,7 +84,7 @@ pub(super) fn listen<'s>(
                     "An IPv6 listener takes IPv6 only; list 0.0.0.0 as well for IPv4.",
                 );
             }
-            // Sockets: backlog=, reuseport, deferred, so_keepalive= and the like.
+            // Socket options: backlog=, reuseport, deferred, so_keepalive= and others.
             _ => {}
         }
     }

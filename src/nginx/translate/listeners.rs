@@ -1,4 +1,5 @@
-//! Listeners: geogate's belong to no server, so what several servers say of one is put together.
+//! Listeners. In geogate they belong to no server, so the settings of several servers for one
+//! address are merged.
 
 use super::super::Output;
 use super::super::document::{Entry, Item, Value};

@@ -1,11 +1,11 @@
-//! Locations become routes.
+//! Translation of locations into routes.
 //!
-//! The routes of a server are made first and then written in the order in which nginx tries its
-//! locations ([`super::order`]). nginx asks one server alone, geogate the routes of the most specific
-//! host and then others, so every server ends with a route for all paths.
+//! The routes of a server are collected first and then written in the order in which nginx tries
+//! its locations ([`super::order`]). nginx uses a single server; geogate tries the routes of the
+//! most specific host and then others, so every server ends with a route for all paths.
 //!
-//! A location that is protected by what cannot be carried over is closed ([`super::guard`]); one whose
-//! action cannot be carried over answers 501.
+//! A location is closed if its protection cannot be carried over ([`super::guard`]). It answers 501
+//! if its action cannot be carried over.
 
 mod action;
 mod protect;
@@ -31,10 +31,10 @@ use super::site::{Site, Sites};
 use super::tls;
 use super::variables::Variables;
 
-/// What holds for the whole file.
+/// Settings of the whole file.
 pub(super) struct Shared<'r> {
     pub(super) variables: &'r Variables,
-    /// The addresses of clients may not be known, because of this directive.
+    /// Directive that leaves the addresses of clients unknown, if there is one.
     pub(super) unknown_clients: Option<&'r Directive>,
 }
 
@@ -80,7 +80,8 @@ pub(super) fn translate<'s>(
     }
 }
 
-/// Without routes everything goes to the one upstream.
+/// Leaves out a single route that only names an upstream: without routes, all requests go to the
+/// one upstream.
 fn leave_the_obvious_out(output: &mut Output) {
     let mut routes = output.document.named("route");
     let is_obvious = |route: &Table| route.keys().eq(["upstream"]);
@@ -95,37 +96,38 @@ struct Routes<'r, 's> {
     variables: &'r Variables,
     unknown_clients: Option<&'r Directive>,
     hsts: Option<&'s Directive>,
-    /// The size of bodies that holds where a route does not say another.
+    /// Limit on bodies that applies to routes without their own.
     body_size: Option<&'s Directive>,
-    /// Rules on addresses are the same for all, in `[limits]`.
+    /// True if the rules on addresses are the same for all, in `[limits]`.
     one_access: bool,
-    /// The routes of the server at hand.
+    /// Routes of the current server.
     pending: Vec<(Rank, Option<Written>, Table)>,
-    /// Which requests have a route already.
+    /// Hosts, paths and conditions of the routes so far. Of routes with the same ones, the first
+    /// counts.
     known: HashSet<String>,
 }
 
-/// What the routes of a server have in common.
+/// Settings that all routes of a server share.
 struct Common<'r, 's> {
     site: &'r Site<'s>,
     scope: &'r Scope<'s>,
     plan: &'r Plan<'s>,
-    /// What its conditions ask of clients.
+    /// Access rules from the server's conditions.
     access: Vec<String>,
 }
 
-/// What the `rewrite` directives of a location come to.
+/// Result of the `rewrite` directives of a location.
 #[derive(Default)]
 struct Steps<'d> {
-    /// Routes for some of its requests.
+    /// Routes for some of the location's requests.
     routes: Vec<Step<'d>>,
-    /// What its prefix is replaced by.
+    /// Replacement of the location's prefix.
     prefix: Option<(String, &'d Directive)>,
-    /// The action for all its requests, if they decide it.
+    /// Action for all requests of the location, if the directives decide it.
     decided: Option<Table>,
 }
 
-/// A route for those requests of a location whose path matches.
+/// Route for the requests of a location whose path matches.
 struct Step<'d> {
     by: &'d Directive,
     regex: String,
@@ -133,14 +135,14 @@ struct Step<'d> {
 }
 
 enum Outcome {
-    /// They are answered, or sent elsewhere.
+    /// The requests are answered or redirected.
     Answer(Table),
-    /// They stay in the location, with another path.
+    /// The requests stay in the location, with another path.
     Path(String),
 }
 
 impl Step<'_> {
-    /// The action of its route, beside that of its location.
+    /// Returns the action of the step's route. It keeps the access rules of its location.
     fn action(&self, of_location: &Table, location: &Directive) -> Table {
         let mut action = match &self.outcome {
             Outcome::Answer(action) => action.clone(),
@@ -159,7 +161,8 @@ impl Step<'_> {
     }
 }
 
-/// What conditions ask of clients, or the one that cannot be carried over.
+/// Result of the conditions of a block: access rules, guards, and a condition that closes the
+/// block.
 #[derive(Default)]
 struct Conditions<'s> {
     access: Vec<String>,
@@ -176,7 +179,7 @@ impl<'s> Routes<'_, 's> {
         }
         let to_https = site.to_https.and_then(|_| rewrite::to_https(site.block));
         let to_https = to_https.map(|redirect| redirect.directives);
-        // All but a `location /` answers before any location is looked for.
+        // Every form of this redirect but a `location /` answers before nginx looks for a location.
         let answers = site.only_redirects
             && to_https
                 .iter()
@@ -235,7 +238,7 @@ impl<'s> Routes<'_, 's> {
         self.write(site, sites, output);
     }
 
-    /// Puts what turns away beside the routes that are pending from the `first` on.
+    /// Adds the routes that reject requests beside the pending routes from the index `first` on.
     fn guard(&mut self, first: usize, turnings: &[Turning]) {
         if turnings.is_empty() {
             return;
@@ -247,7 +250,7 @@ impl<'s> Routes<'_, 's> {
         }
     }
 
-    /// A server that answers 403 to everything.
+    /// Writes a server that answers 403 to everything.
     fn closed_site(&mut self, site: &Site<'s>, sites: &Sites<'s>, output: &mut Output) {
         super::silence(site.block, output);
         let mut route = Table::new("route", Some(site.block));
@@ -256,7 +259,8 @@ impl<'s> Routes<'_, 's> {
         self.write(site, sites, output);
     }
 
-    /// What a server does with paths before it looks for a location. Whether that is all that it does.
+    /// Translates a server's `rewrite`, which nginx applies before it looks for a location. Returns
+    /// `true` if it answers all requests.
     fn server_rewrite(
         &mut self,
         step: &'s Directive,
@@ -291,7 +295,7 @@ impl<'s> Routes<'_, 's> {
         self.pending.push((Rank::of_rest(), None, route));
     }
 
-    /// What becomes of paths that no location is for.
+    /// Adds the route for paths without a location.
     fn rest(&mut self, common: &Common<'_, 's>, output: &mut Output) {
         let is_all = |own: Option<Pattern>| own == Some(Pattern::Prefix("/".to_owned()));
         let mut locations = common.scope.here("location");
@@ -331,7 +335,7 @@ impl<'s> Routes<'_, 's> {
                 continue;
             }
             let inner = scope.inner(location);
-            // A named one is somebody else's; who leads to it says what becomes of it.
+            // A named location is translated together with the location that leads to it.
             if location.arg(0).starts_with('@') {
                 continue;
             }
@@ -377,7 +381,7 @@ impl<'s> Routes<'_, 's> {
         }
     }
 
-    /// A location that is there only for a page of errors is a route if it hides the page.
+    /// Adds the route of a location that only serves an error page, if the location hides the page.
     fn error_page(&mut self, page: &Directive, common: &Common<'_, 's>, output: &mut Output) {
         super::silence(page, output);
         let own = pattern(page).filter(|_| page.named("internal").next().is_some());
@@ -416,7 +420,7 @@ impl<'s> Routes<'_, 's> {
     ) {
         self.redirect_to_slash(location, own, common);
         let mut conditions = self.conditions(scope, &|_| false, output);
-        // Of several regular expressions, one with a condition would go before the others.
+        // Among regular expressions, a route with a condition would precede the others.
         let is_path = matches!(
             written,
             Written::Plain(Pattern::Exact(_) | Pattern::Prefix(_))
@@ -456,7 +460,7 @@ impl<'s> Routes<'_, 's> {
         self.guard(first, &turnings);
     }
 
-    /// What the `rewrite` directives of a location come to.
+    /// Translates the `rewrite` directives of a location.
     fn steps<'d>(
         &self,
         scope: &Scope<'d>,
@@ -504,14 +508,14 @@ impl<'s> Routes<'_, 's> {
         steps
     }
 
-    /// What the conditions of a server ask of clients.
+    /// Adds the access rules from the server's conditions to a route.
     fn site_keys(common: &Common<'_, 's>, route: &mut Table) {
         for name in &common.access {
             route.push("access", Item::new(name.as_str(), Some(common.site.block)));
         }
     }
 
-    /// What routes have whatever their action.
+    /// Sets the keys of a route that do not depend on its action.
     fn common_keys(
         &self,
         scope: &Scope,
@@ -549,7 +553,7 @@ impl<'s> Routes<'_, 's> {
     }
 }
 
-/// What stands beside a `return` that answers everything.
+/// Notes the locations of a server that answers everything by itself.
 fn say_unreachable(scope: &Scope, answer: &Directive, output: &mut Output) {
     for location in scope.here("location") {
         let why = format!(
@@ -561,7 +565,8 @@ fn say_unreachable(scope: &Scope, answer: &Directive, output: &mut Output) {
     }
 }
 
-/// A nested location for which no route can be written: those around it are closed.
+/// Notes a nested location for which no route can be written, so that the locations around it are
+/// closed.
 fn close_around(location: &Directive, output: &mut Output) {
     let why = "No route can take the requests of this nested location and no others, so the \
                location around it answers 403.";

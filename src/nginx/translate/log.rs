@@ -1,4 +1,4 @@
-//! The log of requests: one `[access_log]` for all.
+//! Access log: one `[access_log]` for all requests.
 
 use super::super::Output;
 use super::super::scope::Scope;
@@ -6,11 +6,11 @@ use super::super::tree::Directive;
 use super::super::units;
 use super::variables::Variables;
 
-/// What nginx logs if nobody says otherwise.
+/// nginx's default format.
 const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status \
                         $body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
 
-/// The format that nginx's own file calls `main`; geogate's begins with it.
+/// End of the format that nginx's own file calls `main`. geogate's `main` begins with that format.
 const FORWARDED_FOR: &str = " \"$http_x_forwarded_for\"";
 
 pub(super) fn translate(http: &Scope, variables: &Variables, output: &mut Output) {

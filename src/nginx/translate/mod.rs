@@ -1,8 +1,8 @@
-//! What directives mean in geogate's words: a file for each concern.
+//! Translation of directives, with a file for each concern.
 //!
-//! Each takes the directives that it knows and says what became of them. In nginx most settings
-//! hold for a block and in geogate for all clients or for a route, so the first question is always
-//! whether the blocks agree.
+//! Each concern takes the directives that it knows and records their outcome. In nginx most
+//! settings apply to a block, in geogate to all clients or to a route, so each concern first checks
+//! if the blocks agree.
 
 mod access;
 mod client;
@@ -40,7 +40,7 @@ use super::scope::Scope;
 use super::tree::{Directive, Tree};
 use super::units;
 
-/// Translates all of it.
+/// Translates all directives of a configuration.
 pub(super) fn translate(tree: &Tree, output: &mut Output) {
     for missing in &tree.missing {
         let origin = Origin {
@@ -50,7 +50,7 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
         if missing.is_empty {
             let why = "The folder is there and no file in it matches.".to_owned();
             output.notes.note_origin(Fate::Minor, origin, why);
-        // What is in that file everywhere, geogate knows by itself.
+        // geogate has the usual content of that file built in.
         } else if missing.pattern.ends_with("mime.types") {
             let why = unspoken::TYPES.to_owned();
             output.notes.note_origin(Fate::Needless, origin, why);
@@ -68,7 +68,7 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
         output.notes.carried(block);
         http(&main.inner(block), output);
     }
-    // A file of conf.d is the inside of a block http.
+    // A file of conf.d is the content of an `http` block.
     if main.here("http").next().is_none() {
         http(&main, output);
     }
@@ -93,7 +93,7 @@ fn http(http: &Scope, output: &mut Output) {
     location::translate(http, &sites, &shared, output);
 }
 
-/// One note is enough for a whole block.
+/// Marks all directives in a block as handled, because one note is enough for the whole block.
 fn silence(directive: &Directive, output: &mut Output) {
     for inner in directive.inside() {
         output.notes.carried(inner);
@@ -101,8 +101,9 @@ fn silence(directive: &Directive, output: &mut Output) {
     }
 }
 
-/// The directive that is to hold for everybody where nginx has one for each block: that of the
-/// outermost block, or the first. The others are carried if they say the same, or have this fate.
+/// Chooses the directive that applies to all requests, where nginx has one for each block: that of
+/// the outermost block, or the first. The others are carried over if they are the same, and noted
+/// with `fate` if they are not.
 fn one_for_all<'s>(
     scope: &Scope<'s>,
     name: &str,
@@ -126,7 +127,7 @@ fn one_for_all<'s>(
     Some(chosen)
 }
 
-/// Sets a key to a time, or says why not.
+/// Sets a key to a time, or notes why that is impossible.
 fn set_time(directive: &Directive, table: &'static str, key: &str, output: &mut Output) {
     match units::milliseconds(directive.arg(0)) {
         Some(time) if time > 0 => {

@@ -1,11 +1,12 @@
-//! The order in which nginx tries the locations of a server, as ranks of routes.
+//! Order in which nginx tries the locations of a server, as ranks of routes.
 //!
-//! nginx looks for an exact location, then for the longest prefix; within that one for nested ones; then,
-//! unless the prefix has `^~`, for the first regular expression; and takes the prefix if there is none.
-//! geogate's routes rank exact paths, prefixes of whole segments, regular expressions in the order of
-//! the file, and routes without a path. Where a server says no more than that, its locations keep
-//! their kinds. Otherwise all its prefixes become regular expressions, which are written in nginx's
-//! order. What no order can say is [`Placed::Apart`], and its location is closed.
+//! nginx looks for an exact location, then for the longest prefix, and within it for nested
+//! locations; then, unless the prefix has `^~`, for the first regular expression that matches. If
+//! there is none, it takes the prefix. geogate's routes rank exact paths, prefixes of whole
+//! segments, regular expressions in the order of the file, and routes without a path. If a server
+//! needs no more than that, its locations keep their kinds. Otherwise all its prefixes become
+//! regular expressions, which are written in nginx's order. A location that fits into no order is
+//! [`Placed::Apart`], and the location around it is closed.
 
 use std::collections::HashMap;
 
@@ -14,21 +15,21 @@ use regex::bytes::Regex;
 use super::super::tree::Directive;
 use super::pattern::{Pattern, compiled, escaped, is_preferred, pattern, translated, within};
 
-/// Where a route stands among those of its server; the smaller is tried first.
+/// Rank of a route among those of its server; the smallest is tried first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     group: Group,
     /// The longest prefix goes first.
     length: std::cmp::Reverse<usize>,
-    /// Within a prefix, what is tried before it.
+    /// Position among the routes of one prefix: those nested in it come before its own.
     part: u8,
-    /// Then the longest of these.
+    /// Length of a nested prefix, or depth of nesting; the largest goes first.
     inner: std::cmp::Reverse<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Group {
-    /// What a server does before it looks for a location.
+    /// Rewrites of a server, which apply before its locations.
     Server,
     Exact,
     Preferred,
@@ -48,55 +49,55 @@ impl Rank {
         }
     }
 
-    /// Before all locations.
+    /// Returns the rank before all locations.
     pub(super) fn of_server() -> Self {
         Rank::new(Group::Server, 0, 0, 0)
     }
 
-    /// Behind all locations.
+    /// Returns the rank after all locations.
     pub(super) fn of_rest() -> Self {
         Rank::new(Group::Rest, 0, 2, 0)
     }
 
-    /// Of an exact path.
+    /// Returns the rank of an exact path.
     fn of_exact() -> Self {
         Rank::new(Group::Exact, 0, 0, 0)
     }
 }
 
-/// The kind in which a location is written.
+/// Kind of pattern that a location is written as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Written {
-    /// As it is.
+    /// The pattern of the location itself.
     Plain(Pattern),
     /// A prefix as a regular expression.
     AsRegex(String),
 }
 
-/// Where a location stands.
+/// Position of a location among the routes of its server.
 #[derive(Debug)]
 pub(super) enum Placed {
     At {
         rank: Rank,
         written: Written,
-        /// Whether the route takes the requests that nginx would give the location, and no others.
+        /// True if the route takes the requests that nginx would give the location, and no others.
         is_exact: bool,
     },
-    /// No route can stand where the location does: the one that it is nested in is closed.
+    /// No route can have this position. The location around it is closed.
     Apart,
-    /// Longer prefixes beside those around it take all its requests.
+    /// Longer prefixes beside the locations around it take all its requests.
     Unreached,
 }
 
-/// The locations that one is nested in.
+/// The locations around a nested location.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around<'a> {
-    /// The location right around, if it is one of a prefix.
+    /// Prefix of the innermost location around that has a prefix.
     parent: Option<&'a str>,
-    /// The outermost one.
+    /// The outermost location around.
     top: Option<&'a Directive>,
     is_in_regex: bool,
-    /// How many there are.
+    /// Number of locations around.
     depth: usize,
 }
 
@@ -108,7 +109,7 @@ impl<'a> Around<'a> {
         depth: 0,
     };
 
-    /// Within a location.
+    /// Returns the locations around those that are nested in `location`.
     pub(super) fn within(&self, location: &'a Directive, own: &'a Pattern) -> Around<'a> {
         Around {
             parent: match own {
@@ -122,21 +123,21 @@ impl<'a> Around<'a> {
     }
 }
 
-/// How the locations of a server are written.
+/// Plan of writing the locations of a server.
 #[derive(Debug)]
 pub(super) struct Plan<'s> {
     server: &'s Directive,
-    /// Prefixes are regular expressions.
+    /// True if prefixes are written as regular expressions.
     in_order: bool,
-    /// Exact paths are, too.
+    /// True if exact paths are, too.
     with_exact: bool,
     has_regexes: bool,
-    /// The expressions of locations, by the number of the directive; `None` if one cannot be read.
+    /// Expressions of locations, by the number of the directive; `None` if one cannot be compiled.
     compiled: HashMap<usize, Option<Regex>>,
 }
 
 impl<'s> Plan<'s> {
-    /// `rewrites` is whether the server itself changes paths or redirects some.
+    /// Plans a server. `rewrites` is true if the server itself changes or redirects some paths.
     pub(super) fn new(server: &'s Directive, rewrites: bool) -> Self {
         let tops: Vec<&Directive> = server.named("location").collect();
         let kinds = || {
@@ -171,7 +172,7 @@ impl<'s> Plan<'s> {
         }
     }
 
-    /// Where the route of a location stands.
+    /// Returns the position of a location's route.
     pub(super) fn place(&self, location: &Directive, own: &Pattern, around: &Around) -> Placed {
         if around.is_in_regex {
             return Placed::Apart;
@@ -197,7 +198,7 @@ impl<'s> Plan<'s> {
         }
     }
 
-    /// Where a route of one path stands.
+    /// Returns the rank and the pattern of a route for one path.
     pub(super) fn place_exact(&self, path: &str) -> (Rank, Written) {
         let own = if self.with_exact {
             Pattern::Regex(format!("^{}$", escaped(path)))
@@ -215,19 +216,19 @@ impl<'s> Plan<'s> {
         let (rank, is_exact) = if let (Some(outer), true) = (outer.as_deref(), is_outer_preferred) {
             (Rank::new(Group::Preferred, outer.len(), 1, length), true)
         } else if around.top.is_some() && is_preferred {
-            // Its parent's expressions are not tried, but the server's are.
+            // nginx does not try the parent's expressions, but it tries the server's.
             let rank = Rank::new(Group::Nested, length, 0, 0);
             (rank, !self.has_regexes)
         } else if around.top.is_none() && is_preferred {
             (Rank::new(Group::Preferred, length, 2, 0), true)
         } else if self.is_under_preferred(location, prefix) {
-            // The shorter prefix with `^~` would take it away.
+            // Otherwise the shorter prefix with `^~` would take its requests.
             let rank = Rank::new(Group::Preferred, length, 2, 0);
             (rank, !self.has_regexes)
         } else if prefix == "/" {
             (Rank::new(Group::Rest, 0, 1, around.depth), true)
         } else {
-            // A nested one may have the prefix of its parent.
+            // A nested location may have the prefix of its parent.
             (Rank::new(Group::Prefix, length, 1, around.depth), true)
         };
         let is_rest = rank.group == Group::Rest;
@@ -262,7 +263,7 @@ impl<'s> Plan<'s> {
                 true,
             )
         } else if !self.has_regexes && !self.has_longer_within(parent, location) {
-            // Right before the parent, behind all that is longer.
+            // Right before the parent, after all longer prefixes.
             let rank = match parent {
                 "/" => Rank::new(Group::Rest, 0, 0, 0),
                 _ => Rank::new(Group::Prefix, parent.len(), 0, 0),
@@ -280,7 +281,7 @@ impl<'s> Plan<'s> {
         }
     }
 
-    /// Whether a shorter prefix of the server has `^~`.
+    /// Returns `true` if a shorter prefix of the server has `^~`.
     fn is_under_preferred(&self, location: &Directive, prefix: &str) -> bool {
         self.server.named("location").any(|other| {
             other.id != location.id
@@ -289,19 +290,20 @@ impl<'s> Plan<'s> {
         })
     }
 
-    /// Whether there is a longer prefix that is not nested where this location is.
+    /// Returns `true` if there is a longer prefix that is not nested in the same parent.
     fn has_longer_beside(&self, parent: &str, location: &Directive) -> bool {
         let beside = |other: &&Directive| !self.is_with(parent, location, other);
         self.longer(parent).iter().any(beside)
     }
 
-    /// Whether there is a longer prefix that is nested where this location is.
+    /// Returns `true` if there is a longer prefix that is nested in the same parent.
     fn has_longer_within(&self, parent: &str, location: &Directive) -> bool {
         let within = |other: &&Directive| self.is_with(parent, location, other);
         self.longer(parent).iter().any(within)
     }
 
-    /// Prefixes that begin with this one and are tried behind regular expressions.
+    /// Returns the longer prefixes that begin with this one and are tried after regular
+    /// expressions.
     fn longer(&self, parent: &str) -> Vec<&'s Directive> {
         let is_longer = |location: &&Directive| {
             let prefix = prefix_of(location);
@@ -311,7 +313,7 @@ impl<'s> Plan<'s> {
         all.filter(|location| !is_preferred(location)).collect()
     }
 
-    /// Whether both locations are nested in the one of this prefix.
+    /// Returns `true` if both locations are nested in the location of this prefix.
     fn is_with(&self, parent: &str, location: &Directive, other: &Directive) -> bool {
         let holds = |block: &Directive, id: usize| {
             let mut inner = Vec::new();
@@ -325,14 +327,15 @@ impl<'s> Plan<'s> {
         })
     }
 
-    /// The location that nginx would choose for a path. An expression that cannot be read matches.
+    /// Returns the location that nginx would choose for a path. An expression that cannot be
+    /// compiled counts as a match.
     pub(super) fn find(&self, path: &str) -> Option<&'s Directive> {
         self.find_in(self.server, path)
             .map(|(location, _)| location)
     }
 
-    /// The location of a block for a path, and whether it is final: a prefix is not, behind which
-    /// expressions are still tried.
+    /// Returns the location of a block for a path, and `true` if it is final. A prefix is not
+    /// final, because expressions are tried after it.
     fn find_in<'d>(&self, block: &'d Directive, path: &str) -> Option<(&'d Directive, bool)> {
         let locations = || {
             block
@@ -372,7 +375,7 @@ impl<'s> Plan<'s> {
         nested.or(longest.map(|location| (location, false)))
     }
 
-    /// All locations of the server, nested ones too.
+    /// Returns all locations of the server, nested ones too.
     pub(super) fn all(&self) -> Vec<&'s Directive> {
         let mut all = Vec::new();
         flatten(self.server, &mut all);
@@ -380,8 +383,8 @@ impl<'s> Plan<'s> {
     }
 }
 
-/// Whether a location of a path or a prefix can be come to: at each step inwards nginx looks into the
-/// longest prefix alone.
+/// Returns `true` if nginx can reach a location of a path or a prefix: at each level, it looks into
+/// the longest prefix alone.
 fn is_reached(block: &Directive, location: &Directive, path: &str) -> bool {
     let locations = || {
         block
@@ -423,8 +426,8 @@ fn prefix_of(location: &Directive) -> Option<String> {
     }
 }
 
-/// Whether a location cannot be a prefix of geogate, which ends with a segment: it may end within one,
-/// change some of its paths, or be replaced by what does not end with a slash.
+/// Returns `true` if a location cannot be a prefix of geogate, which ends with a segment: it may
+/// end within one, rewrite some of its paths, or have a replacement without a slash at the end.
 fn needs_regex(location: &Directive) -> bool {
     let Some(prefix) = prefix_of(location) else {
         return false;
@@ -436,7 +439,7 @@ fn needs_regex(location: &Directive) -> bool {
     !prefix.ends_with('/') || has_rewrites || replaces_with_part(location)
 }
 
-/// Whether `proxy_pass` puts a path that ends within a segment in the place of the prefix.
+/// Returns `true` if `proxy_pass` replaces the prefix by a path that ends within a segment.
 pub(super) fn replaces_with_part(location: &Directive) -> bool {
     location.named("proxy_pass").any(|pass| {
         let rest = pass.arg(0).split_once("://").map_or("", |(_, rest)| rest);
@@ -471,7 +474,7 @@ mod tests {
         assert_eq!(found.as_deref(), Some(expected), "{path}");
     }
 
-    /// As nginx 1.22 answers with a `return` in each of these locations.
+    /// The expected locations are the answers of nginx 1.22 with a `return` in each of them.
     #[test]
     fn locations_are_found_as_nginx_finds_them() {
         check("/a", "= /a");

@@ -1,14 +1,14 @@
-//! Paths that a location matches, and regular expressions in the dialect of the `regex` crate.
+//! Path patterns of locations, and regular expressions in the dialect of the `regex` crate.
 //!
-//! nginx's expressions are PCRE's. What the crate lacks (lookaround, possessive quantifiers) is
-//! written in another way where that is exact. Otherwise the expression is widened: a location that
-//! forbids must never match less than it did.
+//! nginx's expressions are those of PCRE. Features that the crate lacks (lookaround, possessive
+//! quantifiers) are written in another way where that is exact. Otherwise the expression is
+//! widened: a location that forbids must never match less than it did.
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::super::tree::Directive;
 
-/// The paths of a location.
+/// Path pattern of a location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pattern {
     Exact(String),
@@ -16,15 +16,15 @@ pub(super) enum Pattern {
     Regex(String),
 }
 
-/// A regular expression of the file as geogate can have it.
+/// Regular expression of the file in geogate's dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Translated {
     pub(super) regex: String,
-    /// Whether it matches the same paths; if not, it matches more.
+    /// True if it matches the same paths; otherwise it matches more.
     pub(super) is_exact: bool,
 }
 
-/// A text as a regular expression that matches it.
+/// Returns a regular expression that matches this text literally.
 pub(super) fn escaped(text: &str) -> String {
     let mut regex = String::new();
     for c in text.chars() {
@@ -36,12 +36,12 @@ pub(super) fn escaped(text: &str) -> String {
     regex
 }
 
-/// Whether a location is a prefix that keeps regular expressions from being tried (`^~`).
+/// Returns `true` if a location is a prefix that keeps regular expressions from being tried (`^~`).
 pub(super) fn is_preferred(location: &Directive) -> bool {
     location.arg(0).starts_with("^~")
 }
 
-/// What a location is for; `None` if it is none of paths.
+/// Returns the pattern of a location; `None` if it is named (`@name`) or of an unknown kind.
 pub(super) fn pattern(location: &Directive) -> Option<Pattern> {
     let path = |text: &str| text.to_owned();
     match location.args.as_slice() {
@@ -52,7 +52,7 @@ pub(super) fn pattern(location: &Directive) -> Option<Pattern> {
             "~*" => Some(Pattern::Regex(format!("(?i){text}"))),
             _ => None,
         },
-        // A modifier may stand right before what it is of.
+        // The modifier may stand directly before the path.
         [text] => {
             if let Some(rest) = text.strip_prefix("~*") {
                 Some(Pattern::Regex(format!("(?i){rest}")))
@@ -70,7 +70,7 @@ pub(super) fn pattern(location: &Directive) -> Option<Pattern> {
     }
 }
 
-/// Compiles an expression as geogate does for a route.
+/// Compiles an expression with the settings of geogate's routes.
 pub(super) fn compiled(regex: &str) -> Option<Regex> {
     RegexBuilder::new(regex)
         .dot_matches_new_line(true)
@@ -80,7 +80,7 @@ pub(super) fn compiled(regex: &str) -> Option<Regex> {
         .ok()
 }
 
-/// An expression of PCRE as one of the crate.
+/// Translates an expression of PCRE into the dialect of the crate.
 pub(super) fn translated(regex: &str) -> Translated {
     if compiled(regex).is_some() {
         return Translated {
@@ -96,14 +96,14 @@ pub(super) fn translated(regex: &str) -> Translated {
     }
     let wider = widened(regex).filter(|regex| compiled(regex).is_some());
     Translated {
-        // Nothing is known of what it matches, so it matches everything.
+        // Its matches cannot be known, so the result matches every path.
         regex: wider.unwrap_or_else(|| "^/".to_owned()),
         is_exact: false,
     }
 }
 
-/// `X(?!literal)` at the end, or before `.*`, without lookahead: X, then anything that does not begin
-/// with the literal.
+/// Rewrites `X(?!literal)` at the end, or before `.*`, without lookahead: X, then anything that
+/// does not begin with the literal.
 fn without_final_lookahead(regex: &str) -> Option<String> {
     let (before, rest) = regex.split_once("(?!")?;
     let (literal, after) = rest.split_once(')')?;
@@ -124,7 +124,7 @@ fn without_final_lookahead(regex: &str) -> Option<String> {
     if letters.is_empty() {
         return None;
     }
-    // From the last letter inwards: the end, another letter, or this one and then the rest.
+    // From the last letter to the first: the end, another letter, or this letter and then the rest.
     let mut other = String::new();
     for (index, c) in letters.iter().enumerate().rev() {
         let one = escaped(&c.to_string());
@@ -138,8 +138,8 @@ fn without_final_lookahead(regex: &str) -> Option<String> {
     Some(format!("{before}{other}"))
 }
 
-/// Drops what only narrows an expression: lookaround, atomic groups, possessive quantifiers. `None` if
-/// its brackets are not understood.
+/// Drops what only narrows an expression: lookaround, atomic groups, possessive quantifiers. `None`
+/// if its brackets cannot be parsed.
 fn widened(regex: &str) -> Option<String> {
     let mut result = String::new();
     let mut rest = regex;
@@ -148,7 +148,7 @@ fn widened(regex: &str) -> Option<String> {
         let is_lookaround = ["(?!", "(?=", "(?<!", "(?<="]
             .iter()
             .any(|begin| rest.starts_with(begin));
-        // A quantifier behind another one makes that possessive.
+        // A quantifier after another one makes that one possessive.
         let is_possessive = c == '+' && is_quantified;
         is_quantified = matches!(c, '+' | '*' | '?' | '}') && !is_quantified;
         if c == '\\' {
@@ -157,7 +157,7 @@ fn widened(regex: &str) -> Option<String> {
             rest = &rest[length..];
         } else if is_lookaround {
             rest = &rest[group_length(rest)?..];
-            // A quantifier of nothing is an error.
+            // A quantifier that follows nothing is an error.
             rest = rest.trim_start_matches(['?', '*', '+']);
         } else if let Some(inner) = rest.strip_prefix("(?>") {
             result.push_str("(?:");
@@ -172,7 +172,7 @@ fn widened(regex: &str) -> Option<String> {
     Some(result)
 }
 
-/// The length of the group that a text begins with, brackets included.
+/// Returns the length of the group at the start of a text, brackets included.
 fn group_length(text: &str) -> Option<usize> {
     let (mut depth, mut in_class, mut is_escaped) = (0_usize, false, false);
     for (at, c) in text.char_indices() {
@@ -194,8 +194,8 @@ fn group_length(text: &str) -> Option<usize> {
     None
 }
 
-/// The expression for paths that begin with `prefix` and match `regex`, if it can be written. A match
-/// must not be able to begin within the prefix.
+/// Returns the expression for paths that begin with `prefix` and match `regex`, if it can be
+/// written. A match must not be able to begin within the prefix.
 pub(super) fn within(prefix: &str, regex: &str) -> Option<String> {
     if prefix == "/" {
         return Some(regex.to_owned());
@@ -211,13 +211,13 @@ pub(super) fn within(prefix: &str, regex: &str) -> Option<String> {
         let same = flags.is_empty() && literal_start(anchored).starts_with(prefix);
         return same.then(|| regex.to_owned());
     }
-    // `\.php$` in `/uploads/`: no dot in the prefix, so the match begins behind it.
+    // `\.php$` in `/uploads/`: the prefix has no dot, so the match begins after it.
     let first = body.strip_prefix('\\')?.chars().next()?;
     let begins_behind = !first.is_ascii_alphanumeric() && !prefix.contains(first);
     begins_behind.then(|| format!("^{}.*(?:{regex})", escaped(prefix)))
 }
 
-/// Whether an expression has `|` outside of brackets.
+/// Returns `true` if an expression has `|` outside of brackets.
 fn has_alternatives(regex: &str) -> bool {
     let (mut depth, mut in_class, mut is_escaped) = (0_i32, false, false);
     for c in regex.chars() {
@@ -235,7 +235,7 @@ fn has_alternatives(regex: &str) -> bool {
     false
 }
 
-/// The text that every match of an expression begins with.
+/// Returns the text that every match of an expression begins with.
 fn literal_start(regex: &str) -> String {
     let mut text = String::new();
     let mut chars = regex.chars().peekable();

@@ -1,4 +1,5 @@
-//! The process: threads, open files, the error log, and what geogate's process has no need of.
+//! Settings of the process: threads, open files, the error log, and settings that geogate does not
+//! need.
 
 use super::super::Output;
 use super::super::scope::Scope;
@@ -56,7 +57,8 @@ fn events(name: &str) -> &'static str {
     }
 }
 
-/// One log for all. The main one counts; without it, the first within `http`.
+/// Translates the error log, which is one for all. The main one counts; without it, the first
+/// within `http`.
 fn error_log(main: &Scope, output: &mut Output) {
     let within = main
         .here("http")

@@ -1,4 +1,4 @@
-//! `proxy_pass` and `grpc_pass`: where a location's requests go, and under which path.
+//! `proxy_pass` and `grpc_pass`: the upstream of a location's requests, and their path there.
 
 use super::super::Output;
 use super::super::document::Table;
@@ -11,26 +11,26 @@ use super::target::Target;
 use super::upstream;
 use super::variables::{self, Variables};
 
-/// Where a directive leads.
+/// Destination of a `proxy_pass` or `grpc_pass`.
 struct Destination {
     target: Target,
-    /// What replaces what the location matches.
+    /// Path that replaces the part matched by the location.
     path: Option<String>,
-    /// Whether that is the whole path, because it has variables.
+    /// True if that is the whole path, because it has variables.
     is_whole: bool,
 }
 
 fn destination(pass: &Directive, scope: &Scope) -> Result<Destination, &'static str> {
     let http2 = pass.name == "grpc_pass";
     let written = pass.arg(0);
-    // What the client has asked for is what it is in any case.
+    // The path and the query of the client are passed on in any case.
     let same = ["$request_uri", "$uri$is_args$args"];
     let end = same.iter().find(|end| written.ends_with(*end));
     if end.is_some() && scope.here("rewrite").next().is_some() {
         return Err("A path that is rewritten is passed on as it then is.");
     }
     let written = end.map_or(written, |end| &written[..written.len() - end.len()]);
-    // With a variable anywhere, the path is the whole of what is asked for.
+    // With a variable anywhere, the path of `proxy_pass` is the whole path of the request.
     let has_variables = variables::has_variables(written);
     let (scheme, rest) = written.split_once("://").unwrap_or(("", written));
     let (host, path) = match rest.find(['/', '?']) {
@@ -42,7 +42,7 @@ fn destination(pass: &Directive, scope: &Scope) -> Result<Destination, &'static 
     let scheme = Variables::constant(scheme, scope).ok_or(why)?;
     let host = Variables::constant(host, scope).ok_or(why)?;
     let mut found = match (scheme.as_str(), host.split_once("://")) {
-        // The whole of it is the value of a variable.
+        // One variable has the whole URL as its value.
         ("", Some(_)) if path.is_none() => destination_of(&host, None, http2)?,
         _ => destination_of(&format!("{scheme}://{host}"), path, http2)?,
     };
@@ -92,7 +92,7 @@ fn destination_of(
     })
 }
 
-/// Sets what leads a route's requests to their upstream. `false` if that cannot be done.
+/// Sets the upstream of a route, with its path. Returns `false` if that cannot be done.
 pub(super) fn translate(
     http: &Scope,
     scope: &Scope,
@@ -150,7 +150,8 @@ pub(super) fn translate(
     true
 }
 
-/// nginx replaces what the location matches by the path of `proxy_pass`.
+/// Returns the `rewrite` of a route: nginx replaces the part matched by the location with the path
+/// of `proxy_pass`.
 fn replacement(
     path: &str,
     pass: &Directive,
@@ -166,7 +167,7 @@ fn replacement(
         output.notes.differs(pass, why);
     }
     match pattern {
-        // The path is written anew even if it stays the same: `//` becomes `/`.
+        // Set even if the path stays the same, because nginx then normalizes it: `//` becomes `/`.
         Pattern::Prefix(_) | Pattern::Exact(_) => Some(path.replace('$', "$$")),
         Pattern::Regex(_) => {
             let why = "A path behind the host means nothing with a regular expression; `rewrite` may \
@@ -177,12 +178,13 @@ fn replacement(
     }
 }
 
-/// Without a word on it nginx tells upstreams its own name for them.
+/// Sets the Host that nginx sends by default, its own name for the upstream, unless the file sets
+/// one.
 pub(super) fn say_host(scope: &Scope, pass: &Directive, route: &mut Table, output: &mut Output) {
     let (Some(text), Ok(found)) = (own_name(scope, pass), destination(pass, scope)) else {
         return;
     };
-    // The name of an upstream with `_` is no host that geogate could send.
+    // geogate cannot send a host with other characters than these.
     let is_host = found
         .target
         .host
@@ -197,7 +199,7 @@ pub(super) fn say_host(scope: &Scope, pass: &Directive, route: &mut Table, outpu
     headers::set_host(&text, pass, route);
 }
 
-/// `$proxy_host`, if that is what the upstream is told.
+/// Returns the value of `$proxy_host`, if the upstream gets it as its Host.
 fn own_name(scope: &Scope, pass: &Directive) -> Option<String> {
     let family = if pass.name == "grpc_pass" {
         "grpc_set_header"

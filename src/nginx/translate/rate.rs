@@ -1,4 +1,4 @@
-//! How much clients may ask for: `limit_req` and `limit_conn`.
+//! Limits on requests and connections of clients: `limit_req` and `limit_conn`.
 
 use super::super::Output;
 use super::super::document::{Item, Table};
@@ -8,7 +8,7 @@ use super::super::tree::Directive;
 use super::access;
 use super::one_for_all;
 
-/// What holds for all: `[limits]`.
+/// Sets the limits for all requests: `[limits]`.
 pub(super) fn translate(http: &Scope, output: &mut Output) {
     access::for_all(http, output);
     for zone in http
@@ -67,7 +67,7 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
     }
 }
 
-/// What holds for a route beside that.
+/// Sets the limits of a route, in addition to those for all requests.
 pub(super) fn of_block(http: &Scope, scope: &Scope, route: &mut Table, output: &mut Output) {
     let limits = scope.all("limit_req");
     let ids = |limits: &[&Directive]| limits.iter().map(|limit| limit.id).collect::<Vec<_>>();
@@ -117,7 +117,7 @@ fn zone_key<'s>(http: &Scope<'s>, kind: &str, name: &str) -> Option<&'s str> {
     Some(zone(http, kind, name)?.arg(0))
 }
 
-/// The `[[rate_limit]]` of a `limit_req`, by its name.
+/// Registers the `[[rate_limit]]` of a `limit_req`. Returns its name.
 fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> Option<String> {
     output.notes.carried(limit);
     let setting = |name: &str| limit.args.iter().find_map(|arg| arg.strip_prefix(name));
@@ -140,7 +140,7 @@ fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> 
         output.notes.unlimited(limit, why);
         return None;
     };
-    // nginx counts what comes beyond the first one.
+    // nginx's burst does not count the first request, geogate's does.
     let burst = setting("burst=")
         .and_then(|burst| burst.parse::<u64>().ok())
         .unwrap_or(0);
@@ -174,7 +174,7 @@ fn rate(http: &Scope, scope: &Scope, limit: &Directive, output: &mut Output) -> 
     }))
 }
 
-/// `10r/s` as `10/s`.
+/// Converts a rate such as `10r/s` to `10/s`.
 fn in_time(rate: &str) -> Option<String> {
     let of = |unit: &str, short: &str| Some(format!("{}/{short}", rate.strip_suffix(unit)?));
     of("r/s", "s").or_else(|| of("r/m", "m"))

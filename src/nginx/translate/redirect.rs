@@ -1,5 +1,5 @@
-//! `proxy_redirect` becomes `rewrite_location`: where a redirect of the upstream begins with the one
-//! text, the other stands in its place. nginx does so unasked where `proxy_pass` has no variables.
+//! `proxy_redirect` becomes `rewrite_location`: if a redirect of the upstream begins with one text,
+//! that is replaced by another. nginx does so by default if `proxy_pass` has no variables.
 
 use super::super::Output;
 use super::super::document::{Entry, Item, Table, Value};
@@ -8,14 +8,14 @@ use super::super::tree::Directive;
 use super::pattern::{Pattern, pattern};
 use super::variables::{self, Variables};
 
-/// A text and what stands for it, as templates of geogate.
+/// Text at the start of a redirect and its replacement, as templates of geogate.
 struct Rule<'d> {
     by: &'d Directive,
     from: String,
     to: String,
 }
 
-/// Sets how redirects of a location's upstream are rewritten.
+/// Sets the rules that rewrite redirects of a location's upstream.
 pub(super) fn translate(
     scope: &Scope,
     pass: &Directive,
@@ -23,7 +23,7 @@ pub(super) fn translate(
     route: &mut Table,
     output: &mut Output,
 ) {
-    // Others know no redirects.
+    // nginx rewrites redirects of `proxy_pass` alone.
     if pass.name != "proxy_pass" {
         return;
     }
@@ -37,8 +37,8 @@ pub(super) fn translate(
     }
 }
 
-/// The rules that hold in a block. One that says nothing has those of the block around it, even where
-/// these come from the `proxy_pass` there.
+/// Returns the rules in effect in a block. A block without `proxy_redirect` has the rules of the
+/// block around it, even if these come from the `proxy_pass` there.
 fn in_effect<'s>(scope: &Scope<'s>, variables: &Variables, output: &mut Output) -> Vec<Rule<'s>> {
     let mut levels: Vec<Scope> = scope.chain().collect();
     levels.reverse();
@@ -76,7 +76,7 @@ fn in_effect<'s>(scope: &Scope<'s>, variables: &Variables, output: &mut Output) 
     rules
 }
 
-/// The rule that nginx makes of `proxy_pass` itself; none if that has variables.
+/// Returns nginx's default rule for a `proxy_pass`; none if the URL has variables.
 fn default<'s>(level: &Scope<'s>) -> Option<Rule<'s>> {
     let pass = level.here("proxy_pass").last()?;
     let url = pass.arg(0);
@@ -99,7 +99,7 @@ fn default<'s>(level: &Scope<'s>) -> Option<Rule<'s>> {
     })
 }
 
-/// `proxy_redirect FROM TO`.
+/// Translates `proxy_redirect FROM TO`.
 fn given<'s>(
     redirect: &'s Directive,
     level: &Scope,

@@ -9,15 +9,15 @@ use super::variables::Variables;
 
 const REDIRECTS: [u64; 5] = [301, 302, 303, 307, 308];
 
-/// How a server sends all that comes without TLS to the same thing over TLS.
+/// Redirect of all requests without TLS to the same URL over TLS.
 pub(super) struct ToHttps<'s> {
-    /// The port that clients are sent to.
+    /// Port that clients are redirected to.
     pub(super) port: u16,
-    /// What says so.
+    /// Directives of the redirect.
     pub(super) directives: Vec<&'s Directive>,
 }
 
-/// `None` if the server does not do so, or only for some requests.
+/// Returns a server's redirect to TLS; `None` if it has none, or only for some requests.
 pub(super) fn to_https(block: &Directive) -> Option<ToHttps<'_>> {
     let leads = |directive: &Directive| port_over_https(directive, block);
     let has_tls = block
@@ -66,7 +66,7 @@ pub(super) fn to_https(block: &Directive) -> Option<ToHttps<'_>> {
     })
 }
 
-/// What certbot writes: a condition for each name, and 404 for the others.
+/// Reads the redirect that certbot writes: a condition for each name, and 404 for the others.
 fn by_hosts<'s>(
     block: &Directive,
     conditions: &[&'s Directive],
@@ -92,7 +92,7 @@ fn by_hosts<'s>(
     })
 }
 
-/// Whether nothing that decides stands before a condition.
+/// Returns `true` if no `return`, `rewrite` or `break` stands before a condition.
 fn comes_first(condition: &Directive, block: &Directive) -> bool {
     let decides = |d: &&Directive| matches!(d.name.as_str(), "return" | "rewrite" | "break");
     block
@@ -102,7 +102,7 @@ fn comes_first(condition: &Directive, block: &Directive) -> bool {
         .all(|step| step.id > condition.id)
 }
 
-/// Whether a condition holds for requests without TLS and no others.
+/// Returns `true` if a condition is true for requests without TLS and no others.
 fn is_of_scheme(condition: &Directive) -> bool {
     let text: String = condition.args.concat();
     let text = text.replace(['"', '\''], "");
@@ -112,7 +112,8 @@ fn is_of_scheme(condition: &Directive) -> bool {
     )
 }
 
-/// Whether a location is for the challenges of ACME, which `redirect_to_https` lets through.
+/// Returns `true` if a location is for ACME challenges, which `redirect_to_https` does not
+/// redirect.
 pub(super) fn is_challenge(location: &Directive) -> bool {
     let path = location.args.last().map_or("", String::as_str);
     let path = path.trim_start_matches("^~").trim_end_matches('/');
@@ -125,7 +126,7 @@ fn names(block: &Directive) -> Vec<&str> {
     names.filter(|name| !matches!(*name, "_" | "")).collect()
 }
 
-/// The port, if a directive sends a client to the same thing on the same host over TLS.
+/// Returns the port, if a directive redirects clients to the same URL on the same host over TLS.
 fn port_over_https(directive: &Directive, block: &Directive) -> Option<u16> {
     let target = match directive.name.as_str() {
         "return" if directive.arg(0).starts_with('3') || directive.args.len() == 1 => {
@@ -154,8 +155,8 @@ fn port_over_https(directive: &Directive, block: &Directive) -> Option<u16> {
     is_same.then_some(port)
 }
 
-/// Makes a route one that answers as `return` says. `path` is the only one of its requests, if it is
-/// one. `false` if that cannot be carried over.
+/// Makes a route answer as `return` does. `path` is the path of its requests, if there is only one.
+/// Returns `false` if the answer cannot be carried over.
 pub(super) fn answer(
     directive: &Directive,
     path: Option<&str>,
@@ -211,7 +212,7 @@ pub(super) fn answer(
     true
 }
 
-/// The media type of a path by its extension.
+/// Returns the media type of a path by its extension.
 fn of_extension<'d>(path: &str, lists: &[&'d Directive]) -> Option<&'d str> {
     let (_, name) = path.rsplit_once('/')?;
     let (_, extension) = name.rsplit_once('.')?;
@@ -231,28 +232,28 @@ pub(super) fn redirect(to: &str, status: u64, from: &Directive, route: &mut Tabl
     route.set("redirect", Value::Inline(entries), Some(from));
 }
 
-/// Makes a route one that answers with a status and nothing else.
+/// Makes a route answer with a status and nothing else.
 pub(super) fn closed(status: u64, from: &Directive, route: &mut Table) {
     let entries = vec![Entry::new("status", status, Some(from))];
     route.set("respond", Value::Inline(entries), Some(from));
 }
 
-/// What a `rewrite` comes to.
+/// Result of a `rewrite`.
 pub(super) enum Rewritten {
-    /// Requests whose path matches are sent elsewhere: a route of its own.
+    /// Requests whose path matches are redirected by a route of their own.
     Redirect { regex: String, action: Table },
-    /// All requests are sent elsewhere.
+    /// All requests are redirected.
     All(Table),
     /// The prefix of the location is replaced.
     Prefix(String),
-    /// Requests whose path matches have another one, and stay in the location.
+    /// Requests whose path matches get another path and stay in the location.
     Path { regex: String, path: String },
-    /// Requests whose path matches would be looked up anew, which no route does.
+    /// nginx would look up the new path of matching requests again, which no route does.
     Again { regex: String },
 }
 
-/// `prefix` is what the location matches, if it is one of a prefix; `is_server` whether the directive
-/// is of a server.
+/// Translates a `rewrite`. `prefix` is the location's, if it has one; `is_server` is true if the
+/// directive belongs to a server.
 pub(super) fn rewritten(
     rewrite: &Directive,
     prefix: Option<&str>,
@@ -322,7 +323,8 @@ pub(super) fn rewritten(
     Rewritten::Again { regex }
 }
 
-/// Where all requests go, if the expression matches every path. Of its group nothing is left then.
+/// Returns the target of all requests, if the expression matches every path. `None` also if the
+/// target needs the group for something else than the path.
 fn of_all(regex: &str, to: &str) -> Option<String> {
     let to = match regex {
         "^" | ".*" | "^.*" | "^.*$" | "^/" | "/" => to.to_owned(),
@@ -333,7 +335,7 @@ fn of_all(regex: &str, to: &str) -> Option<String> {
     (!to.contains("$1")).then_some(to)
 }
 
-/// What takes the place of the location's prefix, if the expression does no more than that:
+/// Returns the replacement of the location's prefix, if the expression does nothing else:
 /// `^/api/(.*)$` with `/$1` is `/` for `/api/`.
 fn new_prefix(regex: &str, to: &str, prefix: &str) -> Option<String> {
     let regex = regex.strip_prefix('^').unwrap_or(regex);
@@ -348,7 +350,7 @@ fn new_prefix(regex: &str, to: &str, prefix: &str) -> Option<String> {
     if !literal.chars().all(is_plain) || !tail.starts_with(slash) {
         return None;
     }
-    // `/?` takes the slash that is left of the prefix.
+    // `/?` matches the slash that is left of the prefix.
     let tail = if regex.contains("/?(") {
         tail.trim_start_matches('/')
     } else {

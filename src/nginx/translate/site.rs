@@ -1,8 +1,9 @@
-//! Virtual servers: their names, and where they listen.
+//! Virtual servers: their names and their listeners.
 //!
-//! geogate's routes do not tell listeners apart, so every server that is carried over must be there on
-//! every listener that is. [`all`] keeps the listeners for which that holds for the most of the file;
-//! the servers of other listeners are left out, and one that is on some of them is closed.
+//! geogate's routes do not distinguish listeners, so every server that is carried over must be on
+//! every listener that is carried over. [`all`] keeps the listeners for which that is true of the
+//! largest part of the file. Servers on other listeners are left out, and a server on only some of
+//! the kept ones is closed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,29 +13,28 @@ use super::super::tree::Directive;
 use super::listen::{self, Listen, Speaks};
 use super::rewrite;
 
-/// One block `server`.
+/// One `server` block.
 #[derive(Debug)]
 pub(super) struct Site<'s> {
     pub(super) block: &'s Directive,
-    /// As geogate writes them, `name` or `*.name`.
+    /// Hosts as geogate writes them, `name` or `*.name`.
     pub(super) hosts: Vec<String>,
-    /// Whether requests for hosts that no server names are its.
+    /// True if the server gets requests for hosts that no server names.
     pub(super) is_default: bool,
-    /// Whether it has names that geogate cannot have.
+    /// True if the server has names that geogate cannot have.
     has_lost_names: bool,
-    /// Where it listens; nginx's default if it does not say.
+    /// Listeners; nginx's default if the server has no `listen`.
     pub(super) listens: Vec<Listen<'s>>,
-    /// Whether all that it does on listeners without TLS is to send clients to the same over TLS, at
-    /// this port.
+    /// Port of the redirect to TLS, if the server does nothing else on listeners without TLS.
     pub(super) to_https: Option<u16>,
-    /// Whether it is only there for that.
+    /// True if the server does nothing but this redirect.
     pub(super) only_redirects: bool,
-    /// Why it answers 403 to everything.
+    /// Reason why the server answers 403 to everything.
     pub(super) closed: Option<&'static str>,
 }
 
 impl Site<'_> {
-    /// The addresses where it does more than send clients to TLS.
+    /// Returns the addresses where the server does more than redirect clients to TLS.
     fn serving(&self) -> Vec<&str> {
         let serving = |listen: &&Listen| self.to_https.is_none() || listen.is_tls();
         let listens = self.listens.iter().filter(serving);
@@ -52,13 +52,14 @@ impl Site<'_> {
 /// The servers of a configuration.
 #[derive(Debug)]
 pub(super) struct Sites<'s> {
-    /// Those that are carried over, in the order of the file.
+    /// Servers that are carried over, in the order of the file.
     pub(super) all: Vec<Site<'s>>,
-    /// Whose names geogate cannot have, so nobody may have requests for hosts that no one names.
+    /// Server with names that geogate cannot have. Because of it, requests for hosts that no server
+    /// names are rejected.
     pub(super) nameless: Option<&'s Directive>,
 }
 
-/// All servers of the file that are carried over.
+/// Returns all servers of the file that are carried over.
 pub(super) fn all<'s>(http: &'s Scope<'s>, output: &mut Output) -> Sites<'s> {
     let mut sites: Vec<Site> = Vec::new();
     for block in http.here("server") {
@@ -75,7 +76,8 @@ pub(super) fn all<'s>(http: &'s Scope<'s>, output: &mut Output) -> Sites<'s> {
     }
 }
 
-/// Clients' certificates are from one authority, that of the first server that asks for them.
+/// Closes servers that accept client certificates of another authority than `tls.client_ca`, which
+/// is the first of the file.
 fn close_other_authorities(http: &Scope, sites: &mut [Site]) {
     let authority = |site: &Site| {
         let scope = http.inner(site.block);
@@ -99,7 +101,8 @@ fn close_other_authorities(http: &Scope, sites: &mut [Site]) {
     }
 }
 
-/// A listener redirects for all of its servers or for none.
+/// Drops redirects to TLS where the servers of a listener disagree, because a listener redirects
+/// for all or for none.
 fn redirect_together(sites: &mut [Site]) {
     fn plain<'a>(site: &'a Site) -> impl Iterator<Item = &'a str> {
         let listens = site.listens.iter().filter(|listen| !listen.is_tls());
@@ -129,7 +132,7 @@ fn redirect_together(sites: &mut [Site]) {
     }
 }
 
-/// Keeps the listeners that serve the same servers, and these.
+/// Keeps the listeners that serve the same servers, and the servers on these listeners.
 fn keep_common_listeners(sites: &mut Vec<Site<'_>>, output: &mut Output) {
     let serving = || sites.iter().filter(|site| !site.only_redirects);
     let mut kept: Vec<String> = Vec::new();
@@ -194,12 +197,13 @@ fn keep_common_listeners(sites: &mut Vec<Site<'_>>, output: &mut Output) {
     });
 }
 
-/// How many directives a block has.
+/// Returns the number of directives in a block, with the block itself.
 fn size(block: &Directive) -> usize {
     1 + block.inside().iter().map(size).sum::<usize>()
 }
 
-/// Of two servers with one name nginx takes the first.
+/// Drops names that an earlier server has, because nginx takes the first of two servers with one
+/// name.
 fn drop_repeated_names(sites: &mut [Site], output: &mut Output) {
     let mut known: HashSet<String> = HashSet::new();
     for site in sites.iter_mut().filter(|site| !site.only_redirects) {
@@ -217,8 +221,9 @@ fn drop_repeated_names(sites: &mut [Site], output: &mut Output) {
     }
 }
 
-/// Finds the server for hosts that no server names. Those that no host leads to are left out. Returns
-/// the names that geogate cannot have, if a server needs them to be told from the default one.
+/// Chooses the server for hosts that no server names, and leaves out servers that no host leads to.
+/// Returns a server with names that geogate cannot have, if there are other servers that must not
+/// get its requests.
 fn choose_default<'s>(sites: &mut Vec<Site<'s>>, output: &mut Output) -> Option<&'s Directive> {
     let serving: Vec<usize> = (0..sites.len())
         .filter(|at| !sites[*at].only_redirects)
@@ -321,7 +326,7 @@ fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> S
     }
 }
 
-/// A name in geogate's words; none for those that no client asks for.
+/// Returns the hosts of a server name in geogate; none for a name that no client asks for.
 fn host(name: &str) -> Result<Vec<String>, &'static str> {
     let plain = name.trim_end_matches('.').to_ascii_lowercase();
     let is_host = |name: &str| {

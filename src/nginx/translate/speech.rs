@@ -1,5 +1,5 @@
-//! How a location speaks to its upstream: times, tries, TLS, HTTP/2. The directives begin with
-//! `proxy_` or `grpc_`.
+//! Protocol settings of a location for its upstream: times, tries, TLS, HTTP/2. The directives
+//! begin with `proxy_` or `grpc_`.
 
 use super::super::Output;
 use super::super::document::{Item, Table};
@@ -7,7 +7,7 @@ use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::target::{Target, time};
 
-/// Adds it to an upstream.
+/// Adds these settings to an upstream.
 pub(super) fn translate(
     scope: &Scope,
     target: &Target,
@@ -94,7 +94,7 @@ fn tls(
             has_name = true;
         }
     } else if has_name && target.port.is_none() && target.host.contains('.') {
-        // Peers of a block are checked for the name that the location has for them.
+        // Certificates of peers in an `upstream` block are checked for the name in the location.
         table.set("sni", target.host.as_str(), Some(from));
     }
     let verify = one("verify");

@@ -1,4 +1,4 @@
-//! TLS with clients: one `[tls]`, with all certificates.
+//! Downstream TLS: one `[tls]`, with all certificates.
 
 use std::collections::HashSet;
 
@@ -64,7 +64,7 @@ pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mu
     hsts(http, &secure, output);
 }
 
-/// Each pair of the servers that speak TLS; the default server's first.
+/// Adds the certificates of all servers that use TLS, those of the default server first.
 fn certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
     let mut sites: Vec<&Site> = secure.to_vec();
     let is_default = |site: &&Site| {
@@ -126,7 +126,8 @@ fn is_file(name: &str) -> bool {
 }
 
 fn client_certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
-    // What is asked of some is asked of all: clients show a certificate before they name a host.
+    // The strictest setting applies to all hosts: clients send a certificate before they name a
+    // host.
     let all = http.everywhere("ssl_verify_client");
     let strictness = |verify: &Directive| {
         ["off", "optional", "on"]
@@ -182,7 +183,8 @@ fn client_certificates(http: &Scope, secure: &[&Site], output: &mut Output) {
     }
 }
 
-/// The header, if every server that speaks TLS has the same; routes have theirs otherwise.
+/// Returns the HSTS header, if all servers that use TLS have the same; otherwise routes have their
+/// own.
 pub(super) fn hsts_for_all<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>]) -> Option<&'s Directive> {
     let of = |site: &Site<'s>| {
         let all = Scope::all(&http.inner(site.block), "add_header");
@@ -245,7 +247,7 @@ fn hsts<'s>(http: &'s Scope<'s>, secure: &[&Site<'s>], output: &mut Output) {
         .set("hsts", value, Some(header));
 }
 
-/// Whether a location within has headers of its own, and this one is not among them.
+/// Returns `true` if a location within the block has headers of its own without this one.
 fn leaves_out(block: &Directive) -> bool {
     block.named("location").any(|location| {
         let mut own = location.named("add_header").peekable();

@@ -1,16 +1,16 @@
-//! Directives that no concern has spoken for: those that geogate has no need of, those that it has
-//! nothing like, and those that nobody knows.
+//! Directives that no concern has handled: those that geogate does not need, those that it does not
+//! support, and unknown ones.
 
 use super::super::Output;
 use super::super::notes::Fate;
 use super::super::tree::Directive;
 
-/// Of media types.
+/// Note on media types.
 pub(super) const TYPES: &str =
     "Files have the types that are known by their names; `files.types` adds others.";
 
-/// Names, or their beginnings if they end with `*`, and what is to be said of them. The first that
-/// fits counts.
+/// Names of directives, with their outcome and a note. A name that ends with `*` is a prefix; with
+/// `*` at both ends it is any part. The first match counts.
 const KNOWN: [(&[&str], Fate, &str); 49] = [
     (&["http"], Fate::Needless, "There is nothing in it."),
     (
@@ -469,7 +469,7 @@ const KNOWN: [(&[&str], Fate, &str); 49] = [
     ),
 ];
 
-/// Directives that a part of the translation speaks for, beside those above.
+/// Directives that other parts of the translation handle, beside those above.
 const TRANSLATED: [&str; 38] = [
     "alias",
     "break",
@@ -511,7 +511,7 @@ const TRANSLATED: [&str; 38] = [
     "upstream",
 ];
 
-/// Whether something is known of directives of this name.
+/// Returns `true` if directives of this name are known.
 pub(super) fn is_known(name: &str) -> bool {
     TRANSLATED.contains(&name) || of(name).is_some() || name.starts_with("worker_")
 }
@@ -530,7 +530,7 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Blocks that hold data and no directives, or whose inside is of no use without them.
+/// Blocks that contain data instead of directives, or whose content means nothing by itself.
 const CLOSED: [&str; 9] = [
     "types",
     "map",
@@ -543,10 +543,10 @@ const CLOSED: [&str; 9] = [
     "geoip2",
 ];
 
-/// Says of each directive that nobody has spoken for what is known of it.
+/// Notes the outcome of each directive that no concern has handled.
 pub(super) fn report(directives: &[Directive], output: &mut Output) {
     for directive in directives {
-        // A file that cannot be read is reported by itself.
+        // An included file that cannot be read has a note already.
         if !output.notes.is_spoken_for(directive) && directive.name != "include" {
             let (fate, why) = known(directive);
             output.notes.note(fate, directive, why.to_owned());
@@ -568,7 +568,7 @@ fn known(directive: &Directive) -> (Fate, &'static str) {
     if name == "location" && directive.arg(0).starts_with('@') {
         return (Fate::Lost, "Nothing leads to it that is carried over.");
     }
-    // What is not asked for is not missing, and the usual is not another.
+    // A feature that is off is not missed, and a usual value makes no difference.
     let is_usual = match of(name) {
         Some((_, Fate::Lost, _)) => directive.arg(0) == "off" && !name.starts_with("proxy_pass_"),
         Some((_, Fate::Differs, _)) => {

@@ -1,5 +1,5 @@
-//! Upstreams. In nginx a location says how it speaks to one, so an upstream that two locations speak
-//! to differently becomes two.
+//! Upstreams. In nginx the protocol settings of an upstream belong to the location, so an upstream
+//! with different settings in two locations becomes two.
 
 use super::super::Output;
 use super::super::document::{Entry, Item, Table, Value};
@@ -9,8 +9,8 @@ use super::super::units;
 use super::speech;
 use super::target::{Target, time};
 
-/// The name of the upstream for this target, spoken to as the location's scope says. `None` if it
-/// has no peer that can be carried over.
+/// Registers the upstream of a target, with the protocol settings of the location's scope. Returns
+/// its name; `None` if no peer can be carried over.
 pub(super) fn name(
     http: &Scope,
     scope: &Scope,
@@ -48,7 +48,7 @@ pub(super) fn name(
     )
 }
 
-/// The name of the first, the second and so on of what could have one name.
+/// Returns the name of the first, second or further table with the same base name.
 pub(super) fn numbered(base: &str, number: usize) -> String {
     match number {
         1 => base.to_owned(),
@@ -61,7 +61,7 @@ fn literal(target: &Target) -> String {
     format!("{}:{port}", target.host)
 }
 
-/// A block `upstream`.
+/// Translates an `upstream` block.
 fn group(block: &Directive, table: &mut Table, output: &mut Output) {
     let mut servers = Vec::new();
     for directive in block.inside() {
@@ -155,7 +155,7 @@ fn sticky(directive: &Directive, table: &mut Table, output: &mut Output) {
     }
 }
 
-/// A value that each peer has in nginx and all have in geogate.
+/// Sets a value that nginx has for each peer and geogate for all peers of an upstream.
 fn for_all_peers(
     servers: &[&Directive],
     parameter: &str,
@@ -197,7 +197,7 @@ fn for_all_peers(
     }
 }
 
-/// One `server` of a block.
+/// Translates one `server` of an `upstream` block.
 fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
     let address = server.arg(0);
     if address.starts_with("unix:") {
@@ -231,7 +231,7 @@ fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
                 }
             }
             "service" => service = Some(value),
-            // These are of all peers; names are resolved again in any case.
+            // The first three apply to all peers; names are resolved again in any case.
             "max_fails" | "fail_timeout" | "slow_start" | "resolve" => {}
             _ => output
                 .notes
@@ -272,7 +272,7 @@ fn address_of(peer: &Value) -> Option<&Value> {
     }
 }
 
-/// Port 80 if it has none.
+/// Returns an address with its port, which is 80 by default.
 fn with_port(address: &str) -> String {
     let has_port = match address.rsplit_once(']') {
         Some((_, rest)) => rest.starts_with(':'),

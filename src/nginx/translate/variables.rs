@@ -1,7 +1,7 @@
-//! Text with variables: from nginx's names to geogate's.
+//! Variables in texts: from nginx's names to geogate's.
 //!
-//! Most names are the same in both. What nginx computes with `set` is replaced by its text where it
-//! is a constant, and what geoip2 has read of a database by the variables of the client's place.
+//! Most names are the same in both. A variable of `set` is replaced by its text if that is
+//! constant, and a variable of geoip2 by geogate's variable for the client's geographic location.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ const SAME: [&str; 20] = [
     "msec",
 ];
 
-/// Names that mean the same and are called otherwise.
+/// Names that differ and mean the same: nginx's, then geogate's.
 const OTHER: [(&str, &str); 11] = [
     ("binary_remote_addr", "remote_addr"),
     ("realip_remote_addr", "peer_addr"),
@@ -46,37 +46,38 @@ const OTHER: [(&str, &str); 11] = [
     ("geoip_org", "org"),
 ];
 
-/// Beginnings that take a name.
+/// Prefixes of variables that continue with a name.
 const WITH_NAMES: [&str; 4] = ["arg_", "cookie_", "http_", "sent_http_"];
 
-/// A constant may hold another one, so many levels deep.
+/// Limit on constants that contain other constants.
 const LEVELS: usize = 8;
 
-/// What the variables of a configuration stand for.
+/// Variables that a configuration defines by geoip2.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
-    /// Those of geoip2: their names, and geogate's.
+    /// geogate's names for these variables, by their names in the file.
     pub(super) of_place: BTreeMap<String, &'static str>,
-    /// Those of them that may have another value in nginx, so no rule may rest on them.
+    /// Variables whose value may differ in nginx, so that no rule may depend on them.
     pub(super) approximate: BTreeSet<String>,
-    /// What those of them are in nginx that are not known.
+    /// Values that nginx has for these variables if the database has none.
     pub(super) defaults: BTreeMap<String, String>,
 }
 
 impl Variables {
-    /// Whether a variable is the country of the client, as nginx has it.
+    /// Returns `true` if a variable is the country of the client, with the same value as in nginx.
     pub(super) fn is_country(&self, name: &str) -> bool {
         self.of_place.get(name) == Some(&"country") && !self.approximate.contains(name)
     }
 
-    /// What a variable of the client's place is where that is not known.
+    /// Returns nginx's value of a variable for clients of unknown location.
     pub(super) fn unknown(&self, name: &str) -> &str {
         self.defaults.get(name).map_or("", String::as_str)
     }
 }
 
 impl Variables {
-    /// A text in geogate's words. `Err` has the first variable that geogate does not have.
+    /// Returns a text as a template of geogate. `Err` has the first variable that geogate does not
+    /// have.
     pub(super) fn template(&self, text: &str, scope: &Scope) -> Result<String, String> {
         self.resolve(text, scope, LEVELS)
     }
@@ -122,7 +123,7 @@ impl Variables {
         }
     }
 
-    /// The text of constants alone; `None` if it needs a request.
+    /// Returns the value of a text that has only constants; `None` if it depends on the request.
     pub(super) fn constant(text: &str, scope: &Scope) -> Option<String> {
         let mut result = text.to_owned();
         for _ in 0..LEVELS {
@@ -142,15 +143,15 @@ impl Variables {
     }
 }
 
-/// Whether a text has variables.
+/// Returns `true` if a text has variables.
 pub(super) fn has_variables(text: &str) -> bool {
     parts(text)
         .iter()
         .any(|part| matches!(part, Part::Variable { .. }))
 }
 
-/// The value that `set` gives in this block or in its server, if it is one value. A server's come
-/// first; a condition may change either.
+/// Returns the value that `set` gives a variable in this block or, if it has none, in the server
+/// around it. `None` if there are several values, or if a condition may change it.
 fn constant<'s>(name: &str, scope: &Scope<'s>) -> Option<&'s str> {
     let is_it = |set: &&'s super::Directive| set.arg(0).strip_prefix('$') == Some(name);
     let levels = || {
@@ -214,7 +215,7 @@ fn parts(text: &str) -> Vec<Part<'_>> {
             after.split_at(length)
         });
         if name.is_empty() {
-            // A dollar that begins no name, as at the end of an expression.
+            // This dollar begins no name, as at the end of an expression.
             parts.push(Part::Text(&rest[..=dollar]));
             rest = after;
             continue;

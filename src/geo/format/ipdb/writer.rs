@@ -19,7 +19,7 @@ pub struct Block {
 #[derive(Debug, Clone)]
 pub struct Content<'a> {
     pub fields: &'a [&'a str],
-    /// In the order of the rows.
+    /// Languages, in the order of the rows.
     pub languages: &'a [&'a str],
     /// Bit 0 for IPv4, bit 1 for IPv6.
     pub ip_version: u32,

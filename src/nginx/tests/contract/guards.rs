@@ -1,10 +1,10 @@
-//! Guards on headers.
+//! Tests of guards on headers.
 
 use super::Grade::{Closed, Exact, Lossy};
 use super::{OFF, check, check_http};
 
-/// Checks an `if` with this condition, beside a `map`, in a server and in locations: which values of
-/// User-Agent are answered with 403, and which are not.
+/// Checks an `if` with this condition, beside a `map`, in a server and in locations: the values of
+/// User-Agent that are answered with 403, and those that are not.
 #[track_caller]
 fn check_guard(map: &str, condition: &str, denied: &[&str], allowed: &[&str]) {
     let guard = format!("if ({condition}) {{ return 403; }}");

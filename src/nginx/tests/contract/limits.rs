@@ -1,4 +1,4 @@
-//! Limits that are left out, and files of a size.
+//! Tests of limits that are left out, and of large files.
 
 use super::super::{read, translated_text};
 use super::{OFF, answer};

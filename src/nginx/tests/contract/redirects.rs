@@ -1,9 +1,9 @@
-//! `proxy_redirect`.
+//! Tests of `proxy_redirect`.
 
 use super::super::{read, translated_text};
 use crate::config::model::{Action, Part, RequestVariable, Route, Template};
 
-/// Checks how redirects of the upstreams of a server are rewritten, exactly.
+/// Checks the rules by which a server's routes rewrite redirects. The translation must be exact.
 #[track_caller]
 fn check_redirects(text: &str, expected: &[(&str, &str)]) {
     let host = "proxy_set_header Host $http_host;";
@@ -58,7 +58,7 @@ fn redirects_of_upstreams_are_rewritten_as_they_are_to_be() {
     ] {
         check(off, &[]);
     }
-    // One that says nothing has what holds around it.
+    // A block without `proxy_redirect` inherits from the block around it.
     check(
         "proxy_redirect http://c/ /c/; location / { proxy_pass http://a; }",
         &[("http://c/", "/c/")],
@@ -67,12 +67,12 @@ fn redirects_of_upstreams_are_rewritten_as_they_are_to_be() {
         "proxy_redirect off; location / { proxy_pass http://a; proxy_redirect default; }",
         &[("http://a/", "/")],
     );
-    // Even where that is what nginx does unasked.
+    // It also inherits a default that nginx derives from the `proxy_pass` there.
     let nested = "location /a/ { proxy_pass http://a; location /a/b/ { proxy_pass http://b; } }";
     check(nested, &[("http://a/", "/"), ("http://a/", "/")]);
 }
 
-/// How a route rewrites redirects of its upstream, variables as they are written.
+/// Returns a route's rules for redirects, with variables as in the configuration.
 fn rewrites(route: &Route) -> Vec<(String, String)> {
     let written = |template: &Template<RequestVariable>| {
         let part = |part: &Part<RequestVariable>| match part {

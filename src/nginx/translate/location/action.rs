@@ -1,4 +1,4 @@
-//! What answers the requests of a location: `return`, an upstream, files, or nothing that geogate has.
+//! Action of a location: `return`, an upstream, files, or an answer that geogate does not have.
 
 use super::super::super::Output;
 use super::super::super::document::Table;
@@ -11,10 +11,10 @@ use super::super::proxy;
 use super::super::rewrite;
 use super::{Common, Routes};
 
-/// What hands requests to servers that do not speak HTTP.
+/// Directives that pass requests on by other protocols than HTTP.
 const OTHER_PROTOCOLS: [&str; 4] = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
 
-/// Answers that geogate does not have.
+/// Directives of answers that geogate does not have, with the reason.
 const OTHER_ANSWERS: [(&str, &str); 14] = [
     (
         "stub_status",
@@ -41,7 +41,7 @@ const OTHER_ANSWERS: [(&str, &str); 14] = [
     ("echo", "`respond` answers with a text."),
 ];
 
-/// What passes requests on, and so sends `/admin` to `/admin/`.
+/// Directives that pass requests on, so that nginx redirects `/admin` to `/admin/`.
 const PASSES: [&str; 6] = [
     "proxy_pass",
     "grpc_pass",
@@ -52,7 +52,7 @@ const PASSES: [&str; 6] = [
 ];
 
 impl<'s> Routes<'_, 's> {
-    /// Who answers: `return`, an upstream, files.
+    /// Sets the action of a route: `return`, an upstream, files.
     pub(super) fn action<'d>(
         &mut self,
         scope: &Scope<'d>,
@@ -95,7 +95,8 @@ impl<'s> Routes<'_, 's> {
         self.serve(scope, location, pattern, common, route, output);
     }
 
-    /// Files, and what is tried where there is none.
+    /// Makes a route serve files. If `try_files` leads to a named location, the route gets that
+    /// action instead.
     pub(super) fn serve<'d>(
         &mut self,
         scope: &Scope<'d>,
@@ -140,7 +141,8 @@ impl<'s> Routes<'_, 's> {
         proxy::say_host(scope, pass, route, output);
     }
 
-    /// Files are tried first and then another location: here it is that one alone.
+    /// Gives a route the action of a named location. nginx tries files first; the route has the
+    /// location alone.
     pub(super) fn named(
         &mut self,
         name: &str,
@@ -180,7 +182,8 @@ impl<'s> Routes<'_, 's> {
         output.notes.lost(from, why);
     }
 
-    /// nginx sends `/admin` to `/admin/` where a location of that name passes requests on.
+    /// Adds the redirect from `/admin` to `/admin/`, which nginx sends if a location of that name
+    /// passes requests on.
     pub(super) fn redirect_to_slash(
         &mut self,
         location: &Directive,

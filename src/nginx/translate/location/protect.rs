@@ -1,4 +1,4 @@
-//! What protects a location: conditions, addresses, methods, and what closes it.
+//! Protection of a location: conditions, addresses, methods, and directives that close it.
 
 use super::super::super::Output;
 use super::super::super::document::{Item, Table};
@@ -14,8 +14,8 @@ use super::super::rewrite;
 use super::{Conditions, Routes};
 
 impl<'s> Routes<'_, 's> {
-    /// Conditions that turn clients away, as names of `[[access]]`; of the others it is said what
-    /// becomes of them.
+    /// Reads the conditions that reject clients, as names of `[[access]]` and as guards on headers.
+    /// Notes the outcome of all other conditions.
     pub(super) fn conditions<'d>(
         &self,
         scope: &Scope<'d>,
@@ -61,8 +61,8 @@ impl<'s> Routes<'_, 's> {
         found
     }
 
-    /// The routes that turn requests away by their headers. Guards that routes cannot have exactly close
-    /// the block.
+    /// Returns the routes that reject requests by their headers. Guards that routes cannot have
+    /// exactly close the block.
     pub(super) fn turnings<'d>(
         &self,
         scope: &Scope<'d>,
@@ -74,7 +74,7 @@ impl<'s> Routes<'_, 's> {
         if guards.is_empty() {
             return Vec::new();
         }
-        // What stands before a condition is done first.
+        // nginx executes what stands before a condition first.
         let decides = |d: &&Directive| matches!(d.name.as_str(), "rewrite" | "return" | "break");
         let decided = scope
             .directives()
@@ -112,11 +112,11 @@ impl<'s> Routes<'_, 's> {
         guards.into_iter().map(turned).collect()
     }
 
-    /// Notes what closes a whole server. Whether there is anything.
+    /// Notes the directives that close a whole server. Returns `true` if there are any.
     pub(super) fn close_by_site(scope: &Scope<'s>, output: &mut Output) -> bool {
         let mut is_closed = false;
         for closing in guard::closings(scope) {
-            // Where it is off in some locations, each location says for itself.
+            // If the directive is off in some locations, each location is closed by itself.
             if has_exception(scope, &closing.by.name) {
                 continue;
             }
@@ -127,8 +127,8 @@ impl<'s> Routes<'_, 's> {
         is_closed
     }
 
-    /// Closes what is protected in a way that geogate does not have, and sets what it does have. Whether
-    /// it is closed.
+    /// Sets the protection of a route, and closes the route if geogate does not have that
+    /// protection. Returns `true` if the route is closed.
     pub(super) fn protect<'d>(
         &self,
         scope: &Scope<'d>,
@@ -178,7 +178,8 @@ impl<'s> Routes<'_, 's> {
         false
     }
 
-    /// Some methods are for everybody, the others for some or nobody.
+    /// Splits a route by `limit_except`: the listed methods keep their action, the others answer
+    /// 403. Closes the route if its path is a regular expression.
     pub(super) fn limited(
         &mut self,
         only: &Directive,
@@ -216,13 +217,13 @@ impl<'s> Routes<'_, 's> {
     }
 }
 
-/// Whether a location turns off what its server asks of clients.
+/// Returns `true` if a directive is `off` somewhere within the block.
 fn has_exception(scope: &Scope, name: &str) -> bool {
     let all = scope.everywhere(name);
     all.iter().any(|directive| directive.arg(0) == "off")
 }
 
-/// The locations within this one that no route can be written for.
+/// Collects the locations within this one for which no route can be written.
 fn nested_apart<'d>(location: &'d Directive, found: &mut Vec<&'d Directive>) {
     if location.name != "location" {
         return;
@@ -243,7 +244,8 @@ fn nested_apart<'d>(location: &'d Directive, found: &mut Vec<&'d Directive>) {
     }
 }
 
-/// `return` answers before addresses are looked at; `access` of a route comes first.
+/// Notes that nginx's `return` answers before rules on addresses apply, while a route applies them
+/// first.
 pub(super) fn say_order(scope: &Scope, output: &mut Output) {
     let rules = scope.all_of(&["allow", "deny"]);
     let answers = scope.here("return").last();

@@ -1,4 +1,4 @@
-//! Routes as they are written: in nginx's order, each with its hosts and its path.
+//! Output of routes: in nginx's order, each with its hosts and its path.
 
 use super::super::super::Output;
 use super::super::super::document::{Item, Table, Value};
@@ -8,8 +8,8 @@ use super::super::site::{Site, Sites};
 use super::Routes;
 
 impl<'s> Routes<'_, 's> {
-    /// Writes the routes of a server in their order, with its hosts. The default server has all hosts;
-    /// beside a wildcard of another one it has its own names as well.
+    /// Writes the routes of a server in their order, with its hosts. The default server takes all
+    /// hosts; if another server has a wildcard, the default server's own names are written as well.
     pub(super) fn write(&mut self, site: &Site<'s>, sites: &Sites<'s>, output: &mut Output) {
         let mut pending = std::mem::take(&mut self.pending);
         pending.sort_by_key(|(rank, ..)| *rank);
@@ -50,7 +50,7 @@ impl<'s> Routes<'_, 's> {
             set_pattern(written.as_ref(), &mut route, &mut action);
             let conditions = ["methods", "headers"].map(|key| action.get(key).map(Value::to_text));
             let conditions = conditions.into_iter().flatten().collect::<String>();
-            // The first of those that take the same requests counts.
+            // Of routes that take the same requests, the first counts.
             if self.known.insert(route.written() + &conditions) {
                 output.document.add(route.followed_by(&action));
             }
@@ -58,7 +58,7 @@ impl<'s> Routes<'_, 's> {
     }
 }
 
-/// What a route is for. A prefix that is written as an expression has its `rewrite` with it.
+/// Sets the path of a route. For a prefix that is written as an expression, it adapts `rewrite`.
 fn set_pattern(written: Option<&Written>, route: &mut Table, action: &mut Table) {
     let in_place_of = action.get("rewrite").and_then(|to| match to {
         Value::Text(to) => Some(to.clone()),
@@ -73,7 +73,8 @@ fn set_pattern(written: Option<&Written>, route: &mut Table, action: &mut Table)
     };
     match written {
         None => {}
-        // The rest of a path stands behind a slash there.
+        // geogate puts a slash before the rest of the path, so a replacement without one needs an
+        // expression.
         Some(Written::Plain(Pattern::Prefix(path)))
             if path == "/" && in_place_of.as_ref().is_some_and(|to| !to.ends_with('/')) =>
         {
