@@ -18,6 +18,7 @@ use super::identity::Identity;
 use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
 use super::pace::Pace;
+use super::place_cache::place_of;
 use super::response_head::{Connection, Received};
 use super::route::{Route, Routed};
 use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn, tls_failure};
@@ -37,7 +38,7 @@ pub struct Context {
     pub identity: Identity,
     /// Place of the client. It is a copy, so that a replaced database can be freed while the
     /// request lasts.
-    place: Option<PlaceCopy>,
+    place: Option<Arc<PlaceCopy>>,
     /// Route; `None` until it is chosen, and if there is none.
     pub routed: Option<Routed>,
     /// Upstream; `None` until it is chosen, and for a local reply.
@@ -155,14 +156,13 @@ impl Context {
 
     /// Sets the client, and its place from `database`.
     pub fn set_origin(&mut self, origin: Origin, database: &Database) {
-        let place = database.lookup(origin.client.ip());
-        self.place = place.map(|place| place.copied());
+        self.place = place_of(origin.client.ip(), database);
         self.origin = Some(origin);
     }
 
     /// Geographic place of the client.
     pub fn place(&self) -> Option<Place<'_>> {
-        self.place.as_ref().map(PlaceCopy::place)
+        self.place.as_deref().map(PlaceCopy::place)
     }
 
     /// Attributes of the request for access rules and limits; `None` until its client is known.

@@ -49,6 +49,7 @@ mod message;
 pub mod metrics;
 mod pace;
 mod pingora_headers;
+mod place_cache;
 pub mod policy;
 pub mod proxy;
 pub mod proxy_protocol;

@@ -1,6 +1,7 @@
 //! An IP database: tree, places and prepared answers; immutable once built.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::answer::Answers;
 use super::codes::Codes;
@@ -9,8 +10,12 @@ use super::record::{Field, Records};
 use super::table::{Provenance, Table};
 use crate::tree::{Address, BuildError, Range, RangeList, RangeTree};
 
+/// Number of the next database.
+static SERIALS: AtomicU64 = AtomicU64::new(0);
+
 /// An IP database, ready for lookup.
 pub struct Database {
+    serial: u64,
     v4: RangeTree<u32>,
     v6: RangeTree<u128>,
     places: Records,
@@ -33,12 +38,19 @@ impl Database {
         let v6 = RangeTree::from_ranges(with_places(&table.v6, place))?;
         drop(table.v6);
         Ok(Database {
+            serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             v4,
             v6,
             answers: Answers::render(&resolved.places),
             places: resolved.places,
             provenance: table.provenance,
         })
+    }
+
+    /// Returns a number that no other database of this process has.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Looks up the place of an address; `None` if the database has none. An IPv4-mapped IPv6

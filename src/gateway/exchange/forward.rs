@@ -14,6 +14,7 @@ use pingora::{Error, Result};
 
 use super::client::Client;
 use super::log::{Sent, Served};
+use super::pool;
 use super::relay::{Outcome as Relayed, Relay, Replay, Timeouts};
 use super::timer::Timer;
 use super::tries::{TryFacts, fail_to_connect, fail_to_exchange};
@@ -130,7 +131,7 @@ impl Forwarder {
             Err(error) => Err(error),
         };
         if let Err(error) = &result {
-            exchange.fail(error).await;
+            Box::pin(exchange.fail(error)).await;
         }
         let Exchange { relayed, .. } = exchange;
         let served = Served {
@@ -140,11 +141,10 @@ impl Forwarder {
         };
         let error = result.as_ref().err().map(AsRef::as_ref);
         gateway.end_request(&request, &ctx, error, &served);
-        if result.is_ok() && relayed.keep && client.body().is_complete() {
-            End::Keep
-        } else {
-            End::Close
-        }
+        let keep = result.is_ok() && relayed.keep && client.body().is_complete();
+        drop(ctx);
+        pool::keep_head(head);
+        if keep { End::Keep } else { End::Close }
     }
 
     async fn answer(
@@ -160,11 +160,17 @@ impl Forwarder {
             relayed,
         } = exchange;
         match outcome {
-            Outcome::Reply(answer) => reply::send(client, request, ctx, answer, relayed).await,
-            Outcome::Query => {
-                reply::answer_query(client, request, ctx, &self.gateway.database, relayed).await
+            // In boxes of their own, or every proxied request would set aside room for them.
+            Outcome::Reply(answer) => {
+                Box::pin(reply::send(client, request, ctx, answer, relayed)).await
             }
-            Outcome::File(file) => reply::send_file(client, request, ctx, file, relayed).await,
+            Outcome::Query => {
+                let database = &self.gateway.database;
+                Box::pin(reply::answer_query(client, request, ctx, database, relayed)).await
+            }
+            Outcome::File(file) => {
+                Box::pin(reply::send_file(client, request, ctx, file, relayed)).await
+            }
             Outcome::Forward => match ctx.deadline {
                 None => self.try_peers(exchange, timer).await,
                 Some(deadline) => {
@@ -231,7 +237,7 @@ impl Forwarder {
         }
         if !exchange.client.body().is_complete() {
             // Closing with unread data would take the response from the client.
-            exchange.client.linger().await;
+            Box::pin(exchange.client.linger()).await;
         }
         Ok(())
     }

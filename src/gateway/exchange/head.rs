@@ -13,8 +13,8 @@ use crate::gateway::lane::{bad_connection, with_date};
 use crate::gateway::request_view::RequestView;
 use crate::proto::h1::head;
 use crate::proto::h1::response_head::{Framing, ResponseHead};
-use crate::proto::h1::rewrite::{Rewrite, write_line};
-use crate::proto::h1::stored_head::StoredHead;
+use crate::proto::h1::rewrite::{Memory, Rewrite, write_line};
+use crate::proto::h1::stored_head::{Lines, StoredHead};
 use crate::proto::headers::{EditHeaders, Headers, Name};
 use crate::proto::hop_by_hop::{is_hop_by_hop, named_by_request, named_by_response};
 
@@ -31,14 +31,14 @@ pub enum Sending {
 
 thread_local! {
     /// Memory for edits of a head, used within one call.
-    static EDITS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static EDITS: RefCell<Memory> = RefCell::default();
 }
 
-/// Calls `edit` with memory for edits.
-fn with_edits<T>(edit: impl FnOnce(Vec<u8>) -> (T, Vec<u8>)) -> T {
-    let buffer = EDITS.with_borrow_mut(std::mem::take);
-    let (done, buffer) = edit(buffer);
-    EDITS.with_borrow_mut(|edits| *edits = buffer);
+/// Calls `edit` with memory for edits, which it returns.
+fn with_edits<T>(edit: impl FnOnce(Memory) -> (T, Memory)) -> T {
+    let memory = EDITS.with_borrow_mut(std::mem::take);
+    let (done, memory) = edit(memory);
+    EDITS.with_borrow_mut(|edits| *edits = memory);
     done
 }
 
@@ -52,7 +52,8 @@ pub fn write_request(
     ctx: &Context,
 ) -> Result<()> {
     let named = named_by_request(request.headers).map_err(|_| bad_connection())?;
-    let lines = request.headers.all_lines();
+    let mut lines = Lines::new();
+    request.headers.read_lines(&mut lines);
     let routed = ctx.routed.as_ref();
     let target = routed.and_then(|routed| routed.target.as_deref());
     for part in [
@@ -63,8 +64,8 @@ pub fn write_request(
     ] {
         out.extend_from_slice(part);
     }
-    with_edits(|buffer| {
-        let mut sent = Rewrite::new((), &lines, buffer);
+    with_edits(|memory| {
+        let mut sent = Rewrite::new((), &lines, memory);
         sent.remove_if(is_hop_by_hop);
         for name in &named {
             sent.remove(name.as_str());
@@ -75,7 +76,7 @@ pub fn write_request(
             sent.set(Name::Static("Host"), peer.to_string().as_bytes());
         }
         sent.write(out);
-        ((), sent.into_buffer())
+        ((), sent.into_memory())
     });
     match request.headers.framing() {
         head::Framing::None => {}
@@ -97,12 +98,12 @@ pub fn write_interim(
     ctx: &mut Context,
 ) -> Result<()> {
     write_status(out, response.status, response.reason);
-    with_edits(|buffer| {
-        let mut sent = Rewrite::new(response.status, response.lines, buffer);
+    with_edits(|memory| {
+        let mut sent = Rewrite::new(response.status, response.lines, memory);
         remove_hop_by_hop(&mut sent);
         let changed = change_response(&mut sent, request, ctx);
         sent.write(out);
-        (changed, sent.into_buffer())
+        (changed, sent.into_memory())
     })?;
     out.extend_from_slice(b"\r\n");
     Ok(())
@@ -121,11 +122,11 @@ pub fn write_response(
     keep: &mut bool,
 ) -> Result<Sending> {
     write_status(out, response.status, response.reason);
-    with_edits(|buffer| {
-        let mut sent = Rewrite::new(response.status, response.lines, buffer);
+    with_edits(|memory| {
+        let mut sent = Rewrite::new(response.status, response.lines, memory);
         remove_hop_by_hop(&mut sent);
         if let Err(error) = change_response(&mut sent, request, ctx) {
-            return (Err(error), sent.into_buffer());
+            return (Err(error), sent.into_memory());
         }
         // Compression removes the length.
         let length = response
@@ -151,7 +152,7 @@ pub fn write_response(
             }
         }
         write_end(out, *keep, !has_date);
-        (Ok(sending), sent.into_buffer())
+        (Ok(sending), sent.into_memory())
     })
 }
 

@@ -11,6 +11,7 @@ pub mod forward;
 mod head;
 pub mod log;
 mod piece;
+pub mod pool;
 mod relay;
 mod reply;
 pub mod timer;

@@ -16,6 +16,7 @@ use super::client::{Client, too_slow_to_take};
 use super::edit::is_kept_from_upstream;
 use super::head::{Sending, write_interim, write_request, write_response};
 use super::piece::{Piece, write_chunk_size};
+use super::pool;
 use super::timer::Timer;
 use super::tries::judge_response;
 use crate::gateway::context::Context;
@@ -196,7 +197,7 @@ impl Replay {
 }
 
 impl<'r, 'c> Relay<'r, 'c> {
-    /// A try on the connection `peer`. `buffers` are memory for the two heads.
+    /// A try on the connection `peer`.
     ///
     /// # Errors
     /// If the body is malformed or too long, as far as it was read.
@@ -212,7 +213,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         outcome: &'r mut Outcome,
     ) -> Result<Self> {
         let now = Instant::now();
-        let mut head = Vec::with_capacity(1024);
+        let mut head = pool::buffer();
         write_request(&mut head, &request, ctx)?;
         let limits = ctx.peer().map_or(
             Limits {
@@ -238,7 +239,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             download: Download {
                 stage: Stage::Head,
                 input: None,
-                head: Vec::new(),
+                head: pool::buffer(),
                 sent: 0,
                 piece: None,
                 tail: Vec::new(),
@@ -708,6 +709,18 @@ impl<'r, 'c> Relay<'r, 'c> {
                 Error::explain(ErrorType::ReadTimedout, reason).into_up()
             }
         }
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        pool::keep_buffer(std::mem::take(&mut self.head));
+    }
+}
+
+impl Drop for Download<'_> {
+    fn drop(&mut self) {
+        pool::keep_buffer(std::mem::take(&mut self.head));
     }
 }
 

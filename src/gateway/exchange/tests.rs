@@ -104,20 +104,20 @@ async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>
     };
     let timeouts = Timeouts::new(None, None);
     let sleep = std::pin::pin!(tokio::time::sleep(std::time::Duration::from_secs(3600)));
-    let relay = Relay::new(
-        &mut ctx,
-        view,
-        &mut side,
-        &mut near_peer,
-        timeouts,
-        gateway.drain(),
-        &mut replay,
-        &mut outcome,
-    );
-    let result = match relay {
-        Ok(mut relay) => relay.run(&mut Timer::new(sleep)).await,
-        Err(error) => Err(error),
-    };
+    let result = async {
+        let mut relay = Relay::new(
+            &mut ctx,
+            view,
+            &mut side,
+            &mut near_peer,
+            timeouts,
+            gateway.drain(),
+            &mut replay,
+            &mut outcome,
+        )?;
+        relay.run(&mut Timer::new(sleep)).await
+    }
+    .await;
     drop((near_client, near_peer));
     let (mut to_peer, mut bytes) = (String::new(), Vec::new());
     peer.read_to_string(&mut to_peer).await.unwrap();

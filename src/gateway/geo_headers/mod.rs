@@ -95,23 +95,24 @@ pub fn replace<H: Headers>(
     place: Option<&Place>,
     headers: &LocationHeaders,
 ) {
+    // After this there is none of the names that are added.
     sent.remove_if(|name| headers.is_managed(name, origin.peer_is_trusted));
     let mut text = String::with_capacity(64);
     write(&mut text, origin.client);
-    sent.set(Name::Static("X-Real-IP"), text.as_bytes());
+    sent.append(Name::Static("X-Real-IP"), text.as_bytes());
     text.clear();
     write_forwarded_for(&mut text, origin);
-    sent.set(Name::Static("X-Forwarded-For"), text.as_bytes());
+    sent.append(Name::Static("X-Forwarded-For"), text.as_bytes());
     let proto = proto(request, origin);
-    sent.set(Name::Static("X-Forwarded-Proto"), proto.as_bytes());
+    sent.append(Name::Static("X-Forwarded-Proto"), proto.as_bytes());
     if let Some(host) = host(request, origin) {
-        sent.set(Name::Static("X-Forwarded-Host"), host);
+        sent.append(Name::Static("X-Forwarded-Host"), host);
     }
     for (name, field) in &headers.sent {
         let value = place.map_or("", |place| place.text(*field));
         text.clear();
         if append_value(&mut text, value, headers.encoding) {
-            sent.set(Name::Static(name), text.as_bytes());
+            sent.append(Name::Static(name), text.as_bytes());
         }
     }
 }

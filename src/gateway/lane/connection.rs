@@ -16,6 +16,7 @@ use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
+use crate::gateway::exchange::pool;
 use crate::gateway::exchange::timer::Timer;
 use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::geo_headers::Scheme;
@@ -45,12 +46,18 @@ pub enum Next {
 pub struct ForProxy {
     /// Head.
     pub head: Box<StoredHead>,
+    /// Extent of the request.
+    pub extent: Extent,
+    /// `true` if the client asks for a WebSocket.
+    pub is_upgrade: bool,
+}
+
+/// Extent of a request, for an engine that reads it again.
+pub struct Extent {
     /// Bytes of the request that are here, with its head.
     pub here: usize,
     /// What is still to come of the body.
     pub body: Body,
-    /// `true` if the client asks for a WebSocket.
-    pub is_upgrade: bool,
     /// `true` if the target is a whole URL, which pingora is not given.
     pub is_absolute: bool,
 }
@@ -59,16 +66,18 @@ impl ForProxy {
     /// The request whose head was read from the start of `bytes`.
     fn new(head: &Head, bytes: &[u8]) -> Result<Self, Malformed> {
         let mut body = Body::of(head);
-        let mut stored = Box::<StoredHead>::default();
+        let mut stored = pool::head();
         if !stored.store(head, bytes) {
             return Err(Malformed);
         }
         Ok(ForProxy {
             head: stored,
-            here: head.length + body.take(&bytes[head.length..])?,
-            body,
+            extent: Extent {
+                here: head.length + body.take(&bytes[head.length..])?,
+                body,
+                is_absolute: !head.target.starts_with(['/', '*']),
+            },
             is_upgrade: head.demand == Demand::Upgrade,
-            is_absolute: !head.target.starts_with(['/', '*']),
         })
     }
 }

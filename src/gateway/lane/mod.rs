@@ -36,13 +36,14 @@ use tokio::time::Instant;
 
 use self::boundary::Boundary;
 pub use self::connection::Connection;
-use self::connection::{Arrival, ForProxy, Next};
+use self::connection::{Arrival, Extent, ForProxy, Next};
 use self::duplex::Duplex;
 use self::entrance::{Entered, enter};
 pub use self::nominated::bad_connection;
 pub use self::response::with_date;
 use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;
+use super::context::Context;
 use super::exchange::forward::{End, Forwarder};
 use super::exchange::timer::Timer;
 use super::{Gateway, Proxy};
@@ -172,9 +173,26 @@ impl Lane {
         let sleep = std::pin::pin!(sleep);
         let mut timer = Timer::new(sleep);
         while let Next::Proxy(request) = connection.next(&mut timer).await {
-            // In a box of its own, or every idle connection would keep room for a proxied request.
-            let serving = self.hand_over(connection, request, &mut timer, shutdown);
-            match Box::pin(serving).await {
+            let ForProxy {
+                head,
+                extent,
+                is_upgrade,
+            } = request;
+            connection.begin_proxied();
+            let mut decided = None;
+            // In boxes of their own, or every idle connection would keep room for a request.
+            if !is_upgrade {
+                let serving = self.forwarder.serve(&mut connection, head, &mut timer);
+                match Box::pin(serving).await {
+                    End::Keep => {
+                        connection.begin_next();
+                        continue;
+                    }
+                    End::Close => break,
+                    End::Http2Upstream(ctx) => decided = Some(*ctx),
+                }
+            }
+            match Box::pin(self.hand_over(connection, extent, decided, shutdown)).await {
                 Some(back) => connection = back,
                 None => return,
             }
@@ -186,26 +204,10 @@ impl Lane {
     async fn hand_over<'g>(
         &self,
         mut connection: Connection<'g>,
-        request: ForProxy,
-        timer: &mut Timer<'_>,
+        request: Extent,
+        decided: Option<Context>,
         shutdown: &ShutdownWatch,
     ) -> Option<Connection<'g>> {
-        connection.begin_proxied();
-        let mut decided = None;
-        if !request.is_upgrade {
-            let ForProxy { head, .. } = request;
-            match self.forwarder.serve(&mut connection, head, timer).await {
-                End::Keep => {
-                    connection.begin_next();
-                    return Some(connection);
-                }
-                End::Close => {
-                    connection.close().await;
-                    return None;
-                }
-                End::Http2Upstream(ctx) => decided = Some(*ctx),
-            }
-        }
         let left = connection.requests_left();
         let mut read = connection.carry.split_to(request.here);
         if request.is_absolute {

@@ -40,29 +40,35 @@ pub struct Rewrite<'h, 'b, K> {
     lines: &'h [Header<'b>],
     removed: LineSet,
     added: SmallVec<[Added; INLINE_ADDED]>,
-    bytes: Vec<u8>,
+    memory: Memory,
 }
 
-/// Positions of an added line in the buffer.
+/// Memory for the lines that are added, to be used for one head after another.
+#[derive(Debug, Default)]
+pub struct Memory {
+    names: String,
+    values: Vec<u8>,
+}
+
+/// Ends of an added line's parts in the memory; each part starts where the one before ends.
 #[derive(Clone, Copy, Debug)]
 struct Added {
-    name: usize,
-    value: usize,
-    end: usize,
+    name: (u32, u32),
+    value: (u32, u32),
 }
 
 impl<'h, 'b, K> Rewrite<'h, 'b, K> {
-    /// The lines of a head, at most [`MAX_LINES`], without edits. `buffer` is memory to use for what is
-    /// added; its content is dropped.
+    /// The lines of a head, at most [`MAX_LINES`], without edits. What `memory` held is dropped.
     #[must_use]
-    pub fn new(kind: K, lines: &'h [Header<'b>], mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
+    pub fn new(kind: K, lines: &'h [Header<'b>], mut memory: Memory) -> Self {
+        memory.names.clear();
+        memory.values.clear();
         Rewrite {
             kind,
             lines: &lines[..lines.len().min(MAX_LINES)],
             removed: LineSet::default(),
             added: SmallVec::new(),
-            bytes: buffer,
+            memory,
         }
     }
 
@@ -72,14 +78,14 @@ impl<'h, 'b, K> Rewrite<'h, 'b, K> {
             write_line(out, line.name.as_bytes(), line.value);
         }
         for added in &self.added {
-            write_line(out, self.name_of(added), self.value_of(added));
+            write_line(out, self.name_of(added).as_bytes(), self.value_of(added));
         }
     }
 
-    /// Returns the buffer, to be used again.
+    /// Returns the memory, to be used again.
     #[must_use]
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.bytes
+    pub fn into_memory(self) -> Memory {
+        self.memory
     }
 
     fn kept(&self) -> impl DoubleEndedIterator<Item = (usize, &Header<'b>)> {
@@ -87,13 +93,18 @@ impl<'h, 'b, K> Rewrite<'h, 'b, K> {
         lines.filter(|(number, _)| !self.removed.contains(*number))
     }
 
-    fn name_of(&self, added: &Added) -> &[u8] {
-        &self.bytes[added.name..added.value]
+    fn name_of(&self, added: &Added) -> &str {
+        &self.memory.names[added.name.0 as usize..added.name.1 as usize]
     }
 
     fn value_of(&self, added: &Added) -> &[u8] {
-        &self.bytes[added.value..added.end]
+        &self.memory.values[added.value.0 as usize..added.value.1 as usize]
     }
+}
+
+/// Position in the memory of a head, which is far below 4 GiB.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// Appends a header line with its end.
@@ -110,8 +121,7 @@ impl<K> Headers for Rewrite<'_, '_, K> {
             .kept()
             .filter(move |(_, line)| line.name.eq_ignore_ascii_case(name));
         let added = self.added.iter();
-        let added =
-            added.filter(move |line| self.name_of(line).eq_ignore_ascii_case(name.as_bytes()));
+        let added = added.filter(move |line| self.name_of(line).eq_ignore_ascii_case(name));
         kept.map(|(_, line)| line.value)
             .chain(added.map(|line| self.value_of(line)))
     }
@@ -122,7 +132,7 @@ impl<K> Headers for Rewrite<'_, '_, K> {
             .find(|(_, line)| line.name.eq_ignore_ascii_case(name));
         let added = || {
             let mut added = self.added.iter();
-            added.find(|line| self.name_of(line).eq_ignore_ascii_case(name.as_bytes()))
+            added.find(|line| self.name_of(line).eq_ignore_ascii_case(name))
         };
         kept.map(|(_, line)| line.value)
             .or_else(|| added().map(|line| self.value_of(line)))
@@ -139,14 +149,13 @@ impl<K> EditHeaders for Rewrite<'_, '_, K> {
         if !is_value(value) {
             return;
         }
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name.as_str().as_bytes());
-        let middle = self.bytes.len();
-        self.bytes.extend_from_slice(value);
+        let Memory { names, values } = &mut self.memory;
+        let (name_start, value_start) = (position(names.len()), position(values.len()));
+        names.push_str(name.as_str());
+        values.extend_from_slice(value);
         self.added.push(Added {
-            name: start,
-            value: middle,
-            end: self.bytes.len(),
+            name: (name_start, position(names.len())),
+            value: (value_start, position(values.len())),
         });
     }
 
@@ -160,11 +169,9 @@ impl<K> EditHeaders for Rewrite<'_, '_, K> {
                 self.removed.insert(number);
             }
         }
-        let bytes = &self.bytes;
-        self.added.retain(|added| {
-            let name = std::str::from_utf8(&bytes[added.name..added.value]);
-            !name.is_ok_and(&matches)
-        });
+        let names = &self.memory.names;
+        self.added
+            .retain(|added| !matches(&names[added.name.0 as usize..added.name.1 as usize]));
     }
 }
 
@@ -198,7 +205,7 @@ mod tests {
     #[test]
     fn lines_stay_as_they_were_sent() {
         let lines = lines(&[("Host", "a"), ("x-A", "1"), ("X-a", "2")]);
-        let rewrite = Rewrite::new((), &lines, Vec::new());
+        let rewrite = Rewrite::new((), &lines, Memory::default());
         assert_eq!(written(&rewrite), "Host: a\r\nx-A: 1\r\nX-a: 2\r\n");
         assert_eq!(rewrite.first("x-a"), Some(&b"1"[..]));
         assert_eq!(rewrite.lines("x-a").next_back(), Some(&b"2"[..]));
@@ -207,7 +214,7 @@ mod tests {
     #[test]
     fn set_replaces_every_line_of_a_name() {
         let lines = lines(&[("x-a", "1"), ("Host", "a"), ("X-A", "2")]);
-        let mut rewrite = Rewrite::new((), &lines, b"old".to_vec());
+        let mut rewrite = Rewrite::new((), &lines, Memory::default());
         rewrite.set(Name::Static("X-A"), b"3");
         rewrite.set(Name::Static("x-a"), b"4");
         rewrite.append(Name::Static("X-B"), b"5");
@@ -220,7 +227,7 @@ mod tests {
     #[test]
     fn a_value_that_would_end_its_line_is_left_out() {
         let lines = lines(&[("x-a", "1")]);
-        let mut rewrite = Rewrite::new((), &lines, Vec::new());
+        let mut rewrite = Rewrite::new((), &lines, Memory::default());
         rewrite.append(Name::Static("X-B"), b"a\r\nX-C: d");
         rewrite.set(Name::Static("X-A"), b"a\nb");
         assert_eq!(written(&rewrite), "");
@@ -271,7 +278,7 @@ mod tests {
         ) {
             let text: Vec<_> = start.iter().map(|(at, value)| (NAMES[*at], &**value)).collect();
             let lines = lines(&text);
-            let mut rewrite = Rewrite::new((), &lines, Vec::new());
+            let mut rewrite = Rewrite::new((), &lines, Memory::default());
             let mut map = HeaderMap::new();
             for (name, value) in &text {
                 map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());

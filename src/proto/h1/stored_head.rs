@@ -27,6 +27,8 @@ pub type Lines<'b> = SmallVec<[Header<'b>; INLINE_LINES]>;
 #[derive(Debug)]
 pub struct StoredHead {
     bytes: Vec<u8>,
+    /// Names of all lines, one behind the other.
+    names: String,
     method: Method,
     target: Range<usize>,
     lines: Vec<Span>,
@@ -52,6 +54,7 @@ impl Default for StoredHead {
     fn default() -> Self {
         StoredHead {
             bytes: Vec::new(),
+            names: String::new(),
             method: Method::GET,
             target: 0..0,
             lines: Vec::new(),
@@ -77,17 +80,12 @@ impl StoredHead {
         self.bytes.extend_from_slice(&bytes[..head.length]);
         self.method = method;
         self.lines.clear();
-        self.lines.extend(head.fields().map(|(name, value)| Span {
-            name: position(at(name.as_bytes())),
-            name_length: position(name.len()),
+        self.names.clear();
+        for (name, value) in head.fields() {
             // An empty value may be no part of the buffer.
-            value: if value.is_empty() {
-                0
-            } else {
-                position(at(value))
-            },
-            value_length: position(value.len()),
-        }));
+            let start = if value.is_empty() { 0 } else { at(value) };
+            self.store_line(name, start..start + value.len());
+        }
         self.hidden = LineSet::default();
         self.version = if head.is_1_1 {
             Version::HTTP_11
@@ -120,16 +118,21 @@ impl StoredHead {
         self.target = at..self.bytes.len();
         self.hide_if(|name| name.eq_ignore_ascii_case("host"));
         if self.lines.len() < MAX_LINES {
-            let name = self.bytes.len();
-            self.bytes.extend_from_slice(b"Host");
+            let start = self.bytes.len();
             self.bytes.extend_from_slice(target.authority);
-            self.lines.push(Span {
-                name: position(name),
-                name_length: 4,
-                value: position(name + 4),
-                value_length: position(target.authority.len()),
-            });
+            self.store_line("Host", start..self.bytes.len());
         }
+    }
+
+    fn store_line(&mut self, name: &str, value: Range<usize>) {
+        let start = self.names.len();
+        self.names.push_str(name);
+        self.lines.push(Span {
+            name: position(start),
+            name_length: position(name.len()),
+            value: position(value.start),
+            value_length: position(value.len()),
+        });
     }
 
     /// Length of the head as it was sent, in bytes.
@@ -180,15 +183,12 @@ impl StoredHead {
         self.framing
     }
 
-    /// All lines that are not hidden.
-    pub fn all_lines(&self) -> Lines<'_> {
-        let lines = self.visible();
-        lines
-            .map(|line| Header {
-                name: self.name(line),
-                value: self.value(line),
-            })
-            .collect()
+    /// Adds all lines that are not hidden to `lines`.
+    pub fn read_lines<'s>(&'s self, lines: &mut Lines<'s>) {
+        lines.extend(self.visible().map(|line| Header {
+            name: self.name(line),
+            value: self.value(line),
+        }));
     }
 
     fn visible(&self) -> impl DoubleEndedIterator<Item = &Span> {
@@ -200,9 +200,7 @@ impl StoredHead {
 
     fn name(&self, line: &Span) -> &str {
         let start = line.name as usize;
-        // It was a str when it was stored.
-        std::str::from_utf8(&self.bytes[start..start + line.name_length as usize])
-            .unwrap_or_default()
+        &self.names[start..start + line.name_length as usize]
     }
 
     fn value(&self, line: &Span) -> &[u8] {
@@ -237,6 +235,12 @@ mod tests {
     use super::*;
     use crate::proto::h1::head::{Limits, Parse, read, slots};
 
+    fn all_lines(head: &StoredHead) -> Lines<'_> {
+        let mut lines = Lines::new();
+        head.read_lines(&mut lines);
+        lines
+    }
+
     fn stored(bytes: &[u8]) -> StoredHead {
         let mut slots = slots();
         let Parse::Complete(head) = read(bytes, Limits::any(bytes.len()), &mut slots) else {
@@ -258,7 +262,7 @@ mod tests {
         let lines: Vec<_> = head.lines("x-a").collect();
         assert_eq!(lines, [&b"1"[..], b"", b"3"]);
         assert_eq!(head.first("x-b"), None);
-        let all: Vec<_> = head.all_lines().iter().map(|line| line.name).collect();
+        let all: Vec<_> = all_lines(&head).iter().map(|line| line.name).collect();
         assert_eq!(all, ["Host", "X-A", "x-a", "x-A", "Content-Length"]);
     }
 
@@ -268,7 +272,7 @@ mod tests {
         head.hide_if(|name| name.eq_ignore_ascii_case("proxy"));
         assert_eq!(head.first("proxy"), None);
         assert_eq!(head.lines("proxy").count(), 0);
-        assert_eq!(head.all_lines().len(), 2);
+        assert_eq!(all_lines(&head).len(), 2);
         assert_eq!(head.version(), Version::HTTP_10);
     }
 
@@ -286,7 +290,7 @@ mod tests {
         }
         let head = stored(b"GET http://a:8080/ HTTP/1.0\r\n\r\n");
         assert_eq!(head.first("host"), Some(&b"a:8080"[..]));
-        assert_eq!(head.all_lines().len(), 1);
+        assert_eq!(all_lines(&head).len(), 1);
     }
 
     #[test]
