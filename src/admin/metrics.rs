@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::exposition_format::{Format, to_prometheus};
 use crate::gateway::Gateway;
 use crate::gateway::limit::Reason;
-use crate::gateway::metrics::{BOUNDS, Kind, Refused, Sums};
+use crate::gateway::metrics::{BOUNDS, Engine, Kind, Refused, Sums};
 use crate::gateway::reloads::ReloadStatus;
 use crate::gateway::upstream::Pool;
 
@@ -84,6 +84,13 @@ impl Metrics {
         let help = "Requests that ended: IP queries, proxied ones, and those that geogate \
                     answered with a page of its own";
         out.counters("requests", help, statuses)?;
+        let engines = Engine::ALL.map(|engine| {
+            let labels = [("engine", engine.as_str().to_owned())];
+            (labels, self.0.metrics().by_engine(engine))
+        });
+        let help = "Requests by the engine that served them: of HTTP/1, of HTTP/2 on either side, \
+                    and pingora's for WebSocket connections. IP queries in plain form need none";
+        out.counters("engine_requests", help, engines.into_iter())?;
         let bytes = kinds
             .iter()
             .map(|(kind, sums)| ([("kind", (*kind).to_owned())], sums.body_bytes));

@@ -25,6 +25,32 @@ impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Query, Kind::Upstream, Kind::Own];
 }
 
+/// Engine that serves a request, and so decides whether the peer's connection is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// HTTP/1 clients and HTTP/1 upstreams, and all that is answered to HTTP/1 clients here.
+    Http1,
+    /// HTTP/2 clients, and HTTP/2 upstreams.
+    Http2,
+    /// pingora's proxy: WebSocket connections.
+    Pingora,
+}
+
+impl Engine {
+    /// All engines, in the order of the discriminants.
+    pub const ALL: [Engine; 3] = [Engine::Http1, Engine::Http2, Engine::Pingora];
+
+    /// Name in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Engine::Http1 => "http1",
+            Engine::Http2 => "http2",
+            Engine::Pingora => "pingora",
+        }
+    }
+}
+
 /// Reason for which a connection ended before its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -64,6 +90,7 @@ pub struct Metrics {
 
 struct Part {
     kinds: [Counts; Kind::ALL.len()],
+    engines: [AtomicU64; Engine::ALL.len()],
 }
 
 struct Counts {
@@ -110,6 +137,20 @@ impl Metrics {
         add(&counts.buckets[bucket.unwrap_or(BUCKETS - 1)], 1);
         add(&counts.microseconds, microseconds);
         add(&counts.body_bytes, body_bytes as u64);
+    }
+
+    /// Counts a request for the engine that served it.
+    pub fn served_by(&self, engine: Engine) {
+        let part = self.parts[shard()].get_or_init(Box::default);
+        add(&part.engines[engine as usize], 1);
+    }
+
+    /// Number of requests that an engine has served.
+    #[must_use]
+    pub fn by_engine(&self, engine: Engine) -> u64 {
+        let parts = self.parts.iter().filter_map(OnceLock::get);
+        let counts = parts.map(|part| part.engines[engine as usize].load(Ordering::Relaxed));
+        counts.sum()
     }
 
     /// Counts a connection as open until the guard is dropped.
@@ -164,6 +205,7 @@ impl Metrics {
 impl Default for Part {
     fn default() -> Self {
         Part {
+            engines: [const { AtomicU64::new(0) }; Engine::ALL.len()],
             kinds: std::array::from_fn(|_| Counts {
                 statuses: [const { AtomicU64::new(0) }; STATUSES],
                 buckets: [const { AtomicU64::new(0) }; BUCKETS],

@@ -18,7 +18,8 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::client_ip::PeerAddr;
-use super::context::{Context, Engine, Invitation};
+use super::context::{Context, Invitation};
+use super::metrics::Engine;
 use super::exchange::edit::{change_request, change_response};
 use super::exchange::log::{Sent, Served};
 use super::exchange::tries::{TryFacts, fail_to_connect, fail_to_exchange, judge_response};

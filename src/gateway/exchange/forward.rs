@@ -21,12 +21,13 @@ use super::tries::{TryFacts, fail_to_connect, fail_to_exchange};
 use super::{Outcome, decide, locate, peer_is_trusted, reply};
 use crate::config::model::Protocol;
 use crate::gateway::Gateway;
-use crate::gateway::context::{Context, Engine};
+use crate::gateway::context::Context;
 use crate::gateway::drain::Drain;
 use crate::gateway::failure::{CLIENT_LEFT, out_of_time, status_of};
 use crate::gateway::geo_headers;
 use crate::gateway::lane::Connection;
 use crate::gateway::local_reply;
+use crate::gateway::metrics::Engine;
 use crate::gateway::request_view::RequestView;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 use crate::proto::h1::stored_head::StoredHead;
@@ -75,7 +76,7 @@ impl Forwarder {
     ) -> End {
         let gateway = &*self.gateway;
         let mut ctx = Context::new(gateway);
-        ctx.engine = Engine::Own;
+        ctx.engine = Engine::Http1;
         locate(
             &mut ctx,
             connection.peer(),

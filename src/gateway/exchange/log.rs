@@ -102,6 +102,7 @@ impl Gateway {
         } else {
             Kind::Own
         };
+        self.metrics.served_by(ctx.engine);
         self.finish(&ctx.settings, kind, &entry);
     }
 }

@@ -30,9 +30,10 @@ use super::nominated::strip_nominated;
 use super::peer_http2::{self, Http2};
 use super::peer_session::PeerSession;
 use crate::gateway::Proxy;
-use crate::gateway::context::{Context, Engine};
+use crate::gateway::context::Context;
 use crate::gateway::failure::{out_of_time, slow_body, status_error};
 use crate::gateway::message::{is_http2, linger};
+use crate::gateway::metrics::Engine;
 use crate::gateway::response_head;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 
@@ -111,7 +112,7 @@ impl Duplex {
     }
 
     async fn serve_session(&self, mut session: Session, mut ctx: Context) -> Option<Stream> {
-        ctx.engine = Engine::Own;
+        ctx.engine = Engine::Http2;
         let result = self.answer(&mut session, &mut ctx).await;
         if let Err(error) = &result {
             self.proxy
