@@ -29,25 +29,31 @@
 //!
 //! # One request
 //!
-//! pingora accepts a connection and passes it to the engine in [`gateway::lane`]. If the listener
-//! is configured for it, a [PROXY header](gateway::proxy_protocol) gives the client's address, and
+//! pingora accepts a connection and passes it to [`gateway::lane`]. If the listener is configured
+//! for it, a [PROXY header](gateway::proxy_protocol) gives the client's address, and
 //! [`gateway::tls`] does the TLS handshake. Each stream of an HTTP/2 connection is a request. For
-//! HTTP/1, the engine parses the head of each request strictly, and answers a plain IP query at
-//! once with [`query`]. All other requests go through the phases of [`gateway::proxy`]. The engine
-//! has two forwarders that run these phases: one for HTTP/1 requests without a body, the other for
-//! requests with a body and for HTTP/2. pingora's proxy runs them for upgrades and other rare
-//! requests. The decisions are the same on all these paths.
+//! HTTP/1, the lane parses the head of each request strictly, and answers a plain IP query at once
+//! with [`query`]. One of three engines serves every other request:
+//!
+//! - The HTTP/1 engine, `gateway::exchange::forward`, serves HTTP/1 clients: it forwards to HTTP/1
+//!   upstreams, and sends every local reply.
+//! - The HTTP/2 engine, `gateway::lane::duplex`, serves HTTP/2 clients, and the requests of HTTP/1
+//!   clients to HTTP/2 upstreams.
+//! - pingora's `HttpProxy` serves WebSocket upgrades only.
+//!
+//! The HTTP/1 engine calls the steps in `gateway::exchange` directly; the other two call them from
+//! the phases of [`gateway::proxy`]. So the decisions are the same in all engines.
 //!
 //! [`gateway::client_ip`] finds the client behind trusted proxies, and one lookup in
 //! [`geo::Database`] finds the client's place. Both are kept in the request's context, beside its
 //! request ID and trace. [`gateway::policy`] and [`gateway::limit`] accept or reject the request.
-//! An IP query whose path is written in another form is answered by the same code as in the engine.
-//! Any other request takes the most specific route. The route answers the request itself, for
-//! example with a file, or forwards it to a peer that [`gateway::upstream`] selects. Before that,
-//! [`gateway::geo_headers`] replaces any location headers of the client by those of the database. A
-//! failed attempt is retried on another peer where that is safe; otherwise [`gateway::error_page`]
-//! answers. Every request, on whichever of these paths, is counted in [`gateway::metrics`] and
-//! leaves one line in [`gateway::access_log`].
+//! An IP query that is not plain, for example with a path in another form, is answered by the same
+//! code as in the lane. Any other request takes the most specific route. The route answers the
+//! request itself, for example with a file, or forwards it to a peer that [`gateway::upstream`]
+//! selects. Before that, [`gateway::geo_headers`] replaces any location headers of the client by
+//! those of the database. A failed attempt is retried on another peer where that is safe; otherwise
+//! [`gateway::error_page`] answers. Every request of the lane or of an engine is counted in
+//! [`gateway::metrics`] and leaves one line in [`gateway::access_log`].
 //!
 //! A request uses one [`gateway::Settings`] from its head to its end. On a reload, `server` builds
 //! new settings and swaps them in as a whole.

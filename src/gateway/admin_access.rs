@@ -1,8 +1,8 @@
 //! Access to the admin listener: the hosts that it answers for, and its token.
 //!
-//! A web page can make the browser of somebody on this host, or near it, send requests to a private
-//! address, by a name of its own that leads there (DNS rebinding). It cannot choose what the browser
-//! sends as `Host`, so a host that is none of the operator's is refused.
+//! A web page can make a browser on this host, or near it, send requests to a private address, by a
+//! name of its own that resolves to that address (DNS rebinding). The page cannot choose the `Host`
+//! that the browser sends, so a host that the operator did not list is rejected.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use super::host;
 use crate::config::model;
 
-/// Fewest characters of a token.
+/// Minimum length of a token, in characters.
 const SHORTEST_TOKEN: usize = 16;
 
 /// Reason why a token cannot be used.
@@ -23,19 +23,19 @@ pub struct TokenError {
     reason: String,
 }
 
-/// Conditions for an answer of the admin listener.
+/// Access rules of the admin listener.
 pub struct AdminAccess {
-    /// In the one spelling of hosts.
+    /// Listed hosts, in normal form.
     hosts: Vec<String>,
-    /// The digest of the token: comparing digests tells nothing of the token's length.
+    /// Digest of the token: comparing digests reveals nothing about the token's length.
     token: Option<[u8; 32]>,
 }
 
 impl AdminAccess {
-    /// Reads the token, if there is one.
+    /// Reads the token, if one is configured.
     ///
     /// # Errors
-    /// If its file cannot be read or has no token.
+    /// If its file cannot be read or has no valid token.
     pub fn load(config: &model::Admin) -> Result<Self, TokenError> {
         let token = config.token_file.as_deref().map(read_token).transpose()?;
         Ok(AdminAccess {
@@ -44,11 +44,11 @@ impl AdminAccess {
         })
     }
 
-    /// Whether requests for a host, as `Host` has it, are answered.
+    /// Returns `true` if requests for a host, given as the value of `Host`, are answered.
     ///
-    /// That is so for addresses, and for names of a single label, such as `localhost` or the name of
-    /// a container: no public DNS leads from such a name to a private address. All others have to
-    /// be listed.
+    /// Addresses are accepted, and names of a single label, such as `localhost` or the name of a
+    /// container: no public DNS resolves such a name to a private address. All other names must be
+    /// listed.
     #[must_use]
     pub fn answers_for(&self, authority: &[u8]) -> bool {
         let Some(host) = host::normalize(authority) else {
@@ -59,7 +59,7 @@ impl AdminAccess {
         is_address || has_one_label || self.hosts.iter().any(|known| *known == host)
     }
 
-    /// Whether the value of `Authorization` has the token. Without a token anything will do.
+    /// Returns `true` if the value of `Authorization` has the token, or if no token is configured.
     #[must_use]
     pub fn admits(&self, authorization: Option<&[u8]>) -> bool {
         let Some(expected) = &self.token else {
@@ -71,7 +71,7 @@ impl AdminAccess {
     }
 }
 
-/// The token of `Bearer TOKEN` (RFC 6750, 2.1).
+/// Returns the token of `Bearer TOKEN` (RFC 6750, 2.1).
 fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = authorization.split_at_checked(7)?;
     let is_bearer = scheme.eq_ignore_ascii_case(b"bearer ");

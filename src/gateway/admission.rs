@@ -1,6 +1,6 @@
 //! Admission of connections and requests: the place where limits are applied.
 //!
-//! Both engines call this with their data of a request; the limits themselves are in
+//! All engines call this with their data of a request; the limits themselves are in
 //! [`limit`](super::limit).
 
 use super::client_ip::{self, PeerAddr};

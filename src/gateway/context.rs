@@ -143,7 +143,7 @@ pub enum Refresh {
 /// kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// geogate's own loops: the straight or the duplex path.
+    /// geogate's own engines: `exchange::forward` or `lane::duplex`.
     Own,
     /// pingora's proxy.
     Pingora,

@@ -1,7 +1,8 @@
-//! Responses that the gateway makes itself, as values: pages, redirects, answers to IP queries.
+//! Local replies: responses of the gateway itself, as values: pages, redirects, answers to IP
+//! queries.
 //!
 //! Nothing is sent here. A decision returns a [`Reply`], and each engine has one function that sends
-//! one, so that a new decision needs no new code in any engine.
+//! it, so that a new decision needs no new code in any engine.
 
 use bytes::Bytes;
 use http::header;
@@ -17,15 +18,15 @@ use crate::geo::Database;
 use crate::proto::headers::{EditResponse, Headers, is_expectation};
 use crate::query::{self, Answer, QueryError};
 
-/// Bytes of a body that are read to keep the connection of a request that is rejected.
+/// Maximum number of bytes of a rejected request's body that are read to keep its connection.
 const REJECTED_BODY: u64 = 64 << 10;
 
-/// A response of the gateway's own.
+/// Response of the gateway itself.
 #[derive(Debug)]
 pub struct Reply {
-    /// Head. Framing and the fields of the connection are the engine's.
+    /// Head. The engine adds framing and the fields of the connection.
     pub header: ResponseHeader,
-    /// Body; that of a response to `HEAD` is not sent.
+    /// Body. It is not sent in a response to `HEAD`.
     pub body: Bytes,
     /// Treatment of the request's body before the reply is sent.
     pub request_body: RequestBody,
@@ -34,26 +35,26 @@ pub struct Reply {
 /// Treatment of a request's body by a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestBody {
-    /// It is read and dropped if it has at most so many bytes. Of a longer one the rest stays unread,
+    /// The body is read and dropped, up to this many bytes. If it is longer, the rest stays unread,
     /// and the connection is closed after the reply.
     Read(u64),
-    /// It stays unread. If there is one the connection is closed after the reply.
+    /// The body stays unread. If there is one, the connection is closed after the reply.
     Leave,
 }
 
-/// A page for `status`.
+/// Creates the page of `status`.
 ///
 /// # Errors
-/// If the status is none.
+/// If the status is invalid.
 pub fn page<H: Headers>(request: &RequestView<H>, ctx: &Context, status: u16) -> Result<Reply> {
     let (header, body) = page_parts(ctx, status)?;
     Ok(complete(request, ctx, header, body))
 }
 
-/// The page of a request that failed, whose body is not read any further.
+/// Creates the page of a failed request, whose body is not read any further.
 ///
 /// # Errors
-/// If the status is none.
+/// If the status is invalid.
 pub fn error_page<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
@@ -66,10 +67,10 @@ pub fn error_page<H: Headers>(
     })
 }
 
-/// The methods that there are for a target, as the list `allow`.
+/// Creates the page of status 405, with the list of allowed methods.
 ///
 /// # Errors
-/// If the list is no header's value.
+/// If the list is no valid header value.
 pub fn method_not_allowed<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
@@ -80,10 +81,10 @@ pub fn method_not_allowed<H: Headers>(
     Ok(complete(request, ctx, header, body))
 }
 
-/// A redirect to `location`.
+/// Creates a redirect to `location`.
 ///
 /// # Errors
-/// If the location is no header's value.
+/// If the location is no valid header value.
 pub fn redirect<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
@@ -95,10 +96,10 @@ pub fn redirect<H: Headers>(
     Ok(complete(request, ctx, header, body))
 }
 
-/// A redirect to the same target over TLS, at `port`.
+/// Creates a redirect to the same target over TLS, at `port`.
 ///
 /// # Errors
-/// If the location is no header's value.
+/// If the location is no valid header value.
 pub fn redirect_to_https<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
@@ -111,10 +112,10 @@ pub fn redirect_to_https<H: Headers>(
     }
 }
 
-/// A body that the configuration has.
+/// Creates a reply with a body from the configuration.
 ///
 /// # Errors
-/// If the status or the media type is none.
+/// If the status or the media type is invalid.
 pub fn respond<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
@@ -130,11 +131,12 @@ pub fn respond<H: Headers>(
     Ok(complete(request, ctx, header, body))
 }
 
-/// The reply to a request that access rules or limits reject. Its connection is kept if its body is
-/// short: a client over its rate should not have to connect again for every 429.
+/// Creates the reply to a request that access rules or limits reject. The connection is kept if the
+/// request's body is short: a client above its rate limit should not have to reconnect after every
+/// 429.
 ///
 /// # Errors
-/// If a line of the rejection is no header's value.
+/// If a line of the rejection is no valid header line.
 pub fn rejection<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
@@ -161,11 +163,11 @@ pub fn rejection<H: Headers>(
     Ok(reply)
 }
 
-/// The answer to an IP query with this body; `None` for a body that is longer than
+/// Creates the answer to an IP query. `body` is `None` if the request's body is longer than
 /// [`query::BODY_LIMIT`].
 ///
 /// # Errors
-/// Never, as long as the API's own header lines are lines.
+/// Never: the header lines of the API are valid.
 pub fn answer_query<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
@@ -188,8 +190,7 @@ pub fn answer_query<H: Headers>(
     query_reply(request, ctx, &answer)
 }
 
-/// Changes the headers of a response as the request's route has it, after the request's id was added
-/// for the client.
+/// Adds the request's id for the client, then applies the header rules of the request's route.
 pub fn change_headers<H: Headers>(
     response: &mut impl EditResponse,
     request: &RequestView<H>,
@@ -203,7 +204,8 @@ pub fn change_headers<H: Headers>(
     }
 }
 
-/// A reply to which the route's header rules apply. The request's body is read as far as it may go.
+/// Completes a reply with the route's header rules and HSTS. The request's body is read up to its
+/// maximum size.
 fn complete<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
@@ -226,7 +228,7 @@ fn page_parts(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
         header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
     }
     if ctx.is_full {
-        // Requests end within a second, mostly, and then there is room.
+        // Most requests end within a second, and make room for others.
         header.insert_header(header::RETRY_AFTER, "1")?;
     }
     Ok((header, page))

@@ -1,4 +1,4 @@
-//! Whole messages of a session of pingora's: a request's body read, a response sent.
+//! Whole messages of a pingora session: reads the body of a request, and sends local replies.
 
 use std::time::Duration;
 
@@ -20,19 +20,19 @@ use crate::geo::Live;
 use crate::proto::headers::is_expectation;
 use crate::query;
 
-/// How much of a request, and for how long, is read after an answer that refuses it.
+/// Maximum number of bytes, and maximum time, to read of a request after an early response.
 const LINGER_BYTES: usize = 16 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// Where a body that nobody asked for goes.
+/// Sink for a body that is not needed.
 pub struct Discard;
 
 impl Extend<u8> for Discard {
     fn extend<T: IntoIterator<Item = u8>>(&mut self, _: T) {}
 }
 
-/// Reads a body to its end, so that the connection can carry another request after the answer;
-/// `false` if it is longer than `limit` bytes, and then part of it is still to come.
+/// Reads a body to its end, so that the connection can carry another request after the response.
+/// Returns `false` if the body is longer than `limit` bytes; then part of it stays unread.
 pub async fn read_body(
     session: &mut Session,
     client: &Client,
@@ -55,24 +55,24 @@ pub async fn read_body(
     Ok(true)
 }
 
-/// Asks for the body of a request that waits for that.
+/// Sends `100 Continue` to a client that waits for it before it sends its body.
 pub async fn send_continue(session: &mut Session) -> Result<()> {
     let downstream = session.as_downstream_mut();
-    // To pingora a response before the end of the request is the connection's last, this one
-    // included.
+    // pingora closes the connection after any response that comes before the end of the request,
+    // this interim one included.
     let keepalive = downstream.get_keepalive();
     let sent = downstream.write_continue_response().await;
     downstream.set_keepalive(keepalive);
     sent.map_err(Error::into_down)
 }
 
-/// Whether a request came over HTTP/2.
+/// Returns `true` if a request came over HTTP/2.
 pub fn is_http2(session: &Session) -> bool {
     session.req_header().version == http::Version::HTTP_2
 }
 
-/// pingora waits for ever for the body of a stream of HTTP/2, and takes it in however slowly it
-/// comes. Of HTTP/1 it knows how long a part may take, and the lane the rest.
+/// Reads a part of a body. For HTTP/2, timeout and minimum rate are enforced here. For HTTP/1,
+/// pingora enforces the timeout, and [`Boundary`] the minimum rate.
 async fn read_part(
     session: &mut Session,
     client: &Client,
@@ -90,8 +90,8 @@ async fn read_part(
     moved.map_err(|_| slow_body()).map(|()| part)
 }
 
-/// Reads on for a while after an answer that came before the request's end. Closing with unread
-/// data makes the system reset the connection, and the client would lose the answer.
+/// Reads on for a while after a response that came before the request's end. Closing with unread
+/// data makes the system reset the connection, and the client would lose the response.
 pub async fn linger(session: &mut Session) {
     let read = async {
         let mut length = 0;
@@ -106,7 +106,8 @@ pub async fn linger(session: &mut Session) {
     let _ = tokio::time::timeout(LINGER_TIME, read).await;
 }
 
-/// What was written, if it answers the request: a hint or an invitation to send the body does not.
+/// Returns the head that was written, if it is that of a final response or a change of protocols;
+/// `None` for all other interim responses.
 pub fn answer_of(written: Option<&ResponseHeader>) -> Option<&ResponseHeader> {
     written.filter(|response| {
         !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
@@ -120,11 +121,11 @@ pub async fn send_query(session: &mut Session, ctx: &Context, live: &Live) -> Re
         http::Method::POST => {
             read_body(session, limits, query::BODY_LIMIT as u64, &mut body).await?
         }
-        // No other method's body means anything here.
+        // The body of any other method is ignored.
         _ => read_body(session, limits, query::BODY_LIMIT as u64, &mut Discard).await?,
     };
     let reply = {
-        // Only while the answer is made: the client may take its time over it.
+        // The database is held only while the answer is created: the client may be slow to take it.
         let database = live.load();
         let request = view_of(session, &ctx.settings);
         local_reply::answer_query(&request, ctx, whole.then_some(&body[..]), &database)?
@@ -132,7 +133,7 @@ pub async fn send_query(session: &mut Session, ctx: &Context, live: &Live) -> Re
     send_after(session, reply, whole).await
 }
 
-/// Sends a reply, after as much of the request's body was read as it asks for.
+/// Sends a reply, after the treatment of the request's body that the reply requires.
 pub async fn send_reply(session: &mut Session, ctx: &Context, reply: Reply) -> Result<()> {
     let whole = match reply.request_body {
         RequestBody::Read(limit) => {
@@ -143,7 +144,8 @@ pub async fn send_reply(session: &mut Session, ctx: &Context, reply: Reply) -> R
     send_after(session, reply, whole).await
 }
 
-/// Sends a reply. If part of the request is unread the connection ends with it.
+/// Sends a reply. Unless `whole`, part of the request is unread, and the connection is closed after
+/// the reply.
 async fn send_after(session: &mut Session, reply: Reply, whole: bool) -> Result<()> {
     if !whole {
         session.set_keepalive(None);
@@ -155,8 +157,8 @@ async fn send_after(session: &mut Session, reply: Reply, whole: bool) -> Result<
     Ok(())
 }
 
-/// Sends head and body, in one write: there are clients that read once, and take what that gives for
-/// the response.
+/// Sends head and body in one write: some clients read only once, and take the result for the whole
+/// response.
 async fn send_whole(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
     if body.is_empty() || session.req_header().method == http::Method::HEAD {
         return send_head(session, header).await;
@@ -168,8 +170,7 @@ async fn send_whole(session: &mut Session, header: ResponseHeader, body: Bytes) 
     sent.map_err(Error::into_down)
 }
 
-/// Answers a request with a file, each piece of which is sent when the client has taken the one
-/// before.
+/// Answers a request with a file. Each piece is read after the client has taken the piece before.
 pub async fn send_file(session: &mut Session, ctx: &Context, file: FileRequest) -> Result<()> {
     let request = view_of(session, &ctx.settings);
     let (mut header, mut body) = match files::answer(&request, ctx, file).await? {
@@ -204,15 +205,15 @@ async fn send_pieces(session: &mut Session, ctx: &Context, body: &mut FileBody) 
     Ok(())
 }
 
-/// Lets the next `count` writes to a client of HTTP/1 go out with the one after them.
+/// Holds the next `count` writes to an HTTP/1 client, to send them with the write after them.
 pub fn hold_writes(session: &Session, count: u8) {
     if let Some(boundary) = Boundary::of(session) {
         boundary.hold_writes(count);
     }
 }
 
-/// Sends a response that has no body, and its end: over HTTP/2 a head alone is none, and what has no
-/// end is reset.
+/// Sends a response without a body, and its end. Over HTTP/2 a head alone does not end the
+/// response, and a stream without an end would be reset.
 pub async fn send_head(session: &mut Session, header: ResponseHeader) -> Result<()> {
     let sent = session.write_response_header(Box::new(header), true).await;
     sent.map_err(Error::into_down)?;
@@ -225,7 +226,7 @@ mod tests {
     use super::*;
     use crate::gateway::lane::recorder::{session, texts};
 
-    /// A response in one write is all that a client that reads once gets.
+    /// A client that reads once gets only the first write.
     #[tokio::test]
     async fn head_and_body_are_one_write() {
         for version in ["1.0", "1.1"] {
@@ -260,7 +261,7 @@ mod tests {
         );
     }
 
-    /// As a compressed file is sent.
+    /// A compressed file is sent in this way.
     #[tokio::test]
     async fn a_chunk_and_its_end_go_with_the_head() {
         let (mut session, writes) = session("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;

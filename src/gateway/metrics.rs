@@ -12,7 +12,7 @@ use super::shard::{SHARDS, shard};
 /// Kind of a request, by its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// IP query, answered by either engine.
+    /// IP query, answered by the lane or by any engine.
     Query,
     /// Request that was tried on at least one upstream peer.
     Upstream,

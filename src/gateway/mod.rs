@@ -1,16 +1,26 @@
 //! Gateway: connections, requests and responses.
 //!
-//! The [`lane`] accepts every connection and answers plain IP queries at once; all other requests
-//! go through the phases of the [`proxy`]. Both consist of calls to the modules beside them.
-//! Decisions are made by values and pure functions that do not depend on a session, so both engines
-//! decide alike. The few modules that depend on a session only execute decisions (`admission`,
-//! `own`, `files`, `message`).
+//! The [`lane`] accepts every connection and answers plain IP queries at once. Three engines serve
+//! all other requests:
+//!
+//! - `exchange::forward`, the HTTP/1 engine: HTTP/1 clients, to HTTP/1 upstreams or with a local
+//!   reply.
+//! - `lane::duplex`, the HTTP/2 engine: HTTP/2 clients, and HTTP/1 clients to HTTP/2 upstreams.
+//! - pingora's `HttpProxy`: WebSocket upgrades only.
+//!
+//! The HTTP/1 engine calls the steps of `exchange` directly; the other two run the phases of the
+//! [`proxy`], which call the same steps. The steps are values and pure functions that do not depend
+//! on a session or a socket, so all engines decide alike.
+//!
+//! The modules:
 //!
 //! - Connections: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `pace`.
+//! - Steps of a request: `exchange` decides, edits heads, judges tries, and logs; `request_view` is
+//!   the request as all engines see it. `message` executes decisions on a pingora session.
 //! - Origin of a request: [`client_ip`], `identity` with `request_id` and `trace_context`.
 //! - Access and limits: [`policy`] and [`limit`], applied by `admission`.
-//! - Responses: `route`, then `own`, `files` or [`upstream`]; `attempt` decides about retries after
-//!   a peer fails; `failure` and [`error_page`] respond if everything fails.
+//! - Responses: `route`, then `local_reply`, `files` or [`upstream`]; `attempt` decides about
+//!   retries after a peer fails; `failure` and [`error_page`] respond if everything fails.
 //! - Changes to messages: [`geo_headers`], `header_rules`, `variables`, `compression`, `hsts`.
 //! - Observability: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; `failure_reason` and
 //!   `failure_log` for failed requests; [`reloads`] for reloads; [`heartbeat`] for stuck workers.
@@ -91,7 +101,7 @@ use limit::Load;
 use metrics::Kind;
 use reloads::Reloads;
 
-/// State that all connections and both engines share.
+/// State that all connections and engines share.
 pub struct Gateway {
     settings: ArcSwap<Settings>,
     /// Access logs, including those of previous settings while a request still uses them.
@@ -192,7 +202,7 @@ impl Gateway {
         &self.reloads
     }
 
-    /// Counts and logs a finished request of either engine.
+    /// Counts and logs a finished request of the lane or of any engine.
     fn finish<H: Headers>(&self, settings: &Settings, kind: Kind, entry: &Entry<H>) {
         self.metrics
             .request(kind, entry.status, entry.body_bytes, entry.request_time);

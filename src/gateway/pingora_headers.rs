@@ -1,11 +1,11 @@
-//! Header lines of pingora's heads, read and edited like those of the HTTP/1 engine.
+//! Header lines of pingora's heads, with the same traits as those of the HTTP/1 engine.
 
 use http::{HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
 
-/// Implements the traits for a head of pingora's.
+/// Implements the traits for a pingora head.
 macro_rules! edit_pingora {
     ($head:ty) => {
         impl Headers for $head {

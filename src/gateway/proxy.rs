@@ -1,7 +1,8 @@
 //! Phases of a proxied request: `impl ProxyHttp`.
 //!
-//! Each phase is a few named calls; the decisions are in the modules beside this one. The phases
-//! are called by pingora, or by the lane's straight path.
+//! Each phase is a few named calls; the decisions are in the modules beside this one. pingora's
+//! `HttpProxy` runs the phases for WebSocket upgrades, and `lane::duplex` for HTTP/2. The HTTP/1
+//! engine, `exchange::forward`, has no phases and calls the same decisions directly.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use super::message::{
 use super::request_view::RequestView;
 use super::{Gateway, Settings, http10, lane, local_reply, response_head, strict};
 
-/// Proxy engine of the gateway.
+/// Phases of the gateway, for pingora's proxy and `lane::duplex`.
 pub struct Proxy(Arc<Gateway>);
 
 impl Proxy {
@@ -331,8 +332,8 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    /// Disables pingora's log line: failed requests are logged with their reason when they end, by
-    /// both engines.
+    /// Disables pingora's log line: every engine logs failed requests with their reason when they
+    /// end.
     fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
         true
     }

@@ -1,16 +1,19 @@
-//! The PROXY protocol: a header before everything else, in which a load balancer that does not speak
-//! HTTP says for whom it connects (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
+//! PROXY protocol: a header before all other bytes, in which a load balancer that does not speak
+//! HTTP sends the address of its client
+//! (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
 //!
-//! Whether a connection has one is never guessed, and who may send one is not decided here: this is
-//! only what the bytes say. Of version 2, the fields behind the addresses (TLVs) are skipped, but they
-//! must fill the header: one that is cut does not come from a load balancer.
+//! This module only parses the header. The configuration decides which connections have one, so
+//! that this is never guessed, and which peers may send one. In version 2, the fields behind the
+//! addresses (TLVs) are skipped, but they must fill the header: a load balancer does not send a cut
+//! field.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Longest header that is read: that of version 2 says its own length, and could say 64 KiB.
+/// Maximum length of a header, in bytes. A header of version 2 announces its own length, which
+/// could be 64 KiB.
 pub const LIMIT: usize = 4096;
 
-/// Longest header of version 1, with its line end.
+/// Maximum length of a header of version 1, with its line end.
 const TEXT_LIMIT: usize = 107;
 
 const TEXT: &[u8] = b"PROXY ";
@@ -19,44 +22,44 @@ const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Length of a header of version 2 up to its addresses.
 const BINARY_START: usize = 16;
 
-/// Version 2, for the proxy itself.
+/// Version 2, for a connection of the proxy itself.
 const LOCAL: u8 = 0x20;
 
-/// Version 2, for somebody else.
+/// Version 2, for a connection on behalf of a client.
 const PROXY: u8 = 0x21;
 
 /// Length of the two paths of a connection over Unix sockets.
 const UNIX_ADDRESSES: usize = 216;
 
-/// What the start of a connection is.
+/// Result of reading the start of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// The start of a header.
+    /// An incomplete header.
     Partial,
-    /// A header.
+    /// A complete header.
     Header(Header),
 }
 
-/// A header that was read.
+/// Header that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Who connected to the proxy; `None` if it connects for itself, as in a health check, or for
-    /// somebody without an IP address.
+    /// Address of the proxy's client; `None` if the proxy connects for itself, as in a health
+    /// check, or for a client without an IP address.
     pub source: Option<SocketAddr>,
     /// Length in bytes.
     pub length: usize,
 }
 
-/// Why the start of a connection is no header.
+/// Reason why the start of a connection is no valid header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// It begins in another way.
+    /// The bytes do not begin with a header.
     #[error("it begins without a PROXY header")]
     None,
-    /// It begins as a header does.
+    /// The bytes begin with a header that is malformed.
     #[error("its PROXY header is malformed")]
     Header,
-    /// It is a header that nobody needs.
+    /// The header is longer than any header in practice.
     #[error("its PROXY header is longer than {LIMIT} bytes")]
     TooLong,
 }
@@ -64,7 +67,7 @@ pub enum Malformed {
 /// Reads the header at the start of `bytes`.
 ///
 /// # Errors
-/// If there is none, however it goes on. [`LIMIT`] bytes are never partial.
+/// If the bytes are not the start of a valid header. [`LIMIT`] bytes are never partial.
 pub fn read(bytes: &[u8]) -> Result<Reading, Malformed> {
     let begins = |signature: &[u8]| bytes.iter().zip(signature).all(|(a, b)| a == b);
     if begins(TEXT) {
@@ -76,7 +79,7 @@ pub fn read(bytes: &[u8]) -> Result<Reading, Malformed> {
     }
 }
 
-/// `PROXY TCP4 1.2.3.4 5.6.7.8 1111 80` and a line end.
+/// Reads version 1: `PROXY TCP4 1.2.3.4 5.6.7.8 1111 80` and a line end.
 fn read_text(bytes: &[u8]) -> Result<Reading, Malformed> {
     let bytes = &bytes[..bytes.len().min(TEXT_LIMIT)];
     let Some(length) = memchr::memmem::find(bytes, b"\r\n") else {
@@ -88,7 +91,7 @@ fn read_text(bytes: &[u8]) -> Result<Reading, Malformed> {
     let line = std::str::from_utf8(&bytes[..length]).map_err(|_| Malformed::Header)?;
     let mut words = line.split(' ').skip(1);
     let source = match words.next() {
-        // What follows is to be ignored.
+        // The rest of the line is to be ignored.
         Some("UNKNOWN") => None,
         Some(family @ ("TCP4" | "TCP6")) => {
             let source = text_source(family, words).ok_or(Malformed::Header)?;
@@ -116,7 +119,7 @@ fn text_source<'w>(family: &str, mut words: impl Iterator<Item = &'w str>) -> Op
     words.next().is_none().then_some(source)
 }
 
-/// Digits and nothing else, without leading zeros.
+/// Parses a port: digits only, without leading zeros.
 fn port(text: &str) -> Option<u16> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok()?;
@@ -136,7 +139,7 @@ fn read_binary(bytes: &[u8]) -> Result<Reading, Malformed> {
         return Ok(Reading::Partial);
     };
     let source = match (command, family) {
-        // Over TCP, or over UDP: that is how QUIC reaches a proxy.
+        // TCP, or UDP, over which QUIC reaches a proxy.
         (PROXY, 0x11 | 0x12) => {
             let parts = split_fields::<12>(addresses)?;
             let [a, b, c, d, _, _, _, _, high, low, _, _] = *parts;
@@ -149,13 +152,13 @@ fn read_binary(bytes: &[u8]) -> Result<Reading, Malformed> {
             let port = u16::from_be_bytes([parts[32], parts[33]]);
             Some(SocketAddr::from((Ipv6Addr::from(*address), port)))
         }
-        // By a socket of the proxy's own host: two paths, which say nothing of a client.
+        // A Unix socket of the proxy's host: two paths, without an address of a client.
         (PROXY, 0x31 | 0x32) => {
             split_fields::<UNIX_ADDRESSES>(addresses)?;
             None
         }
-        // Not told, or for the proxy itself: what follows is to be ignored, and of the latter the
-        // family too.
+        // An unknown client, or the proxy itself: the addresses are to be ignored, and for the
+        // latter the family, too.
         (PROXY, 0x00) | (LOCAL, _) => None,
         // Every other family and transport must be refused.
         _ => return Err(Malformed::Header),
@@ -163,8 +166,8 @@ fn read_binary(bytes: &[u8]) -> Result<Reading, Malformed> {
     Ok(Reading::Header(Header { source, length }))
 }
 
-/// The addresses at the start of what follows a header's first 16 bytes. Behind them are fields, each
-/// of a type, a length of two bytes and that many bytes.
+/// Splits the addresses from the bytes behind a header's first 16 bytes. Fields follow them, each
+/// with a type, a length of two bytes and that many bytes.
 fn split_fields<const LENGTH: usize>(bytes: &[u8]) -> Result<&[u8; LENGTH], Malformed> {
     let (addresses, mut fields) = bytes
         .split_first_chunk::<LENGTH>()
@@ -181,7 +184,7 @@ fn split_fields<const LENGTH: usize>(bytes: &[u8]) -> Result<&[u8; LENGTH], Malf
 mod tests {
     use super::*;
 
-    /// The source of a whole header, `-` for none, or a word for what it is otherwise.
+    /// Returns the source of a complete header, `-` for none, or a word for another result.
     fn word(bytes: &[u8]) -> String {
         match read(bytes) {
             Ok(Reading::Partial) => "partial".to_owned(),
@@ -206,7 +209,7 @@ mod tests {
         );
     }
 
-    /// A header of version 2 with these addresses.
+    /// Returns a header of version 2 with these addresses.
     fn binary(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
         let length = u16::try_from(addresses.len()).unwrap().to_be_bytes();
         [BINARY, &[command, family], &length, addresses].concat()
@@ -339,7 +342,7 @@ mod tests {
         check(binary(0x21, 0x13, &V4), "malformed");
         check(binary(0x21, 0x11, &[0; LIMIT - 16]), "0.0.0.0:0");
         check(binary(0x21, 0x11, &[0; LIMIT - 15]), "too long");
-        // Its length is enough to know.
+        // The announced length is enough.
         check(&binary(0x21, 0x11, &[0; LIMIT - 15])[..16], "too long");
     }
 

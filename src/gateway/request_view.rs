@@ -1,7 +1,7 @@
-//! A request's head and its connection, as an engine read them.
+//! View of a request's head and its connection, as an engine has read them.
 //!
-//! Decisions take this and no session, so that every engine asks the same ones and a test needs no
-//! socket.
+//! Decisions take this view and no session, so that all engines share the same decisions and a test
+//! needs no socket.
 
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
@@ -28,7 +28,7 @@ pub struct RequestView<'r, H> {
     pub redirect_port: Option<u16>,
 }
 
-// Derived, they would ask the same of the headers.
+// Derived implementations would require `H: Clone` and `H: Copy`.
 impl<H> Clone for RequestView<'_, H> {
     fn clone(&self) -> Self {
         *self
@@ -47,7 +47,7 @@ impl<H> RequestView<'_, H> {
         }
     }
 
-    /// Version as the request line has it.
+    /// Version, as it is written in a request line.
     pub fn protocol(&self) -> &'static str {
         match self.version {
             Version::HTTP_09 => "HTTP/0.9",

@@ -1,15 +1,17 @@
-//! Bytes of an upstream's response head, before anything was made of them.
+//! Strict check of the bytes of a response head that pingora has parsed.
 //!
-//! pingora reads responses with indulgence: it drops a `Content-Length` beside a `Transfer-Encoding`,
-//! takes a folded line for a value, and ends a line at a bare LF. Each of these is a second way to read
-//! a head, and whoever can put one into a response can have its body taken for another response. So
-//! the bytes are looked at once more, and such a head is an error of the upstream.
+//! pingora's parser is lenient: it drops a `Content-Length` beside a `Transfer-Encoding`, accepts a
+//! folded line as part of a value, and ends a line at a bare LF. Each of these allows a second way
+//! to read a head, and an attacker who can put one into a response can have its body taken for
+//! another response. So the bytes are checked once more, and such a head is an error of the
+//! upstream.
 //!
-//! [`super::lane`] looks at every response that it passes on itself. pingora's proxy, which has those to
-//! clients of HTTP/1.0 and to upgrades, shows the bytes to nobody.
+//! `lane::duplex` checks every HTTP/1 response. The HTTP/1 engine has a strict parser of its own,
+//! [`proto::h1::response_head`](crate::proto::h1::response_head). pingora's proxy, which serves
+//! only WebSocket upgrades, does not expose the bytes, so they are not checked.
 //!
-//! White space between a name and its colon is no error: a proxy must remove it (RFC 9112, 5.1), which
-//! pingora does. Only where the name frames the message is it one.
+//! White space between a name and its colon is no error, because a proxy must remove it (RFC 9112,
+//! 5.1), and pingora does. It is an error only in a framing field.
 
 use super::response_head::BadHead;
 
@@ -19,7 +21,7 @@ const TRANSFER_ENCODING: &str = "transfer-encoding";
 /// Checks a head from its status line to its empty line.
 ///
 /// # Errors
-/// If there are two ways to read it.
+/// If the head can be read in two ways.
 pub fn check(head: &[u8]) -> Result<(), BadHead> {
     let mut lines = lines(head).skip_while(|line| matches!(line, Ok([])));
     let status = lines.next().transpose()?.unwrap_or_default();
@@ -47,7 +49,7 @@ pub fn check(head: &[u8]) -> Result<(), BadHead> {
     Ok(())
 }
 
-/// Lines without their ends.
+/// Iterates over the lines, without their ends.
 fn lines(head: &[u8]) -> impl Iterator<Item = Result<&[u8], BadHead>> {
     let mut rest = head;
     std::iter::from_fn(move || {
@@ -62,7 +64,7 @@ fn lines(head: &[u8]) -> impl Iterator<Item = Result<&[u8], BadHead>> {
     })
 }
 
-/// The name of a field, with what may stand in front of its colon, and its value.
+/// Splits a line into the name, with white space before the colon, and the value.
 fn split(line: &[u8]) -> Result<(&str, &[u8]), BadHead> {
     let bad = || BadHead::Name(String::from_utf8_lossy(line).into_owned());
     let colon = memchr::memchr(b':', line).ok_or_else(bad)?;
@@ -75,8 +77,8 @@ fn split(line: &[u8]) -> Result<(&str, &[u8]), BadHead> {
     Ok((name, &line[colon + 1..]))
 }
 
-/// Which field that frames a message has this name. Names that are only like these are seen where those
-/// of HTTP/2 are, too.
+/// Returns the framing field with this name, if it is one. Look-alikes of these names are rejected
+/// in [`response_head`](super::response_head), as are those of HTTP/2.
 fn framing(name: &str) -> Result<Option<&'static str>, BadHead> {
     let bare = name.trim_end_matches([' ', '\t']);
     let mut known = [CONTENT_LENGTH, TRANSFER_ENCODING].into_iter();
@@ -87,7 +89,8 @@ fn framing(name: &str) -> Result<Option<&'static str>, BadHead> {
     Ok(known)
 }
 
-/// Whether the status of `HTTP/1.1 200 OK` lets a body follow. Without one, nothing frames it.
+/// Returns `true` if the status in a line such as `HTTP/1.1 200 OK` allows a body. Without a body,
+/// framing fields have no effect.
 fn can_have_body(status_line: &[u8]) -> bool {
     let status = status_line.split(|&byte| byte == b' ').nth(1);
     !matches!(status, Some([b'1', ..] | b"204" | b"304"))
@@ -144,14 +147,14 @@ mod tests {
             let bad = BadHead::LookAlike(name.to_owned());
             check_lines(&format!("X: y\r\n{name}: 5\r\n"), Err(bad));
         }
-        // pingora takes the space away.
+        // pingora removes the space.
         check_lines("X-A : 5\r\n", Ok(()));
     }
 
     #[test]
     fn names_are_tokens() {
         for name in ["", " ", "b@d name", "a b", "\u{e9}", "a\0", "(x)"] {
-            // A line that begins with a space belongs to the one before it.
+            // A line that begins with a space continues the line before it.
             let bad = if name == " " {
                 BadHead::FoldedLine
             } else {

@@ -1,11 +1,14 @@
-//! Head of an upstream's response, made anew for the client.
+//! Heads of upstream responses, normalized for the client.
 //!
-//! An intermediary frames a message itself (RFC 9110, 8.6; RFC 9112, 6): a client that read the same
-//! lines in another way than this gateway would take part of one response for the next one. So the
-//! one framing by which the body is read is passed on, and a head that leaves it open is an error of
-//! the upstream. Fields for the connection between gateway and upstream end here, too (RFC 9110, 7.6.1).
+//! An intermediary frames a message itself (RFC 9110, 8.6; RFC 9112, 6): if a client read the same
+//! lines differently than this gateway, it would take part of one response for the next one. So
+//! only the one framing by which the body is read is passed on, and a head with ambiguous framing
+//! is an error of the upstream. Fields for the connection to the upstream are removed, too (RFC
+//! 9110, 7.6.1).
 //!
-//! Both engines call [`Received::count`] and [`renew`] before anything else looks at a response.
+//! `lane::duplex` and pingora's proxy call [`Received::count`] and [`renew`] before any other code
+//! reads a response. The HTTP/1 engine has a parser with the same rules,
+//! [`proto::h1::response_head`](crate::proto::h1::response_head).
 
 use http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
@@ -14,43 +17,43 @@ use pingora::{Error, ErrorType};
 use crate::config::model::is_spelling_of;
 use crate::proto::h1::response_head::Limits;
 
-/// Number of interim responses (1xx) to one request.
+/// Maximum number of interim responses (1xx) to one request.
 const MAX_INTERIM: u32 = 16;
 
-/// Reason for which a response head is not passed on.
+/// Reason why a response head is not passed on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
-    /// Interim responses without end.
+    /// Too many interim responses.
     #[error("more than {MAX_INTERIM} interim responses (1xx) to one request")]
     Interim,
-    /// Heads of more bytes than the upstream may send.
+    /// Heads that exceed the upstream's size limit.
     #[error("response head of {0} bytes: the upstream's max_header_size is {1}")]
     Size(usize, usize),
-    /// A head of more lines than the upstream may send.
+    /// A head that exceeds the upstream's limit of lines.
     #[error("response head of {0} lines: the upstream's max_headers is {1}")]
     Lines(usize, usize),
-    /// A transfer coding that cannot be undone, or one that was applied twice.
+    /// A transfer coding that cannot be decoded, or one that was applied twice.
     #[error("Transfer-Encoding {0:?}: only \"chunked\", once, is understood")]
     TransferEncoding(String),
     /// A transfer coding in a version that has none (RFC 9112, 6.1).
     #[error("Transfer-Encoding in an HTTP/1.0 response")]
     TransferEncodingInHttp10,
-    /// Lengths that differ, or are none.
+    /// Lengths that differ, or are invalid.
     #[error("Content-Length {0:?} is not one number")]
     ContentLength(String),
-    /// A length and a transfer coding, of which each reader may take another (RFC 9112, 6.3).
+    /// Both a length and a transfer coding: readers differ on which one counts (RFC 9112, 6.3).
     #[error("both Content-Length and Transfer-Encoding")]
     TwoFramings,
-    /// A name that some readers take for one that frames the message.
+    /// A name that some readers take for that of a framing field.
     #[error("{0:?} looks like a field that frames the message, and is none")]
     LookAlike(String),
-    /// A line that is none of a field.
+    /// A line without a valid field name.
     #[error("{0:?} is no name of a field")]
     Name(String),
-    /// A value that ends early for who writes it down in C.
+    /// A value with a NUL, where a reader written in C would end it.
     #[error("a NUL in {0}")]
     Nul(String),
-    /// A value that goes on in the next line (RFC 9112, 5.2).
+    /// A value that continues on the next line (RFC 9112, 5.2).
     #[error("a folded line")]
     FoldedLine,
     /// A line that does not end in CRLF.
@@ -72,12 +75,12 @@ impl From<BadHead> for Box<Error> {
 pub enum Connection {
     /// It can carry another request.
     Reusable,
-    /// It cannot: the head and the status contradict each other about a body, so bytes may follow
-    /// that are no response.
+    /// It cannot carry another one: the head and the status contradict each other about a body, so
+    /// bytes may follow that belong to no response.
     Doubtful,
 }
 
-/// Heads of responses that came so far to one try of a request.
+/// Counters of the response heads that one try of a request has received so far.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Received {
     interim: u32,
@@ -88,10 +91,10 @@ impl Received {
     /// Counts a head.
     ///
     /// # Errors
-    /// If the heads are more, longer or of more lines than they may be.
+    /// If there are too many heads, they are too long together, or this one has too many lines.
     pub fn count(&mut self, response: &ResponseHeader, limits: Limits) -> Result<(), BadHead> {
         let headers = &response.headers;
-        // As HTTP/1.1 writes them: ": " and the line's end.
+        // As written in HTTP/1.1: with ": " and a line end.
         let lines = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4);
         self.size += lines.sum::<usize>() + "HTTP/1.1 200 OK\r\n\r\n".len();
         self.interim += u32::from(response.status.is_informational());
@@ -108,18 +111,18 @@ impl Received {
     }
 }
 
-/// Makes a head what the client is told: HTTP/1.1, with one framing and without fields for the
-/// connection to the upstream. `with_trailers` is whether trailers can reach the client.
+/// Normalizes a head for the client: HTTP/1.1, with one framing and without fields for the
+/// connection to the upstream. `with_trailers` is `true` if trailers can reach the client.
 ///
 /// # Errors
-/// If the head leaves the end of the message open.
+/// If the framing is ambiguous or invalid.
 pub fn renew(response: &mut ResponseHeader, with_trailers: bool) -> Result<Connection, BadHead> {
     let is_upgrade = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if is_upgrade && response.version != Version::HTTP_11 {
         return Err(BadHead::Upgrade);
     }
     let mut connection = Connection::Reusable;
-    // Most responses have one line of all these.
+    // Most responses have only one of these lines.
     let (mut codings, mut lengths, mut is_hop_by_hop) = (false, false, false);
     for name in response.headers.keys() {
         match name.as_str() {
@@ -145,8 +148,8 @@ pub fn renew(response: &mut ResponseHeader, with_trailers: bool) -> Result<Conne
     Ok(connection)
 }
 
-/// Removes from trailers what has a meaning only in front of a body (RFC 9110, 6.5.1): framing, and
-/// fields for the connection.
+/// Removes trailers that are valid only in a head (RFC 9110, 6.5.1): framing, and fields for the
+/// connection.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     for name in [
         "connection",
@@ -162,13 +165,14 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// Leaves `chunked`, where there can be a body at all (RFC 9112, 6.3).
+/// Normalizes the transfer coding: `chunked` if the response can have a body, else none (RFC 9112,
+/// 6.3).
 fn renew_codings(response: &mut ResponseHeader) -> Result<Connection, BadHead> {
     let status = response.status;
     if status.is_informational() || matches!(status.as_u16(), 204 | 304) {
         response.remove_header(&header::TRANSFER_ENCODING);
-        // A 304 may say how the body would have been coded. A 204 must not, and whoever does may send
-        // the last chunk as well.
+        // A 304 may name the coding that its body would have had. A 204 must not, and an upstream
+        // that does so may also send the last chunk.
         return Ok(match status {
             StatusCode::NO_CONTENT => Connection::Doubtful,
             _ => Connection::Reusable,
@@ -182,15 +186,16 @@ fn renew_codings(response: &mut ResponseHeader) -> Result<Connection, BadHead> {
         return Err(BadHead::TransferEncoding(joined));
     }
     if joined != "chunked" {
-        // It replaces a line, so there is room.
+        // It replaces a line, so the map has room.
         let _ = response.insert_header(header::TRANSFER_ENCODING, "chunked");
     }
     Ok(Connection::Reusable)
 }
 
-/// Whether a name has the letters of one that frames a message, and is another: `content_length`.
+/// Returns `true` if a name has the letters of a framing field, and is another one, such as
+/// `content_length`.
 fn is_look_alike(name: &str) -> bool {
-    // Few names begin with these letters, or with none at all.
+    // Few names begin with one of these letters, or with no letter or digit.
     let may_be = !name.starts_with(|first: char| first.is_ascii_alphanumeric())
         || name.starts_with(['c', 't']);
     may_be
@@ -199,7 +204,7 @@ fn is_look_alike(name: &str) -> bool {
             .any(|known| is_spelling_of(name, known))
 }
 
-/// Leaves one line with one number, where there can be a length.
+/// Normalizes the length: one line with one number if the response can have a length, else none.
 fn renew_length(response: &mut ResponseHeader) -> Result<(), BadHead> {
     let status = response.status;
     if status.is_informational() || status == StatusCode::NO_CONTENT {
@@ -213,7 +218,7 @@ fn renew_length(response: &mut ResponseHeader) -> Result<(), BadHead> {
         return Err(BadHead::ContentLength(joined));
     };
     if joined != itoa::Buffer::new().format(length) {
-        // It replaces a line, so there is room.
+        // It replaces a line, so the map has room.
         let _ = response.insert_header(header::CONTENT_LENGTH, length);
     }
     Ok(())
@@ -225,7 +230,7 @@ fn length(text: &str) -> Option<u64> {
     is_number.then(|| text.parse().ok()).flatten()
 }
 
-/// All lines of a field as the one that they mean (RFC 9110, 5.3).
+/// Joins all lines of a field into the equivalent single one (RFC 9110, 5.3).
 fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     let lines = headers.get_all(name).iter();
     let lines: Vec<_> = lines
@@ -234,8 +239,8 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     lines.join(", ")
 }
 
-/// Removes what is said of the connection to the upstream. What frames the message stays, whoever
-/// names it: it is ours by now.
+/// Removes fields for the connection to the upstream. Framing fields stay, even if `Connection`
+/// names them: they are normalized already.
 fn remove_hop_by_hop(response: &mut ResponseHeader, is_upgrade: bool, with_trailers: bool) {
     let options = joined(&response.headers, &header::CONNECTION);
     let upgrade = is_upgrade
@@ -262,7 +267,7 @@ fn remove_hop_by_hop(response: &mut ResponseHeader, is_upgrade: bool, with_trail
         response.remove_header(&header::TRAILER);
     }
     if let Some(upgrade) = upgrade {
-        // Both were there before.
+        // Both lines existed before, so the map has room.
         let _ = response.insert_header(header::CONNECTION, "Upgrade");
         let _ = response.insert_header(header::UPGRADE, upgrade);
     }
@@ -283,7 +288,7 @@ mod tests {
         response
     }
 
-    /// The lines that are left of a response, in one text.
+    /// Checks the lines that are left of a response, as one text.
     #[track_caller]
     fn check(status: u16, text: &str, expected: &str) {
         let mut response = response(Version::HTTP_11, status, text);
@@ -398,7 +403,7 @@ mod tests {
             );
         }
         check(204, "content-length: 0", "");
-        // The length of what was not sent.
+        // The length of the body that is not sent.
         check(
             304,
             "content-length: 5; transfer-encoding: gzip",

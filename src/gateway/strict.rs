@@ -1,8 +1,9 @@
-//! What a request must be, in whatever version of HTTP it comes.
+//! Strict rules for requests, the same in every version of HTTP.
 //!
-//! The lane holds requests of HTTP/1 to these rules while it reads them; those of HTTP/2 are looked
-//! at when pingora has read them, by [`refusal`]. What two readers could take in two ways is refused,
-//! also where a standard would let us choose: an attack needs two readings, and no client does.
+//! The lane enforces them for HTTP/1 while it parses requests. HTTP/2 requests are checked by
+//! [`refusal`], after the h2 crate has parsed them. A request that two readers could read in two
+//! ways is rejected, even where a standard leaves the choice: an attack needs two readings, and no
+//! client does.
 
 use http::{HeaderMap, Version, header};
 use pingora::http::RequestHeader;
@@ -13,10 +14,11 @@ use crate::proto::headers::{Headers, is_expectation, is_look_alike};
 use crate::proto::target::{Target, target};
 use crate::proto::websocket::asks_for_websocket;
 
-/// The status that refuses a request of HTTP/2, if there is something wrong with it.
+/// Returns the status of the rejection of an invalid HTTP/2 request; `None` if the request is
+/// valid.
 pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
     let headers = &request.headers;
-    // As HTTP/2 counts (RFC 9113, 6.5.2).
+    // Size as HTTP/2 counts it (RFC 9113, 6.5.2).
     let size =
         |name: &http::HeaderName, value: &http::HeaderValue| name.as_str().len() + value.len() + 32;
     let sizes = headers.iter().map(|(name, value)| size(name, value));
@@ -46,7 +48,7 @@ pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
         .then_some(417)
 }
 
-/// Fields that HTTP/2 has no room for (RFC 9113, 8.2.2).
+/// Fields of a connection, which HTTP/2 forbids (RFC 9113, 8.2.2).
 pub const CONNECTION_SPECIFIC: [&str; 5] = [
     "connection",
     "keep-alive",
@@ -55,8 +57,9 @@ pub const CONNECTION_SPECIFIC: [&str; 5] = [
     "upgrade",
 ];
 
-/// `:scheme` is `http` or `https`. It need not be the connection's own: a proxy in front of us may
-/// have ended TLS. Nothing reads it but this; upstreams are told what the connection is.
+/// Returns `true` if `:scheme` is `http` or `https`. It may differ from the connection, because a
+/// proxy in front may terminate TLS. Only this check reads it: upstreams receive the scheme of the
+/// connection.
 fn has_known_scheme(request: &RequestHeader) -> bool {
     let scheme = request.uri.scheme_str();
     let is_known = |scheme: &str| {
@@ -67,14 +70,14 @@ fn has_known_scheme(request: &RequestHeader) -> bool {
     scheme.is_none_or(is_known)
 }
 
-/// Whether a value begins or ends with a space or a tab, which HTTP/1 would not take for part of it
-/// (RFC 9113, 8.2.1).
+/// Returns `true` if a value begins or ends with a space or a tab, which HTTP/1 would not read as
+/// part of the value (RFC 9113, 8.2.1).
 fn has_space_around(value: &http::HeaderValue) -> bool {
     let value = value.as_bytes();
     value.trim_ascii().len() < value.len()
 }
 
-/// `:authority` and `Host` are two places for one thing.
+/// Returns `true` if `:authority` and `Host` name one valid authority.
 fn has_one_authority(request: &RequestHeader) -> bool {
     let authority = request.uri.authority();
     let authority = authority.map(|authority| authority.as_str().as_bytes());
@@ -91,9 +94,9 @@ fn is_framed_once(headers: &HeaderMap) -> bool {
         && length.is_none_or(|length| !length.is_empty() && length.iter().all(u8::is_ascii_digit))
 }
 
-/// Makes a request that was let pass one that has a single meaning to all that come after: an upgrade
-/// to anything but a `WebSocket` is not asked for, and a length has no zeros in front. Whether a
-/// `WebSocket` is asked for.
+/// Normalizes a valid request, so that all later readers agree on it: removes an upgrade to
+/// anything but a `WebSocket`, and leading zeros of a length. Returns `true` if a `WebSocket` is
+/// requested.
 pub fn settle(request: &mut RequestHeader) -> bool {
     settle_length(request);
     let upgrades = request.headers.contains_key(header::UPGRADE);
@@ -106,7 +109,8 @@ pub fn settle(request: &mut RequestHeader) -> bool {
     is_websocket
 }
 
-/// `0010` is ten to us and may be eight to others.
+/// Removes leading zeros of the length: `0010` is ten for this gateway, and may be eight for
+/// others.
 fn settle_length(request: &mut RequestHeader) {
     let length = request.headers.get(header::CONTENT_LENGTH);
     let Some([b'0', rest @ ..]) = length.map(http::HeaderValue::as_bytes) else {
@@ -114,13 +118,13 @@ fn settle_length(request: &mut RequestHeader) {
     };
     let zeros = rest.iter().take_while(|&&byte| byte == b'0').count();
     let digits = if zeros == rest.len() {
-        // Of nothing but zeros one stays.
+        // If all digits are zeros, one stays.
         &b"0"[..]
     } else {
         &rest[zeros..]
     };
     if let Ok(length) = http::HeaderValue::from_bytes(digits) {
-        // It replaces a line, so there is room.
+        // It replaces a line, so the map has room.
         let _ = request.insert_header(header::CONTENT_LENGTH, length);
     }
 }
@@ -131,7 +135,7 @@ mod tests {
     use crate::config::{Overrides, parse};
 
     proptest::proptest! {
-        /// Or it would be answered by nobody.
+        /// A request with a target that pingora cannot parse would get no response.
         #[test]
         fn what_is_a_target_can_be_read_by_pingora(text in "(http://a)?/[!-~]{0,4}(\\?[!-~]{0,4})?") {
             let is_target = target("GET", text.as_bytes()).is_some();
@@ -226,7 +230,8 @@ mod tests {
         }
     }
 
-    /// What is said to a request of HTTP/2 with an authority of `a`, and lines in one text.
+    /// Checks the rejection of an HTTP/2 request with the authority `a`, and header lines in one
+    /// text.
     #[track_caller]
     fn check(method: &str, path: &str, text: &str, expected: Option<u16>) {
         let uri = if path.starts_with('/') {

@@ -1,8 +1,8 @@
 //! Values of variables of one request, for templates.
 //!
-//! Both engines create the same small view of a request, from their own parser, so a variable has
+//! All engines create the same small view of a request, from their own parser, so a variable has
 //! one meaning. Values are raw: the code that puts them into a header, a URL or a log escapes them
-//! for that place. [`is_decoded`] tells which values need more escaping.
+//! for that use. [`is_decoded`] tells which values need more escaping.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -91,7 +91,7 @@ pub fn is_decoded(variable: &RequestVariable) -> bool {
 }
 
 impl<'r, H: Headers> View<'r, H> {
-    /// What is known of a request.
+    /// Creates the view of a request.
     pub fn of(request: &RequestView<'r, H>, ctx: &'r Context) -> Self {
         let routed = ctx.routed.as_ref();
         View {

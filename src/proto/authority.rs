@@ -1,9 +1,9 @@
-//! Authorities: the host that a request is for, with a port or without (RFC 9110, 4.2).
+//! Authorities: the host of a request, with or without a port (RFC 9110, 4.2).
 
 use std::net::Ipv6Addr;
 
-/// Whether this is the name or address of a host, with a port or without. Stricter than RFC 3986,
-/// which also takes what no name in DNS has.
+/// Returns `true` for the name or address of a host, with or without a port. Stricter than RFC
+/// 3986, which also allows characters that no DNS name has.
 pub fn is_authority(text: &[u8]) -> bool {
     let (is_host, port) = if let Some(rest) = text.strip_prefix(b"[") {
         let Some(end) = rest.iter().position(|&byte| byte == b']') else {
@@ -21,16 +21,16 @@ pub fn is_authority(text: &[u8]) -> bool {
     is_host && (port.is_empty() || is_port(port))
 }
 
-/// Whether a name has a label between all of its dots. One dot may stand at its end: the name is
-/// written from the root of DNS then.
+/// Returns `true` if no label of a name is empty. A single dot at the end is allowed: it marks a
+/// name that is complete up to the root of DNS.
 pub fn has_labels(name: &[u8]) -> bool {
     let name = name.strip_suffix(b".").unwrap_or(name);
     name.split(|&byte| byte == b'.')
         .all(|label| !label.is_empty())
 }
 
-/// Whether two authorities name one host and port: case makes no difference, nor does a port that
-/// is the default of the scheme (RFC 9110, 4.2.3).
+/// Returns `true` if two authorities name the same host and port. Case is ignored, and the default
+/// port of the scheme equals no port (RFC 9110, 4.2.3).
 pub fn is_same_authority(one: &[u8], other: &[u8], is_https: bool) -> bool {
     let default: &[u8] = if is_https { b":443" } else { b":80" };
     let bare =

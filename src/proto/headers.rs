@@ -1,8 +1,8 @@
 //! Header lines, read and edited, for any representation of a head.
 //!
 //! A rule about headers (managed names, a route's changes, ids, compression) is written once, over
-//! these traits. The HTTP/1 engine implements them on the bytes that it read, pingora's engine on
-//! header maps, so the two cannot differ.
+//! these traits. The HTTP/1 engine uses them on the bytes that it read, the other engines on header
+//! maps, so the engines cannot differ.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -87,15 +87,15 @@ pub fn is_value(bytes: &[u8]) -> bool {
         .all(|&byte| byte == b'\t' || byte >= b' ' && byte != 0x7f)
 }
 
-/// Whether this is what may be expected of a server (RFC 9110, 10.1.1).
+/// Returns `true` for the only expectation that HTTP defines, `100-continue` (RFC 9110, 10.1.1).
 pub fn is_expectation(value: &[u8]) -> bool {
     value.eq_ignore_ascii_case(b"100-continue")
 }
 
-/// Whether a header's name, in any case, has the letters of one that decides where a message ends,
-/// whom it is for or what becomes of its connection, and is not that name: `Content_Length`,
-/// `Transfer--Encoding`, `Host.`. There are servers that read names without regard to what stands
-/// between the letters, and so would read another message than we do.
+/// Returns `true` if a header's name, in any case, has the letters of a header for framing, routing
+/// or the connection, and is not that name: `Content_Length`, `Transfer--Encoding`, `Host.`. Some
+/// servers ignore the characters between the letters, and so would read another message than the
+/// gateway does.
 pub fn is_look_alike(name: &str) -> bool {
     let Some(first) = name.bytes().find(u8::is_ascii_alphanumeric) else {
         return false;

@@ -1,14 +1,15 @@
-//! Header fields of one connection, which are not passed on (RFC 9110, 7.6.1).
+//! Hop-by-hop header fields, which belong to one connection and are not passed on (RFC 9110,
+//! 7.6.1).
 
 use http::HeaderName;
 use smallvec::SmallVec;
 
 use super::headers::Headers;
 
-/// Number of fields that `Connection` of a request may name.
+/// Maximum number of fields that `Connection` of a request may name.
 const LIMIT: usize = 10;
 
-/// Fields that no client may take from a request by naming them: upstreams rely on them.
+/// Fields that `Connection` of a request must not name, because upstreams rely on them.
 const PROTECTED: [&str; 4] = [
     "host",
     "x-forwarded-for",
@@ -16,19 +17,19 @@ const PROTECTED: [&str; 4] = [
     "x-forwarded-proto",
 ];
 
-/// Fields that frame a message. They are written anew, whoever names them.
+/// Fields that frame a message. The gateway writes its own, even if `Connection` names them.
 const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
-/// `Connection` names what it may not, too much, or what is no name.
+/// Error of a `Connection` that names a protected field, too many fields, or an invalid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a Connection header that names what it may not")]
 pub struct BadConnection;
 
-/// Names that `Connection` has, in lower case.
+/// Names in `Connection`, in lower case.
 pub type Names = SmallVec<[HeaderName; 2]>;
 
-/// Returns `true` for a field of the connection in a request or in its framing. `Expect` is none:
-/// it is the upstream's to answer.
+/// Returns `true` for a field of a request about its connection or its framing. `Expect` is not one
+/// of them: the upstream answers it.
 #[must_use]
 pub fn is_hop_by_hop(name: &str) -> bool {
     const NAMES: [&str; 11] = [
@@ -47,10 +48,10 @@ pub fn is_hop_by_hop(name: &str) -> bool {
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Fields that the `Connection` of a request names.
+/// Returns the fields that the `Connection` of a request names.
 ///
 /// # Errors
-/// If it names a field that must stay, too many, or what is no name.
+/// If it names a protected field, too many fields, or an invalid name.
 pub fn named_by_request(headers: &impl Headers) -> Result<Names, BadConnection> {
     let mut names = Names::new();
     for option in options(headers) {
@@ -63,8 +64,8 @@ pub fn named_by_request(headers: &impl Headers) -> Result<Names, BadConnection> 
     Ok(names)
 }
 
-/// Fields that the `Connection` of a response names, but for those that frame it. What is no name is
-/// passed over.
+/// Returns the fields that the `Connection` of a response names, except framing fields. Invalid
+/// names are skipped.
 #[must_use]
 pub fn named_by_response(headers: &impl Headers) -> Names {
     let names = options(headers).filter_map(|option| HeaderName::from_bytes(option).ok());

@@ -1,7 +1,8 @@
 //! HTTP as values: bytes in, types out.
 //!
-//! Nothing here knows pingora, tokio or the settings, so all of it is tested and fuzzed without a
-//! socket. What two servers could read in two ways is refused here, once for all engines.
+//! This module uses neither pingora nor tokio nor the gateway's settings, so all of it is tested
+//! and fuzzed without a socket. Messages that two servers could read differently are rejected here,
+//! once for all engines.
 
 pub mod authority;
 pub mod h1;

@@ -2,10 +2,10 @@
 
 use super::authority::is_authority;
 
-/// How a request says what it wants (RFC 9112, 3.2).
+/// Form of a request target (RFC 9112, 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'t> {
-    /// A path, with a query or without.
+    /// A path, with or without a query.
     Origin,
     /// The whole URL.
     Absolute(Absolute<'t>),
@@ -13,10 +13,10 @@ pub enum Target<'t> {
     Asterisk,
 }
 
-/// The parts of a target that is a whole URL.
+/// Parts of an absolute target, which is a whole URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Absolute<'t> {
-    /// Whether its scheme is `https`; otherwise it is `http`.
+    /// `true` if the scheme is `https`, `false` if it is `http`.
     pub is_https: bool,
     /// Host and port.
     pub authority: &'t [u8],
@@ -24,8 +24,8 @@ pub struct Absolute<'t> {
     pub path: &'t [u8],
 }
 
-/// The form of a target; `None` if it is none that could be served: a tunnel's, one of another
-/// scheme, or one with bytes that no target has.
+/// Parses a target. Returns `None` if it cannot be served: it asks for a tunnel, has another
+/// scheme, or has bytes that no target may have.
 pub fn target<'t>(method: &str, target: &'t [u8]) -> Option<Target<'t>> {
     match target {
         [b'/', ..] => is_clean(target).then_some(Target::Origin),
@@ -44,7 +44,8 @@ pub fn target<'t>(method: &str, target: &'t [u8]) -> Option<Target<'t>> {
     }
 }
 
-/// Whether a target's scheme is `https`, and what stands behind it; `None` for any other scheme.
+/// Splits the scheme off a target. Returns `true` for `https`, `false` for `http`, and the rest;
+/// `None` for any other scheme.
 fn after_scheme(target: &[u8]) -> Option<(bool, &[u8])> {
     let after = |scheme: &[u8]| {
         let (start, rest) = target.split_at_checked(scheme.len())?;
@@ -54,9 +55,10 @@ fn after_scheme(target: &[u8]) -> Option<(bool, &[u8])> {
     clear.or_else(|| Some((true, after(b"https://")?)))
 }
 
-/// Whether a path and query have only bytes that they may have, and none that some servers take for
-/// another: a fragment, `\` as `/`, an escaped NUL as the end. A few that no URL has are let pass,
-/// as far as pingora can read them: what it cannot read would be a request without an answer.
+/// Returns `true` if a path and query have only valid bytes, and none that some servers read
+/// differently: a fragment, `\` as `/`, an escaped NUL as the end. A few bytes that are invalid in
+/// a URL are allowed if pingora can parse them: a request that it cannot parse would get no
+/// response.
 fn is_clean(target: &[u8]) -> bool {
     let is_plain = |&byte: &u8| {
         matches!(byte, b'!'..=b'~')

@@ -2,10 +2,9 @@
 
 use super::headers::Headers;
 
-/// Whether a request asks, as RFC 6455 has it, for its connection to become a `WebSocket`. It is the
-/// one protocol that connections may change to; a request for any other is a request like all
-/// others, for it may be ignored (RFC 9110, 7.8), and what would change to HTTP/2 would escape from
-/// all that is looked at here.
+/// Returns `true` if a request asks for a `WebSocket` as RFC 6455 defines it. No other upgrade is
+/// supported: a request for another protocol is served without the upgrade, as RFC 9110, 7.8,
+/// allows. An upgrade to HTTP/2 would bypass all checks of later requests.
 pub fn asks_for_websocket(method: &str, is_1_1: bool, headers: &impl Headers) -> bool {
     let mut protocols = headers.lines("upgrade");
     let protocol = protocols.next();
@@ -18,7 +17,7 @@ pub fn asks_for_websocket(method: &str, is_1_1: bool, headers: &impl Headers) ->
         && headers.lines("content-length").all(|length| length == b"0")
 }
 
-/// Whether `Connection` lists an option.
+/// Returns `true` if `Connection` lists an option.
 fn has_option(headers: &impl Headers, name: &str) -> bool {
     let mut options = headers
         .lines("connection")

@@ -1,7 +1,7 @@
 //! The IP query API, free of any transport: the parts of a request in, status and body out.
 //!
-//! The fast path for plain queries and the phases of the proxy both answer through [`answer()`], so
-//! their answers cannot differ.
+//! The lane, for plain queries, and all engines answer through [`answer()`], so their answers
+//! cannot differ.
 
 mod error;
 mod path;

@@ -1,4 +1,4 @@
-//! What is compressed on its way to the client, through both doors.
+//! Compression of responses on the way to the client, for both request forms of [`DOORS`].
 
 use std::io::Read;
 

@@ -275,9 +275,9 @@ fn check_told(origin: &Origin, country: &[&str], lines: &str) {
     }
 }
 
-/// Every managed header, in every spelling, once and twice, asked to be dropped on the way and not,
-/// through both doors, for a client whose place is known and one whose is not: none reaches the
-/// origin, and ours do.
+/// Every managed header, in every spelling, once and twice, named by `Connection` and not, for both
+/// request forms of [`DOORS`], and for a client with a known place and one without: none reaches
+/// the origin, and ours do.
 #[test]
 fn no_spelling_of_a_managed_header_gets_through() {
     for (places, country) in [("127.0.0.0/8,中国", &["CN"][..]), ("9.9.9.9/32,中国", &[])] {

@@ -3,7 +3,7 @@
 //! The decision depends only on the heads of request and response; the encoder compresses the body.
 //! pingora's own encoders are not used: they buffer their input, so that an event of a stream would
 //! wait for the next one, and their decision ignores q-values, `no-transform` and partial content.
-//! The decision here is the same for both proxy engines and for files.
+//! The decision here is the same for all engines and for files.
 
 mod accept;
 mod encoder;
@@ -27,8 +27,8 @@ const OF_THE_BYTES: [&str; 5] = [
 ];
 
 /// Starts the compression of a response if it is appropriate: the head is changed, and the body must
-/// go through the returned encoder, after which its length is unknown. For `HEAD` only the head is
-/// changed, to that which `GET` would get.
+/// go through the returned encoder, after which its length is unknown. For `HEAD`, only the head is
+/// changed, to the head of a response to `GET`.
 ///
 /// # Errors
 /// If the encoder cannot be created.

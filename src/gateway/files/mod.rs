@@ -46,12 +46,12 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// A file that answers a request, before it is looked for.
+/// Request for a file, before the lookup.
 #[derive(Debug)]
 pub struct FileRequest {
-    /// The folder.
+    /// Folder and its settings.
     pub files: Arc<Files>,
-    /// Path in the folder: decoded, in its normal form, with a slash at its start.
+    /// Path in the folder: decoded, normalised, with a leading slash.
     pub path: Vec<u8>,
 }
 
@@ -71,17 +71,17 @@ pub enum FileReply {
 /// Body of a response that is read from a file as the client takes it.
 pub struct FileBody {
     file: Arc<File>,
-    /// The whole file, if it is a small one.
+    /// Whole content of a small file.
     first: Option<Bytes>,
     /// Bytes that are still to be sent.
     range: Range<u64>,
     encoder: Option<Box<Encoder>>,
 }
 
-/// Looks for a file and prepares the response.
+/// Looks up a file and prepares the response.
 ///
 /// # Errors
-/// If a header's value is none, or a thread for files cannot be had.
+/// If a header value is invalid, or work on a thread for files fails.
 pub async fn answer<H: Headers>(
     request: &RequestView<'_, H>,
     ctx: &Context,
@@ -182,9 +182,9 @@ impl FileBody {
         self.range.is_empty()
     }
 
-    /// Writes of the head and the body of a short file that can be one with the last of them.
+    /// Returns the number of writes, from the head on, that can be held and sent with the next one.
     pub fn writes_before_end(&self) -> u8 {
-        // The first piece of a compressed file is one with its end, if the file has no other.
+        // The head, and the only piece of a small compressed file, which its end follows at once.
         1 + u8::from(self.encoder.is_some() && self.first.is_some())
     }
 
@@ -193,7 +193,7 @@ impl FileBody {
         self.encoder.is_some()
     }
 
-    /// The next piece of the body; nothing, perhaps, while an encoder waits for more.
+    /// Returns the next piece of the body. It may be empty while an encoder waits for more input.
     ///
     /// # Errors
     /// If the file has become shorter, or cannot be read.

@@ -128,8 +128,8 @@ pub fn remove_untrusted(request: &mut impl EditHeaders, headers: &UntrustedHeade
     request.remove_if(|name| is_untrusted(name, headers));
 }
 
-/// Returns `true` for a header that only a trusted proxy may send. What is managed is not among them:
-/// it is read, and logged, before it is replaced.
+/// Returns `true` for a header that only a trusted proxy may send. Managed headers are not among
+/// them: they are read, and logged, before they are replaced.
 pub fn is_untrusted(name: &str, headers: &UntrustedHeaders) -> bool {
     headers.contains(name) && !is_managed_name(name)
 }
@@ -157,7 +157,7 @@ fn host<'r, H: Headers>(request: &RequestView<'r, H>, origin: &Origin) -> Option
         .or_else(|| request.authority.map(str::as_bytes))
 }
 
-/// Returns the verified hops and the peer in the form of nginx's `$proxy_add_x_forwarded_for`,
+/// Writes the verified hops and the peer in the form of nginx's `$proxy_add_x_forwarded_for`,
 /// without the addresses that the client itself added.
 fn write_forwarded_for(list: &mut String, origin: &Origin) {
     for hop in &origin.hops {
@@ -167,8 +167,8 @@ fn write_forwarded_for(list: &mut String, origin: &Origin) {
     write(list, origin.peer.ip());
 }
 
-/// Appends a database's text as a header's value. Returns `false`, and appends nothing, if there is
-/// none that a header can have.
+/// Appends a text of the database as a header's value. Returns `false`, and appends nothing, if the
+/// text is empty or cannot be a header's value.
 fn append_value(value: &mut String, text: &str, encoding: HeaderEncoding) -> bool {
     match encoding {
         HeaderEncoding::Percent => value.extend(utf8_percent_encode(text, ESCAPED)),

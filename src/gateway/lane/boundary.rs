@@ -1,11 +1,12 @@
-//! A connection, shown to the proxy as one request long.
+//! Stream of a single request of an HTTP/1 connection, for a pingora session.
 //!
-//! pingora reads what it can get and keeps what belongs to the next request to itself. The lane
-//! knows where a request ends, so it lets pingora read to there and no further; what comes behind
-//! is kept for the lane's next turn. So a connection can carry a query, a proxied request and a
-//! query again, pipelined or not, and comes back from the proxy with not a byte lost.
+//! pingora reads all available bytes and does not give back those of the next request. The lane
+//! knows the end of a request, so it lets pingora read up to there and no further. Bytes behind it
+//! are kept for the lane. So a connection can carry a query, a proxied request and another query,
+//! pipelined or not, and returns from pingora without the loss of a byte.
 //!
-//! A client that is slower than it may be is noticed here, too, because every byte passes.
+//! The minimum rates and the write timeout of the client are enforced here, too, because all bytes
+//! pass through this stream.
 
 use std::io;
 use std::pin::Pin;
@@ -29,41 +30,43 @@ use crate::config::model::Client;
 use crate::gateway::pace::{Pace, TooSlow};
 use crate::proto::h1::body::Body;
 
-/// How much a client may send ahead while a request of its is being proxied.
+/// Maximum number of bytes that are read ahead while a request is in flight.
 const AHEAD_LIMIT: usize = 64 << 10;
 
-/// Parts of a write that go out with what is held: a chunk has three, its size, its data and its end.
+/// Maximum number of parts of a write that are sent together with held bytes. A chunk has three:
+/// its size, its data and its end.
 const MAX_PARTS: usize = 4;
 
-/// A stream that gives the bytes of one request.
+/// Stream that gives the bytes of one request.
 #[derive(Debug)]
 pub struct Boundary {
     inner: Stream,
-    /// What is still to come of the request.
+    /// Rest of the request.
     body: Body,
-    /// What came behind it.
+    /// Bytes that were read from behind the request.
     ahead: BytesMut,
-    /// Whether the other end has sent all that it will; known only behind the request.
+    /// `true` if the client has closed its sending direction; detected only behind the request.
     ended: bool,
-    /// Whether an upgrade was agreed to.
+    /// `true` if an upgrade was accepted.
     upgraded: AtomicBool,
     incoming: Pace,
     outgoing: Pace,
-    /// How long nothing may move outwards.
+    /// Maximum time of a write without progress.
     write_timeout: Duration,
-    /// Runs while nothing does.
+    /// Timer of a write without progress.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// How many of the next writes wait for the one after them.
+    /// Number of next writes that are held for the write after them.
     hold: AtomicU8,
-    /// What waits.
+    /// Bytes of held writes.
     held: BytesMut,
-    /// Whether a flush waits as well. pingora flushes behind a head without a length and behind every
-    /// chunk.
+    /// `true` if the next flush is held as well. pingora flushes after a head without a length and
+    /// after every chunk.
     hold_flush: bool,
 }
 
 impl Boundary {
-    /// Gives what `body` is of `inner`; `ahead` was read from behind it.
+    /// Creates a stream of the request of which `body` is still to be read from `inner`. `ahead`
+    /// was read from behind the request.
     pub fn new(inner: Stream, body: Body, ahead: BytesMut, client: &Client) -> Self {
         Boundary {
             inner,
@@ -81,31 +84,32 @@ impl Boundary {
         }
     }
 
-    /// The boundary that a session reads from; one of HTTP/2 has none.
+    /// Returns the boundary that a session reads from; `None` for HTTP/2.
     pub fn of(session: &Session) -> Option<&Boundary> {
         let stream = session.as_downstream().stream()?;
         stream.as_any().downcast_ref::<Boundary>()
     }
 
-    /// Keeps the next `count` writes until something else is written, and sends all at once. What is
-    /// held is copied, so it should be short.
+    /// Holds the next `count` writes, and sends them together with the write after them. Held bytes
+    /// are copied, so they should be few.
     pub fn hold_writes(&self, count: u8) {
         self.hold.store(count, Ordering::Relaxed);
     }
 
-    /// The request was an upgrade and is agreed to: what comes now is no HTTP any more.
+    /// Starts the tunnel of an accepted upgrade: all later bytes pass, and are not HTTP any more.
     pub fn begin_tunnel(&self) {
         self.upgraded.store(true, Ordering::Relaxed);
     }
 
-    /// The stream and what was read from behind the request. `None` if part of the request was
-    /// never read, so that nobody knows where the next one begins, or there can be no next one.
+    /// Returns the stream, and the bytes that were read from behind the request. Returns `None` if
+    /// no other request can follow: part of this one was not read, so that the start of the next
+    /// one is unknown, or it was an upgrade.
     pub fn into_parts(self) -> Option<(Stream, BytesMut)> {
         let open = self.body.can_be_followed();
         open.then_some((self.inner, self.ahead))
     }
 
-    /// The next part of the request.
+    /// Reads the next part of the request.
     fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,7 +137,7 @@ impl Boundary {
         Poll::Ready(Ok(()))
     }
 
-    /// Whatever comes.
+    /// Reads any bytes, those read ahead first.
     fn poll_tunnel(
         &mut self,
         cx: &mut Context<'_>,
@@ -147,11 +151,11 @@ impl Boundary {
         Poll::Ready(Ok(()))
     }
 
-    /// Behind the request: nothing to give, but an error tells that the client is gone.
+    /// Reads ahead behind the request. Gives no bytes, and fails if the client has left.
     ///
-    /// The end of what it sends does not: a client may close this direction after its last request and
-    /// wait for the answer (RFC 9112, 9.6). One that closed both looks the same until something is
-    /// sent to it.
+    /// The end of the client's data is no such failure: a client may close this direction after its
+    /// last request and wait for the response (RFC 9112, 9.6). A client that has closed both
+    /// directions looks the same until something is sent to it.
     fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.ahead.len() < AHEAD_LIMIT && !self.ended {
             let mut bytes = [0; 1024];
@@ -167,7 +171,8 @@ impl Boundary {
         Poll::Pending
     }
 
-    /// Sends what is held, and `parts` with it; how many bytes of `parts` went along.
+    /// Sends the held bytes, and `parts` with them. Returns the number of bytes of `parts` that
+    /// were sent.
     fn poll_held(
         &mut self,
         cx: &mut Context<'_>,
@@ -193,7 +198,7 @@ impl Boundary {
         Poll::Ready(Ok(0))
     }
 
-    /// Keeps a write, if it is to wait; how many bytes it has.
+    /// Holds a write, if it is one of those to hold. Returns the number of its bytes.
     fn hold(&mut self, parts: &[io::IoSlice<'_>]) -> Option<usize> {
         let left = self.hold.load(Ordering::Relaxed).checked_sub(1)?;
         self.hold.store(left, Ordering::Relaxed);
@@ -204,7 +209,8 @@ impl Boundary {
         Some(parts.iter().map(|part| part.len()).sum())
     }
 
-    /// Looks at what became of a write: the client may take its time, but not all of ours.
+    /// Checks the result of a write. Fails if the client is below its minimum rate, or has taken
+    /// nothing within `write_timeout`.
     fn poll_sent(
         &mut self,
         cx: &mut Context<'_>,
@@ -353,7 +359,7 @@ mod tests {
 
     const CHUNKED: &[u8] = b"3;x=y\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n";
 
-    /// A boundary and the client at its other end.
+    /// Returns a boundary, and the client at its other end.
     fn pair(body: Body, ahead: &[u8], configuration: &str) -> (Boundary, DuplexStream) {
         let (client, server) = tokio::io::duplex(1 << 10);
         let config = parse(configuration, "test", &Overrides::default()).unwrap();
@@ -361,7 +367,7 @@ mod tests {
         (boundary, client)
     }
 
-    /// What can be read now.
+    /// Reads all bytes that are available now.
     fn read(boundary: &mut Boundary) -> io::Result<Vec<u8>> {
         let mut context = Context::from_waker(Waker::noop());
         let mut all = Vec::new();
@@ -387,7 +393,8 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever the bytes are cut, the request gets its own and the next one the others.
+        /// For all cuts of the bytes, the request gets its own bytes, and the next one gets the
+        /// rest.
         #[test]
         fn a_request_ends_where_it_ends(
             is_chunked in any::<bool>(),

@@ -1,12 +1,12 @@
-//! A connection to a peer that gives a response in short pieces.
+//! Stream from a peer that gives a response in short pieces.
 //!
-//! pingora reads a body in pieces of 64 KiB, and each is in memory twice: where it was read to, and as the
-//! piece that is passed on. A client of HTTP/2 may have a hundred streams on one connection and take
-//! nothing of any, so what a stream holds meanwhile has to be little. A frame carries 16 KiB unless a
-//! client asks for more, so to read more at a time gains nothing.
+//! pingora reads a body in pieces of 64 KiB, and each is in memory twice: in the read buffer, and
+//! as the piece that is passed on. An HTTP/2 client may have a hundred streams on one connection
+//! and take nothing of any, so a stream must hold little meanwhile. A frame carries at most 16 KiB
+//! unless the client allows more, so longer reads gain nothing.
 //!
-//! Memory that is set aside and never written to is none that the system gives, so the reads decide
-//! and not the buffer.
+//! The system provides memory only when it is written to, so the length of the reads matters, and
+//! not the size of pingora's buffer.
 
 use std::cell::RefCell;
 use std::io;
@@ -23,15 +23,15 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that are read at a time.
+/// Maximum number of bytes of one read.
 pub const PIECE: usize = 16 << 10;
 
 thread_local! {
-    /// Only ever used within one poll.
+    /// Read buffer of the thread, used only within one poll.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into_boxed_slice());
 }
 
-/// A stream that gives [`PIECE`] bytes at a time at most.
+/// Stream that gives at most [`PIECE`] bytes at a time.
 #[derive(Debug)]
 pub struct BoundedReads {
     inner: Stream,
@@ -43,7 +43,7 @@ impl BoundedReads {
         Box::new(BoundedReads { inner })
     }
 
-    /// The stream itself, if its reads are bounded.
+    /// Returns the inner stream if reads are bounded, otherwise `stream` itself.
     pub fn unwrap(stream: Stream) -> Stream {
         if !stream.as_any().is::<BoundedReads>() {
             return stream;
@@ -61,8 +61,8 @@ impl AsyncRead for BoundedReads {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Read to here and copied: to read to the buffer, all that may be read would have to be
-        // set to zero before.
+        // Read here and copy: a bounded read into `buffer` itself would have to set that part of it
+        // to zero first.
         SCRATCH.with_borrow_mut(|scratch| {
             let length = buffer.remaining().min(PIECE);
             let mut piece = ReadBuf::new(&mut scratch[..length]);

@@ -1,11 +1,12 @@
-//! The duplex path: a request with a body, or of HTTP/2, to an upstream and back, in one task.
+//! HTTP/2 engine: requests of HTTP/2 clients, and those of HTTP/1 clients to HTTP/2 upstreams.
 //!
-//! Body and response may flow at a time, so one loop waits for both: for the client's next piece and
-//! for the peer's next part. It knows at every moment whom it waits for, and so whose timeout holds
-//! and whom a failure counts against. Until the request is sent whole that is the client, from then on
-//! the peer. A response that has begun may be silent for as long as `read_timeout`, whoever is next.
+//! Each request is served in one task. Body and response may be sent at the same time, so one loop
+//! waits for both: for the client's next piece and for the peer's next part. The loop always knows
+//! which side it waits for, and so whose timeout applies and whom a failure counts against: the
+//! client until the whole request is sent, then the peer. After the response has begun, the peer's
+//! `read_timeout` applies in any case.
 //!
-//! As on the straight path every decision is made by the phases of [`Proxy`]; framing is pingora's.
+//! The phases of [`Proxy`] make every decision; pingora and the h2 crate frame the messages.
 
 use std::time::Duration;
 
@@ -37,16 +38,16 @@ use crate::gateway::metrics::Engine;
 use crate::gateway::response_head;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 
-/// How many messages of a response are sent in one go: what a peer has sent already, without
-/// holding more of it than this.
+/// Maximum number of messages of a response in one batch. A batch contains only messages that the
+/// peer has sent already; the gateway holds no more of them than this.
 const BATCH: usize = 4;
 
-/// Bytes of a body that are enough for one go. A client that takes nothing makes the gateway hold one
-/// batch, so only small messages share one.
+/// Bytes of a body after which a batch is sent. The gateway holds one batch for a client that takes
+/// nothing, so only small messages share one.
 const BATCH_BYTES: usize = 16 << 10;
 
-/// What a request must not carry to the next hop (RFC 9110, 7.6.1). What `Connection` names besides
-/// is not for this door.
+/// Fields of a request that are not passed on (RFC 9110, 7.6.1). [`strip_nominated`] removes those
+/// that `Connection` names.
 const HOP_BY_HOP: [&str; 8] = [
     "connection",
     "keep-alive",
@@ -58,15 +59,15 @@ const HOP_BY_HOP: [&str; 8] = [
     "http2-settings",
 ];
 
-/// The duplex path.
+/// HTTP/2 engine.
 pub struct Duplex {
     proxy: Proxy,
-    /// Connects in both versions, and keeps the connections of HTTP/2. Those of HTTP/1 are kept by
-    /// their peers.
+    /// Connects with both versions, and keeps idle HTTP/2 connections. Idle HTTP/1 connections are
+    /// kept in the pool of their peer.
     connector: Connector,
 }
 
-/// What happened next.
+/// Next event of an exchange.
 enum Event {
     Response(Result<HttpTask>),
     Body(Result<Option<Bytes>>),
@@ -74,7 +75,7 @@ enum Event {
 }
 
 impl Duplex {
-    /// A path on which `proxy` decides.
+    /// Creates an engine that decides with the phases of `proxy`.
     pub fn new(proxy: Proxy, conf: &ServerConf) -> Self {
         Duplex {
             proxy,
@@ -82,8 +83,8 @@ impl Duplex {
         }
     }
 
-    /// Serves the request of HTTP/1 that begins with `read`, and was decided on in `ctx`. Returns the
-    /// stream if it can carry another.
+    /// Serves a request of HTTP/1 that begins with `read`, and whose route `ctx` has already.
+    /// Returns the stream if it can carry another request.
     pub async fn serve(
         &self,
         boundary: Boundary,
@@ -95,7 +96,7 @@ impl Duplex {
         session.set_pipelined_prefix(read);
         session.set_keepalive_reuses_remaining(Some(requests_left));
         if !matches!(session.read_request().await, Ok(true)) {
-            // The same head was read with the same parser, so a failure is beyond reading.
+            // The lane has parsed this head with the same parser, so this is no error of the head.
             return None;
         }
         self.serve_session(session, ctx).await
@@ -103,7 +104,7 @@ impl Duplex {
 
     /// Serves a request of HTTP/2.
     pub async fn serve_stream(&self, stream: ServerSession) {
-        // pingora makes a session of nothing but a connection of HTTP/1; this one is never used.
+        // pingora creates sessions only from HTTP/1 connections; this one is never used.
         let (unused, _) = tokio::io::duplex(1);
         let mut session = Session::new_h1(Box::new(unused));
         *session.downstream_session = stream;
@@ -128,7 +129,7 @@ impl Duplex {
     }
 
     async fn answer(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        // A request of HTTP/1 was decided on before the version of its upstream was known.
+        // The decision on an HTTP/1 request was made before it came here: its upstream is known.
         let is_decided = ctx.pool.is_some();
         self.proxy.early_request_filter(session, ctx).await?;
         if !is_decided && self.proxy.request_filter(session, ctx).await? {
@@ -153,7 +154,7 @@ impl Duplex {
         Ok(())
     }
 
-    /// A session with the peer, and whether its connection has carried other requests.
+    /// Returns a session with the peer, and `true` if its connection has carried other requests.
     async fn connect(
         &self,
         chosen: &Peer,
@@ -162,7 +163,7 @@ impl Duplex {
     ) -> Result<(PeerSession, bool)> {
         if connection == ConnectionKind::Any {
             if speaks_http2(peer) {
-                // A kept connection that is of no use says nothing of the peer: a new one does.
+                // A kept connection that is unusable says nothing about the peer; a new one does.
                 let reused = self.connector.reused_http_session(peer).await;
                 if let Ok(Some(session)) = reused {
                     if chosen.check(ssl_digest(session.digest())).is_ok() {
@@ -185,7 +186,7 @@ impl Duplex {
         Ok((session, false))
     }
 
-    /// Sends the request and passes the response on; whether the whole request was sent.
+    /// Sends the request and passes the response on. Returns `true` if the whole request was sent.
     async fn exchange(
         &self,
         session: &mut Session,
@@ -199,7 +200,7 @@ impl Duplex {
         let head = upstream.send_head(Box::new(request), is_empty);
         in_time(write_timeout, head).await?;
         session.as_downstream_mut().enable_retry_buffering();
-        // A try after the first begins with what was read of the body.
+        // A retry begins with the part of the body that was read before.
         let buffer = session.as_downstream().get_retry_buffer();
         let mut body_done = session.as_downstream_mut().is_body_done();
         if buffer.is_some() || body_done && !is_empty {
@@ -221,7 +222,7 @@ impl Duplex {
             match event {
                 Event::Response(task) => {
                     if self.respond(session, upstream, ctx, task?).await? {
-                        // Without content a request is whole with its head, whatever ends it.
+                        // A request without content is complete with its head.
                         return Ok((body_done || is_empty) && can_send);
                     }
                 }
@@ -237,7 +238,7 @@ impl Duplex {
                         .await;
                     match sent {
                         Err(error) if is_refusal(&error) => {
-                            // It may have answered, though it reads no further.
+                            // The peer may have responded, though it reads no further.
                             can_send = false;
                             ctx.progress.is_sent = true;
                         }
@@ -249,7 +250,7 @@ impl Duplex {
         }
     }
 
-    /// The head that the peer is sent.
+    /// Returns the head that is sent to the peer.
     async fn request_for(
         &self,
         session: &mut Session,
@@ -285,7 +286,7 @@ impl Duplex {
         Ok(request)
     }
 
-    /// Sends a piece of the body, after the phases have seen it.
+    /// Sends a piece of the body, after the phases have checked it.
     async fn send(
         &self,
         session: &mut Session,
@@ -299,7 +300,7 @@ impl Duplex {
         self.proxy
             .request_body_filter(session, &mut piece, end, ctx)
             .await?;
-        // An empty piece would be the last chunk.
+        // An empty piece would be sent as the last chunk.
         let piece = piece.filter(|piece| !piece.is_empty());
         if piece.is_none() && !end {
             return Ok(());
@@ -318,8 +319,8 @@ impl Duplex {
         }
     }
 
-    /// Passes on a part of the response, and those behind it that are here already; whether it was
-    /// the last.
+    /// Passes on a part of the response, and the parts behind it that have arrived already. Returns
+    /// `true` if the last part was among them.
     async fn respond(
         &self,
         session: &mut Session,
@@ -338,7 +339,7 @@ impl Duplex {
                     batch.push(next);
                 }
                 Some(Err(error)) => {
-                    // What came before it is passed on first.
+                    // The parts before the error are passed on first.
                     broken = Some(error);
                     break;
                 }
@@ -403,7 +404,7 @@ impl Duplex {
         } else {
             chosen.template_to_check()
         };
-        // In a box of its own: connecting takes 9 KiB, which every request would set aside.
+        // In its own box: connecting takes 9 KiB, which every request would reserve otherwise.
         let connected = Box::pin(self.connect(&chosen, peer, connection)).await;
         let (mut upstream, reused) = match connected {
             Ok(connected) => connected,
@@ -441,7 +442,7 @@ impl Duplex {
         match exchanged {
             Ok(true) => Ok(()),
             Ok(false) => {
-                // Closing with unread data would take the response from the client.
+                // After a close with unread data, the client may lose the response.
                 linger(session).await;
                 if !session.as_downstream_mut().is_body_done() {
                     session.set_keepalive(None);
@@ -455,7 +456,8 @@ impl Duplex {
     }
 }
 
-/// How long nothing may happen: for the client to send, until the peer is to answer.
+/// Returns the timeout of the next event: the client's until the request is sent or the response
+/// has begun, then the peer's.
 fn patience(peer: &HttpPeer, ctx: &Context) -> Duration {
     if ctx.progress.is_sent || ctx.progress.is_answered {
         peer.options.read_timeout.unwrap_or(Duration::MAX)
@@ -486,13 +488,13 @@ async fn in_time(
     })
 }
 
-/// Whether the peer takes no more of a request.
+/// Returns `true` if the peer takes no more of a request.
 fn is_refusal(error: &Error) -> bool {
     *error.esource() == ErrorSource::Upstream && *error.etype() != ErrorType::WriteTimedout
 }
 
-/// Whether a response that ends with its head does not say so to a client of HTTP/1, which would wait
-/// for its end.
+/// Returns `true` if an HTTP/1 client would wait for the body of a response that ends with its
+/// head, because the head has no length.
 fn has_no_length(session: &Session, response: &ResponseHeader) -> bool {
     let request = session.req_header();
     request.version != Version::HTTP_2
@@ -507,7 +509,7 @@ fn ssl_digest(digest: Option<&Digest>) -> Option<&SslDigest> {
     digest?.ssl_digest.as_deref()
 }
 
-/// Whether a connection is one of HTTP/2. Over TLS that was agreed on.
+/// Returns `true` if a connection speaks HTTP/2. Over TLS, ALPN decides.
 fn has_chosen_http2(peer: &HttpPeer, stream: &Stream) -> bool {
     match stream.selected_alpn_proto() {
         Some(chosen) => chosen == ALPN::H2,
@@ -519,7 +521,7 @@ fn speaks_http2(peer: &HttpPeer) -> bool {
     peer.options.alpn.get_min_http_version() == 2
 }
 
-/// HTTP/2 has the host in the target.
+/// Moves the host to the target, where HTTP/2 has it.
 fn address(request: &mut RequestHeader, is_tls: bool) -> Result<()> {
     let no_host = || status_error(400, "a host that HTTP/2 cannot name");
     let host = request.remove_header(&header::HOST).ok_or_else(no_host)?;
@@ -532,9 +534,9 @@ fn address(request: &mut RequestHeader, is_tls: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether a response to HEAD has no length: to any other method its end would have been that of its
-/// connection. A server that answers so mostly closes after HEAD as well, and a request that comes
-/// just then and cannot be repeated would fail.
+/// Returns `true` if a response to `HEAD` has no length. The end of the connection would have ended
+/// the response to any other method. A server with such responses mostly closes the connection
+/// after `HEAD` as well, and a request at just that time would fail if it cannot be repeated.
 fn is_open_ended(session: &Session, upstream: &Http1) -> bool {
     let is_head = session.req_header().method == http::Method::HEAD;
     is_head
@@ -545,7 +547,7 @@ fn is_open_ended(session: &Session, upstream: &Http1) -> bool {
         })
 }
 
-/// Bytes of a body in a message.
+/// Returns the number of body bytes in a message.
 fn body_length(task: &HttpTask) -> usize {
     match task {
         HttpTask::Body(Some(body), _) | HttpTask::UpgradedBody(Some(body), _) => body.len(),
@@ -561,7 +563,7 @@ fn is_last(task: &HttpTask) -> bool {
 }
 
 fn strip_hop_by_hop(request: &mut RequestHeader) {
-    // Few requests have any, and looking costs less than removing what is not there.
+    // Few requests have any, and a search costs less than removing absent fields.
     let is_one = |name: &&http::HeaderName| HOP_BY_HOP.contains(&name.as_str());
     let found: Vec<_> = request.headers.keys().filter(is_one).cloned().collect();
     for name in found {
@@ -569,8 +571,8 @@ fn strip_hop_by_hop(request: &mut RequestHeader) {
     }
 }
 
-/// A response that ends with its connection becomes a chunked one, so that the client's connection
-/// need not end as well.
+/// Makes a response chunked if the end of its connection ends it, so that the client's connection
+/// can be kept.
 fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<()> {
     let has_none = session.req_header().method == http::Method::HEAD
         || response.status.is_informational()
@@ -584,8 +586,8 @@ fn frame(session: &Session, response: &mut ResponseHeader, end: bool) -> Result<
     Ok(())
 }
 
-/// Lets a batch go out in one write: the head of a response with what is here of its body, and that
-/// with the last chunk.
+/// Sends a batch in one write: the head of a response with the body that is here, and the body with
+/// the last chunk.
 fn join_writes(session: &Session, batch: &[HttpTask]) {
     if let Some(boundary) = Boundary::of(session) {
         let is_chunked = session.response_written().is_some_and(is_chunked);
@@ -598,13 +600,13 @@ fn is_chunked(head: &ResponseHeader) -> bool {
     head.headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-/// In how many writes pingora sends a batch of a response that `is_chunked`, or of one that begins with
-/// it; 0 if none of them should wait for the others.
+/// Returns the number of writes in which pingora sends a batch; 0 if no write should be held for
+/// the others. `is_chunked` is the framing of a response whose head was sent before the batch.
 fn count_writes(batch: &[HttpTask], mut is_chunked: bool) -> u8 {
     let (mut heads, mut length) = (0, 0);
     for task in batch {
         if let HttpTask::Header(head, _) = task {
-            // A hint is to arrive before what it is a hint to.
+            // An interim response should arrive before the final one.
             if head.status.is_informational() || heads > 0 {
                 return 0;
             }
@@ -614,8 +616,8 @@ fn count_writes(batch: &[HttpTask], mut is_chunked: bool) -> u8 {
         length += body_length(task);
     }
     let is_whole = batch.last().is_some_and(is_last);
-    // What goes on may be silent for long, and only a second write tells that a client which closed its
-    // sending direction has left.
+    // The rest of a chunked body may come much later, and only a second write detects that a client
+    // which has closed its sending direction has left.
     if length == 0 || is_chunked && !is_whole || heads == 0 && length > BATCH_BYTES {
         return 0;
     }
@@ -680,7 +682,7 @@ mod tests {
         check(&[body(5, true)], false, 1);
     }
 
-    /// What a client is sent of batches, one entry a write.
+    /// Returns the writes of these batches to a client.
     async fn writes(batches: Vec<Vec<HttpTask>>) -> Vec<String> {
         let (mut session, writes) = session("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         for batch in batches {

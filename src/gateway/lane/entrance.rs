@@ -1,6 +1,7 @@
-//! What comes before the first request, where a listener is not plain: a PROXY header, a TLS
-//! handshake, the preface of HTTP/2. All of it has one deadline, so a silent client holds nothing
-//! for long.
+//! Steps before the first request of a listener that is not plain: PROXY header, TLS handshake, and
+//! detection of the HTTP/2 preface.
+//!
+//! All steps share one deadline, so a silent client does not hold resources for long.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,16 +19,16 @@ use crate::gateway::metrics::Refused;
 use crate::gateway::proxy_protocol::{self, Malformed, Reading};
 use crate::gateway::{Gateway, Settings};
 
-/// What a client that knows HTTP/2 beforehand begins with (RFC 9113, 3.4).
+/// First bytes of an HTTP/2 client with prior knowledge (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection that requests can come on.
+/// Connection that is ready for requests.
 pub struct Entered {
     pub stream: Stream,
     pub speaks_h2: bool,
 }
 
-/// Why there will be none.
+/// Reason why a connection is not served.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("it left before it had said anything")]
@@ -46,7 +47,7 @@ enum Refusal {
     NoTls,
 }
 
-/// Takes a connection in as `listener` asks; `None` if it is not to be served.
+/// Accepts a connection as configured for `listener`. Returns `None` if it is not served.
 pub async fn enter(
     gateway: &Gateway,
     listener: Listener,
@@ -66,8 +67,8 @@ pub async fn enter(
     }
 }
 
-/// Who is refused for what the operator set up is worth a line; what strangers do wrong in a
-/// handshake is not.
+/// Counts and logs a rejection. A wrong PROXY header is logged at level info, because it may be a
+/// mistake of the configuration; errors of clients in a handshake are logged at level debug.
 fn note(gateway: &Gateway, peer: IpAddr, listener: Listener, refusal: &Refusal) {
     let kind = match refusal {
         Refusal::Left | Refusal::Io(_) => {
@@ -97,7 +98,7 @@ async fn take_in(
     peer: PeerAddr,
 ) -> Result<Entered, Refusal> {
     let Ok(mut socket) = stream.into_any().downcast::<Socket>() else {
-        // pingora shakes no hands for us, so it is a socket.
+        // pingora does no TLS handshake for the lane, so this is a plain socket.
         return Err(Refusal::NoTls);
     };
     if listener.proxy_protocol {
@@ -127,8 +128,8 @@ async fn take_in(
     }
 }
 
-/// Reads the PROXY header. Whoever just looks whether somebody listens is nobody to be refused, so
-/// what is said comes before who says it.
+/// Reads the PROXY header. The peer's address is checked only after the first bytes, so that a
+/// health check that connects and sends nothing is not counted as rejected.
 async fn read_source(socket: &mut Socket, is_trusted: bool) -> Result<Option<SocketAddr>, Refusal> {
     let mut bytes = [0; proxy_protocol::LIMIT];
     let mut length = 0;
@@ -148,7 +149,7 @@ async fn read_source(socket: &mut Socket, is_trusted: bool) -> Result<Option<Soc
     }
 }
 
-/// Waits for the first bytes. Whoever leaves without any fails no handshake.
+/// Waits for the first bytes. A client that leaves without sending any is not a failed handshake.
 async fn wait_for_start(socket: &mut Socket) -> Result<(), Refusal> {
     let mut start = [0; 1024];
     let read = socket.read(&mut start).await?;
@@ -159,15 +160,15 @@ async fn wait_for_start(socket: &mut Socket) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// From here on the connection is that of `source`.
+/// Sets the peer's address of a connection to `source`.
 fn set_peer(socket: &mut Socket, source: SocketAddr) {
     let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
-    // It is new, so it has no address yet.
+    // The digest is new, so it has no address yet.
     let _ = digest.peer_addr.set(Some(Address::Inet(source)));
     socket.set_socket_digest(digest);
 }
 
-/// Reads no further than it takes to know.
+/// Returns `true` if a connection begins with the preface. Reads no more bytes than that needs.
 async fn begins_with_preface(socket: &mut Socket) -> Result<bool, Refusal> {
     let mut bytes = [0; PREFACE.len()];
     let mut length = 0;

@@ -1,8 +1,8 @@
-//! One request of an HTTP/2 connection, as pingora's proxy serves it.
+//! One request of an HTTP/2 client, as a pingora session.
 //!
-//! pingora's own session drops every interim response (1xx) and waits for a body without a limit. The
-//! h2 crate can do better, so the session is this one; [`Session`] is the trait by which pingora's
-//! proxy serves a protocol that it does not know itself.
+//! pingora's own session drops every interim response (1xx), and waits for a body without a limit.
+//! This session uses the h2 crate to avoid both. [`Session`] is pingora's trait for protocols that
+//! it does not implement itself.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -29,21 +29,21 @@ use tokio::time::timeout;
 
 use crate::gateway::strict::CONNECTION_SPECIFIC;
 
-/// Bytes of a request's body that are kept for a retry.
+/// Maximum number of bytes of a request's body that are kept for a retry.
 const RETRY_LIMIT: usize = 64 << 10;
 
 /// One stream of a connection.
 pub struct H2Stream {
     request: RequestHeader,
     body: RecvStream,
-    /// Whether the end of the body was read.
+    /// `true` if the end of the body was read.
     body_ended: bool,
     body_read: usize,
     respond: SendResponse<Bytes>,
-    /// There once the final response has begun.
+    /// Sender of the body; `None` until the final response has begun.
     out: Option<SendStream<Bytes>>,
     written: Option<Box<ResponseHeader>>,
-    /// Whether the response's end was sent.
+    /// `true` if the end of the response was sent.
     ended: bool,
     body_sent: usize,
     retry: Retry,
@@ -53,22 +53,22 @@ pub struct H2Stream {
     drain_timeout: Option<Duration>,
 }
 
-/// The part of a request's body that another try can send again.
+/// Part of a request's body that a retry can send again.
 enum Retry {
     Off,
     Kept(BytesMut),
     TooLong,
 }
 
-/// Request of a connection.
+/// Result of accepting a request of a connection.
 pub enum Accepted {
-    /// One to serve.
+    /// A request to serve.
     Request(Box<H2Stream>),
-    /// One that was refused, because it leaves open where it goes.
+    /// A request that was rejected, because its authority is missing, invalid or ambiguous.
     Refused,
 }
 
-/// Accepts the next request of a connection; `None` at its end.
+/// Accepts the next request of a connection. Returns `None` at the end of the connection.
 ///
 /// # Errors
 /// If the connection failed.
@@ -86,7 +86,7 @@ pub async fn accept(
     if !has_authority || validate_request_authority(&request).is_err() {
         let mut refusal = Response::new(());
         *refusal.status_mut() = http::StatusCode::BAD_REQUEST;
-        // An error is a client that left; others of its requests may go on.
+        // An error means that the client has left this stream; its other requests may go on.
         let _ = respond.send_response(refusal, true);
         return Ok(Some(Accepted::Refused));
     }
@@ -109,7 +109,7 @@ pub async fn accept(
 }
 
 impl H2Stream {
-    /// Ends the response, if it has begun and has no end.
+    /// Ends the response, if it has begun and has not ended.
     fn end(&mut self) -> Result<()> {
         if let (false, Some(out)) = (self.ended, &mut self.out) {
             let sent = out.send_data(Bytes::new(), true);
@@ -162,7 +162,8 @@ impl Session for H2Stream {
         &mut self.request
     }
 
-    /// A client may take its time over a body once it is being answered: the two can be a talk.
+    /// Reads a part of the body. The timeout ends when the response begins: from then on, a client
+    /// may send slowly, as in streams of messages.
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
         let limit = self.read_timeout.filter(|_| self.written.is_none());
         let read = self.body.data();
@@ -181,7 +182,7 @@ impl Session for H2Stream {
         };
         self.body_read += data.len();
         self.retry.add(&data);
-        // An error is a stream that was closed meanwhile; the next read tells why.
+        // An error means that the stream was closed; the next read returns the reason.
         let _ = self.body.flow_control().release_capacity(data.len());
         Ok(Some(data))
     }
@@ -309,7 +310,7 @@ impl Session for H2Stream {
     }
 
     fn is_body_done(&mut self) -> bool {
-        // Behind a reset there is an error to read, and h2 does not call that an end.
+        // After a reset, an error is still to be read, and h2 does not report it as the end.
         self.body_ended || self.body.is_end_stream()
     }
 

@@ -1,8 +1,8 @@
-//! HTTP/2 with a client: every stream is a request for the proxy.
+//! Connections of HTTP/2 clients: every stream is a request for [`Duplex`].
 //!
-//! The frames are the h2 crate's, the streams [`super::h2_stream`]'s. The loop is ours, because pingora's
-//! waits for the preface of a connection for ever, keeps a connection for as many requests as
-//! come, and tells nobody that the gateway is on its way out until the listeners are closed.
+//! The h2 crate implements the frames, [`super::h2_stream`] the streams. The loop is geogate's own,
+//! because pingora's waits for the preface of a connection forever, does not limit the requests of
+//! a connection, and does not announce a shutdown to clients before the listeners are closed.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use super::h2_stream::{Accepted, accept};
 use crate::gateway::Gateway;
 use crate::gateway::metrics::Refused;
 
-/// How many requests of a connection may be wrong in a way that ends them before they begin.
+/// Number of malformed requests after which a connection is closed.
 const MALFORMED_LIMIT: u32 = 32;
 
-/// How long a client may take to go once it was told to.
+/// Maximum time for a client to close the connection after a graceful shutdown was announced.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Serves a connection to its end. Its first bytes are due at `deadline`.
+/// Serves a connection to its end. The handshake must be complete at `deadline`.
 pub async fn serve(
     gateway: &Gateway,
     duplex: &Arc<Duplex>,
@@ -79,7 +79,7 @@ pub async fn serve(
                         break;
                     }
                 }
-                // It ended, well or not.
+                // The connection has ended, with or without an error.
                 Ok(None) | Err(_) => break,
             },
             Some(_) = requests.join_next() => {
@@ -103,11 +103,12 @@ pub async fn serve(
         }
     }
     drop(fresh);
-    // They see for themselves that the client is gone, and say so in the log.
+    // Requests in flight detect by themselves that the client has left, and log it.
     requests.detach_all();
 }
 
-/// pingora's own are what its advisories ask for; these are stricter.
+/// Returns the options of HTTP/2. pingora's defaults are those of its security advisories; these
+/// are stricter.
 fn options(streams: u32, headers: usize) -> H2Options {
     let mut options = default_h2_options();
     options.max_header_list_size(headers as u32);

@@ -1,11 +1,14 @@
-//! The query lane: IP queries are answered before any proxy machinery is entered.
+//! Client connections: accepts them, answers plain IP queries, and passes all other requests on.
 //!
-//! A plain query costs one read, one lookup and one write. There is no task, no channel, no header
-//! map and no allocation for it, and a connection that waits holds no buffer: reading, answering and
-//! writing happen in one poll, in buffers that belong to the thread. What is not a plain query goes
-//! on, bytes untouched: a plain request without a body along the straight path, others along the duplex
-//! path, and upgrades and HTTP/1.0 to pingora's proxy. The connection comes back from each, so that
-//! every head on it is read here, strictly and within its time; only a WebSocket never does.
+//! A plain query costs one read, one lookup and one write. It needs no task, no channel, no header
+//! map and no allocation. An idle connection holds no buffer, because reading, answering and
+//! writing happen in one poll, in buffers that belong to the thread.
+//!
+//! All other requests of HTTP/1 clients go to `exchange::forward`. If the upstream of such a
+//! request speaks HTTP/2, it goes on to `duplex`, which also serves the requests of HTTP/2 clients.
+//! A request for a WebSocket goes to pingora's proxy. The connection comes back from each engine,
+//! so every head of an HTTP/1 connection is parsed here, strictly and within `header_timeout`. Only
+//! a connection that has become a WebSocket does not come back.
 
 pub(crate) mod boundary;
 mod bounded_reads;
@@ -50,7 +53,7 @@ use super::{Gateway, Proxy};
 use crate::config::model::{Listener, Speaks};
 use crate::proto::h1::head::{self, Limits, Parse};
 
-/// The door that every connection comes through.
+/// Server of all client connections, with the engines for their requests.
 pub struct Lane {
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Proxy>>,
@@ -59,7 +62,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane in front of pingora's proxy.
+    /// Creates the lane of `gateway`, with its engines.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, conf: &Arc<ServerConf>) -> Self {
         let mut proxy = HttpProxy::new(Proxy::new(Arc::clone(&gateway)), Arc::clone(conf));
@@ -85,8 +88,8 @@ impl ServerApp for Lane {
         let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
         let special = self.gateway.settings().listeners.find(local);
         let (lane, shutdown) = (Arc::clone(self), shutdown.clone());
-        // A task of its own: the one that we are called in keeps room for a TLS handshake, 9 KiB,
-        // for as long as it lives.
+        // A separate task: the task of the caller reserves 9 KiB for a TLS handshake as long as it
+        // lives.
         match special {
             None => tokio::spawn(lane.serve(stream, peer, shutdown)),
             Some(listener) => tokio::spawn(lane.let_in(listener, stream, peer, shutdown)),
@@ -125,26 +128,26 @@ impl Lane {
     ) {
         let gateway = &*self.gateway;
         if gateway.has_room().is_err() {
-            // To say so would take what there is too little of.
+            // A response would itself need scarce memory or files; just close.
             return;
         }
-        // Who waits before the first request has a connection as well. Behind a proxy it is not known
-        // yet whose it is.
+        // A client that has not sent a request yet counts as a connection, too. Behind a proxy, its
+        // address is known only after the PROXY header.
         let early = (!listener.proxy_protocol).then(|| gateway.share_of(peer));
         let early = match early.transpose() {
             Ok(share) => share,
-            // In TLS, to say so would take a handshake.
+            // In TLS, a response would need a handshake first.
             Err(_) if listener.speaks == Speaks::Tls => return,
             Err(refusal) => return turn_away(gateway, stream, &refusal).await,
         };
         let arrival = Arrival::new(gateway);
         let deadline = Instant::now() + gateway.settings().client.header_timeout;
-        // In boxes of their own, so that only what is going on takes room.
+        // Each step has its own box, so that only the current one takes memory.
         let entering = Box::pin(enter(gateway, listener, stream, peer, deadline));
         let Some(Entered { stream, speaks_h2 }) = entering.await else {
             return;
         };
-        // It may be somebody else's than the socket's.
+        // After a PROXY header it differs from the address of the socket.
         let Some(peer) = peer_of(&stream) else { return };
         let _share = match early.map_or_else(|| gateway.share_of(peer), Ok) {
             Ok(share) => share,
@@ -159,7 +162,7 @@ impl Lane {
         }
     }
 
-    /// Serves the requests of a connection; plain queries at once, if they are to be.
+    /// Serves the requests of an HTTP/1 connection. Plain queries are answered here if `queries`.
     async fn serve_http1<'g>(
         &'g self,
         stream: Stream,
@@ -200,7 +203,7 @@ impl Lane {
         connection.close().await;
     }
 
-    /// Lets the proxy serve one request; the connection afterwards, if it can carry another.
+    /// Passes one request to its engine. Returns the connection if it can carry another request.
     async fn hand_over<'g>(
         &self,
         mut connection: Connection<'g>,
@@ -234,8 +237,8 @@ impl Lane {
     }
 }
 
-/// A request with its head in origin form, and what was read of its body. From here on nothing has to
-/// know that there are other forms, or whether `Host` and the target agree.
+/// Writes the head of a request in origin form, and keeps the bytes of the body behind it. So no
+/// later code has to handle absolute targets, or compare `Host` with the target.
 fn in_origin_form(read: BytesMut) -> BytesMut {
     let (limits, mut slots) = (Limits::any(read.len()), head::slots());
     let written = match head::read(&read, limits, &mut slots) {
@@ -251,14 +254,14 @@ fn in_origin_form(read: BytesMut) -> BytesMut {
     }
 }
 
-/// The answer agrees to an upgrade: from now on the connection is no HTTP any more.
+/// Starts the tunnel of a session, after its response has accepted the upgrade.
 pub(super) fn begin_tunnel(session: &Session) {
     if let Some(boundary) = Boundary::of(session) {
         boundary.begin_tunnel();
     }
 }
 
-/// Who is at the other end.
+/// Returns the address of the other end: of the socket, or of the PROXY header.
 fn peer_of(stream: &Stream) -> Option<PeerAddr> {
     let digest = stream.get_socket_digest()?;
     let address = digest.peer_addr()?.as_inet()?;

@@ -1,4 +1,4 @@
-//! Headers that `Connection` names, removed from a head of pingora's.
+//! Removal of the headers that `Connection` names, from a pingora head.
 
 use pingora::Result;
 use pingora::http::RequestHeader;
@@ -9,7 +9,7 @@ use crate::proto::hop_by_hop::named_by_request;
 /// Removes the headers that `Connection` names.
 ///
 /// # Errors
-/// With status 400 if it names what must stay, too many, or what is no name.
+/// With status 400 if it names a protected header, too many headers, or an invalid name.
 pub fn strip_nominated(request: &mut RequestHeader) -> Result<()> {
     let names = named_by_request(&request.headers);
     let names = names.map_err(|_| bad_connection())?;
@@ -19,7 +19,8 @@ pub fn strip_nominated(request: &mut RequestHeader) -> Result<()> {
     Ok(())
 }
 
-/// Error of a `Connection` header that names what it may not.
+/// Returns the error of a `Connection` header that names a protected header, too many, or an
+/// invalid name.
 pub fn bad_connection() -> Box<pingora::Error> {
     status_error(400, "a Connection header that names what it may not")
 }
@@ -27,7 +28,7 @@ pub fn bad_connection() -> Box<pingora::Error> {
 mod tests {
     use super::*;
 
-    /// The names of the headers that are left; `None` if the request is refused.
+    /// Returns the names of the headers that are left; `None` if the request is rejected.
     fn left(connection: &[&'static str]) -> Option<Vec<String>> {
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
         for name in ["Host", "X-Forwarded-For", "X-A", "X-B"] {

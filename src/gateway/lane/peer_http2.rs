@@ -1,14 +1,15 @@
-//! A request over HTTP/2 to a peer, and its response.
+//! Request to a peer over HTTP/2, and its response.
 //!
-//! pingora's own session for this drops interim responses (1xx), and lets a peer send more as soon as a
-//! part was read. Here the h2 crate is used at first hand: every response is given as it comes, and a
-//! peer may go on only when the client has taken what it sent before, so a window is all that a
-//! response holds.
+//! pingora's own session drops interim responses (1xx), and lets a peer send more as soon as a part
+//! was read. This session uses the h2 crate directly: it returns every response as it arrives, and
+//! lets a peer send more only after the client has taken the data before. So a response holds at
+//! most one flow-control window in memory.
 //!
-//! Connections are still those of pingora's connector, which counts the requests on each and knows
-//! which are idle. It keeps its handle for requests to itself, so the handshake is made here, and a
-//! second handle goes along in the connection's digest: `ProxyDigest::user_data` is the one place in
-//! it for a value of ours, and no connection here comes through a proxy.
+//! The connections still belong to pingora's connector, which counts the requests on each and knows
+//! which are idle. The connector does not expose its handle for requests, so the handshake is done
+//! here, and a second handle is stored in the connection's digest. `ProxyDigest::user_data` is the
+//! only field of the digest for a custom value. It is free, because no connection here passes
+//! through a proxy.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -31,22 +32,22 @@ use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorType, OkOrErr, OrErr, Result};
 use tokio::sync::watch;
 
-/// A request to a peer.
+/// Request to a peer.
 pub struct Http2 {
-    /// Its place on the connection.
+    /// Slot of the request on the connection.
     session: Http2Session,
     requests: SendRequest<Bytes>,
     is_head: bool,
-    /// `None` once the whole request was sent.
+    /// Sender of the body; `None` after the whole request was sent.
     request_body: Option<SendStream<Bytes>>,
     stage: Stage,
-    /// Bytes that were given, and that the peer may not send others for yet.
+    /// Bytes that were returned, and not yet released from the flow-control window.
     unreleased: usize,
 }
 
-/// What of a response comes next.
+/// Next part of a response.
 enum Stage {
-    /// Nothing, before the request is sent.
+    /// None, because the request was not sent yet.
     Request,
     Head(ResponseFuture),
     Body(RecvStream),
@@ -54,10 +55,10 @@ enum Stage {
     End,
 }
 
-/// Makes a connection that carries requests over HTTP/2, and the place for the first.
+/// Opens an HTTP/2 connection on `stream`, and the slot of its first request.
 ///
 /// # Errors
-/// If the peer does not speak it.
+/// If the handshake fails, or the connection takes no request.
 pub async fn open(connector: &Connector, peer: &HttpPeer, stream: Stream) -> Result<Http2> {
     let id = stream.id();
     let streams = peer.options.max_h2_streams;
@@ -98,17 +99,17 @@ pub async fn open(connector: &Connector, peer: &HttpPeer, stream: Stream) -> Res
     Http2::new(session)
 }
 
-/// What comes of a response before its body.
+/// Head of an interim or the final response.
 enum Head {
     Interim(Response<()>),
     Final(Response<RecvStream>),
 }
 
 impl Http2 {
-    /// A request on a connection that [`open`] made.
+    /// Creates a request on a connection that [`open`] made.
     ///
     /// # Errors
-    /// If it is another.
+    /// If [`open`] did not make the connection.
     pub fn new(session: Http2Session) -> Result<Self> {
         let foreign = "a connection of HTTP/2 that was not made here";
         let requests = handle(&session).or_err(ErrorType::InternalError, foreign)?;
@@ -122,7 +123,7 @@ impl Http2 {
         })
     }
 
-    /// Sends the head of the request. `end` if there is no body.
+    /// Sends the head of the request. `end` is `true` if there is no body.
     pub async fn send_head(&mut self, request: &RequestHeader, end: bool) -> Result<()> {
         self.is_head = request.method == Method::HEAD;
         let request = http::Request::from_parts(request.as_owned_parts(), ());
@@ -134,7 +135,7 @@ impl Http2 {
         Ok(())
     }
 
-    /// Sends a piece of the body, and its end after the last.
+    /// Sends a piece of the body. `end` is `true` for the last one.
     pub async fn send(&mut self, piece: Option<Bytes>, end: bool) -> Result<()> {
         let Some(body) = &mut self.request_body else {
             return Ok(());
@@ -146,7 +147,7 @@ impl Http2 {
         Ok(())
     }
 
-    /// The next part of the response. Nothing is lost if the wait for it is given up.
+    /// Returns the next part of the response. Cancel safe: dropping the future loses no data.
     pub async fn next(&mut self) -> Result<HttpTask> {
         match &mut self.stage {
             Stage::Request => {
@@ -182,12 +183,13 @@ impl Http2 {
                 (head, end)
             }
         };
-        // The client is spoken to in its own version.
+        // The phases expect HTTP/1.1; the client's session writes its own version.
         head.set_version(Version::HTTP_11);
         Ok(HttpTask::Header(Box::new(head), end))
     }
 
-    /// The h2 crate lets a response end with its head that announces content (RFC 9113, 8.1.1).
+    /// Rejects a response that announces content and ends with its head (RFC 9113, 8.1.1), which
+    /// the h2 crate accepts.
     fn check_end(&self, head: &ResponseHeader) -> Result<()> {
         let length = head.headers.get(header::CONTENT_LENGTH);
         let has_content =
@@ -219,7 +221,7 @@ impl Http2 {
         };
         let trailers = match body.trailers().await {
             Ok(trailers) => trailers,
-            // A peer that has answered in full may want no more of the request (RFC 9113, 8.1).
+            // After a complete response, a peer may refuse the rest of the request (RFC 9113, 8.1).
             Err(error) if is_good_end(&error) => None,
             Err(error) => return Err(failed(error)),
         };
@@ -230,34 +232,34 @@ impl Http2 {
         })
     }
 
-    /// Lets the peer send as much as was taken: the client has all that was given.
+    /// Lets the peer send more, after the client has taken all data that was returned.
     pub fn release(&mut self) {
         let length = std::mem::take(&mut self.unreleased);
         if let Stage::Body(body) | Stage::Trailers(body) = &mut self.stage {
-            // An error is a stream that was closed meanwhile; the next part tells why.
+            // An error means that the stream was closed; the next part returns the reason.
             let _ = body.flow_control().release_capacity(length);
         }
     }
 
-    /// No other request is sent on the connection.
+    /// Excludes the connection from further requests.
     pub fn distrust(&self) {
         self.session.conn.mark_shutdown();
     }
 
-    /// The place on the connection, to be given back to the connector.
+    /// Returns the slot on the connection, to be given back to the connector.
     pub fn into_session(self) -> Http2Session {
         self.session
     }
 }
 
-/// The second handle of a connection.
+/// Returns the second handle of a connection.
 fn handle(session: &Http2Session) -> Option<SendRequest<Bytes>> {
     let digest = session.digest()?.proxy_digest.as_ref()?;
     let value = digest.user_data.as_ref()?;
     value.downcast_ref::<SendRequest<Bytes>>().cloned()
 }
 
-/// To wait for the final head alone would drop those before it.
+/// Polls the next head. A poll for the final head alone would drop the interim ones before it.
 fn poll_head(response: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Result<Head, h2::Error>> {
     match ready!(response.poll_informational(cx)) {
         Some(interim) => Poll::Ready(interim.map(Head::Interim)),
@@ -265,12 +267,12 @@ fn poll_head(response: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Result
     }
 }
 
-/// The next piece of a body that is one, and whether it is the last; `None` if trailers may follow.
+/// Returns the next piece of a body, and `true` if it is the last; `None` if trailers may follow.
 async fn next_piece(body: &mut RecvStream) -> Result<Option<(Bytes, bool)>> {
     while let Some(piece) = body.data().await {
         let piece = piece.map_err(failed)?;
         let end = has_ended(body)?;
-        // An empty frame is none that HTTP/1 could have.
+        // Empty frames are skipped: HTTP/1 has no equivalent.
         if end || !piece.is_empty() {
             return Ok(Some((piece, end)));
         }
@@ -278,8 +280,8 @@ async fn next_piece(body: &mut RecvStream) -> Result<Option<(Bytes, bool)>> {
     Ok(None)
 }
 
-/// Whether a response is whole. To the h2 crate a stream that failed has ended, too, so what comes next
-/// is asked for.
+/// Returns `true` if a response is complete. For the h2 crate a failed stream has ended, too, so
+/// the next part is polled.
 fn has_ended(body: &mut RecvStream) -> Result<bool> {
     if !body.is_end_stream() {
         return Ok(false);
@@ -294,13 +296,13 @@ fn has_ended(body: &mut RecvStream) -> Result<bool> {
     }
 }
 
-/// Whether a peer ended a connection or a stream without an error.
+/// Returns `true` if a peer ended a connection or a stream without an error.
 fn is_good_end(error: &h2::Error) -> bool {
     let ended = error.is_go_away() || error.is_reset();
     ended && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
-/// An error of the peer's connection.
+/// Converts an error of the peer's connection.
 fn failed(error: h2::Error) -> Box<Error> {
     let kind = if error.is_io() {
         ErrorType::ReadError

@@ -1,7 +1,7 @@
-//! One request on a connection to a peer, in either version of HTTP.
+//! Request on a connection to a peer, in either version of HTTP.
 //!
-//! Framing and frames are pingora's and the h2 crate's; this makes one interface of both. There are no
-//! timeouts here: whoever waits knows for whom.
+//! This is one interface over pingora's HTTP/1 session and the h2 crate. It has no timeouts: only
+//! the caller knows which side it waits for.
 
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -14,33 +14,33 @@ use super::bounded_reads::BoundedReads;
 use super::peer_http2::Http2;
 use crate::gateway::response_bytes;
 
-/// A request to a peer, and its response.
+/// Request to a peer, and its response.
 pub enum PeerSession {
-    /// The whole connection.
+    /// An HTTP/1 connection.
     Http1(Box<Http1>),
-    /// One stream of it.
+    /// One stream of an HTTP/2 connection.
     Http2(Box<Http2>),
 }
 
 impl PeerSession {
-    /// The same session, whose response comes in short pieces. Nothing may have been read yet.
+    /// Makes the response come in short pieces. Nothing may have been read yet.
     pub fn with_bounded_reads(self, peer: &HttpPeer) -> Self {
         match self {
             PeerSession::Http1(session) => {
                 let stream = BoundedReads::wrap(session.into_inner());
                 PeerSession::from(Http1::new_with_options(stream, peer))
             }
-            // A frame is a short piece.
+            // Frames are short pieces already.
             PeerSession::Http2(_) => self,
         }
     }
 
-    /// Whether it is one of HTTP/2.
+    /// Returns `true` for HTTP/2.
     pub fn is_http2(&self) -> bool {
         matches!(self, PeerSession::Http2(_))
     }
 
-    /// Sends the head of the request. `end` if there is no body.
+    /// Sends the head of the request. `end` is `true` if there is no body.
     pub async fn send_head(&mut self, request: Box<RequestHeader>, end: bool) -> Result<()> {
         let sent = match self {
             PeerSession::Http1(session) => session.write_request_header(request).await.map(|_| ()),
@@ -49,7 +49,7 @@ impl PeerSession {
         sent.map_err(Error::into_up)
     }
 
-    /// Sends a piece of the body, and its end after the last.
+    /// Sends a piece of the body. `end` is `true` for the last one.
     pub async fn send(&mut self, piece: Option<Bytes>, end: bool) -> Result<()> {
         let sent = match self {
             PeerSession::Http1(session) => send_http1(session, piece, end).await,
@@ -58,7 +58,7 @@ impl PeerSession {
         sent.map_err(Error::into_up)
     }
 
-    /// The next part of the response. Nothing is lost if the wait for it is given up.
+    /// Returns the next part of the response. Cancel safe: dropping the future loses no data.
     pub async fn next(&mut self) -> Result<HttpTask> {
         let task = match self {
             PeerSession::Http1(session) => read_http1(session).await,
@@ -67,14 +67,14 @@ impl PeerSession {
         task.map_err(Error::into_up)
     }
 
-    /// Lets the peer send more: the client has all that came.
+    /// Lets an HTTP/2 peer send more, after the client has taken all data so far.
     pub fn release(&mut self) {
         if let PeerSession::Http2(stream) = self {
             stream.release();
         }
     }
 
-    /// No other request is sent on a connection that does not answer.
+    /// Excludes an HTTP/2 connection that does not respond from further requests.
     pub fn distrust(&self) {
         if let PeerSession::Http2(stream) = self {
             stream.distrust();
@@ -94,8 +94,8 @@ impl From<Http2> for PeerSession {
     }
 }
 
-/// The next part of a response over HTTP/1, the bytes of its head checked. Nothing is lost if the wait
-/// for it is given up.
+/// Returns the next part of an HTTP/1 response. The bytes of a head are checked. Cancel safe:
+/// dropping the future loses no data.
 pub async fn read_http1(session: &mut Http1) -> Result<HttpTask> {
     let task = session.read_response_task().await?;
     if let HttpTask::Header(..) = task {
@@ -121,7 +121,7 @@ mod tests {
     use super::super::bounded_reads::PIECE;
     use super::*;
 
-    /// The lengths of the pieces that a response's body comes in.
+    /// Returns the lengths of the pieces of a response's body.
     async fn pieces(response: Vec<u8>) -> Vec<usize> {
         let (server, mut origin) = tokio::io::duplex(1 << 20);
         let peer = HttpPeer::new(("127.0.0.1", 80), false, String::new());
@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    /// What a client of HTTP/2 does not take is held.
+    /// The gateway holds a piece that an HTTP/2 client does not take.
     #[tokio::test]
     async fn a_response_is_read_in_short_pieces() {
         let body = "x".repeat(100_000);

@@ -1,5 +1,5 @@
-//! A connection for tests that tells what was written to it, one entry a write: to a socket each would
-//! be a system call, and to a client a read.
+//! Connection for tests that records its writes, one entry each. On a socket, each write would be a
+//! system call, and for the client a read.
 
 use std::io;
 use std::pin::Pin;
@@ -19,16 +19,16 @@ use super::boundary::Boundary;
 use crate::config::{Overrides, parse};
 use crate::proto::h1::body::Body;
 
-/// What was written, in its order.
+/// Bytes of all writes, in order.
 pub type Writes = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// The server's end of a connection whose client sends nothing.
+/// Server's end of a connection whose client sends nothing.
 #[derive(Debug, Default)]
 pub struct Recorder {
     writes: Writes,
 }
 
-/// A session that has read a request with this head, and what is written to its client.
+/// Returns a session that has read a request with this head, and the writes to its client.
 pub async fn session(head: &str) -> (Session, Writes) {
     let recorder = Recorder::default();
     let writes = Arc::clone(&recorder.writes);
@@ -41,7 +41,7 @@ pub async fn session(head: &str) -> (Session, Writes) {
     (session, writes)
 }
 
-/// What was written until now.
+/// Returns the writes so far, as text.
 pub fn texts(writes: &Writes) -> Vec<String> {
     let writes = writes.lock().unwrap();
     let texts = writes.iter().map(|write| String::from_utf8_lossy(write));

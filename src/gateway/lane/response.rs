@@ -1,17 +1,17 @@
-//! An answer as the bytes of a response, head and body in one buffer.
+//! Responses of the lane itself, written as bytes: head and body in one buffer.
 //!
-//! The head is the one that pingora would write, in the same order, so that a client sees no
-//! difference between the doors.
+//! A head has the lines that pingora would write, in the same order, so that a client sees no
+//! difference between the engines.
 
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::query::{self, Answer};
 
-/// Header lines that not every response has.
+/// Additional header lines of a response.
 pub type Lines = [(&'static str, String)];
 
-/// Appends a response. Without a body it is the answer to `HEAD`.
+/// Appends a response. `with_body` is `false` in a response to `HEAD`.
 pub fn write(
     out: &mut Vec<u8>,
     answer: &Answer,
@@ -37,7 +37,7 @@ pub fn write(
     }
 }
 
-/// Appends a page for a request that was refused; the connection ends after it.
+/// Appends the page of a rejected request. The connection is closed after it.
 pub fn write_refusal(out: &mut Vec<u8>, status: u16, lines: &Lines, media_type: &str, page: &[u8]) {
     start(out, status);
     line(out, b"Content-Type", media_type.as_bytes());
@@ -90,7 +90,8 @@ fn end(out: &mut Vec<u8>, keep: bool, now: SystemTime) {
     });
 }
 
-/// The date as HTTP writes it (RFC 9110, 5.6.7), formatted once a second and thread.
+/// Calls `read` with the date in the format of HTTP (RFC 9110, 5.6.7). Each thread formats it once
+/// a second.
 pub fn with_date(now: SystemTime, read: impl FnOnce(&str)) {
     thread_local! {
         static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };

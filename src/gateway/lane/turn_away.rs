@@ -1,4 +1,4 @@
-//! A connection that there is no room for: told so, and closed.
+//! Rejection of a connection above a limit: sends a response, and closes.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,13 +12,13 @@ use super::response;
 use crate::gateway::limit::Refusal;
 use crate::gateway::{Gateway, error_page};
 
-/// How long a socket that nothing was written to may take to take something.
+/// Maximum time to write the response. Nothing else was written to the socket before.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Says why, without waiting for a request, and closes the connection.
+/// Sends the reason without waiting for a request, and closes the connection.
 pub async fn turn_away(gateway: &Gateway, mut stream: Stream, refusal: &Refusal) {
     if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-        // It would take more than this to be understood.
+        // HTTP/2 would need more than these bytes; just close.
         return;
     }
     let (status, mut out) = (refusal.status(), Vec::new());
@@ -33,7 +33,7 @@ pub async fn turn_away(gateway: &Gateway, mut stream: Stream, refusal: &Refusal)
         poll_fn(|cx| Pin::new(&mut stream).poll_flush(cx)).await
     };
     let _ = tokio::time::timeout(PATIENCE, write).await;
-    // Closing with a request unread resets the connection, and the client may lose the answer.
+    // Closing with a request unread resets the connection, and the client may lose the response.
     let mut request = [0; 4096];
     let mut request = ReadBuf::new(&mut request);
     let read = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut request));

@@ -1,12 +1,12 @@
-//! How much the process has to do, and how much is too much.
+//! Load of the process and its limits: overload protection.
 //!
-//! A process that takes on more than it has room for dies of it, and with it the requests that it
-//! could have served. So there is a ceiling on everything that takes memory or files for longer than
-//! a moment: connections, requests that are being proxied, and memory itself. What comes above it is
-//! turned away at once with 503, before anything is set aside for it. An IP query takes neither, so
-//! queries on open connections are answered at any load.
+//! A process that accepts more work than it has memory or files for fails, and with it the requests
+//! that it could have served. So everything that takes memory or files for longer than a moment has
+//! a limit: connections, requests in flight, and memory itself. Work above a limit is rejected at
+//! once with 503, before any resources are reserved for it. An IP query takes neither memory nor
+//! files, so queries on open connections are answered at any load.
 //!
-//! Counts live as long as the process; the ceilings are the configuration's.
+//! Counters live as long as the process; the limits come from the configuration.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,45 +16,45 @@ use super::system;
 use crate::config::model::{Limits, Most};
 use crate::gateway::shard::Counter;
 
-/// How many files connections take at most by default, in quarters: an idle client takes one, and
-/// one whose request is proxied takes another.
+/// Default share of the files for connections, in quarters. An idle client takes one file, and a
+/// client whose request is in flight to an upstream takes another.
 const QUARTERS: u64 = 3;
 
-/// Bytes that a proxied request of HTTP/2 may hold while its client takes nothing of the response: from
-/// an upstream of HTTP/1 a piece of 16 KiB, twice, and from one of HTTP/2 a window of 64 KiB; besides
-/// that, what a request takes in any case.
+/// Bytes that a proxied HTTP/2 request may hold while its client takes nothing of the response: a
+/// piece of 16 KiB twice from an HTTP/1 upstream, or a window of 64 KiB from an HTTP/2 upstream,
+/// and the memory that every request takes.
 const HELD_BY_REQUEST: u64 = 96 << 10;
 
-/// Share of the memory that requests of one client may hold in this way.
+/// Divisor of the memory: requests of one client may hold a quarter of it in this way.
 const SHARE_OF_CLIENT: u64 = 4;
 
-/// Requests that one client may have in any case.
+/// Minimum of the default limit of requests of one client.
 const REQUESTS_OF_CLIENT: u64 = 128;
 
-/// Files that are no connections: listeners, logs, databases.
+/// Number of files that are reserved for listeners, logs and databases.
 const OWN_FILES: u64 = 64;
 
-/// The most that there may be at a time.
+/// Limits of the whole process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ceilings {
-    /// Connections of clients, and requests that are being proxied, together: each takes a file.
+    /// Maximum number of client connections and requests in flight together: each takes a file.
     pub files: usize,
-    /// Connections of clients.
+    /// Maximum number of client connections.
     pub connections: usize,
-    /// Those of one client.
+    /// Maximum number of connections of one client; `None` if there is no limit.
     pub connections_per_client: Option<u32>,
-    /// Requests that are being proxied.
+    /// Maximum number of requests in flight.
     pub requests: usize,
-    /// Those of one client.
+    /// Maximum number of requests in flight of one client.
     pub requests_per_client: u32,
-    /// Bytes of memory; `None` if nobody knows how much there is.
+    /// Maximum memory in bytes; `None` if neither configured nor known from the system.
     pub memory: Option<u64>,
-    /// How many bits of an IPv6 address make a client.
+    /// Length of the IPv6 prefix that identifies one client, in bits.
     pub ipv6_prefix: u8,
 }
 
 impl Ceilings {
-    /// The configuration's, with what the system allows where it says nothing.
+    /// Creates the limits of a configuration. Limits that it leaves open depend on the system.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Ceilings::with(limits, system::open_files(), system::memory())
@@ -83,8 +83,9 @@ impl Ceilings {
     }
 }
 
-/// Clients of HTTP/2 hold memory with streams whose responses they do not take, and a stream costs them
-/// nothing. One client is not to hold enough of it to harm the others.
+/// Returns the limit of requests of one client. An HTTP/2 client makes the gateway hold memory for
+/// each stream whose response it does not take, and streams cost the client nothing. The limit
+/// keeps one client from holding so much memory that others are affected.
 fn requests_per_client(limits: &Limits, memory: Option<u64>) -> u32 {
     let most = match (limits.max_requests_per_client, memory) {
         (Most::Fixed(most), _) => most,
@@ -96,14 +97,14 @@ fn requests_per_client(limits: &Limits, memory: Option<u64>) -> u32 {
     u32::try_from(most).unwrap_or(u32::MAX)
 }
 
-/// What was too much.
+/// Limit that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Connections in all.
+    /// Connections of all clients.
     Connections,
     /// Connections of one client.
     ClientConnections,
-    /// Requests in all.
+    /// Requests of all clients.
     Requests,
     /// Requests of one client.
     ClientRequests,
@@ -122,36 +123,36 @@ impl Reason {
     ];
 }
 
-/// What there is now.
+/// Current load of the process.
 #[derive(Default)]
 pub struct Load {
-    /// Connections of each client, where they are limited.
+    /// Connections of each client, if they are limited.
     pub connections: Arc<PerClient>,
-    /// Requests of each client, where they are limited.
+    /// Requests of each client, if they are limited.
     pub requests: Arc<PerClient>,
     memory_is_short: AtomicBool,
     shed: [Counter; Reason::ALL.len()],
 }
 
 impl Load {
-    /// Counts what was turned away.
+    /// Counts a rejection.
     pub fn count(&self, reason: Reason) {
         self.shed[reason as usize].add(1);
     }
 
-    /// How much was turned away for this reason.
+    /// Returns the number of rejections for this reason.
     #[must_use]
     pub fn shed(&self, reason: Reason) -> u64 {
         self.shed[reason as usize].sum()
     }
 
-    /// Whether nothing new should be begun for want of memory.
+    /// Returns `true` if memory is short, so that no new work should begin.
     #[must_use]
     pub fn is_memory_short(&self) -> bool {
         self.memory_is_short.load(Ordering::Relaxed)
     }
 
-    /// Looks at the memory that the process has. To be called a few times a second.
+    /// Compares the memory of the process with the limit. To be called a few times a second.
     pub fn look_at_memory(&self, ceiling: Option<u64>) {
         let resident = ceiling.and_then(|_| system::resident());
         let before = self.is_memory_short();
@@ -172,8 +173,8 @@ impl Load {
     }
 }
 
-/// Above the ceiling memory is short, and stays so until a twentieth of it is free again: or each
-/// request that is turned away would let the next one in.
+/// Returns `true` if memory is short: above the limit, and then until usage falls to 95 % of it.
+/// Without this gap, each rejected request would make room for the next one.
 fn is_short(before: bool, resident: Option<u64>, ceiling: Option<u64>) -> bool {
     let (Some(resident), Some(ceiling)) = (resident, ceiling) else {
         return false;

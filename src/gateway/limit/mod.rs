@@ -1,7 +1,7 @@
 //! Access rules, rate limits and concurrency limits.
 //!
 //! The rules are grouped in [`Gate`]s: one for all requests, one for IP queries, one for each
-//! route. A gate decides on the [`Facts`] of a request and needs no session, so both engines share
+//! route. A gate decides on the [`Facts`] of a request and needs no session, so all engines share
 //! the same gates. A gate without rules decides nothing, and nothing is computed for it.
 //!
 //! - [`rate`]: rate limits, `store` their state;

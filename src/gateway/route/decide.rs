@@ -1,4 +1,4 @@
-//! From a request's route to what answers it.
+//! Decision on a request by its route.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::gateway::variables::{View, path_and_query, split_query};
 use crate::proto::headers::Headers;
 use crate::query;
 
-/// Decides on a request by its route. One that is forwarded has its upstream in `ctx`.
+/// Decides on a request by its route. If it is forwarded, its upstream is stored in `ctx`.
 ///
 /// # Errors
 /// If a reply cannot be made.
@@ -90,7 +90,7 @@ fn path(target: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Executes the action of the request's route. Returns `true` if the request has its response.
+/// Executes the action of the request's route. Returns its outcome.
 fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
     let settings = Arc::clone(&ctx.settings);
     let (Some(routes), Some(taken)) = (&settings.routes, &ctx.routed) else {
@@ -169,11 +169,11 @@ fn set_target(routed: &mut Option<Routed>, target: Option<Vec<u8>>) {
     }
 }
 
-/// The reply to a request that announces a longer body than it may have; `None` for all others. The
-/// body is not read.
+/// Rejects a request that announces a body above the maximum size. Returns `None` for all other
+/// requests. The body is not read.
 ///
 /// # Errors
-/// Never: 413 is a status.
+/// Never: 413 is a valid status.
 fn refuse_long_body<H: Headers>(
     request: &RequestView<H>,
     ctx: &mut Context,

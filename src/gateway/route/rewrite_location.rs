@@ -1,8 +1,7 @@
-//! Redirects of an upstream that name it as geogate knows it, and not as clients do.
+//! Rewriting of an upstream's redirects, which may name the upstream by its internal URL.
 //!
-//! Applied where every engine has its response's head, before the rules for headers, which so see
-//! what clients are told. What is left of the URL stands behind the replacement unchanged: it is
-//! the upstream's own.
+//! Every engine applies it to the response's head before the header rules, so that these see the
+//! URL that clients receive. The rest of the URL, behind the replaced part, stays unchanged.
 
 use super::Action;
 use super::target;
@@ -12,10 +11,10 @@ use crate::gateway::request_view::RequestView;
 use crate::gateway::variables::View;
 use crate::proto::headers::{EditResponse, Headers, Name, is_value};
 
-/// Lines that redirect.
+/// Headers that redirect.
 const REDIRECTS: [&str; 2] = ["Location", "Refresh"];
 
-/// Rewrites the redirect of an upstream's response as the request's route has it.
+/// Rewrites the redirect of an upstream's response by the rules of the request's route.
 pub fn rewrite_location<H: Headers>(
     response: &mut impl EditResponse,
     request: &RequestView<H>,
@@ -56,7 +55,7 @@ fn rewrite_lines<H: Headers>(
     }
 }
 
-/// The line with its URL rewritten; `None` if no rule is for it.
+/// Returns the line with its URL rewritten; `None` if no rule matches or the result is invalid.
 fn rewritten<H: Headers>(
     line: &[u8],
     name: &str,
@@ -66,7 +65,7 @@ fn rewritten<H: Headers>(
     let (before, url) = line.split_at(start_of_url(line, name)?);
     let (rule, rest) = rules.iter().find_map(|rule| {
         let from = view.expand(&rule.from);
-        // A variable without a value would make a rule for every URL.
+        // An empty pattern, because a variable has no value, would match every URL.
         let rest = url.strip_prefix(&from[..]).filter(|_| !from.is_empty());
         rest.map(|rest| (rule, rest))
     })?;
@@ -87,7 +86,8 @@ fn rewritten<H: Headers>(
     is_value(&line).then_some(line)
 }
 
-/// Place of the URL in a line. `Refresh: 5; url=/x` has it behind `url=`, in any case.
+/// Returns the position of the URL in a line. `Refresh: 5; url=/x` has it behind `url=`, in any
+/// case.
 fn start_of_url(line: &[u8], name: &str) -> Option<usize> {
     if name == "Location" {
         return Some(0);
@@ -119,7 +119,7 @@ mod tests {
             .collect()
     }
 
-    /// All lines of a header once a response to `https://shop.test/a` is rewritten.
+    /// Checks all lines of a header after the rewriting of a response to `https://shop.test/a`.
     #[track_caller]
     fn check(name: &'static str, lines: &[&str], pairs: &[(&str, &str)], expected: &[&str]) {
         let mut headers = HeaderMap::new();

@@ -1,23 +1,23 @@
-//! How far a request goes beyond its head, so that what follows it is known to be the next one.
+//! Body of a request: the bytes behind its head, up to the start of the next request.
 
 use super::chunked::{Decoded, Malformed, Scanner};
 use super::head::{Demand, Framing, Head};
 
-/// What is still to come of a request.
+/// Rest of a request's body.
 #[derive(Debug, Clone)]
 pub enum Body {
-    /// So many bytes.
+    /// This many bytes.
     Length(u64),
-    /// What its chunks say.
+    /// Chunks, up to the last one.
     Chunked(Scanner),
-    /// Nothing, until the answer agrees to leave HTTP behind.
+    /// Nothing, until the response accepts the upgrade.
     Upgrade,
-    /// All that comes, for ever: it is HTTP no more.
+    /// All further bytes of the connection, which is not HTTP any more.
     Tunnel,
 }
 
 impl Body {
-    /// The body that a head announces.
+    /// Returns the body that a head announces.
     pub fn of(head: &Head) -> Self {
         match head.framing {
             _ if head.demand == Demand::Upgrade => Body::Upgrade,
@@ -27,10 +27,10 @@ impl Body {
         }
     }
 
-    /// Reads on; how many of `bytes` belong to the body.
+    /// Reads the next bytes. Returns the number of bytes that belong to the body.
     ///
     /// # Errors
-    /// If nobody can tell.
+    /// If the chunks are malformed, so that the end of the body is unknown.
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         match self {
             Body::Length(left) => {
@@ -45,7 +45,7 @@ impl Body {
         }
     }
 
-    /// Reads on, and moves the content to the start of `bytes`.
+    /// Reads the next bytes, and moves their content to the start of `bytes`.
     ///
     /// # Errors
     /// If the chunks are malformed.
@@ -67,7 +67,7 @@ impl Body {
         }
     }
 
-    /// Whether nothing is to come.
+    /// Returns `true` if the body is complete.
     pub fn is_complete(&self) -> bool {
         match self {
             Body::Length(left) => *left == 0,
@@ -77,7 +77,7 @@ impl Body {
         }
     }
 
-    /// Whether another request may come after it on the same connection.
+    /// Returns `true` if another request can follow on the same connection.
     pub fn can_be_followed(&self) -> bool {
         self.is_complete() && !matches!(self, Body::Upgrade)
     }

@@ -1,25 +1,26 @@
-//! Where a chunked body ends (RFC 9112, 7.1).
+//! Scanner of chunked bodies, which finds their end (RFC 9112, 7.1).
 //!
-//! A body of chunks is the one framing that many servers read in many ways, and whoever reads it
-//! differently from the next one lets a second request slip through. So it is scanned here before
-//! anyone else sees a byte of it, byte by byte where it is framing and in one step where it is data,
-//! and what leaves any room for another reading is an error: there is nothing after it that could be
-//! trusted.
+//! Servers read chunks in many ways. If two servers in a row differ, a second request can be hidden
+//! in the body of the first. So each body is scanned here before any other code reads it: framing
+//! byte by byte, data in one step. A body that could be read in another way is an error, because
+//! nothing behind it can be trusted.
 
-/// Most hexadecimal digits of a size; more do not fit 64 bits.
+/// Maximum number of hexadecimal digits of a size; more do not fit 64 bits.
 const SIZE_DIGITS: u8 = 16;
 
-/// Most bytes of the extensions of one chunk, and of all chunks of a body. Nobody sends any.
+/// Maximum size of the extensions of one chunk, and of all chunks of a body, in bytes. Clients send
+/// none in practice.
 const EXTENSION_LIMIT: u16 = 256;
 const EXTENSIONS_LIMIT: u16 = 4096;
 
-/// Most trailer lines, and their bytes.
+/// Maximum number of trailer lines, and of their bytes.
 const TRAILER_LINES: u8 = 32;
 const TRAILER_BYTES: u16 = 8192;
 
-/// Fields that a trailer must not hold, because somebody may act on them who has acted already: on
-/// framing, routing, authentication and on how a body is read (RFC 9110, 6.5.1). These are the letters
-/// of their names: some servers make no difference between the signs that stand between letters.
+/// Fields that a trailer must not have: framing, routing, authentication and content (RFC 9110,
+/// 6.5.1). A server acts on them before it reads the body, and another one may act on the trailer.
+/// Only the letters of the names are listed, because some servers ignore the characters between
+/// them.
 const FORBIDDEN: [&[u8]; 22] = [
     b"age",
     b"authorization",
@@ -45,10 +46,10 @@ const FORBIDDEN: [&[u8]; 22] = [
     b"upgrade",
 ];
 
-/// Room for the longest of them.
+/// Letters of a name that are kept; the longest forbidden name fits.
 const NAME_ROOM: usize = 20;
 
-/// The bytes are no chunked body.
+/// Error of bytes that are not a valid chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the chunks of the body are malformed")]
 pub struct Malformed;
@@ -62,17 +63,17 @@ pub struct Decoded {
     pub content: usize,
 }
 
-/// How far a chunked body was read.
+/// State of reading a chunked body.
 #[derive(Debug, Clone)]
 pub struct Scanner {
     state: State,
-    /// Bytes of all extensions.
+    /// Bytes of all extensions so far.
     extensions: u16,
     trailer_lines: u8,
     trailer_bytes: u16,
-    /// The first letters of the trailer's name that is being read, in lower case.
+    /// First letters of the name of the current trailer, in lower case.
     letters: [u8; NAME_ROOM],
-    /// How many letters it has, of which there is room for the first.
+    /// Number of letters of that name, which may be more than `letters` can hold.
     letter_count: u16,
     /// Trailer lines that were read, each with its end.
     trailers: Vec<u8>,
@@ -111,8 +112,8 @@ enum State {
     End,
 }
 
-/// Place within the extensions of a chunk (RFC 9112, 7.1.1), each of which is `;name`, `;name=token`
-/// or `;name="text"`. Spaces may stand around `;` and `=` and nowhere else.
+/// Position within the extensions of a chunk (RFC 9112, 7.1.1), each of which is `;name`,
+/// `;name=token` or `;name="text"`. Spaces are allowed only around `;` and `=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extension {
     /// In the spaces before a `;`.
@@ -133,7 +134,7 @@ enum Extension {
 }
 
 impl Extension {
-    /// The place behind `byte`; `None` if it cannot stand here.
+    /// Returns the position behind `byte`; `None` if the byte is not allowed here.
     fn next(self, byte: u8) -> Option<Self> {
         use Extension::{
             AfterName, Before, Escaped, Name, Quoted, QuotedEnd, Start, Token, ValueStart,
@@ -157,14 +158,14 @@ impl Extension {
         })
     }
 
-    /// Whether the line may end here.
+    /// Returns `true` if the line may end here.
     fn can_end(self) -> bool {
         matches!(self, Self::Name | Self::Token | Self::QuotedEnd)
     }
 }
 
 impl Scanner {
-    /// A body of which nothing was read.
+    /// Creates a scanner at the start of a request's body.
     pub fn new() -> Self {
         Scanner {
             state: State::SIZE,
@@ -180,8 +181,8 @@ impl Scanner {
         }
     }
 
-    /// A response's body of which nothing was read. Servers send trailers that no recipient may merge
-    /// into the head (RFC 9110, 6.5.1); these are left out.
+    /// Creates a scanner at the start of a response's body. Servers do send trailers that no
+    /// recipient may merge into the head (RFC 9110, 6.5.1); these are left out instead of an error.
     pub fn of_response() -> Self {
         Scanner {
             drops_forbidden: true,
@@ -189,15 +190,16 @@ impl Scanner {
         }
     }
 
-    /// Whether the body is complete.
+    /// Returns `true` if the body is complete.
     pub fn is_complete(&self) -> bool {
         self.state == State::End
     }
 
-    /// Reads on; how many of `bytes` belong to the body: all, unless it ends among them.
+    /// Reads the next bytes. Returns the number of bytes that belong to the body: all, unless the
+    /// body ends among them.
     ///
     /// # Errors
-    /// If this is no chunked body. There is no reading on then.
+    /// If the body is malformed. The scanner must not be used after that.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::End {
@@ -217,10 +219,10 @@ impl Scanner {
         Ok(at)
     }
 
-    /// Reads on, and moves the content to the start of `bytes`.
+    /// Reads the next bytes, and moves their content to the start of `bytes`.
     ///
     /// # Errors
-    /// If this is no chunked body. There is no reading on then.
+    /// If the body is malformed. The scanner must not be used after that.
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Malformed> {
         let (mut at, mut content) = (0, 0);
         while at < bytes.len() && self.state != State::End {
@@ -313,7 +315,7 @@ impl Scanner {
         })
     }
 
-    /// Reads a byte of an extension, of which `length` were read before.
+    /// Reads a byte of a chunk's extensions, of which `length` bytes were read before.
     fn extension_byte(
         &mut self,
         at: Extension,
@@ -344,7 +346,7 @@ impl Scanner {
         Ok(State::Name)
     }
 
-    /// Whether the name has the letters of one that must not be there.
+    /// Returns `true` if the name has the letters of a forbidden trailer.
     fn is_forbidden(&self) -> bool {
         let letters = self.letters.get(..usize::from(self.letter_count));
         letters.is_some_and(|letters| FORBIDDEN.contains(&letters))
@@ -371,7 +373,7 @@ fn hex(digit: u8) -> u8 {
     }
 }
 
-/// Whether a byte may stand in a field's name (RFC 9110, 5.6.2).
+/// Returns `true` if a byte is allowed in a field's name (RFC 9110, 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -385,7 +387,7 @@ mod tests {
 
     use super::*;
 
-    /// What a body is, by all of its bytes: where it ends, not yet, or never.
+    /// Result of reading all bytes of a text as a body.
     #[derive(Debug, PartialEq, Eq)]
     enum Outcome {
         Ends(usize),
@@ -408,7 +410,7 @@ mod tests {
         }
     }
 
-    /// The same by cutting the whole text at its line ends.
+    /// Reads the whole text line by line: the oracle.
     fn naive(text: &[u8]) -> Outcome {
         let whole_line = |at: usize| {
             let rest = &text[at..];
@@ -445,7 +447,7 @@ mod tests {
             let good =
                 |line: &[u8]| naive_trailer(line).is_some_and(|length| bytes + length <= 8192);
             let Some((line, next)) = whole_line(at) else {
-                // An empty line is the body's last; others are counted.
+                // An empty line ends the body; other lines are counted.
                 return partial_line(&text[at..], |line| {
                     line.is_empty() || lines < 32 && good(line)
                 });
@@ -462,7 +464,7 @@ mod tests {
         }
     }
 
-    /// A line that is cut off is not wrong yet if some end would make it right.
+    /// Reads a line that is cut off. It is partial if some end would make it valid.
     fn partial_line(text: &[u8], good: impl Fn(&[u8]) -> bool) -> Outcome {
         let ends: [&[u8]; 8] = [b"", b"0", b":", b"x:", b"1;a", b";a", b"\"", b"a\""];
         let line = text.strip_suffix(b"\r");
@@ -477,7 +479,7 @@ mod tests {
         }
     }
 
-    /// The size that a line says, and how long its extensions are.
+    /// Returns the size in a line, and the length of its extensions.
     fn naive_size(line: &[u8], before: usize) -> Option<(u64, usize)> {
         static EXTENSIONS: LazyLock<Regex> = LazyLock::new(|| {
             let token = "[0-9A-Za-z!#$%&'*+.^_`|~-]+";
@@ -498,7 +500,7 @@ mod tests {
         good.then_some((size, extensions.len()))
     }
 
-    /// How many bytes of a good trailer line count.
+    /// Returns the number of bytes of a valid trailer line that count; `None` if it is invalid.
     fn naive_trailer(line: &[u8]) -> Option<usize> {
         let colon = line.iter().position(|&byte| byte == b':')?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -631,7 +633,7 @@ mod tests {
         check(&all, &Outcome::Ends(all.len()));
         let lines = format!("0\r\n{}\r\n", "X: y\r\n".repeat(32));
         check(&lines, &Outcome::Ends(lines.len()));
-        // The largest size there is does not wrap.
+        // The largest size does not wrap.
         check("ffffffffffffffff\r\nx", &Outcome::Partial);
     }
 
@@ -685,7 +687,7 @@ mod tests {
         }
     }
 
-    /// Decodes a body that comes in pieces of `size` bytes: its content, its trailers, and what follows.
+    /// Decodes a body in pieces of `size` bytes. Returns its content, its trailers, and its length.
     fn decoded(body: &[u8], size: usize) -> Result<(Vec<u8>, Vec<u8>, usize), Malformed> {
         let (mut scanner, mut content, mut consumed) = (Scanner::new(), Vec::new(), 0);
         for piece in body.chunks(size) {

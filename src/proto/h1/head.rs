@@ -1,9 +1,9 @@
-//! The one strict reading of a request's head.
+//! Strict parser of request heads.
 //!
 //! httparse does the parsing, as it does in pingora, so the two cannot differ on where a name or a
-//! value ends. What it lets pass and another server could read in another way is refused here:
-//! lines that end in a bare LF, two framings, two hosts, targets in odd forms. A refusal ends the
-//! connection, because where the next request would begin is then anybody's guess.
+//! value ends. Heads that httparse accepts and another server could read differently are rejected
+//! here: lines that end in a bare LF, two framings, two hosts, targets in unusual forms. A
+//! rejection ends the connection, because the start of the next request is then unknown.
 
 use std::mem::MaybeUninit;
 
@@ -16,31 +16,31 @@ use crate::proto::headers::{is_expectation, is_look_alike};
 use crate::proto::target::{Absolute, Target, target};
 use crate::proto::websocket::asks_for_websocket;
 
-/// How many header lines can be read at all; it is what pingora reads, too.
+/// Maximum number of header lines; pingora has the same limit.
 const MOST_LINES: usize = super::rewrite::MAX_LINES;
 
-/// How many bytes a target or a name may have at most, so that pingora can read it.
+/// Maximum length of a target or a name that pingora can parse, in bytes.
 const LONGEST: usize = 65_534;
 
-/// Room for the header lines of a head; it needs no initial value.
+/// Slots for the header lines of a head; they need no initial value.
 pub type HeaderSlots<'b> = [MaybeUninit<Header<'b>>; MOST_LINES];
 
-/// An empty room.
+/// Returns empty slots.
 pub const fn slots<'b>() -> HeaderSlots<'b> {
     [const { MaybeUninit::uninit() }; MOST_LINES]
 }
 
-/// How large a head may be.
+/// Limits of a head.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Most bytes.
+    /// Maximum size in bytes.
     pub size: usize,
-    /// Most header lines.
+    /// Maximum number of header lines.
     pub lines: usize,
 }
 
 impl Limits {
-    /// As the configuration has them.
+    /// Returns the configured limits.
     pub fn of(client: &Client) -> Self {
         Limits {
             size: client.max_header_size,
@@ -48,7 +48,7 @@ impl Limits {
         }
     }
 
-    /// Those of a head of at most so many bytes that was let pass already.
+    /// Returns limits for a head of at most `size` bytes that was accepted before.
     pub fn any(size: usize) -> Self {
         Limits {
             size,
@@ -57,60 +57,62 @@ impl Limits {
     }
 }
 
-/// What bytes at the start of a request are.
+/// Result of parsing the start of a request.
 #[derive(Debug)]
 pub enum Parse<'h, 'b> {
     /// The head is not complete.
     Incomplete,
-    /// A head by all rules.
+    /// A valid head.
     Complete(Head<'h, 'b>),
-    /// No head that we take, with the status that tells it.
+    /// An invalid head, with the status of its rejection.
     Invalid(u16),
 }
 
-/// A complete head.
+/// Complete, valid head.
 #[derive(Debug)]
 pub struct Head<'h, 'b> {
-    /// As sent.
+    /// Method, as sent.
     pub method: &'b str,
-    /// As sent.
+    /// Target, as sent.
     pub target: &'b str,
-    /// Whether it is HTTP/1.1; otherwise it is HTTP/1.0.
+    /// `true` for HTTP/1.1, `false` for HTTP/1.0.
     pub is_1_1: bool,
     /// Length with the empty line, in bytes.
     pub length: usize,
-    /// Where the body ends.
+    /// Framing of the body.
     pub framing: Framing,
-    /// Whether `Connection` says close.
+    /// `true` if `Connection` has the option `close`.
     pub close: bool,
-    /// What is asked of the connection beyond the request.
+    /// Demand on the connection beyond the request itself.
     pub demand: Demand,
     lines: &'h [Header<'b>],
 }
 
-/// What a head asks of the connection beyond its request. The greater includes the smaller.
+/// Demand of a head on its connection, beyond the request itself. A greater one includes the
+/// smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Demand {
-    /// Nothing, or to be kept or closed.
+    /// None, or only to keep or close the connection.
     Nothing,
-    /// What takes more than the straight path: a `100 Continue`, other options of `Connection`.
+    /// A demand that a plain IP query does not have: a `100 Continue`, another option of
+    /// `Connection`, or an upgrade to another protocol than WebSocket, which is ignored.
     Special,
-    /// To become a WebSocket.
+    /// An upgrade to WebSocket.
     Upgrade,
 }
 
-/// Where a body ends.
+/// Framing of a body, which decides its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// No body.
     None,
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
-    /// After its last chunk.
+    /// After the last chunk.
     Chunked,
 }
 
-/// Reads the head at the start of `bytes`.
+/// Parses the head at the start of `bytes`.
 pub fn read<'h, 'b>(
     bytes: &'b [u8],
     limits: Limits,
@@ -150,7 +152,7 @@ pub fn read<'h, 'b>(
     }
 }
 
-/// A head that is not complete may be wrong already; then there is nothing to wait for.
+/// Checks an incomplete head. If it is invalid already, waiting for the rest is useless.
 fn partial<'h, 'b>(bytes: &[u8]) -> Parse<'h, 'b> {
     if has_bare_line_ends(bytes) {
         Parse::Invalid(400)
@@ -159,8 +161,9 @@ fn partial<'h, 'b>(bytes: &[u8]) -> Parse<'h, 'b> {
     }
 }
 
-/// A request line with a version that is neither 1.0 nor 1.1: not served if it is one, and otherwise
-/// malformed (RFC 9112, 2.3). The parser says so before the line is complete.
+/// Rejects a request line whose version is neither 1.0 nor 1.1: with 505 if it has the form of a
+/// version, otherwise with 400 (RFC 9112, 2.3). Waits for the end of the line, because the parser
+/// fails before that.
 fn other_version<'h, 'b>(bytes: &[u8], limits: Limits) -> Parse<'h, 'b> {
     let Some(end) = memchr::memchr(b'\n', bytes) else {
         return if bytes.len() < limits.size {
@@ -194,7 +197,7 @@ fn other_version<'h, 'b>(bytes: &[u8], limits: Limits) -> Parse<'h, 'b> {
 }
 
 impl<'b> Head<'_, 'b> {
-    /// The head, if it keeps to all rules; otherwise the status that refuses it.
+    /// Checks all rules. Returns the head, or the status of its rejection.
     fn checked(mut self, bytes: &[u8]) -> Result<Self, u16> {
         if has_bare_line_ends(bytes) || bytes.starts_with(b"\r") {
             return Err(400);
@@ -257,8 +260,8 @@ impl<'b> Head<'_, 'b> {
         Ok(self)
     }
 
-    /// A target must be in a form that is served, and name no other host than `Host` does. (RFC
-    /// 9112, 3.2.2, would have the target win.)
+    /// Checks that the target has a supported form, and names no other host than `Host` does. (RFC
+    /// 9112, 3.2.2, would let the target win.)
     fn check_target(&self, host: Option<&[u8]>) -> Result<(), u16> {
         if self.method == "CONNECT" {
             return Err(405);
@@ -277,9 +280,10 @@ impl<'b> Head<'_, 'b> {
         }
     }
 
-    /// The head with an absolute target written in origin form, as every server but a proxy is sent
-    /// it: the authority of the target becomes `Host` (RFC 9112, 3.2.2), and a target that is
-    /// nothing but an authority is `*` to `OPTIONS` (3.2.4). `None` if the target is of another form.
+    /// Writes a head with an absolute target in origin form, the form for servers that are not
+    /// proxies: the authority of the target becomes `Host` (RFC 9112, 3.2.2). For `OPTIONS`, a
+    /// target without path and query becomes `*` (3.2.4). Returns `None` if the target is not
+    /// absolute.
     pub fn to_origin_form(&self) -> Option<Vec<u8>> {
         let target = target(self.method, self.target.as_bytes());
         let Some(Target::Absolute(Absolute {
@@ -324,18 +328,18 @@ impl<'b> Head<'_, 'b> {
         }
     }
 
-    /// The path and the query of an origin-form target; `None` for any other form.
+    /// Returns the path and the query of a target in origin form; `None` for any other form.
     pub fn path_and_query(&self) -> Option<(&'b str, &'b str)> {
         let is_origin = self.target.starts_with('/');
         is_origin.then(|| self.target.split_once('?').unwrap_or((self.target, "")))
     }
 
-    /// All lines, as sent.
+    /// Iterates over all lines, as sent.
     pub fn fields(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
         self.lines.iter().map(|line| (line.name, line.value))
     }
 
-    /// The first line with a name; empty if there is none.
+    /// Returns the value of the first line with a name; empty if there is none.
     pub fn value(&self, name: &str) -> &'b [u8] {
         let mut same = self
             .lines
@@ -361,7 +365,7 @@ impl Headers for Head<'_, '_> {
     }
 }
 
-/// Whether a line ends in LF without CR, or a CR stands without LF behind it.
+/// Returns `true` if there is an LF without CR in front of it, or a CR without LF behind it.
 pub(super) fn has_bare_line_ends(bytes: &[u8]) -> bool {
     let bare_lf = memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r');
     // The last byte may be a CR whose LF is still to come.
@@ -369,7 +373,7 @@ pub(super) fn has_bare_line_ends(bytes: &[u8]) -> bool {
     bare_lf || memchr::memchr_iter(b'\r', bytes).any(bare_cr)
 }
 
-/// Digits and nothing else, and few enough of them.
+/// Parses a number of 1 to 18 digits, and nothing else.
 fn number(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(value).ok().filter(|_| digits)?;
@@ -385,7 +389,7 @@ mod tests {
         lines: 100,
     };
 
-    /// A short word for a reading: `partial`, a status, or the framing.
+    /// Returns a word for the result of parsing: `partial`, a status, or the framing.
     fn word(bytes: &str) -> String {
         let mut slots = slots();
         match read(bytes.as_bytes(), LIMITS, &mut slots) {
@@ -474,7 +478,7 @@ mod tests {
         ] {
             assert_eq!(word(bytes), "400", "{bytes:?}");
         }
-        // Wrong already, though not complete.
+        // Invalid already, though not complete.
         assert_eq!(word("GET / HTTP/1.1\nHost"), "400");
     }
 
@@ -511,7 +515,7 @@ mod tests {
                 expected,
                 "{line:?}"
             );
-            // A line that is not complete is not judged by what is missing.
+            // An incomplete line is either partial or already the same error.
             for length in 0..line.len() {
                 let cut = word(&line[..length]);
                 assert!(cut == "partial" || cut == expected, "{:?}", &line[..length]);
@@ -524,7 +528,7 @@ mod tests {
         );
     }
 
-    /// What the proxy is given in the place of a head.
+    /// Checks the origin form of a head.
     #[track_caller]
     fn check_origin_form(head: &str, expected: Option<&str>) {
         let mut slots = slots();

@@ -1,4 +1,4 @@
-//! HTTP/1: heads, bodies and what is written of them.
+//! HTTP/1: parsing of heads and bodies, and writing of heads.
 
 pub mod body;
 pub mod chunked;

@@ -1,9 +1,9 @@
-//! The one strict reading of a response's head.
+//! Strict parser of response heads.
 //!
-//! An intermediary frames a message itself (RFC 9110, 8.6; RFC 9112, 6): a client that read the same
-//! lines in another way than this gateway would take part of one response for the next. So a head is
-//! read as strictly as a request's, and what leaves the end of the message open is an error of the
-//! upstream, after which its connection is closed.
+//! An intermediary frames a message itself (RFC 9110, 8.6; RFC 9112, 6): if a client read the same
+//! lines differently than this gateway, it would take part of one response for the next. So a head
+//! is parsed as strictly as a request's. A head whose message has no certain end is an error of the
+//! upstream, and its connection is closed.
 
 use std::fmt;
 
@@ -14,40 +14,40 @@ use super::head::{HeaderSlots, has_bare_line_ends};
 use super::rewrite::MAX_LINES;
 use crate::proto::headers::is_look_alike;
 
-/// Interim responses (1xx) to one request.
+/// Maximum number of interim responses (1xx) to one request.
 const MAX_INTERIM: u32 = 16;
 
-/// Bytes of a reason phrase or a value that an error shows.
+/// Maximum number of bytes of a name or a value in an error.
 const SHOWN: usize = 100;
 
 /// Limits of the heads that answer one request, interim ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all of them together.
+    /// Maximum size of all of them together, in bytes.
     pub max_size: usize,
-    /// Lines of each.
+    /// Maximum number of lines of each.
     pub max_lines: usize,
 }
 
-/// Heads that came so far in answer to one request.
+/// Counters of the heads that were received so far in response to one request.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Received {
     interim: u32,
     size: usize,
 }
 
-/// Result of reading the start of a response.
+/// Result of parsing the start of a response.
 #[derive(Debug)]
 pub enum Parse<'h, 'b> {
     /// The head is not complete.
     Incomplete,
-    /// A head by all rules.
+    /// A valid head.
     Complete(ResponseHead<'h, 'b>),
-    /// No head that can be passed on.
+    /// A head that cannot be passed on.
     Invalid(BadHead),
 }
 
-/// A complete head.
+/// Complete, valid head.
 #[derive(Debug)]
 pub struct ResponseHead<'h, 'b> {
     /// Status code.
@@ -63,7 +63,7 @@ pub struct ResponseHead<'h, 'b> {
     /// `true` if the connection can carry another request after the body.
     pub keep: bool,
     /// `true` if the head and the status contradict each other about a body, so that bytes may follow
-    /// that are no response.
+    /// that belong to no response.
     pub is_doubtful: bool,
     /// Header lines, as sent.
     pub lines: &'h [Header<'b>],
@@ -74,7 +74,7 @@ pub struct ResponseHead<'h, 'b> {
 pub enum Framing {
     /// No body.
     None,
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// After the last chunk.
     Chunked,
@@ -82,25 +82,25 @@ pub enum Framing {
     Close,
 }
 
-/// Reason for which a response's head is not passed on.
+/// Reason why a response's head is not passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
-    /// Interim responses without end.
+    /// Too many interim responses.
     #[error("more than {MAX_INTERIM} interim responses (1xx) to one request")]
     Interim,
-    /// More bytes than the upstream may send.
+    /// Heads that exceed the upstream's size limit.
     #[error("response heads of more than the upstream's max_header_size, {0} bytes")]
     Size(usize),
-    /// More lines than the upstream may send.
+    /// A head that exceeds the upstream's limit of lines.
     #[error("a response head of more than the upstream's max_headers, {0} lines")]
     Lines(usize),
-    /// Bytes that are no head of HTTP/1.
+    /// Bytes that are not an HTTP/1 head.
     #[error("no HTTP/1 response head: {0}")]
     Syntax(String),
     /// A line that does not end in CR LF.
     #[error("a line of the response head that does not end in CR LF")]
     LineEnd,
-    /// A transfer coding that cannot be undone, or one that was applied twice.
+    /// A transfer coding that cannot be decoded, or one that was applied twice.
     #[error("Transfer-Encoding {0:?}: only \"chunked\", once, is understood")]
     TransferEncoding(String),
     /// A transfer coding in a version that has none (RFC 9112, 6.1).
@@ -109,10 +109,10 @@ pub enum BadHead {
     /// Both framings (RFC 9112, 6.3).
     #[error("Content-Length beside Transfer-Encoding")]
     TwoFramings,
-    /// Lengths that differ, or are none.
+    /// Lengths that differ, or are invalid.
     #[error("Content-Length {0:?} is not one number")]
     ContentLength(String),
-    /// A name with the letters of a framing header and other signs between them.
+    /// A name with the letters of a framing header and other characters between them.
     #[error("{0:?} could be taken for another header")]
     LookAlike(String),
     /// A framing header with white space before its colon.
@@ -127,7 +127,7 @@ impl Received {
     /// Counts a head of `size` bytes.
     ///
     /// # Errors
-    /// If the heads are more or longer than they may be.
+    /// If there are too many heads, or they are too long together.
     pub fn count(&mut self, head: &ResponseHead, limits: Limits) -> Result<(), BadHead> {
         self.size += head.length;
         self.interim += u32::from(head.status.is_informational());
@@ -141,7 +141,7 @@ impl Received {
     }
 }
 
-/// Reads the head at the start of `bytes`.
+/// Parses the head at the start of `bytes`.
 pub fn read<'h, 'b>(
     bytes: &'b [u8],
     limits: Limits,
@@ -191,7 +191,7 @@ pub fn read<'h, 'b>(
     }
 }
 
-/// Lines of a head that decide where its message ends.
+/// Values of the lines that decide about the end of the message and the connection.
 #[derive(Default)]
 struct Found {
     length: Option<u64>,
@@ -201,7 +201,7 @@ struct Found {
 }
 
 impl ResponseHead<'_, '_> {
-    /// The head, if it leaves nothing open.
+    /// Checks all rules, and derives framing and persistence.
     fn checked(mut self, is_1_1: bool, bytes: &[u8]) -> Result<Self, BadHead> {
         if self.status == StatusCode::SWITCHING_PROTOCOLS && !is_1_1 {
             return Err(BadHead::Upgrade);
@@ -215,8 +215,8 @@ impl ResponseHead<'_, '_> {
         if found.codings > 0 && has_body && !is_1_1 {
             return Err(BadHead::TransferEncodingInHttp10);
         }
-        // A 304 may say how the body would have been coded. A 204 must not, and an upstream that does
-        // may send the last chunk as well.
+        // A 304 may name the coding that its body would have had. A 204 must not, and an upstream
+        // that does so may also send the last chunk.
         self.is_doubtful = found.codings > 0 && status == 204;
         self.framing = match found.length {
             _ if !has_body => Framing::None,
@@ -278,13 +278,13 @@ impl ResponseHead<'_, '_> {
     }
 }
 
-/// Returns `true` if a name, which is part of `bytes`, has something between it and its colon.
+/// Returns `true` if a name, which is part of `bytes`, has white space before its colon.
 fn is_apart(name: &str, bytes: &[u8]) -> bool {
     let end = name.as_ptr().addr() - bytes.as_ptr().addr() + name.len();
     bytes.get(end) != Some(&b':')
 }
 
-/// The one number of a line, which may say it several times (RFC 9110, 8.6).
+/// Returns the number in a line, which may repeat it (RFC 9110, 8.6).
 fn one_length(value: &[u8]) -> Result<u64, BadHead> {
     let bad = || BadHead::ContentLength(shown(value));
     let mut lengths = value
@@ -298,14 +298,14 @@ fn one_length(value: &[u8]) -> Result<u64, BadHead> {
     }
 }
 
-/// A number of digits and nothing else.
+/// Parses a number of digits, and nothing else.
 fn number(text: &[u8]) -> Option<u64> {
     let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| is_number)?;
     text.parse().ok()
 }
 
-/// Bytes of an upstream, fit for an error message.
+/// Shortens bytes of an upstream for an error message.
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned()
 }

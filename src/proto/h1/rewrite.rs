@@ -1,8 +1,8 @@
-//! Header lines of a head as they were read, with edits, and what is written of them.
+//! Header lines of a head as they were read, with edits that apply when the head is written.
 //!
-//! A head that is passed on is written anew from its parsed lines. Lines that stay are copied from the
-//! buffer that they were read into; what is added is bytes in one buffer. There is no map, and a head
-//! without edits costs no allocation.
+//! A head that is passed on is written anew from its parsed lines. Lines that stay are copied from
+//! the buffer that they were read into; added lines are bytes in a second buffer. There is no map,
+//! and a head without edits costs no allocation.
 
 use http::StatusCode;
 use httparse::Header;
@@ -10,10 +10,10 @@ use smallvec::SmallVec;
 
 use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name, is_value};
 
-/// Number of header lines that a head can have.
+/// Maximum number of header lines of a head.
 pub const MAX_LINES: usize = 256;
 
-/// Added lines that need no allocation: those of a request with all location headers.
+/// Number of added lines that need no allocation: enough for a request with all location headers.
 const INLINE_ADDED: usize = 24;
 
 /// Set of lines of a head, by their number.
@@ -254,7 +254,7 @@ mod tests {
         ]
     }
 
-    /// The same edits of a map: the oracle.
+    /// Applies the same edit to a map: the oracle.
     fn edit_map(map: &mut HeaderMap, edit: &Edit) {
         let name = |number: &usize| HeaderName::from_static(NAMES[*number]);
         let value = |text: &String| HeaderValue::from_str(text).unwrap();
@@ -300,7 +300,7 @@ mod tests {
                 prop_assert_eq!(&found, &expected);
                 prop_assert_eq!(rewrite.first(name), map.first(name));
             }
-            // The written lines read back as what was decided.
+            // The written lines parse to the same map.
             let mut out = Vec::new();
             rewrite.write(&mut out);
             out.extend_from_slice(b"\r\n");

@@ -1,8 +1,8 @@
-//! A request's head that outlives the buffer that it was read into.
+//! Head of a request that outlives the buffer that it was read into.
 //!
-//! A request is looked at again after it was sent: for a retry, for the log. Its head is copied once,
-//! with the positions of its parts, and never parsed again. The memory is used for one request after
-//! another.
+//! A request is read again after it was sent: for a retry, and for the log. So its head is copied
+//! once, with the positions of its parts, and never parsed again. Another head can be stored in the
+//! same memory.
 
 use std::ops::Range;
 
@@ -17,13 +17,13 @@ use super::rewrite::{LineSet, MAX_LINES};
 use crate::proto::headers::Headers;
 use crate::proto::target::{Absolute, Target, target};
 
-/// Lines that need no allocation.
+/// Number of lines that need no allocation.
 const INLINE_LINES: usize = 32;
 
 /// Header lines of a stored head.
 pub type Lines<'b> = SmallVec<[Header<'b>; INLINE_LINES]>;
 
-/// A head of its own.
+/// Head that owns its bytes.
 #[derive(Debug)]
 pub struct StoredHead {
     bytes: Vec<u8>,
@@ -32,7 +32,7 @@ pub struct StoredHead {
     method: Method,
     target: Range<usize>,
     lines: Vec<Span>,
-    /// Lines that are not to be seen.
+    /// Lines that readers do not see.
     hidden: LineSet,
     version: Version,
     framing: Framing,
@@ -68,9 +68,9 @@ impl Default for StoredHead {
 }
 
 impl StoredHead {
-    /// Copies a head, which was read from the start of `bytes`. Of an absolute target only path and
-    /// query are kept; its authority becomes `Host` (RFC 9112, 3.2.2). Returns
-    /// `false` if the method is none.
+    /// Copies a head, which was parsed from the start of `bytes`. Of an absolute target only path
+    /// and query are kept; its authority becomes `Host` (RFC 9112, 3.2.2). Returns `false` if the
+    /// method is invalid.
     pub fn store(&mut self, head: &Head, bytes: &[u8]) -> bool {
         let Ok(method) = Method::from_bytes(head.method.as_bytes()) else {
             return false;
@@ -82,7 +82,7 @@ impl StoredHead {
         self.lines.clear();
         self.names.clear();
         for (name, value) in head.fields() {
-            // An empty value may be no part of the buffer.
+            // An empty value may point outside of the buffer.
             let start = if value.is_empty() { 0 } else { at(value) };
             self.store_line(name, start..start + value.len());
         }
@@ -140,12 +140,12 @@ impl StoredHead {
         self.length
     }
 
-    /// Returns `true` if the client leaves it to the server to keep the connection.
+    /// Returns `true` if the client allows the server to keep the connection.
     pub fn keeps_connection(&self) -> bool {
         self.keeps_connection
     }
 
-    /// The body that the head announces.
+    /// Returns the body that the head announces.
     pub fn body(&self) -> Body {
         match self.framing {
             Framing::None => Body::Length(0),
@@ -168,7 +168,7 @@ impl StoredHead {
         &self.method
     }
 
-    /// Target, as sent.
+    /// Target: as sent, or the path and query of an absolute target.
     pub fn target(&self) -> &[u8] {
         &self.bytes[self.target.clone()]
     }
@@ -213,7 +213,7 @@ impl StoredHead {
     }
 }
 
-/// A position in a head, which the limits of a configuration keep far below 4 GiB.
+/// Converts a position in a head. The configured size limit keeps positions far below 4 GiB.
 fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -25,9 +25,9 @@ pub use secure::{Secure, SelfSigned, Speaks};
 pub use stopped_thread::StoppedThread;
 pub use strict_origin::{Event, StrictOrigin};
 
-/// Header lines that have no meaning and lead a request through one or the other door of the
-/// gateway: the straight path, and the duplex path, which alone knows what to do with options of
-/// `Connection`.
+/// Header lines without a meaning for the upstream: none, and an option of `Connection`. With the
+/// latter an IP query is not plain, so the HTTP/1 engine answers it in place of the lane. All other
+/// requests go to the HTTP/1 engine with either.
 pub const DOORS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
 
 use std::io::BufRead;
