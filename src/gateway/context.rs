@@ -99,56 +99,6 @@ pub enum Refresh {
     Used,
 }
 
-/// State of the gateway's own `100 Continue` for a client that waits with its body.
-    pub invitation: Invitation,
-    /// True if the request was rejected for lack of capacity, so that a retry may succeed.
-    pub is_full: bool,
-    /// Progress with the current peer.
-    pub progress: Progress,
-    /// Reason of a local reply that is an error.
-    pub failure: Option<FailureReason>,
-    /// Reason of the failure of the last try.
-    pub try_failure: Option<FailureReason>,
-    pub upstream_start: Option<Instant>,
-    /// Bytes of the request's body that were forwarded.
-    pub body_bytes: u64,
-    /// Minimum rate of an HTTP/2 request body. For HTTP/1 the lane measures it.
-    pub pace: Pace,
-    /// Maximum size of the request's body in bytes.
-    pub max_body_size: u64,
-    /// Time at which the request must be complete; `None` if it is not limited.
-    pub deadline: Option<Instant>,
-    /// True if the connection may become a tunnel, whose duration must not be limited.
-    pub asks_to_upgrade: bool,
-    /// Encoder of the response's body, if it is compressed.
-    pub encoder: Option<Box<Encoder>>,
-    _under_way: Counted,
-    /// Permit of the limit of requests per client.
-    of_client: Option<OfClient>,
-    /// Permit of the limit of requests on the route.
-    of_route: Option<OfShared>,
-}
-
-/// State of the second try on the same peer. An idle connection that closes does not mean that the
-/// peer is down: the peer may have closed it at just that time. So the same peer is tried once more
-/// on a new connection, once for a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Refresh {
-    Unused,
-    Due,
-    Used,
-}
-
-/// Loop that forwards the messages of a request, and so decides whether the peer's connection is
-/// kept.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    /// geogate's own engines: `exchange::forward` or `lane::duplex`.
-    Own,
-    /// pingora's proxy.
-    Pingora,
-}
-
 /// State of the gateway's own `100 Continue`, which a client gets only once, even if its request is
 /// retried.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -47,7 +47,6 @@ mod header_rules;
 pub mod heartbeat;
 mod host;
 mod hsts;
-mod http10;
 mod https;
 mod identity;
 pub mod lane;

@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -20,7 +19,6 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::client_ip::PeerAddr;
 use super::context::{Context, Invitation};
-use super::metrics::Engine;
 use super::exchange::edit::{change_request, change_response};
 use super::exchange::log::{Sent, Served};
 use super::exchange::tries::{TryFacts, fail_to_connect, fail_to_exchange, judge_response};
@@ -30,8 +28,10 @@ use super::geo_headers;
 use super::message::{
     answer_of, is_http2, linger, send_continue, send_file, send_head, send_query, send_reply,
 };
+use super::metrics::Engine;
 use super::request_view::RequestView;
-use super::{Gateway, Settings, http10, lane, local_reply, response_head, strict};
+use super::{Gateway, Settings, lane, local_reply, response_head, strict};
+use crate::config::model::Protocol;
 
 /// Phases of the gateway, for pingora's proxy and `lane::duplex`.
 pub struct Proxy(Arc<Gateway>);
@@ -59,10 +59,6 @@ impl ProxyHttp for Proxy {
 
     fn new_ctx(&self) -> Context {
         Context::new(self)
-    }
-
-    fn init_downstream_modules(&self, modules: &mut HttpModules) {
-        modules.add_module(Box::new(http10::WithoutChunks));
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
@@ -185,9 +181,13 @@ impl ProxyHttp for Proxy {
             let limits = pool.response_limits();
             ctx.received.count(upstream_response, limits)?;
         }
-        let of_http2 = upstream_response.version == http::Version::HTTP_2;
+        // The version of a response from HTTP/2 may have been set to HTTP/1.1 by now.
+        let has_trailers = upstream_response.version == http::Version::HTTP_2
+            || ctx
+                .peer()
+                .is_some_and(|(pool, _)| pool.protocol() == Protocol::Http2);
         ctx.upstream_connection =
-            response_head::renew(upstream_response, of_http2 && is_http2(session))?;
+            response_head::renew(upstream_response, has_trailers && is_http2(session))?;
         let may_repeat = facts_of(session, false).may_repeat();
         judge_response(ctx, status, may_repeat)
     }

@@ -13,6 +13,7 @@ mod countries;
 mod database_settings;
 mod databases;
 mod endings;
+mod engines;
 mod errors;
 mod files;
 mod forwarding;

@@ -101,6 +101,10 @@ pub fn write_interim(
     with_edits(|memory| {
         let mut sent = Rewrite::new(response.status, response.lines, memory);
         remove_hop_by_hop(&mut sent);
+        // An interim response has no content (RFC 9110, 8.6).
+        for name in ["content-length", "trailer"] {
+            sent.remove(name);
+        }
         let changed = change_response(&mut sent, request, ctx);
         sent.write(out);
         (changed, sent.into_memory())

@@ -116,11 +116,17 @@ impl StoredHead {
         self.bytes.extend_from_slice(start);
         self.bytes.extend_from_slice(target.path);
         self.target = at..self.bytes.len();
-        self.hide_if(|name| name.eq_ignore_ascii_case("host"));
-        if self.lines.len() < MAX_LINES {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(target.authority);
-            self.store_line("Host", start..self.bytes.len());
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(target.authority);
+        let value = start..self.bytes.len();
+        let host = (0..self.lines.len()).find(|&line| self.is(&self.lines[line], "host"));
+        match host {
+            Some(line) => {
+                self.lines[line].value = position(value.start);
+                self.lines[line].value_length = position(value.len());
+            }
+            None if self.lines.len() < MAX_LINES => self.store_line("Host", value),
+            None => {}
         }
     }
 
@@ -287,6 +293,7 @@ mod tests {
             let head = stored(format!("{line} HTTP/1.1\r\n{lines}\r\n").as_bytes());
             assert_eq!(head.target(), target.as_bytes(), "{line}");
             assert_eq!(head.first("host"), Some(host.as_bytes()), "{line}");
+            assert_eq!(head.lines("host").count(), 1, "{line}");
         }
         let head = stored(b"GET http://a:8080/ HTTP/1.0\r\n\r\n");
         assert_eq!(head.first("host"), Some(&b"a:8080"[..]));
