@@ -174,7 +174,7 @@ async fn send_whole(session: &mut Session, header: ResponseHeader, body: Bytes) 
 pub async fn send_file(session: &mut Session, ctx: &Context, file: FileRequest) -> Result<()> {
     let request = view_of(session, &ctx.settings);
     let (mut header, mut body) = match files::answer(&request, ctx, file).await? {
-        FileReply::Reply(reply) => return send_reply(session, ctx, reply).await,
+        FileReply::Reply(reply) => return send_reply(session, ctx, *reply).await,
         FileReply::File { header, body } => (header, body),
     };
     let limits = &ctx.settings.client;

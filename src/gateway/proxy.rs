@@ -91,7 +91,7 @@ impl ProxyHttp for Proxy {
         match decide(self, &view, ctx)? {
             Outcome::Forward => return Ok(false),
             Outcome::Query => send_query(session, ctx, &self.database).await?,
-            Outcome::Reply(reply) => send_reply(session, ctx, reply).await?,
+            Outcome::Reply(reply) => send_reply(session, ctx, *reply).await?,
             Outcome::File(file) => send_file(session, ctx, file).await?,
         }
         Ok(true)
@@ -269,7 +269,7 @@ impl ProxyHttp for Proxy {
         error: Box<Error>,
     ) -> Box<Error> {
         let facts = facts_of(session, false);
-        fail_to_connect(ctx, &facts, error)
+        fail_to_connect(ctx, facts, error)
     }
 
     /// Verifies a peer that pingora does not verify, before anything is sent. An HTTP/2 connection
@@ -304,7 +304,7 @@ impl ProxyHttp for Proxy {
         }
         let error = error.more_context(format!("Peer: {peer}"));
         let facts = facts_of(session, client_reused);
-        fail_to_exchange(ctx, &facts, error)
+        fail_to_exchange(ctx, facts, error)
     }
 
     async fn fail_to_proxy(

@@ -19,13 +19,13 @@ pub fn best<'l>(lines: impl Iterator<Item = &'l [u8]>, known: &[Coding]) -> Opti
     for element in elements {
         let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
         let name = parts.next().unwrap_or_default();
-        let weight = Some(weight(parts));
+        let weight = weight(parts);
         if name == b"*" {
-            any = weight;
+            any = Some(weight);
         } else if name.eq_ignore_ascii_case(b"identity") {
-            plain = weight.unwrap_or(0);
+            plain = weight;
         } else if let Some(place) = known.iter().position(|&coding| is(name, coding)) {
-            weights[place] = weight;
+            weights[place] = Some(weight);
         }
     }
     let mut best: Option<(Coding, u16)> = None;

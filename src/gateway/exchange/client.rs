@@ -34,13 +34,22 @@ pub struct Client<'c> {
     outgoing: Pace,
     read_timeout: Duration,
     write_timeout: Duration,
-    is_tls: bool,
-    /// `true` if something that was written waits to be sent, as it may in TLS.
-    needs_flush: bool,
+    flush: Flush,
     /// `true` if the client has sent all that it will. It may still read.
     has_ended: bool,
     /// `true` if a part of a final response was written.
     pub is_answered: bool,
+}
+
+/// State of what was written and waits to be sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    /// In clear text nothing waits.
+    Needless,
+    /// All was sent.
+    Done,
+    /// Something waits, as it may in TLS.
+    Due,
 }
 
 impl<'c> Client<'c> {
@@ -52,7 +61,10 @@ impl<'c> Client<'c> {
         config: &model::Client,
     ) -> Self {
         Client {
-            is_tls: stream.get_ssl_digest().is_some(),
+            flush: match stream.get_ssl_digest() {
+                Some(_) => Flush::Done,
+                None => Flush::Needless,
+            },
             stream,
             read_buf,
             body,
@@ -60,7 +72,6 @@ impl<'c> Client<'c> {
             outgoing: Pace::new(config.min_response_rate),
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
-            needs_flush: false,
             has_ended: false,
             is_answered: false,
         }
@@ -152,7 +163,9 @@ impl<'c> Client<'c> {
                 return Poll::Ready(Err(write_error(io::ErrorKind::WriteZero.into())));
             }
             bytes.advance(length);
-            self.needs_flush = self.is_tls;
+            if self.flush == Flush::Done {
+                self.flush = Flush::Due;
+            }
             self.outgoing
                 .moved(length)
                 .map_err(|error| write_error(io::Error::new(io::ErrorKind::TimedOut, error)))?;
@@ -162,10 +175,10 @@ impl<'c> Client<'c> {
 
     /// Sends what TLS holds back.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.needs_flush {
+        if self.flush == Flush::Due {
             let flushed = Pin::new(&mut *self.stream).poll_flush(cx);
             ready!(flushed).map_err(write_error)?;
-            self.needs_flush = false;
+            self.flush = Flush::Done;
         }
         Poll::Ready(Ok(()))
     }

@@ -22,11 +22,18 @@ pub enum Outcome {
     /// An IP query. Its body has to be read before it can be answered.
     Query,
     /// A response of the gateway's own.
-    Reply(Reply),
+    Reply(Box<Reply>),
     /// A file, which has to be opened.
     File(FileRequest),
     /// A request for the upstream in the context.
     Forward,
+}
+
+impl Outcome {
+    /// A response of the gateway's own.
+    pub fn reply(reply: Reply) -> Self {
+        Outcome::Reply(Box::new(reply))
+    }
 }
 
 /// Decides on a request whose client and identity are in `ctx`.
@@ -40,12 +47,12 @@ pub fn decide<H: Headers>(
 ) -> Result<Outcome> {
     if let Some(refusal) = gateway.refuses_request(request, ctx) {
         ctx.failure = Some(FailureReason::from(&refusal));
-        return local_reply::rejection(request, ctx, &refusal).map(Outcome::Reply);
+        return local_reply::rejection(request, ctx, &refusal).map(Outcome::reply);
     }
     if let Some(port) = request.redirect_port
         && !is_challenge(request.target)
     {
-        return local_reply::redirect_to_https(request, ctx, port).map(Outcome::Reply);
+        return local_reply::redirect_to_https(request, ctx, port).map(Outcome::reply);
     }
     if is_query_target(request.target) {
         return Ok(Outcome::Query);
@@ -53,7 +60,7 @@ pub fn decide<H: Headers>(
     let refused = ctx.settings.client.methods.refusal(request.method.as_str());
     if let Some(status) = refused {
         ctx.failure = Some(FailureReason::MethodNotAllowed);
-        return local_reply::page(request, ctx, status).map(Outcome::Reply);
+        return local_reply::page(request, ctx, status).map(Outcome::reply);
     }
     route::decide(request, ctx)
 }

@@ -163,7 +163,7 @@ impl Forwarder {
         match outcome {
             // In boxes of their own, or every proxied request would set aside room for them.
             Outcome::Reply(answer) => {
-                Box::pin(reply::send(client, request, ctx, answer, relayed)).await
+                Box::pin(reply::send(client, request, ctx, *answer, relayed)).await
             }
             Outcome::Query => {
                 let database = &self.gateway.database;
@@ -219,7 +219,7 @@ impl Forwarder {
                 Err(mut error) => {
                     error.as_up();
                     let facts = exchange.facts(replay, false);
-                    return Err(fail_to_connect(exchange.ctx, &facts, error));
+                    return Err(fail_to_connect(exchange.ctx, facts, error));
                 }
             },
         };
@@ -230,7 +230,7 @@ impl Forwarder {
         if let Err(error) = result {
             let error = error.more_context(format!("Peer: {}", chosen.address));
             let facts = exchange.facts(replay, is_reused);
-            return Err(fail_to_exchange(exchange.ctx, &facts, error));
+            return Err(fail_to_exchange(exchange.ctx, facts, error));
         }
         let relayed = &mut exchange.relayed;
         if relayed.peer_is_reusable && self.gateway.may_keep(&exchange.ctx.settings) {
@@ -251,7 +251,7 @@ impl Forwarder {
     }
 }
 
-impl<'c> Exchange<'_, 'c> {
+impl Exchange<'_, '_> {
     async fn relay(
         &mut self,
         peer: &mut Stream,

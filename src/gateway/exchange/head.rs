@@ -224,7 +224,7 @@ fn write_length(out: &mut Vec<u8>, length: u64) {
 fn write_end(out: &mut Vec<u8>, keep: bool, date: bool) {
     if date {
         with_date(SystemTime::now(), |date| {
-            write_line(out, b"Date", date.as_bytes())
+            write_line(out, b"Date", date.as_bytes());
         });
     }
     let connection: &[u8] = if keep { b"keep-alive" } else { b"close" };

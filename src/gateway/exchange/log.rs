@@ -35,7 +35,7 @@ pub enum Sent<'s> {
     Bytes(&'s [u8]),
 }
 
-impl<'s> Sent<'s> {
+impl Sent<'_> {
     /// Calls `read` with the value of every line of a name, which is in lower case.
     pub fn each_line(&self, name: &str, mut read: impl FnMut(&[u8])) {
         match self {

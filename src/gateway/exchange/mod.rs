@@ -16,6 +16,7 @@ mod relay;
 mod reply;
 pub mod timer;
 pub mod tries;
+mod unsent;
 
 pub use decide::{Outcome, decide};
 

@@ -6,6 +6,8 @@
 
 use std::cell::RefCell;
 
+use bytes::Buf;
+
 /// Bytes before the content: a response's head and the size of a chunk.
 const HEADROOM: usize = 4 << 10;
 
@@ -93,11 +95,6 @@ impl Piece {
         self.end += length;
     }
 
-    /// Drops `length` bytes from the start of the content.
-    pub fn advance(&mut self, length: usize) {
-        self.start += length;
-    }
-
     /// Drops all content but the first `length` bytes.
     pub fn truncate(&mut self, length: usize) {
         self.end = self.start + length;
@@ -126,7 +123,7 @@ impl Piece {
 
     /// Makes the content one chunk (RFC 9112, 7.1). An empty content stays empty: as a chunk it would
     /// be the last.
-    pub fn chunk(&mut self) {
+    pub fn make_chunk(&mut self) {
         if self.is_empty() {
             return;
         }
@@ -134,6 +131,20 @@ impl Piece {
         let size = write_chunk_size(self.content().len(), &mut size);
         let has_room = self.prepend(size) && self.append(b"\r\n");
         debug_assert!(has_room, "room around the content is set aside");
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.content()
+    }
+
+    fn advance(&mut self, length: usize) {
+        self.start += length;
     }
 }
 
@@ -186,7 +197,7 @@ mod tests {
             (b"", b""),
         ] {
             let mut piece = with(content);
-            piece.chunk();
+            piece.make_chunk();
             assert_eq!(piece.content(), expected);
         }
     }
@@ -197,7 +208,7 @@ mod tests {
             let length = piece.room().len();
             piece.fill(length);
             assert!(piece.is_full() && piece.room().is_empty());
-            piece.chunk();
+            piece.make_chunk();
             assert!(piece.append(b"0\r\n\r\n"));
             assert!(piece.prepend(&[b'x'; 1024]));
             assert!(!piece.prepend(&[b'x'; HEADROOM]));

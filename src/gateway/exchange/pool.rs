@@ -12,6 +12,8 @@ const MAX_CAPACITY: usize = 16 << 10;
 
 #[derive(Default)]
 struct Pool {
+    // A request has its head in a box, which is what is kept.
+    #[allow(clippy::vec_box)]
     heads: Vec<Box<StoredHead>>,
     buffers: Vec<Vec<u8>>,
 }

@@ -79,7 +79,7 @@ pub async fn send_file(
     outcome: &mut Outcome,
 ) -> Result<()> {
     let (mut header, mut body) = match files::answer(request, ctx, file).await? {
-        FileReply::Reply(reply) => return send(client, request, ctx, reply, outcome).await,
+        FileReply::Reply(reply) => return send(client, request, ctx, *reply, outcome).await,
         FileReply::File { header, body } => (header, body),
     };
     if !read_body(client, request, ctx.max_body_size, |_| ()).await? {

@@ -58,7 +58,7 @@ pub fn judge_response(ctx: &mut Context, status: StatusCode, may_repeat: bool) -
 }
 
 /// Concludes a try that came to no connection. Nothing was sent, so any request may go to another peer.
-pub fn fail_to_connect(ctx: &mut Context, facts: &TryFacts, error: Box<Error>) -> Box<Error> {
+pub fn fail_to_connect(ctx: &mut Context, facts: TryFacts, error: Box<Error>) -> Box<Error> {
     let cause = if is_local(&error, true) {
         close_idle_connections(&ctx.settings);
         Cause::Local
@@ -69,7 +69,7 @@ pub fn fail_to_connect(ctx: &mut Context, facts: &TryFacts, error: Box<Error>) -
 }
 
 /// Concludes a try that failed after its request may have reached the peer.
-pub fn fail_to_exchange(ctx: &mut Context, facts: &TryFacts, mut error: Box<Error>) -> Box<Error> {
+pub fn fail_to_exchange(ctx: &mut Context, facts: TryFacts, mut error: Box<Error>) -> Box<Error> {
     if std::mem::take(&mut ctx.is_refused) && ctx.still_in_time().is_ok() {
         // The retry was decided when the response came.
         error.set_retry(true);
@@ -83,12 +83,7 @@ pub fn fail_to_exchange(ctx: &mut Context, facts: &TryFacts, mut error: Box<Erro
 }
 
 /// Decides what follows from a failed try, and records the failure.
-fn conclude(
-    ctx: &mut Context,
-    facts: &TryFacts,
-    cause: Cause,
-    mut error: Box<Error>,
-) -> Box<Error> {
+fn conclude(ctx: &mut Context, facts: TryFacts, cause: Cause, mut error: Box<Error>) -> Box<Error> {
     if cause == Cause::Local {
         error.etype = LOCAL;
         // The shortage is usually short, so a retry may succeed.

@@ -58,7 +58,7 @@ pub struct FileRequest {
 /// Answer to a request for a file.
 pub enum FileReply {
     /// A page, a redirect or an error.
-    Reply(Reply),
+    Reply(Box<Reply>),
     /// The file, or a part of it.
     File {
         /// Head of the response.
@@ -66,6 +66,12 @@ pub enum FileReply {
         /// Body.
         body: FileBody,
     },
+}
+
+impl FileReply {
+    fn reply(reply: Reply) -> Self {
+        FileReply::Reply(Box::new(reply))
+    }
 }
 
 /// Body of a response that is read from a file as the client takes it.
@@ -88,7 +94,7 @@ pub async fn answer<H: Headers>(
     asked: FileRequest,
 ) -> Result<FileReply> {
     if !matches!(*request.method, Method::GET | Method::HEAD) {
-        return local_reply::method_not_allowed(request, ctx, METHODS).map(FileReply::Reply);
+        return local_reply::method_not_allowed(request, ctx, METHODS).map(FileReply::reply);
     }
     let files = Arc::clone(&asked.files);
     let found = off_worker(move || found::find(&asked.files, &asked.path)).await?;
@@ -102,7 +108,7 @@ pub async fn answer<H: Headers>(
             local_reply::page(request, ctx, 500)
         }
     };
-    reply.map(FileReply::Reply)
+    reply.map(FileReply::reply)
 }
 
 fn file_reply<H: Headers>(
@@ -151,7 +157,7 @@ fn file_reply<H: Headers>(
             }
             range = 0..0;
         }
-        Selection::Failed => return local_reply::page(request, ctx, 412).map(FileReply::Reply),
+        Selection::Failed => return local_reply::page(request, ctx, 412).map(FileReply::reply),
         Selection::Unsatisfiable => {
             header.set_status(416)?;
             header.insert_header("Content-Range", format!("bytes */{}", served.length))?;

@@ -130,6 +130,7 @@ pub fn remove_untrusted(request: &mut impl EditHeaders, headers: &UntrustedHeade
 
 /// Returns `true` for a header that only a trusted proxy may send. Managed headers are not among
 /// them: they are read, and logged, before they are replaced.
+#[must_use]
 pub fn is_untrusted(name: &str, headers: &UntrustedHeaders) -> bool {
     headers.contains(name) && !is_managed_name(name)
 }

@@ -39,7 +39,7 @@ pub fn decide<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result
         ctx.routed = Some(taken);
         if let Some(refusal) = admit(request, ctx) {
             ctx.failure = Some(FailureReason::from(&refusal));
-            return local_reply::rejection(request, ctx, &refusal).map(Outcome::Reply);
+            return local_reply::rejection(request, ctx, &refusal).map(Outcome::reply);
         }
         return match refuse_long_body(request, ctx)? {
             Some(reply) => Ok(reply),
@@ -52,7 +52,7 @@ pub fn decide<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result
     match decision {
         Decision::OtherMethods(allow) => {
             ctx.failure = Some(FailureReason::MethodNotAllowed);
-            local_reply::method_not_allowed(request, ctx, &allow).map(Outcome::Reply)
+            local_reply::method_not_allowed(request, ctx, &allow).map(Outcome::reply)
         }
         Decision::Ambiguous => failed(request, ctx, FailureReason::BadRequest, 400),
         Decision::Route(_) | Decision::Nothing => failed(request, ctx, FailureReason::NoRoute, 404),
@@ -66,7 +66,7 @@ fn failed<H: Headers>(
     status: u16,
 ) -> Result<Outcome> {
     ctx.failure = Some(reason);
-    local_reply::page(request, ctx, status).map(Outcome::Reply)
+    local_reply::page(request, ctx, status).map(Outcome::reply)
 }
 
 fn find<H: Headers>(request: &RequestView<H>, ctx: &Context, routes: &Routes) -> Decision {
@@ -105,7 +105,7 @@ fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outco
                     let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
                     let target = target::rewritten(rewrite, &view, normal, query);
                     if target.is_none() {
-                        return local_reply::page(request, ctx, 400).map(Outcome::Reply);
+                        return local_reply::page(request, ctx, 400).map(Outcome::reply);
                     }
                     target
                 }
@@ -127,7 +127,7 @@ fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outco
                 None => Some(normal.to_vec()),
             };
             let Some(named) = named else {
-                return local_reply::page(request, ctx, 400).map(Outcome::Reply);
+                return local_reply::page(request, ctx, 400).map(Outcome::reply);
             };
             let path = match rewrite {
                 // The prefix itself names a folder without the trailing slash, whatever it is
@@ -147,7 +147,7 @@ fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outco
         }
         Action::Redirect { status, to } => {
             let location = target::location(to, &view);
-            local_reply::redirect(request, ctx, *status, &location).map(Outcome::Reply)
+            local_reply::redirect(request, ctx, *status, &location).map(Outcome::reply)
         }
         Action::Respond {
             status,
@@ -158,7 +158,7 @@ fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outco
                 Body::Fixed(body) => body.clone(),
                 Body::Template(template) => Bytes::from(view.expand(template)),
             };
-            local_reply::respond(request, ctx, *status, media_type, body).map(Outcome::Reply)
+            local_reply::respond(request, ctx, *status, media_type, body).map(Outcome::reply)
         }
     }
 }
@@ -186,5 +186,5 @@ fn refuse_long_body<H: Headers>(
     ctx.failure = Some(FailureReason::BodyTooLarge);
     let mut reply = local_reply::page(request, ctx, 413)?;
     reply.request_body = local_reply::RequestBody::Leave;
-    Ok(Some(Outcome::Reply(reply)))
+    Ok(Some(Outcome::reply(reply)))
 }
