@@ -11,7 +11,7 @@ fn gateway(peer: SocketAddr, upstream: &str) -> (Gateway, Port) {
     let admin = Port::reserve();
     let gateway = Gateway::start(&format!(
         "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [admin]\nlisten = '{}'\n[[upstream]]\npeers = ['{peer}']\n{upstream}\n",
+         [admin]\nlisten = ['{}']\n[[upstream]]\npeers = ['{peer}']\n{upstream}\n",
         admin.address
     ));
     (gateway, admin)
