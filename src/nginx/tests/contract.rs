@@ -853,6 +853,11 @@ fn a_country_guards_where_it_is_the_same() {
     let guarded = [("/", "guarded files w index.html")];
     check_http(&text("", "$cc != CN"), &Exact, &guarded);
     check_http(&text("default=ZZ", "$cc = CN"), &Lossy(&[1]), &guarded);
+    check_http(&text("", "$cc !~* ^(cn|us)$"), &Exact, &guarded);
+    // Codes are upper case, so `=` and `~` are never true for lower case.
+    for condition in ["$cc != cn", "$cc = cn", "$cc ~ cn"] {
+        check_http(&text("", condition), &Closed(&[2]), &[("/", "403")]);
+    }
     // Otherwise clients of unknown country would be admitted, or another address would be looked
     // up.
     check_http(
@@ -865,6 +870,23 @@ fn a_country_guards_where_it_is_the_same() {
         &Closed(&[2]),
         &[("/", "403")],
     );
+}
+
+#[test]
+fn a_table_guards_where_its_values_are_compared_whole() {
+    let text = |value: &str, condition: &str| {
+        format!(
+            "geo $deny {{ default 0; 10.0.0.0/8 {value}; }} \
+             server {{ listen 80; root w;\nif ({condition}) {{ return 403; }} location / {{ }} }}"
+        )
+    };
+    let guarded = [("/", "guarded files w index.html")];
+    check_http(&text("1", "$deny"), &Exact, &guarded);
+    check_http(&text("no", "$deny = no"), &Exact, &guarded);
+    // A part of the value would match, or another variable's value.
+    for (value, condition) in [("nono", "$deny ~ no"), ("$uri", "$deny")] {
+        check_http(&text(value, condition), &Closed(&[2]), &[("/", "403")]);
+    }
 }
 
 #[test]

@@ -150,7 +150,22 @@ enum Test {
     /// True if the value is neither empty nor `0`.
     True,
     /// True if the value is one of these, or with `negated` if it is none of them.
-    In { values: Vec<String>, negated: bool },
+    In {
+        values: Vec<String>,
+        negated: bool,
+        comparison: Comparison,
+    },
+}
+
+/// Comparison of a value in a condition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    /// `=` and `!=`, which are case-sensitive.
+    Equal,
+    /// `~` and `!~`, which are case-sensitive and may match a part.
+    Regex,
+    /// `~*` and `!~*`, which may match a part.
+    RegexIgnoringCase,
 }
 
 impl Test {
@@ -159,28 +174,52 @@ impl Test {
             return comparison.is_empty().then_some(Test::True);
         };
         let value = value.trim();
-        let values = match operator {
-            "=" | "!=" => vec![value.to_owned()],
-            "~" | "~*" | "!~" | "!~*" => alternatives(value)?,
+        let comparison = match operator {
+            "=" | "!=" => Comparison::Equal,
+            "~" | "!~" => Comparison::Regex,
+            "~*" | "!~*" => Comparison::RegexIgnoringCase,
             _ => return None,
         };
-        let negated = operator.starts_with('!');
-        Some(Test::In { values, negated })
+        let values = match comparison {
+            Comparison::Equal => vec![value.to_owned()],
+            Comparison::Regex | Comparison::RegexIgnoringCase => alternatives(value)?,
+        };
+        Some(Test::In {
+            values,
+            negated: operator.starts_with('!'),
+            comparison,
+        })
     }
 
     fn holds(&self, value: &str) -> bool {
         match self {
             Test::True => !matches!(value, "" | "0"),
-            Test::In { values, negated } => values.iter().any(|one| one == value) != *negated,
+            Test::In {
+                values, negated, ..
+            } => values.iter().any(|one| one == value) != *negated,
         }
     }
 
     /// Returns the rules that deny the countries for which the test is true, and the default
     /// action.
     fn of_country<'s>(&self, from: &'s Directive) -> Option<(Vec<Rule<'s>>, &'static str)> {
-        let Test::In { values, negated } = self else {
+        let Test::In {
+            values,
+            negated,
+            comparison,
+        } = self
+        else {
             return None;
         };
+        // Codes are upper case: a test that minds the case is never true for others.
+        let minds_case = *comparison != Comparison::RegexIgnoringCase;
+        if minds_case
+            && values
+                .iter()
+                .any(|value| value.bytes().any(|b| b.is_ascii_lowercase()))
+        {
+            return None;
+        }
         let (action, default) = if *negated {
             ("allow", "deny")
         } else {
@@ -226,6 +265,12 @@ fn of_table<'s>(
     test: &Test,
     variables: &Variables,
 ) -> Option<(Vec<Rule<'s>>, &'static str)> {
+    // A regular expression may match a part of a value, and a value may have a variable.
+    if matches!(test, Test::In { comparison, .. } if *comparison != Comparison::Equal)
+        || block.inside().iter().any(|line| line.arg(0).contains('$'))
+    {
+        return None;
+    }
     let is_map = block.name == "map";
     if is_map {
         let source = block.arg(0).strip_prefix('$')?;
