@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 /// Returns `true` for the name or address of a host, with or without a port. Stricter than RFC
 /// 3986, which also allows characters that no DNS name has.
+#[must_use]
 pub fn is_authority(text: &[u8]) -> bool {
     let (is_host, port) = if let Some(rest) = text.strip_prefix(b"[") {
         let Some(end) = rest.iter().position(|&byte| byte == b']') else {
@@ -23,6 +24,7 @@ pub fn is_authority(text: &[u8]) -> bool {
 
 /// Returns `true` if no label of a name is empty. A single dot at the end is allowed: it marks a
 /// name that is complete up to the root of DNS.
+#[must_use]
 pub fn has_labels(name: &[u8]) -> bool {
     let name = name.strip_suffix(b".").unwrap_or(name);
     name.split(|&byte| byte == b'.')
@@ -31,6 +33,7 @@ pub fn has_labels(name: &[u8]) -> bool {
 
 /// Returns `true` if two authorities name the same host and port. Case is ignored, and the default
 /// port of the scheme equals no port (RFC 9110, 4.2.3).
+#[must_use]
 pub fn is_same_authority(one: &[u8], other: &[u8], is_https: bool) -> bool {
     let default: &[u8] = if is_https { b":443" } else { b":80" };
     let bare =

@@ -88,6 +88,7 @@ pub fn is_value(bytes: &[u8]) -> bool {
 }
 
 /// Returns `true` for the only expectation that HTTP defines, `100-continue` (RFC 9110, 10.1.1).
+#[must_use]
 pub fn is_expectation(value: &[u8]) -> bool {
     value.eq_ignore_ascii_case(b"100-continue")
 }

@@ -26,6 +26,7 @@ pub struct Absolute<'t> {
 
 /// Parses a target. Returns `None` if it cannot be served: it asks for a tunnel, has another
 /// scheme, or has bytes that no target may have.
+#[must_use]
 pub fn target<'t>(method: &str, target: &'t [u8]) -> Option<Target<'t>> {
     match target {
         [b'/', ..] => is_clean(target).then_some(Target::Origin),

@@ -43,13 +43,30 @@ pub struct Client<'c> {
 
 /// State of what was written and waits to be sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Flush {
+pub enum Flush {
     /// In clear text nothing waits.
     Needless,
     /// All was sent.
     Done,
     /// Something waits, as it may in TLS.
     Due,
+}
+
+impl Flush {
+    /// State of a stream to which nothing was written.
+    pub fn of(stream: &Stream) -> Self {
+        match stream.get_ssl_digest() {
+            Some(_) => Flush::Done,
+            None => Flush::Needless,
+        }
+    }
+
+    /// Something was written.
+    pub fn written(&mut self) {
+        if *self == Flush::Done {
+            *self = Flush::Due;
+        }
+    }
 }
 
 impl<'c> Client<'c> {
@@ -61,10 +78,7 @@ impl<'c> Client<'c> {
         config: &model::Client,
     ) -> Self {
         Client {
-            flush: match stream.get_ssl_digest() {
-                Some(_) => Flush::Done,
-                None => Flush::Needless,
-            },
+            flush: Flush::of(stream),
             stream,
             read_buf,
             body,
@@ -163,9 +177,7 @@ impl<'c> Client<'c> {
                 return Poll::Ready(Err(write_error(io::ErrorKind::WriteZero.into())));
             }
             bytes.advance(length);
-            if self.flush == Flush::Done {
-                self.flush = Flush::Due;
-            }
+            self.flush.written();
             self.outgoing
                 .moved(length)
                 .map_err(|error| write_error(io::Error::new(io::ErrorKind::TimedOut, error)))?;

@@ -177,6 +177,7 @@ impl<'g> Connection<'g> {
     }
 
     /// The other end of the socket.
+    #[must_use]
     pub fn peer(&self) -> PeerAddr {
         self.peer
     }
@@ -194,6 +195,7 @@ impl<'g> Connection<'g> {
     }
 
     /// How many requests may follow the one that comes now.
+    #[must_use]
     pub fn requests_left(&self) -> u32 {
         self.gateway
             .settings()

@@ -21,6 +21,7 @@ pub fn strip_nominated(request: &mut RequestHeader) -> Result<()> {
 
 /// Returns the error of a `Connection` header that names a protected header, too many, or an
 /// invalid name.
+#[must_use]
 pub fn bad_connection() -> Box<pingora::Error> {
     status_error(400, "a Connection header that names what it may not")
 }

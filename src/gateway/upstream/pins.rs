@@ -47,6 +47,7 @@ impl Pins {
     /// Returns pins for the certificates that are valid for the name of a peer, if one of them is
     /// not acceptable to rustls as a server certificate. Returns `None` if the certificates are
     /// authorities: rustls then verifies the peer itself.
+    #[must_use]
     pub fn of_peer(certificates: &[CertificateDer<'static>], name: &str) -> Option<Pins> {
         let name = ServerName::try_from(name).ok()?;
         let own = certificates.iter().filter(|der| {

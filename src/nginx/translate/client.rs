@@ -66,7 +66,7 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
 }
 
 /// Methods of requests that are passed on. nginx passes on nearly any method; these are geogate's
-/// defaults, those that IANA lists but for CONNECT, PRI and TRACE, and some that caches and UPnP
+/// defaults, those that IANA lists but for CONNECT, PRI and TRACE, and some that caches and `UPnP`
 /// use.
 const METHODS: [&str; 41] = [
     "GET",

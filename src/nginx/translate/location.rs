@@ -428,18 +428,17 @@ impl<'s> Routes<'_, 's> {
         let turnings = self.turnings(scope, &mut conditions, is_path, output);
         let first = self.pending.len();
         let mut steps = self.steps(scope, location, own, output);
-        let mut route = match steps.decided.take() {
-            Some(decided) => decided,
-            None => {
-                let mut route = Table::new("route", Some(location));
-                self.action(scope, location, own, common, &mut route, output);
-                if let Some((new, step)) = steps.prefix.take()
-                    && (route.get("upstream").is_some() || route.get("files").is_some())
-                {
-                    route.set("rewrite", new, Some(step));
-                }
-                route
+        let mut route = if let Some(decided) = steps.decided.take() {
+            decided
+        } else {
+            let mut route = Table::new("route", Some(location));
+            self.action(scope, location, own, common, &mut route, output);
+            if let Some((new, step)) = steps.prefix.take()
+                && (route.get("upstream").is_some() || route.get("files").is_some())
+            {
+                route.set("rewrite", new, Some(step));
             }
+            route
         };
         if scope.here("return").next().is_some() {
             protect::say_order(scope, output);

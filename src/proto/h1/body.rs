@@ -18,6 +18,7 @@ pub enum Body {
 
 impl Body {
     /// Returns the body that a head announces.
+    #[must_use]
     pub fn of(head: &Head) -> Self {
         match head.framing {
             _ if head.demand == Demand::Upgrade => Body::Upgrade,
@@ -60,6 +61,7 @@ impl Body {
     }
 
     /// Trailer lines of a body that is complete, each with its end.
+    #[must_use]
     pub fn trailers(&self) -> &[u8] {
         match self {
             Body::Chunked(scanner) => scanner.trailers(),
@@ -68,6 +70,7 @@ impl Body {
     }
 
     /// Returns `true` if the body is complete.
+    #[must_use]
     pub fn is_complete(&self) -> bool {
         match self {
             Body::Length(left) => *left == 0,
@@ -78,6 +81,7 @@ impl Body {
     }
 
     /// Returns `true` if another request can follow on the same connection.
+    #[must_use]
     pub fn can_be_followed(&self) -> bool {
         self.is_complete() && !matches!(self, Body::Upgrade)
     }

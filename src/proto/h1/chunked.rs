@@ -164,8 +164,15 @@ impl Extension {
     }
 }
 
+impl Default for Scanner {
+    fn default() -> Self {
+        Scanner::new()
+    }
+}
+
 impl Scanner {
     /// Creates a scanner at the start of a request's body.
+    #[must_use]
     pub fn new() -> Self {
         Scanner {
             state: State::SIZE,
@@ -183,6 +190,7 @@ impl Scanner {
 
     /// Creates a scanner at the start of a response's body. Servers do send trailers that no
     /// recipient may merge into the head (RFC 9110, 6.5.1); these are left out instead of an error.
+    #[must_use]
     pub fn of_response() -> Self {
         Scanner {
             drops_forbidden: true,
@@ -191,6 +199,7 @@ impl Scanner {
     }
 
     /// Returns `true` if the body is complete.
+    #[must_use]
     pub fn is_complete(&self) -> bool {
         self.state == State::End
     }
@@ -248,6 +257,7 @@ impl Scanner {
     }
 
     /// Trailer lines of the body, each with its end; empty until the body is complete.
+    #[must_use]
     pub fn trailers(&self) -> &[u8] {
         if self.is_complete() {
             &self.trailers

@@ -26,6 +26,7 @@ const LONGEST: usize = 65_534;
 pub type HeaderSlots<'b> = [MaybeUninit<Header<'b>>; MOST_LINES];
 
 /// Returns empty slots.
+#[must_use]
 pub const fn slots<'b>() -> HeaderSlots<'b> {
     [const { MaybeUninit::uninit() }; MOST_LINES]
 }
@@ -41,6 +42,7 @@ pub struct Limits {
 
 impl Limits {
     /// Returns the configured limits.
+    #[must_use]
     pub fn of(client: &Client) -> Self {
         Limits {
             size: client.max_header_size,
@@ -49,6 +51,7 @@ impl Limits {
     }
 
     /// Returns limits for a head of at most `size` bytes that was accepted before.
+    #[must_use]
     pub fn any(size: usize) -> Self {
         Limits {
             size,
@@ -284,6 +287,7 @@ impl<'b> Head<'_, 'b> {
     /// proxies: the authority of the target becomes `Host` (RFC 9112, 3.2.2). For `OPTIONS`, a
     /// target without path and query becomes `*` (3.2.4). Returns `None` if the target is not
     /// absolute.
+    #[must_use]
     pub fn to_origin_form(&self) -> Option<Vec<u8>> {
         let target = target(self.method, self.target.as_bytes());
         let Some(Target::Absolute(Absolute {
@@ -329,6 +333,7 @@ impl<'b> Head<'_, 'b> {
     }
 
     /// Returns the path and the query of a target in origin form; `None` for any other form.
+    #[must_use]
     pub fn path_and_query(&self) -> Option<(&'b str, &'b str)> {
         let is_origin = self.target.starts_with('/');
         is_origin.then(|| self.target.split_once('?').unwrap_or((self.target, "")))
@@ -340,6 +345,7 @@ impl<'b> Head<'_, 'b> {
     }
 
     /// Returns the value of the first line with a name; empty if there is none.
+    #[must_use]
     pub fn value(&self, name: &str) -> &'b [u8] {
         let mut same = self
             .lines

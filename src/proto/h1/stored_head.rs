@@ -142,16 +142,19 @@ impl StoredHead {
     }
 
     /// Length of the head as it was sent, in bytes.
+    #[must_use]
     pub fn length(&self) -> usize {
         self.length
     }
 
     /// Returns `true` if the client allows the server to keep the connection.
+    #[must_use]
     pub fn keeps_connection(&self) -> bool {
         self.keeps_connection
     }
 
     /// Returns the body that the head announces.
+    #[must_use]
     pub fn body(&self) -> Body {
         match self.framing {
             Framing::None => Body::Length(0),
@@ -170,21 +173,25 @@ impl StoredHead {
     }
 
     /// Method.
+    #[must_use]
     pub fn method(&self) -> &Method {
         &self.method
     }
 
     /// Target: as sent, or the path and query of an absolute target.
+    #[must_use]
     pub fn target(&self) -> &[u8] {
         &self.bytes[self.target.clone()]
     }
 
     /// Version of HTTP.
+    #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
     /// Framing of the body.
+    #[must_use]
     pub fn framing(&self) -> Framing {
         self.framing
     }

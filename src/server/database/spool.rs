@@ -72,6 +72,7 @@ impl Spool {
     }
 
     /// Returns the path under which this process can read the content.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -9,6 +9,7 @@ use pingora::Result;
 use pingora::protocols::Stream;
 use tokio::io::AsyncWrite;
 
+use super::super::client::Flush;
 use super::super::edit::is_kept_from_upstream;
 use super::super::piece::Piece;
 use super::super::unsent::Unsent;
@@ -33,8 +34,7 @@ pub(super) struct Upload<'r> {
     /// `true` once the end of the body is in one of these.
     is_ended: bool,
     pub(super) state: UploadState,
-    is_tls: bool,
-    needs_flush: bool,
+    flush: Flush,
     pub(super) since: Instant,
     pub(super) has_moved: bool,
     pub(super) replay: &'r mut Replay,
@@ -56,8 +56,7 @@ impl<'r> Upload<'r> {
             is_chunked: request.framing() == Framing::Chunked,
             is_ended: false,
             state: UploadState::Sending,
-            is_tls: peer.get_ssl_digest().is_some(),
-            needs_flush: false,
+            flush: Flush::of(peer),
             since: now,
             has_moved: false,
             replay,
@@ -66,7 +65,7 @@ impl<'r> Upload<'r> {
 
     /// Returns `true` if the peer has taken all that was read of the request.
     pub fn is_taken(&self) -> bool {
-        self.unsent.is_empty() && self.piece.is_none() && !self.needs_flush
+        self.unsent.is_empty() && self.piece.is_none() && self.flush != Flush::Due
     }
 }
 
@@ -215,7 +214,7 @@ impl Relay<'_, '_> {
             if !ready!(is_taken) {
                 return Poll::Ready(false);
             }
-            upload.needs_flush = upload.is_tls;
+            upload.flush.written();
             if upload.piece.as_ref().is_none_or(Piece::is_empty) {
                 upload.piece = None;
                 upload.unsent.bytes().append(&mut upload.tail);
@@ -224,11 +223,11 @@ impl Relay<'_, '_> {
                 break;
             }
         }
-        if upload.needs_flush {
+        if upload.flush == Flush::Due {
             if ready!(Pin::new(&mut *self.peer).poll_flush(cx)).is_err() {
                 return Poll::Ready(false);
             }
-            upload.needs_flush = false;
+            upload.flush = Flush::Done;
         }
         Poll::Ready(true)
     }
