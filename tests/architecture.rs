@@ -121,3 +121,114 @@ fn the_command_line_parser_stays_in_its_layer() {
         }
     }
 }
+
+/// The code of a file without its tests and comments.
+fn code(text: &str) -> String {
+    let end = text.find("\n#[cfg(test)]\n").unwrap_or(text.len());
+    let lines = text[..end].lines();
+    let lines = lines.filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The module that a file is: `gateway::lane` for `src/gateway/lane/mod.rs`.
+fn module(file: &Path) -> Vec<String> {
+    let path = file.strip_prefix(source()).unwrap().with_extension("");
+    let parts = path.iter().map(|part| part.to_str().unwrap().to_owned());
+    let mut parts: Vec<_> = parts.collect();
+    parts.pop_if(|last| last == "mod");
+    parts
+}
+
+/// The paths of a use tree: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
+fn paths(tree: &str) -> Vec<String> {
+    let Some(open) = tree.find('{') else {
+        return vec![tree.to_owned()];
+    };
+    let (start, inner) = (&tree[..open], &tree[open + 1..tree.rfind('}').unwrap()]);
+    let (mut depth, mut parts) = (0, vec![String::new()]);
+    for letter in inner.chars() {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut().unwrap().push(letter);
+    }
+    let parts = parts.iter().filter(|part| !part.is_empty());
+    let parts = parts.flat_map(|part| paths(part));
+    parts.map(|part| format!("{start}{part}")).collect()
+}
+
+/// The files that a file names by `use`. A folder's `mod.rs` names what lies in it: that is no arrow.
+fn arrows(here: &[String], text: &str, modules: &[Vec<String>]) -> Vec<Vec<String>> {
+    let starts = text.match_indices('\n').map(|(at, _)| &text[at + 1..]);
+    let uses = std::iter::once(text).chain(starts).filter_map(|rest| {
+        let rest = rest.trim_start_matches(' ');
+        let rest = rest.strip_prefix("pub ").unwrap_or(rest);
+        let rest = rest.strip_prefix("pub(super) ").unwrap_or(rest);
+        let (tree, _) = rest.strip_prefix("use ")?.split_once(';')?;
+        Some(tree.split_whitespace().collect::<String>())
+    });
+    let mut found = Vec::new();
+    for path in uses.flat_map(|tree| paths(&tree)) {
+        let mut parts = path.split("::").peekable();
+        let mut full = match parts.peek().copied() {
+            Some("crate") => Vec::new(),
+            Some("self" | "super") => here.to_vec(),
+            _ => continue,
+        };
+        while let Some(part) = parts.next_if(|part| matches!(*part, "crate" | "self" | "super")) {
+            if part == "super" {
+                full.pop();
+            }
+        }
+        full.extend(parts.map(str::to_owned));
+        let known = (1..=full.len())
+            .rev()
+            .find(|&end| modules.contains(&full[..end].to_vec()));
+        let target = known.map(|end| full[..end].to_vec());
+        found.extend(target.filter(|target| !target.starts_with(here)));
+    }
+    found
+}
+
+#[test]
+fn no_files_name_each_other_in_a_circle() {
+    let files = rust_files(&source());
+    let files = files.iter().filter(|file| !file.ends_with("tests.rs"));
+    let texts: Vec<_> = files
+        .map(|file| (module(file), code(&std::fs::read_to_string(file).unwrap())))
+        .collect();
+    let modules: Vec<_> = texts.iter().map(|(module, _)| module.clone()).collect();
+    let mut left: Vec<(Vec<String>, Vec<Vec<String>>)> = texts
+        .iter()
+        .map(|(module, text)| (module.clone(), arrows(module, text, &modules)))
+        .collect();
+    assert!(left.iter().map(|(_, arrows)| arrows.len()).sum::<usize>() > 500);
+    // A file whose arrows all lead to files that are in no circle is in none either.
+    loop {
+        let names: Vec<_> = left.iter().map(|(module, _)| module.clone()).collect();
+        let before = left.len();
+        left.retain(|(_, arrows)| arrows.iter().any(|target| names.contains(target)));
+        if left.len() == before {
+            break;
+        }
+    }
+    let circle: Vec<_> = left.iter().map(|(module, _)| module.join("::")).collect();
+    assert!(
+        circle.is_empty(),
+        "in a circle, or leading to one: {circle:#?}"
+    );
+}
+
+#[test]
+fn proto_knows_no_settings_and_no_runtime() {
+    for (file, line) in lines("proto") {
+        let is_known = ["tokio", "Settings"].iter().any(|word| line.contains(word));
+        assert!(!is_known, "{file}: {line}");
+    }
+}

@@ -20,9 +20,11 @@ use super::limit::client::{OfClient, OfShared};
 use super::metrics::Engine;
 use super::pace::Pace;
 use super::place_cache::place_of;
+use super::request_view::RequestView;
 use super::response_head::{Connection, Received};
 use super::route::{Route, Routed};
 use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn, tls_failure};
+use super::variables::{Captured, View};
 use super::{Gateway, Settings};
 use crate::config::model::Compression;
 use crate::geo::{Database, Place, PlaceCopy};
@@ -297,6 +299,30 @@ impl Context {
         let (pool, peer) = self.peer()?;
         let cookie = pool.cookie(peer, self.affinity.as_ref()?, is_https);
         cookie.cloned()
+    }
+}
+
+impl<'r, H: Headers> View<'r, H> {
+    /// Creates the view of a request.
+    pub fn of(request: &RequestView<'r, H>, ctx: &'r Context) -> Self {
+        let routed = ctx.routed.as_ref();
+        View {
+            origin: ctx.origin.as_ref(),
+            place: ctx.place(),
+            scheme: request.scheme(),
+            method: request.method.as_str(),
+            target: request.target,
+            protocol: request.protocol(),
+            authority: request.authority,
+            headers: request.headers,
+            request_id: ctx.identity.id(),
+            route: ctx.route().map_or("", |route| &route.name),
+            captures: routed.map_or(Captured::default(), |routed| Captured {
+                text: routed.path().unwrap_or_default(),
+                groups: routed.captures(),
+            }),
+            tls: request.tls,
+        }
     }
 }
 

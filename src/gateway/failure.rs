@@ -95,6 +95,12 @@ pub fn out_of_time() -> Box<Error> {
     status_error(504, "the request took too long")
 }
 
+/// Returns the error of a `Connection` header that names a protected header, too many, or an
+/// invalid name.
+pub fn bad_connection() -> Box<Error> {
+    status_error(400, "a Connection header that names what it may not")
+}
+
 /// Creates an error that results in this status for the client.
 pub fn status_error(status: u16, reason: &'static str) -> Box<Error> {
     let mut error = Error::explain(ErrorType::HTTPStatus(status), reason);

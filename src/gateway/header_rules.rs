@@ -127,11 +127,11 @@ fn value(text: Vec<u8>) -> Option<HeaderValue> {
 mod tests {
     use http::HeaderMap;
 
-    use super::super::geo_headers::Scheme;
     use super::super::variables::Captured;
     use super::super::variables::tests::{database, headers};
     use super::*;
     use crate::config::model::Captures;
+    use crate::proto::scheme::Scheme;
     use pingora::http::ResponseHeader;
 
     fn rules(remove: &[&str], set: &[(&str, &str)]) -> HeaderRules {

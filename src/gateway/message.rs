@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 
+use super::Settings;
 use super::context::Context;
 use super::failure::{slow_body, too_large};
 use super::files::{self, FileBody, FileReply, FileRequest};
 use super::lane::boundary::Boundary;
 use super::local_reply::{self, Reply, RequestBody};
 use super::pace::Pace;
-use super::proxy::view_of;
+use super::request_view::RequestView;
 use crate::config::model::Client;
 use crate::geo::Live;
 use crate::proto::headers::is_expectation;
@@ -29,6 +30,18 @@ pub struct Discard;
 
 impl Extend<u8> for Discard {
     fn extend<T: IntoIterator<Item = u8>>(&mut self, _: T) {}
+}
+
+/// The request of a session.
+pub fn view_of<'r>(session: &'r Session, settings: &Settings) -> RequestView<'r, HeaderMap> {
+    let local = || session.server_addr()?.as_inet().copied();
+    RequestView {
+        tls: session
+            .digest()
+            .and_then(|digest| digest.ssl_digest.as_deref()),
+        redirect_port: settings.listeners.redirect(local),
+        ..RequestView::of(session.req_header())
+    }
 }
 
 /// Reads a body to its end, so that the connection can carry another request after the response.

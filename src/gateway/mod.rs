@@ -74,6 +74,7 @@ mod settings;
 mod shard;
 mod strict;
 pub mod syslog;
+mod tally;
 pub mod tls;
 mod trace_context;
 pub mod upstream;

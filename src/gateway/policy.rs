@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
-use super::limit::Tally;
+use super::tally::Tally;
 use crate::config::model::{Access, Clients, Territory, Verdict};
 use crate::geo::{Field, Place};
 use crate::tree::{Address, Range, RangeTree};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
@@ -27,9 +27,9 @@ use super::failure::{CLIENT_LEFT, slow_body, status_error, status_of, too_large}
 use super::geo_headers;
 use super::message::{
     answer_of, is_http2, linger, send_continue, send_file, send_head, send_query, send_reply,
+    view_of,
 };
 use super::metrics::Engine;
-use super::request_view::RequestView;
 use super::{Gateway, Settings, lane, local_reply, response_head, strict};
 use crate::config::model::Protocol;
 
@@ -449,18 +449,6 @@ fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
     response.remove_header(&header::TRANSFER_ENCODING);
     if !response.headers.contains_key(header::CONTENT_LENGTH) {
         session.set_keepalive(None);
-    }
-}
-
-/// The request of a session.
-pub(super) fn view_of<'r>(session: &'r Session, settings: &Settings) -> RequestView<'r, HeaderMap> {
-    let local = || session.server_addr()?.as_inet().copied();
-    RequestView {
-        tls: session
-            .digest()
-            .and_then(|digest| digest.ssl_digest.as_deref()),
-        redirect_port: settings.listeners.redirect(local),
-        ..RequestView::of(session.req_header())
     }
 }
 

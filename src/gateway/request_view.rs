@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::tls::SslDigest;
 
-use super::geo_headers::Scheme;
+use crate::proto::scheme::Scheme;
 
 /// Head of a request, with what decisions need of its connection.
 pub struct RequestView<'r, H> {

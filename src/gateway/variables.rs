@@ -11,14 +11,12 @@ use pingora::protocols::tls::SslDigest;
 
 use super::access_log::{user, write_address};
 use super::client_ip::Origin;
-use super::context::Context;
-use super::geo_headers::Scheme;
 use super::host;
-use super::request_view::RequestView;
 use super::tls::ClientCertificate;
 use crate::config::model::{ClientCertificateField, Part, RequestVariable, Template};
 use crate::geo::Place;
 use crate::proto::headers::Headers;
+use crate::proto::scheme::Scheme;
 use crate::query;
 
 /// View of a request for variables. Unknown values are empty.
@@ -88,30 +86,6 @@ pub fn is_decoded(variable: &RequestVariable) -> bool {
             | RequestVariable::RemoteUser
             | RequestVariable::Route
     )
-}
-
-impl<'r, H: Headers> View<'r, H> {
-    /// Creates the view of a request.
-    pub fn of(request: &RequestView<'r, H>, ctx: &'r Context) -> Self {
-        let routed = ctx.routed.as_ref();
-        View {
-            origin: ctx.origin.as_ref(),
-            place: ctx.place(),
-            scheme: request.scheme(),
-            method: request.method.as_str(),
-            target: request.target,
-            protocol: request.protocol(),
-            authority: request.authority,
-            headers: request.headers,
-            request_id: ctx.identity.id(),
-            route: ctx.route().map_or("", |route| &route.name),
-            captures: routed.map_or(Captured::default(), |routed| Captured {
-                text: routed.path().unwrap_or_default(),
-                groups: routed.captures(),
-            }),
-            tls: request.tls,
-        }
-    }
 }
 
 impl<H: Headers> View<'_, H> {

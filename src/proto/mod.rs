@@ -5,8 +5,10 @@
 //! once for all engines.
 
 pub mod authority;
+pub mod date;
 pub mod h1;
 pub mod headers;
 pub mod hop_by_hop;
+pub mod scheme;
 pub mod target;
 pub mod websocket;

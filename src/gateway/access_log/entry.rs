@@ -190,9 +190,9 @@ pub(super) mod tests {
     use super::*;
     use crate::config::model::{ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders};
     use crate::gateway::client_ip::{PeerAddr, resolve};
-    use crate::gateway::geo_headers::Scheme;
     use crate::gateway::variables::Captured;
     use crate::gateway::variables::tests::{database, headers};
+    use crate::proto::scheme::Scheme;
     use http::HeaderMap;
 
     /// Passes the entry of a request from Fuzhou with a local reply to `read`.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::server::configuration::ServerConf;
@@ -21,11 +21,11 @@ use super::tries::{TryFacts, fail_to_connect, fail_to_exchange};
 use super::{Outcome, decide, locate, peer_is_trusted, reply};
 use crate::config::model::Protocol;
 use crate::gateway::Gateway;
+use crate::gateway::client_ip::PeerAddr;
 use crate::gateway::context::Context;
 use crate::gateway::drain::Drain;
 use crate::gateway::failure::{CLIENT_LEFT, out_of_time, status_of};
 use crate::gateway::geo_headers;
-use crate::gateway::lane::Connection;
 use crate::gateway::local_reply;
 use crate::gateway::metrics::Engine;
 use crate::gateway::request_view::RequestView;
@@ -37,6 +37,18 @@ use crate::proto::headers::Headers;
 pub struct Forwarder {
     gateway: Arc<Gateway>,
     connector: TransportConnector,
+}
+
+/// A client's connection, for one request.
+pub struct Downstream<'c> {
+    /// Stream with the client.
+    pub stream: &'c mut Stream,
+    /// What was read and not served; it begins with the request.
+    pub read_buf: &'c mut BytesMut,
+    /// The other end of the socket.
+    pub peer: PeerAddr,
+    /// Requests that may follow this one.
+    pub requests_left: u32,
 }
 
 /// End of a request on its connection.
@@ -70,19 +82,14 @@ impl Forwarder {
     /// Serves the request with this head, which begins the connection's buffer.
     pub async fn serve(
         &self,
-        connection: &mut Connection<'_>,
+        connection: Downstream<'_>,
         mut head: Box<StoredHead>,
         timer: &mut Timer<'_>,
     ) -> End {
         let gateway = &*self.gateway;
         let mut ctx = Context::new(gateway);
         ctx.engine = Engine::Http1;
-        locate(
-            &mut ctx,
-            connection.peer(),
-            &*head,
-            &gateway.database.load(),
-        );
+        locate(&mut ctx, connection.peer, &*head, &gateway.database.load());
         if !peer_is_trusted(&ctx) {
             let untrusted = &ctx.settings.client_ip.untrusted_headers;
             head.hide_if(|name| geo_headers::is_untrusted(name, untrusted));
@@ -91,9 +98,8 @@ impl Forwarder {
             // To a WebSocket only, and such a request is not for this engine.
             head.hide_if(|name| name.eq_ignore_ascii_case("upgrade"));
         }
-        let keep = head.keeps_connection()
-            && connection.requests_left() > 0
-            && !gateway.drain.is_draining();
+        let keep =
+            head.keeps_connection() && connection.requests_left > 0 && !gateway.drain.is_draining();
         let tls = connection.stream.get_ssl_digest();
         let socket = connection.stream.get_socket_digest();
         let local = || socket.as_ref()?.local_addr()?.as_inet().copied();
@@ -114,9 +120,11 @@ impl Forwarder {
         if matches!(decided, Ok(Outcome::Forward)) && is_http2(&ctx) {
             return End::Http2Upstream(Box::new(ctx));
         }
-        connection.carry.advance(head.length());
+        connection.read_buf.advance(head.length());
         let settings = Arc::clone(&ctx.settings);
-        let (stream, read_buf) = (&mut connection.stream, &mut connection.carry);
+        let Downstream {
+            stream, read_buf, ..
+        } = connection;
         let mut client = Client::new(stream, read_buf, head.body(), &settings.client);
         let mut exchange = Exchange {
             ctx: &mut ctx,

@@ -9,8 +9,9 @@ use pingora::http::ResponseHeader;
 
 use super::edit::{change_request, change_response};
 use crate::gateway::context::Context;
-use crate::gateway::lane::{bad_connection, with_date};
+use crate::gateway::failure::bad_connection;
 use crate::gateway::request_view::RequestView;
+use crate::proto::date::with_date;
 use crate::proto::h1::head;
 use crate::proto::h1::response_head::{Framing, ResponseHead};
 use crate::proto::h1::rewrite::{Memory, Rewrite, write_line};

@@ -16,10 +16,10 @@ use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
+use crate::gateway::exchange::forward::Downstream;
 use crate::gateway::exchange::pool;
 use crate::gateway::exchange::timer::Timer;
 use crate::gateway::failure_reason::FailureReason;
-use crate::gateway::geo_headers::Scheme;
 use crate::gateway::metrics::{Kind, Open};
 use crate::gateway::pace::Pace;
 use crate::gateway::request_id::RequestId;
@@ -29,6 +29,7 @@ use crate::proto::h1::body::Body;
 use crate::proto::h1::chunked::Malformed;
 use crate::proto::h1::head::{self, Demand, Framing, Head, Limits, Parse};
 use crate::proto::h1::stored_head::StoredHead;
+use crate::proto::scheme::Scheme;
 use crate::query;
 
 /// How long a client may take to hear that its connection ends.
@@ -176,10 +177,14 @@ impl<'g> Connection<'g> {
         }
     }
 
-    /// The other end of the socket.
-    #[must_use]
-    pub fn peer(&self) -> PeerAddr {
-        self.peer
+    /// The connection, for the request at the start of its buffer.
+    pub fn downstream(&mut self) -> Downstream<'_> {
+        Downstream {
+            requests_left: self.requests_left(),
+            stream: &mut self.stream,
+            read_buf: &mut self.carry,
+            peer: self.peer,
+        }
     }
 
     /// The proxy has the request: it counts it from here on.

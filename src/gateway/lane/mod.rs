@@ -38,12 +38,9 @@ use pingora_proxy::{HttpProxy, Session};
 use tokio::time::Instant;
 
 use self::boundary::Boundary;
-pub use self::connection::Connection;
-use self::connection::{Arrival, Extent, ForProxy, Next};
+use self::connection::{Arrival, Connection, Extent, ForProxy, Next};
 use self::duplex::Duplex;
 use self::entrance::{Entered, enter};
-pub use self::nominated::bad_connection;
-pub use self::response::with_date;
 use self::turn_away::turn_away;
 use super::client_ip::PeerAddr;
 use super::context::Context;
@@ -185,7 +182,9 @@ impl Lane {
             let mut decided = None;
             // In boxes of their own, or every idle connection would keep room for a request.
             if !is_upgrade {
-                let serving = self.forwarder.serve(&mut connection, head, &mut timer);
+                let serving = self
+                    .forwarder
+                    .serve(connection.downstream(), head, &mut timer);
                 match Box::pin(serving).await {
                     End::Keep => {
                         connection.begin_next();

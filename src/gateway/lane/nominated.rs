@@ -3,7 +3,7 @@
 use pingora::Result;
 use pingora::http::RequestHeader;
 
-use crate::gateway::failure::status_error;
+use crate::gateway::failure::bad_connection;
 use crate::proto::hop_by_hop::named_by_request;
 
 /// Removes the headers that `Connection` names.
@@ -19,12 +19,6 @@ pub fn strip_nominated(request: &mut RequestHeader) -> Result<()> {
     Ok(())
 }
 
-/// Returns the error of a `Connection` header that names a protected header, too many, or an
-/// invalid name.
-#[must_use]
-pub fn bad_connection() -> Box<pingora::Error> {
-    status_error(400, "a Connection header that names what it may not")
-}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,9 +3,9 @@
 //! A head has the lines that pingora would write, in the same order, so that a client sees no
 //! difference between the engines.
 
-use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use crate::proto::date::with_date;
 use crate::query::{self, Answer};
 
 /// Additional header lines of a response.
@@ -87,23 +87,5 @@ fn end(out: &mut Vec<u8>, keep: bool, now: SystemTime) {
         b"\r\nConnection: keep-alive\r\n\r\n"
     } else {
         b"\r\nConnection: close\r\n\r\n"
-    });
-}
-
-/// Calls `read` with the date in the format of HTTP (RFC 9110, 5.6.7). Each thread formats it once
-/// a second.
-pub fn with_date(now: SystemTime, read: impl FnOnce(&str)) {
-    thread_local! {
-        static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
-    }
-    let second = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs());
-    LAST.with_borrow_mut(|(known, date)| {
-        if *known != second {
-            *known = second;
-            *date = httpdate::fmt_http_date(now);
-        }
-        read(date);
     });
 }

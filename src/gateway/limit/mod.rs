@@ -10,7 +10,6 @@
 //! - [`load`]: overload of the process;
 //! - [`system`]: limits of the operating system, `cgroup` those of control groups;
 //! - [`refusal`]: responses to rejected requests;
-//! - `tally`: counters and log lines of rejected requests.
 
 mod cgroup;
 pub mod client;
@@ -20,7 +19,6 @@ pub mod refusal;
 mod route;
 mod store;
 pub mod system;
-mod tally;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,9 +28,9 @@ pub use load::{Ceilings, Load, Reason};
 pub use rate::Rate;
 pub use refusal::Refusal;
 pub use route::RouteGate;
-pub use tally::Tally;
 
 use super::policy::AccessSet;
+use super::tally::Tally;
 use crate::config::Config;
 use crate::config::model::{Demands, Verdict};
 use crate::geo::Place;

@@ -13,10 +13,11 @@ use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::{Quota, RateLimiter};
 
+use super::Facts;
 use super::client::network;
 use super::store::Store;
-use super::{Facts, Tally};
 use crate::config::model::{RateKey, RateLimit};
+use crate::gateway::tally::Tally;
 use crate::geo::Field;
 
 /// Size of the store for countries and routes, of which there are only a few.

@@ -105,8 +105,8 @@ mod tests {
 
     use super::*;
     use crate::config::model::{Captures, Template};
-    use crate::gateway::geo_headers::Scheme;
     use crate::gateway::variables::Captured;
+    use crate::proto::scheme::Scheme;
 
     fn rules(rules: &[(&str, &str)]) -> Vec<LocationRewrite> {
         let template = |text| Template::parse(text, &Captures::default()).unwrap();

@@ -139,8 +139,8 @@ mod tests {
 
     use super::*;
     use crate::config::model::Captures;
-    use crate::gateway::geo_headers::Scheme;
     use crate::gateway::variables::Captured;
+    use crate::proto::scheme::Scheme;
 
     /// Request for this target whose captures are the text and the text from its second byte on.
     fn with_view<T>(target: &str, captured: &str, read: impl FnOnce(&View<HeaderMap>) -> T) -> T {
