@@ -124,7 +124,13 @@ fn the_command_line_parser_stays_in_its_layer() {
 
 /// The code of a file without its tests and comments.
 fn code(text: &str) -> String {
-    let end = text.find("\n#[cfg(test)]\n").unwrap_or(text.len());
+    const TESTS: &str = "\n#[cfg(test)]\n";
+    let mut ends = text.match_indices(TESTS).map(|(at, _)| at);
+    let is_module = |&at: &usize| {
+        let line = text[at + TESTS.len()..].lines().next().unwrap_or_default();
+        line.contains("mod ") && line.ends_with('{')
+    };
+    let end = ends.find(is_module).unwrap_or(text.len());
     let lines = text[..end].lines();
     let lines = lines.filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
