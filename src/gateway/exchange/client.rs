@@ -26,9 +26,9 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 /// Client of one request.
 pub struct Client<'c> {
     stream: &'c mut Stream,
-    /// What was read and belongs to no message yet: the body, and requests behind it.
+    /// Bytes that were read and not used: of the body, and of requests behind it.
     read_buf: &'c mut BytesMut,
-    /// What is still to come of the request's body.
+    /// Rest of the request's body.
     body: Body,
     incoming: Pace,
     outgoing: Pace,
@@ -91,7 +91,7 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// What is still to come of the body.
+    /// Rest of the body.
     pub fn body(&self) -> &Body {
         &self.body
     }
@@ -185,7 +185,7 @@ impl<'c> Client<'c> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what TLS holds back.
+    /// Flushes what TLS holds back.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.flush == Flush::Due {
             let flushed = Pin::new(&mut *self.stream).poll_flush(cx);

@@ -250,8 +250,8 @@ fn poll_write(
     Poll::Ready(true)
 }
 
-/// Trailer lines of a request that its upstream may get: a server may take them for header lines, so
-/// what the client must not say there it must not say here.
+/// Returns the trailer lines of a request without the names that are removed from its head. A server
+/// may merge trailers into the head, so a client could forge location headers there.
 fn forwarded_trailers(trailers: &[u8], ctx: &Context) -> Vec<u8> {
     let lines = trailers.split_inclusive(|&byte| byte == b'\n');
     let is_forwarded = |line: &&[u8]| {
