@@ -43,7 +43,7 @@ pub struct Forwarder {
 pub struct Downstream<'c> {
     /// Stream with the client.
     pub stream: &'c mut Stream,
-    /// What was read and not served; it begins with the request.
+    /// Bytes that were read and not served, from the start of the request on.
     pub read_buf: &'c mut BytesMut,
     /// The other end of the socket.
     pub peer: PeerAddr,

@@ -61,7 +61,7 @@ pub struct Relay<'r, 'c> {
     download: Download<'r>,
 }
 
-/// What became of a try.
+/// Result of a try.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Status that the client got.

@@ -302,7 +302,7 @@ async fn what_is_no_response_is_not_passed_on() {
     }
 }
 
-/// What a peer receives of a request, all of it.
+/// Returns all that a peer receives of a request.
 async fn sent(config: &str, request: &str, rest: &str) -> String {
     let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let ended = run(config, request, Script::Open(rest), Script::Open(response)).await;

@@ -32,14 +32,14 @@ use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::scheme::Scheme;
 use crate::query;
 
-/// How long a client may take to hear that its connection ends.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// Maximum time to tell a client that its connection ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What comes next on a connection that the lane cannot serve itself any further.
+/// Next step of a connection.
 pub enum Next {
-    /// Nothing: it ended.
+    /// The connection has ended.
     End,
-    /// A request for the proxy, which begins with what was read.
+    /// A request that is not a plain query, at the start of the buffer.
     Proxy(ForProxy),
 }
 
@@ -57,7 +57,7 @@ pub struct ForProxy {
 pub struct Extent {
     /// Bytes of the request that are here, with its head.
     pub here: usize,
-    /// What is still to come of the body.
+    /// Rest of the body.
     pub body: Body,
     /// `true` if the target is a whole URL, which pingora is not given.
     pub is_absolute: bool,
@@ -83,40 +83,39 @@ impl ForProxy {
     }
 }
 
-/// One client's connection between two requests for the proxy.
+/// Connection of a client, between two requests that are not plain queries.
 pub struct Connection<'g> {
     gateway: &'g Gateway,
     /// Stream with the client.
     pub stream: Stream,
     peer: PeerAddr,
-    /// What was read and not served: the start of a head, or a request for the proxy.
-    pub carry: BytesMut,
-    /// Whether `carry` was not looked at yet.
+    /// Bytes that were read and not served: the start of a head, or a whole request.
+    pub read_buf: BytesMut,
+    /// `true` if `read_buf` was not parsed yet.
     unread: bool,
-    /// What was answered and not sent: the client is slower than its answers.
-    unsent: BytesMut,
-    /// How fast it takes them.
+    /// Responses that were not sent, because the client takes them slowly.
+    write_buf: BytesMut,
+    /// Minimum rate at which the client takes them.
     pace: Pace,
-    /// How many requests were served.
+    /// Number of requests that were served.
     served: u32,
-    /// Whether something that was written waits to be sent, as it may in TLS; `None` in clear text.
+    /// `Some(true)` if written data waits for a flush, as it may in TLS; `None` in clear text.
     unflushed: Option<bool>,
-    /// Whether plain queries are answered here. Where everything is sent elsewhere they are not.
+    /// `true` if plain queries are answered here; `false` on a listener that redirects everything.
     answers_queries: bool,
     _open: Open<'g>,
-    /// Until the first request is served.
-    fresh: Option<Counted>,
-    /// When the connection began to wait for what it is waiting for.
-    since: Instant,
+    /// Guard that counts the connection until its first request.
+    first_request_guard: Option<Counted>,
+    /// Start of the current wait.
+    waiting_since: Instant,
     state: State,
 }
 
-/// A connection is counted from the moment that it is accepted, whatever comes before its first
-/// request.
+/// Guards of an accepted connection: it is counted from the accept on, before its first request.
 pub struct Arrival<'g> {
-    /// As long as it is open.
+    /// Guard while the connection is open.
     pub open: Open<'g>,
-    /// Until its first request.
+    /// Guard until its first request.
     pub fresh: Counted,
 }
 
@@ -130,7 +129,7 @@ impl<'g> Arrival<'g> {
     }
 }
 
-/// Whether a connection goes on after what is unsent.
+/// State of a connection after its pending responses.
 enum State {
     Open,
     Ending,
@@ -165,14 +164,14 @@ impl<'g> Connection<'g> {
             answers_queries,
             stream,
             peer,
-            carry: BytesMut::new(),
+            read_buf: BytesMut::new(),
             unread: false,
-            unsent: BytesMut::new(),
+            write_buf: BytesMut::new(),
             pace: Pace::new(gateway.settings().client.min_response_rate),
             served: 0,
             _open: arrival.open,
-            fresh: Some(arrival.fresh),
-            since: Instant::now(),
+            first_request_guard: Some(arrival.fresh),
+            waiting_since: Instant::now(),
             state: State::Open,
         }
     }
@@ -182,24 +181,24 @@ impl<'g> Connection<'g> {
         Downstream {
             requests_left: self.requests_left(),
             stream: &mut self.stream,
-            read_buf: &mut self.carry,
+            read_buf: &mut self.read_buf,
             peer: self.peer,
         }
     }
 
     /// The proxy has the request: it counts it from here on.
     pub fn begin_proxied(&mut self) {
-        self.fresh = None;
+        self.first_request_guard = None;
     }
 
     /// The proxy served the request.
     pub fn begin_next(&mut self) {
         self.served += 1;
-        self.since = Instant::now();
-        self.unread = !self.carry.is_empty();
+        self.waiting_since = Instant::now();
+        self.unread = !self.read_buf.is_empty();
     }
 
-    /// How many requests may follow the one that comes now.
+    /// Returns the number of requests that may follow the current one.
     #[must_use]
     pub fn requests_left(&self) -> u32 {
         self.gateway
@@ -213,7 +212,7 @@ impl<'g> Connection<'g> {
     pub async fn next(&mut self, timer: &mut Timer<'_>) -> Next {
         poll_fn(|cx| {
             let next = self.poll_next(cx);
-            if next.is_pending() && self.poll_patience(cx, timer).is_ready() {
+            if next.is_pending() && self.poll_timeout(cx, timer).is_ready() {
                 return Poll::Ready(Next::End);
             }
             next
@@ -223,7 +222,7 @@ impl<'g> Connection<'g> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
-            if !self.unsent.is_empty() && ready!(self.poll_send(cx)).is_err() {
+            if !self.write_buf.is_empty() && ready!(self.poll_send(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
             if self.unflushed == Some(true) && ready!(self.poll_flush(cx)).is_err() {
@@ -254,35 +253,35 @@ impl<'g> Connection<'g> {
             }
         }
         let now = Instant::now();
-        if self.carry.is_empty() {
-            self.since = now;
+        if self.read_buf.is_empty() {
+            self.waiting_since = now;
         }
         output.clear();
-        if self.carry.is_empty() {
+        if self.read_buf.is_empty() {
             let served = self.serve(&input[..read], now, output);
-            self.carry.extend_from_slice(&input[served..read]);
+            self.read_buf.extend_from_slice(&input[served..read]);
         } else {
-            let mut bytes = std::mem::take(&mut self.carry);
+            let mut bytes = std::mem::take(&mut self.read_buf);
             bytes.extend_from_slice(&input[..read]);
             if read > 0 && self.is_still_partial(&input[..read], bytes.len()) {
-                self.carry = bytes;
+                self.read_buf = bytes;
                 return Poll::Ready(Ok(()));
             }
             let served = self.serve(&bytes, now, output);
             bytes.advance(served);
             if !bytes.is_empty() {
-                self.carry = bytes;
+                self.read_buf = bytes;
             }
         }
         if output.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        self.since = now;
+        self.waiting_since = now;
         let sent = match Pin::new(&mut self.stream).poll_write(cx, output) {
             Poll::Ready(sent) => sent?,
             Poll::Pending => 0,
         };
-        self.unsent.extend_from_slice(&output[sent..]);
+        self.write_buf.extend_from_slice(&output[sent..]);
         self.unflushed = self.unflushed.map(|_| true);
         Poll::Ready(Ok(()))
     }
@@ -293,7 +292,7 @@ impl<'g> Connection<'g> {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether a head cannot be complete yet: each ends with a line, and what has no end of a line
+    /// Returns `true` if a head cannot be complete yet: each ends with a line, and what has no end of a line
     /// need not be read again with all that came before it. A head that comes byte by byte would
     /// cost the square of its length otherwise.
     fn is_still_partial(&self, read: &[u8], length: usize) -> bool {
@@ -302,8 +301,8 @@ impl<'g> Connection<'g> {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.unsent.is_empty() {
-            let sent = Pin::new(&mut self.stream).poll_write(cx, &self.unsent);
+        while !self.write_buf.is_empty() {
+            let sent = Pin::new(&mut self.stream).poll_write(cx, &self.write_buf);
             if sent.is_pending() {
                 self.pace.wait();
             }
@@ -313,11 +312,11 @@ impl<'g> Connection<'g> {
             }
             let pace = self.pace.moved(sent);
             pace.map_err(|error| io::Error::new(io::ErrorKind::TimedOut, error))?;
-            self.unsent.advance(sent);
-            self.since = Instant::now();
+            self.write_buf.advance(sent);
+            self.waiting_since = Instant::now();
         }
         // The memory goes with the last byte.
-        self.unsent = BytesMut::new();
+        self.write_buf = BytesMut::new();
         Poll::Ready(Ok(()))
     }
 
@@ -358,7 +357,7 @@ impl<'g> Connection<'g> {
         at
     }
 
-    /// Whether the connection is kept.
+    /// Returns `true` if the connection is kept.
     fn answer(
         &mut self,
         head: &Head,
@@ -369,7 +368,7 @@ impl<'g> Connection<'g> {
         let gateway = self.gateway;
         let keep = !head.close && !gateway.drain.is_draining() && self.requests_left() > 0;
         self.served += 1;
-        self.fresh = None;
+        self.first_request_guard = None;
         let database = gateway.database.load();
         let settings = gateway.settings();
         let header = |name: &str| {
@@ -427,7 +426,7 @@ impl<'g> Connection<'g> {
         keep
     }
 
-    /// Answers a head that nobody should read in one of two ways, and ends the connection.
+    /// Responds to a head that is rejected, and ends the connection.
     fn refuse(&mut self, status: u16, bytes: &[u8], start: Instant, out: &mut Vec<u8>) {
         let gateway = self.gateway;
         let settings = gateway.settings();
@@ -475,9 +474,9 @@ impl<'g> Connection<'g> {
     }
 
     /// Ready when the connection waited too long for what it is waiting for.
-    fn poll_patience(&mut self, cx: &mut Context<'_>, timer: &mut Timer<'_>) -> Poll<()> {
-        ready!(timer.poll(cx, self.since + self.patience()));
-        self.give_up(cx);
+    fn poll_timeout(&mut self, cx: &mut Context<'_>, timer: &mut Timer<'_>) -> Poll<()> {
+        ready!(timer.poll(cx, self.waiting_since + self.timeout()));
+        self.on_timeout(cx);
         Poll::Ready(())
     }
 
@@ -485,15 +484,15 @@ impl<'g> Connection<'g> {
     pub async fn close(mut self) {
         if self.unflushed.is_some() {
             // It fits the socket's buffer, or the client is past hearing.
-            let _ = tokio::time::timeout(GOODBYE, self.stream.shutdown()).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.stream.shutdown()).await;
         }
     }
 
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         let client = &self.gateway.settings().client;
-        if !self.unsent.is_empty() || self.unflushed == Some(true) {
+        if !self.write_buf.is_empty() || self.unflushed == Some(true) {
             client.write_timeout
-        } else if self.served == 0 || !self.carry.is_empty() {
+        } else if self.served == 0 || !self.read_buf.is_empty() {
             client.header_timeout
         } else {
             client.keepalive_timeout
@@ -501,10 +500,10 @@ impl<'g> Connection<'g> {
     }
 
     /// Tells a client that is too slow with its head, if it has begun one and can hear.
-    fn give_up(&mut self, cx: &mut Context<'_>) {
-        if self.unsent.is_empty() && !self.carry.is_empty() {
-            let (carry, mut out) = (std::mem::take(&mut self.carry), Vec::new());
-            self.refuse(408, &carry, self.since, &mut out);
+    fn on_timeout(&mut self, cx: &mut Context<'_>) {
+        if self.write_buf.is_empty() && !self.read_buf.is_empty() {
+            let (read_buf, mut out) = (std::mem::take(&mut self.read_buf), Vec::new());
+            self.refuse(408, &read_buf, self.waiting_since, &mut out);
             // It fits the socket's empty buffer, or the client is past hearing.
             let _ = Pin::new(&mut self.stream).poll_write(cx, &out);
             let _ = Pin::new(&mut self.stream).poll_flush(cx);
@@ -520,7 +519,7 @@ fn scheme(is_encrypted: bool) -> Scheme {
     }
 }
 
-/// What a line that is none of a request begins with, and the rest.
+/// Splits a line that is no request line into its first word and the rest.
 fn method_and_rest(line: &[u8]) -> (&str, &[u8]) {
     let end = memchr::memchr(b' ', line).unwrap_or(line.len());
     match std::str::from_utf8(&line[..end]) {

@@ -211,11 +211,11 @@ impl Lane {
         shutdown: &ShutdownWatch,
     ) -> Option<Connection<'g>> {
         let left = connection.requests_left();
-        let mut read = connection.carry.split_to(request.here);
+        let mut read = connection.read_buf.split_to(request.here);
         if request.is_absolute {
             read = in_origin_form(read);
         }
-        let ahead = connection.carry;
+        let ahead = connection.read_buf;
         let boundary = {
             let settings = self.gateway.settings();
             Boundary::new(connection.stream, request.body, ahead, &settings.client)
@@ -230,7 +230,7 @@ impl Lane {
             back.consume().0
         };
         let boundary = stream.into_any().downcast::<Boundary>().ok()?;
-        (connection.stream, connection.carry) = boundary.into_parts()?;
+        (connection.stream, connection.read_buf) = boundary.into_parts()?;
         connection.begin_next();
         Some(connection)
     }

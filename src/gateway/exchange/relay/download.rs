@@ -76,7 +76,7 @@ enum Stage {
     End,
 }
 
-/// What is still to come of a response's body.
+/// Rest of a response's body.
 enum Incoming {
     Length(u64),
     Chunked(Box<Scanner>),
