@@ -14,7 +14,7 @@ mod times;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use entry::Entry;
@@ -49,7 +49,7 @@ pub struct AccessLog {
 }
 
 /// Handle of the writer thread. After it is dropped, the thread writes the remaining lines and
-/// ends; the drop does not wait for it, because the target may be blocked.
+/// ends; the drop does not wait for it, because the target may be blocked. [`Pending::flush`] does.
 struct Writer {
     buffers: Arc<Buffers>,
     full: SyncSender<Message>,
@@ -63,6 +63,17 @@ struct Buffers {
     unreported: AtomicU64,
     /// Same as [`AccessLog::dropped`].
     dropped: Arc<AtomicU64>,
+    /// `true` once the writer thread has written its last line.
+    ended: Mutex<bool>,
+    /// Notified when `ended` changes.
+    end: Condvar,
+}
+
+/// Handle of an access log that does not keep it open, but still finds the lines that its thread
+/// has to write after the log was replaced.
+pub struct Pending {
+    log: Weak<AccessLog>,
+    buffers: Option<Arc<Buffers>>,
 }
 
 enum Message {
@@ -96,13 +107,28 @@ impl AccessLog {
             waiting: AtomicU64::new(0),
             unreported: AtomicU64::new(0),
             dropped,
+            ended: Mutex::new(false),
+            end: Condvar::new(),
         });
         let (for_thread, flush) = (Arc::clone(&buffers), config.flush);
         std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_all(&for_thread, &queue, output, flush))?;
+            .spawn(move || {
+                write_all(&for_thread, &queue, output, flush);
+                *lock(&for_thread.ended) = true;
+                for_thread.end.notify_all();
+            })?;
         log.writer = Some(Writer { buffers, full });
         Ok(log)
+    }
+
+    /// Returns a handle that outlives the log.
+    #[must_use]
+    pub fn pending(self: &Arc<Self>) -> Pending {
+        Pending {
+            log: Arc::downgrade(self),
+            buffers: self.writer.as_ref().map(|it| Arc::clone(&it.buffers)),
+        }
     }
 
     /// Returns `true` if the log was made from the same configuration.
@@ -187,6 +213,44 @@ impl AccessLog {
     }
 }
 
+impl Pending {
+    /// Returns the log, unless its last user has ended.
+    #[must_use]
+    pub fn log(&self) -> Option<Arc<AccessLog>> {
+        self.log.upgrade()
+    }
+
+    /// Returns `true` if this is a handle of `log`.
+    #[must_use]
+    pub fn is_of(&self, log: &Arc<AccessLog>) -> bool {
+        self.log.ptr_eq(&Arc::downgrade(log))
+    }
+
+    /// Returns `true` if the log has no user any more and all its lines are written.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let written = |buffers: &Arc<Buffers>| *lock(&buffers.ended);
+        self.log.strong_count() == 0 && self.buffers.as_ref().is_none_or(written)
+    }
+
+    /// Same as [`AccessLog::flush`], also for a log that is closed.
+    #[must_use]
+    pub fn flush(&self, deadline: Instant) -> u64 {
+        if let Some(log) = self.log() {
+            return log.flush(deadline);
+        }
+        let Some(buffers) = &self.buffers else {
+            return 0;
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ended = buffers
+            .end
+            .wait_timeout_while(lock(&buffers.ended), left, |ended| !*ended);
+        let (ended, _) = ended.unwrap_or_else(PoisonError::into_inner);
+        if *ended { 0 } else { buffers.unwritten() }
+    }
+}
+
 impl Buffers {
     fn note_dropped(&self, lines: u64) {
         self.unreported.fetch_add(lines, Ordering::Relaxed);
@@ -199,8 +263,8 @@ impl Buffers {
     }
 }
 
-/// Locks a buffer. A panic while a line is written can only truncate that line.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// Locks a buffer or flag. A panic while a line is written can only truncate that line.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -286,6 +350,16 @@ mod tests {
         std::fs::read_to_string(path).unwrap().lines().count()
     }
 
+    /// Makes a FIFO in `folder` whose reader, the returned file, has read nothing yet.
+    fn pipe_without_reads(folder: &std::path::Path) -> (std::path::PathBuf, std::fs::File) {
+        let path = folder.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let mut options = std::fs::OpenOptions::new();
+        let reader = options.read(true).write(true).open(&path).unwrap();
+        (path, reader)
+    }
+
     #[test]
     fn every_line_of_every_thread_is_written() {
         let folder = tempfile::tempdir().unwrap();
@@ -356,26 +430,46 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_nobody_needs_any_more_is_written_to_its_end() {
+    fn a_closed_log_is_written_to_its_end() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("log");
-        let log = open(LogTarget::File(file.clone()));
+        let log = Arc::new(open(LogTarget::File(file.clone())));
+        let pending = log.pending();
+        assert!(pending.is_of(&log) && !pending.is_over());
         with_entry(|entry| log.log(&entry));
         drop(log);
-        while lines(&file) < 1 {
-            std::thread::yield_now();
-        }
+        assert!(pending.log().is_none());
+        assert_eq!(pending.flush(Instant::now() + Duration::from_secs(60)), 0);
+        assert!(pending.is_over());
+        assert_eq!(lines(&file), 1);
+    }
+
+    #[test]
+    fn a_closed_log_with_a_stuck_target_is_waited_for_until_the_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _reader) = pipe_without_reads(folder.path());
+        let log = Arc::new(open(LogTarget::File(path)));
+        let pending = log.pending();
+        let logged = (2 * BUFFER / "1.0.0.7 200\n".len()) as u64;
+        with_entry(|entry| (0..logged).for_each(|_| log.log(&entry)));
+        drop(log);
+        assert_eq!(pending.flush(Instant::now()), logged);
+        assert!(!pending.is_over());
+    }
+
+    #[test]
+    fn a_log_that_is_off_has_nothing_pending() {
+        let log = Arc::new(open(LogTarget::Off));
+        let pending = log.pending();
+        drop(log);
+        assert!(pending.is_over());
+        assert_eq!(pending.flush(Instant::now()), 0);
     }
 
     #[test]
     fn a_target_that_takes_nothing_holds_nobody_up() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&path).status();
-        assert!(made.unwrap().success());
-        // The FIFO has a reader that does not read.
-        let mut options = std::fs::OpenOptions::new();
-        let mut reader = options.read(true).write(true).open(&path).unwrap();
+        let (path, mut reader) = pipe_without_reads(folder.path());
         let log = open(LogTarget::File(path));
         let logged = (2 * BUFFER / "1.0.0.7 200\n".len()) as u64 + 7;
         with_entry(|entry| (0..logged).for_each(|_| log.log(&entry)));

@@ -80,7 +80,8 @@ mod trace_context;
 pub mod upstream;
 mod variables;
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 pub use admin_access::AdminAccess;
 pub use drain::Drain;
@@ -94,7 +95,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::geo::Live;
 use crate::proto::headers::Headers;
-use access_log::{AccessLog, Entry};
+use access_log::{Entry, Pending};
 use failure_log::FailureLog;
 use heartbeat::Heartbeats;
 use limit::Load;
@@ -104,8 +105,8 @@ use reloads::Reloads;
 /// State that all connections and engines share.
 pub struct Gateway {
     settings: ArcSwap<Settings>,
-    /// Access logs, including those of previous settings while a request still uses them.
-    logs: Mutex<Vec<Weak<AccessLog>>>,
+    /// Access logs, including those of previous settings until all their lines are written.
+    logs: Mutex<Vec<Pending>>,
     metrics: Metrics,
     database: Arc<Live>,
     drain: Arc<Drain>,
@@ -120,7 +121,7 @@ impl Gateway {
     #[must_use]
     pub fn new(settings: Settings, database: Arc<Live>, drain: Arc<Drain>) -> Self {
         Gateway {
-            logs: Mutex::new(vec![Arc::downgrade(&settings.access_log)]),
+            logs: Mutex::new(vec![settings.access_log.pending()]),
             settings: ArcSwap::from_pointee(settings),
             metrics: Metrics::default(),
             database,
@@ -142,10 +143,11 @@ impl Gateway {
     /// Replaces the settings for new requests. Returns the previous settings, which requests in
     /// flight still use.
     pub fn replace_settings(&self, settings: Settings) -> Arc<Settings> {
-        let log = Arc::downgrade(&settings.access_log);
+        let log = &settings.access_log;
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&log));
-        logs.push(log);
+        logs.retain(|other| !other.is_over() && !other.is_of(log));
+        logs.push(log.pending());
+        drop(logs);
         let settings = Arc::new(settings);
         let before = self.settings.swap(Arc::clone(&settings));
         let stays = |pool| {
@@ -160,10 +162,21 @@ impl Gateway {
         before
     }
 
-    /// Returns every access log that a request may still be written to.
-    pub fn access_logs(&self) -> Vec<Arc<AccessLog>> {
+    /// Opens the file or socket of every access log again; see [`access_log::AccessLog::reopen`].
+    pub fn reopen_access_logs(&self) {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.iter().filter_map(Weak::upgrade).collect()
+        let open: Vec<_> = logs.iter().filter_map(Pending::log).collect();
+        drop(logs);
+        for log in open {
+            log.reopen();
+        }
+    }
+
+    /// Waits until all lines logged so far are written, those of replaced access logs too, or until
+    /// `deadline`. Returns the number of lines of each log that are not written.
+    pub fn flush_access_logs(&self, deadline: Instant) -> Vec<u64> {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.iter().map(|log| log.flush(deadline)).collect()
     }
 
     /// Returns the counters.

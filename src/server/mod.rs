@@ -267,8 +267,7 @@ impl Server {
 /// Writes the pending log lines, unless the target of a log accepts no data.
 fn write_logs(gateway: &Gateway, grace_period: Duration) {
     let deadline = Instant::now() + LAST_LINES.min(grace_period);
-    for log in gateway.access_logs() {
-        let lost = log.flush(deadline);
+    for lost in gateway.flush_access_logs(deadline) {
         if lost > 0 {
             log::error!(
                 "access log: {lost} lines dropped at the end, the target did not take them"

@@ -253,10 +253,7 @@ impl Helpers {
 
     fn user(&self) {
         log::info!("USR1: opening the log files again");
-        self.gateway
-            .access_logs()
-            .iter()
-            .for_each(|log| log.reopen());
+        self.gateway.reopen_access_logs();
         error_log::reopen();
         log::info!("USR1: log files were opened again");
     }
