@@ -380,6 +380,26 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_written_at_the_interval_of_their_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let (rare, often) = (folder.path().join("rare"), folder.path().join("often"));
+        let kept = open(LogTarget::File(rare.clone()));
+        let config = model::AccessLog {
+            flush: Duration::from_millis(10),
+            ..config(LogTarget::File(often.clone()))
+        };
+        let log = AccessLog::open(&config, None).unwrap();
+        with_entry(|entry| {
+            kept.log(&entry);
+            log.log(&entry);
+        });
+        while lines(&often) < 1 {
+            std::thread::yield_now();
+        }
+        assert_eq!(lines(&rare), 0);
+    }
+
+    #[test]
     fn a_file_that_was_moved_away_is_followed_by_a_new_one() {
         let folder = tempfile::tempdir().unwrap();
         let (file, moved) = (folder.path().join("log"), folder.path().join("log.1"));

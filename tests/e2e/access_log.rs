@@ -2,11 +2,10 @@
 
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{DOORS, Gateway, Origin, Peer, Port};
+use crate::harness::{DOORS, Gateway, Origin, PATIENCE, Peer, Port};
 
 /// Loopback speaks for clients in China.
 const TRUST_LOOPBACK: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.1']\n";
@@ -149,9 +148,7 @@ fn a_head_that_is_refused_has_a_line_too() {
 
 fn receive(server: &UdpSocket) -> String {
     let mut buffer = [0; 4096];
-    server
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = server.recv(&mut buffer).unwrap();
     String::from_utf8(buffer[..length].to_vec()).unwrap()
 }

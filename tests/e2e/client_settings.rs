@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use crate::harness::{DOORS, Gateway, Origin, connect};
 
 const QUERY: &str = "/api/ip_query";
@@ -25,15 +27,18 @@ fn a_body_that_stops_is_answered_with_408() {
     }
 }
 
-/// The client never stops for so long that a single write would take too long.
+/// The client never stops for so long that a single write would take too long, and has everything
+/// before the default grace period is over. Most of it is too much for the buffers of the sockets.
 #[test]
 fn a_response_that_is_taken_too_slowly_is_cut_off() {
-    const SIZE: usize = 50_000_000;
+    const SIZE: usize = 9_000_000;
     let origin = Origin::start();
     let settings = "[client]\nmin_response_rate = '1g'\nrate_grace = '100ms'\n";
     let gateway = Gateway::with_peers(&[origin.address], "", settings);
     for door in DOORS {
         let mut client = connect(gateway.address);
+        let socket = SockRef::from(&client);
+        socket.set_recv_buffer_size(64 << 10).unwrap();
         write!(
             client,
             "GET /large/{SIZE} HTTP/1.1\r\nHost: test\r\n{door}\r\n"

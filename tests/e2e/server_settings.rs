@@ -4,14 +4,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Incoming, Peer, Port};
+use crate::harness::{Client, Incoming, PATIENCE, Peer, Port};
 use crate::processes::Process;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// Not a measure of anything: a test that hangs fails instead.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn start(configuration: &str, folder: &Path) -> (Process, Port) {
     let port = Port::reserve();

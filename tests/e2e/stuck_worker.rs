@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Port, StoppedThread};
+use crate::harness::{Client, PATIENCE, Port, StoppedThread};
 use crate::processes::Process;
-
-/// Not a measure of anything: a test that hangs fails instead.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The number of the only thread that serves clients.
 fn worker(process: &Process) -> i32 {

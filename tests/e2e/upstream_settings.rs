@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
-    Client, DOORS, Gateway, Incoming, NameServer, Origin, Peer, Port, wait_for_metrics,
+    Client, DOORS, Gateway, Incoming, NameServer, Origin, PATIENCE, Peer, Port, wait_for_metrics,
 };
 use crate::processes::Process;
-
-/// Not a measure of anything: a test that hangs fails instead. Half of the default `idle_timeout`.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);

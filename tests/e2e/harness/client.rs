@@ -5,13 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{read_chunk, read_line};
+use super::{PATIENCE, read_chunk, read_line};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::SockRef;
-
-/// Not a measure of anything: a test that hangs fails instead.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Client {
     stream: BufReader<Transport>,

@@ -32,8 +32,13 @@ pub const DOORS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
 
 use std::io::BufRead;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+
+/// Not a measure of anything: a test that hangs fails instead. Less than the defaults of a minute,
+/// so that a test of such a setting fails if the setting is ignored.
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A port of loopback that nobody else gets while this lives.
 ///

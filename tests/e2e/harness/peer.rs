@@ -2,10 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
 
-/// Not a measure of anything: a test that hangs fails instead.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::PATIENCE;
 
 pub struct Peer {
     pub address: SocketAddr,

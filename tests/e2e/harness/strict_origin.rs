@@ -6,10 +6,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
-/// Not a measure of anything: a test that hangs fails instead.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::PATIENCE;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
