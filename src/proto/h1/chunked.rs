@@ -213,19 +213,24 @@ impl Scanner {
         let mut at = 0;
         while at < bytes.len() && self.state != State::End {
             if let State::Data { left } = self.state {
-                let here = usize::try_from(left).unwrap_or(usize::MAX);
-                let here = here.min(bytes.len() - at);
-                at += here;
-                self.state = match left - here as u64 {
-                    0 => State::DataCr,
-                    left => State::Data { left },
-                };
+                at += self.take_data(left, bytes.len() - at);
             } else {
                 self.state = self.next(bytes[at])?;
                 at += 1;
             }
         }
         Ok(at)
+    }
+
+    /// Passes over as much of a chunk with `left` bytes as is `available`. Returns that length in
+    /// bytes.
+    fn take_data(&mut self, left: u64, available: usize) -> usize {
+        let here = usize::try_from(left).map_or(available, |left| left.min(available));
+        self.state = match left - here as u64 {
+            0 => State::DataCr,
+            left => State::Data { left },
+        };
+        here
     }
 
     /// Reads the next bytes, and moves their content to the start of `bytes`.
@@ -236,15 +241,10 @@ impl Scanner {
         let (mut at, mut content) = (0, 0);
         while at < bytes.len() && self.state != State::End {
             if let State::Data { left } = self.state {
-                let here = usize::try_from(left).unwrap_or(usize::MAX);
-                let here = here.min(bytes.len() - at);
+                let here = self.take_data(left, bytes.len() - at);
                 bytes.copy_within(at..at + here, content);
                 content += here;
                 at += here;
-                self.state = match left - here as u64 {
-                    0 => State::DataCr,
-                    left => State::Data { left },
-                };
             } else {
                 self.state = self.next(bytes[at])?;
                 at += 1;
