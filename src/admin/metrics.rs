@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::exposition_format::{Format, to_prometheus};
 use crate::gateway::Gateway;
 use crate::gateway::limit::Reason;
-use crate::gateway::metrics::{BOUNDS, Engine, Kind, Refused, Sums};
+use crate::gateway::metrics::{BOUNDS, HttpVersion, Kind, Refused, Sums};
 use crate::gateway::reloads::ReloadStatus;
 use crate::gateway::upstream::Pool;
 
@@ -84,13 +84,20 @@ impl Metrics {
         let help = "Requests that ended: IP queries, proxied ones, and those that geogate \
                     answered with a page of its own";
         out.counters("requests", help, statuses)?;
-        let engines = Engine::ALL.map(|engine| {
-            let labels = [("engine", engine.as_str().to_owned())];
-            (labels, self.0.metrics().by_engine(engine))
+        let upstreams = [None, Some(HttpVersion::Http1), Some(HttpVersion::Http2)];
+        let versions = HttpVersion::ALL.into_iter().flat_map(|client| {
+            upstreams.map(|upstream| {
+                let name = |version: HttpVersion| version.as_str().to_owned();
+                let labels = [
+                    ("client", name(client)),
+                    ("upstream", upstream.map_or("none".to_owned(), name)),
+                ];
+                (labels, self.0.metrics().by_version((client, upstream)))
+            })
         });
-        let help = "Requests by the engine that served them: of HTTP/1, of HTTP/2 on either side, \
-                    and pingora's for WebSocket connections. IP queries in plain form need none";
-        out.counters("engine_requests", help, engines.into_iter())?;
+        let help = "Requests by the versions of HTTP of their client and their upstream. IP queries \
+                    in plain form are not among them";
+        out.counters("engine_requests", help, versions)?;
         let bytes = kinds
             .iter()
             .map(|(kind, sums)| ([("kind", (*kind).to_owned())], sums.body_bytes));

@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::HeaderValue;
-use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, Result};
 
 use super::attempt::{Next, Progress};
@@ -17,11 +16,9 @@ use super::failure_reason::FailureReason;
 use super::identity::Identity;
 use super::limit::Facts;
 use super::limit::client::{OfClient, OfShared};
-use super::metrics::Engine;
-use super::pace::Pace;
+use super::metrics::HttpVersion;
 use super::place_cache::place_of;
 use super::request_view::RequestView;
-use super::response_head::{Connection, Received};
 use super::route::{Route, Routed};
 use super::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn, tls_failure};
 use super::variables::{Captured, View};
@@ -55,12 +52,8 @@ pub struct Context {
     pub refresh: Refresh,
     /// True if the peer's response has a status of `retry_on`, and another peer is to be tried.
     pub is_refused: bool,
-    /// Response heads that were received in this try.
-    pub received: Received,
-    /// Use of the peer's connection after the response.
-    pub upstream_connection: Connection,
-    /// Loop that moves its messages.
-    pub engine: Engine,
+    /// Version of HTTP of the last peer; `None` until one was connected to.
+    pub upstream_version: Option<HttpVersion>,
     /// State of the gateway's own `100 Continue` for a client that waits with its body.
     pub invitation: Invitation,
     /// True if the request was rejected for lack of capacity, so that a retry may succeed.
@@ -74,8 +67,6 @@ pub struct Context {
     pub upstream_start: Option<Instant>,
     /// Bytes of the request's body that were forwarded.
     pub body_bytes: u64,
-    /// Minimum rate of an HTTP/2 request body. For HTTP/1 the lane measures it.
-    pub pace: Pace,
     /// Maximum size of the request's body in bytes.
     pub max_body_size: u64,
     /// Time at which the request must be complete; `None` if it is not limited.
@@ -115,7 +106,6 @@ impl Context {
         let settings = gateway.settings.load_full();
         Context {
             start: Instant::now(),
-            pace: Pace::new(settings.client.min_body_rate),
             max_body_size: settings.client.max_body_size,
             deadline: None,
             asks_to_upgrade: false,
@@ -130,9 +120,7 @@ impl Context {
             turn: None,
             refresh: Refresh::Unused,
             is_refused: false,
-            received: Received::default(),
-            upstream_connection: Connection::Reusable,
-            engine: Engine::Pingora,
+            upstream_version: None,
             invitation: Invitation::Unsent,
             is_full: false,
             progress: Progress::default(),
@@ -187,24 +175,6 @@ impl Context {
         match self.deadline {
             Some(deadline) if Instant::now() >= deadline => Err(out_of_time()),
             _ => Ok(()),
-        }
-    }
-
-    /// Reduces the timeouts of the peer's connection to the remaining time.
-    pub fn hurry(&self, options: &mut PeerOptions) {
-        // A tunnel would keep these timeouts.
-        let Some(deadline) = self.deadline.filter(|_| !self.asks_to_upgrade) else {
-            return;
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = left.max(Duration::from_millis(1));
-        for timeout in [
-            &mut options.connection_timeout,
-            &mut options.total_connection_timeout,
-            &mut options.read_timeout,
-            &mut options.write_timeout,
-        ] {
-            *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
     }
 

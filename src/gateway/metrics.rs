@@ -25,31 +25,31 @@ impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Query, Kind::Upstream, Kind::Own];
 }
 
-/// Engine that serves a request, and so decides whether the peer's connection is kept.
+/// Version of HTTP on one side of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// HTTP/1 clients and HTTP/1 upstreams, and all that is answered to HTTP/1 clients here.
+pub enum HttpVersion {
+    /// HTTP/1.0 and HTTP/1.1.
     Http1,
-    /// HTTP/2 clients, and HTTP/2 upstreams.
+    /// HTTP/2.
     Http2,
-    /// pingora's proxy: WebSocket connections.
-    Pingora,
 }
 
-impl Engine {
-    /// All engines, in the order of the discriminants.
-    pub const ALL: [Engine; 3] = [Engine::Http1, Engine::Http2, Engine::Pingora];
+impl HttpVersion {
+    /// All versions, in the order of the discriminants.
+    pub const ALL: [HttpVersion; 2] = [HttpVersion::Http1, HttpVersion::Http2];
 
     /// Name in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Engine::Http1 => "http1",
-            Engine::Http2 => "http2",
-            Engine::Pingora => "pingora",
+            HttpVersion::Http1 => "http1",
+            HttpVersion::Http2 => "http2",
         }
     }
 }
+
+/// Versions of HTTP that a request is served in: to its client, and to its peer if one was reached.
+pub type Versions = (HttpVersion, Option<HttpVersion>);
 
 /// Reason for which a connection ended before its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,15 @@ pub struct Metrics {
 
 struct Part {
     kinds: [Counts; Kind::ALL.len()],
-    engines: [AtomicU64; Engine::ALL.len()],
+    /// Requests by the versions of both sides; the last one of each client is without a peer.
+    versions: [[AtomicU64; HttpVersion::ALL.len() + 1]; HttpVersion::ALL.len()],
+}
+
+impl Part {
+    fn version(&self, (client, upstream): Versions) -> &AtomicU64 {
+        let upstream = upstream.map_or(HttpVersion::ALL.len(), |version| version as usize);
+        &self.versions[client as usize][upstream]
+    }
 }
 
 struct Counts {
@@ -139,17 +147,17 @@ impl Metrics {
         add(&counts.body_bytes, body_bytes as u64);
     }
 
-    /// Counts a request for the engine that served it.
-    pub fn served_by(&self, engine: Engine) {
+    /// Counts a request by the versions that it was served in.
+    pub fn served_in(&self, versions: Versions) {
         let part = self.parts[shard()].get_or_init(Box::default);
-        add(&part.engines[engine as usize], 1);
+        add(part.version(versions), 1);
     }
 
-    /// Number of requests that an engine has served.
+    /// Number of requests that were served in these versions.
     #[must_use]
-    pub fn by_engine(&self, engine: Engine) -> u64 {
+    pub fn by_version(&self, versions: Versions) -> u64 {
         let parts = self.parts.iter().filter_map(OnceLock::get);
-        let counts = parts.map(|part| part.engines[engine as usize].load(Ordering::Relaxed));
+        let counts = parts.map(|part| part.version(versions).load(Ordering::Relaxed));
         counts.sum()
     }
 
@@ -205,7 +213,7 @@ impl Metrics {
 impl Default for Part {
     fn default() -> Self {
         Part {
-            engines: [const { AtomicU64::new(0) }; Engine::ALL.len()],
+            versions: Default::default(),
             kinds: std::array::from_fn(|_| Counts {
                 statuses: [const { AtomicU64::new(0) }; STATUSES],
                 buckets: [const { AtomicU64::new(0) }; BUCKETS],

@@ -1,22 +1,15 @@
 //! Gateway: connections, requests and responses.
 //!
-//! The [`lane`] accepts every connection and answers plain IP queries at once. Three engines serve
-//! all other requests:
-//!
-//! - `exchange::forward`, the HTTP/1 engine: HTTP/1 clients, to HTTP/1 upstreams or with a local
-//!   reply.
-//! - `lane::duplex`, the HTTP/2 engine: HTTP/2 clients, and HTTP/1 clients to HTTP/2 upstreams.
-//! - pingora's `HttpProxy`: WebSocket upgrades only.
-//!
-//! The HTTP/1 engine calls the steps of `exchange` directly; the other two run the phases of the
-//! [`proxy`], which call the same steps. The steps are values and pure functions that do not depend
-//! on a session or a socket, so all engines decide alike.
+//! The [`lane`] accepts every connection and answers plain IP queries at once. `exchange` serves all
+//! other requests: its steps (decide, edit heads, judge tries, log) are values and pure functions, and
+//! its engine, `exchange::forward`, carries them out between a client and a peer of any version of
+//! HTTP, by bytes that it reads and writes itself. pingora has the listeners, TLS and the connections
+//! to peers, and the h2 crate has the frames of HTTP/2.
 //!
 //! The modules:
 //!
 //! - Connections: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `pace`.
-//! - Steps of a request: `exchange` decides, edits heads, judges tries, and logs; `request_view` is
-//!   the request as all engines see it. `message` executes decisions on a pingora session.
+//! - Requests: `exchange`; `request_view` is a request as all decisions see it.
 //! - Origin of a request: [`client_ip`], `identity` with `request_id` and `trace_context`.
 //! - Access and limits: [`policy`] and [`limit`], applied by `admission`.
 //! - Responses: `route`, then `local_reply`, `files` or [`upstream`]; `attempt` decides about
@@ -54,21 +47,17 @@ pub mod limit;
 mod listeners;
 mod local_reply;
 pub mod log_file;
-mod message;
 pub mod metrics;
 mod pace;
 mod pingora_headers;
 mod place_cache;
 pub mod policy;
-pub mod proxy;
 pub mod proxy_protocol;
 pub(crate) mod quality;
 mod random;
 pub mod reloads;
 mod request_id;
 mod request_view;
-mod response_bytes;
-mod response_head;
 mod route;
 mod settings;
 mod shard;
@@ -87,7 +76,6 @@ pub use admin_access::AdminAccess;
 pub use drain::Drain;
 pub use lane::Lane;
 pub use metrics::Metrics;
-pub use proxy::Proxy;
 pub use settings::{Settings, SettingsError};
 pub use tls::Tls;
 

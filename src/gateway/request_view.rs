@@ -3,11 +3,10 @@
 //! Decisions take this view and no session, so that all engines share the same decisions and a test
 //! needs no socket.
 
-use http::uri::Authority;
-use http::{HeaderMap, Method, Version};
-use pingora::http::RequestHeader;
+use http::{Method, Version};
 use pingora::protocols::tls::SslDigest;
 
+use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::scheme::Scheme;
 
 /// Head of a request, with what decisions need of its connection.
@@ -64,14 +63,34 @@ impl<H> RequestView<'_, H> {
     }
 }
 
-impl<'r> RequestView<'r, HeaderMap> {
+impl<'r> RequestView<'r, StoredHead> {
+    /// View of a stored head.
+    pub fn of_stored(
+        head: &'r StoredHead,
+        tls: Option<&'r SslDigest>,
+        redirect_port: Option<u16>,
+    ) -> Self {
+        RequestView {
+            method: head.method(),
+            target: head.target(),
+            version: head.version(),
+            authority: head.authority(),
+            headers: head,
+            tls,
+            redirect_port,
+        }
+    }
+}
+
+#[cfg(test)]
+impl<'r> RequestView<'r, http::HeaderMap> {
     /// View of a head that pingora has read, on a connection in clear text.
-    pub fn of(request: &'r RequestHeader) -> Self {
+    pub fn of(request: &'r pingora::http::RequestHeader) -> Self {
         RequestView {
             method: &request.method,
             target: request.raw_path(),
             version: request.version,
-            authority: request.uri.authority().map(Authority::as_str),
+            authority: request.uri.authority().map(http::uri::Authority::as_str),
             headers: &request.headers,
             tls: None,
             redirect_port: None,

@@ -5,31 +5,34 @@
 //! ways is rejected, even where a standard leaves the choice: an attack needs two readings, and no
 //! client does.
 
-use http::{HeaderMap, Version, header};
-use pingora::http::RequestHeader;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, request};
 
 use crate::config::model::Client;
 use crate::proto::authority::is_authority;
 use crate::proto::headers::{Headers, is_expectation, is_look_alike};
 use crate::proto::target::{Target, target};
-use crate::proto::websocket::asks_for_websocket;
 
 /// Returns the status of the rejection of an invalid HTTP/2 request; `None` if the request is
 /// valid.
-pub fn refusal(request: &RequestHeader, client: &Client) -> Option<u16> {
+pub fn refusal(request: &request::Parts, client: &Client) -> Option<u16> {
     let headers = &request.headers;
     // Size as HTTP/2 counts it (RFC 9113, 6.5.2).
     let size =
         |name: &http::HeaderName, value: &http::HeaderValue| name.as_str().len() + value.len() + 32;
     let sizes = headers.iter().map(|(name, value)| size(name, value));
-    let size = sizes.sum::<usize>() + request.raw_path().len();
+    let path = request
+        .uri
+        .path_and_query()
+        .map_or("", PathAndQuery::as_str);
+    let size = sizes.sum::<usize>() + path.len();
     if headers.len() > client.max_headers || size > client.max_header_size {
         return Some(431);
     }
     if request.method == http::Method::CONNECT {
         return Some(405);
     }
-    let form = target(request.method.as_str(), request.raw_path());
+    let form = target(request.method.as_str(), path.as_bytes());
     if !matches!(form, Some(Target::Origin | Target::Asterisk))
         || !has_known_scheme(request)
         || !has_one_authority(request)
@@ -60,7 +63,7 @@ pub const CONNECTION_SPECIFIC: [&str; 5] = [
 /// Returns `true` if `:scheme` is `http` or `https`. It may differ from the connection, because a
 /// proxy in front may terminate TLS. Only this check reads it: upstreams receive the scheme of the
 /// connection.
-fn has_known_scheme(request: &RequestHeader) -> bool {
+fn has_known_scheme(request: &request::Parts) -> bool {
     let scheme = request.uri.scheme_str();
     let is_known = |scheme: &str| {
         ["http", "https"]
@@ -78,7 +81,7 @@ fn has_space_around(value: &http::HeaderValue) -> bool {
 }
 
 /// Returns `true` if `:authority` and `Host` name one valid authority.
-fn has_one_authority(request: &RequestHeader) -> bool {
+fn has_one_authority(request: &request::Parts) -> bool {
     let authority = request.uri.authority();
     let authority = authority.map(|authority| authority.as_str().as_bytes());
     let mut hosts = request.headers.lines("host");
@@ -94,140 +97,27 @@ fn is_framed_once(headers: &HeaderMap) -> bool {
         && length.is_none_or(|length| !length.is_empty() && length.iter().all(u8::is_ascii_digit))
 }
 
-/// Normalizes a valid request, so that all later readers agree on it: removes an upgrade to
-/// anything but a `WebSocket`, and leading zeros of a length. Returns `true` if a `WebSocket` is
-/// requested.
-pub fn settle(request: &mut RequestHeader) -> bool {
-    settle_length(request);
-    let upgrades = request.headers.contains_key(header::UPGRADE);
-    let is_1_1 = request.version == Version::HTTP_11;
-    let is_websocket =
-        upgrades && asks_for_websocket(request.method.as_str(), is_1_1, &request.headers);
-    if upgrades && !is_websocket {
-        request.remove_header(&header::UPGRADE);
-    }
-    is_websocket
-}
-
-/// Removes leading zeros of the length: `0010` is ten for this gateway, and may be eight for
-/// others.
-fn settle_length(request: &mut RequestHeader) {
-    let length = request.headers.get(header::CONTENT_LENGTH);
-    let Some([b'0', rest @ ..]) = length.map(http::HeaderValue::as_bytes) else {
-        return;
-    };
-    let zeros = rest.iter().take_while(|&&byte| byte == b'0').count();
-    let digits = if zeros == rest.len() {
-        // If all digits are zeros, one stays.
-        &b"0"[..]
-    } else {
-        &rest[zeros..]
-    };
-    if let Ok(length) = http::HeaderValue::from_bytes(digits) {
-        // It replaces a line, so the map has room.
-        let _ = request.insert_header(header::CONTENT_LENGTH, length);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::Version;
+
     use super::*;
     use crate::config::{Overrides, parse};
 
     proptest::proptest! {
-        /// A request with a target that pingora cannot parse would get no response.
+        /// A request with a target that the h2 crate cannot send could not be proxied.
         #[test]
-        fn what_is_a_target_can_be_read_by_pingora(text in "(http://a)?/[!-~]{0,4}(\\?[!-~]{0,4})?") {
+        fn what_is_a_target_can_be_sent_over_http2(text in "/[!-~]{0,4}(\\?[!-~]{0,4})?") {
             let is_target = target("GET", text.as_bytes()).is_some();
-            let read = RequestHeader::build("GET", text.as_bytes(), None);
+            let read = PathAndQuery::try_from(text.as_bytes());
             proptest::prop_assert!(!is_target || read.is_ok());
         }
-    }
-
-    #[test]
-    fn a_length_is_passed_on_in_its_one_form() {
-        for (length, expected) in [
-            ("5", "5"),
-            ("0", "0"),
-            ("0000005", "5"),
-            ("000", "0"),
-            ("010", "10"),
-        ] {
-            let mut request = request("POST", "/", &[("Content-Length", length)]);
-            settle(&mut request);
-            let found: Vec<_> = request.headers.get_all("content-length").iter().collect();
-            assert_eq!(found, [expected], "{length}");
-        }
-    }
-
-    fn request(method: &str, target: &str, lines: &[(&str, &str)]) -> RequestHeader {
-        let mut request = RequestHeader::build(method, target.as_bytes(), None).unwrap();
-        for (name, value) in lines {
-            request.append_header((*name).to_owned(), *value).unwrap();
-        }
-        request
     }
 
     /// Header lines in one text, such as `a: b, c: d`.
     fn lines(text: &str) -> Vec<(&str, &str)> {
         let lines = text.split("; ").filter(|line| !line.is_empty());
         lines.map(|line| line.split_once(": ").unwrap()).collect()
-    }
-
-    #[test]
-    fn only_a_websocket_is_an_upgrade() {
-        for (method, text, expected) in [
-            ("GET", "upgrade: websocket; connection: upgrade", true),
-            (
-                "GET",
-                "upgrade: WebSocket; connection: keep-alive, Upgrade",
-                true,
-            ),
-            (
-                "GET",
-                "upgrade: websocket; connection: upgrade; content-length: 0",
-                true,
-            ),
-            ("GET", "upgrade: websocket", false),
-            ("GET", "upgrade: websocket; connection: close", false),
-            ("POST", "upgrade: websocket; connection: upgrade", false),
-            (
-                "GET",
-                "upgrade: websocket; connection: upgrade; content-length: 1",
-                false,
-            ),
-            (
-                "GET",
-                "upgrade: websocket; connection: upgrade; transfer-encoding: chunked",
-                false,
-            ),
-            (
-                "GET",
-                "upgrade: h2c; connection: upgrade, http2-settings",
-                false,
-            ),
-            ("GET", "upgrade: websocket, h2c; connection: upgrade", false),
-            (
-                "GET",
-                "upgrade: websocket; upgrade: h2c; connection: upgrade",
-                false,
-            ),
-            ("GET", "connection: upgrade", false),
-        ] {
-            let mut request = request(method, "/", &lines(text));
-            request.set_version(Version::HTTP_11);
-            assert_eq!(
-                asks_for_websocket(method, true, &request.headers),
-                expected,
-                "{method} {text}"
-            );
-            assert!(
-                !asks_for_websocket(method, false, &request.headers),
-                "{text}"
-            );
-            assert_eq!(settle(&mut request), expected, "{text}");
-            assert_eq!(request.headers.contains_key("upgrade"), expected, "{text}");
-        }
     }
 
     /// Checks the rejection of an HTTP/2 request with the authority `a`, and header lines in one
@@ -247,7 +137,7 @@ mod tests {
             .fold(builder.uri(uri), |request, (name, value)| {
                 request.header(name, value)
             });
-        let request = RequestHeader::from(request.body(()).unwrap().into_parts().0);
+        let request = request.body(()).unwrap().into_parts().0;
         let configuration = "[client]\nmax_headers = 8\nmax_header_size = '1k'\n";
         let config = parse(configuration, "test", &Overrides::default()).unwrap();
         assert_eq!(
@@ -315,7 +205,7 @@ mod tests {
             ("/", Some(400)),
         ] {
             let request = http::Request::builder().version(Version::HTTP_2).uri(uri);
-            let request = RequestHeader::from(request.body(()).unwrap().into_parts().0);
+            let request = request.body(()).unwrap().into_parts().0;
             let config = parse("", "test", &Overrides::default()).unwrap();
             assert_eq!(refusal(&request, &config.client), expected, "{uri}");
         }

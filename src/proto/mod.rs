@@ -11,4 +11,5 @@ pub mod headers;
 pub mod hop_by_hop;
 pub mod scheme;
 pub mod target;
+pub mod trailers;
 pub mod websocket;

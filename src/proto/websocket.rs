@@ -24,3 +24,61 @@ fn has_option(headers: &impl Headers, name: &str) -> bool {
         .flat_map(|line| line.split(|&byte| byte == b','));
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn only_a_websocket_is_an_upgrade() {
+        for (method, text, expected) in [
+            ("GET", "upgrade: websocket; connection: upgrade", true),
+            (
+                "GET",
+                "upgrade: WebSocket; connection: keep-alive, Upgrade",
+                true,
+            ),
+            (
+                "GET",
+                "upgrade: websocket; connection: upgrade; content-length: 0",
+                true,
+            ),
+            ("GET", "upgrade: websocket", false),
+            ("GET", "upgrade: websocket; connection: close", false),
+            ("POST", "upgrade: websocket; connection: upgrade", false),
+            (
+                "GET",
+                "upgrade: websocket; connection: upgrade; content-length: 1",
+                false,
+            ),
+            (
+                "GET",
+                "upgrade: websocket; connection: upgrade; transfer-encoding: chunked",
+                false,
+            ),
+            (
+                "GET",
+                "upgrade: h2c; connection: upgrade, http2-settings",
+                false,
+            ),
+            ("GET", "upgrade: websocket, h2c; connection: upgrade", false),
+            (
+                "GET",
+                "upgrade: websocket; upgrade: h2c; connection: upgrade",
+                false,
+            ),
+            ("GET", "connection: upgrade", false),
+        ] {
+            let lines = text.split("; ").map(|line| line.split_once(": ").unwrap());
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(name, value.parse().unwrap());
+            }
+            let asks = |is_1_1| asks_for_websocket(method, is_1_1, &headers);
+            assert_eq!(asks(true), expected, "{method} {text}");
+            assert!(!asks(false), "{text}");
+        }
+    }
+}

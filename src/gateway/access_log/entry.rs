@@ -71,7 +71,7 @@ impl<'r, H: Headers> Entry<'r, H> {
             time: SystemTime::now(),
             status,
             body_bytes,
-            sent: Sent::Nothing,
+            sent: Sent::default(),
             upstream: "",
             peers: &[],
             request_time: start.elapsed(),

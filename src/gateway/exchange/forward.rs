@@ -1,45 +1,43 @@
-//! The HTTP/1 engine: one request of an HTTP/1 client, to an HTTP/1 peer or answered here.
+//! The engine: one request of a client, to a peer or answered here, in any version of HTTP.
 //!
 //! Heads stay bytes: a request's is read once, kept with the positions of its parts, and written anew
 //! for each peer; a response's is written from the buffer that it was read into. Nothing is parsed
-//! twice, and there is no map of headers.
+//! twice. Only a side of HTTP/2 needs a map of headers, for the h2 crate.
 
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
+use pingora::protocols::tls::SslDigest;
 use pingora::server::configuration::ServerConf;
-use pingora::{Error, Result};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
 
-use super::client::Client;
+use super::client::{self, Answer, Client, Http1Client, Http2Client, Http2Request};
 use super::log::{Sent, Served};
+use super::peer::{self, Connected, Connections, Http1Peer, Http2Peer};
 use super::pool;
-use super::relay::{Outcome as Relayed, Relay, Replay, Timeouts};
+use super::relay::{Relay, Relayed, Replay, Timeouts, Tunnel};
 use super::timer::Timer;
 use super::tries::{TryFacts, fail_to_connect, fail_to_exchange};
 use super::{Outcome, decide, locate, peer_is_trusted, reply};
-use crate::config::model::Protocol;
-use crate::gateway::Gateway;
 use crate::gateway::client_ip::PeerAddr;
 use crate::gateway::context::Context;
-use crate::gateway::drain::Drain;
-use crate::gateway::failure::{CLIENT_LEFT, out_of_time, status_of};
-use crate::gateway::geo_headers;
-use crate::gateway::local_reply;
-use crate::gateway::metrics::Engine;
+use crate::gateway::failure::{CLIENT_LEFT, out_of_time, status_error, status_of};
+use crate::gateway::metrics::HttpVersion;
 use crate::gateway::request_view::RequestView;
-use crate::gateway::upstream::{ConnectionKind, Peer};
+use crate::gateway::upstream::Peer;
+use crate::gateway::{Gateway, geo_headers, local_reply};
+use crate::proto::h1::response_head::Limits;
 use crate::proto::h1::stored_head::StoredHead;
-use crate::proto::headers::Headers;
 
-/// The HTTP/1 engine.
+/// The engine, with the connections to peers.
 pub struct Forwarder {
     gateway: Arc<Gateway>,
-    connector: TransportConnector,
+    connections: Connections,
 }
 
-/// A client's connection, for one request.
+/// An HTTP/1 client's connection, for one request.
 pub struct Downstream<'c> {
     /// Stream with the client.
     pub stream: &'c mut Stream,
@@ -51,22 +49,24 @@ pub struct Downstream<'c> {
     pub requests_left: u32,
 }
 
-/// End of a request on its connection.
-pub enum End {
-    /// Another request can follow.
-    Keep,
-    /// The connection is to be closed.
-    Close,
-    /// The request is for an upstream of HTTP/2; nothing was read or written.
-    Http2Upstream(Box<Context>),
+/// An HTTP/2 client's connection.
+#[derive(Clone)]
+pub struct Http2Connection {
+    /// The other end of the socket.
+    pub peer: PeerAddr,
+    /// TLS of the connection.
+    pub tls: Option<Arc<SslDigest>>,
+    /// Port of the redirect to HTTPS, on a listener that only redirects.
+    pub redirect_port: Option<u16>,
 }
 
 /// A request on its way through the engine.
-struct Exchange<'e, 'c> {
+struct Exchange<'e, C> {
     ctx: &'e mut Context,
     request: RequestView<'e, StoredHead>,
-    client: &'e mut Client<'c>,
-    relayed: Relayed,
+    client: &'e mut C,
+    /// Connection to the peer after an upgrade.
+    tunnel: Option<Tunnel>,
 }
 
 impl Forwarder {
@@ -75,90 +75,125 @@ impl Forwarder {
     pub fn new(gateway: Arc<Gateway>, conf: &ServerConf) -> Self {
         Forwarder {
             gateway,
-            connector: TransportConnector::new(Some(ConnectorOptions::from_server_conf(conf))),
+            connections: Connections::new(conf),
         }
     }
 
-    /// Serves the request with this head, which begins the connection's buffer.
+    /// Serves the request of HTTP/1 with this head, which begins the connection's buffer. Returns
+    /// `true` if another request can follow.
     pub async fn serve(
         &self,
         connection: Downstream<'_>,
         mut head: Box<StoredHead>,
         timer: &mut Timer<'_>,
-    ) -> End {
+    ) -> bool {
         let gateway = &*self.gateway;
         let mut ctx = Context::new(gateway);
-        ctx.engine = Engine::Http1;
         locate(&mut ctx, connection.peer, &*head, &gateway.database.load());
-        if !peer_is_trusted(&ctx) {
-            let untrusted = &ctx.settings.client_ip.untrusted_headers;
-            head.hide_if(|name| geo_headers::is_untrusted(name, untrusted));
-        }
-        if head.has("upgrade") {
-            // To a WebSocket only, and such a request is not for this engine.
+        hide_untrusted(&mut head, &ctx);
+        if !head.is_upgrade() {
+            // To a WebSocket only.
             head.hide_if(|name| name.eq_ignore_ascii_case("upgrade"));
         }
-        let keep =
-            head.keeps_connection() && connection.requests_left > 0 && !gateway.drain.is_draining();
+        let keep = head.keeps_connection()
+            && !head.is_upgrade()
+            && connection.requests_left > 0
+            && !gateway.drain.is_draining();
         let tls = connection.stream.get_ssl_digest();
         let socket = connection.stream.get_socket_digest();
         let local = || socket.as_ref()?.local_addr()?.as_inet().copied();
-        let request = RequestView {
-            method: head.method(),
-            target: head.target(),
-            version: head.version(),
-            authority: None,
-            headers: &*head,
-            tls: tls.as_deref(),
-            redirect_port: ctx.settings.listeners.redirect(local),
-        };
-        let decided = decide(gateway, &request, &mut ctx);
-        let is_http2 = |ctx: &Context| {
-            let pool = ctx.pool.as_ref();
-            pool.is_some_and(|pool| pool.protocol() != Protocol::Http1)
-        };
-        if matches!(decided, Ok(Outcome::Forward)) && is_http2(&ctx) {
-            return End::Http2Upstream(Box::new(ctx));
-        }
+        let redirect_port = ctx.settings.listeners.redirect(local);
+        let request = RequestView::of_stored(&head, tls.as_deref(), redirect_port);
         connection.read_buf.advance(head.length());
         let settings = Arc::clone(&ctx.settings);
         let Downstream {
             stream, read_buf, ..
         } = connection;
-        let mut client = Client::new(stream, read_buf, head.body(), &settings.client);
+        let answer = Answer::new(settings.access_log.format().wants_sent());
+        let mut client = Http1Client::new(stream, read_buf, &head, &settings.client, keep, answer);
+        let is_done = self
+            .serve_client(&mut ctx, request, &mut client, timer, None)
+            .await;
+        let keep = is_done && client.keeps_connection();
+        drop(ctx);
+        pool::keep_head(head);
+        keep
+    }
+
+    /// Serves a request of HTTP/2.
+    pub async fn serve_stream(&self, connection: Http2Connection, request: Http2Request) {
+        let gateway = &*self.gateway;
+        let mut ctx = Context::new(gateway);
+        let Http2Request {
+            head: parts,
+            body,
+            respond,
+            refusal,
+        } = request;
+        let mut head = pool::head();
+        head.store_http2(&parts, body.is_end_stream());
+        locate(&mut ctx, connection.peer, &*head, &gateway.database.load());
+        hide_untrusted(&mut head, &ctx);
+        let settings = Arc::clone(&ctx.settings);
+        drop(parts);
+        let answer = Answer::new(settings.access_log.format().wants_sent());
+        let mut client = Http2Client::new(body, respond, &settings.client, answer);
+        let request =
+            RequestView::of_stored(&head, connection.tls.as_deref(), connection.redirect_port);
+        let sleep = std::pin::pin!(tokio::time::sleep(settings.client.read_timeout));
+        let timer = &mut Timer::new(sleep);
+        let is_done = self
+            .serve_client(&mut ctx, request, &mut client, timer, refusal)
+            .await;
+        if !is_done {
+            client.abort();
+        }
+        drop(ctx);
+        pool::keep_head(head);
+    }
+
+    /// Serves a request, or refuses it with a status. Returns `true` if it was answered to its end.
+    async fn serve_client<C: Client>(
+        &self,
+        ctx: &mut Context,
+        request: RequestView<'_, StoredHead>,
+        client: &mut C,
+        timer: &mut Timer<'_>,
+        refusal: Option<u16>,
+    ) -> bool {
+        let gateway = &*self.gateway;
+        let decided = match refusal {
+            Some(status) => Err(status_error(status, "a request that is not well formed")),
+            None => decide(gateway, &request, ctx),
+        };
         let mut exchange = Exchange {
-            ctx: &mut ctx,
+            ctx: &mut *ctx,
             request,
-            client: &mut client,
-            relayed: Relayed {
-                keep,
-                ..Relayed::default()
-            },
+            client: &mut *client,
+            tunnel: None,
         };
         let result = match decided {
             Ok(outcome) => self.answer(&mut exchange, outcome, timer).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = &result {
-            Box::pin(exchange.fail(error)).await;
-        }
-        let Exchange { relayed, .. } = exchange;
+        let is_failed = match &result {
+            Ok(()) => false,
+            Err(error) => !Box::pin(exchange.fail(error)).await,
+        };
+        let answer = client.answer();
         let served = Served {
-            status: relayed.status,
-            body_bytes: relayed.body_bytes,
-            sent: Sent::Bytes(&relayed.head),
+            status: answer.status.map(|status| status.as_u16()),
+            body_bytes: answer.body_bytes,
+            sent: Sent(&answer.head),
         };
         let error = result.as_ref().err().map(AsRef::as_ref);
-        gateway.end_request(&request, &ctx, error, &served);
-        let keep = result.is_ok() && relayed.keep && client.body().is_complete();
-        drop(ctx);
-        pool::keep_head(head);
-        if keep { End::Keep } else { End::Close }
+        gateway.end_request(&request, ctx, error, &served);
+        !is_failed
     }
 
-    async fn answer(
+    async fn answer<C: Client>(
         &self,
-        exchange: &mut Exchange<'_, '_>,
+        exchange: &mut Exchange<'_, C>,
         outcome: Outcome,
         timer: &mut Timer<'_>,
     ) -> Result<()> {
@@ -166,64 +201,59 @@ impl Forwarder {
             ctx,
             request,
             client,
-            relayed,
+            ..
         } = exchange;
         match outcome {
             // In boxes of their own, or every proxied request would set aside room for them.
-            Outcome::Reply(answer) => {
-                Box::pin(reply::send(client, request, ctx, *answer, relayed)).await
-            }
+            Outcome::Reply(answer) => Box::pin(reply::send_reply(*client, request, *answer)).await,
             Outcome::Query => {
                 let database = &self.gateway.database;
-                Box::pin(reply::answer_query(client, request, ctx, database, relayed)).await
+                Box::pin(reply::answer_query(*client, request, ctx, database)).await
             }
-            Outcome::File(file) => {
-                Box::pin(reply::send_file(client, request, ctx, file, relayed)).await
-            }
-            Outcome::Forward => match ctx.deadline {
-                None => self.try_peers(exchange, timer).await,
-                Some(deadline) => {
-                    let tries = self.try_peers(exchange, timer);
-                    let tries = tokio::time::timeout_at(deadline.into(), tries).await;
-                    tries.unwrap_or_else(|_| Err(out_of_time()))
+            Outcome::File(file) => Box::pin(reply::send_file(*client, request, ctx, file)).await,
+            Outcome::Forward => {
+                match ctx.deadline {
+                    None => self.try_peers(exchange, timer).await?,
+                    Some(deadline) => {
+                        let tries = self.try_peers(exchange, timer);
+                        let tries = tokio::time::timeout_at(deadline.into(), tries).await;
+                        tries.unwrap_or_else(|_| Err(out_of_time()))?;
+                    }
                 }
-            },
+                match exchange.tunnel.take() {
+                    Some(tunnel) => Box::pin(exchange.pass(tunnel, timer)).await,
+                    None => Ok(()),
+                }
+            }
         }
     }
 
-    async fn try_peers(
+    async fn try_peers<C: Client>(
         &self,
-        exchange: &mut Exchange<'_, '_>,
+        exchange: &mut Exchange<'_, C>,
         timer: &mut Timer<'_>,
     ) -> Result<()> {
-        let keep = exchange.relayed.keep;
         let mut replay = Replay::new(exchange.request.method.is_idempotent());
         while let Err(error) = self.try_peer(exchange, &mut replay, timer).await {
             if !error.retry() {
                 return Err(error);
             }
-            exchange.relayed.keep = keep;
         }
         Ok(())
     }
 
-    async fn try_peer(
+    async fn try_peer<C: Client>(
         &self,
-        exchange: &mut Exchange<'_, '_>,
+        exchange: &mut Exchange<'_, C>,
         replay: &mut Replay,
         timer: &mut Timer<'_>,
     ) -> Result<()> {
-        let (chosen, connection) = exchange.ctx.choose_peer(exchange.request.headers)?;
-        let kept = match connection {
-            ConnectionKind::Any => chosen.kept(),
-            ConnectionKind::Fresh => None,
-        };
-        let is_reused = kept.is_some();
-        let mut peer = match kept {
-            Some(stream) => stream,
+        let (chosen, kind) = exchange.ctx.choose_peer(exchange.request.headers)?;
+        let (connected, is_reused) = match peer::kept(&chosen, kind) {
+            Some(stream) => (Connected::Http1(stream), true),
             // In a box of its own: connecting takes 9 KiB, which every request would set aside.
-            None => match Box::pin(self.connect(&chosen)).await {
-                Ok(stream) => stream,
+            None => match Box::pin(self.connections.get(&chosen, kind)).await {
+                Ok(connected) => connected,
                 Err(mut error) => {
                     error.as_up();
                     let facts = exchange.facts(replay, false);
@@ -231,76 +261,161 @@ impl Forwarder {
                 }
             },
         };
-        let drain = &self.gateway.drain;
-        let result = exchange
-            .relay(&mut peer, &chosen, drain, replay, timer)
-            .await;
-        if let Err(error) = result {
-            let error = error.more_context(format!("Peer: {}", chosen.address));
-            let facts = exchange.facts(replay, is_reused);
-            return Err(fail_to_exchange(exchange.ctx, facts, error));
+        let result = match connected {
+            Connected::Http1(stream) => {
+                self.try_http1(exchange, stream, &chosen, replay, timer)
+                    .await
+            }
+            Connected::Http2(session, apart) => {
+                let apart = apart.as_deref();
+                let peer = Http2Peer::new(session, chosen.template().is_tls(), exchange.limits());
+                Box::pin(self.try_http2(exchange, peer?, &chosen, apart, replay, timer)).await
+            }
+        };
+        match result {
+            Ok(Relayed::Early) => {
+                // Closing with unread data would take the response from the client.
+                Box::pin(client::linger(exchange.client)).await;
+                Ok(())
+            }
+            Ok(Relayed::Whole | Relayed::Upgraded) => Ok(()),
+            Err(error) => {
+                let error = error.more_context(format!("Peer: {}", chosen.address));
+                let facts = exchange.facts(replay, is_reused);
+                Err(fail_to_exchange(exchange.ctx, facts, error))
+            }
         }
-        let relayed = &mut exchange.relayed;
-        if relayed.peer_is_reusable && self.gateway.may_keep(&exchange.ctx.settings) {
-            chosen.keep(peer);
-        }
-        if !exchange.client.body().is_complete() {
-            // Closing with unread data would take the response from the client.
-            Box::pin(exchange.client.linger()).await;
-        }
-        Ok(())
     }
 
-    async fn connect(&self, chosen: &Peer) -> Result<Stream> {
-        let peer = chosen.template_to_check();
-        let stream = self.connector.new_stream(peer).await?;
-        chosen.check(stream.get_ssl_digest().as_deref())?;
-        Ok(stream)
+    async fn try_http1<C: Client>(
+        &self,
+        exchange: &mut Exchange<'_, C>,
+        stream: Stream,
+        chosen: &Peer,
+        replay: &mut Replay,
+        timer: &mut Timer<'_>,
+    ) -> Result<Relayed> {
+        exchange.ctx.upstream_version = Some(HttpVersion::Http1);
+        let mut peer = Http1Peer::new(stream, exchange.limits());
+        let timeouts = Timeouts::of(chosen);
+        let drain = &self.gateway.drain;
+        let relayed = exchange
+            .relay(&mut peer, timeouts, drain, replay, timer)
+            .await?;
+        match relayed {
+            Relayed::Whole => {
+                if let Some(stream) = peer.into_reusable()
+                    && peer::may_be_kept(chosen)
+                    && self.gateway.may_keep(&exchange.ctx.settings)
+                {
+                    chosen.keep(stream);
+                }
+            }
+            Relayed::Upgraded => {
+                let (peer, received) = peer.into_upgraded();
+                exchange.tunnel = Some(Tunnel {
+                    peer,
+                    received,
+                    idle_timeout: timeouts.read,
+                });
+            }
+            Relayed::Early => {}
+        }
+        Ok(relayed)
+    }
+
+    async fn try_http2<C: Client>(
+        &self,
+        exchange: &mut Exchange<'_, C>,
+        mut peer: Http2Peer,
+        chosen: &Peer,
+        apart: Option<&HttpPeer>,
+        replay: &mut Replay,
+        timer: &mut Timer<'_>,
+    ) -> Result<Relayed> {
+        exchange.ctx.upstream_version = Some(HttpVersion::Http2);
+        let timeouts = Timeouts::of(chosen);
+        let drain = &self.gateway.drain;
+        let relayed = exchange
+            .relay(&mut peer, timeouts, drain, replay, timer)
+            .await;
+        let is_silent = |error: &Error| *error.etype() == ErrorType::ReadTimedout;
+        if relayed.as_ref().is_err_and(|error| is_silent(error))
+            && !exchange.ctx.progress.is_answered
+        {
+            peer.distrust();
+        }
+        self.connections.release(peer.into_session(), chosen, apart);
+        relayed
     }
 }
 
-impl Exchange<'_, '_> {
+impl<C: Client> Exchange<'_, C> {
     async fn relay(
         &mut self,
-        peer: &mut Stream,
-        chosen: &Peer,
-        drain: &Drain,
+        peer: &mut impl peer::Peer,
+        timeouts: Timeouts,
+        drain: &crate::gateway::drain::Drain,
         replay: &mut Replay,
         timer: &mut Timer<'_>,
-    ) -> Result<()> {
-        let options = &chosen.template().options;
-        let timeouts = Timeouts::new(options.read_timeout, options.write_timeout);
+    ) -> Result<Relayed> {
         let (ctx, request, client) = (&mut *self.ctx, self.request, &mut *self.client);
-        let relayed = &mut self.relayed;
-        let mut relay = Relay::new(ctx, request, client, peer, timeouts, drain, replay, relayed)?;
+        let mut relay = Relay::new(ctx, request, client, peer, timeouts, drain, replay)?;
         relay.run(timer).await
+    }
+
+    /// Passes the bytes of an upgraded connection on, to the end of both sides.
+    async fn pass(&mut self, tunnel: Tunnel, timer: &mut Timer<'_>) -> Result<()> {
+        let Some((stream, read)) = self.client.upgraded() else {
+            return Ok(());
+        };
+        let (bytes, result) = tunnel.run(stream, read, timer).await;
+        self.client.answer_mut().body_bytes += bytes;
+        result
+    }
+
+    /// Limits of the heads of a response.
+    fn limits(&self) -> Limits {
+        let any = Limits {
+            max_size: 64 << 10,
+            max_lines: 256,
+        };
+        let peer = self.ctx.peer();
+        peer.map_or(any, |(pool, _)| pool.response_limits())
     }
 
     fn facts(&self, replay: &Replay, is_reused: bool) -> TryFacts {
         TryFacts {
             is_reused,
-            is_answered: self.client.is_answered,
+            is_answered: self.client.answer().status.is_some(),
             is_idempotent: self.request.method.is_idempotent(),
             has_body: replay.is_complete(),
         }
     }
 
-    /// Tells the client of a failure, if it has received nothing yet.
-    async fn fail(&mut self, error: &Error) {
-        self.relayed.keep = false;
+    /// Tells the client of a failure, if it has received nothing yet. Returns `true` if it was told.
+    async fn fail(&mut self, error: &Error) -> bool {
+        self.client.close_after();
         let status = status_of(error);
-        if status == CLIENT_LEFT || self.client.is_answered {
-            return;
+        if status == CLIENT_LEFT || self.client.answer().status.is_some() {
+            return false;
         }
         let page = local_reply::error_page(&self.request, self.ctx, status);
-        let (client, relayed) = (&mut *self.client, &mut self.relayed);
         let sent = match page {
-            Ok(page) => reply::send(client, &self.request, self.ctx, page, relayed).await,
+            Ok(page) => reply::send_reply(self.client, &self.request, page).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = sent {
+        if let Err(error) = &sent {
             log::debug!("the client left before its error page: {error}");
         }
-        self.client.linger().await;
+        sent.is_ok()
+    }
+}
+
+/// Hides the lines that only a trusted proxy may send.
+fn hide_untrusted(head: &mut StoredHead, ctx: &Context) {
+    if !peer_is_trusted(ctx) {
+        let untrusted = &ctx.settings.client_ip.untrusted_headers;
+        head.hide_if(|name| geo_headers::is_untrusted(name, untrusted));
     }
 }

@@ -1,34 +1,21 @@
-//! Heads of HTTP/1 as they are written: to a peer, and to the client.
+//! Heads as they are passed on: to a peer, and to the client.
 
 use std::cell::RefCell;
-use std::time::SystemTime;
 
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use pingora::Result;
-use pingora::http::ResponseHeader;
 
+use super::client::{Client, Content, FinalHead};
 use super::edit::{change_request, change_response};
 use crate::gateway::context::Context;
-use crate::gateway::failure::bad_connection;
+use crate::gateway::failure::{bad_connection, status_error};
 use crate::gateway::request_view::RequestView;
-use crate::proto::date::with_date;
 use crate::proto::h1::head;
 use crate::proto::h1::response_head::{Framing, ResponseHead};
-use crate::proto::h1::rewrite::{Memory, Rewrite, write_line};
+use crate::proto::h1::rewrite::{Memory, Rewrite, write_length, write_line};
 use crate::proto::h1::stored_head::{Lines, StoredHead};
 use crate::proto::headers::{EditHeaders, Headers, Name};
 use crate::proto::hop_by_hop::{is_hop_by_hop, named_by_request, named_by_response};
-
-/// Framing of a response to the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sending {
-    /// There is no body.
-    Nothing,
-    /// The body as it is: its length was sent, or the connection ends with it.
-    Raw,
-    /// Chunks.
-    Chunks,
-}
 
 thread_local! {
     /// Memory for edits of a head, used within one call.
@@ -43,7 +30,41 @@ fn with_edits<T>(edit: impl FnOnce(Memory) -> (T, Memory)) -> T {
     done
 }
 
-/// Writes the head of a request for a peer.
+/// Calls `read` with the lines of a request as a peer gets them, without their framing.
+///
+/// # Errors
+/// With status 400 if `Connection` names what it may not.
+fn request_lines<T>(
+    request: &RequestView<StoredHead>,
+    ctx: &Context,
+    read: impl FnOnce(&mut Rewrite<()>) -> T,
+) -> Result<T> {
+    let named = named_by_request(request.headers).map_err(|_| bad_connection())?;
+    let mut lines = Lines::new();
+    request.headers.read_lines(&mut lines);
+    Ok(with_edits(|memory| {
+        let mut sent = Rewrite::new((), &lines, memory);
+        sent.remove_if(is_hop_by_hop);
+        for name in &named {
+            sent.remove(name.as_str());
+        }
+        change_request(&mut sent, request, ctx);
+        if let (false, Some(peer)) = (sent.has("host"), ctx.tried.last()) {
+            // HTTP/1.0 needs no host; upstreams, which are spoken to in later versions, do.
+            sent.set(Name::Static("Host"), peer.to_string().as_bytes());
+        }
+        (read(&mut sent), sent.into_memory())
+    }))
+}
+
+/// Target that a peer gets.
+fn target<'r>(request: &RequestView<'r, StoredHead>, ctx: &'r Context) -> &'r [u8] {
+    let routed = ctx.routed.as_ref();
+    let target = routed.and_then(|routed| routed.target.as_deref());
+    target.unwrap_or(request.target)
+}
+
+/// Writes the head of a request for a peer of HTTP/1.
 ///
 /// # Errors
 /// With status 400 if `Connection` names what it may not.
@@ -52,33 +73,20 @@ pub fn write_request(
     request: &RequestView<StoredHead>,
     ctx: &Context,
 ) -> Result<()> {
-    let named = named_by_request(request.headers).map_err(|_| bad_connection())?;
-    let mut lines = Lines::new();
-    request.headers.read_lines(&mut lines);
-    let routed = ctx.routed.as_ref();
-    let target = routed.and_then(|routed| routed.target.as_deref());
     for part in [
         request.method.as_str().as_bytes(),
         b" ",
-        target.unwrap_or(request.target),
+        target(request, ctx),
         b" HTTP/1.1\r\n",
     ] {
         out.extend_from_slice(part);
     }
-    with_edits(|memory| {
-        let mut sent = Rewrite::new((), &lines, memory);
-        sent.remove_if(is_hop_by_hop);
-        for name in &named {
-            sent.remove(name.as_str());
-        }
-        change_request(&mut sent, request, ctx);
-        if let (false, Some(peer)) = (sent.has("host"), ctx.tried.last()) {
-            // HTTP/1.0 needs no host; HTTP/1.1, which upstreams are spoken to in, does.
-            sent.set(Name::Static("Host"), peer.to_string().as_bytes());
-        }
-        sent.write(out);
-        ((), sent.into_memory())
-    });
+    request_lines(request, ctx, |sent| sent.write(out))?;
+    if request.headers.is_upgrade() {
+        let protocol = request.headers.first("upgrade").unwrap_or_default();
+        write_line(out, b"Connection", b"upgrade");
+        write_line(out, b"Upgrade", protocol);
+    }
     match request.headers.framing() {
         head::Framing::None => {}
         head::Framing::Length(length) => write_length(out, length),
@@ -88,17 +96,66 @@ pub fn write_request(
     Ok(())
 }
 
-/// Writes an interim response (1xx) for the client.
+/// Creates the head of a request for a peer of HTTP/2, where the host is part of the target.
 ///
 /// # Errors
-/// Never; changes of a final response can fail.
-pub fn write_interim(
-    out: &mut Vec<u8>,
+/// With status 400 if `Connection` names what it may not, or the host cannot be named.
+pub fn http2_request(
+    request: &RequestView<StoredHead>,
+    ctx: &Context,
+    is_tls: bool,
+) -> Result<Request<()>> {
+    let no_host = || status_error(400, "a host that HTTP/2 cannot name");
+    let mut headers = HeaderMap::new();
+    let host = request_lines(request, ctx, |sent| {
+        let host = sent.first("host").map(<[u8]>::to_vec);
+        // The gateway has answered the expectation: few servers of HTTP/2 do.
+        sent.remove_if(|name| {
+            ["host", "expect"]
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
+        });
+        sent.each(|name, value| {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+                headers.append(name, value);
+            }
+        });
+        host
+    })?;
+    // gRPC requires it, and it is true of every HTTP/2 client that sends it.
+    let te = request.headers.first("te");
+    if request.is_http2() && te == Some(b"trailers") {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if let head::Framing::Length(length) = request.headers.framing() {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let uri = http::Uri::builder()
+        .scheme(if is_tls { "https" } else { "http" })
+        .authority(host.ok_or_else(no_host)?)
+        .path_and_query(target(request, ctx))
+        .build();
+    let mut written = Request::new(());
+    *written.method_mut() = request.method.clone();
+    *written.uri_mut() = uri.map_err(|_| no_host())?;
+    *written.version_mut() = Version::HTTP_2;
+    *written.headers_mut() = headers;
+    Ok(written)
+}
+
+/// Puts an interim response (1xx) for the client. `upgrade` is the protocol that its connection
+/// changes to.
+///
+/// # Errors
+/// If the client has left.
+pub fn put_interim(
+    client: &mut impl Client,
     response: &ResponseHead,
     request: &RequestView<StoredHead>,
     ctx: &mut Context,
+    upgrade: Option<&[u8]>,
 ) -> Result<()> {
-    write_status(out, response.status, response.reason);
     with_edits(|memory| {
         let mut sent = Rewrite::new(response.status, response.lines, memory);
         remove_hop_by_hop(&mut sent);
@@ -106,58 +163,42 @@ pub fn write_interim(
         for name in ["content-length", "trailer"] {
             sent.remove(name);
         }
-        let changed = change_response(&mut sent, request, ctx);
-        sent.write(out);
-        (changed, sent.into_memory())
-    })?;
-    out.extend_from_slice(b"\r\n");
-    Ok(())
+        let put = change_response(&mut sent, request, ctx)
+            .and_then(|()| client.put_interim(&sent, response.reason, upgrade));
+        (put, sent.into_memory())
+    })
 }
 
-/// Writes a final response's head for the client. `keep` is whether its connection is kept; it is not
-/// if only its end tells the end of the body.
+/// Puts a final response's head for the client.
 ///
 /// # Errors
-/// If the response cannot be compressed.
-pub fn write_response(
-    out: &mut Vec<u8>,
+/// If the response cannot be compressed, or the client has left.
+pub fn put_response(
+    client: &mut impl Client,
     response: &ResponseHead,
     request: &RequestView<StoredHead>,
     ctx: &mut Context,
-    keep: &mut bool,
-) -> Result<Sending> {
-    write_status(out, response.status, response.reason);
+) -> Result<()> {
     with_edits(|memory| {
         let mut sent = Rewrite::new(response.status, response.lines, memory);
         remove_hop_by_hop(&mut sent);
         if let Err(error) = change_response(&mut sent, request, ctx) {
             return (Err(error), sent.into_memory());
         }
-        // Compression removes the length.
-        let length = response
-            .content_length
-            .filter(|_| sent.has("content-length"));
-        let has_date = sent.has("date");
+        let is_encoded = ctx.encoder.is_some();
+        let content = content(response, request, is_encoded);
+        let head = FinalHead {
+            reason: response.reason,
+            content,
+            length: length(response, request, content, sent.has("content-length")),
+            needs_date: !sent.has("date"),
+        };
         sent.remove("content-length");
-        let sending = sending(response, request, ctx.encoder.is_some());
-        let has_trailers = sending == Sending::Chunks && response.framing == Framing::Chunked;
-        if ctx.encoder.is_some() || !has_trailers {
+        // Only a response in parts can have trailers.
+        if is_encoded || response.framing != Framing::Chunked || content != Content::Open {
             sent.remove("trailer");
         }
-        sent.write(out);
-        match (sending, length) {
-            (Sending::Chunks, _) => write_line(out, b"Transfer-Encoding", b"chunked"),
-            (_, Some(length)) => write_length(out, length),
-            (Sending::Raw, None) => *keep = false,
-            (Sending::Nothing, None) => {
-                let is_head = *request.method == Method::HEAD;
-                if is_head && response.framing == Framing::Chunked {
-                    write_line(out, b"Transfer-Encoding", b"chunked");
-                }
-            }
-        }
-        write_end(out, *keep, !has_date);
-        (Ok(sending), sent.into_memory())
+        (client.put_head(&sent, &head), sent.into_memory())
     })
 }
 
@@ -179,56 +220,34 @@ fn remove_hop_by_hop(sent: &mut Rewrite<StatusCode>) {
     });
 }
 
-fn sending(
+/// Content behind a response's head, as the client gets it.
+fn content(
     response: &ResponseHead,
     request: &RequestView<StoredHead>,
     is_encoded: bool,
-) -> Sending {
-    let chunks = if request.version == Version::HTTP_10 {
-        Sending::Raw
-    } else {
-        Sending::Chunks
-    };
+) -> Content {
+    let is_head = *request.method == Method::HEAD;
     match response.framing {
-        _ if *request.method == Method::HEAD => Sending::Nothing,
-        Framing::None => Sending::Nothing,
-        _ if is_encoded => chunks,
-        Framing::Length(_) => Sending::Raw,
-        Framing::Chunked | Framing::Close => chunks,
+        framing if is_head || framing == Framing::None => Content::Nothing {
+            would_be_chunked: is_head && framing == Framing::Chunked,
+        },
+        _ if is_encoded => Content::Open,
+        Framing::None | Framing::Length(_) => Content::Announced,
+        Framing::Chunked | Framing::Close => Content::Open,
     }
 }
 
-/// Writes the head of a reply of the gateway's own.
-pub fn write_reply(out: &mut Vec<u8>, header: &ResponseHeader, keep: bool) {
-    let reason = header.get_reason_phrase().unwrap_or_default();
-    write_status(out, header.status, reason);
-    header.header_to_h1_wire(out);
-    write_end(out, keep, !header.headers.contains_key(http::header::DATE));
-}
-
-fn write_status(out: &mut Vec<u8>, status: StatusCode, reason: &str) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(reason.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_length(out: &mut Vec<u8>, length: u64) {
-    write_line(
-        out,
-        b"Content-Length",
-        itoa::Buffer::new().format(length).as_bytes(),
-    );
-}
-
-fn write_end(out: &mut Vec<u8>, keep: bool, date: bool) {
-    if date {
-        with_date(SystemTime::now(), |date| {
-            write_line(out, b"Date", date.as_bytes());
-        });
+/// Length that a response's head announces. Compression removes it.
+fn length(
+    response: &ResponseHead,
+    request: &RequestView<StoredHead>,
+    content: Content,
+    is_announced: bool,
+) -> Option<u64> {
+    match response.content_length {
+        Some(length) => (is_announced && content != Content::Open).then_some(length),
+        // A response of HTTP/2 may end with its head, where a client of HTTP/1 would go on waiting.
+        None if content == Content::Announced && !request.is_http2() => Some(0),
+        None => None,
     }
-    let connection: &[u8] = if keep { b"keep-alive" } else { b"close" };
-    write_line(out, b"Connection", connection);
-    out.extend_from_slice(b"\r\n");
 }

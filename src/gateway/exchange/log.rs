@@ -1,6 +1,5 @@
 //! The end of a request: its counters, its line in the access log and, if it failed, in the error log.
 
-use http::HeaderMap;
 use pingora::{Error, ErrorType};
 
 use crate::gateway::Gateway;
@@ -9,7 +8,7 @@ use crate::gateway::context::Context;
 use crate::gateway::failure::{CLIENT_LEFT, status_of};
 use crate::gateway::failure_log::Line;
 use crate::gateway::failure_reason::FailureReason;
-use crate::gateway::metrics::Kind;
+use crate::gateway::metrics::{HttpVersion, Kind};
 use crate::gateway::request_view::RequestView;
 use crate::gateway::variables::{View, is_query_target};
 use crate::proto::headers::Headers;
@@ -24,33 +23,19 @@ pub struct Served<'s> {
     pub sent: Sent<'s>,
 }
 
-/// Head of a response, as it was sent.
-#[derive(Clone, Copy)]
-pub enum Sent<'s> {
-    /// No head, or one that is not kept for the log.
-    Nothing,
-    /// Header lines.
-    Map(&'s HeaderMap),
-    /// Bytes of a head of HTTP/1.
-    Bytes(&'s [u8]),
-}
+/// Head of a response as it was sent: lines behind a first one; empty if it is not kept for the log.
+#[derive(Clone, Copy, Default)]
+pub struct Sent<'s>(pub &'s [u8]);
 
 impl Sent<'_> {
-    /// Calls `read` with the value of every line of a name, which is in lower case.
+    /// Calls `read` with the value of every line of a name.
     pub fn each_line(&self, name: &str, mut read: impl FnMut(&[u8])) {
-        match self {
-            Sent::Nothing => {}
-            Sent::Map(map) => map.lines(name).for_each(read),
-            Sent::Bytes(bytes) => {
-                let lines = bytes.split(|&byte| byte == b'\n').skip(1);
-                for line in lines {
-                    let Some(colon) = memchr::memchr(b':', line) else {
-                        continue;
-                    };
-                    if line[..colon].eq_ignore_ascii_case(name.as_bytes()) {
-                        read(line[colon + 1..].trim_ascii());
-                    }
-                }
+        for line in self.0.split(|&byte| byte == b'\n').skip(1) {
+            let Some(colon) = memchr::memchr(b':', line) else {
+                continue;
+            };
+            if line[..colon].eq_ignore_ascii_case(name.as_bytes()) {
+                read(line[colon + 1..].trim_ascii());
             }
         }
     }
@@ -102,7 +87,12 @@ impl Gateway {
         } else {
             Kind::Own
         };
-        self.metrics.served_by(ctx.engine);
+        let client = if request.is_http2() {
+            HttpVersion::Http2
+        } else {
+            HttpVersion::Http1
+        };
+        self.metrics.served_in((client, ctx.upstream_version));
         self.finish(&ctx.settings, kind, &entry);
     }
 }
@@ -126,21 +116,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_a_sent_head_are_found_in_either_form() {
-        let bytes = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a:2\r\nX-AB: 3\r\nX-B: \r\n\r\n";
-        let mut map = HeaderMap::new();
-        for (name, value) in [("x-a", "1"), ("x-a", "2"), ("x-ab", "3"), ("x-b", "")] {
-            map.append(name, value.parse().unwrap());
+    fn lines_of_a_sent_head_are_found() {
+        let head = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a:2\r\nX-AB: 3\r\nX-B: \r\n\r\n";
+        for (name, expected) in [("x-a", "1,2,"), ("x-ab", "3,"), ("x-b", ","), ("x", "")] {
+            let mut found = String::new();
+            Sent(head).each_line(name, |value| {
+                found.push_str(std::str::from_utf8(value).unwrap());
+                found.push(',');
+            });
+            assert_eq!(found, expected, "{name}");
         }
-        for sent in [Sent::Bytes(bytes), Sent::Map(&map)] {
-            for (name, expected) in [("x-a", "1,2,"), ("x-ab", "3,"), ("x-b", ","), ("x", "")] {
-                let mut found = String::new();
-                sent.each_line(name, |value| {
-                    found.push_str(std::str::from_utf8(value).unwrap());
-                    found.push(',');
-                });
-                assert_eq!(found, expected, "{name}");
-            }
-        }
+        Sent::default().each_line("x-a", |_| panic!("there is no line"));
     }
 }

@@ -1,21 +1,24 @@
 //! One request, from its head to its line in the access log: the steps that all engines share.
 //!
 //! [`decide`](decide()) says what answers a request, [`edit`] what is changed in the heads on the way,
-//! [`tries`] what follows when a peer fails, [`log`] what is left of it. None of them knows a session
-//! or a socket. [`forward`] is the HTTP/1 engine; pingora's engine calls the same steps.
+//! [`tries`] what follows when a peer fails, [`log`] what is left of it. None of them knows a socket.
+//! [`forward`] carries the decision out, between a [`client`] and a [`peer`] of either version of HTTP.
 
-mod client;
+pub mod client;
 mod decide;
-pub mod edit;
+mod edit;
 pub mod forward;
 mod head;
 pub mod log;
+mod outgoing;
+mod peer;
 mod piece;
 pub mod pool;
 mod relay;
 mod reply;
+mod stream_out;
 pub mod timer;
-pub mod tries;
+mod tries;
 mod unsent;
 
 pub use decide::{Outcome, decide};

@@ -14,54 +14,67 @@ const HEADROOM: usize = 4 << 10;
 /// Bytes behind the content: the end of a chunk and the last chunk.
 const TAILROOM: usize = 16;
 
-/// Size of a piece in bytes. What a client does not take is held in one of them.
-const SIZE: usize = 64 << 10;
+/// Size of a piece. What a client does not take is held in one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// Room for 16 KiB of content. An HTTP/2 client may have a hundred streams and take nothing of
+    /// any, and a frame carries no more unless the client allows it.
+    Small,
+    /// 64 KiB.
+    Normal,
+    /// 256 KiB: fewer and larger writes, for long bodies and clients that keep up.
+    Large,
+}
 
-/// Size of a piece for long bodies, in bytes: fewer and larger writes, for clients that keep up.
-const LARGE_SIZE: usize = 256 << 10;
+impl Size {
+    fn bytes(self) -> usize {
+        match self {
+            Size::Small => HEADROOM + (16 << 10) + TAILROOM,
+            Size::Normal => 64 << 10,
+            Size::Large => 256 << 10,
+        }
+    }
+}
 
-/// Number of free pieces of either size that a thread keeps.
+/// Number of free pieces of each size that a thread keeps.
 const MAX_FREE: usize = 16;
 
 /// A buffer with content.
 #[derive(Debug)]
 pub struct Piece {
     bytes: Box<[u8]>,
+    size: Size,
     start: usize,
     end: usize,
 }
 
 thread_local! {
-    static FREE: RefCell<[Vec<Box<[u8]>>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    static FREE: RefCell<[Vec<Box<[u8]>>; 3]> =
+        const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
 
 impl Piece {
     /// An empty piece.
-    pub fn new() -> Self {
-        Piece::of_size(SIZE)
+    pub fn new(size: Size) -> Self {
+        let free = FREE.with_borrow_mut(|free| free[size as usize].pop());
+        Piece {
+            bytes: free.unwrap_or_else(|| vec![0; size.bytes()].into_boxed_slice()),
+            size,
+            start: HEADROOM,
+            end: HEADROOM,
+        }
     }
 
-    /// An empty piece for a long body.
-    pub fn large() -> Self {
-        Piece::of_size(LARGE_SIZE)
-    }
-
-    /// A piece for long bodies with the content of this one, which is not larger.
+    /// A larger piece with the content of this one.
     pub fn enlarged(self) -> Self {
-        let mut large = Piece::large();
+        let mut large = Piece::new(match self.size {
+            Size::Small => Size::Normal,
+            Size::Normal | Size::Large => Size::Large,
+        });
         let length = self.content().len();
         large.room()[..length].copy_from_slice(self.content());
         large.fill(length);
         large
-    }
-
-    fn of_size(size: usize) -> Self {
-        let free = FREE.with_borrow_mut(|free| free[usize::from(size == LARGE_SIZE)].pop());
-        Piece {
-            bytes: free.unwrap_or_else(|| vec![0; size].into_boxed_slice()),
-            start: HEADROOM,
-            end: HEADROOM,
-        }
     }
 
     /// Content.
@@ -134,6 +147,12 @@ impl Piece {
     }
 }
 
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        self.content()
+    }
+}
+
 impl Buf for Piece {
     fn remaining(&self) -> usize {
         self.end - self.start
@@ -164,13 +183,13 @@ pub fn write_chunk_size(length: usize, line: &mut [u8; 18]) -> &[u8] {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
+        let (bytes, size) = (std::mem::take(&mut self.bytes), self.size);
         // At the end of its thread there is nothing to keep it in.
         let _ = FREE.try_with(|free| {
             let Ok(mut free) = free.try_borrow_mut() else {
                 return;
             };
-            let free = &mut free[usize::from(bytes.len() == LARGE_SIZE)];
+            let free = &mut free[size as usize];
             if free.len() < MAX_FREE {
                 free.push(bytes);
             }
@@ -183,7 +202,7 @@ mod tests {
     use super::*;
 
     fn with(content: &[u8]) -> Piece {
-        let mut piece = Piece::new();
+        let mut piece = Piece::new(Size::Normal);
         piece.room()[..content.len()].copy_from_slice(content);
         piece.fill(content.len());
         piece
@@ -204,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_full_piece_has_room_for_its_chunk_and_the_last_one() {
-        for mut piece in [Piece::new(), Piece::large()] {
+        for size in [Size::Small, Size::Normal, Size::Large] {
+            let mut piece = Piece::new(size);
             let length = piece.room().len();
             piece.fill(length);
             assert!(piece.is_full() && piece.room().is_empty());
@@ -226,7 +246,7 @@ mod tests {
         assert!(piece.is_empty());
         drop(piece);
         // Used again, it has no content of before.
-        assert!(Piece::new().is_empty());
+        assert!(Piece::new(Size::Normal).is_empty());
     }
 
     #[test]

@@ -5,28 +5,28 @@
 //! known who is waited for, and so whose timeout applies and whom a failure counts against.
 
 mod download;
+mod tunnel;
 mod upload;
 
 use std::task::{Context as Task, Poll, ready};
 use std::time::{Duration, Instant};
 
-use pingora::protocols::Stream;
 use pingora::{Error, ErrorType, Result};
 
-use self::download::Download;
+use self::download::{Download, Stage};
+pub use self::tunnel::Tunnel;
 pub use self::upload::Replay;
 use self::upload::{Upload, UploadState};
 use super::client::{Client, too_slow_to_take};
-use super::head::write_request;
-use super::piece::write_chunk_size;
-use super::pool;
+use super::peer::Peer;
 use super::timer::Timer;
-use crate::gateway::context::Context;
+use crate::gateway::context::{Context, Invitation};
 use crate::gateway::drain::Drain;
 use crate::gateway::failure::slow_body;
 use crate::gateway::request_view::RequestView;
-use crate::proto::h1::response_head::Limits;
+use crate::gateway::upstream;
 use crate::proto::h1::stored_head::StoredHead;
+use crate::proto::headers::{Headers, is_expectation};
 
 /// Timeouts of an upstream.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,13 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// The timeouts of a peer's options; without one it may take a day.
+    /// The timeouts of a peer.
+    pub fn of(peer: &upstream::Peer) -> Self {
+        let options = &peer.template().options;
+        Timeouts::new(options.read_timeout, options.write_timeout)
+    }
+
+    /// These timeouts; without one a peer may take a day.
     pub fn new(read: Option<Duration>, write: Option<Duration>) -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Timeouts {
@@ -49,82 +55,88 @@ impl Timeouts {
 }
 
 /// A try of a request.
-pub struct Relay<'r, 'c> {
+pub struct Relay<'r, C, P> {
     ctx: &'r mut Context,
     request: RequestView<'r, StoredHead>,
-    client: &'r mut Client<'c>,
-    peer: &'r mut Stream,
+    client: &'r mut C,
+    peer: &'r mut P,
     timeouts: Timeouts,
-    limits: Limits,
     drain: &'r Drain,
     upload: Upload<'r>,
-    download: Download<'r>,
+    download: Download,
 }
 
-/// Result of a try.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// Status that the client got.
-    pub status: Option<u16>,
-    /// Head that the client got, if it was asked for.
-    pub head: Vec<u8>,
-    /// Bytes of the body that the client got.
-    pub body_bytes: usize,
-    /// `true` if the client's connection can be kept, as it was told.
-    pub keep: bool,
-    /// `true` if the peer's connection can carry another request.
-    pub peer_is_reusable: bool,
-    /// `true` if the whole request was sent.
-    pub is_whole: bool,
+/// End of a try that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relayed {
+    /// The response was passed on, after the whole request.
+    Whole,
+    /// The response was passed on; a part of the request was not sent.
+    Early,
+    /// The connections have changed to another protocol.
+    Upgraded,
 }
 
-impl<'r, 'c> Relay<'r, 'c> {
+impl<'r, C: Client, P: Peer> Relay<'r, C, P> {
     /// A try on the connection `peer`.
     ///
     /// # Errors
-    /// If the body is malformed or too long, as far as it was read.
-    #[allow(clippy::too_many_arguments)]
+    /// If the head cannot be passed on, or the body is malformed or too long, as far as it was read.
     pub fn new(
         ctx: &'r mut Context,
         request: RequestView<'r, StoredHead>,
-        client: &'r mut Client<'c>,
-        peer: &'r mut Stream,
+        client: &'r mut C,
+        peer: &'r mut P,
         timeouts: Timeouts,
         drain: &'r Drain,
         replay: &'r mut Replay,
-        outcome: &'r mut Outcome,
     ) -> Result<Self> {
         let now = Instant::now();
-        let mut head = pool::buffer();
-        write_request(&mut head, &request, ctx)?;
-        let limits = ctx.peer().map_or(
-            Limits {
-                max_size: 64 << 10,
-                max_lines: 256,
-            },
-            |(pool, _)| pool.response_limits(),
-        );
+        // A retry begins with the part of the body that was read before.
+        let is_complete = client.is_complete() && replay.is_empty();
+        peer.put_request(&request, ctx, is_complete)?;
         let mut relay = Relay {
-            upload: Upload::new(head, peer, request.headers, now, replay),
-            download: Download::new(now, outcome),
+            upload: Upload::new(now, replay),
+            download: Download::new(now),
             ctx,
             request,
             client,
             peer,
             timeouts,
-            limits,
             drain,
         };
+        if P::IS_HTTP2 {
+            relay.invite()?;
+        }
         relay.send_what_is_here()?;
         Ok(relay)
+    }
+
+    /// Asks for the body of a client that waits for it, once (RFC 9110, 10.1.1): few servers of
+    /// HTTP/2 do, so the client would wait in vain.
+    fn invite(&mut self) -> Result<()> {
+        let mut expectations = self.request.headers.lines("expect");
+        if expectations.any(is_expectation)
+            && !self.client.is_complete()
+            && self.ctx.invitation == Invitation::Unsent
+        {
+            self.ctx.invitation = Invitation::Sent;
+            return self.client.put_continue();
+        }
+        Ok(())
     }
 
     /// Runs the try to its end.
     ///
     /// # Errors
     /// If it fails, on whichever side.
-    pub async fn run(&mut self, timer: &mut Timer<'_>) -> Result<()> {
-        std::future::poll_fn(|cx| self.poll(cx, timer)).await
+    pub async fn run(&mut self, timer: &mut Timer<'_>) -> Result<Relayed> {
+        std::future::poll_fn(|cx| self.poll(cx, timer)).await?;
+        Ok(match (self.download.stage, self.upload.state) {
+            (Stage::Upgraded, _) => Relayed::Upgraded,
+            (_, UploadState::Sent) => Relayed::Whole,
+            _ => Relayed::Early,
+        })
     }
 
     fn poll(&mut self, cx: &mut Task<'_>, timer: &mut Timer<'_>) -> Poll<Result<()>> {
@@ -136,8 +148,8 @@ impl<'r, 'c> Relay<'r, 'c> {
         if let Poll::Ready(done) = self.poll_download(cx) {
             return Poll::Ready(done);
         }
-        if self.upload.state != UploadState::Sending && self.client.body().is_complete() {
-            ready_error(self.client.poll_behind(cx))?;
+        if self.upload.state != UploadState::Sending && self.client.is_complete() {
+            ready_error(self.client.poll_gone(cx))?;
         }
         self.poll_timeouts(cx, timer)
     }
@@ -161,17 +173,17 @@ impl<'r, 'c> Relay<'r, 'c> {
     /// The moment until which the other side may take its time, and which side that is.
     fn patience(&self) -> (Instant, WaitedFor) {
         let (upload, download) = (&self.upload, &self.download);
-        let of_client = download.since + self.client.write_timeout();
-        if !download.unsent.is_empty() || download.piece.is_some() {
-            return (of_client, WaitedFor::ClientToTake);
+        let client = self.client.times();
+        if self.client.is_waiting() {
+            return (download.since + client.write, WaitedFor::ClientToTake);
         }
         let progress = self.ctx.progress;
         if upload.state == UploadState::Sending {
-            if !upload.is_taken() {
+            if self.peer.is_waiting() {
                 return (upload.since + self.timeouts.write, WaitedFor::PeerToTake);
             }
             if !progress.is_answered {
-                return (upload.since + self.client.read_timeout(), WaitedFor::Body);
+                return (upload.since + client.read, WaitedFor::Body);
             }
         }
         let since = upload.since.max(download.since);
@@ -212,23 +224,4 @@ fn ready_error(polled: Poll<Result<()>>) -> Result<()> {
         Poll::Ready(result) => result,
         Poll::Pending => Ok(()),
     }
-}
-
-fn append_content(out: &mut Vec<u8>, content: &[u8], is_chunked: bool) {
-    if content.is_empty() {
-        return;
-    }
-    if is_chunked {
-        let mut size = [0; 18];
-        out.extend_from_slice(write_chunk_size(content.len(), &mut size));
-    }
-    out.extend_from_slice(content);
-    if is_chunked {
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// The last chunk, with trailer lines.
-fn last_chunk(trailers: &[u8]) -> Vec<u8> {
-    [b"0\r\n", trailers, b"\r\n"].concat()
 }

@@ -1,12 +1,13 @@
-//! The HTTP/1 engine between a scripted client and a scripted peer, without a socket.
+//! The engine between a scripted client and a scripted peer, both of HTTP/1, without a socket.
 
 use bytes::BytesMut;
 use pingora::Result;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::client::Client;
-use super::relay::{Outcome, Relay, Replay, Timeouts};
+use super::client::{Answer, Client, Http1Client};
+use super::peer::Http1Peer;
+use super::relay::{Relay, Relayed, Replay, Timeouts};
 use super::timer::Timer;
 use super::{decide, locate};
 use crate::gateway::client_ip::PeerAddr;
@@ -25,8 +26,12 @@ const ROOM: usize = 1 << 20;
 
 /// End of a try, and what either side has received.
 struct Ended {
-    result: Result<()>,
-    outcome: Outcome,
+    result: Result<Relayed>,
+    status: Option<u16>,
+    body_bytes: usize,
+    /// `true` if the client's connection can carry another request.
+    keep: bool,
+    peer_is_reusable: bool,
     to_peer: String,
     to_client: String,
     /// The same, of which not all may be text.
@@ -70,15 +75,7 @@ async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>
     let mut ctx = Context::new(&gateway);
     let peer = PeerAddr::new("1.0.0.7:4000".parse().unwrap());
     locate(&mut ctx, peer, &head, &gateway.database().load());
-    let view = RequestView {
-        method: head.method(),
-        target: head.target(),
-        version: head.version(),
-        authority: None,
-        headers: &head,
-        tls: None,
-        redirect_port: None,
-    };
+    let view = RequestView::of_stored(&head, None, None);
     let decided = decide(&gateway, &view, &mut ctx).unwrap();
     assert!(matches!(decided, super::Outcome::Forward), "{decided:?}");
     ctx.choose_peer(&head).unwrap();
@@ -87,21 +84,21 @@ async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>
     let (near_peer, mut peer) = duplex(ROOM);
     rest.play(&mut client).await;
     response.play(&mut peer).await;
-    let (mut near_client, mut near_peer): (Stream, Stream) =
-        (Box::new(near_client), Box::new(near_peer));
+    let mut near_client: Stream = Box::new(near_client);
     let mut read_buf = BytesMut::from(behind);
-    let settings = std::sync::Arc::clone(&ctx.settings);
-    let mut side = Client::new(
+    let config = ctx.settings.client.clone();
+    let answer = Answer::new(false);
+    let mut side = Http1Client::new(
         &mut near_client,
         &mut read_buf,
-        head.body(),
-        &settings.client,
+        &head,
+        &config,
+        true,
+        answer,
     );
+    let limits = ctx.peer().unwrap().0.response_limits();
+    let mut near_peer = Http1Peer::new(Box::new(near_peer), limits);
     let mut replay = Replay::new(head.method().is_idempotent());
-    let mut outcome = Outcome {
-        keep: true,
-        ..Outcome::default()
-    };
     let timeouts = Timeouts::new(None, None);
     let sleep = std::pin::pin!(tokio::time::sleep(std::time::Duration::from_secs(3600)));
     let result = async {
@@ -113,18 +110,24 @@ async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>
             timeouts,
             gateway.drain(),
             &mut replay,
-            &mut outcome,
         )?;
         relay.run(&mut Timer::new(sleep)).await
     }
     .await;
-    drop((near_client, near_peer));
+    let (status, body_bytes) = (side.answer().status, side.answer().body_bytes);
+    let keep = side.keeps_connection();
+    let is_whole = matches!(result, Ok(Relayed::Whole));
+    let peer_is_reusable = near_peer.into_reusable().is_some() && is_whole;
+    drop(near_client);
     let (mut to_peer, mut bytes) = (String::new(), Vec::new());
     peer.read_to_string(&mut to_peer).await.unwrap();
     client.read_to_end(&mut bytes).await.unwrap();
     Ended {
         result,
-        outcome,
+        status: status.map(|status| status.as_u16()),
+        body_bytes,
+        keep,
+        peer_is_reusable,
         to_peer,
         to_client: String::from_utf8_lossy(&bytes).into_owned(),
         bytes,
@@ -154,11 +157,7 @@ async fn passed(response: Script<'_>) -> (String, String, bool) {
         line.starts_with("content-length") || line.starts_with("transfer-encoding")
     });
     let framing: Vec<_> = framing.cloned().collect();
-    (
-        framing.join(", "),
-        body.to_owned(),
-        ended.outcome.peer_is_reusable,
-    )
+    (framing.join(", "), body.to_owned(), ended.peer_is_reusable)
 }
 
 #[track_caller]
@@ -218,7 +217,7 @@ async fn trailers_follow_the_last_chunk() {
     let (head, body) = parts(&ended.to_client);
     assert!(head.contains(&"Trailer: X-A".to_owned()), "{head:?}");
     assert_eq!(body, "2\r\nok\r\n0\r\nX-A: 1\r\n\r\n");
-    assert!(ended.outcome.peer_is_reusable);
+    assert!(ended.peer_is_reusable);
 }
 
 #[tokio::test]
@@ -232,7 +231,7 @@ async fn a_client_of_http_1_0_gets_no_chunks_and_no_hints() {
     assert!(head.contains(&"Connection: close".to_owned()), "{head:?}");
     assert!(!ended.to_client.contains("chunked"));
     assert_eq!(body, "ok");
-    assert!(!ended.outcome.keep && ended.outcome.peer_is_reusable);
+    assert!(!ended.keep && ended.peer_is_reusable);
     // HTTP/1.1, which the peer is spoken to in, needs a host.
     assert!(
         ended.to_peer.contains("\r\nHost: 127.0.0.1:1\r\n"),
@@ -249,7 +248,7 @@ async fn interim_responses_come_before_the_final_one() {
     let ended = run("", request, Script::Open(""), Script::Open(response)).await;
     let start = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n";
     assert!(ended.to_client.starts_with(start), "{}", ended.to_client);
-    assert_eq!(ended.outcome.status, Some(200));
+    assert_eq!(ended.status, Some(200));
 }
 
 #[tokio::test]
@@ -260,8 +259,8 @@ async fn a_response_to_head_has_a_length_and_no_body() {
     ended.result.unwrap();
     let (head, body) = parts(&ended.to_client);
     assert!(head.contains(&"Content-Length: 5".to_owned()), "{head:?}");
-    assert_eq!((body, ended.outcome.body_bytes), ("", 0));
-    assert!(ended.outcome.peer_is_reusable);
+    assert_eq!((body, ended.body_bytes), ("", 0));
+    assert!(ended.peer_is_reusable);
 }
 
 /// The status for a response that breaks off or is none, and whether the client has seen any of it.
@@ -402,9 +401,8 @@ async fn a_response_before_the_end_of_the_request_ends_both_connections() {
     let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello";
     let response = "HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno";
     let ended = run("", request, Script::Open(""), Script::Open(response)).await;
-    ended.result.unwrap();
     assert!(ended.to_client.ends_with("\r\n\r\nno"));
-    assert!(!ended.outcome.is_whole && !ended.outcome.peer_is_reusable);
+    assert!(ended.result.unwrap() == Relayed::Early && !ended.peer_is_reusable);
 }
 
 #[tokio::test]

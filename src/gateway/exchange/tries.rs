@@ -29,13 +29,6 @@ pub struct TryFacts {
     pub has_body: bool,
 }
 
-impl TryFacts {
-    /// Returns `true` if a request that a peer may have received can be sent again.
-    pub fn may_repeat(self) -> bool {
-        !self.is_answered && self.is_idempotent && self.has_body
-    }
-}
-
 /// Judges a peer by the status of its response.
 ///
 /// # Errors

@@ -188,17 +188,6 @@ impl FileBody {
         self.range.is_empty()
     }
 
-    /// Returns the number of writes, from the head on, that can be held and sent with the next one.
-    pub fn writes_before_end(&self) -> u8 {
-        // The head, and the only piece of a small compressed file, which its end follows at once.
-        1 + u8::from(self.encoder.is_some() && self.first.is_some())
-    }
-
-    /// Returns `true` if the length of the body is not known before its end.
-    pub fn is_encoded(&self) -> bool {
-        self.encoder.is_some()
-    }
-
     /// Returns the next piece of the body. It may be empty while an encoder waits for more input.
     ///
     /// # Errors

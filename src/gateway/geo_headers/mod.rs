@@ -102,13 +102,9 @@ fn write(text: &mut String, value: impl std::fmt::Display) {
     write!(text, "{value}").expect("a String takes everything");
 }
 
-/// Removes headers that only trusted proxies may send. This happens before any other code reads the
-/// headers, so that no route, limit or variable uses a value that an untrusted client sent.
-pub fn remove_untrusted(request: &mut impl EditHeaders, headers: &UntrustedHeaders) {
-    request.remove_if(|name| is_untrusted(name, headers));
-}
-
-/// Returns `true` for a header that only a trusted proxy may send. Managed headers are not among
+/// Returns `true` for a header that only a trusted proxy may send. Engines hide it before any other
+/// code reads the headers, so that no route, limit or variable uses a value that an untrusted client
+/// sent. Managed headers are not among
 /// them: they are read, and logged, before they are replaced.
 #[must_use]
 pub fn is_untrusted(name: &str, headers: &UntrustedHeaders) -> bool {
@@ -214,7 +210,7 @@ mod tests {
         let peer = PeerAddr::new(peer.parse().unwrap());
         let origin = resolve(peer, &request.headers, &client_ip);
         if !origin.peer_is_trusted {
-            remove_untrusted(&mut request, &client_ip.untrusted_headers);
+            request.remove_if(|name| is_untrusted(name, &client_ip.untrusted_headers));
         }
         let database = database(isp);
         let place = database.lookup(origin.client.ip());

@@ -1,4 +1,4 @@
-//! One client's connection, between two requests for the proxy: read, answer, send, wait.
+//! One client's connection, between two requests for the engine: read, answer, send, wait.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -25,8 +25,6 @@ use crate::gateway::pace::Pace;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::variables::{Captured, View};
 use crate::gateway::{Gateway, error_page, identity};
-use crate::proto::h1::body::Body;
-use crate::proto::h1::chunked::Malformed;
 use crate::proto::h1::head::{self, Demand, Framing, Head, Limits, Parse};
 use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::scheme::Scheme;
@@ -39,58 +37,18 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum Next {
     /// The connection has ended.
     End,
-    /// A request that is not a plain query, at the start of the buffer.
-    Proxy(ForProxy),
-}
-
-/// A request that is not a plain query.
-pub struct ForProxy {
-    /// Head.
-    pub head: Box<StoredHead>,
-    /// Extent of the request.
-    pub extent: Extent,
-    /// `true` if the client asks for a WebSocket.
-    pub is_upgrade: bool,
-}
-
-/// Extent of a request, for an engine that reads it again.
-pub struct Extent {
-    /// Bytes of the request that are here, with its head.
-    pub here: usize,
-    /// Rest of the body.
-    pub body: Body,
-    /// `true` if the target is a whole URL, which pingora is not given.
-    pub is_absolute: bool,
-}
-
-impl ForProxy {
-    /// The request whose head was read from the start of `bytes`.
-    fn new(head: &Head, bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut body = Body::of(head);
-        let mut stored = pool::head();
-        if !stored.store(head, bytes) {
-            return Err(Malformed);
-        }
-        Ok(ForProxy {
-            head: stored,
-            extent: Extent {
-                here: head.length + body.take(&bytes[head.length..])?,
-                body,
-                is_absolute: !head.target.starts_with(['/', '*']),
-            },
-            is_upgrade: head.demand == Demand::Upgrade,
-        })
-    }
+    /// A request that is not a plain query. Its head is at the start of the buffer.
+    Request(Box<StoredHead>),
 }
 
 /// Connection of a client, between two requests that are not plain queries.
 pub struct Connection<'g> {
     gateway: &'g Gateway,
     /// Stream with the client.
-    pub stream: Stream,
+    stream: Stream,
     peer: PeerAddr,
     /// Bytes that were read and not served: the start of a head, or a whole request.
-    pub read_buf: BytesMut,
+    read_buf: BytesMut,
     /// `true` if `read_buf` was not parsed yet.
     unread: bool,
     /// Responses that were not sent, because the client takes them slowly.
@@ -133,7 +91,7 @@ impl<'g> Arrival<'g> {
 enum State {
     Open,
     Ending,
-    ForProxy(ForProxy),
+    Requested(Box<StoredHead>),
 }
 
 /// Buffers that a thread's connections share: one is only ever used within one poll.
@@ -186,12 +144,12 @@ impl<'g> Connection<'g> {
         }
     }
 
-    /// The proxy has the request: it counts it from here on.
-    pub fn begin_proxied(&mut self) {
+    /// The engine has the request: it counts it from here on.
+    pub fn begin_request(&mut self) {
         self.first_request_guard = None;
     }
 
-    /// The proxy served the request.
+    /// The engine has served the request.
     pub fn begin_next(&mut self) {
         self.served += 1;
         self.waiting_since = Instant::now();
@@ -231,7 +189,7 @@ impl<'g> Connection<'g> {
             match std::mem::replace(&mut self.state, State::Open) {
                 State::Open => {}
                 State::Ending => return Poll::Ready(Next::End),
-                State::ForProxy(request) => return Poll::Ready(Next::Proxy(request)),
+                State::Requested(head) => return Poll::Ready(Next::Request(head)),
             }
             let turn = SCRATCH.with_borrow_mut(|scratch| self.poll_turn(cx, scratch));
             if ready!(turn).is_err() {
@@ -339,11 +297,12 @@ impl<'g> Connection<'g> {
                     let behind = &rest[head.length..];
                     let query = plain_query(&head, behind);
                     let Some(query) = query.filter(|_| self.answers_queries) else {
-                        let Ok(request) = ForProxy::new(&head, rest) else {
+                        let mut stored = pool::head();
+                        if !stored.store(&head, rest) {
                             self.refuse(400, rest, start, out);
                             return bytes.len();
-                        };
-                        self.state = State::ForProxy(request);
+                        }
+                        self.state = State::Requested(stored);
                         return at;
                     };
                     at += head.length + query.body.len();

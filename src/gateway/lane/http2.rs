@@ -1,23 +1,27 @@
-//! Connections of HTTP/2 clients: every stream is a request for [`Duplex`].
+//! Connections of HTTP/2 clients: every stream is a request for the [`Forwarder`].
 //!
-//! The h2 crate implements the frames, [`super::h2_stream`] the streams. The loop is geogate's own,
-//! because pingora's waits for the preface of a connection forever, does not limit the requests of
-//! a connection, and does not announce a shutdown to clients before the listeners are closed.
+//! The h2 crate implements the frames. The loop is geogate's own, because pingora's waits for the
+//! preface of a connection forever, does not limit the requests of a connection, and does not
+//! announce a shutdown to clients before the listeners are closed.
 
 use std::sync::Arc;
 
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::Stream;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options, handshake};
-use pingora::protocols::{Digest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use super::connection::Arrival;
-use super::duplex::Duplex;
-use super::h2_stream::{Accepted, accept};
-use crate::gateway::Gateway;
+use crate::gateway::client_ip::PeerAddr;
+use crate::gateway::exchange::client::Http2Request;
+use crate::gateway::exchange::forward::{Forwarder, Http2Connection};
 use crate::gateway::metrics::Refused;
+use crate::gateway::{Gateway, strict};
+
+/// Bytes of a response that are given to the h2 crate and not yet written to the connection. What a
+/// client does not take is held there, beside one piece.
+const SEND_BUFFER: usize = 32 << 10;
 
 /// Number of malformed requests after which a connection is closed.
 const MALFORMED_LIMIT: u32 = 32;
@@ -28,8 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Serves a connection to its end. The handshake must be complete at `deadline`.
 pub async fn serve(
     gateway: &Gateway,
-    duplex: &Arc<Duplex>,
+    forwarder: &Arc<Forwarder>,
     stream: Stream,
+    peer: PeerAddr,
     arrival: Arrival<'_>,
     shutdown: &ShutdownWatch,
     deadline: Instant,
@@ -46,7 +51,15 @@ pub async fn serve(
     };
     let Arrival { open: _open, fresh } = arrival;
     let mut fresh = Some(fresh);
-    let digest = Arc::new(digest_of(&stream));
+    let of_stream = {
+        let socket = stream.get_socket_digest();
+        let local = || socket.as_ref()?.local_addr()?.as_inet().copied();
+        Http2Connection {
+            peer,
+            tls: stream.get_ssl_digest(),
+            redirect_port: gateway.settings().listeners.redirect(local),
+        }
+    };
     let begun = timeout_at(deadline, handshake(stream, Some(options))).await;
     let mut connection = match begun {
         Ok(Ok(connection)) => connection,
@@ -59,28 +72,28 @@ pub async fn serve(
     let mut end = Instant::now() + client.keepalive_timeout;
     loop {
         tokio::select! {
-            accepted = accept(&mut connection, &digest) => match accepted {
-                Ok(Some(Accepted::Request(stream))) => {
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => {
                     fresh = None;
                     served += 1;
-                    let duplex = Arc::clone(duplex);
+                    let (head, body) = request.into_parts();
+                    let refusal = strict::refusal(&head, &gateway.settings().client);
+                    malformed += u32::from(refusal == Some(400));
+                    let request = Http2Request { head, body, respond, refusal };
+                    let (forwarder, of_stream) = (Arc::clone(forwarder), of_stream.clone());
                     requests.spawn(async move {
-                        let session = ServerSession::new_custom(stream);
-                        duplex.serve_stream(session).await;
+                        forwarder.serve_stream(of_stream, request).await;
                     });
+                    if malformed >= MALFORMED_LIMIT {
+                        break;
+                    }
                     if !leaving && (served >= client.keepalive_requests || gateway.drain.is_draining()) {
                         leaving = true;
                         connection.graceful_shutdown();
                     }
                 }
-                Ok(Some(Accepted::Refused)) => {
-                    malformed += 1;
-                    if malformed >= MALFORMED_LIMIT {
-                        break;
-                    }
-                }
                 // The connection has ended, with or without an error.
-                Ok(None) | Err(_) => break,
+                None | Some(Err(_)) => break,
             },
             Some(_) = requests.join_next() => {
                 if requests.is_empty() {
@@ -113,14 +126,6 @@ fn options(streams: u32, headers: usize) -> H2Options {
     let mut options = default_h2_options();
     options.max_header_list_size(headers as u32);
     options.max_concurrent_streams(streams);
+    options.max_send_buffer_size(SEND_BUFFER);
     options
-}
-
-fn digest_of(stream: &Stream) -> Digest {
-    Digest {
-        ssl_digest: stream.get_ssl_digest(),
-        timing_digest: stream.get_timing_digest(),
-        proxy_digest: stream.get_proxy_digest(),
-        socket_digest: stream.get_socket_digest(),
-    }
 }

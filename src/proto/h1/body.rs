@@ -1,7 +1,7 @@
 //! Body of a request: the bytes behind its head, up to the start of the next request.
 
 use super::chunked::{Decoded, Malformed, Scanner};
-use super::head::{Demand, Framing, Head};
+use super::head::{Framing, Head};
 
 /// Rest of a request's body.
 #[derive(Debug, Clone)]
@@ -10,18 +10,19 @@ pub enum Body {
     Length(u64),
     /// Chunks, up to the last one.
     Chunked(Scanner),
-    /// Nothing, until the response accepts the upgrade.
-    Upgrade,
-    /// All further bytes of the connection, which is not HTTP any more.
-    Tunnel,
 }
 
 impl Body {
     /// Returns the body that a head announces.
     #[must_use]
     pub fn of(head: &Head) -> Self {
-        match head.framing {
-            _ if head.demand == Demand::Upgrade => Body::Upgrade,
+        Body::framed(head.framing)
+    }
+
+    /// Returns a body with this framing.
+    #[must_use]
+    pub fn framed(framing: Framing) -> Self {
+        match framing {
             Framing::None => Body::Length(0),
             Framing::Length(length) => Body::Length(length),
             Framing::Chunked => Body::Chunked(Scanner::new()),
@@ -41,8 +42,6 @@ impl Body {
                 Ok(here)
             }
             Body::Chunked(scanner) => scanner.scan(bytes),
-            Body::Upgrade => Ok(0),
-            Body::Tunnel => Ok(bytes.len()),
         }
     }
 
@@ -53,7 +52,7 @@ impl Body {
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Malformed> {
         match self {
             Body::Chunked(scanner) => scanner.decode(bytes),
-            _ => self.take(bytes).map(|taken| Decoded {
+            Body::Length(_) => self.take(bytes).map(|taken| Decoded {
                 consumed: taken,
                 content: taken,
             }),
@@ -65,7 +64,7 @@ impl Body {
     pub fn trailers(&self) -> &[u8] {
         match self {
             Body::Chunked(scanner) => scanner.trailers(),
-            _ => &[],
+            Body::Length(_) => &[],
         }
     }
 
@@ -75,14 +74,6 @@ impl Body {
         match self {
             Body::Length(left) => *left == 0,
             Body::Chunked(scanner) => scanner.is_complete(),
-            Body::Upgrade => true,
-            Body::Tunnel => false,
         }
-    }
-
-    /// Returns `true` if another request can follow on the same connection.
-    #[must_use]
-    pub fn can_be_followed(&self) -> bool {
-        self.is_complete() && !matches!(self, Body::Upgrade)
     }
 }

@@ -5,6 +5,8 @@
 //! byte by byte, data in one step. A body that could be read in another way is an error, because
 //! nothing behind it can be trusted.
 
+use crate::proto::trailers::FORBIDDEN;
+
 /// Maximum number of hexadecimal digits of a size; more do not fit 64 bits.
 const SIZE_DIGITS: u8 = 16;
 
@@ -17,36 +19,7 @@ const EXTENSIONS_LIMIT: u16 = 4096;
 const TRAILER_LINES: u8 = 32;
 const TRAILER_BYTES: u16 = 8192;
 
-/// Fields that a trailer must not have: framing, routing, authentication and content (RFC 9110,
-/// 6.5.1). A server acts on them before it reads the body, and another one may act on the trailer.
-/// Only the letters of the names are listed, because some servers ignore the characters between
-/// them.
-const FORBIDDEN: [&[u8]; 22] = [
-    b"age",
-    b"authorization",
-    b"cachecontrol",
-    b"connection",
-    b"contentencoding",
-    b"contentlength",
-    b"contentrange",
-    b"contenttype",
-    b"cookie",
-    b"expect",
-    b"forwarded",
-    b"host",
-    b"keepalive",
-    b"maxforwards",
-    b"proxyauthorization",
-    b"proxyconnection",
-    b"range",
-    b"setcookie",
-    b"te",
-    b"trailer",
-    b"transferencoding",
-    b"upgrade",
-];
-
-/// Letters of a name that are kept; the longest forbidden name fits.
+/// Letters of a name that are kept; the longest name in [`FORBIDDEN`] fits.
 const NAME_ROOM: usize = 20;
 
 /// Error of bytes that are not a valid chunked body.

@@ -185,10 +185,49 @@ pub fn read<'h, 'b>(
         is_doubtful: false,
         lines: response.headers,
     };
-    match head.checked(response.version == Some(1), &bytes[..length]) {
+    match head.checked(response.version == Some(1), Some(&bytes[..length])) {
         Ok(head) => Parse::Complete(head),
         Err(bad) => Parse::Invalid(bad),
     }
+}
+
+/// Checks the head of an HTTP/2 response, whose lines were decoded from frames of `length` bytes.
+/// `is_ended` if there is no body. Of any other body, trailers may be the end, as of a chunked one.
+///
+/// # Errors
+/// If the head cannot be passed on.
+pub fn of_http2<'h, 'b>(
+    status: StatusCode,
+    lines: &'h [Header<'b>],
+    length: usize,
+    is_ended: bool,
+    limits: Limits,
+) -> Result<ResponseHead<'h, 'b>, BadHead> {
+    let max_lines = limits.max_lines.min(MAX_LINES);
+    if lines.len() > max_lines {
+        return Err(BadHead::Lines(max_lines));
+    }
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(BadHead::Upgrade);
+    }
+    let head = ResponseHead {
+        status,
+        reason: status.canonical_reason().unwrap_or_default(),
+        length,
+        framing: Framing::Close,
+        content_length: None,
+        keep: true,
+        is_doubtful: false,
+        lines,
+    };
+    let mut head = head.checked(true, None)?;
+    if head.framing == Framing::Close {
+        head.framing = Framing::Chunked;
+    }
+    if is_ended && head.framing != Framing::None {
+        head.framing = Framing::Length(0);
+    }
+    Ok(head)
 }
 
 /// Values of the lines that decide about the end of the message and the connection.
@@ -202,7 +241,8 @@ struct Found {
 
 impl ResponseHead<'_, '_> {
     /// Checks all rules, and derives framing and persistence.
-    fn checked(mut self, is_1_1: bool, bytes: &[u8]) -> Result<Self, BadHead> {
+    /// `bytes` are those of the head; `None` if it came over HTTP/2.
+    fn checked(mut self, is_1_1: bool, bytes: Option<&[u8]>) -> Result<Self, BadHead> {
         if self.status == StatusCode::SWITCHING_PROTOCOLS && !is_1_1 {
             return Err(BadHead::Upgrade);
         }
@@ -235,14 +275,14 @@ impl ResponseHead<'_, '_> {
         Ok(self)
     }
 
-    fn find(&self, bytes: &[u8]) -> Result<Found, BadHead> {
+    fn find(&self, bytes: Option<&[u8]>) -> Result<Found, BadHead> {
         let mut found = Found::default();
         let no_body = self.status.is_informational() || matches!(self.status.as_u16(), 204 | 304);
         for line in self.lines {
             let is = |name: &str| line.name.eq_ignore_ascii_case(name);
             match line.name.len() {
                 14 | 17
-                    if is_apart(line.name, bytes)
+                    if bytes.is_some_and(|bytes| is_apart(line.name, bytes))
                         && (is("content-length") || is("transfer-encoding")) =>
                 {
                     return Err(BadHead::SpacedName(shown(line.name.as_bytes())));

@@ -74,11 +74,16 @@ impl<'h, 'b, K> Rewrite<'h, 'b, K> {
 
     /// Writes all lines, each with its end, and no empty line behind them.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.each(|name, value| write_line(out, name.as_bytes(), value));
+    }
+
+    /// Calls `read` with the name and the value of every line.
+    pub fn each(&self, mut read: impl FnMut(&str, &[u8])) {
         for (_, line) in self.kept() {
-            write_line(out, line.name.as_bytes(), line.value);
+            read(line.name, line.value);
         }
         for added in &self.added {
-            write_line(out, self.name_of(added).as_bytes(), self.value_of(added));
+            read(self.name_of(added), self.value_of(added));
         }
     }
 
@@ -113,6 +118,12 @@ pub fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the line of a length.
+pub fn write_length(out: &mut Vec<u8>, length: u64) {
+    let mut digits = itoa::Buffer::new();
+    write_line(out, b"Content-Length", digits.format(length).as_bytes());
 }
 
 impl<K> Headers for Rewrite<'_, '_, K> {

@@ -6,13 +6,13 @@
 
 use std::ops::Range;
 
-use http::{Method, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Version, header, request};
 use httparse::Header;
 use smallvec::SmallVec;
 
 use super::body::Body;
-use super::chunked::Scanner;
-use super::head::{Framing, Head};
+use super::head::{Demand, Framing, Head};
 use super::rewrite::{LineSet, MAX_LINES};
 use crate::proto::headers::Headers;
 use crate::proto::target::{Absolute, Target, target};
@@ -39,6 +39,9 @@ pub struct StoredHead {
     /// Length of the head as it was sent, in bytes.
     length: usize,
     keeps_connection: bool,
+    is_upgrade: bool,
+    /// Authority of the target, in HTTP/2.
+    authority: Option<Range<usize>>,
 }
 
 /// Positions of a line's parts.
@@ -63,6 +66,8 @@ impl Default for StoredHead {
             framing: Framing::None,
             length: 0,
             keeps_connection: false,
+            is_upgrade: false,
+            authority: None,
         }
     }
 }
@@ -94,6 +99,8 @@ impl StoredHead {
         };
         self.framing = head.framing;
         self.length = head.length;
+        self.is_upgrade = head.demand == Demand::Upgrade;
+        self.authority = None;
         let option = self.first("connection").unwrap_or_default();
         let asks = option.eq_ignore_ascii_case(b"keep-alive");
         self.keeps_connection = !head.close && (head.is_1_1 || asks);
@@ -104,6 +111,62 @@ impl StoredHead {
             self.store_absolute(head.method, &absolute);
         }
         true
+    }
+
+    /// Copies the head of an HTTP/2 request; `is_ended` if there is no body. The authority becomes
+    /// `Host`, and cookie lines, which HTTP/2 may split, become one line (RFC 9113, 8.2.3). Lines
+    /// beyond [`MAX_LINES`] are left out, and the caller is to have rejected such a head.
+    pub fn store_http2(&mut self, head: &request::Parts, is_ended: bool) {
+        *self = StoredHead {
+            bytes: std::mem::take(&mut self.bytes),
+            names: std::mem::take(&mut self.names),
+            lines: std::mem::take(&mut self.lines),
+            method: head.method.clone(),
+            version: Version::HTTP_2,
+            ..StoredHead::default()
+        };
+        self.bytes.clear();
+        self.names.clear();
+        self.lines.clear();
+        let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        self.target = self.store_bytes(path.as_bytes());
+        if let Some(authority) = head.uri.authority() {
+            let stored = self.store_bytes(authority.as_str().as_bytes());
+            if !head.headers.contains_key(header::HOST) {
+                self.store_line("host", stored.clone());
+            }
+            self.authority = Some(stored);
+        }
+        for (name, value) in &head.headers {
+            if name != header::COOKIE && self.lines.len() < MAX_LINES {
+                let value = self.store_bytes(value.as_bytes());
+                self.store_line(name.as_str(), value);
+            }
+        }
+        let cookies = head.headers.get_all(header::COOKIE).iter();
+        let cookies: Vec<_> = cookies.map(HeaderValue::as_bytes).collect();
+        if !cookies.is_empty() && self.lines.len() < MAX_LINES {
+            let joined = self.store_bytes(&cookies.join(&b"; "[..]));
+            self.store_line("cookie", joined);
+        }
+        self.framing = match self.first("content-length") {
+            // The h2 crate has checked the length, and that the body has it.
+            Some(length) => Framing::Length(
+                std::str::from_utf8(length)
+                    .ok()
+                    .and_then(|length| length.parse().ok())
+                    .unwrap_or_default(),
+            ),
+            None if is_ended => Framing::None,
+            None => Framing::Chunked,
+        };
+        self.length = self.bytes.len();
+    }
+
+    fn store_bytes(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
     }
 
     fn store_absolute(&mut self, method: &str, target: &Absolute) {
@@ -156,11 +219,7 @@ impl StoredHead {
     /// Returns the body that the head announces.
     #[must_use]
     pub fn body(&self) -> Body {
-        match self.framing {
-            Framing::None => Body::Length(0),
-            Framing::Length(length) => Body::Length(length),
-            Framing::Chunked => Body::Chunked(Scanner::new()),
-        }
+        Body::framed(self.framing)
     }
 
     /// Hides all lines whose names satisfy `matches`, as if the client had not sent them.
@@ -182,6 +241,19 @@ impl StoredHead {
     #[must_use]
     pub fn target(&self) -> &[u8] {
         &self.bytes[self.target.clone()]
+    }
+
+    /// Authority of the target, in HTTP/2.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        let authority = &self.bytes[self.authority.clone()?];
+        std::str::from_utf8(authority).ok()
+    }
+
+    /// Returns `true` if the client asks for a WebSocket.
+    #[must_use]
+    pub fn is_upgrade(&self) -> bool {
+        self.is_upgrade
     }
 
     /// Version of HTTP.
@@ -324,6 +396,41 @@ mod tests {
                 "{head}"
             );
         }
+    }
+
+    fn stored_http2(uri: &str, lines: &[(&str, &str)], is_ended: bool) -> StoredHead {
+        let mut request = http::Request::post(uri);
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let mut stored = stored(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\nX-A: 1\r\n\r\n");
+        stored.hide_if(|_| true);
+        stored.store_http2(&request.body(()).unwrap().into_parts().0, is_ended);
+        stored
+    }
+
+    #[test]
+    fn a_head_of_http2_reads_like_one_of_http1() {
+        let lines = [("cookie", "a=1"), ("x-a", "2"), ("cookie", "b=2")];
+        let head = stored_http2("http://a:80/b?c", &lines, false);
+        assert_eq!(
+            (head.target(), head.authority()),
+            (&b"/b?c"[..], Some("a:80"))
+        );
+        assert_eq!(head.first("host"), Some(&b"a:80"[..]));
+        let cookies: Vec<_> = head.lines("cookie").collect();
+        assert_eq!(cookies, [b"a=1; b=2"]);
+        assert_eq!(head.first("x-a"), Some(&b"2"[..]));
+        assert_eq!(head.framing(), Framing::Chunked);
+        assert_eq!(
+            (head.version(), head.is_upgrade()),
+            (Version::HTTP_2, false)
+        );
+        let head = stored_http2("http://a/", &[("host", "a")], true);
+        assert_eq!(head.lines("host").count(), 1);
+        assert_eq!(head.framing(), Framing::None);
+        let head = stored_http2("http://a/", &[("content-length", "05")], false);
+        assert_eq!(head.framing(), Framing::Length(5));
     }
 
     #[test]
