@@ -33,16 +33,9 @@
 //! for it, a [PROXY header](gateway::proxy_protocol) gives the client's address, and
 //! [`gateway::tls`] does the TLS handshake. Each stream of an HTTP/2 connection is a request. For
 //! HTTP/1, the lane parses the head of each request strictly, and answers a plain IP query at once
-//! with [`query`]. One of three engines serves every other request:
-//!
-//! - The HTTP/1 engine, `gateway::exchange::forward`, serves HTTP/1 clients: it forwards to HTTP/1
-//!   upstreams, and sends every local reply.
-//! - The HTTP/2 engine, `gateway::lane::duplex`, serves HTTP/2 clients, and the requests of HTTP/1
-//!   clients to HTTP/2 upstreams.
-//! - pingora's `HttpProxy` serves WebSocket upgrades only.
-//!
-//! The HTTP/1 engine calls the steps in `gateway::exchange` directly; the other two call them from
-//! the phases of [`gateway::proxy`]. So the decisions are the same in all engines.
+//! with [`query`]. `gateway::exchange` serves every other request, of either version of HTTP: it
+//! decides by values, without a socket, and its engine carries the decision out, as a local reply, or
+//! between the client and an upstream peer.
 //!
 //! [`gateway::client_ip`] finds the client behind trusted proxies, and one lookup in
 //! [`geo::Database`] finds the client's place. Both are kept in the request's context, beside its
@@ -52,7 +45,7 @@
 //! request itself, for example with a file, or forwards it to a peer that [`gateway::upstream`]
 //! selects. Before that, [`gateway::geo_headers`] replaces any location headers of the client by
 //! those of the database. A failed attempt is retried on another peer where that is safe; otherwise
-//! [`gateway::error_page`] answers. Every request of the lane or of an engine is counted in
+//! [`gateway::error_page`] answers. Every request is counted in
 //! [`gateway::metrics`] and leaves one line in [`gateway::access_log`].
 //!
 //! A request uses one [`gateway::Settings`] from its head to its end. On a reload, `server` builds

@@ -1,4 +1,4 @@
-//! Header lines of pingora's heads, with the same traits as those of the HTTP/1 engine.
+//! Header lines of pingora's heads, which local replies are made of, with the traits of all others.
 
 use http::{HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};

@@ -1,8 +1,7 @@
 //! Header lines, read and edited, for any representation of a head.
 //!
 //! A rule about headers (managed names, a route's changes, ids, compression) is written once, over
-//! these traits. The HTTP/1 engine uses them on the bytes that it read, the other engines on header
-//! maps, so the engines cannot differ.
+//! these traits: over the bytes that were read, and over header maps.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};

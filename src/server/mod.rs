@@ -371,10 +371,9 @@ fn pingora_server(
     let mut service = Service::new("gateway".to_owned(), lane);
     for listener in &config.server.listen {
         let address = &listener.address;
-        // The HTTP/1 engine reads and writes whole messages, and pingora's proxy has buffers of its
-        // own: another pair of buffers for each connection would only cost memory. The engine also
-        // does the TLS handshake itself, because pingora would log every failed handshake as an
-        // error of the gateway.
+        // The engine reads and writes whole messages: a pair of buffers for each connection would
+        // only cost memory. The lane does the TLS handshake itself, because pingora would log every
+        // failed handshake as an error of the gateway.
         let listener = ListenerConfig::tcp(address.to_string())
             .l4_buffer(L4BufferSettings::unbuffered())
             .tcp_socket_options(listen::socket_options(address));
@@ -411,9 +410,8 @@ fn on_listeners<A: ServerApp + Send + Sync + 'static>(
     })
 }
 
-/// Idle upstream connections that pingora keeps for each thread: HTTP/2 connections, each for many
-/// requests, and connections of the few requests that need pingora's proxy. All others are kept
-/// with their peers.
+/// Idle HTTP/2 connections to upstreams that pingora keeps for each thread; each is for many requests.
+/// Connections of HTTP/1 are kept with their peers.
 const POOL: usize = 32;
 
 fn pingora_conf(config: &Config, workers: usize) -> ServerConf {

@@ -1,4 +1,4 @@
-//! The engine that serves a request, as the metrics tell it.
+//! The versions of HTTP that requests are served in, as the metrics tell them.
 
 use std::net::SocketAddr;
 
@@ -17,13 +17,16 @@ fn gateway(peer: SocketAddr, upstream: &str) -> (Gateway, Port) {
     (gateway, admin)
 }
 
-/// Waits until the engines have served so many requests: that of HTTP/1, that of HTTP/2, pingora's.
+/// Waits until so many requests were served in these versions of client and upstream.
 #[track_caller]
-fn check_served(admin: &Port, counts: [usize; 3]) {
-    let engines = ["http1", "http2", "pingora"].iter().zip(counts);
-    let lines: Vec<_> = engines
-        .map(|(engine, count)| {
-            format!("geogate_engine_requests_total{{engine=\"{engine}\"}} {count}\n")
+fn check_served(admin: &Port, counts: &[(&str, &str, usize)]) {
+    let lines: Vec<_> = counts
+        .iter()
+        .map(|(client, upstream, count)| {
+            format!(
+                "geogate_engine_requests_total{{client=\"{client}\",upstream=\"{upstream}\"}} \
+                 {count}\n"
+            )
         })
         .collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
@@ -31,7 +34,7 @@ fn check_served(admin: &Port, counts: [usize; 3]) {
 }
 
 #[test]
-fn the_versions_of_both_sides_choose_the_engine() {
+fn requests_are_counted_by_the_versions_of_both_sides() {
     let origin = Origin::start();
     let (gateway, admin) = gateway(origin.address, "");
     let mut client = gateway.client();
@@ -41,17 +44,21 @@ fn the_versions_of_both_sides_choose_the_engine() {
     assert_eq!(client.get("/c", options).status, 200);
     let query = "/api/ip_query?ip=1.0.0.1";
     assert_eq!(client.get(query, options).status, 200);
-    check_served(&admin, [4, 0, 0]);
+    let http1 = [("http1", "http1", 3), ("http1", "none", 1)];
+    check_served(&admin, &http1);
     // A query in plain form needs no engine.
     assert_eq!(client.get(query, "").status, 200);
-    let page = request("GET", "http://test/d", &[]);
-    let page = Http2::connect(gateway.address).request(page, b"").unwrap();
-    assert_eq!(page.status, 200);
-    check_served(&admin, [4, 1, 0]);
+    let mut http2 = Http2::connect(gateway.address);
+    for uri in ["http://test/d".to_owned(), format!("http://test{query}")] {
+        let page = request("GET", &uri, &[]);
+        assert_eq!(http2.request(page, b"").unwrap().status, 200);
+    }
+    check_served(&admin, &[("http2", "http1", 1), ("http2", "none", 1)]);
+    check_served(&admin, &http1);
 }
 
 #[test]
-fn an_upstream_of_http_2_has_the_engine_of_http_2() {
+fn an_upstream_of_http_2_is_spoken_to_in_http_2() {
     let origin = Secure::start(&Speaks {
         http2: true,
         ..Speaks::default()
@@ -60,11 +67,14 @@ fn an_upstream_of_http_2_has_the_engine_of_http_2() {
     let mut client = gateway.client();
     assert_eq!(client.get("/a", "").status, 200);
     assert_eq!(client.request("POST", "/b", "", b"body").status, 200);
-    check_served(&admin, [0, 2, 0]);
+    let page = request("GET", "http://test/c", &[]);
+    let page = Http2::connect(gateway.address).request(page, b"").unwrap();
+    assert_eq!(page.status, 200);
+    check_served(&admin, &[("http1", "http2", 2), ("http2", "http2", 1)]);
 }
 
 #[test]
-fn a_websocket_has_the_engine_of_pingora() {
+fn a_websocket_is_a_request_of_http_1() {
     let peer = Peer::listen();
     let (gateway, admin) = gateway(peer.address, "");
     let mut client = gateway.client();
@@ -78,5 +88,5 @@ fn a_websocket_has_the_engine_of_pingora() {
     assert_eq!(client.response_without_body().status, 101);
     upstream.close();
     assert_eq!(client.rest(), b"hello");
-    check_served(&admin, [0, 0, 1]);
+    check_served(&admin, &[("http1", "http1", 1)]);
 }

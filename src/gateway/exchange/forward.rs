@@ -21,6 +21,7 @@ use super::relay::{Relay, Relayed, Replay, Timeouts, Tunnel};
 use super::timer::Timer;
 use super::tries::{TryFacts, fail_to_connect, fail_to_exchange};
 use super::{Outcome, decide, locate, peer_is_trusted, reply};
+use crate::config::model::Protocol;
 use crate::gateway::client_ip::PeerAddr;
 use crate::gateway::context::Context;
 use crate::gateway::failure::{CLIENT_LEFT, out_of_time, status_error, status_of};
@@ -233,7 +234,11 @@ impl Forwarder {
         exchange: &mut Exchange<'_, C>,
         timer: &mut Timer<'_>,
     ) -> Result<()> {
-        let mut replay = Replay::new(exchange.request.method.is_idempotent());
+        // A peer of HTTP/2 may say that it has not processed a request, whatever its method.
+        let pool = exchange.ctx.pool.as_ref();
+        let may_be_http2 = pool.is_some_and(|pool| pool.protocol() != Protocol::Http1);
+        let is_idempotent = exchange.request.method.is_idempotent();
+        let mut replay = Replay::new(is_idempotent || may_be_http2);
         while let Err(error) = self.try_peer(exchange, &mut replay, timer).await {
             if !error.retry() {
                 return Err(error);

@@ -195,7 +195,11 @@ pub fn put_response(
         };
         sent.remove("content-length");
         // Only a response in parts can have trailers.
-        if is_encoded || response.framing != Framing::Chunked || content != Content::Open {
+        if is_encoded
+            || response.framing != Framing::Chunked
+            || content != Content::Open
+            || request.version == Version::HTTP_10
+        {
             sent.remove("trailer");
         }
         (client.put_head(&sent, &head), sent.into_memory())
@@ -232,6 +236,9 @@ fn content(
             would_be_chunked: is_head && framing == Framing::Chunked,
         },
         _ if is_encoded => Content::Open,
+        Framing::Length(0) => Content::Nothing {
+            would_be_chunked: false,
+        },
         Framing::None | Framing::Length(_) => Content::Announced,
         Framing::Chunked | Framing::Close => Content::Open,
     }
@@ -247,7 +254,10 @@ fn length(
     match response.content_length {
         Some(length) => (is_announced && content != Content::Open).then_some(length),
         // A response of HTTP/2 may end with its head, where a client of HTTP/1 would go on waiting.
-        None if content == Content::Announced && !request.is_http2() => Some(0),
-        None => None,
+        None => {
+            let is_empty =
+                response.framing == Framing::Length(0) && *request.method != Method::HEAD;
+            (is_empty && content != Content::Open && !request.is_http2()).then_some(0)
+        }
     }
 }

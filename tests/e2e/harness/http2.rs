@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -156,10 +156,17 @@ async fn receive(response: http::Response<RecvStream>) -> Result<Response, h2::E
         body.flow_control().release_capacity(part.len())?;
         bytes.extend_from_slice(&part);
     }
+    let trailers = body.trailers().await?;
+    let trailers = trailers.iter().flat_map(HeaderMap::iter);
     Ok(Response {
         status: head.status.as_u16(),
         headers,
         body: bytes,
-        trailers: Vec::new(),
+        trailers: trailers
+            .map(|line| {
+                let (name, value) = header(line);
+                format!("{name}: {value}")
+            })
+            .collect(),
     })
 }

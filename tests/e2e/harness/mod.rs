@@ -26,8 +26,8 @@ pub use stopped_thread::StoppedThread;
 pub use strict_origin::{Event, StrictOrigin};
 
 /// Header lines without a meaning for the upstream: none, and an option of `Connection`. With the
-/// latter an IP query is not plain, so the HTTP/1 engine answers it in place of the lane. All other
-/// requests go to the HTTP/1 engine with either.
+/// latter an IP query is not plain, so the engine answers it in place of the lane. All other
+/// requests go to the engine with either.
 pub const DOORS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
 
 use std::io::BufRead;

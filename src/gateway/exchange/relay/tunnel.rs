@@ -13,6 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::super::piece::{Piece, Size};
 use super::super::timer::Timer;
 
+/// Longest silence after one side has ended. Protocols that change a connection of HTTP close both
+/// directions together; one that does not may go on as long as it has something to say.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A peer's connection after its upgrade.
 pub struct Tunnel {
     /// Stream with the peer.
@@ -60,12 +64,12 @@ impl Tunnel {
         let mut down = Direction::new(received);
         let mut since = Instant::now();
         let result = std::future::poll_fn(|cx| {
-            let before = up.bytes + down.bytes;
+            let before = (up.progress(), down.progress());
             let sent = [
                 up.poll(cx, client, &mut peer),
                 down.poll(cx, &mut peer, client),
             ];
-            if up.bytes + down.bytes > before {
+            if (up.progress(), down.progress()) != before {
                 since = Instant::now();
             }
             if sent.iter().any(|sent| matches!(sent, Poll::Ready(Err(_)))) {
@@ -73,6 +77,10 @@ impl Tunnel {
                 return Poll::Ready(Ok(()));
             }
             if sent.iter().all(Poll::is_ready) {
+                return Poll::Ready(Ok(()));
+            }
+            if sent.iter().any(Poll::is_ready) {
+                ready!(timer.poll(cx, since + CLOSE_TIMEOUT.min(idle_timeout)));
                 return Poll::Ready(Ok(()));
             }
             ready!(timer.poll(cx, since + idle_timeout));
@@ -103,6 +111,10 @@ impl Direction {
             needs_flush: false,
             bytes: 0,
         }
+    }
+
+    fn progress(&self) -> (usize, Stage) {
+        (self.bytes, self.stage)
     }
 
     /// Ready when the end of this direction was passed on.
