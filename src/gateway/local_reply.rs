@@ -217,7 +217,7 @@ fn complete<H: Headers>(
     Reply {
         header,
         body,
-        request_body: RequestBody::Read(ctx.max_body_size),
+        request_body: RequestBody::Read(ctx.body.max_bytes),
     }
 }
 
@@ -227,7 +227,7 @@ fn page_parts(ctx: &Context, status: u16) -> Result<(ResponseHeader, Bytes)> {
     if status == 405 {
         header.insert_header(header::ALLOW, ctx.settings.client.methods.allow())?;
     }
-    if ctx.is_full {
+    if ctx.attempts.is_full() {
         // Most requests end within a second, and make room for others.
         header.insert_header(header::RETRY_AFTER, "1")?;
     }

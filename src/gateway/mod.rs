@@ -12,8 +12,7 @@
 //! - Requests: `exchange`; `request_view` is a request as all decisions see it.
 //! - Origin of a request: [`client_ip`], `identity` with `request_id` and `trace_context`.
 //! - Access and limits: [`policy`] and [`limit`], applied by `admission`.
-//! - Responses: `route`, then `local_reply`, `files` or [`upstream`]; `attempt` decides about
-//!   retries after a peer fails; `failure` and [`error_page`] respond if everything fails.
+//! - Responses: `route`, then `local_reply`, `files` or [`upstream`]; `failure` and [`error_page`] respond if everything fails.
 //! - Changes to messages: [`geo_headers`], `header_rules`, `variables`, `compression`, `hsts`.
 //! - Observability: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; `failure_reason` and
 //!   `failure_log` for failed requests; [`reloads`] for reloads; [`heartbeat`] for stuck workers.
@@ -24,7 +23,6 @@
 pub mod access_log;
 mod admin_access;
 mod admission;
-mod attempt;
 pub mod client_ip;
 mod compression;
 mod context;
@@ -223,5 +221,10 @@ pub(crate) mod testing {
         let settings = Settings::new(&config, None).unwrap();
         let database = Arc::new(Live::new(variables::tests::database()));
         Gateway::new(settings, database, Arc::default())
+    }
+
+    /// The first upstream of this configuration.
+    pub fn pool(config: &str) -> Arc<upstream::Pool> {
+        Arc::clone(&gateway(config).settings().pools[0])
     }
 }

@@ -9,15 +9,21 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::listeners::TcpSocketOptions;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::listening::Service;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 use super::ServerError;
+
+/// Silence of a client after which the system asks whether it is still there, and the time between two
+/// such questions.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Length of the queue of connections that wait to be accepted; the system has a limit of its own.
 const BACKLOG: i32 = 65_535;
@@ -97,6 +103,12 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // Accepted sockets inherit it. A client that vanishes without a word would keep a WebSocket open
+    // for the upstream's whole read_timeout.
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -158,6 +170,16 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 
     use super::*;
+
+    #[test]
+    fn a_client_that_vanishes_is_noticed() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let accepted = Socket::from(listener.accept().unwrap().0);
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+    }
 
     #[test]
     fn both_families_may_have_one_port() {

@@ -125,14 +125,7 @@ impl<'r, H: Headers> Entry<'r, H> {
                     write_seconds(time, out);
                 }
             }
-            ResponseVariable::UpstreamAddr => {
-                for (index, peer) in self.peers.iter().enumerate() {
-                    if index > 0 {
-                        out.extend_from_slice(b", ");
-                    }
-                    write_peer(*peer, out);
-                }
-            }
+            ResponseVariable::UpstreamAddr => self.append_peers(out),
             ResponseVariable::UpstreamName => {
                 out.extend_from_slice(self.upstream.as_bytes());
                 return Source::Ours;
@@ -169,17 +162,30 @@ impl<'r, H: Headers> Entry<'r, H> {
                 out.extend_from_slice(word.as_bytes());
             }
             ResponseVariable::SentHttp(name) => {
-                let mut is_first = true;
-                self.sent.each_line(name, |line| {
-                    if !std::mem::take(&mut is_first) {
-                        out.extend_from_slice(b", ");
-                    }
-                    out.extend_from_slice(line);
-                });
+                self.append_sent(name, out);
                 return Source::Foreign;
             }
         }
         Source::Plain
+    }
+
+    fn append_peers(&self, out: &mut Vec<u8>) {
+        for (index, peer) in self.peers.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            write_peer(*peer, out);
+        }
+    }
+
+    fn append_sent(&self, name: &str, out: &mut Vec<u8>) {
+        let mut is_first = true;
+        self.sent.each_line(name, |line| {
+            if !std::mem::take(&mut is_first) {
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(line);
+        });
     }
 }
 

@@ -3,6 +3,8 @@
 //! The order is fixed: limits and access rules first, so that a rejected request costs nothing else;
 //! then the redirect to HTTPS, the IP query, the methods, and last the route.
 
+use std::sync::Arc;
+
 use pingora::Result;
 
 use crate::gateway::Gateway;
@@ -13,6 +15,7 @@ use crate::gateway::https::is_challenge;
 use crate::gateway::local_reply::{self, Reply};
 use crate::gateway::request_view::RequestView;
 use crate::gateway::route;
+use crate::gateway::upstream::Pool;
 use crate::gateway::variables::is_query_target;
 use crate::proto::headers::Headers;
 
@@ -25,8 +28,8 @@ pub enum Outcome {
     Reply(Box<Reply>),
     /// A file, which has to be opened.
     File(FileRequest),
-    /// A request for the upstream in the context.
-    Forward,
+    /// A request for this upstream.
+    Forward(Arc<Pool>),
 }
 
 impl Outcome {

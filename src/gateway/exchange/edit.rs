@@ -49,7 +49,7 @@ pub fn change_response<H: Headers>(
     if response.status().is_informational() {
         return Ok(());
     }
-    if let Some(cookie) = ctx.peer_cookie(is_https(request, ctx)) {
+    if let Some(cookie) = ctx.attempts.cookie(is_https(request, ctx)) {
         response.append(Name::Static("Set-Cookie"), cookie.as_bytes());
     }
     route::rewrite_location(response, request, ctx);

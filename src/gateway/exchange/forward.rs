@@ -13,19 +13,19 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
+use super::attempts::Request;
 use super::client::{self, Answer, Client, Http1Client, Http2Client, Http2Request};
 use super::log::{Sent, Served};
 use super::peer::{self, Connected, Connections, Http1Peer, Http2Peer};
 use super::pool;
 use super::relay::{Relay, Relayed, Replay, Timeouts, Tunnel};
 use super::timer::Timer;
-use super::tries::{TryFacts, fail_to_connect, fail_to_exchange};
+use super::tries::{fail_to_connect, fail_to_exchange};
 use super::{Outcome, decide, locate, peer_is_trusted, reply};
 use crate::config::model::Protocol;
 use crate::gateway::client_ip::PeerAddr;
 use crate::gateway::context::Context;
 use crate::gateway::failure::{CLIENT_LEFT, out_of_time, status_error, status_of};
-use crate::gateway::metrics::HttpVersion;
 use crate::gateway::request_view::RequestView;
 use crate::gateway::upstream::Peer;
 use crate::gateway::{Gateway, geo_headers, local_reply};
@@ -212,7 +212,8 @@ impl Forwarder {
                 Box::pin(reply::answer_query(*client, request, ctx, database)).await
             }
             Outcome::File(file) => Box::pin(reply::send_file(*client, request, ctx, file)).await,
-            Outcome::Forward => {
+            Outcome::Forward(pool) => {
+                ctx.attempts.forward_to(pool);
                 match ctx.deadline {
                     None => self.try_peers(exchange, timer).await?,
                     Some(deadline) => {
@@ -235,7 +236,7 @@ impl Forwarder {
         timer: &mut Timer<'_>,
     ) -> Result<()> {
         // A peer of HTTP/2 may say that it has not processed a request, whatever its method.
-        let pool = exchange.ctx.pool.as_ref();
+        let pool = exchange.ctx.attempts.pool();
         let may_be_http2 = pool.is_some_and(|pool| pool.protocol() != Protocol::Http1);
         let is_idempotent = exchange.request.method.is_idempotent();
         let mut replay = Replay::new(is_idempotent || may_be_http2);
@@ -261,11 +262,13 @@ impl Forwarder {
                 Ok(connected) => connected,
                 Err(mut error) => {
                     error.as_up();
-                    let facts = exchange.facts(replay, false);
-                    return Err(fail_to_connect(exchange.ctx, facts, error));
+                    let request = exchange.facts(replay);
+                    return Err(fail_to_connect(exchange.ctx, request, error));
                 }
             },
         };
+        let version = connected.version();
+        exchange.ctx.attempts.on_connected(version, is_reused);
         let result = match connected {
             Connected::Http1(stream) => {
                 self.try_http1(exchange, stream, &chosen, replay, timer)
@@ -286,8 +289,8 @@ impl Forwarder {
             Ok(Relayed::Whole | Relayed::Upgraded) => Ok(()),
             Err(error) => {
                 let error = error.more_context(format!("Peer: {}", chosen.address));
-                let facts = exchange.facts(replay, is_reused);
-                Err(fail_to_exchange(exchange.ctx, facts, error))
+                let request = exchange.facts(replay);
+                Err(fail_to_exchange(exchange.ctx, request, error))
             }
         }
     }
@@ -300,7 +303,6 @@ impl Forwarder {
         replay: &mut Replay,
         timer: &mut Timer<'_>,
     ) -> Result<Relayed> {
-        exchange.ctx.upstream_version = Some(HttpVersion::Http1);
         let mut peer = Http1Peer::new(stream, exchange.limits());
         let timeouts = Timeouts::of(chosen);
         let drain = &self.gateway.drain;
@@ -338,7 +340,6 @@ impl Forwarder {
         replay: &mut Replay,
         timer: &mut Timer<'_>,
     ) -> Result<Relayed> {
-        exchange.ctx.upstream_version = Some(HttpVersion::Http2);
         let timeouts = Timeouts::of(chosen);
         let drain = &self.gateway.drain;
         let relayed = exchange
@@ -346,7 +347,7 @@ impl Forwarder {
             .await;
         let is_silent = |error: &Error| *error.etype() == ErrorType::ReadTimedout;
         if relayed.as_ref().is_err_and(|error| is_silent(error))
-            && !exchange.ctx.progress.is_answered
+            && !exchange.ctx.attempts.progress().is_answered
         {
             peer.distrust();
         }
@@ -385,14 +386,12 @@ impl<C: Client> Exchange<'_, C> {
             max_size: 64 << 10,
             max_lines: 256,
         };
-        let peer = self.ctx.peer();
+        let peer = self.ctx.attempts.peer();
         peer.map_or(any, |(pool, _)| pool.response_limits())
     }
 
-    fn facts(&self, replay: &Replay, is_reused: bool) -> TryFacts {
-        TryFacts {
-            is_reused,
-            is_answered: self.client.answer().status.is_some(),
+    fn facts(&self, replay: &Replay) -> Request {
+        Request {
             is_idempotent: self.request.method.is_idempotent(),
             has_body: replay.is_complete(),
         }

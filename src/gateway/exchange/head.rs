@@ -49,7 +49,7 @@ fn request_lines<T>(
             sent.remove(name.as_str());
         }
         change_request(&mut sent, request, ctx);
-        if let (false, Some(peer)) = (sent.has("host"), ctx.tried.last()) {
+        if let (false, Some(peer)) = (sent.has("host"), ctx.attempts.tried().last()) {
             // HTTP/1.0 needs no host; upstreams, which are spoken to in later versions, do.
             sent.set(Name::Static("Host"), peer.to_string().as_bytes());
         }
@@ -251,13 +251,10 @@ fn length(
     content: Content,
     is_announced: bool,
 ) -> Option<u64> {
-    match response.content_length {
-        Some(length) => (is_announced && content != Content::Open).then_some(length),
+    let Some(length) = response.content_length else {
         // A response of HTTP/2 may end with its head, where a client of HTTP/1 would go on waiting.
-        None => {
-            let is_empty =
-                response.framing == Framing::Length(0) && *request.method != Method::HEAD;
-            (is_empty && content != Content::Open && !request.is_http2()).then_some(0)
-        }
-    }
+        let is_empty = response.framing == Framing::Length(0) && *request.method != Method::HEAD;
+        return (is_empty && content != Content::Open && !request.is_http2()).then_some(0);
+    };
+    (is_announced && content != Content::Open).then_some(length)
 }

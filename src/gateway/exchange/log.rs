@@ -10,6 +10,7 @@ use crate::gateway::failure_log::Line;
 use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::metrics::{HttpVersion, Kind};
 use crate::gateway::request_view::RequestView;
+use crate::gateway::upstream::Pool;
 use crate::gateway::variables::{View, is_query_target};
 use crate::proto::headers::Headers;
 
@@ -57,12 +58,12 @@ impl Gateway {
         let status = served.status;
         let status = status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of));
         let failure = failure_of(error, ctx, status);
-        let upstream = ctx.pool.as_ref().map_or("", |pool| pool.name());
+        let upstream = ctx.attempts.pool().map_or("", Pool::name);
         if let Some(reason) = failure {
             self.failures.log(&Line {
                 reason,
                 upstream,
-                peer: ctx.tried.last().copied(),
+                peer: ctx.attempts.tried().last().copied(),
                 method: request.method.as_str(),
                 target: request.target,
                 status,
@@ -73,14 +74,14 @@ impl Gateway {
         let entry = Entry {
             sent: served.sent,
             upstream,
-            peers: &ctx.tried,
-            upstream_time: ctx.upstream_start.map(|start| start.elapsed()),
+            peers: ctx.attempts.tried(),
+            upstream_time: ctx.attempts.elapsed(),
             trace: ctx.identity.trace(),
             tls: request.tls,
             failure,
             ..Entry::new(view, status, served.body_bytes, ctx.start)
         };
-        let kind = if !ctx.tried.is_empty() {
+        let kind = if !ctx.attempts.tried().is_empty() {
             Kind::Upstream
         } else if is_query_target(request.target) {
             Kind::Query
@@ -92,7 +93,7 @@ impl Gateway {
         } else {
             HttpVersion::Http1
         };
-        self.metrics.served_in((client, ctx.upstream_version));
+        self.metrics.served_in((client, ctx.attempts.version()));
         self.finish(&ctx.settings, kind, &entry);
     }
 }
@@ -102,11 +103,14 @@ impl Gateway {
 fn failure_of(error: Option<&Error>, ctx: &Context, status: u16) -> Option<FailureReason> {
     // The status may be the peer's own response, which ended the connections and is not a failure.
     let is_failure = |error: &&Error| {
-        !(ctx.progress.is_answered && *error.etype() == ErrorType::HTTPStatus(status))
+        !(ctx.attempts.progress().is_answered && *error.etype() == ErrorType::HTTPStatus(status))
     };
     let of_error = error.filter(is_failure).map(FailureReason::of);
     match of_error.or(ctx.failure)? {
-        FailureReason::NoHealthyPeer => ctx.try_failure.or(Some(FailureReason::NoHealthyPeer)),
+        FailureReason::NoHealthyPeer => ctx
+            .attempts
+            .last_failure()
+            .or(Some(FailureReason::NoHealthyPeer)),
         reason => Some(reason),
     }
 }

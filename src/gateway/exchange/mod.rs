@@ -1,9 +1,10 @@
 //! One request, from its head to its line in the access log: the steps that all engines share.
 //!
 //! [`decide`](decide()) says what answers a request, [`edit`] what is changed in the heads on the way,
-//! [`tries`] what follows when a peer fails, [`log`] what is left of it. None of them knows a socket.
+//! [`attempts`] what follows when a peer fails, [`log`] what is left of it. None of them knows a socket.
 //! [`forward`] carries the decision out, between a [`client`] and a [`peer`] of either version of HTTP.
 
+pub mod attempts;
 pub mod client;
 mod decide;
 mod edit;
@@ -20,6 +21,7 @@ mod stream_out;
 pub mod timer;
 mod tries;
 mod unsent;
+mod verdict;
 
 pub use decide::{Outcome, decide};
 

@@ -20,7 +20,7 @@ use self::upload::{Upload, UploadState};
 use super::client::{Client, too_slow_to_take};
 use super::peer::Peer;
 use super::timer::Timer;
-use crate::gateway::context::{Context, Invitation};
+use crate::gateway::context::Context;
 use crate::gateway::drain::Drain;
 use crate::gateway::failure::slow_body;
 use crate::gateway::request_view::RequestView;
@@ -118,9 +118,9 @@ impl<'r, C: Client, P: Peer> Relay<'r, C, P> {
         let mut expectations = self.request.headers.lines("expect");
         if expectations.any(is_expectation)
             && !self.client.is_complete()
-            && self.ctx.invitation == Invitation::Unsent
+            && !self.ctx.body.is_invited
         {
-            self.ctx.invitation = Invitation::Sent;
+            self.ctx.body.is_invited = true;
             return self.client.put_continue();
         }
         Ok(())
@@ -177,7 +177,7 @@ impl<'r, C: Client, P: Peer> Relay<'r, C, P> {
         if self.client.is_waiting() {
             return (download.since + client.write, WaitedFor::ClientToTake);
         }
-        let progress = self.ctx.progress;
+        let progress = self.ctx.attempts.progress();
         if upload.state == UploadState::Sending {
             if self.peer.is_waiting() {
                 return (upload.since + self.timeouts.write, WaitedFor::PeerToTake);

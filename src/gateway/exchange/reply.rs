@@ -73,7 +73,7 @@ pub async fn send_file(
         FileReply::Reply(reply) => return send_reply(client, request, *reply).await,
         FileReply::File { header, body } => (header, body),
     };
-    if !read_request(client, request, ctx.max_body_size, |_| ()).await? {
+    if !read_request(client, request, ctx.body.max_bytes, |_| ()).await? {
         return Err(too_large());
     }
     client.put_reply_head(&header, !body.is_empty())?;

@@ -77,7 +77,10 @@ async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>
     locate(&mut ctx, peer, &head, &gateway.database().load());
     let view = RequestView::of_stored(&head, None, None);
     let decided = decide(&gateway, &view, &mut ctx).unwrap();
-    assert!(matches!(decided, super::Outcome::Forward), "{decided:?}");
+    let super::Outcome::Forward(pool) = decided else {
+        panic!("{decided:?}")
+    };
+    ctx.attempts.forward_to(pool);
     ctx.choose_peer(&head).unwrap();
 
     let (near_client, mut client) = duplex(ROOM);
@@ -96,7 +99,7 @@ async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>
         true,
         answer,
     );
-    let limits = ctx.peer().unwrap().0.response_limits();
+    let limits = ctx.attempts.peer().unwrap().0.response_limits();
     let mut near_peer = Http1Peer::new(Box::new(near_peer), limits);
     let mut replay = Replay::new(head.method().is_idempotent());
     let timeouts = Timeouts::new(None, None);

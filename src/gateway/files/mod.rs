@@ -128,34 +128,23 @@ fn file_reply<H: Headers>(
     header.insert_header("Accept-Ranges", "bytes")?;
     local_reply::change_headers(&mut header, request, ctx);
     let mut encoder = None;
-    let mut range = 0..served.length;
+    let mut range = 0..0;
     match selection {
         Selection::Whole => {
             if let Some(config) = ctx.compression() {
                 encoder = compression::begin(config, request, &mut header)?;
             }
+            range = 0..served.length;
         }
         Selection::Part(part) => {
-            header.set_status(206)?;
-            let (first, last) = (part.start, part.end - 1);
-            let of = format!("bytes {first}-{last}/{}", served.length);
-            header.insert_header("Content-Range", of)?;
-            header.insert_header(header::CONTENT_LENGTH, part.end - part.start)?;
+            make_part(&mut header, &part, served.length)?;
             range = part;
         }
         Selection::NotModified => {
             if let Some(config) = ctx.compression() {
                 compression::recode(config, request, &mut header);
             }
-            header.set_status(304)?;
-            for name in [
-                header::CONTENT_TYPE,
-                header::CONTENT_LENGTH,
-                header::CONTENT_ENCODING,
-            ] {
-                header.remove_header(&name);
-            }
-            range = 0..0;
+            make_not_modified(&mut header)?;
         }
         Selection::Failed => return local_reply::page(request, ctx, 412).map(FileReply::reply),
         Selection::Unsatisfiable => {
@@ -163,7 +152,6 @@ fn file_reply<H: Headers>(
             header.insert_header("Content-Range", format!("bytes */{}", served.length))?;
             header.insert_header(header::CONTENT_LENGTH, 0)?;
             header.remove_header(&header::CONTENT_TYPE);
-            range = 0..0;
         }
     }
     if *request.method == Method::HEAD {
@@ -180,6 +168,24 @@ fn file_reply<H: Headers>(
         header: Box::new(header),
         body,
     })
+}
+
+fn make_part(header: &mut ResponseHeader, part: &Range<u64>, length: u64) -> Result<()> {
+    header.set_status(206)?;
+    let (first, last) = (part.start, part.end - 1);
+    header.insert_header("Content-Range", format!("bytes {first}-{last}/{length}"))?;
+    header.insert_header(header::CONTENT_LENGTH, part.end - part.start)
+}
+
+fn make_not_modified(header: &mut ResponseHeader) -> Result<()> {
+    for name in [
+        header::CONTENT_TYPE,
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+    ] {
+        header.remove_header(&name);
+    }
+    header.set_status(304)
 }
 
 impl FileBody {

@@ -1,4 +1,4 @@
-//! Connections of HTTP/2 clients: every stream is a request for the [`Forwarder`].
+//! Connections of HTTP/2 clients: every stream is a request for the `exchange::forward`.
 //!
 //! The h2 crate implements the frames. The loop is geogate's own, because pingora's waits for the
 //! preface of a connection forever, does not limit the requests of a connection, and does not
@@ -6,6 +6,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{self, SendResponse};
 use pingora::protocols::Stream;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options, handshake};
 use pingora::server::ShutdownWatch;
@@ -14,6 +17,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use super::connection::Arrival;
 use crate::gateway::client_ip::PeerAddr;
+use crate::gateway::drain::Counted;
 use crate::gateway::exchange::client::Http2Request;
 use crate::gateway::exchange::forward::{Forwarder, Http2Connection};
 use crate::gateway::metrics::Refused;
@@ -39,18 +43,17 @@ pub async fn serve(
     shutdown: &ShutdownWatch,
     deadline: Instant,
 ) {
-    let (client, options) = {
+    let Arrival { open: _open, fresh } = arrival;
+    let (options, keepalive) = {
         let settings = gateway.settings();
+        let client = &settings.client;
+        let streams = settings.http2.max_concurrent_streams;
+        let options = options(streams, client.max_header_size);
         (
-            settings.client.clone(),
-            options(
-                settings.http2.max_concurrent_streams,
-                settings.client.max_header_size,
-            ),
+            options,
+            (client.keepalive_timeout, client.keepalive_requests),
         )
     };
-    let Arrival { open: _open, fresh } = arrival;
-    let mut fresh = Some(fresh);
     let of_stream = {
         let socket = stream.get_socket_digest();
         let local = || socket.as_ref()?.local_addr()?.as_inet().copied();
@@ -61,63 +64,114 @@ pub async fn serve(
         }
     };
     let begun = timeout_at(deadline, handshake(stream, Some(options))).await;
-    let mut connection = match begun {
+    let connection = match begun {
         Ok(Ok(connection)) => connection,
         Ok(Err(_)) => return,
         Err(_) => return gateway.metrics.refused(Refused::Slow),
     };
-    let mut stopping = shutdown.clone();
-    let mut requests = JoinSet::new();
-    let (mut served, mut malformed, mut leaving) = (0, 0, false);
-    let mut end = Instant::now() + client.keepalive_timeout;
-    loop {
-        tokio::select! {
-            accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => {
-                    fresh = None;
-                    served += 1;
-                    let (head, body) = request.into_parts();
-                    let refusal = strict::refusal(&head, &gateway.settings().client);
-                    malformed += u32::from(refusal == Some(400));
-                    let request = Http2Request { head, body, respond, refusal };
-                    let (forwarder, of_stream) = (Arc::clone(forwarder), of_stream.clone());
-                    requests.spawn(async move {
-                        forwarder.serve_stream(of_stream, request).await;
-                    });
-                    if malformed >= MALFORMED_LIMIT {
-                        break;
+    let mut serving = Serving {
+        gateway,
+        forwarder,
+        connection,
+        of_stream,
+        requests: JoinSet::new(),
+        fresh: Some(fresh),
+        keepalive_timeout: keepalive.0,
+        requests_left: keepalive.1,
+        malformed: 0,
+        is_leaving: false,
+        end: Instant::now() + keepalive.0,
+    };
+    serving.run(shutdown.clone()).await;
+    // Requests in flight detect by themselves that the client has left, and log it.
+    serving.requests.detach_all();
+}
+
+/// A connection whose handshake is complete.
+struct Serving<'g> {
+    gateway: &'g Gateway,
+    forwarder: &'g Arc<Forwarder>,
+    connection: server::Connection<Stream, Bytes>,
+    of_stream: Http2Connection,
+    requests: JoinSet<()>,
+    /// Guard that counts the connection until its first request.
+    fresh: Option<Counted>,
+    keepalive_timeout: Duration,
+    requests_left: u32,
+    /// Number of malformed requests.
+    malformed: u32,
+    /// `true` after a graceful shutdown was announced.
+    is_leaving: bool,
+    /// Time at which a connection without requests ends.
+    end: Instant,
+}
+
+impl Serving<'_> {
+    async fn run(&mut self, mut stopping: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                accepted = self.connection.accept() => match accepted {
+                    Some(Ok((request, respond))) => {
+                        self.begin(request, respond);
+                        if self.malformed >= MALFORMED_LIMIT {
+                            return;
+                        }
                     }
-                    if !leaving && (served >= client.keepalive_requests || gateway.drain.is_draining()) {
-                        leaving = true;
-                        connection.graceful_shutdown();
+                    // The connection has ended, with or without an error.
+                    None | Some(Err(_)) => return,
+                },
+                Some(_) = self.requests.join_next() => {
+                    if self.requests.is_empty() {
+                        self.end = Instant::now() + self.patience();
                     }
                 }
-                // The connection has ended, with or without an error.
-                None | Some(Err(_)) => break,
-            },
-            Some(_) = requests.join_next() => {
-                if requests.is_empty() {
-                    end = Instant::now() + if leaving { PATIENCE } else { client.keepalive_timeout };
+                _ = stopping.changed(), if !self.is_leaving => self.leave(),
+                () = sleep_until(self.end), if self.requests.is_empty() => {
+                    if self.is_leaving {
+                        return;
+                    }
+                    self.leave();
                 }
-            }
-            _ = stopping.changed(), if !leaving => {
-                leaving = true;
-                end = Instant::now() + PATIENCE;
-                connection.graceful_shutdown();
-            }
-            () = sleep_until(end), if requests.is_empty() => {
-                if leaving {
-                    break;
-                }
-                leaving = true;
-                end = Instant::now() + PATIENCE;
-                connection.graceful_shutdown();
             }
         }
     }
-    drop(fresh);
-    // Requests in flight detect by themselves that the client has left, and log it.
-    requests.detach_all();
+
+    /// Begins to serve a request.
+    fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+        self.fresh = None;
+        self.requests_left = self.requests_left.saturating_sub(1);
+        let (head, body) = request.into_parts();
+        let refusal = strict::refusal(&head, &self.gateway.settings().client);
+        self.malformed += u32::from(refusal == Some(400));
+        let request = Http2Request {
+            head,
+            body,
+            respond,
+            refusal,
+        };
+        let (forwarder, of_stream) = (Arc::clone(self.forwarder), self.of_stream.clone());
+        self.requests
+            .spawn(async move { forwarder.serve_stream(of_stream, request).await });
+        if !self.is_leaving && (self.requests_left == 0 || self.gateway.drain.is_draining()) {
+            self.leave();
+        }
+    }
+
+    /// Announces the end of the connection. Requests in flight go on.
+    fn leave(&mut self) {
+        self.is_leaving = true;
+        self.end = Instant::now() + PATIENCE;
+        self.connection.graceful_shutdown();
+    }
+
+    /// Maximum time without requests.
+    fn patience(&self) -> Duration {
+        if self.is_leaving {
+            PATIENCE
+        } else {
+            self.keepalive_timeout
+        }
+    }
 }
 
 /// Returns the options of HTTP/2. pingora's defaults are those of its security advisories; these

@@ -4,7 +4,7 @@
 //! map and no allocation. An idle connection holds no buffer, because reading, answering and
 //! writing happen in one poll, in buffers that belong to the thread.
 //!
-//! All other requests go to the engine, [`Forwarder`]. The connection comes back from it, so every
+//! All other requests go to the engine, `exchange::forward`. The connection comes back from it, so every
 //! head of an HTTP/1 connection is parsed here, strictly and within `header_timeout`. Only a
 //! connection that has become a WebSocket does not come back.
 

@@ -15,8 +15,7 @@ pub fn admit<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Option<
         Ok(room) => ctx.hold_room(room),
         Err(refusal) => return Some(refusal),
     }
-    ctx.max_body_size = max_body_size.unwrap_or(ctx.max_body_size);
-    ctx.asks_to_upgrade = request.headers.first("upgrade").is_some();
+    ctx.body.max_bytes = max_body_size.unwrap_or(ctx.body.max_bytes);
     ctx.deadline = timeout.map(|timeout| ctx.start + timeout);
     None
 }

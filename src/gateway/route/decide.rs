@@ -7,7 +7,7 @@ use pingora::Result;
 
 use super::admit::admit;
 use super::condition::Asked;
-use super::{Action, Body, Decision, Routed, Routes, target};
+use super::{Action, Body, Decision, Rewrite, Routed, Routes, target};
 use crate::gateway::context::Context;
 use crate::gateway::exchange::Outcome;
 use crate::gateway::failure_reason::FailureReason;
@@ -18,7 +18,7 @@ use crate::gateway::variables::{View, path_and_query, split_query};
 use crate::proto::headers::Headers;
 use crate::query;
 
-/// Decides on a request by its route. If it is forwarded, its upstream is stored in `ctx`.
+/// Decides on a request by its route.
 ///
 /// # Errors
 /// If a reply cannot be made.
@@ -27,11 +27,9 @@ pub fn decide<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result
         if let Some(reply) = refuse_long_body(request, ctx)? {
             return Ok(reply);
         }
-        ctx.pool = ctx.settings.pools.first().cloned();
-        return if ctx.pool.is_some() {
-            Ok(Outcome::Forward)
-        } else {
-            failed(request, ctx, FailureReason::NoRoute, 404)
+        return match ctx.settings.pools.first().cloned() {
+            Some(pool) => Ok(Outcome::Forward(pool)),
+            None => failed(request, ctx, FailureReason::NoRoute, 404),
         };
     };
     let decision = find(request, ctx, routes);
@@ -94,57 +92,24 @@ fn path(target: &[u8]) -> Option<&[u8]> {
 fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
     let settings = Arc::clone(&ctx.settings);
     let (Some(routes), Some(taken)) = (&settings.routes, &ctx.routed) else {
-        return Ok(Outcome::Forward);
+        return failed(request, ctx, FailureReason::NoRoute, 404);
     };
     let view = View::of(request, ctx);
     match &routes.get(taken).action {
         Action::Upstream { pool, rewrite, .. } => {
-            let query = split_query(path_and_query(view.target)).1;
-            let target = match (rewrite, &taken.target) {
-                (Some(rewrite), _) => {
-                    let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
-                    let target = target::rewritten(rewrite, &view, normal, query);
-                    if target.is_none() {
-                        return local_reply::page(request, ctx, 400).map(Outcome::reply);
-                    }
-                    target
-                }
-                (None, Some(path)) => {
-                    let mut target = path.clone();
-                    target::append_query(&mut target, query);
-                    Some(target)
-                }
-                (None, None) => None,
-            };
-            ctx.pool = Some(Arc::clone(pool));
-            set_target(&mut ctx.routed, target);
-            Ok(Outcome::Forward)
-        }
-        Action::Files { files, rewrite } => {
-            let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
-            let named = match rewrite {
-                Some(rewrite) => target::rewritten(rewrite, &view, normal, None),
-                None => Some(normal.to_vec()),
-            };
-            let Some(named) = named else {
+            let Ok(target) = upstream_target(taken, rewrite.as_ref(), &view) else {
                 return local_reply::page(request, ctx, 400).map(Outcome::reply);
             };
-            let path = match rewrite {
-                // The prefix itself names a folder without the trailing slash, whatever it is
-                // replaced by.
-                Some(rewrite)
-                    if rewrite.prefix == Some(normal.len()) && !normal.ends_with(b"/") =>
-                {
-                    let named = query::normalize(split_query(&named).0);
-                    let named = &named[..];
-                    named.strip_suffix(b"/").unwrap_or(named).to_vec()
-                }
-                Some(_) => query::normalize(split_query(&named).0).into_owned(),
-                None => named,
-            };
-            let files = Arc::clone(files);
-            Ok(Outcome::File(FileRequest { files, path }))
+            set_target(&mut ctx.routed, target);
+            Ok(Outcome::Forward(Arc::clone(pool)))
         }
+        Action::Files { files, rewrite } => match file_path(taken, rewrite.as_ref(), &view) {
+            Some(path) => Ok(Outcome::File(FileRequest {
+                files: Arc::clone(files),
+                path,
+            })),
+            None => local_reply::page(request, ctx, 400).map(Outcome::reply),
+        },
         Action::Redirect { status, to } => {
             let location = target::location(to, &view);
             local_reply::redirect(request, ctx, *status, &location).map(Outcome::reply)
@@ -161,6 +126,51 @@ fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outco
             local_reply::respond(request, ctx, *status, media_type, body).map(Outcome::reply)
         }
     }
+}
+
+/// Error of a rewritten target that is invalid.
+struct BadTarget;
+
+/// Target for the upstream, if it differs from the client's.
+fn upstream_target<H: Headers>(
+    taken: &Routed,
+    rewrite: Option<&Rewrite>,
+    view: &View<H>,
+) -> std::result::Result<Option<Vec<u8>>, BadTarget> {
+    let query = split_query(path_and_query(view.target)).1;
+    match (rewrite, &taken.target) {
+        (Some(rewrite), _) => {
+            let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
+            let target = target::rewritten(rewrite, view, normal, query);
+            target.map(Some).ok_or(BadTarget)
+        }
+        (None, Some(path)) => {
+            let mut target = path.clone();
+            target::append_query(&mut target, query);
+            Ok(Some(target))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// Path of the file that is asked for; `None` if the rewritten one is invalid.
+fn file_path<H: Headers>(
+    taken: &Routed,
+    rewrite: Option<&Rewrite>,
+    view: &View<H>,
+) -> Option<Vec<u8>> {
+    let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
+    let Some(rewrite) = rewrite else {
+        return Some(normal.to_vec());
+    };
+    let named = target::rewritten(rewrite, view, normal, None)?;
+    let named = query::normalize(split_query(&named).0);
+    // The prefix itself names a folder without the trailing slash, whatever it is replaced by.
+    if rewrite.prefix == Some(normal.len()) && !normal.ends_with(b"/") {
+        let named = &named[..];
+        return Some(named.strip_suffix(b"/").unwrap_or(named).to_vec());
+    }
+    Some(named.into_owned())
 }
 
 fn set_target(routed: &mut Option<Routed>, target: Option<Vec<u8>>) {
@@ -180,7 +190,7 @@ fn refuse_long_body<H: Headers>(
 ) -> Result<Option<Outcome>> {
     let length = request.headers.first("content-length");
     let length = length.and_then(|length| std::str::from_utf8(length).ok()?.parse::<u64>().ok());
-    if length.is_none_or(|length| length <= ctx.max_body_size) {
+    if length.is_none_or(|length| length <= ctx.body.max_bytes) {
         return Ok(None);
     }
     ctx.failure = Some(FailureReason::BodyTooLarge);

@@ -79,13 +79,7 @@ impl<'r> Spelling<'r> {
             others.push(read(&merged));
         }
         if contains(b'\\') {
-            let all: Vec<u8> = percent_decode(path).collect();
-            let all: Vec<u8> = all
-                .iter()
-                .map(|&b| if b == b'\\' { b'/' } else { b })
-                .collect();
-            // After decoding, an escape in the text is literal text.
-            others.push(query::normalize(&escape_percent(&all)).into_owned());
+            others.push(with_slashes(path));
         }
         if contains(b';') {
             others.push(without_parameters(&normal));
@@ -106,6 +100,14 @@ impl<'r> Spelling<'r> {
             literal,
         })
     }
+}
+
+/// Returns the normal form of a path for a server to which a backslash is a slash.
+fn with_slashes(path: &[u8]) -> Vec<u8> {
+    let slash = |byte| if byte == b'\\' { b'/' } else { byte };
+    let all: Vec<u8> = percent_decode(path).map(slash).collect();
+    // After decoding, an escape in the text is literal text.
+    query::normalize(&escape_percent(&all)).into_owned()
 }
 
 /// Treatment of empty segments.

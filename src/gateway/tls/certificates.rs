@@ -31,6 +31,8 @@ pub struct Certificates {
     warnings: Vec<String>,
 }
 
+const NAMES_NO_HOST: &str = "names no host (subjectAltName), so no client asks for it";
+
 impl Certificates {
     /// Reads all pairs; the first one is the default.
     pub fn load(pairs: &[Certificate], provider: &CryptoProvider) -> Result<Self, TlsError> {
@@ -74,32 +76,14 @@ impl Certificates {
             return Err(in_key(reason));
         }
         let certified = Arc::new(CertifiedKey::new(chain, key));
-        let warn = |text: &str| {
-            format!(
-                "tls.certificates[{number}].cert: {}: {text}",
-                pair.chain.display()
-            )
-        };
-        if let Some(reason) = facts.is_outside(SystemTime::now()) {
-            self.warnings.push(warn(reason));
-        }
-        if facts.version != X509Version::V3 {
-            let text = format!(
-                "is an X.509 certificate of version {}, which many clients refuse: version 3 is \
-                 expected (openssl req -x509 with -addext subjectAltName=DNS:...)",
-                facts.version.0 + 1
-            );
-            self.warnings.push(warn(&text));
-        }
+        let place = format!("tls.certificates[{number}].cert: {}", pair.chain.display());
+        let doubts = facts.doubts(SystemTime::now());
+        let warnings = doubts.iter().map(|doubt| format!("{place}: {doubt}"));
+        self.warnings.extend(warnings);
         if number == 0 {
             self.default.push(Arc::clone(&certified));
-        }
-        if facts.names.is_empty() {
-            let reason = "names no host (subjectAltName), so no client asks for it";
-            if number > 0 {
-                return Err(in_chain(reason.to_owned()));
-            }
-            self.warnings.push(warn(reason));
+        } else if facts.names.is_empty() {
+            return Err(in_chain(NAMES_NO_HOST.to_owned()));
         }
         for name in facts.names {
             self.names
@@ -181,6 +165,23 @@ impl Facts {
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
         })
+    }
+
+    /// Reasons why clients may refuse the certificate.
+    fn doubts(&self, now: SystemTime) -> Vec<String> {
+        let mut doubts = Vec::new();
+        doubts.extend(self.is_outside(now).map(str::to_owned));
+        if self.version != X509Version::V3 {
+            doubts.push(format!(
+                "is an X.509 certificate of version {}, which many clients refuse: version 3 is \
+                 expected (openssl req -x509 with -addext subjectAltName=DNS:...)",
+                self.version.0 + 1
+            ));
+        }
+        if self.names.is_empty() {
+            doubts.push(NAMES_NO_HOST.to_owned());
+        }
+        doubts
     }
 
     /// Returns the reason if the certificate is not valid at this time, so that clients will reject

@@ -23,6 +23,7 @@ mod sticky;
 pub mod tls_failure;
 mod transport;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -60,6 +61,12 @@ pub struct Pool {
     /// Requests in flight on all peers. `None` if they are not limited.
     under_way: Option<Arc<AtomicUsize>>,
     keeper: Mutex<Option<Keeper>>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pool").field(&self.name()).finish()
+    }
 }
 
 impl Pool {

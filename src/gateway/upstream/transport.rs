@@ -8,7 +8,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use pingora::protocols::TcpKeepalive;
 use pingora::protocols::tls::{ALPN, CaType};
 use pingora::tls::{CryptoProvider, install_default_crypto_provider, sign::CertifiedKey};
 use pingora::upstreams::peer::HttpPeer;
@@ -120,6 +122,15 @@ impl Transport {
             options.h2_stream_window_size = Some(STREAM_WINDOW);
             options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         }
+        // Without it a peer that vanishes would be noticed by a timeout only, which is long for an
+        // upgraded connection.
+        options.tcp_keepalive = Some(TcpKeepalive {
+            idle: Duration::from_secs(60),
+            interval: Duration::from_secs(15),
+            count: 9,
+            #[cfg(target_os = "linux")]
+            user_timeout: Duration::ZERO,
+        });
         if let Some(tls) = &self.tls {
             options.verify_cert = tls.settings.verify;
             options.verify_hostname = tls.settings.verify;

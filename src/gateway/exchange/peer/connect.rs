@@ -10,6 +10,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 
 use super::http2_connection::open;
+use crate::gateway::metrics::HttpVersion;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 
 /// Connector of either version, and keeper of idle HTTP/2 connections. Idle HTTP/1 connections are
@@ -22,6 +23,16 @@ pub enum Connected {
     Http1(Stream),
     /// A stream of a connection, with the key of the connection if no other request may find it.
     Http2(Box<Http2Session>, Option<Box<HttpPeer>>),
+}
+
+impl Connected {
+    /// Version of HTTP that the peer is spoken to in.
+    pub fn version(&self) -> HttpVersion {
+        match self {
+            Connected::Http1(_) => HttpVersion::Http1,
+            Connected::Http2(..) => HttpVersion::Http2,
+        }
+    }
 }
 
 impl Connections {

@@ -7,7 +7,7 @@
 
 use std::task::{Context as Task, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
@@ -58,8 +58,7 @@ enum Incoming {
     /// None, because the request was not sent yet.
     Request,
     Head(ResponseFuture),
-    /// Content, of which some was received and not taken.
-    Content(RecvStream, Bytes),
+    Content(RecvStream),
     End,
 }
 
@@ -151,7 +150,7 @@ impl Http2Peer {
             self.response = Incoming::End;
             return sink.end(b"");
         }
-        self.response = Incoming::Content(body, Bytes::new());
+        self.response = Incoming::Content(body);
         Ok(())
     }
 
@@ -197,28 +196,20 @@ impl Http2Peer {
     }
 
     fn poll_content(&mut self, cx: &mut Task<'_>, sink: &mut impl Sink) -> Poll<Result<()>> {
-        let Incoming::Content(body, received) = &mut self.response else {
+        let Incoming::Content(body) = &mut self.response else {
             return Poll::Ready(Ok(()));
         };
         // The client has taken what came before. An error means that the stream was closed; the
         // next frame tells the reason.
         let length = std::mem::take(&mut self.unreleased);
         let _ = body.flow_control().release_capacity(length);
-        if received.is_empty() {
-            match ready!(body.poll_data(cx)) {
-                Some(data) => *received = data.map_err(failed)?,
-                None => return self.poll_trailers(cx, sink),
-            }
-        }
-        // A frame has no more.
-        let mut piece = Piece::new(Size::Small);
-        let length = piece.room().len().min(received.len());
-        piece.room()[..length].copy_from_slice(&received[..length]);
-        piece.fill(length);
-        received.advance(length);
-        self.unreleased = length;
-        let is_end = received.is_empty() && has_ended(body)?;
-        sink.content(piece)?;
+        let Some(data) = ready!(body.poll_data(cx)) else {
+            return self.poll_trailers(cx, sink);
+        };
+        let data = data.map_err(failed)?;
+        self.unreleased = data.len();
+        let is_end = has_ended(body)?;
+        sink.content_bytes(data)?;
         if is_end {
             self.response = Incoming::End;
             sink.end(b"")?;
@@ -227,7 +218,7 @@ impl Http2Peer {
     }
 
     fn poll_trailers(&mut self, cx: &mut Task<'_>, sink: &mut impl Sink) -> Poll<Result<()>> {
-        let Incoming::Content(body, _) = &mut self.response else {
+        let Incoming::Content(body) = &mut self.response else {
             return Poll::Ready(Ok(()));
         };
         let trailers = match ready!(body.poll_trailers(cx)) {

@@ -7,6 +7,7 @@ mod http2_connection;
 
 use std::task::{Context as Task, Poll};
 
+use bytes::Bytes;
 use pingora::Result;
 
 pub use self::connect::{Connected, Connections, kept, may_be_kept};
@@ -78,6 +79,12 @@ pub trait Sink {
     /// # Errors
     /// If it cannot be encoded.
     fn content(&mut self, piece: Piece) -> Result<()>;
+
+    /// Takes content that is not in a piece.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    fn content_bytes(&mut self, bytes: Bytes) -> Result<()>;
 
     /// Takes the end, with trailer lines.
     ///

@@ -3,6 +3,7 @@
 use std::task::{Context as Task, Poll, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::StatusCode;
 use pingora::{Error, ErrorType, Result};
 
@@ -112,7 +113,6 @@ impl<C: Client> Response<'_, '_, C> {
             let reason = "the peer changes to a protocol that the client did not ask for";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up());
         };
-        self.ctx.progress.is_answered = true;
         judge_response(self.ctx, head.status, false)?;
         let upgrade = Some(protocol.value);
         put_interim(self.client, head, self.request, self.ctx, upgrade)?;
@@ -129,7 +129,6 @@ impl<C: Client> Sink for Response<'_, '_, C> {
         if head.status.is_informational() {
             return put_interim(self.client, head, self.request, self.ctx, None);
         }
-        self.ctx.progress.is_answered = true;
         judge_response(self.ctx, head.status, self.may_repeat)?;
         // A client that waits to be asked for its body may send it or the next request.
         let waits = self.request.headers.has("expect") && !self.client.is_complete();
@@ -148,6 +147,15 @@ impl<C: Client> Sink for Response<'_, '_, C> {
             self.client.answer_mut().body_bytes += piece.content().len();
             self.client.put(piece);
         }
+        Ok(())
+    }
+
+    fn content_bytes(&mut self, mut bytes: Bytes) -> Result<()> {
+        if let Some(encoder) = &mut self.ctx.encoder {
+            bytes = encoder.encode(&bytes, false)?;
+        }
+        self.client.answer_mut().body_bytes += bytes.len();
+        self.client.put_bytes(bytes);
         Ok(())
     }
 

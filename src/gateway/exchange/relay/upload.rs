@@ -97,7 +97,7 @@ impl<C: Client, P: Peer> Relay<'_, C, P> {
     pub(super) fn send_what_is_here(&mut self) -> Result<()> {
         let replayed = &self.upload.replay.content;
         if !replayed.is_empty() {
-            self.ctx.body_bytes += replayed.len() as u64;
+            self.ctx.body.bytes += replayed.len() as u64;
             self.peer.put_bytes(replayed);
         }
         if !self.client.is_complete() && self.client.has_read() {
@@ -115,8 +115,8 @@ impl<C: Client, P: Peer> Relay<'_, C, P> {
     /// Counts content of the request's body that is sent for the first time.
     fn count(&mut self, piece: &Piece) -> Result<()> {
         self.upload.replay.keep(piece.content());
-        self.ctx.body_bytes += piece.content().len() as u64;
-        if self.ctx.body_bytes > self.ctx.max_body_size {
+        self.ctx.body.bytes += piece.content().len() as u64;
+        if self.ctx.body.bytes > self.ctx.body.max_bytes {
             return Err(too_large());
         }
         Ok(())
@@ -140,12 +140,12 @@ impl<C: Client, P: Peer> Relay<'_, C, P> {
             self.upload.has_moved |= self.peer.take_moved();
             if !ready!(sent)? {
                 self.upload.state = UploadState::Refused;
-                self.ctx.progress.is_sent = true;
+                self.ctx.attempts.on_sent();
                 return Poll::Ready(Ok(()));
             }
             if self.upload.is_ended {
                 self.upload.state = UploadState::Sent;
-                self.ctx.progress.is_sent = true;
+                self.ctx.attempts.on_sent();
                 return Poll::Ready(Ok(()));
             }
             let mut piece = Piece::new(self.client.piece_size());
