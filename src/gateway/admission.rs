@@ -18,7 +18,7 @@ impl Gateway {
     pub(super) fn has_room(&self) -> Result<(), Refusal> {
         let (open, under_way) = (self.metrics.open(), self.drain.under_way());
         let settings = self.settings();
-        let ceilings = &settings.ceilings;
+        let ceilings = &settings.limits.ceilings;
         let reason = if open >= ceilings.connections || open + under_way >= ceilings.files {
             Reason::Connections
         } else if self.load.is_memory_short() {
@@ -36,14 +36,14 @@ impl Gateway {
     /// Returns `true` if there is a file descriptor left for an idle connection to an upstream.
     pub(super) fn may_keep(&self, settings: &Settings) -> bool {
         let in_use = self.metrics.open() + self.drain.under_way() + idle_connections(settings);
-        in_use < settings.ceilings.files
+        in_use < settings.limits.ceilings.files
     }
 
     /// Takes a connection permit of the client, to be held as long as the connection is open.
     /// Returns `None` if connections per client are not limited.
     pub(super) fn share_of(&self, peer: PeerAddr) -> Result<Option<OfClient>, Refusal> {
         let settings = self.settings();
-        let ceilings = &settings.ceilings;
+        let ceilings = &settings.limits.ceilings;
         let Some(most) = ceilings.connections_per_client else {
             return Ok(None);
         };
@@ -68,7 +68,7 @@ impl Gateway {
     ) -> Option<Refusal> {
         let is_query = is_query_target(request.target);
         let client = ctx.origin.as_ref()?.client.ip();
-        let ceilings = ctx.settings.ceilings;
+        let ceilings = ctx.settings.limits.ceilings;
         let under_way = self.drain.under_way();
         let overload = if is_query {
             None
@@ -120,7 +120,7 @@ impl Settings {
         header: &'h dyn Fn(&str) -> &'h [u8],
         database: &'h Database,
     ) -> Option<Refusal> {
-        if self.gate.is_open() && self.query_gate.is_open() {
+        if self.limits.gate.is_open() && self.limits.query_gate.is_open() {
             return None;
         }
         let client = client_ip::resolve(peer, head, &self.client_ip).client;
@@ -134,9 +134,9 @@ impl Settings {
     }
 
     fn refuses(&self, facts: &Facts, is_query: bool) -> Option<Refusal> {
-        let refusal = self.gate.refuses(facts);
+        let refusal = self.limits.gate.refuses(facts);
         if refusal.is_none() && is_query {
-            return self.query_gate.refuses(facts);
+            return self.limits.query_gate.refuses(facts);
         }
         refusal
     }

@@ -19,7 +19,7 @@ impl Identity {
     /// Decides the identity of a request with these headers.
     #[must_use]
     pub fn of(headers: &impl Headers, peer_is_trusted: bool, settings: &Settings) -> Self {
-        let id = match &settings.request_ids {
+        let id = match &settings.ids.requests {
             Some(config) => Some(RequestId::of(headers, &config.header, peer_is_trusted)),
             None => settings
                 .access_log
@@ -32,7 +32,7 @@ impl Identity {
             trace: Some(TraceContext::of(
                 headers,
                 peer_is_trusted,
-                &settings.tracing,
+                &settings.ids.tracing,
             )),
         }
     }
@@ -52,7 +52,7 @@ impl Identity {
 
     /// Adds the identity to the request for the upstream.
     pub fn tell_upstream(&self, request: &mut impl EditHeaders, settings: &Settings) {
-        if let (Some(config), Some(id)) = (&settings.request_ids, &self.id) {
+        if let (Some(config), Some(id)) = (&settings.ids.requests, &self.id) {
             request_id::replace(request, &config.header, id);
         }
         if let Some(trace) = &self.trace {
@@ -62,7 +62,7 @@ impl Identity {
 
     /// Tells the client, if it is to know.
     pub fn tell_client(&self, response: &mut impl EditResponse, settings: &Settings) {
-        if let (Some(config), Some(id)) = (&settings.request_ids, &self.id)
+        if let (Some(config), Some(id)) = (&settings.ids.requests, &self.id)
             && config.to_client
             && !response.status().is_informational()
         {
@@ -81,7 +81,7 @@ pub fn logged_id<'r>(
     if !settings.access_log.format().wants_id() {
         return None;
     }
-    Some(match &settings.request_ids {
+    Some(match &settings.ids.requests {
         Some(config) => RequestId::of(headers, &config.header, peer_is_trusted),
         None => RequestId::fresh(),
     })
@@ -94,7 +94,7 @@ pub fn logged_trace(
     peer_is_trusted: bool,
     settings: &Settings,
 ) -> Option<Trace> {
-    let believed = settings.tracing.accept.believes(peer_is_trusted);
+    let believed = settings.ids.tracing.accept.believes(peer_is_trusted);
     let wanted = believed && settings.access_log.format().wants_trace();
     wanted.then(|| trace_context::sent(headers)).flatten()
 }

@@ -60,8 +60,8 @@ pub enum SettingsError {
 pub struct Settings {
     pub(super) listeners: Listeners,
     pub(super) tls: Option<Arc<Tls>>,
-    pub(super) http2: Http2,
     pub(super) client: Client,
+    pub(super) http2: Http2,
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
@@ -69,16 +69,26 @@ pub struct Settings {
     pub(super) routes: Option<Routes>,
     pub(super) error_pages: ErrorPages,
     pub(super) access_log: Arc<AccessLog>,
-    pub(super) request_ids: Option<RequestIds>,
-    pub(super) tracing: Tracing,
-    pub(super) ceilings: Ceilings,
-    /// Rules for all requests.
-    pub(super) gate: Gate,
-    /// Additional rules for IP queries.
-    pub(super) query_gate: Gate,
-    rules: Rules,
+    pub(super) ids: IdSettings,
+    pub(super) limits: LimitSettings,
     pub(super) compression: Compression,
     admin_access: AdminAccess,
+}
+
+/// Settings of the ids that requests are given.
+pub(super) struct IdSettings {
+    pub requests: Option<RequestIds>,
+    pub tracing: Tracing,
+}
+
+/// Limits for all requests and connections.
+pub(super) struct LimitSettings {
+    pub ceilings: Ceilings,
+    /// Rules for all requests.
+    pub gate: Gate,
+    /// Additional rules for IP queries.
+    pub query_gate: Gate,
+    rules: Rules,
 }
 
 impl Settings {
@@ -110,7 +120,7 @@ impl Settings {
             |before| before.listeners.clone(),
         );
         let tls_before = before.and_then(|before| before.tls.as_ref());
-        let rules = Rules::new(config, before.map(|before| &before.rules));
+        let rules = Rules::new(config, before.map(|before| &before.limits.rules));
         let gate = |route: &model::Route| {
             let mut known = before.into_iter().flat_map(Settings::routes);
             let same = known.find(|known| known.name == route.name);
@@ -130,12 +140,16 @@ impl Settings {
             pools,
             error_pages,
             access_log,
-            request_ids: config.request_ids.clone(),
-            tracing: config.tracing.clone(),
-            ceilings: Ceilings::new(&config.limits),
-            gate: rules.gate(&config.limits.demands),
-            query_gate: rules.gate(&config.query),
-            rules,
+            ids: IdSettings {
+                requests: config.request_ids.clone(),
+                tracing: config.tracing.clone(),
+            },
+            limits: LimitSettings {
+                ceilings: Ceilings::new(&config.limits),
+                gate: rules.gate(&config.limits.demands),
+                query_gate: rules.gate(&config.query),
+                rules,
+            },
             compression: config.compression.clone(),
             admin_access,
         })
@@ -180,13 +194,13 @@ impl Settings {
     /// Returns the access rules and rate limits.
     #[must_use]
     pub fn rules(&self) -> &Rules {
-        &self.rules
+        &self.limits.rules
     }
 
     /// Returns the concurrency limits.
     #[must_use]
     pub fn ceilings(&self) -> &Ceilings {
-        &self.ceilings
+        &self.limits.ceilings
     }
 
     /// Returns the limits of client connections and requests.

@@ -46,3 +46,4 @@ mod tracing;
 mod upstream_settings;
 mod upstream_tls;
 mod upstreams;
+mod versions;

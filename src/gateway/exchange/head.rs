@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use pingora::Result;
 
-use super::client::{Client, Content, FinalHead};
+use super::client::{Client, Content, FinalHead, InterimHead};
 use super::edit::{change_request, change_response};
 use crate::gateway::context::Context;
 use crate::gateway::failure::{bad_connection, status_error};
@@ -163,8 +163,12 @@ pub fn put_interim(
         for name in ["content-length", "trailer"] {
             sent.remove(name);
         }
+        let head = InterimHead {
+            reason: response.reason,
+            upgrade,
+        };
         let put = change_response(&mut sent, request, ctx)
-            .and_then(|()| client.put_interim(&sent, response.reason, upgrade));
+            .and_then(|()| client.put_interim(&sent, &head));
         (put, sent.into_memory())
     })
 }

@@ -132,11 +132,4 @@ impl StreamOut {
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
         self.stream.poll_reset(cx)
     }
-
-    /// Resets the stream, unless its end was sent.
-    pub fn reset(&mut self, reason: Reason) {
-        if !self.is_ended() {
-            self.stream.send_reset(reason);
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Results of the tries of a request, told to its [`Attempts`], and what follows from them.
+//! Results of the tries of a request, told to its `Attempts`, and what follows from them.
 
 use http::StatusCode;
 use pingora::{Error, ErrorSource, Result};

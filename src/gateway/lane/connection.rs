@@ -24,7 +24,8 @@ use crate::gateway::metrics::{Kind, Open};
 use crate::gateway::pace::Pace;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::variables::{Captured, View};
-use crate::gateway::{Gateway, error_page, identity};
+use crate::gateway::{Gateway, Settings, error_page, identity};
+use crate::geo::Database;
 use crate::proto::h1::head::{self, Demand, Framing, Head, Limits, Parse};
 use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::scheme::Scheme;
@@ -51,14 +52,9 @@ pub struct Connection<'g> {
     read_buf: BytesMut,
     /// `true` if `read_buf` was not parsed yet.
     unread: bool,
-    /// Responses that were not sent, because the client takes them slowly.
-    write_buf: BytesMut,
-    /// Minimum rate at which the client takes them.
-    pace: Pace,
+    unsent: Unsent,
     /// Number of requests that were served.
     served: u32,
-    /// `Some(true)` if written data waits for a flush, as it may in TLS; `None` in clear text.
-    unflushed: Option<bool>,
     /// `true` if plain queries are answered here; `false` on a listener that redirects everything.
     answers_queries: bool,
     _open: Open<'g>,
@@ -67,6 +63,25 @@ pub struct Connection<'g> {
     /// Start of the current wait.
     waiting_since: Instant,
     state: State,
+}
+
+/// Responses that were not sent.
+struct Unsent {
+    /// Bytes that the client takes slowly.
+    bytes: BytesMut,
+    /// Minimum rate at which it takes them.
+    pace: Pace,
+    /// `Some(true)` if written data waits for a flush, as it may in TLS; `None` in clear text.
+    needs_flush: Option<bool>,
+}
+
+/// A query that was answered.
+struct ServedQuery {
+    status: u16,
+    body_bytes: usize,
+    failure: Option<FailureReason>,
+    start: Instant,
+    now: SystemTime,
 }
 
 /// Guards of an accepted connection: it is counted from the accept on, before its first request.
@@ -118,14 +133,16 @@ impl<'g> Connection<'g> {
     ) -> Self {
         Connection {
             gateway,
-            unflushed: stream.get_ssl_digest().map(|_| false),
+            unsent: Unsent {
+                bytes: BytesMut::new(),
+                pace: Pace::new(gateway.settings().client.min_response_rate),
+                needs_flush: stream.get_ssl_digest().map(|_| false),
+            },
             answers_queries,
             stream,
             peer,
             read_buf: BytesMut::new(),
             unread: false,
-            write_buf: BytesMut::new(),
-            pace: Pace::new(gateway.settings().client.min_response_rate),
             served: 0,
             _open: arrival.open,
             first_request_guard: Some(arrival.fresh),
@@ -180,10 +197,10 @@ impl<'g> Connection<'g> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
-            if !self.write_buf.is_empty() && ready!(self.poll_send(cx)).is_err() {
+            if !self.unsent.bytes.is_empty() && ready!(self.poll_send(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
-            if self.unflushed == Some(true) && ready!(self.poll_flush(cx)).is_err() {
+            if self.unsent.needs_flush == Some(true) && ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(Next::End);
             }
             match std::mem::replace(&mut self.state, State::Open) {
@@ -239,14 +256,14 @@ impl<'g> Connection<'g> {
             Poll::Ready(sent) => sent?,
             Poll::Pending => 0,
         };
-        self.write_buf.extend_from_slice(&output[sent..]);
-        self.unflushed = self.unflushed.map(|_| true);
+        self.unsent.bytes.extend_from_slice(&output[sent..]);
+        self.unsent.needs_flush = self.unsent.needs_flush.map(|_| true);
         Poll::Ready(Ok(()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.unflushed = self.unflushed.map(|_| false);
+        self.unsent.needs_flush = self.unsent.needs_flush.map(|_| false);
         Poll::Ready(Ok(()))
     }
 
@@ -259,22 +276,22 @@ impl<'g> Connection<'g> {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.write_buf.is_empty() {
-            let sent = Pin::new(&mut self.stream).poll_write(cx, &self.write_buf);
+        while !self.unsent.bytes.is_empty() {
+            let sent = Pin::new(&mut self.stream).poll_write(cx, &self.unsent.bytes);
             if sent.is_pending() {
-                self.pace.wait();
+                self.unsent.pace.wait();
             }
             let sent = ready!(sent)?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            let pace = self.pace.moved(sent);
+            let pace = self.unsent.pace.moved(sent);
             pace.map_err(|error| io::Error::new(io::ErrorKind::TimedOut, error))?;
-            self.write_buf.advance(sent);
+            self.unsent.bytes.advance(sent);
             self.waiting_since = Instant::now();
         }
         // The memory goes with the last byte.
-        self.write_buf = BytesMut::new();
+        self.unsent.bytes = BytesMut::new();
         Poll::Ready(Ok(()))
     }
 
@@ -344,45 +361,61 @@ impl<'g> Connection<'g> {
             Some(refusal) => refusal.to_query().into(),
         };
         let mut lines = refusal.map_or_else(Vec::new, |refusal| refusal.lines());
-        lines.extend(settings.hsts_line(self.unflushed.is_some()));
+        lines.extend(settings.hsts_line(self.unsent.needs_flush.is_some()));
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";
         response::write(out, &answer, &lines, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
+        let served = ServedQuery {
+            status: answer.status,
+            body_bytes,
+            failure,
+            start,
+            now,
+        };
         if settings.access_log.is_on() {
-            let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
-            let id = identity::logged_id(head, origin.peer_is_trusted, &settings);
-            let trace = identity::logged_trace(head, origin.peer_is_trusted, &settings);
-            let tls = self.stream.get_ssl_digest();
-            let view = View {
-                origin: Some(&origin),
-                place: database.lookup(origin.client.ip()),
-                scheme: scheme(tls.is_some()),
-                method: head.method,
-                target: head.target.as_bytes(),
-                protocol: "HTTP/1.1",
-                authority: None,
-                headers: head,
-                request_id: id.as_ref().map_or("", RequestId::as_str),
-                route: "",
-                captures: Captured::default(),
-                tls: tls.as_deref(),
-            };
-            let entry = Entry {
-                time: now,
-                trace: trace.as_ref(),
-                tls: tls.as_deref(),
-                failure,
-                ..Entry::new(view, answer.status, body_bytes, start)
-            };
-            gateway.finish(&settings, Kind::Query, &entry);
+            self.log_query(head, &settings, &database, &served);
         } else {
             let time = start.elapsed();
-            gateway
-                .metrics
-                .request(Kind::Query, answer.status, body_bytes, time);
+            let metrics = &gateway.metrics;
+            metrics.request(Kind::Query, answer.status, body_bytes, time);
         }
         keep
+    }
+
+    fn log_query(
+        &self,
+        head: &Head,
+        settings: &Settings,
+        database: &Database,
+        served: &ServedQuery,
+    ) {
+        let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
+        let id = identity::logged_id(head, origin.peer_is_trusted, settings);
+        let trace = identity::logged_trace(head, origin.peer_is_trusted, settings);
+        let tls = self.stream.get_ssl_digest();
+        let view = View {
+            origin: Some(&origin),
+            place: database.lookup(origin.client.ip()),
+            scheme: scheme(tls.is_some()),
+            method: head.method,
+            target: head.target.as_bytes(),
+            protocol: "HTTP/1.1",
+            authority: None,
+            headers: head,
+            request_id: id.as_ref().map_or("", RequestId::as_str),
+            route: "",
+            captures: Captured::default(),
+            tls: tls.as_deref(),
+        };
+        let entry = Entry {
+            time: served.now,
+            trace: trace.as_ref(),
+            tls: tls.as_deref(),
+            failure: served.failure,
+            ..Entry::new(view, served.status, served.body_bytes, served.start)
+        };
+        self.gateway.finish(settings, Kind::Query, &entry);
     }
 
     /// Responds to a head that is rejected, and ends the connection.
@@ -391,7 +424,7 @@ impl<'g> Connection<'g> {
         let settings = gateway.settings();
         let page = settings.error_pages.page(status);
         let mut lines: Vec<_> = settings
-            .hsts_line(self.unflushed.is_some())
+            .hsts_line(self.unsent.needs_flush.is_some())
             .into_iter()
             .collect();
         if status == 405 {
@@ -441,7 +474,7 @@ impl<'g> Connection<'g> {
 
     /// Says that nothing more comes. In clear text the system does that.
     pub async fn close(mut self) {
-        if self.unflushed.is_some() {
+        if self.unsent.needs_flush.is_some() {
             // It fits the socket's buffer, or the client is past hearing.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.stream.shutdown()).await;
         }
@@ -449,7 +482,7 @@ impl<'g> Connection<'g> {
 
     fn timeout(&self) -> Duration {
         let client = &self.gateway.settings().client;
-        if !self.write_buf.is_empty() || self.unflushed == Some(true) {
+        if !self.unsent.bytes.is_empty() || self.unsent.needs_flush == Some(true) {
             client.write_timeout
         } else if self.served == 0 || !self.read_buf.is_empty() {
             client.header_timeout
@@ -460,7 +493,7 @@ impl<'g> Connection<'g> {
 
     /// Tells a client that is too slow with its head, if it has begun one and can hear.
     fn on_timeout(&mut self, cx: &mut Context<'_>) {
-        if self.write_buf.is_empty() && !self.read_buf.is_empty() {
+        if self.unsent.bytes.is_empty() && !self.read_buf.is_empty() {
             let (read_buf, mut out) = (std::mem::take(&mut self.read_buf), Vec::new());
             self.refuse(408, &read_buf, self.waiting_since, &mut out);
             // It fits the socket's empty buffer, or the client is past hearing.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::super::outgoing::{Framing, Outgoing};
 use super::super::piece::{Piece, Size};
-use super::{Answer, Client, Content, FinalHead, Times};
+use super::{Answer, Client, Content, FinalHead, InterimHead, Times};
 use crate::config::model;
 use crate::gateway::failure::slow_body;
 use crate::gateway::pace::Pace;
@@ -200,27 +200,22 @@ impl Client for Http1Client<'_> {
         Poll::Ready(read.is_ok().then_some(length).filter(|&length| length > 0))
     }
 
-    fn put_interim(
-        &mut self,
-        lines: &Rewrite<StatusCode>,
-        reason: &str,
-        upgrade: Option<&[u8]>,
-    ) -> Result<()> {
+    fn put_interim(&mut self, lines: &Rewrite<StatusCode>, head: &InterimHead) -> Result<()> {
         // HTTP/1.0 clients do not know interim responses (RFC 9110, 15.2).
         if self.version == Version::HTTP_10 {
             return Ok(());
         }
         let out = self.outgoing.head();
         let start = out.len();
-        write_status(out, lines.status(), reason);
+        write_status(out, lines.status(), head.reason);
         lines.write(out);
-        if let Some(protocol) = upgrade {
+        if let Some(protocol) = head.upgrade {
             write_line(out, b"Connection", b"upgrade");
             write_line(out, b"Upgrade", protocol);
             self.keep = false;
         }
         self.outgoing.head().extend_from_slice(b"\r\n");
-        if upgrade.is_some() {
+        if head.upgrade.is_some() {
             self.note(lines.status(), start);
         }
         Ok(())
@@ -329,10 +324,6 @@ impl Client for Http1Client<'_> {
     }
 
     fn close_after(&mut self) {
-        self.keep = false;
-    }
-
-    fn abort(&mut self) {
         self.keep = false;
     }
 

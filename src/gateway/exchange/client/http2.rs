@@ -17,7 +17,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::super::piece::{Piece, Size};
 use super::super::stream_out::StreamOut;
-use super::{Answer, Client, Content, FinalHead, Times};
+use super::{Answer, Client, Content, FinalHead, InterimHead, Times};
 use crate::config::model;
 use crate::gateway::failure::slow_body;
 use crate::gateway::pace::{Pace, TooSlow};
@@ -81,6 +81,14 @@ impl Http2Client {
                 write: config.write_timeout,
             },
             answer,
+        }
+    }
+
+    /// Resets the stream of a request that gets no response. A response that has begun is reset when
+    /// it is dropped, behind what was sent of it; a reset at once would take that from the client.
+    pub fn abort(&mut self) {
+        if self.out.is_none() {
+            self.respond.send_reset(Reason::INTERNAL_ERROR);
         }
     }
 
@@ -192,13 +200,8 @@ impl Client for Http2Client {
         Poll::Ready(None)
     }
 
-    fn put_interim(
-        &mut self,
-        lines: &Rewrite<StatusCode>,
-        _reason: &str,
-        upgrade: Option<&[u8]>,
-    ) -> Result<()> {
-        debug_assert!(upgrade.is_none(), "HTTP/2 has no upgrades");
+    fn put_interim(&mut self, lines: &Rewrite<StatusCode>, head: &InterimHead) -> Result<()> {
+        debug_assert!(head.upgrade.is_none(), "HTTP/2 has no upgrades");
         self.send_interim(lines.status(), map_of(lines))
     }
 
@@ -293,13 +296,6 @@ impl Client for Http2Client {
     }
 
     fn close_after(&mut self) {}
-
-    fn abort(&mut self) {
-        match &mut self.out {
-            Some(out) => out.reset(Reason::INTERNAL_ERROR),
-            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
-        }
-    }
 
     fn upgraded(&mut self) -> Option<(&mut Stream, &mut BytesMut)> {
         None

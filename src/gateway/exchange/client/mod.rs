@@ -49,17 +49,11 @@ pub trait Client: Send {
     /// Reads and drops whatever comes, for a client that is not understood any more.
     fn poll_drop(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>>;
 
-    /// Puts an interim response (1xx). With `upgrade` it is the final one of HTTP: the client's
-    /// connection changes to that protocol.
+    /// Puts an interim response (1xx).
     ///
     /// # Errors
     /// If the client has left.
-    fn put_interim(
-        &mut self,
-        lines: &Rewrite<StatusCode>,
-        reason: &str,
-        upgrade: Option<&[u8]>,
-    ) -> Result<()>;
+    fn put_interim(&mut self, lines: &Rewrite<StatusCode>, head: &InterimHead) -> Result<()>;
 
     /// Puts `100 Continue`.
     ///
@@ -116,11 +110,17 @@ pub trait Client: Send {
     /// Closes the connection after the response, where it carries no other request.
     fn close_after(&mut self);
 
-    /// Ends a response that cannot be completed.
-    fn abort(&mut self);
-
     /// Connection that changes its protocol, with the bytes that were read from it; `None` in HTTP/2.
     fn upgraded(&mut self) -> Option<(&mut Stream, &mut BytesMut)>;
+}
+
+/// Head of an interim response, without its lines.
+#[derive(Clone, Copy, Debug)]
+pub struct InterimHead<'h> {
+    /// Reason phrase.
+    pub reason: &'h str,
+    /// Protocol that the client's connection changes to; then this is the last response of HTTP.
+    pub upgrade: Option<&'h [u8]>,
 }
 
 /// Head of a final response, without its lines.
