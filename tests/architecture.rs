@@ -8,12 +8,15 @@ const LAYERS: [&str; 10] = [
 ];
 
 /// A layer that stands beside another and not above it, though the list has an order.
-const NOT_BELOW: [(&str, &str); 5] = [
+const NOT_BELOW: [(&str, &str); 7] = [
     ("query", "config"),
     ("server", "nginx"),
     ("admin", "nginx"),
     ("gateway", "nginx"),
     ("query", "nginx"),
+    // HTTP as values is fuzzed by itself.
+    ("proto", "config"),
+    ("proto", "geo"),
 ];
 
 /// The layers that know pingora.

@@ -134,8 +134,9 @@ impl Connection<'_> {
         if self.read_buf.is_empty() {
             return Ok(None);
         }
+        let limits = Limits::new(client.max_header_size, client.max_headers);
         let mut slots = head::slots();
-        let head = match head::read(&self.read_buf, Limits::of(client), &mut slots) {
+        let head = match head::read(&self.read_buf, limits, &mut slots) {
             Parse::Incomplete => return Ok(None),
             Parse::Invalid(status) => return Err(Ended(Some(status))),
             Parse::Complete(head) => head,

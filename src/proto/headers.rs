@@ -6,8 +6,6 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::config::model::is_spelling_of;
-
 /// Header lines of a message.
 pub trait Headers {
     /// Values of all lines with a name, which is in lower case, in their order.
@@ -112,6 +110,18 @@ pub fn is_look_alike(name: &str) -> bool {
     let is_another =
         |known: &&str| is_spelling_of(name, known) && !name.eq_ignore_ascii_case(known);
     known.iter().any(is_another)
+}
+
+/// Returns `true` if two names have the same letters and digits, ignoring case.
+#[must_use]
+pub fn is_spelling_of(name: &str, other: &str) -> bool {
+    letters(name).eq(letters(other))
+}
+
+/// Letters and digits of a name, in lower case.
+pub(super) fn letters(name: &str) -> impl Iterator<Item = u8> {
+    let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::h1::rewrite::write_line;
+use super::headers::letters;
 
 /// Fields that a trailer must not have: framing, routing, authentication and content (RFC 9110,
 /// 6.5.1). A server acts on them before it reads the body, and another one may act on the trailer.
@@ -37,10 +38,8 @@ pub const FORBIDDEN: [&[u8]; 22] = [
 
 /// Returns `true` if a name has the letters of a field that a trailer must not have.
 fn is_forbidden(name: &HeaderName) -> bool {
-    let letters = name.as_str().bytes().filter(u8::is_ascii_alphanumeric);
-    FORBIDDEN
-        .iter()
-        .any(|known| letters.clone().eq(known.iter().copied()))
+    let mut known = FORBIDDEN.iter();
+    known.any(|known| letters(name.as_str()).eq(known.iter().copied()))
 }
 
 /// Returns the fields of lines. Invalid lines, and fields that no trailer may have, are left out.

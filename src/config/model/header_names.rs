@@ -124,12 +124,6 @@ fn slot(letter: u8) -> Option<usize> {
     }
 }
 
-/// Returns `true` if two names have the same letters and digits, ignoring case.
-#[must_use]
-pub fn is_spelling_of(name: &str, other: &str) -> bool {
-    letters(name).eq(letters(other))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

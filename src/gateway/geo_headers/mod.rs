@@ -13,10 +13,10 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::client_ip::Origin;
 use super::request_view::RequestView;
 use crate::config::model::{
-    GeoHeaders, HeaderEncoding, HeaderNameSet, UntrustedHeaders, is_managed_name, is_spelling_of,
+    GeoHeaders, HeaderEncoding, HeaderNameSet, UntrustedHeaders, is_managed_name,
 };
 use crate::geo::Place;
-use crate::proto::headers::{EditHeaders, Headers, Name};
+use crate::proto::headers::{EditHeaders, Headers, Name, is_spelling_of};
 use names::Header;
 
 /// Characters to escape: all but printable ASCII, and `%` itself.

@@ -297,7 +297,10 @@ impl<'g> Connection<'g> {
 
     /// Answers the queries at the start of `bytes`; how many bytes need not be kept.
     fn serve(&mut self, bytes: &[u8], start: Instant, out: &mut Vec<u8>) -> usize {
-        let limits = Limits::of(&self.gateway.settings().client);
+        let limits = {
+            let client = &self.gateway.settings().client;
+            Limits::new(client.max_header_size, client.max_headers)
+        };
         let mut at = 0;
         while at < bytes.len() {
             // One empty line before a request is a slip of old clients (RFC 9112, 2.2).

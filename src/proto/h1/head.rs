@@ -9,26 +9,23 @@ use std::mem::MaybeUninit;
 
 use httparse::Header;
 
-use crate::config::model::Client;
 use crate::proto::authority::{is_authority, is_same_authority};
 use crate::proto::headers::Headers;
+use super::rewrite::MAX_LINES;
 use crate::proto::headers::{is_expectation, is_look_alike};
 use crate::proto::target::{Absolute, Target, target};
 use crate::proto::websocket::asks_for_websocket;
-
-/// Maximum number of header lines; pingora has the same limit.
-const MOST_LINES: usize = super::rewrite::MAX_LINES;
 
 /// Maximum length of a target or a name that pingora can parse, in bytes.
 const LONGEST: usize = 65_534;
 
 /// Slots for the header lines of a head; they need no initial value.
-pub type HeaderSlots<'b> = [MaybeUninit<Header<'b>>; MOST_LINES];
+pub type HeaderSlots<'b> = [MaybeUninit<Header<'b>>; MAX_LINES];
 
 /// Returns empty slots.
 #[must_use]
 pub const fn slots<'b>() -> HeaderSlots<'b> {
-    [const { MaybeUninit::uninit() }; MOST_LINES]
+    [const { MaybeUninit::uninit() }; MAX_LINES]
 }
 
 /// Limits of a head.
@@ -41,22 +38,20 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Returns the configured limits.
+    /// Returns limits of `size` bytes and `lines` lines, of which there can be no more than
+    /// [`MAX_LINES`].
     #[must_use]
-    pub fn of(client: &Client) -> Self {
+    pub fn new(size: usize, lines: usize) -> Self {
         Limits {
-            size: client.max_header_size,
-            lines: client.max_headers.min(MOST_LINES),
+            size,
+            lines: lines.min(MAX_LINES),
         }
     }
 
-    /// Returns limits for a head of at most `size` bytes that was accepted before.
+    /// Returns limits of `size` bytes and as many lines as there can be.
     #[must_use]
     pub fn any(size: usize) -> Self {
-        Limits {
-            size,
-            lines: MOST_LINES,
-        }
+        Limits::new(size, MAX_LINES)
     }
 }
 

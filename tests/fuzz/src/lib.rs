@@ -1,10 +1,10 @@
-//! `geo` and `tree` of the gateway, and nothing above them but the scanner of chunked bodies.
+//! `geo`, `tree` and `proto` of the gateway, and nothing above them.
 
 #![allow(missing_docs)]
 
-#[path = "../../../src/gateway/lane/chunks.rs"]
-pub mod chunks;
 #[path = "../../../src/geo/mod.rs"]
 pub mod geo;
+#[path = "../../../src/proto/mod.rs"]
+pub mod proto;
 #[path = "../../../src/tree/mod.rs"]
 pub mod tree;
