@@ -139,7 +139,7 @@ fn code(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The module that a file is: `gateway::lane` for `src/gateway/lane/mod.rs`.
+/// The module that a file is: `gateway::downstream` for `src/gateway/downstream/mod.rs`.
 fn module(file: &Path) -> Vec<String> {
     let path = file.strip_prefix(source()).unwrap().with_extension("");
     let parts = path.iter().map(|part| part.to_str().unwrap().to_owned());

@@ -103,11 +103,11 @@ impl Metrics {
             .map(|(kind, sums)| ([("kind", (*kind).to_owned())], sums.body_bytes));
         out.counters("response_body_bytes", "Bytes of response bodies", bytes)?;
         out.durations(&kinds)?;
-        let under_way = self.0.drain().under_way() as u64;
+        let in_flight = self.0.drain().in_flight() as u64;
         out.gauge(
-            "requests_under_way",
+            "requests_in_flight",
             "Requests that are being proxied",
-            under_way,
+            in_flight,
         )?;
         let dropped = self.0.settings().access_log().dropped();
         let help = "Lines that the access log's target could not take";
@@ -167,7 +167,7 @@ impl Metrics {
             (labels, route.gate.full.sum())
         });
         let help = "Requests that there was no room for on the route";
-        out.counters("route_full", help, routes)?;
+        out.counters("route_rejected", help, routes)?;
         let shed = Reason::ALL.map(|reason| {
             let labels = [("reason", reason_label(reason).to_owned())];
             (labels, self.0.load().shed(reason))
@@ -187,10 +187,10 @@ impl Metrics {
                 })
             })
         };
-        let well = peers().map(|(labels, peer)| (labels, u64::from(peer.is_well)));
+        let well = peers().map(|(labels, peer)| (labels, u64::from(peer.is_healthy)));
         out.gauges(
             "upstream_peer_well",
-            "0 while the peer is passed over because it failed",
+            "0 while the peer is ejected because it failed",
             well,
         )?;
         let tries = peers().map(|(labels, peer)| (labels, peer.tries));
@@ -205,9 +205,9 @@ impl Metrics {
             "Requests that the peer did not answer",
             failures,
         )?;
-        let under_way = peers().map(|(labels, peer)| (labels, peer.under_way as u64));
+        let in_flight = peers().map(|(labels, peer)| (labels, peer.in_flight as u64));
         let help = "Requests that the peer has now";
-        out.gauges("upstream_requests_under_way", help, under_way)?;
+        out.gauges("upstream_requests_in_flight", help, in_flight)?;
         let down = peers().map(|(labels, peer)| (labels, u64::from(peer.is_down)));
         let help = "1 while health checks say that the peer is down";
         out.gauges("upstream_peer_down", help, down)?;
@@ -261,7 +261,7 @@ impl Metrics {
         let help = "Databases that were replaced and are still in memory";
         out.gauge("database_retired", help, history.retired)?;
         let help = "When the database came, in seconds since 1970";
-        out.gauge("database_since_seconds", help, history.since)?;
+        out.gauge("database_loaded_timestamp_seconds", help, history.since)?;
         let loads = [
             ([("result", "replaced".to_owned())], history.replaced),
             ([("result", "refused".to_owned())], history.refused),
@@ -287,7 +287,7 @@ fn label(kind: Kind) -> &'static str {
     match kind {
         Kind::Query => "query",
         Kind::Upstream => "upstream",
-        Kind::Own => "own",
+        Kind::Local => "local",
     }
 }
 

@@ -16,15 +16,15 @@ use crate::proto::headers::Headers;
 impl Gateway {
     /// Checks that there is room for another connection, from any client.
     pub(super) fn has_room(&self) -> Result<(), Refusal> {
-        let (open, under_way) = (self.metrics.open(), self.drain.under_way());
+        let (open, in_flight) = (self.metrics.open(), self.drain.in_flight());
         let settings = self.settings();
-        let ceilings = &settings.limits.ceilings;
-        let reason = if open >= ceilings.connections || open + under_way >= ceilings.files {
+        let caps = &settings.limits.caps;
+        let reason = if open >= caps.connections || open + in_flight >= caps.files {
             Reason::Connections
         } else if self.load.is_memory_short() {
             Reason::Memory
         } else {
-            if open + under_way + idle_connections(&settings) >= ceilings.files {
+            if open + in_flight + idle_connections(&settings) >= caps.files {
                 close_idle_connections(&settings);
             }
             return Ok(());
@@ -35,23 +35,23 @@ impl Gateway {
 
     /// Returns `true` if there is a file descriptor left for an idle connection to an upstream.
     pub(super) fn may_keep(&self, settings: &Settings) -> bool {
-        let in_use = self.metrics.open() + self.drain.under_way() + idle_connections(settings);
-        in_use < settings.limits.ceilings.files
+        let in_use = self.metrics.open() + self.drain.in_flight() + idle_connections(settings);
+        in_use < settings.limits.caps.files
     }
 
     /// Takes a connection permit of the client, to be held as long as the connection is open.
     /// Returns `None` if connections per client are not limited.
     pub(super) fn share_of(&self, peer: PeerAddr) -> Result<Option<OfClient>, Refusal> {
         let settings = self.settings();
-        let ceilings = &settings.limits.ceilings;
-        let Some(most) = ceilings.connections_per_client else {
+        let caps = &settings.limits.caps;
+        let Some(most) = caps.connections_per_client else {
             return Ok(None);
         };
         if settings.client_ip.trusted_proxies.contains(peer.ip()) {
             // Many clients share the address of a proxy.
             return Ok(None);
         }
-        let client = network(peer.ip(), ceilings.ipv6_prefix);
+        let client = network(peer.ip(), caps.ipv6_prefix);
         let share = self.load.connections.take(client, most);
         if share.is_none() {
             self.load.count(Reason::ClientConnections);
@@ -68,14 +68,13 @@ impl Gateway {
     ) -> Option<Refusal> {
         let is_query = is_query_target(request.target);
         let client = ctx.origin.as_ref()?.client.ip();
-        let ceilings = ctx.settings.limits.ceilings;
-        let under_way = self.drain.under_way();
+        let caps = ctx.settings.limits.caps;
+        let in_flight = self.drain.in_flight();
         let overload = if is_query {
             None
         } else if self.load.is_memory_short() {
             Some(Reason::Memory)
-        } else if under_way > ceilings.requests || under_way + self.metrics.open() > ceilings.files
-        {
+        } else if in_flight > caps.requests || in_flight + self.metrics.open() > caps.files {
             Some(Reason::Requests)
         } else {
             None
@@ -84,9 +83,9 @@ impl Gateway {
             self.load.count(reason);
             return Some(Refusal::Overloaded);
         }
-        let most = ceilings.requests_per_client;
+        let most = caps.requests_per_client;
         if most < u32::MAX {
-            let client = network(client, ceilings.ipv6_prefix);
+            let client = network(client, caps.ipv6_prefix);
             let Some(one) = self.load.requests.take(client, most) else {
                 self.load.count(Reason::ClientRequests);
                 return Some(Refusal::TooMany);
@@ -112,7 +111,7 @@ pub(super) fn close_idle_connections(settings: &Settings) {
 }
 
 impl Settings {
-    /// Returns the reason if an IP query of the lane is rejected.
+    /// Returns the reason if a plain IP query is rejected.
     pub(super) fn refuses_query<'h>(
         &self,
         peer: PeerAddr,

@@ -64,7 +64,7 @@ pub struct RequestBody {
 
 /// Permits that a request holds until it ends.
 struct Permits {
-    _under_way: Counted,
+    _in_flight: Counted,
     /// Of the limit of requests per client.
     of_client: Option<OfClient>,
     /// Of the limit of requests on the route.
@@ -92,7 +92,7 @@ impl Context {
             encoder: None,
             failure: None,
             permits: Permits {
-                _under_way: gateway.drain.enter(),
+                _in_flight: gateway.drain.enter(),
                 of_client: None,
                 of_route: None,
             },

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub struct Drain {
     draining: AtomicBool,
     listeners_closed: AtomicBool,
-    under_way: Arc<AtomicUsize>,
+    in_flight: Arc<AtomicUsize>,
     fresh: Arc<AtomicUsize>,
 }
 
@@ -38,8 +38,8 @@ impl Drain {
     }
 
     /// Number of requests in flight.
-    pub fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Acquire)
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
     }
 
     /// Number of connections without a first request.
@@ -50,7 +50,7 @@ impl Drain {
     /// Counts a request in flight until the guard is dropped.
     #[must_use]
     pub fn enter(&self) -> Counted {
-        Counted::new(&self.under_way)
+        Counted::new(&self.in_flight)
     }
 
     /// Counts a connection without a first request until the guard is dropped.

@@ -5,11 +5,11 @@ use std::io;
 
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::pace::TooSlow;
+use super::min_rate::BelowMinRate;
 use crate::proto::h1::chunked::Malformed;
 
 /// Status of a request whose client closed the connection before the response, as in nginx's log.
-pub const CLIENT_LEFT: u16 = 499;
+pub const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Error type of a missing resource on this host: no file descriptor, no local port, no memory for
 /// a socket. The peer is not at fault.
@@ -123,7 +123,9 @@ pub fn status_of(error: &Error) -> u16 {
         ) => 504,
         (_, ErrorSource::Upstream) => 502,
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => 408,
-        (ErrorType::ReadError, ErrorSource::Downstream) if is_caused_by::<TooSlow>(error) => 408,
+        (ErrorType::ReadError, ErrorSource::Downstream) if is_caused_by::<BelowMinRate>(error) => {
+            408
+        }
         (ErrorType::ReadError, ErrorSource::Downstream) if is_caused_by::<Malformed>(error) => 400,
         (
             ErrorType::ReadError
@@ -132,7 +134,7 @@ pub fn status_of(error: &Error) -> u16 {
             | ErrorType::H2Error
             | ErrorType::ConnectionClosed,
             ErrorSource::Downstream,
-        ) => CLIENT_LEFT,
+        ) => CLIENT_CLOSED_REQUEST,
         (_, ErrorSource::Downstream) => 400,
         _ => 500,
     }
@@ -140,7 +142,7 @@ pub fn status_of(error: &Error) -> u16 {
 
 /// Returns `true` if the client was below the minimum rate.
 pub fn is_too_slow(error: &Error) -> bool {
-    is_caused_by::<TooSlow>(error)
+    is_caused_by::<BelowMinRate>(error)
 }
 
 /// Returns `true` if the request's body is malformed.
@@ -173,8 +175,12 @@ mod tests {
             (LOCAL, Upstream, 503),
             (CLIENT_STALLED, Upstream, 408),
             (ErrorType::ReadTimedout, Downstream, 408),
-            (ErrorType::ConnectionClosed, Downstream, CLIENT_LEFT),
-            (ErrorType::H2Error, Downstream, CLIENT_LEFT),
+            (
+                ErrorType::ConnectionClosed,
+                Downstream,
+                CLIENT_CLOSED_REQUEST,
+            ),
+            (ErrorType::H2Error, Downstream, CLIENT_CLOSED_REQUEST),
             (ErrorType::InvalidHTTPHeader, Downstream, 400),
             (ErrorType::InternalError, Internal, 500),
             (ErrorType::HTTPStatus(413), Internal, 413),
@@ -191,9 +197,12 @@ mod tests {
             let error = Error::because(ErrorType::ReadError, "reading", reason);
             status_of(&error.into_down())
         };
-        assert_eq!(because(io::Error::other(TooSlow)), 408);
+        assert_eq!(because(io::Error::other(BelowMinRate)), 408);
         assert_eq!(because(io::Error::other(Malformed)), 400);
-        assert_eq!(because(io::ErrorKind::TimedOut.into()), CLIENT_LEFT);
+        assert_eq!(
+            because(io::ErrorKind::TimedOut.into()),
+            CLIENT_CLOSED_REQUEST
+        );
     }
 
     #[test]

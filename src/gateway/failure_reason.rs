@@ -238,7 +238,9 @@ impl FailureReason {
             ErrorType::ReadError if is_malformed(error) => FailureReason::BadRequest,
             ErrorType::WriteTimedout => FailureReason::ClientTooSlow,
             ErrorType::WriteError if is_too_slow(error) => FailureReason::ClientTooSlow,
-            _ if failure::status_of(error) == failure::CLIENT_LEFT => FailureReason::ClientClosed,
+            _ if failure::status_of(error) == failure::CLIENT_CLOSED_REQUEST => {
+                FailureReason::ClientClosed
+            }
             _ => FailureReason::BadRequest,
         }
     }
@@ -267,7 +269,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::gateway::pace::TooSlow;
+    use crate::gateway::min_rate::BelowMinRate;
 
     #[test]
     fn each_reason_has_a_word_of_its_own() {
@@ -327,7 +329,7 @@ mod tests {
             (ErrorType::ReadError, "client_body_timeout"),
             (ErrorType::WriteError, "client_too_slow"),
         ] {
-            let error = Error::because(etype, "test", io::Error::other(TooSlow)).into_down();
+            let error = Error::because(etype, "test", io::Error::other(BelowMinRate)).into_down();
             assert_eq!(FailureReason::of(&error).as_str(), word);
         }
     }

@@ -94,7 +94,7 @@ pub fn logged_trace(
     peer_is_trusted: bool,
     settings: &Settings,
 ) -> Option<Trace> {
-    let believed = settings.ids.tracing.accept.believes(peer_is_trusted);
+    let believed = settings.ids.tracing.accept.trusts(peer_is_trusted);
     let wanted = believed && settings.access_log.format().wants_trace();
     wanted.then(|| trace_context::sent(headers)).flatten()
 }

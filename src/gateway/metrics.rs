@@ -12,17 +12,17 @@ use super::shard::{SHARDS, shard};
 /// Kind of a request, by its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// IP query, answered by the lane or by any engine.
+    /// IP query, in plain form or answered by the engine.
     Query,
     /// Request that was tried on at least one upstream peer.
     Upstream,
     /// All other requests: rejected, or with a local reply.
-    Own,
+    Local,
 }
 
 impl Kind {
     /// Every kind, in the order of the discriminants.
-    pub const ALL: [Kind; 3] = [Kind::Query, Kind::Upstream, Kind::Own];
+    pub const ALL: [Kind; 3] = [Kind::Query, Kind::Upstream, Kind::Local];
 }
 
 /// Version of HTTP on one side of a request.
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!((sums.buckets[0], sums.buckets[16]), (4000, 4));
         assert_eq!(sums.body_bytes, 40_004);
         assert_eq!(sums.microseconds, 400_000 + 240_000_000);
-        assert_eq!(metrics.sums(Kind::Own), Sums::default());
+        assert_eq!(metrics.sums(Kind::Local), Sums::default());
     }
 
     #[test]
@@ -279,10 +279,10 @@ mod tests {
             (10_000_000, 15),
             (10_000_001, 16),
         ] {
-            let before = metrics.sums(Kind::Own).buckets[bucket];
-            metrics.request(Kind::Own, 404, 0, Duration::from_micros(microseconds));
+            let before = metrics.sums(Kind::Local).buckets[bucket];
+            metrics.request(Kind::Local, 404, 0, Duration::from_micros(microseconds));
             assert_eq!(
-                metrics.sums(Kind::Own).buckets[bucket],
+                metrics.sums(Kind::Local).buckets[bucket],
                 before + 1,
                 "{microseconds}"
             );

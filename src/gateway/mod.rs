@@ -1,6 +1,6 @@
 //! Gateway: connections, requests and responses.
 //!
-//! The [`lane`] accepts every connection and answers plain IP queries at once. `exchange` serves all
+//! The [`downstream`] accepts every connection and answers plain IP queries at once. `exchange` serves all
 //! other requests: its steps (decide, edit heads, judge tries, log) are values and pure functions, and
 //! its engine, `exchange::forward`, carries them out between a client and a peer of any version of
 //! HTTP, by bytes that it reads and writes itself. pingora has the listeners, TLS and the connections
@@ -8,7 +8,7 @@
 //!
 //! The modules:
 //!
-//! - Connections: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `pace`.
+//! - Connections: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `min_rate`.
 //! - Requests: `exchange`; `request_view` is a request as all decisions see it.
 //! - Origin of a request: [`client_ip`], `identity` with `request_id` and `trace_context`.
 //! - Access and limits: [`policy`] and [`limit`], applied by `admission`.
@@ -26,6 +26,7 @@ mod admission;
 pub mod client_ip;
 mod compression;
 mod context;
+pub mod downstream;
 pub mod drain;
 pub mod error_page;
 mod exchange;
@@ -40,19 +41,19 @@ mod host;
 mod hsts;
 mod https;
 mod identity;
-pub mod lane;
 pub mod limit;
 mod listeners;
 mod local_reply;
 pub mod log_file;
 pub mod metrics;
-mod pace;
+mod min_rate;
 mod pingora_headers;
 mod place_cache;
 pub mod policy;
 pub mod proxy_protocol;
 pub(crate) mod quality;
 mod random;
+mod rejection_counter;
 pub mod reloads;
 mod request_id;
 mod request_view;
@@ -61,7 +62,6 @@ mod settings;
 mod shard;
 mod strict;
 pub mod syslog;
-mod tally;
 pub mod tls;
 mod trace_context;
 pub mod upstream;
@@ -71,15 +71,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 pub use admin_access::AdminAccess;
+pub use downstream::Downstream;
 pub use drain::Drain;
-pub use lane::Lane;
 pub use metrics::Metrics;
 pub use settings::{Settings, SettingsError};
 pub use tls::Tls;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::geo::Live;
+use crate::geo::DatabaseHandle;
 use crate::proto::headers::Headers;
 use access_log::{Entry, Pending};
 use failure_log::FailureLog;
@@ -94,7 +94,7 @@ pub struct Gateway {
     /// Access logs, including those of previous settings until all their lines are written.
     logs: Mutex<Vec<Pending>>,
     metrics: Metrics,
-    database: Arc<Live>,
+    database: Arc<DatabaseHandle>,
     drain: Arc<Drain>,
     load: Load,
     failures: FailureLog,
@@ -105,7 +105,7 @@ pub struct Gateway {
 impl Gateway {
     /// Creates a gateway that uses `settings` and answers from `database`.
     #[must_use]
-    pub fn new(settings: Settings, database: Arc<Live>, drain: Arc<Drain>) -> Self {
+    pub fn new(settings: Settings, database: Arc<DatabaseHandle>, drain: Arc<Drain>) -> Self {
         Gateway {
             logs: Mutex::new(vec![settings.access_log.pending()]),
             settings: ArcSwap::from_pointee(settings),
@@ -173,7 +173,7 @@ impl Gateway {
 
     /// Returns the database.
     #[must_use]
-    pub fn database(&self) -> &Live {
+    pub fn database(&self) -> &DatabaseHandle {
         &self.database
     }
 
@@ -201,7 +201,7 @@ impl Gateway {
         &self.reloads
     }
 
-    /// Counts and logs a finished request of the lane or of any engine.
+    /// Counts and logs a finished request.
     fn finish<H: Headers>(&self, settings: &Settings, kind: Kind, entry: &Entry<H>) {
         self.metrics
             .request(kind, entry.status, entry.body_bytes, entry.request_time);
@@ -219,7 +219,7 @@ pub(crate) mod testing {
         let text = format!("[access_log]\ntarget = 'off'\n{config}");
         let config = parse(&text, "test", &Overrides::default()).unwrap();
         let settings = Settings::new(&config, None).unwrap();
-        let database = Arc::new(Live::new(variables::tests::database()));
+        let database = Arc::new(DatabaseHandle::new(variables::tests::database()));
         Gateway::new(settings, database, Arc::default())
     }
 

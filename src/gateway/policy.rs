@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
-use super::tally::Tally;
+use super::rejection_counter::RejectionCounter;
 use crate::config::model::{Access, Clients, Territory, Verdict};
 use crate::geo::{Field, Place};
 use crate::tree::{Address, Range, RangeTree};
@@ -31,7 +31,7 @@ pub struct AccessSet {
     /// Territories that depend on several fields, in the order of their rules.
     territories: Vec<(Territory, u32)>,
     /// Requests that were denied, or only logged in a dry run.
-    pub denied: Tally,
+    pub denied: RejectionCounter,
 }
 
 impl AccessSet {
@@ -46,7 +46,7 @@ impl AccessSet {
             unknown_country: NONE,
             facts: Vec::new(),
             territories: Vec::new(),
-            denied: Tally::default(),
+            denied: RejectionCounter::default(),
         };
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (number, rule) in (0..NONE).zip(&config.rules) {

@@ -14,7 +14,7 @@ use super::admin_access::{AdminAccess, TokenError};
 use super::client_ip::PeerAddr;
 use super::error_page::ErrorPages;
 use super::geo_headers::LocationHeaders;
-use super::limit::{Ceilings, Gate, RouteGate, Rules};
+use super::limit::{Caps, Gate, RouteGate, Rules};
 use super::listeners::Listeners;
 use super::route::{Route, Routes};
 use super::tls::{Tls, TlsError};
@@ -83,7 +83,7 @@ pub(super) struct IdSettings {
 
 /// Limits for all requests and connections.
 pub(super) struct LimitSettings {
-    pub ceilings: Ceilings,
+    pub caps: Caps,
     /// Rules for all requests.
     pub gate: Gate,
     /// Additional rules for IP queries.
@@ -145,7 +145,7 @@ impl Settings {
                 tracing: config.tracing.clone(),
             },
             limits: LimitSettings {
-                ceilings: Ceilings::new(&config.limits),
+                caps: Caps::new(&config.limits),
                 gate: rules.gate(&config.limits.demands),
                 query_gate: rules.gate(&config.query),
                 rules,
@@ -168,7 +168,7 @@ impl Settings {
     }
 
     /// Returns `true` if a header is accepted from `peer`, by its name.
-    pub(super) fn believes(&self, name: &str, peer: PeerAddr) -> bool {
+    pub(super) fn trusts(&self, name: &str, peer: PeerAddr) -> bool {
         !self.client_ip.untrusted_headers.contains(name)
             || self.client_ip.trusted_proxies.contains(peer.ip())
     }
@@ -199,8 +199,8 @@ impl Settings {
 
     /// Returns the concurrency limits.
     #[must_use]
-    pub fn ceilings(&self) -> &Ceilings {
-        &self.limits.ceilings
+    pub fn caps(&self) -> &Caps {
+        &self.limits.caps
     }
 
     /// Returns the limits of client connections and requests.

@@ -1,6 +1,6 @@
 //! Strict rules for requests, the same in every version of HTTP.
 //!
-//! The lane enforces them for HTTP/1 while it parses requests. HTTP/2 requests are checked by
+//! The parser of HTTP/1 heads enforces them there. HTTP/2 requests are checked by
 //! [`refusal`], after the h2 crate has parsed them. A request that two readers could read in two
 //! ways is rejected, even where a standard leaves the choice: an attack needs two readings, and no
 //! client does.

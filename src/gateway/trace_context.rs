@@ -61,7 +61,7 @@ impl TraceContext {
     /// Decides the trace headers for a request with these headers.
     #[must_use]
     pub fn of(headers: &impl Headers, peer_is_trusted: bool, config: &Tracing) -> Self {
-        let believed = config.accept.believes(peer_is_trusted);
+        let believed = config.accept.trusts(peer_is_trusted);
         let sent = if believed { sent(headers) } else { None };
         let keeps_state = sent.is_some() && is_state(headers.lines(TRACESTATE));
         let (trace, parent) = match (sent, config.participate) {

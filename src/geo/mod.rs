@@ -2,16 +2,16 @@
 //!
 //! [`format`](mod@format) reads a file into a [`Table`]. [`layers`] merges several tables into one.
 //! [`place`] resolves the codes and the uniform names of its records. [`Database`] arranges the
-//! result for lookup, and a running gateway holds it in [`Live`]. [`report`] examines databases:
+//! result for lookup, and a running gateway holds it in [`DatabaseHandle`]. [`report`] examines databases:
 //! their coverage, their differences and their soundness.
 
 pub mod answer;
 pub mod codes;
 pub mod database;
 pub mod format;
+pub mod handle;
 pub mod intern;
 pub mod layers;
-pub mod live;
 pub mod place;
 pub mod record;
 pub mod report;
@@ -21,7 +21,7 @@ pub mod table;
 
 pub use codes::{Codes, Regions};
 pub use database::{Database, Place, PlaceCopy};
-pub use live::Live;
+pub use handle::DatabaseHandle;
 pub use place::Names;
 pub use record::{Field, Records};
 pub use table::Table;

@@ -43,12 +43,9 @@ pub fn is_same_authority(one: &[u8], other: &[u8], is_https: bool) -> bool {
 
 fn is_port(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b":").unwrap_or_default();
-    let number = digits.iter().try_fold(0_u32, |number, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| number.saturating_mul(10) + u32::from(digit - b'0'))
-    });
-    (1..=5).contains(&digits.len()) && number.is_some_and(|number| number <= 65_535)
+    let is_number = (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    let value = |number: u32, digit: &u8| number * 10 + u32::from(digit - b'0');
+    is_number && digits.iter().fold(0, value) <= 65_535
 }
 
 #[cfg(test)]
@@ -73,6 +70,9 @@ mod tests {
         }
         for text in [
             "",
+            "a:65536",
+            "a:4294967376",
+            "a:99999999999999999999999999",
             ":80",
             "a:",
             "a:x",

@@ -1,6 +1,6 @@
 //! The IP query API, free of any transport: the parts of a request in, status and body out.
 //!
-//! The lane, for plain queries, and all engines answer through [`answer()`], so their answers
+//! `downstream`, for plain queries, and the engine answer through [`answer()`], so their answers
 //! cannot differ.
 
 mod error;

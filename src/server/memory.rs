@@ -27,6 +27,6 @@ pub(super) fn watch(gateway: &Arc<Gateway>) -> io::Result<()> {
 }
 
 fn look(gateway: &Gateway) {
-    let ceiling = gateway.settings().ceilings().memory;
+    let ceiling = gateway.settings().caps().memory;
     gateway.load().look_at_memory(ceiling);
 }

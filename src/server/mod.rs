@@ -50,8 +50,8 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::config::model::Most;
 use crate::gateway::limit::system::processors;
-use crate::gateway::{Drain, Gateway, Lane, Settings, SettingsError};
-use crate::geo::{Database, Live};
+use crate::gateway::{Downstream, Drain, Gateway, Settings, SettingsError};
+use crate::geo::{Database, DatabaseHandle};
 
 /// Time limit for the first request of a connection that was accepted shortly before the listeners
 /// closed.
@@ -107,7 +107,7 @@ pub enum ServerError {
 pub struct Server {
     config: Config,
     load: Option<LoadConfig>,
-    database: Arc<Live>,
+    database: Arc<DatabaseHandle>,
     drain: Arc<Drain>,
     gateway: Arc<Gateway>,
     workers: usize,
@@ -138,7 +138,7 @@ impl Server {
             handover::check_folder_of(socket)?;
             None
         };
-        let database = Arc::new(Live::new(load_apart(&config)?));
+        let database = Arc::new(DatabaseHandle::new(load_apart(&config)?));
         let listeners = match claim {
             Some(claim) => ListenersFrom::Upgrade(claim),
             None => ListenersFrom::Here(Listeners::open(&addresses(&config), Vec::new())?),
@@ -311,14 +311,14 @@ fn wait_for_requests(drain: &Drain, deadline: Instant) {
         if drain.are_listeners_closed() {
             let closed = *closed.get_or_insert_with(Instant::now);
             let nobody_to_come = drain.fresh() == 0 || closed.elapsed() > FIRST_REQUEST;
-            if drain.under_way() == 0 && nobody_to_come {
+            if drain.in_flight() == 0 && nobody_to_come {
                 return;
             }
         }
         if Instant::now() >= deadline {
             log::warn!(
                 "the grace period is over, {} requests are cut off",
-                drain.under_way()
+                drain.in_flight()
             );
             return;
         }
@@ -367,12 +367,12 @@ fn pingora_server(
     let mut server = pingora::server::Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let admin = Admin::new(Arc::clone(&gateway), Box::new(reload), error_log::dropped);
-    let lane = Lane::new(gateway, &server.configuration);
-    let mut service = Service::new("gateway".to_owned(), lane);
+    let downstream = Downstream::new(gateway, &server.configuration);
+    let mut service = Service::new("gateway".to_owned(), downstream);
     for listener in &config.server.listen {
         let address = &listener.address;
         // The engine reads and writes whole messages: a pair of buffers for each connection would
-        // only cost memory. The lane does the TLS handshake itself, because pingora would log every
+        // only cost memory. `Downstream` does the TLS handshake itself, because pingora would log every
         // failed handshake as an error of the gateway.
         let listener = ListenerConfig::tcp(address.to_string())
             .l4_buffer(L4BufferSettings::unbuffered())

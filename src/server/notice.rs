@@ -18,8 +18,8 @@ pub struct Notice(Arc<AtomicBool>);
 impl Notices {
     /// Returns a notice, or `None` if one is pending already.
     pub fn next(&self) -> Option<Notice> {
-        let is_under_way = self.0.swap(true, Ordering::AcqRel);
-        (!is_under_way).then(|| Notice(Arc::clone(&self.0)))
+        let is_in_flight = self.0.swap(true, Ordering::AcqRel);
+        (!is_in_flight).then(|| Notice(Arc::clone(&self.0)))
     }
 }
 

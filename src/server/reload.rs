@@ -18,7 +18,7 @@ use super::{DatabaseError, certificates};
 use crate::admin::{Reload, Reloaded};
 use crate::config::{Config, ConfigError, model};
 use crate::gateway::{Gateway, Settings, SettingsError, Tls};
-use crate::geo::Live;
+use crate::geo::DatabaseHandle;
 
 /// Niceness of the reloading thread, relative to the workers: the maximum. On a fully loaded core
 /// it gets about a sixtieth of the CPU time, and a reload takes longer; with a lower niceness, a
@@ -121,7 +121,7 @@ pub fn start(
     config: Config,
     load: Option<LoadConfig>,
     gateway: Arc<Gateway>,
-    live: Arc<Live>,
+    live: Arc<DatabaseHandle>,
 ) -> Result<(ReloadHandle, EndsReloading), ReloadError> {
     let (events, heard) = channel();
     let handle = ReloadHandle {

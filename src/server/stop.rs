@@ -191,7 +191,7 @@ pub(super) struct Watch {
 impl Watch {
     async fn wait_for_requests(&self) {
         let start = Instant::now();
-        while self.drain.under_way() > 0 && start.elapsed() < HANDLE_PATIENCE {
+        while self.drain.in_flight() > 0 && start.elapsed() < HANDLE_PATIENCE {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -218,11 +218,11 @@ impl ShutdownSignalWatch for Watch {
                 None
             }
             Wanted::Gracefully => {
-                log::info!("stopping: requests under way are finished first");
+                log::info!("stopping: requests in flight are finished first");
                 Some(LAME_DUCK)
             }
             Wanted::HandedOver => {
-                log::info!("the listeners were handed over; requests under way are finished first");
+                log::info!("the listeners were handed over; requests in flight are finished first");
                 Some(LAME_DUCK_OF_UPGRADE)
             }
         };

@@ -53,11 +53,11 @@ fn requests_are_counted_whichever_way_they_go() {
             "geogate_requests_total{kind=\"query\",status=\"200\"} 2",
             "geogate_requests_total{kind=\"query\",status=\"400\"} 1",
             "geogate_requests_total{kind=\"upstream\",status=\"200\"} 4",
-            "geogate_requests_total{kind=\"own\",status=\"505\"} 1",
+            "geogate_requests_total{kind=\"local\",status=\"505\"} 1",
             "geogate_response_body_bytes_total{kind=\"upstream\"} 40",
             "geogate_request_duration_seconds_count{kind=\"query\"} 3",
             "geogate_request_duration_seconds_bucket{le=\"+Inf\",kind=\"upstream\"} 4",
-            "geogate_requests_under_way 0",
+            "geogate_requests_in_flight 0",
             "geogate_access_log_dropped_lines_total 0",
             "geogate_draining 0",
             "geogate_database_info{format=\"dat\",source=\"TEST\",date=\"2026-01-02\"} 1",
@@ -81,7 +81,7 @@ fn counting_does_not_need_a_log() {
         &scrape(&port),
         &[
             "geogate_requests_total{kind=\"query\",status=\"200\"} 1",
-            "geogate_requests_total{kind=\"own\",status=\"404\"} 1",
+            "geogate_requests_total{kind=\"local\",status=\"404\"} 1",
         ],
     );
 }

@@ -126,7 +126,7 @@ fn reloads_are_counted_and_dated() {
 }
 
 #[test]
-fn a_request_under_way_finishes_with_what_it_began_with() {
+fn a_request_in_flight_finishes_with_what_it_began_with() {
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = origin.local_addr().unwrap();
     let it = Configured::start(&[peer], "", "[client]\nmax_body_size = 20\n");

@@ -125,7 +125,7 @@ fn run_answers_and_ends_well_on_each_signal() {
 }
 
 #[test]
-fn term_finishes_the_request_under_way() {
+fn term_finishes_the_request_in_flight() {
     let folder = tempfile::tempdir().unwrap();
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = origin.local_addr().unwrap().to_string();

@@ -314,7 +314,7 @@ fn an_upstream_that_is_full_says_when_to_come_again() {
         for door in DOORS {
             let mut waiting = it.gateway.client();
             waiting.send(format!("GET /stall HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
-            it.wait_for("requests_under_way", address, 1);
+            it.wait_for("requests_in_flight", address, 1);
             let mut client = it.gateway.client();
             let response = client.get("/", door);
             assert_eq!(
@@ -322,10 +322,10 @@ fn an_upstream_that_is_full_says_when_to_come_again() {
                 (503, Some("1"))
             );
             waiting.reset();
-            it.wait_for("requests_under_way", address, 0);
+            it.wait_for("requests_in_flight", address, 0);
             assert_eq!(it.gateway.client().get("/", door).status, 200);
             // It is counted until a moment after its answer, and is not the next one that waits.
-            it.wait_for("requests_under_way", address, 0);
+            it.wait_for("requests_in_flight", address, 0);
         }
     }
 }

@@ -88,7 +88,7 @@ pub enum RateKey {
 
 /// References to the access rules and rate limits that apply to a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Demands {
+pub struct LimitRefs {
     /// Indexes in `Config::access`. All of these must allow the client.
     pub access: Vec<usize>,
     /// Indexes in `Config::rate_limits`. A request must be within all of these.
@@ -99,7 +99,7 @@ pub struct Demands {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteLimits {
     /// Access rules and rate limits in addition to the global ones.
-    pub demands: Demands,
+    pub demands: LimitRefs,
     /// Maximum number of requests in flight; `None` for no limit.
     pub max_requests: Option<u32>,
     /// Maximum body size in bytes; `None` for the global limit.
@@ -112,7 +112,7 @@ pub struct RouteLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Access rules and rate limits of every request.
-    pub demands: Demands,
+    pub demands: LimitRefs,
     /// Maximum number of open client connections.
     pub max_connections: Most,
     /// Maximum number of open connections per client; `None` for no limit.

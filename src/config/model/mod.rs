@@ -28,7 +28,7 @@ pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use header_names::HeaderNameSet;
 pub use limit::{
-    Access, AccessRule, Clients, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
+    Access, AccessRule, Clients, LimitRefs, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
 };
 pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
@@ -78,7 +78,7 @@ pub struct Config {
     /// Global limits.
     pub limits: Limits,
     /// Access rules and rate limits of IP queries, in addition to the global ones.
-    pub query: Demands,
+    pub query: LimitRefs,
     /// Routes. Without routes, all requests go to the first upstream, if there is one.
     pub routes: Vec<Route>,
     /// Compression of responses.

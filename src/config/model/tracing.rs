@@ -36,7 +36,7 @@ pub enum TraceSource {
 impl TraceSource {
     /// Returns `true` if the trace context of a peer is accepted.
     #[must_use]
-    pub fn believes(self, peer_is_trusted: bool) -> bool {
+    pub fn trusts(self, peer_is_trusted: bool) -> bool {
         match self {
             TraceSource::Trusted => peer_is_trusted,
             TraceSource::Anyone => true,

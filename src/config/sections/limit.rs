@@ -9,7 +9,7 @@ use super::access::access_set;
 use super::name;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
-    Access, Demands, Limits, Most, RateKey, RateLimit, RouteLimits, is_managed_name,
+    Access, LimitRefs, Limits, Most, RateKey, RateLimit, RouteLimits, is_managed_name,
 };
 use crate::geo::Codes;
 
@@ -50,9 +50,9 @@ impl Named {
     }
 
     /// Reads the keys `access` and `rate_limit` of a section: one name, or a list of names.
-    pub(super) fn demands(&self, section: &Section) -> Demands {
+    pub(super) fn demands(&self, section: &Section) -> LimitRefs {
         let [access, rates] = &self.numbers;
-        Demands {
+        LimitRefs {
             access: places(section, "access", "[[access]]", access),
             rate_limits: places(section, "rate_limit", "[[rate_limit]]", rates),
         }
@@ -219,7 +219,7 @@ pub(super) fn route_limits(section: &Section, named: &Named) -> RouteLimits {
 }
 
 /// Reads the limits of IP queries, which apply in addition to the global ones.
-pub(super) fn query(section: &Section, named: &Named) -> Demands {
+pub(super) fn query(section: &Section, named: &Named) -> LimitRefs {
     let demands = named.demands(section);
     section.refuse_unknown();
     demands

@@ -25,7 +25,7 @@ use super::{Outcome, decide, locate, peer_is_trusted, reply};
 use crate::config::model::Protocol;
 use crate::gateway::client_ip::PeerAddr;
 use crate::gateway::context::Context;
-use crate::gateway::failure::{CLIENT_LEFT, out_of_time, status_error, status_of};
+use crate::gateway::failure::{CLIENT_CLOSED_REQUEST, out_of_time, status_error, status_of};
 use crate::gateway::request_view::RequestView;
 use crate::gateway::upstream::Peer;
 use crate::gateway::{Gateway, geo_headers, local_reply};
@@ -39,7 +39,7 @@ pub struct Forwarder {
 }
 
 /// An HTTP/1 client's connection, for one request.
-pub struct Downstream<'c> {
+pub struct Http1Connection<'c> {
     /// Stream with the client.
     pub stream: &'c mut Stream,
     /// Bytes that were read and not served, from the start of the request on.
@@ -84,7 +84,7 @@ impl Forwarder {
     /// `true` if another request can follow.
     pub async fn serve(
         &self,
-        connection: Downstream<'_>,
+        connection: Http1Connection<'_>,
         mut head: Box<StoredHead>,
         timer: &mut Timer<'_>,
     ) -> bool {
@@ -107,7 +107,7 @@ impl Forwarder {
         let request = RequestView::of_stored(&head, tls.as_deref(), redirect_port);
         connection.read_buf.advance(head.length());
         let settings = Arc::clone(&ctx.settings);
-        let Downstream {
+        let Http1Connection {
             stream, read_buf, ..
         } = connection;
         let answer = Answer::new(settings.access_log.format().wants_sent());
@@ -401,7 +401,7 @@ impl<C: Client> Exchange<'_, C> {
     async fn fail(&mut self, error: &Error) -> bool {
         self.client.close_after();
         let status = status_of(error);
-        if status == CLIENT_LEFT || self.client.answer().status.is_some() {
+        if status == CLIENT_CLOSED_REQUEST || self.client.answer().status.is_some() {
             return false;
         }
         let page = local_reply::error_page(&self.request, self.ctx, status);

@@ -5,7 +5,7 @@ use pingora::{Error, ErrorType};
 use crate::gateway::Gateway;
 use crate::gateway::access_log::Entry;
 use crate::gateway::context::Context;
-use crate::gateway::failure::{CLIENT_LEFT, status_of};
+use crate::gateway::failure::{CLIENT_CLOSED_REQUEST, status_of};
 use crate::gateway::failure_log::Line;
 use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::metrics::{HttpVersion, Kind};
@@ -56,7 +56,7 @@ impl Gateway {
             return;
         }
         let status = served.status;
-        let status = status.unwrap_or_else(|| error.map_or(CLIENT_LEFT, status_of));
+        let status = status.unwrap_or_else(|| error.map_or(CLIENT_CLOSED_REQUEST, status_of));
         let failure = failure_of(error, ctx, status);
         let upstream = ctx.attempts.pool().map_or("", Pool::name);
         if let Some(reason) = failure {
@@ -86,7 +86,7 @@ impl Gateway {
         } else if is_query_target(request.target) {
             Kind::Query
         } else {
-            Kind::Own
+            Kind::Local
         };
         let client = if request.is_http2() {
             HttpVersion::Http2

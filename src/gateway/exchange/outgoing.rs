@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 
 use super::piece::{Piece, write_chunk_size};
 use super::unsent::Unsent;
-use crate::gateway::pace::Pace;
+use crate::gateway::min_rate::MinRateMeter;
 
 /// Framing of the content of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,12 +148,12 @@ impl Outgoing {
     /// Writes what waits; ready when the stream has taken all of it.
     ///
     /// # Errors
-    /// If the stream fails, or the other side is slower than `pace` allows.
+    /// If the stream fails, or the other side is slower than `min_rate` allows.
     pub fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut Stream,
-        mut pace: Option<&mut Pace>,
+        mut pace: Option<&mut MinRateMeter>,
     ) -> Poll<io::Result<()>> {
         loop {
             let bytes = match &self.piece {

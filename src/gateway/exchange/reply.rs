@@ -10,7 +10,7 @@ use crate::gateway::failure::too_large;
 use crate::gateway::files::{self, FileReply, FileRequest};
 use crate::gateway::local_reply::{self, Reply, RequestBody};
 use crate::gateway::request_view::RequestView;
-use crate::geo::Live;
+use crate::geo::DatabaseHandle;
 use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::headers::{Headers, is_expectation};
 use crate::query;
@@ -39,7 +39,7 @@ pub async fn answer_query(
     client: &mut impl Client,
     request: &RequestView<'_, StoredHead>,
     ctx: &Context,
-    live: &Live,
+    live: &DatabaseHandle,
 ) -> Result<()> {
     let mut body = Vec::new();
     // No other method's body means anything here.

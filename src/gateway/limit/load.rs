@@ -36,7 +36,7 @@ const OWN_FILES: u64 = 64;
 
 /// Limits of the whole process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ceilings {
+pub struct Caps {
     /// Maximum number of client connections and requests in flight together: each takes a file.
     pub files: usize,
     /// Maximum number of client connections.
@@ -53,11 +53,11 @@ pub struct Ceilings {
     pub ipv6_prefix: u8,
 }
 
-impl Ceilings {
+impl Caps {
     /// Creates the limits of a configuration. Limits that it leaves open depend on the system.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        Ceilings::with(limits, system::open_files(), system::memory())
+        Caps::with(limits, system::open_files(), system::memory())
     }
 
     fn with(limits: &Limits, open_files: u64, memory: Option<u64>) -> Self {
@@ -71,7 +71,7 @@ impl Ceilings {
             Most::Auto => count(auto),
             Most::Fixed(most) => count(most),
         };
-        Ceilings {
+        Caps {
             files: count(files),
             connections: most(limits.max_connections, files / 4 * QUARTERS),
             connections_per_client: limits.max_connections_per_client,
@@ -187,25 +187,25 @@ mod tests {
     use super::*;
     use crate::config::{Overrides, parse};
 
-    fn ceilings(text: &str, open_files: u64, memory: Option<u64>) -> Ceilings {
+    fn caps(text: &str, open_files: u64, memory: Option<u64>) -> Caps {
         let config = parse(text, "test", &Overrides::default()).unwrap();
-        Ceilings::with(&config.limits, open_files, memory)
+        Caps::with(&config.limits, open_files, memory)
     }
 
     #[test]
     fn by_default_what_the_system_allows_is_the_ceiling() {
-        let found = ceilings("", 65_535, Some(1000));
+        let found = caps("", 65_535, Some(1000));
         assert_eq!((found.connections, found.requests), (49_101, 32_735));
         assert_eq!(found.files, 65_471);
         assert_eq!(found.memory, Some(900));
         assert_eq!(found.connections_per_client, None);
-        assert_eq!(ceilings("", 64, None).connections, 24);
-        assert_eq!(ceilings("", 64, None).memory, None);
+        assert_eq!(caps("", 64, None).connections, 24);
+        assert_eq!(caps("", 64, None).memory, None);
     }
 
     #[test]
     fn one_client_can_hold_a_quarter_of_the_memory() {
-        let most = |text, memory| ceilings(text, 65_535, memory).requests_per_client;
+        let most = |text, memory| caps(text, 65_535, memory).requests_per_client;
         assert_eq!(most("[limits]\nmax_memory = '3g'\n", None), 8192);
         assert_eq!(most("", Some(20 << 30)), 49_152);
         assert_eq!(most("", Some(1000)), 128);
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn what_the_configuration_says_counts() {
         let text = "[limits]\nmax_connections = 7\nmax_requests = 8\nmax_memory = '1m'\n";
-        let found = ceilings(text, 65_535, Some(1000));
+        let found = caps(text, 65_535, Some(1000));
         assert_eq!((found.connections, found.requests), (7, 8));
         assert_eq!(found.memory, Some(1 << 20));
     }

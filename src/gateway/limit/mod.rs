@@ -24,15 +24,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use load::{Ceilings, Load, Reason};
+pub use load::{Caps, Load, Reason};
 pub use rate::Rate;
 pub use refusal::Refusal;
 pub use route::RouteGate;
 
 use super::policy::AccessSet;
-use super::tally::Tally;
+use super::rejection_counter::RejectionCounter;
 use crate::config::Config;
-use crate::config::model::{Demands, Verdict};
+use crate::config::model::{LimitRefs, Verdict};
 use crate::geo::Place;
 
 /// Attributes of a request that rules decide on.
@@ -71,7 +71,7 @@ impl Rules {
                 known => {
                     let mut set = AccessSet::new(set);
                     if let Some(known) = known {
-                        set.denied = Tally::continuing(&known.denied);
+                        set.denied = RejectionCounter::continuing(&known.denied);
                     }
                     Arc::new(set)
                 }
@@ -86,7 +86,7 @@ impl Rules {
                 known => {
                     let mut rate = Rate::new(rate);
                     if let Some(known) = known {
-                        rate.limited = Tally::continuing(&known.limited);
+                        rate.limited = RejectionCounter::continuing(&known.limited);
                     }
                     Arc::new(rate)
                 }
@@ -100,7 +100,7 @@ impl Rules {
 
     /// Creates the gate of these demands.
     #[must_use]
-    pub fn gate(&self, demands: &Demands) -> Gate {
+    pub fn gate(&self, demands: &LimitRefs) -> Gate {
         let access = demands
             .access
             .iter()
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(status(&rules.gate(&config.limits.demands), "10.0.0.2"), 0);
         assert_eq!(status(&rules.gate(&config.query), "10.0.0.2"), 429);
         assert!(!rules.gate(&config.query).is_open());
-        assert!(rules.gate(&Demands::default()).is_open());
+        assert!(rules.gate(&LimitRefs::default()).is_open());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::Facts;
 use super::client::network;
 use super::store::Store;
 use crate::config::model::{RateKey, RateLimit};
-use crate::gateway::tally::Tally;
+use crate::gateway::rejection_counter::RejectionCounter;
 use crate::geo::Field;
 
 /// Size of the store for countries and routes, of which there are only a few.
@@ -43,7 +43,7 @@ pub struct Rate<C: Clock = Since> {
     /// Value of `RateLimit-Policy`.
     policy: String,
     /// Requests over the limit, which were rejected, or only logged in a dry run.
-    pub limited: Tally,
+    pub limited: RejectionCounter,
 }
 
 /// Key that requests are counted by.
@@ -76,7 +76,7 @@ impl<C: Clock> Rate<C> {
             seed: RandomState::new(),
             policy: format!("\"{}\";q={requests};w={seconds}", config.name),
             config: config.clone(),
-            limited: Tally::default(),
+            limited: RejectionCounter::default(),
         }
     }
 

@@ -98,9 +98,9 @@ mod tests {
     }
 
     #[test]
-    fn requests_under_way_count_on_after_a_reload() {
+    fn requests_in_flight_count_on_after_a_reload() {
         let first = gate(2, None);
-        let under_way = (take(&first), take(&first));
+        let in_flight = (take(&first), take(&first));
         let second = gate(1, Some(&first));
         drop(first);
         assert!(take(&second).is_none());
@@ -108,7 +108,7 @@ mod tests {
         let third = gate(1, Some(&second));
         assert!(take(&third).is_none());
         assert_eq!((second.full.sum(), third.full.sum()), (2, 2));
-        drop(under_way);
+        drop(in_flight);
         assert!(take(&second).is_some());
     }
 }

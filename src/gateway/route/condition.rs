@@ -7,7 +7,7 @@ use crate::geo::Place;
 use crate::proto::headers::Headers;
 
 /// Attributes of a request that routes match, besides its path, which has several readings.
-pub struct Asked<'r, H> {
+pub struct MatchInput<'r, H> {
     /// Normalised host; `None` if the request has none.
     pub host: Option<&'r str>,
     pub method: &'r Method,
@@ -44,7 +44,7 @@ impl Conditions {
     }
 
     /// Returns `true` if all conditions besides the method and the host match.
-    pub fn meets<H: Headers>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> bool {
+    pub fn meets<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> bool {
         let route = &self.0;
         let is_in = |territories: &[crate::config::model::Territory]| {
             territories.is_empty()

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pingora::Result;
 
 use super::admit::admit;
-use super::condition::Asked;
+use super::condition::MatchInput;
 use super::{Action, Body, Decision, Rewrite, Routed, Routes, target};
 use crate::gateway::context::Context;
 use crate::gateway::exchange::Outcome;
@@ -70,7 +70,7 @@ fn failed<H: Headers>(
 fn find<H: Headers>(request: &RequestView<H>, ctx: &Context, routes: &Routes) -> Decision {
     let view = View::of(request, ctx);
     let host = view.host();
-    let asked = Asked {
+    let asked = MatchInput {
         host: host.as_deref(),
         method: request.method,
         headers: view.headers,

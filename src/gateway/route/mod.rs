@@ -3,14 +3,14 @@
 //! If several routes match, the most specific one wins. The specificity of a route is a comparable
 //! value ([`precedence`]), not a sequence of conditions. It is known before any request, so a
 //! [`table`] has the routes of each host in that order, and the first match wins. A path is matched
-//! in a normal form that all its equivalent spellings share ([`spelling`]).
+//! in a normal form that all its equivalent spellings share ([`path_readings`]).
 
 mod admit;
 mod condition;
 mod decide;
+mod path_readings;
 mod precedence;
 mod rewrite_location;
-mod spelling;
 mod table;
 mod target;
 
@@ -23,8 +23,8 @@ use regex::bytes::Regex;
 pub use decide::decide;
 pub use rewrite_location::rewrite_location;
 
-use self::condition::Asked;
-use self::spelling::Spelling;
+use self::condition::MatchInput;
+use self::path_readings::PathReadings;
 use self::table::{Found, Table};
 use super::header_rules::HeaderRules;
 use super::limit::RouteGate;
@@ -157,11 +157,11 @@ impl Routes {
     }
 
     /// Routes a request. `path` is its path as sent, `None` for `*`.
-    fn decide<H: Headers>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> Decision {
+    fn decide<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> Decision {
         let Some(path) = path else {
             return self.decision(self.table.find(asked, None), asked, None);
         };
-        let Some(spelling) = Spelling::read(path) else {
+        let Some(spelling) = PathReadings::read(path) else {
             return Decision::Ambiguous;
         };
         let find = |path: &[u8]| self.table.find(asked, Some(path));
@@ -186,7 +186,7 @@ impl Routes {
     fn decision<H: Headers>(
         &self,
         found: Found,
-        asked: &Asked<H>,
+        asked: &MatchInput<H>,
         path: Option<&[u8]>,
     ) -> Decision {
         match found {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use hashbrown::HashMap;
 use http::Method;
 
-use super::condition::{Asked, Conditions};
+use super::condition::{Conditions, MatchInput};
 use super::precedence::Precedence;
 use crate::config::model::{HostPattern, PathPattern, Route};
 use crate::proto::headers::Headers;
@@ -65,7 +65,7 @@ impl Table {
     }
 
     /// Finds the most specific route for a request with this normalised path.
-    pub fn find<H: Headers>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> Found {
+    pub fn find<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> Found {
         let mut found = Found::Nothing;
         for number in self.candidates(asked.host) {
             let conditions = &self.conditions[number];
@@ -80,7 +80,7 @@ impl Table {
     }
 
     /// Methods of the routes that match, in the form of `Allow`.
-    pub fn methods<H: Headers>(&self, asked: &Asked<H>, path: Option<&[u8]>) -> String {
+    pub fn methods<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> String {
         let routes = self
             .candidates(asked.host)
             .map(|number| &self.conditions[number]);

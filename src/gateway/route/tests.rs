@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
-use super::condition::Asked;
+use super::condition::MatchInput;
 use super::*;
 use crate::config::model::{
     Action as ModelAction, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern,
@@ -31,7 +31,7 @@ fn decide(routes: &Routes, request: &str, headers: &HeaderMap) -> String {
     let method: Method = word().parse().unwrap();
     let (host, path) = (word(), word());
     let database = database();
-    let asked = Asked {
+    let asked = MatchInput {
         host: Some(host).filter(|host| *host != "-"),
         method: &method,
         headers,
@@ -242,7 +242,7 @@ fn no_spelling_of_a_path_gets_past_its_route() {
 #[track_caller]
 fn check_target(path: &str, expected: Option<&str>) {
     let routes = routes(&[("public", ""), ("admin", "prefix = '/admin'")]);
-    let asked = Asked {
+    let asked = MatchInput {
         host: None,
         method: &Method::GET,
         headers: &HeaderMap::new(),
@@ -271,7 +271,7 @@ fn what_is_sent_is_what_was_matched() {
 #[test]
 fn a_pattern_has_its_captures() {
     let routes = routes(&[("a", "regex = '^/(?<kind>[a-z]+)/([0-9]+)?'")]);
-    let asked = Asked {
+    let asked = MatchInput {
         host: None,
         method: &Method::GET,
         headers: &HeaderMap::new(),
@@ -420,7 +420,7 @@ proptest! {
             headers.insert(HeaderName::from_static("x-a"), value.parse().unwrap());
         }
         let database = database();
-        let asked = Asked {
+        let asked = MatchInput {
             host: Some(host),
             method: &method,
             headers: &headers,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use super::members::Members;
+use super::endpoints::Endpoints;
 use super::sticky::PeerId;
 use crate::config::model::{Balance, HashKey};
 use crate::gateway::variables::cookie;
@@ -23,11 +23,15 @@ pub struct Affinity {
 }
 
 impl Affinity {
-    /// Reads the affinity of a request to the upstream of `members`.
-    pub(super) fn of(members: &Members, headers: &impl Headers, client: Option<IpAddr>) -> Self {
-        let cookies = members.cookies.as_ref();
+    /// Reads the affinity of a request to the upstream of `endpoints`.
+    pub(super) fn of(
+        endpoints: &Endpoints,
+        headers: &impl Headers,
+        client: Option<IpAddr>,
+    ) -> Self {
+        let cookies = endpoints.cookies.as_ref();
         Affinity {
-            key: match &members.upstream.balance {
+            key: match &endpoints.upstream.balance {
                 Balance::Hash(key) => hash_key(key, headers, client),
                 _ => Vec::new(),
             },

@@ -1,23 +1,23 @@
 //! Load balancing: selection of the upstream peer that serves a request.
 //!
-//! A [`Pool`] is one upstream at runtime. `members` is the current list of its peers; it is
+//! A [`Pool`] is one upstream at runtime. `endpoints` is the current list of its peers; it is
 //! replaced as a whole when a DNS name or the configuration changes. A `selection` algorithm picks
-//! one of the peers that `fitness` (outlier detection and health checks) makes available. The
-//! `keeper` resolves names and runs health checks on a thread of its own, which ends when the pool
+//! one of the peers that `peer_health` (outlier detection and health checks) makes available. The
+//! `background` resolves names and runs health checks on a thread of its own, which ends when the pool
 //! is retired. The state of peers and their idle connections outlive a pool if the next
 //! configuration has an upstream of the same name.
 
 mod affinity;
+mod background;
+mod balancer;
 mod budget;
-mod choice;
-mod fitness;
-mod keeper;
-mod kept;
-mod members;
-mod names;
+mod endpoints;
+mod idle_pool;
 mod peer;
+mod peer_health;
 mod pins;
 mod probe;
+mod resolver;
 mod selection;
 mod sticky;
 pub mod tls_failure;
@@ -40,10 +40,10 @@ pub use transport::{Transport, TransportError};
 use crate::config::model::{Protocol, Upstream};
 use crate::proto::h1::response_head::Limits;
 use crate::proto::headers::Headers;
+use background::Keeper;
 use budget::Budget;
-use fitness::Change;
-use keeper::Keeper;
-use members::Members;
+use endpoints::Endpoints;
+use peer_health::Change;
 
 /// Reason why no peer was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +56,11 @@ pub enum NoPeer {
 
 /// One upstream at runtime.
 pub struct Pool {
-    members: Arc<Members>,
+    endpoints: Arc<Endpoints>,
     budget: Budget,
     /// Requests in flight on all peers. `None` if they are not limited.
-    under_way: Option<Arc<AtomicUsize>>,
-    keeper: Mutex<Option<Keeper>>,
+    in_flight: Option<Arc<AtomicUsize>>,
+    background: Mutex<Option<Keeper>>,
 }
 
 impl fmt::Debug for Pool {
@@ -75,14 +75,14 @@ impl Pool {
     /// seconds for their addresses.
     #[must_use]
     pub fn new(upstream: &Upstream, transport: Transport, before: Option<&Pool>) -> Self {
-        let known = before.map(|before| &*before.members);
-        let members = Arc::new(Members::new(upstream, transport, known));
-        let under_way = before.and_then(|before| before.under_way.clone());
+        let known = before.map(|before| &*before.endpoints);
+        let endpoints = Arc::new(Endpoints::new(upstream, transport, known));
+        let in_flight = before.and_then(|before| before.in_flight.clone());
         Pool {
             budget: Budget::new(upstream.retry_budget, before.map(|before| &before.budget)),
-            under_way: upstream.max_requests.map(|_| under_way.unwrap_or_default()),
-            keeper: Mutex::new(Keeper::start(&members)),
-            members,
+            in_flight: upstream.max_requests.map(|_| in_flight.unwrap_or_default()),
+            background: Mutex::new(Keeper::start(&endpoints)),
+            endpoints,
         }
     }
 
@@ -90,26 +90,29 @@ impl Pool {
     /// `WebSocket` may last for days) keep their peers. Names are no longer resolved and health
     /// checks stop: the state that both pools share is then updated by the new pool's checks.
     pub fn retire(&self) {
-        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(keeper.take());
+        let mut background = self
+            .background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(background.take());
     }
 
     /// Returns `true` if the pool was made from the same upstream settings and transport.
     #[must_use]
     pub fn is_for(&self, upstream: &Upstream, transport: &Transport) -> bool {
-        self.members.upstream == *upstream && self.members.transport.is_same(transport)
+        self.endpoints.upstream == *upstream && self.endpoints.transport.is_same(transport)
     }
 
     /// Name of the upstream.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.members.upstream.name
+        &self.endpoints.upstream.name
     }
 
     /// Limits of response heads from its peers.
     #[must_use]
     pub fn response_limits(&self) -> Limits {
-        let upstream = &self.members.upstream;
+        let upstream = &self.endpoints.upstream;
         Limits {
             max_size: upstream.max_header_size,
             max_lines: upstream.max_headers,
@@ -119,13 +122,13 @@ impl Pool {
     /// Protocol spoken with its peers.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        self.members.upstream.protocol
+        self.endpoints.upstream.protocol
     }
 
     /// Returns the hash key and the sticky cookie of a request, which bind it to a peer.
     #[must_use]
     pub fn affinity(&self, headers: &impl Headers, client: Option<IpAddr>) -> Affinity {
-        Affinity::of(&self.members, headers, client)
+        Affinity::of(&self.endpoints, headers, client)
     }
 
     /// Chooses the peer for the next try of a request: one that was not tried yet, and a healthy
@@ -136,17 +139,17 @@ impl Pool {
     /// If all peers were tried, the limit of tries is reached, or all remaining peers are at their
     /// limit of requests.
     pub fn choose(&self, tried: &[SocketAddr], affinity: &Affinity) -> Result<Turn, NoPeer> {
-        if tried.len() >= self.members.upstream.tries {
+        if tried.len() >= self.endpoints.upstream.tries {
             return Err(NoPeer::NoneLeft);
         }
         if !self.enter() {
             return Err(NoPeer::Full);
         }
-        match choice::choose(&self.members, tried, affinity) {
-            Ok(peer) => Ok(Turn::new(peer, self.under_way.clone())),
+        match balancer::choose(&self.endpoints, tried, affinity) {
+            Ok(peer) => Ok(Turn::new(peer, self.in_flight.clone())),
             Err(no_peer) => {
-                if let Some(under_way) = &self.under_way {
-                    under_way.fetch_sub(1, Relaxed);
+                if let Some(in_flight) = &self.in_flight {
+                    in_flight.fetch_sub(1, Relaxed);
                 }
                 Err(no_peer)
             }
@@ -156,42 +159,42 @@ impl Pool {
     /// Returns `true` if a request that failed on the last of `tried` can be tried on another peer.
     #[must_use]
     pub fn has_another(&self, tried: &[SocketAddr]) -> bool {
-        let roster = self.members.now_listed();
-        let mut peers = roster.peers.iter();
-        tried.len() < self.members.upstream.tries
+        let snapshot = self.endpoints.current();
+        let mut peers = snapshot.peers.iter();
+        tried.len() < self.endpoints.upstream.tries
             && peers.any(|peer| !peer.is_draining && !tried.contains(&peer.address))
     }
 
     /// Takes one retry from the retry budget. Returns `false` if the budget is used up.
     #[must_use]
     pub fn spend_retry(&self) -> bool {
-        let tries = self.members.now_listed().tries();
+        let tries = self.endpoints.current().tries();
         self.budget.spend(tries, Instant::now())
     }
 
     /// Returns `true` if `retry_on` lists the status, so that the request is tried on another peer.
     #[must_use]
     pub fn refuses(&self, status: StatusCode) -> bool {
-        let refused = &self.members.upstream.retry_on;
+        let refused = &self.endpoints.upstream.retry_on;
         !refused.is_empty() && refused.contains(&status.as_u16())
     }
 
     /// Records a failure of the peer. After `max_fails` of them the peer is ejected.
     pub fn failed(&self, peer: &Peer, reason: &str) {
-        let (members, state) = (&self.members, &peer.state);
+        let (endpoints, state) = (&self.endpoints, &peer.state);
         state.failures.fetch_add(1, Relaxed);
-        let change = state.fitness.failed(&members.policy, members.now());
-        members.say(change, peer.address, reason);
+        let change = state.peer_health.failed(&endpoints.policy, endpoints.now());
+        endpoints.say(change, peer.address, reason);
     }
 
     /// Records a response of the peer, which ends its ejection.
     pub fn succeeded(&self, peer: &Peer) {
-        let members = &self.members;
+        let endpoints = &self.endpoints;
         let change = peer
             .state
-            .fitness
-            .succeeded(&members.policy, || members.now());
-        members.say(change, peer.address, "");
+            .peer_health
+            .succeeded(&endpoints.policy, || endpoints.now());
+        endpoints.say(change, peer.address, "");
     }
 
     /// Returns the `Set-Cookie` value that binds a client to this peer, or `None` if its cookie
@@ -211,27 +214,27 @@ impl Pool {
     /// Status of every peer, in the order of the configuration.
     #[must_use]
     pub fn status(&self) -> Vec<PeerStatus> {
-        let roster = self.members.roster();
-        roster.peers.iter().map(|peer| peer.status()).collect()
+        let snapshot = self.endpoints.snapshot();
+        snapshot.peers.iter().map(|peer| peer.status()).collect()
     }
 
     /// Configured peers without a resolved address. Requests are served by the other peers while
     /// resolution is retried.
     #[must_use]
     pub fn unresolved(&self) -> Vec<String> {
-        let roster = self.members.roster();
-        roster.lost(&self.members.upstream).collect()
+        let snapshot = self.endpoints.snapshot();
+        snapshot.lost(&self.endpoints.upstream).collect()
     }
 
     /// Number of idle HTTP/1 connections to its peers.
     #[must_use]
     pub fn idle_connections(&self) -> usize {
-        self.members.kept().count()
+        self.endpoints.kept().count()
     }
 
     /// Closes the idle HTTP/1 connections, to free their file descriptors.
     pub fn close_idle_connections(&self) {
-        self.members.kept().clear();
+        self.endpoints.kept().clear();
     }
 
     /// Number of retries that were made.
@@ -248,25 +251,25 @@ impl Pool {
 
     /// Counts a request as in flight. Returns `false` if `max_requests` is reached.
     fn enter(&self) -> bool {
-        let Some(under_way) = &self.under_way else {
+        let Some(in_flight) = &self.in_flight else {
             return true;
         };
-        let limit = self.members.upstream.max_requests.unwrap_or(usize::MAX);
-        if under_way.fetch_add(1, Relaxed) < limit {
+        let limit = self.endpoints.upstream.max_requests.unwrap_or(usize::MAX);
+        if in_flight.fetch_add(1, Relaxed) < limit {
             return true;
         }
-        under_way.fetch_sub(1, Relaxed);
+        in_flight.fetch_sub(1, Relaxed);
         false
     }
 }
 
-impl Members {
+impl Endpoints {
     /// Logs once when a peer goes down or recovers.
     fn say(&self, change: Change, peer: SocketAddr, reason: &str) {
         let name = &self.upstream.name;
         match change {
             Change::None => {}
-            Change::Down => log::warn!("upstream {name}: peer {peer} is passed over: {reason}"),
+            Change::Down => log::warn!("upstream {name}: peer {peer} is ejected: {reason}"),
             Change::Up => log::info!("upstream {name}: peer {peer} is back"),
         }
     }

@@ -10,8 +10,8 @@ use pingora::protocols::Stream;
 use pingora::protocols::tls::SslDigest;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 
-use super::fitness::Fitness;
-use super::kept::{Kept, Key};
+use super::idle_pool::{IdlePool, Key};
+use super::peer_health::PeerHealth;
 use super::pins::Pins;
 use super::sticky::PeerCookie;
 
@@ -38,7 +38,7 @@ pub struct Peer {
     template: HttpPeer,
     pinned: Option<Pinned>,
     key: Key,
-    kept: Arc<Kept>,
+    kept: Arc<IdlePool>,
 }
 
 /// Settings of a peer with a pinned certificate, which geogate verifies and pingora must not.
@@ -51,10 +51,10 @@ pub(super) struct Pinned {
 /// Counters and health of a peer.
 #[derive(Debug, Default)]
 pub struct State {
-    pub(super) under_way: AtomicUsize,
+    pub(super) in_flight: AtomicUsize,
     pub(super) tries: AtomicU64,
     pub(super) failures: AtomicU64,
-    pub(super) fitness: Fitness,
+    pub(super) peer_health: PeerHealth,
 }
 
 /// Snapshot of a peer's state.
@@ -63,11 +63,11 @@ pub struct PeerStatus {
     /// Address that the peer listens on.
     pub address: SocketAddr,
     /// True if the peer is neither ejected nor marked down.
-    pub is_well: bool,
+    pub is_healthy: bool,
     /// True if health checks mark the peer as down.
     pub is_down: bool,
     /// Number of requests in flight.
-    pub under_way: usize,
+    pub in_flight: usize,
     /// Number of tries of requests on it.
     pub tries: u64,
     /// Number of failed tries.
@@ -89,7 +89,7 @@ impl Peer {
         template: HttpPeer,
         pinned: Option<Pinned>,
         cookie: Option<PeerCookie>,
-        kept: Arc<Kept>,
+        kept: Arc<IdlePool>,
         state: Arc<State>,
     ) -> Self {
         Peer {
@@ -156,12 +156,12 @@ impl Peer {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.max_requests == usize::MAX || self.state.under_way.load(Relaxed) < self.max_requests
+        self.max_requests == usize::MAX || self.state.in_flight.load(Relaxed) < self.max_requests
     }
 
     /// Counts a request as in flight. Returns `false` if the peer has reached `max_requests`.
     pub(super) fn enter(&self) -> bool {
-        if self.state.under_way.fetch_add(1, Relaxed) < self.max_requests {
+        if self.state.in_flight.fetch_add(1, Relaxed) < self.max_requests {
             return true;
         }
         self.leave();
@@ -169,15 +169,15 @@ impl Peer {
     }
 
     pub(super) fn leave(&self) {
-        self.state.under_way.fetch_sub(1, Relaxed);
+        self.state.in_flight.fetch_sub(1, Relaxed);
     }
 
     pub(super) fn status(&self) -> PeerStatus {
         PeerStatus {
             address: self.address,
-            is_well: self.state.fitness.is_well(),
-            is_down: self.state.fitness.is_down(),
-            under_way: self.state.under_way.load(Relaxed),
+            is_healthy: self.state.peer_health.is_healthy(),
+            is_down: self.state.peer_health.is_down(),
+            in_flight: self.state.in_flight.load(Relaxed),
             tries: self.state.tries.load(Relaxed),
             failures: self.state.failures.load(Relaxed),
         }

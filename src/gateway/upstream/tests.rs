@@ -74,8 +74,8 @@ fn order(pool: &Pool, requests: usize) -> Vec<u16> {
 }
 
 fn peer(pool: &Pool, port: u16) -> Arc<Peer> {
-    let roster = pool.members.roster();
-    let found = roster
+    let snapshot = pool.endpoints.snapshot();
+    let found = snapshot
         .peers
         .iter()
         .find(|peer| peer.address == address(port));
@@ -150,20 +150,20 @@ fn requests_are_counted_as_long_as_they_are_there_and_limited() {
     let pool = pool(&limited);
     let none = Affinity::default();
     let mut turns: Vec<_> = (0..3).map(|_| pool.choose(&[], &none).unwrap()).collect();
-    let under_way = || {
+    let in_flight = || {
         pool.status()
             .iter()
-            .map(|s| s.under_way)
+            .map(|s| s.in_flight)
             .collect::<Vec<_>>()
     };
-    assert_eq!(under_way(), [1, 2]);
+    assert_eq!(in_flight(), [1, 2]);
     assert_eq!(choose(&pool, &[]), Err(NoPeer::Full), "the pool is full");
     turns.retain(|turn| turn.peer().address == address(1));
-    assert_eq!(under_way(), [1, 0]);
+    assert_eq!(in_flight(), [1, 0]);
     assert_eq!(choose(&pool, &[2]), Err(NoPeer::Full), "the peer is full");
     assert_eq!(choose(&pool, &[1, 2]), Err(NoPeer::NoneLeft));
     turns.clear();
-    assert_eq!(under_way(), [0, 0]);
+    assert_eq!(in_flight(), [0, 0]);
     assert_eq!(choose(&pool, &[2]), Ok(1));
 }
 
@@ -282,13 +282,13 @@ fn what_is_known_of_a_peer_outlives_a_change_of_the_others() {
     let after = pool_after(&sticky_upstream(3), Some(&before));
     let status = after.status();
     assert_eq!(
-        status.iter().map(|s| s.is_well).collect::<Vec<_>>(),
+        status.iter().map(|s| s.is_healthy).collect::<Vec<_>>(),
         [false, true, true]
     );
-    assert_eq!(status[1].under_way, 1);
+    assert_eq!(status[1].in_flight, 1);
     assert_eq!(belongs_to(&after, 2), client);
     drop(turn);
-    assert_eq!(after.status()[1].under_way, 0);
+    assert_eq!(after.status()[1].in_flight, 0);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn the_retry_budget_outlives_a_change_of_the_peers() {
     without_share.retry_budget = 0.0;
     let before = pool(&without_share);
     order(&before, 1000);
-    let tries = |pool: &Pool| pool.members.now_listed().tries();
+    let tries = |pool: &Pool| pool.endpoints.current().tries();
     // Long after these requests, in a window without any.
     let later = Instant::now() + Duration::from_secs(3600);
     let spend = |pool: &Pool| {
@@ -327,15 +327,15 @@ fn the_retry_budget_outlives_a_change_of_the_peers() {
 fn tries_on_a_peer_that_is_gone_still_count() {
     let before = pool(&upstream(2));
     order(&before, 10);
-    let tries = |pool: &Pool| pool.members.now_listed().tries();
+    let tries = |pool: &Pool| pool.endpoints.current().tries();
     let after = pool_after(&upstream(1), Some(&before));
     assert_eq!((tries(&after), after.status()[0].tries), (10, 5));
     // A name that resolves to another address.
-    after.members.set_found(0, vec![address(9).into()]);
+    after.endpoints.set_found(0, vec![address(9).into()]);
     assert_eq!((tries(&after), after.status()[0].tries), (10, 0));
     order(&after, 7);
     assert_eq!(tries(&after), 17);
-    after.members.set_found(0, Vec::new());
+    after.endpoints.set_found(0, Vec::new());
     assert_eq!(tries(&after), 17);
 }
 
@@ -350,8 +350,11 @@ fn who_is_no_longer_checked_is_no_longer_down() {
         fall: 1,
     });
     let before = pool(&upstream(1));
-    let (policy, fitness) = (&before.members.policy, &peer(&before, 1).state.fitness);
-    fitness.checked(false, 1, 1, policy, 1);
+    let (policy, peer_health) = (
+        &before.endpoints.policy,
+        &peer(&before, 1).state.peer_health,
+    );
+    peer_health.checked(false, 1, 1, policy, 1);
     assert!(before.status()[0].is_down);
     assert!(pool_after(&checked, Some(&before)).status()[0].is_down);
     assert!(!pool_after(&upstream(1), Some(&before)).status()[0].is_down);
@@ -377,12 +380,12 @@ fn a_pool_that_is_retired_checks_nothing() {
     pool.retire();
     // The thread holds a reference to them until it ends.
     let start = Instant::now();
-    while Arc::strong_count(&pool.members) > 1 {
+    while Arc::strong_count(&pool.endpoints) > 1 {
         assert!(start.elapsed() < Duration::from_secs(60), "it goes on");
         std::thread::yield_now();
     }
     drop(turn);
-    assert_eq!(pool.status()[0].under_way, 0);
+    assert_eq!(pool.status()[0].in_flight, 0);
 }
 
 #[test]

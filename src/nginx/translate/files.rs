@@ -10,7 +10,7 @@ use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::order::Plan;
 use super::pattern::{Pattern, pattern};
-use super::unspoken;
+use super::unsupported;
 
 /// nginx's default for `root`.
 const ROOT: &str = "html";
@@ -381,7 +381,7 @@ impl Tried<'_, '_> {
 fn types(scope: &Scope, entries: &mut Vec<Entry>, output: &mut Output) {
     let mut differing: Vec<Entry> = Vec::new();
     for list in scope.all("types") {
-        output.notes.needless(list, unspoken::TYPES);
+        output.notes.needless(list, unsupported::TYPES);
         for line in list.inside() {
             for extension in &line.args {
                 let known = mime_guess::from_ext(extension).first_raw();

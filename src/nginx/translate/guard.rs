@@ -7,7 +7,7 @@
 
 use super::super::scope::Scope;
 use super::super::tree::Directive;
-use super::unspoken;
+use super::unsupported;
 
 /// Directives that require more of clients than geogate can check, with the reason. A name that
 /// ends with `*` is a prefix.
@@ -128,7 +128,7 @@ fn asking(name: &str) -> Option<&'static str> {
 /// Returns `true` if a directive is unknown and may protect.
 fn is_unknown(name: &str, is_inside: bool) -> bool {
     let may_protect = is_inside || PROTECTING.iter().any(|part| name.contains(part));
-    name != "include" && may_protect && !unspoken::is_known(name)
+    name != "include" && may_protect && !unsupported::is_known(name)
 }
 
 /// Variables that do not identify a client, so a redirect that depends on them protects nothing.
@@ -173,7 +173,7 @@ pub(super) fn is_protecting(condition: &Directive) -> bool {
                 status >= 400 || !is_open
             }
             "rewrite" => !is_open,
-            name => !unspoken::is_known(name) || name == "include",
+            name => !unsupported::is_known(name) || name == "include",
         })
 }
 

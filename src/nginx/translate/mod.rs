@@ -26,11 +26,11 @@ mod rate;
 mod redirect;
 mod rewrite;
 mod site;
-mod speech;
 mod target;
 mod tls;
-mod unspoken;
+mod unsupported;
 mod upstream;
+mod upstream_protocol;
 mod variables;
 
 use super::Output;
@@ -52,7 +52,7 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
             output.notes.note_origin(Fate::Minor, origin, why);
         // geogate has the usual content of that file built in.
         } else if missing.pattern.ends_with("mime.types") {
-            let why = unspoken::TYPES.to_owned();
+            let why = unsupported::TYPES.to_owned();
             output.notes.note_origin(Fate::Needless, origin, why);
         } else {
             let why = format!(
@@ -72,7 +72,7 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
     if main.here("http").next().is_none() {
         http(&main, output);
     }
-    unspoken::report(&tree.directives, output);
+    unsupported::report(&tree.directives, output);
 }
 
 fn http(http: &Scope, output: &mut Output) {

@@ -6,8 +6,8 @@ use super::super::document::{Entry, Item, Table, Value};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::super::units;
-use super::speech;
 use super::target::{Target, time};
+use super::upstream_protocol;
 
 /// Registers the upstream of a target, with the protocol settings of the location's scope. Returns
 /// its name; `None` if no peer can be carried over.
@@ -40,7 +40,7 @@ pub(super) fn name(
         );
         return None;
     }
-    speech::translate(scope, target, from, &mut table, output);
+    upstream_protocol::translate(scope, target, from, &mut table, output);
     Some(
         output
             .document

@@ -9,9 +9,9 @@ use std::mem::MaybeUninit;
 
 use httparse::Header;
 
+use super::rewrite::MAX_LINES;
 use crate::proto::authority::{is_authority, is_same_authority};
 use crate::proto::headers::Headers;
-use super::rewrite::MAX_LINES;
 use crate::proto::headers::{is_expectation, is_look_alike};
 use crate::proto::target::{Absolute, Target, target};
 use crate::proto::websocket::asks_for_websocket;

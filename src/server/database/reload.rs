@@ -14,7 +14,7 @@ use super::fetch::{Download, FetchError, Fetcher};
 use super::versions::Versions;
 use super::{DatabaseError, acceptance, load_downloaded, settle};
 use crate::config::model::{Database as Source, Geo, Published};
-use crate::geo::{Database, Live};
+use crate::geo::{Database, DatabaseHandle};
 use crate::server::allocator;
 use crate::server::notice::{Notice, Notices};
 use crate::server::watch::WatchedFiles;
@@ -46,7 +46,7 @@ pub type Tell = Arc<dyn Fn(Event) -> bool + Send + Sync>;
 pub struct Followed {
     sources: Vec<Source>,
     geo: Geo,
-    live: Arc<Live>,
+    live: Arc<DatabaseHandle>,
     tell: Tell,
     files: WatchedFiles,
     /// True if the last databases that were read were rejected.
@@ -80,7 +80,7 @@ impl Followed {
     pub fn new(
         sources: Vec<Source>,
         geo: Geo,
-        live: Arc<Live>,
+        live: Arc<DatabaseHandle>,
         tell: Tell,
     ) -> std::io::Result<Self> {
         let mut followed = Followed {
@@ -324,7 +324,7 @@ fn watched(sources: &[Source], geo: &Geo, tell: &Tell) -> WatchedFiles {
 fn fetch_for_ever(
     published: &Published,
     versions: &Versions,
-    live: &Live,
+    live: &DatabaseHandle,
     woken: &Receiver<()>,
     take: impl Fn(Download) -> bool,
 ) {

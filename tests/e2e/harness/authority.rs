@@ -95,7 +95,7 @@ impl Authority {
         roots
     }
 
-    /// A client that believes this authority and offers these protocols. Each of its handshakes is
+    /// A client that trusts this authority and offers these protocols. Each of its handshakes is
     /// a whole one.
     pub fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
         let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
@@ -242,7 +242,7 @@ impl ServerCertVerifier for TakesAny {
     }
 }
 
-/// A client that believes everybody.
+/// A client that trusts everybody.
 pub fn trusting_client() -> Arc<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider);

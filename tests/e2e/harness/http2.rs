@@ -97,7 +97,7 @@ impl Http2 {
         })
     }
 
-    /// How many requests may be under way, as the other end says.
+    /// How many requests may be in flight, as the other end says.
     pub fn max_requests(&self) -> usize {
         self.requests.current_max_send_streams()
     }

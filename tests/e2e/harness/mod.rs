@@ -26,7 +26,7 @@ pub use stopped_thread::StoppedThread;
 pub use strict_origin::{Event, StrictOrigin};
 
 /// Header lines without a meaning for the upstream: none, and an option of `Connection`. With the
-/// latter an IP query is not plain, so the engine answers it in place of the lane. All other
+/// latter an IP query is not plain, so the engine answers it. All other
 /// requests go to the engine with either.
 pub const DOORS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
 

@@ -17,7 +17,7 @@ use super::super::piece::{Piece, Size};
 use super::{Answer, Client, Content, FinalHead, InterimHead, Times};
 use crate::config::model;
 use crate::gateway::failure::slow_body;
-use crate::gateway::pace::Pace;
+use crate::gateway::min_rate::MinRateMeter;
 use crate::proto::date::with_date;
 use crate::proto::h1::body::Body;
 use crate::proto::h1::chunked::Malformed;
@@ -39,8 +39,8 @@ pub struct Http1Client<'c> {
     body: Body,
     version: Version,
     outgoing: Outgoing,
-    incoming_pace: Pace,
-    outgoing_pace: Pace,
+    incoming_pace: MinRateMeter,
+    outgoing_pace: MinRateMeter,
     times: Times,
     /// `true` if the client has sent all that it will. It may still read.
     has_ended: bool,
@@ -67,8 +67,8 @@ impl<'c> Http1Client<'c> {
             read_buf,
             body: head.body(),
             version: head.version(),
-            incoming_pace: Pace::new(config.min_body_rate),
-            outgoing_pace: Pace::new(config.min_response_rate),
+            incoming_pace: MinRateMeter::new(config.min_body_rate),
+            outgoing_pace: MinRateMeter::new(config.min_response_rate),
             times: Times {
                 read: config.read_timeout,
                 write: config.write_timeout,

@@ -20,7 +20,7 @@ use super::super::stream_out::StreamOut;
 use super::{Answer, Client, Content, FinalHead, InterimHead, Times};
 use crate::config::model;
 use crate::gateway::failure::slow_body;
-use crate::gateway::pace::{Pace, TooSlow};
+use crate::gateway::min_rate::{BelowMinRate, MinRateMeter};
 use crate::gateway::strict::CONNECTION_SPECIFIC;
 use crate::proto::date::with_date;
 use crate::proto::h1::rewrite::{Rewrite, write_line};
@@ -52,8 +52,8 @@ pub struct Http2Client {
     respond: SendResponse<Bytes>,
     /// Content of the response; `None` until its head was sent.
     out: Option<StreamOut>,
-    incoming_pace: Pace,
-    outgoing_pace: Pace,
+    incoming_pace: MinRateMeter,
+    outgoing_pace: MinRateMeter,
     times: Times,
     answer: Answer,
 }
@@ -74,8 +74,8 @@ impl Http2Client {
             trailers: Vec::new(),
             respond,
             out: None,
-            incoming_pace: Pace::new(config.min_body_rate),
-            outgoing_pace: Pace::new(config.min_response_rate),
+            incoming_pace: MinRateMeter::new(config.min_body_rate),
+            outgoing_pace: MinRateMeter::new(config.min_response_rate),
             times: Times {
                 read: config.read_timeout,
                 write: config.write_timeout,
@@ -264,7 +264,7 @@ impl Client for Http2Client {
         let sent = out.poll_send(cx);
         let moved = before - out.waiting_bytes();
         if moved > 0 && self.outgoing_pace.moved(moved).is_err() {
-            let slow = io::Error::new(io::ErrorKind::TimedOut, TooSlow);
+            let slow = io::Error::new(io::ErrorKind::TimedOut, BelowMinRate);
             let error = Error::because(ErrorType::WriteError, "writing a response", slow);
             return Poll::Ready(Err(error.into_down()));
         }

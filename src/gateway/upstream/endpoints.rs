@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::fitness::Policy;
-use super::kept::Kept;
+use super::idle_pool::IdlePool;
 use super::peer::{Peer, Pinned, Settings, State};
+use super::peer_health::Policy;
 use super::selection::Selection;
 use super::sticky::Cookies;
 use super::transport::{Transport, without_verification};
@@ -41,18 +41,18 @@ impl From<SocketAddr> for Found {
 }
 
 /// An upstream and its peers.
-pub struct Members {
+pub struct Endpoints {
     pub upstream: Upstream,
     pub transport: Transport,
     pub policy: Policy,
     pub cookies: Option<Cookies>,
-    kept: Arc<Kept>,
+    kept: Arc<IdlePool>,
     start: Instant,
-    roster: ArcSwap<Roster>,
+    snapshot: ArcSwap<EndpointSnapshot>,
 }
 
 /// List of the peers at one time.
-pub struct Roster {
+pub struct EndpointSnapshot {
     /// All peers, in the order of the configuration.
     pub peers: Box<[Arc<Peer>]>,
     /// Primary peers, then backup peers.
@@ -69,16 +69,16 @@ pub struct Tier {
     pub selection: Selection,
 }
 
-impl Members {
+impl Endpoints {
     /// Creates the peers of an upstream. Peers that the previous `before` also has keep their
     /// state.
-    pub fn new(upstream: &Upstream, transport: Transport, before: Option<&Members>) -> Self {
+    pub fn new(upstream: &Upstream, transport: Transport, before: Option<&Endpoints>) -> Self {
         let (limit, idle_timeout) = (upstream.keepalive, upstream.idle_timeout);
         let kept = before.filter(|before| {
             before.transport.is_same(&transport) && before.kept.is_like(limit, idle_timeout)
         });
         let kept = kept.map_or_else(
-            || Arc::new(Kept::new(limit, idle_timeout)),
+            || Arc::new(IdlePool::new(limit, idle_timeout)),
             |before| Arc::clone(&before.kept),
         );
         let cookies = upstream.sticky.as_ref().map(|sticky| {
@@ -90,39 +90,39 @@ impl Members {
             name => before.map_or_else(Vec::new, |before| before.found(name)),
         });
         let found = found.collect();
-        let members = Members {
+        let endpoints = Endpoints {
             policy: Policy::new(upstream),
             upstream: upstream.clone(),
             transport,
             cookies,
             kept,
             start: before.map_or_else(Instant::now, |before| before.start),
-            roster: ArcSwap::from_pointee(Roster::empty(upstream)),
+            snapshot: ArcSwap::from_pointee(EndpointSnapshot::empty(upstream)),
         };
-        let known = before.map(Members::roster);
-        let roster = members.list(found, known.as_deref());
-        for peer in &roster.peers {
+        let known = before.map(Endpoints::snapshot);
+        let snapshot = endpoints.list(found, known.as_deref());
+        for peer in &snapshot.peers {
             if upstream.health_check.is_none() {
-                peer.state.fitness.forget_checks();
+                peer.state.peer_health.forget_checks();
             }
         }
-        members.roster.store(Arc::new(roster));
-        members
+        endpoints.snapshot.store(Arc::new(snapshot));
+        endpoints
     }
 
     /// Pool of idle connections to all peers.
-    pub fn kept(&self) -> &Kept {
+    pub fn kept(&self) -> &IdlePool {
         &self.kept
     }
 
     /// Returns the current peers.
-    pub fn roster(&self) -> Arc<Roster> {
-        self.roster.load_full()
+    pub fn snapshot(&self) -> Arc<EndpointSnapshot> {
+        self.snapshot.load_full()
     }
 
-    /// Returns the current peers as [`Members::roster`] does, but borrowed, for a short time.
-    pub fn now_listed(&self) -> arc_swap::Guard<Arc<Roster>> {
-        self.roster.load()
+    /// Returns the current peers as [`Endpoints::snapshot`] does, but borrowed, for a short time.
+    pub fn current(&self) -> arc_swap::Guard<Arc<EndpointSnapshot>> {
+        self.snapshot.load()
     }
 
     /// Milliseconds since the start, never 0.
@@ -133,25 +133,26 @@ impl Members {
     /// Sets the addresses of a configured peer. Returns `true` if they changed. Must be called by
     /// one thread only, because updates are not atomic.
     pub fn set_found(&self, index: usize, found: Vec<Found>) -> bool {
-        let roster = self.roster();
-        if roster.found[index] == found {
+        let snapshot = self.snapshot();
+        if snapshot.found[index] == found {
             return false;
         }
-        let mut all = roster.found.clone();
+        let mut all = snapshot.found.clone();
         all[index] = found;
-        self.roster.store(Arc::new(self.list(all, Some(&roster))));
+        self.snapshot
+            .store(Arc::new(self.list(all, Some(&snapshot))));
         true
     }
 
     fn found(&self, name: &PeerAddress) -> Vec<Found> {
         let names = self.upstream.peers.iter().map(|peer| &peer.address);
-        let roster = self.roster();
-        let mut known = names.zip(&roster.found);
+        let snapshot = self.snapshot();
+        let mut known = names.zip(&snapshot.found);
         let known = known.find(|(known, _)| *known == name);
         known.map_or_else(Vec::new, |(_, found)| found.clone())
     }
 
-    fn list(&self, found: Vec<Vec<Found>>, before: Option<&Roster>) -> Roster {
+    fn list(&self, found: Vec<Vec<Found>>, before: Option<&EndpointSnapshot>) -> EndpointSnapshot {
         let known = before.map_or(&[][..], |before| &before.peers);
         let mut peers: Vec<Arc<Peer>> = Vec::new();
         for (configured, found) in self.upstream.peers.iter().zip(&found) {
@@ -194,7 +195,7 @@ impl Members {
                 earlier_tries += gone.state.tries.load(Relaxed);
             }
         }
-        Roster::new(&self.upstream, peers, found, earlier_tries)
+        EndpointSnapshot::new(&self.upstream, peers, found, earlier_tries)
     }
 
     fn state(&self, address: SocketAddr, known: &[Arc<Peer>]) -> Arc<State> {
@@ -204,16 +205,16 @@ impl Members {
         let state = State::default();
         if !known.is_empty() {
             // The other peers have been serving for a while, so the new one starts slowly.
-            state.fitness.come_back(&self.policy, self.now());
+            state.peer_health.come_back(&self.policy, self.now());
         }
         Arc::new(state)
     }
 }
 
-impl Roster {
+impl EndpointSnapshot {
     fn empty(upstream: &Upstream) -> Self {
         let found = vec![Vec::new(); upstream.peers.len()];
-        Roster::new(upstream, Vec::new(), found, 0)
+        EndpointSnapshot::new(upstream, Vec::new(), found, 0)
     }
 
     /// Number of tries on all peers since the upstream exists, including those that are no longer
@@ -246,7 +247,7 @@ impl Roster {
                 peers,
             }
         };
-        Roster {
+        EndpointSnapshot {
             tiers: [tier(false), tier(true)],
             peers: peers.into(),
             found,

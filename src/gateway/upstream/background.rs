@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::members::Members;
-use super::names;
+use super::endpoints::Endpoints;
 use super::probe::Prober;
+use super::resolver;
 use crate::config::model::{HealthCheck, PeerAddress};
 
 /// Maximum time that a new pool waits for the addresses of its peers before it is used without
@@ -34,8 +34,8 @@ pub struct Keeper {
 impl Keeper {
     /// Starts the thread if the upstream has names or health checks, and waits until every name was
     /// queried once.
-    pub fn start(members: &Arc<Members>) -> Option<Keeper> {
-        let upstream = &members.upstream;
+    pub fn start(endpoints: &Arc<Endpoints>) -> Option<Keeper> {
+        let upstream = &endpoints.upstream;
         let is_name = |address: &PeerAddress| !matches!(address, PeerAddress::Socket(_));
         let names = upstream.peers.iter().map(|peer| &peer.address);
         let has_names = names.clone().any(is_name);
@@ -44,7 +44,7 @@ impl Keeper {
         }
         let (stop, stopped) = oneshot::channel();
         let (asked, was_asked) = mpsc::channel();
-        let kept = Arc::clone(members);
+        let kept = Arc::clone(endpoints);
         let thread = std::thread::Builder::new().name("upstream".to_owned());
         let started = thread.spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,17 +66,17 @@ impl Keeper {
     }
 }
 
-async fn keep(members: &Members, stopped: oneshot::Receiver<()>, asked: mpsc::Sender<()>) {
-    let names = (0..).zip(&members.upstream.peers);
+async fn keep(endpoints: &Endpoints, stopped: oneshot::Receiver<()>, asked: mpsc::Sender<()>) {
+    let names = (0..).zip(&endpoints.upstream.peers);
     let names = names.filter(|(_, peer)| !matches!(peer.address, PeerAddress::Socket(_)));
     // Each task drops its sender after the first query; when all are dropped, the wait ends.
     let follow =
-        names.map(|(index, peer)| follow(members, index, &peer.address, Some(asked.clone())));
+        names.map(|(index, peer)| follow(endpoints, index, &peer.address, Some(asked.clone())));
     let follow = join_all(follow.collect::<Vec<_>>());
     drop(asked);
     let check = async {
-        match &members.upstream.health_check {
-            Some(check) => watch(members, check).await,
+        match &endpoints.upstream.health_check {
+            Some(check) => watch(endpoints, check).await,
             None => std::future::pending().await,
         }
     };
@@ -89,21 +89,21 @@ async fn keep(members: &Members, stopped: oneshot::Receiver<()>, asked: mpsc::Se
 
 /// Resolves a name periodically.
 async fn follow(
-    members: &Members,
+    endpoints: &Endpoints,
     index: usize,
     name: &PeerAddress,
     mut asked: Option<mpsc::Sender<()>>,
 ) {
-    let upstream = &members.upstream;
+    let upstream = &endpoints.upstream;
     let mut pause = SHORTEST;
     let mut is_lost = false;
     loop {
-        match names::resolve(name, &upstream.resolver).await {
+        match resolver::resolve(name, &upstream.resolver).await {
             Ok(answer) => {
                 is_lost = false;
                 pause = answer.time_to_live.min(upstream.resolve_interval);
                 let addresses: Vec<_> = answer.found.iter().map(|f| f.address).collect();
-                if members.set_found(index, answer.found) {
+                if endpoints.set_found(index, answer.found) {
                     log::info!("upstream {}: {name} is {addresses:?}", upstream.name);
                 }
             }
@@ -127,27 +127,27 @@ async fn follow(
 }
 
 /// Checks all peers periodically.
-async fn watch(members: &Members, check: &HealthCheck) {
+async fn watch(endpoints: &Endpoints, check: &HealthCheck) {
     let prober = Prober::new(check);
     let at_a_time = Semaphore::new(AT_A_TIME);
     // The first checks run at once, so that a dead peer is detected before the first request.
     let mut jitter = Duration::ZERO;
     loop {
         let start = Instant::now();
-        let roster = members.roster();
-        let checks = roster.peers.iter().map(|peer| {
+        let snapshot = endpoints.snapshot();
+        let checks = snapshot.peers.iter().map(|peer| {
             let (prober, at_a_time) = (&prober, &at_a_time);
             async move {
                 // Spreads the checks of peers, and of gateways that were started together.
                 tokio::time::sleep(jitter.mul_f32(fastrand::f32())).await;
                 let _one = at_a_time.acquire().await;
                 let result = prober.check(peer).await;
-                let (policy, now) = (&members.policy, members.now());
+                let (policy, now) = (&endpoints.policy, endpoints.now());
                 let good = result.is_ok();
-                let fitness = &peer.state.fitness;
-                let change = fitness.checked(good, check.rise, check.fall, policy, now);
+                let peer_health = &peer.state.peer_health;
+                let change = peer_health.checked(good, check.rise, check.fall, policy, now);
                 let reason = result.err().unwrap_or_default();
-                members.say(change, peer.address, &format!("its health check: {reason}"));
+                endpoints.say(change, peer.address, &format!("its health check: {reason}"));
             }
         });
         join_all(checks.collect::<Vec<_>>()).await;

@@ -15,7 +15,7 @@ use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
-use super::connection::Arrival;
+use super::connection::ConnectionGuards;
 use crate::gateway::client_ip::PeerAddr;
 use crate::gateway::drain::Counted;
 use crate::gateway::exchange::client::Http2Request;
@@ -39,11 +39,11 @@ pub async fn serve(
     forwarder: &Arc<Forwarder>,
     stream: Stream,
     peer: PeerAddr,
-    arrival: Arrival<'_>,
+    arrival: ConnectionGuards<'_>,
     shutdown: &ShutdownWatch,
     deadline: Instant,
 ) {
-    let Arrival { open: _open, fresh } = arrival;
+    let ConnectionGuards { open: _open, fresh } = arrival;
     let (options, keepalive) = {
         let settings = gateway.settings();
         let client = &settings.client;

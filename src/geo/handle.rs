@@ -13,7 +13,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::database::Database;
 
 /// The database that is served now, with counters of its replacements.
-pub struct Live {
+pub struct DatabaseHandle {
     current: ArcSwap<Database>,
     /// Load time of the current database, in seconds since 1970.
     since: AtomicU64,
@@ -38,11 +38,11 @@ pub struct History {
     pub retired: u64,
 }
 
-impl Live {
+impl DatabaseHandle {
     /// Serves `database` until it is replaced.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Live {
+        DatabaseHandle {
             current: ArcSwap::from_pointee(database),
             since: AtomicU64::new(now()),
             replaced: AtomicU64::new(0),
@@ -52,7 +52,7 @@ impl Live {
         }
     }
 
-    /// Returns the current database for a short time: faster than [`Live::current`], but the guard
+    /// Returns the current database for a short time: faster than [`DatabaseHandle::current`], but the guard
     /// must be dropped soon.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<Database>> {

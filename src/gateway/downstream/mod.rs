@@ -9,10 +9,10 @@
 //! connection that has become a WebSocket does not come back.
 
 mod connection;
-mod entrance;
 mod http2;
+mod preface;
+mod reject;
 mod response;
-mod turn_away;
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use tokio::time::Instant;
 
-use self::connection::{Arrival, Connection, Next};
-use self::entrance::{Entered, enter};
-use self::turn_away::turn_away;
+use self::connection::{Connection, ConnectionGuards, Next};
+use self::preface::{Accepted, accept};
+use self::reject::reject;
 use super::Gateway;
 use super::client_ip::PeerAddr;
 use super::exchange::forward::Forwarder;
@@ -33,16 +33,16 @@ use super::exchange::timer::Timer;
 use crate::config::model::{Listener, Speaks};
 
 /// Server of all client connections, with the engine for their requests.
-pub struct Lane {
+pub struct Downstream {
     gateway: Arc<Gateway>,
     forwarder: Arc<Forwarder>,
 }
 
-impl Lane {
-    /// Creates the lane of `gateway`, with its engine.
+impl Downstream {
+    /// Creates the server of `gateway`, with its engine.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, conf: &ServerConf) -> Self {
-        Lane {
+        Downstream {
             forwarder: Arc::new(Forwarder::new(Arc::clone(&gateway), conf)),
             gateway,
         }
@@ -50,7 +50,7 @@ impl Lane {
 }
 
 #[async_trait]
-impl ServerApp for Lane {
+impl ServerApp for Downstream {
     async fn process_new(
         self: &Arc<Self>,
         stream: Stream,
@@ -60,12 +60,14 @@ impl ServerApp for Lane {
         let peer = peer_of(&stream)?;
         let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
         let special = self.gateway.settings().listeners.find(local);
-        let (lane, shutdown) = (Arc::clone(self), shutdown.clone());
+        let (downstream, shutdown) = (Arc::clone(self), shutdown.clone());
         // A separate task: the task of the caller reserves 9 KiB for a TLS handshake as long as it
         // lives.
         match special {
-            None => tokio::spawn(lane.serve(stream, peer)),
-            Some(listener) => tokio::spawn(lane.let_in(listener, stream, peer, shutdown)),
+            None => tokio::spawn(downstream.serve(stream, peer)),
+            Some(listener) => {
+                tokio::spawn(downstream.serve_special(listener, stream, peer, shutdown))
+            }
         };
         None
     }
@@ -75,22 +77,22 @@ impl ServerApp for Lane {
     }
 }
 
-impl Lane {
+impl Downstream {
     /// Serves a connection of a plain listener to its end.
     async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr) {
         if let Err(refusal) = self.gateway.has_room() {
-            return turn_away(&self.gateway, stream, &refusal).await;
+            return reject(&self.gateway, stream, &refusal).await;
         }
         let _share = match self.gateway.share_of(peer) {
             Ok(share) => share,
-            Err(refusal) => return turn_away(&self.gateway, stream, &refusal).await,
+            Err(refusal) => return reject(&self.gateway, stream, &refusal).await,
         };
-        let arrival = Arrival::new(&self.gateway);
+        let arrival = ConnectionGuards::new(&self.gateway);
         self.serve_http1(stream, peer, arrival, true).await;
     }
 
     /// Serves a connection of a listener that is not plain to its end.
-    async fn let_in(
+    async fn serve_special(
         self: Arc<Self>,
         listener: Listener,
         stream: Stream,
@@ -109,20 +111,20 @@ impl Lane {
             Ok(share) => share,
             // In TLS, a response would need a handshake first.
             Err(_) if listener.speaks == Speaks::Tls => return,
-            Err(refusal) => return turn_away(gateway, stream, &refusal).await,
+            Err(refusal) => return reject(gateway, stream, &refusal).await,
         };
-        let arrival = Arrival::new(gateway);
+        let arrival = ConnectionGuards::new(gateway);
         let deadline = Instant::now() + gateway.settings().client.header_timeout;
         // Each step has its own box, so that only the current one takes memory.
-        let entering = Box::pin(enter(gateway, listener, stream, peer, deadline));
-        let Some(Entered { stream, speaks_h2 }) = entering.await else {
+        let entering = Box::pin(accept(gateway, listener, stream, peer, deadline));
+        let Some(Accepted { stream, speaks_h2 }) = entering.await else {
             return;
         };
         // After a PROXY header it differs from the address of the socket.
         let Some(peer) = peer_of(&stream) else { return };
         let _share = match early.map_or_else(|| gateway.share_of(peer), Ok) {
             Ok(share) => share,
-            Err(refusal) => return turn_away(gateway, stream, &refusal).await,
+            Err(refusal) => return reject(gateway, stream, &refusal).await,
         };
         if speaks_h2 {
             let serving = http2::serve(
@@ -146,7 +148,7 @@ impl Lane {
         &'g self,
         stream: Stream,
         peer: PeerAddr,
-        arrival: Arrival<'g>,
+        arrival: ConnectionGuards<'g>,
         queries: bool,
     ) {
         let mut connection = Connection::new(&self.gateway, stream, peer, arrival, queries);

@@ -16,12 +16,12 @@ use super::response;
 use crate::gateway::access_log::Entry;
 use crate::gateway::client_ip::{self, PeerAddr};
 use crate::gateway::drain::Counted;
-use crate::gateway::exchange::forward::Downstream;
+use crate::gateway::exchange::forward::Http1Connection;
 use crate::gateway::exchange::pool;
 use crate::gateway::exchange::timer::Timer;
 use crate::gateway::failure_reason::FailureReason;
 use crate::gateway::metrics::{Kind, Open};
-use crate::gateway::pace::Pace;
+use crate::gateway::min_rate::MinRateMeter;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::variables::{Captured, View};
 use crate::gateway::{Gateway, Settings, error_page, identity};
@@ -70,7 +70,7 @@ struct Unsent {
     /// Bytes that the client takes slowly.
     bytes: BytesMut,
     /// Minimum rate at which it takes them.
-    pace: Pace,
+    pace: MinRateMeter,
     /// `Some(true)` if written data waits for a flush, as it may in TLS; `None` in clear text.
     needs_flush: Option<bool>,
 }
@@ -85,17 +85,17 @@ struct ServedQuery {
 }
 
 /// Guards of an accepted connection: it is counted from the accept on, before its first request.
-pub struct Arrival<'g> {
+pub struct ConnectionGuards<'g> {
     /// Guard while the connection is open.
     pub open: Open<'g>,
     /// Guard until its first request.
     pub fresh: Counted,
 }
 
-impl<'g> Arrival<'g> {
+impl<'g> ConnectionGuards<'g> {
     /// A connection that was just accepted.
     pub fn new(gateway: &'g Gateway) -> Self {
-        Arrival {
+        ConnectionGuards {
             open: gateway.metrics.connection(),
             fresh: gateway.drain.accept(),
         }
@@ -128,14 +128,14 @@ impl<'g> Connection<'g> {
         gateway: &'g Gateway,
         stream: Stream,
         peer: PeerAddr,
-        arrival: Arrival<'g>,
+        arrival: ConnectionGuards<'g>,
         answers_queries: bool,
     ) -> Self {
         Connection {
             gateway,
             unsent: Unsent {
                 bytes: BytesMut::new(),
-                pace: Pace::new(gateway.settings().client.min_response_rate),
+                pace: MinRateMeter::new(gateway.settings().client.min_response_rate),
                 needs_flush: stream.get_ssl_digest().map(|_| false),
             },
             answers_queries,
@@ -152,8 +152,8 @@ impl<'g> Connection<'g> {
     }
 
     /// The connection, for the request at the start of its buffer.
-    pub fn downstream(&mut self) -> Downstream<'_> {
-        Downstream {
+    pub fn downstream(&mut self) -> Http1Connection<'_> {
+        Http1Connection {
             requests_left: self.requests_left(),
             stream: &mut self.stream,
             read_buf: &mut self.read_buf,
@@ -351,7 +351,7 @@ impl<'g> Connection<'g> {
         let database = gateway.database.load();
         let settings = gateway.settings();
         let header = |name: &str| {
-            if settings.believes(name, self.peer) {
+            if settings.trusts(name, self.peer) {
                 head.value(name)
             } else {
                 b""
@@ -465,7 +465,7 @@ impl<'g> Connection<'g> {
             }),
             ..Entry::new(view, status, page.len(), start)
         };
-        gateway.finish(&settings, Kind::Own, &entry);
+        gateway.finish(&settings, Kind::Local, &entry);
     }
 
     /// Ready when the connection waited too long for what it is waiting for.

@@ -1,4 +1,4 @@
-//! Two doors, one reading: the lane and the proxy behind it must agree on where a request ends and
+//! Two doors, one reading: plain queries and the engine behind them must agree on where a request ends and
 //! on what the answer is, whatever bytes come.
 
 use std::time::Duration;
@@ -56,9 +56,9 @@ fn both_doors_give_the_same_bytes() {
         post(""),
         post("{\"ip\":\"\u{4e2d}\"}"),
     ] {
-        let lane = raw_response(&gateway, &request);
+        let plain = raw_response(&gateway, &request);
         let other = request.replacen("Host: test\r\n", &format!("Host: test\r\n{}", DOORS[1]), 1);
-        assert_eq!(lane, raw_response(&gateway, &other), "{request:?}");
+        assert_eq!(plain, raw_response(&gateway, &other), "{request:?}");
     }
 }
 

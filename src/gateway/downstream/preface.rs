@@ -23,7 +23,7 @@ use crate::gateway::{Gateway, Settings};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Connection that is ready for requests.
-pub struct Entered {
+pub struct Accepted {
     pub stream: Stream,
     pub speaks_h2: bool,
 }
@@ -48,13 +48,13 @@ enum Refusal {
 }
 
 /// Accepts a connection as configured for `listener`. Returns `None` if it is not served.
-pub async fn enter(
+pub async fn accept(
     gateway: &Gateway,
     listener: Listener,
     stream: Stream,
     peer: PeerAddr,
     deadline: Instant,
-) -> Option<Entered> {
+) -> Option<Accepted> {
     let settings = gateway.settings.load_full();
     let entering = take_in(&settings, listener, stream, peer);
     let entered = timeout_at(deadline, entering).await;
@@ -96,9 +96,9 @@ async fn take_in(
     listener: Listener,
     stream: Stream,
     peer: PeerAddr,
-) -> Result<Entered, Refusal> {
+) -> Result<Accepted, Refusal> {
     let Ok(mut socket) = stream.into_any().downcast::<Socket>() else {
-        // pingora does no TLS handshake for the lane, so this is a plain socket.
+        // pingora does no TLS handshake for these listeners, so this is a plain socket.
         return Err(Refusal::NoTls);
     };
     if listener.proxy_protocol {
@@ -108,11 +108,11 @@ async fn take_in(
         }
     }
     match listener.speaks {
-        Speaks::Http { h2c: true } => Ok(Entered {
+        Speaks::Http { h2c: true } => Ok(Accepted {
             speaks_h2: begins_with_preface(&mut socket).await?,
             stream: socket,
         }),
-        Speaks::Http { h2c: false } | Speaks::Redirect { .. } => Ok(Entered {
+        Speaks::Http { h2c: false } | Speaks::Redirect { .. } => Ok(Accepted {
             stream: socket,
             speaks_h2: false,
         }),
@@ -120,7 +120,7 @@ async fn take_in(
             let tls = settings.tls.as_deref().ok_or(Refusal::NoTls)?;
             wait_for_start(&mut socket).await?;
             let stream = tls.accept(*socket).await.map_err(Refusal::Handshake)?;
-            Ok(Entered {
+            Ok(Accepted {
                 speaks_h2: matches!(stream.selected_alpn_proto(), Some(ALPN::H2)),
                 stream: Box::new(stream),
             })

@@ -15,7 +15,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 
-use super::members::Found;
+use super::endpoints::Found;
 use crate::config::model::PeerAddress;
 
 /// Timeout of one query to a name server, and the number of attempts.

@@ -21,7 +21,7 @@ use crate::query;
 
 /// All readings of a path.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Spelling<'r> {
+pub struct PathReadings<'r> {
     /// Path that is matched: `sent`, decoded and resolved, with `%2F` as a separator.
     pub normal: Cow<'r, [u8]>,
     /// Path that is sent: with its own escapes, dots and empty segments resolved.
@@ -41,13 +41,13 @@ pub struct Literal<'r> {
     pub sent: Cow<'r, [u8]>,
 }
 
-impl<'r> Spelling<'r> {
+impl<'r> PathReadings<'r> {
     /// Reads a path as it was sent. Returns `None` if some servers would truncate it (at a NUL) or
     /// resolve a disguised parent segment (`..;`): only an attacker sends these.
     pub fn read(path: &'r [u8]) -> Option<Self> {
         let normal = query::normalize(path);
         if matches!(normal, Cow::Borrowed(_)) && memchr::memchr2(b'\\', b';', path).is_none() {
-            return Some(Spelling {
+            return Some(PathReadings {
                 sent: normal.clone(),
                 normal,
                 others: Vec::new(),
@@ -93,7 +93,7 @@ impl<'r> Spelling<'r> {
                 sent: join(&kept, path),
             }
         });
-        Some(Spelling {
+        Some(PathReadings {
             normal,
             sent,
             others,
@@ -204,7 +204,7 @@ mod tests {
     /// Checks the matched path, the sent path and the other readings.
     #[track_caller]
     fn check(path: &str, normal: &str, sent: &str, others: &[&str]) {
-        let spelling = Spelling::read(path.as_bytes()).unwrap();
+        let spelling = PathReadings::read(path.as_bytes()).unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let found: Vec<_> = spelling.others.iter().map(|other| text(other)).collect();
         assert_eq!(text(&spelling.normal), normal, "{path}");
@@ -217,7 +217,7 @@ mod tests {
         for path in ["/", "/a", "/a/b/", "/a.b/c=d", "/a~b"] {
             check(path, path, path, &[]);
             assert!(matches!(
-                Spelling::read(path.as_bytes()).unwrap().sent,
+                PathReadings::read(path.as_bytes()).unwrap().sent,
                 Cow::Borrowed(_)
             ));
         }
@@ -263,18 +263,18 @@ mod tests {
     #[test]
     fn empty_segments_have_a_reading_of_their_own() {
         check("//a", "/a", "/a", &[]);
-        let literal = Spelling::read(b"/x/http://h/%61/")
+        let literal = PathReadings::read(b"/x/http://h/%61/")
             .unwrap()
             .literal
             .unwrap();
         assert_eq!(literal.path, b"/x/http://h/a/");
         assert_eq!(&*literal.sent, b"/x/http://h/%61/");
-        let literal = Spelling::read(b"/a//../b").unwrap().literal.unwrap();
+        let literal = PathReadings::read(b"/a//../b").unwrap().literal.unwrap();
         assert_eq!(
             (&literal.path[..], &*literal.sent),
             (&b"/a/b"[..], &b"/a/b"[..])
         );
-        assert!(Spelling::read(b"/a/").unwrap().literal.is_none());
+        assert!(PathReadings::read(b"/a/").unwrap().literal.is_none());
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
             "/%2e;/b",
             "/a/..%3b/b",
         ] {
-            assert_eq!(Spelling::read(path.as_bytes()), None, "{path}");
+            assert_eq!(PathReadings::read(path.as_bytes()), None, "{path}");
         }
     }
 
@@ -295,8 +295,8 @@ mod tests {
         /// The path that is sent matches as the original did, so no route is bypassed.
         #[test]
         fn what_is_sent_reads_as_what_was_matched(path in "/([ab./%\\\\]|%2[eEfF]|%5c|//){0,12}") {
-            if let Some(spelling) = Spelling::read(path.as_bytes()) {
-                let again = Spelling::read(&spelling.sent).unwrap();
+            if let Some(spelling) = PathReadings::read(path.as_bytes()) {
+                let again = PathReadings::read(&spelling.sent).unwrap();
                 proptest::prop_assert_eq!(&again.sent, &spelling.sent);
                 proptest::prop_assert_eq!(&again.normal, &spelling.normal);
             }

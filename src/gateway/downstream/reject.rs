@@ -16,7 +16,7 @@ use crate::gateway::{Gateway, error_page};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sends the reason without waiting for a request, and closes the connection.
-pub async fn turn_away(gateway: &Gateway, mut stream: Stream, refusal: &Refusal) {
+pub async fn reject(gateway: &Gateway, mut stream: Stream, refusal: &Refusal) {
     if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
         // HTTP/2 would need more than these bytes; just close.
         return;

@@ -53,7 +53,7 @@ pub enum Change {
 
 /// Health of one peer. Times are in milliseconds since the start of the pool, never 0.
 #[derive(Debug, Default)]
-pub struct Fitness {
+pub struct PeerHealth {
     /// End of the ejection; 0 if the peer is not ejected.
     avoid_until: AtomicU64,
     /// True if health checks mark the peer as down.
@@ -71,9 +71,9 @@ pub struct Fitness {
     is_checked: AtomicBool,
 }
 
-impl Fitness {
+impl PeerHealth {
     /// Returns `true` if the peer is neither ejected nor marked down by health checks.
-    pub fn is_well(&self) -> bool {
+    pub fn is_healthy(&self) -> bool {
         self.avoid_until.load(Relaxed) == 0 && !self.is_down.load(Relaxed)
     }
 
@@ -224,45 +224,45 @@ mod tests {
         slow_start: Some(100),
     };
 
-    fn is_open(fitness: &Fitness, now: u64) -> bool {
-        fitness.is_open(|| now)
+    fn is_open(peer_health: &PeerHealth, now: u64) -> bool {
+        peer_health.is_open(|| now)
     }
 
     #[test]
     fn a_peer_that_fails_again_and_again_is_passed_over_for_longer() {
-        let fitness = Fitness::default();
-        assert_eq!(fitness.failed(&POLICY, 100), Change::Down);
+        let peer_health = PeerHealth::default();
+        assert_eq!(peer_health.failed(&POLICY, 100), Change::Down);
         let mut now = 100;
         for time in [10, 20, 35, 35] {
-            assert!(!is_open(&fitness, now + time - 1), "after {time}");
+            assert!(!is_open(&peer_health, now + time - 1), "after {time}");
             now += time;
-            assert!(is_open(&fitness, now));
-            assert!(fitness.take(&POLICY, || now));
-            assert_eq!(fitness.failed(&POLICY, now), Change::None);
+            assert!(is_open(&peer_health, now));
+            assert!(peer_health.take(&POLICY, || now));
+            assert_eq!(peer_health.failed(&POLICY, now), Change::None);
         }
-        assert_eq!(fitness.succeeded(&POLICY, || now), Change::Up);
-        assert!(is_open(&fitness, now) && fitness.is_well());
-        assert_eq!(fitness.failed(&POLICY, now), Change::Down);
-        assert!(is_open(&fitness, now + 10), "it begins anew");
+        assert_eq!(peer_health.succeeded(&POLICY, || now), Change::Up);
+        assert!(is_open(&peer_health, now) && peer_health.is_healthy());
+        assert_eq!(peer_health.failed(&POLICY, now), Change::Down);
+        assert!(is_open(&peer_health, now + 10), "it begins anew");
     }
 
     #[test]
     fn one_request_finds_out_and_the_others_wait() {
-        let fitness = Fitness::default();
-        fitness.failed(&POLICY, 100);
-        assert!(fitness.take(&POLICY, || 110));
-        assert!(!is_open(&fitness, 111) && !fitness.take(&POLICY, || 111));
-        assert_eq!(fitness.succeeded(&POLICY, || 112), Change::Up);
-        assert!(fitness.take(&POLICY, || 112));
+        let peer_health = PeerHealth::default();
+        peer_health.failed(&POLICY, 100);
+        assert!(peer_health.take(&POLICY, || 110));
+        assert!(!is_open(&peer_health, 111) && !peer_health.take(&POLICY, || 111));
+        assert_eq!(peer_health.succeeded(&POLICY, || 112), Change::Up);
+        assert!(peer_health.take(&POLICY, || 112));
     }
 
     #[test]
     fn requests_that_fail_together_count_once() {
-        let fitness = Fitness::default();
+        let peer_health = PeerHealth::default();
         for _ in 0..100 {
-            fitness.failed(&POLICY, 100);
+            peer_health.failed(&POLICY, 100);
         }
-        assert!(is_open(&fitness, 110));
+        assert!(is_open(&peer_health, 110));
     }
 
     #[test]
@@ -271,10 +271,10 @@ mod tests {
             max_fails: 3,
             ..POLICY
         };
-        let fitness = Fitness::default();
-        let fail = |now| fitness.failed(&policy, now) == Change::Down;
+        let peer_health = PeerHealth::default();
+        let fail = |now| peer_health.failed(&policy, now) == Change::Down;
         assert!(!fail(100) && !fail(101));
-        fitness.succeeded(&policy, || 102);
+        peer_health.succeeded(&policy, || 102);
         assert!(!fail(103) && !fail(104), "one answered between");
         assert!(!fail(115), "too late to count with the others");
         assert!(!fail(116) && fail(117));
@@ -282,30 +282,30 @@ mod tests {
             max_fails: 0,
             ..POLICY
         };
-        assert!((200..300).all(|now| Fitness::default().failed(&never, now) == Change::None));
+        assert!((200..300).all(|now| PeerHealth::default().failed(&never, now) == Change::None));
     }
 
     #[test]
     fn checks_count_in_a_row_and_the_first_at_once() {
-        let fitness = Fitness::default();
-        let check = |good| fitness.checked(good, 2, 3, &POLICY, 1);
+        let peer_health = PeerHealth::default();
+        let check = |good| peer_health.checked(good, 2, 3, &POLICY, 1);
         assert_eq!(check(false), Change::Down);
         assert_eq!((check(true), check(false)), (Change::None, Change::None));
         assert_eq!((check(true), check(true)), (Change::None, Change::Up));
         assert_eq!((check(false), check(false)), (Change::None, Change::None));
         assert_eq!(check(false), Change::Down);
-        assert!(!is_open(&fitness, 1));
-        fitness.forget_checks();
-        assert!(is_open(&fitness, 1));
+        assert!(!is_open(&peer_health, 1));
+        peer_health.forget_checks();
+        assert!(is_open(&peer_health, 1));
     }
 
     #[test]
     fn a_peer_that_is_back_gets_its_share_by_and_by() {
-        let fitness = Fitness::default();
-        let share = |now| fitness.share(&POLICY, || now);
+        let peer_health = PeerHealth::default();
+        let share = |now| peer_health.share(&POLICY, || now);
         assert!(share(1) >= 1.0);
-        fitness.failed(&POLICY, 100);
-        fitness.succeeded(&POLICY, || 1000);
+        peer_health.failed(&POLICY, 100);
+        peer_health.succeeded(&POLICY, || 1000);
         let percent = |now| format!("{:.0} %", share(now) * 100.0);
         assert_eq!([1000, 1050, 1100].map(percent), ["10 %", "50 %", "100 %"]);
     }

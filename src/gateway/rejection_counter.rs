@@ -13,7 +13,7 @@ use crate::gateway::shard::Counter;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Counter of rejections.
-pub struct Tally {
+pub struct RejectionCounter {
     count: Arc<Counter>,
     since: Instant,
     /// Time of the next log line, in nanoseconds after `since`.
@@ -22,22 +22,22 @@ pub struct Tally {
     untold: AtomicU64,
 }
 
-impl Default for Tally {
+impl Default for RejectionCounter {
     fn default() -> Self {
-        Tally::with(Arc::default())
+        RejectionCounter::with(Arc::default())
     }
 }
 
-impl Tally {
+impl RejectionCounter {
     /// Creates the counter of a changed rule, which continues the count of the rule `before` of the
     /// same name: a counter must not go back when the configuration is reloaded.
     #[must_use]
-    pub fn continuing(before: &Tally) -> Self {
-        Tally::with(Arc::clone(&before.count))
+    pub fn continuing(before: &RejectionCounter) -> Self {
+        RejectionCounter::with(Arc::clone(&before.count))
     }
 
     fn with(count: Arc<Counter>) -> Self {
-        Tally {
+        RejectionCounter {
             count,
             since: Instant::now(),
             due: AtomicU64::new(0),
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_line_a_second_tells_of_all() {
-        let tally = Tally::default();
+        let tally = RejectionCounter::default();
         let at = |millis| tally.since + Duration::from_millis(millis);
         assert_eq!(tally.count_and_tell(at(5)), Some(1));
         assert_eq!(tally.count_and_tell(at(6)), None);

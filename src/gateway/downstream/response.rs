@@ -1,4 +1,4 @@
-//! Responses of the lane itself, written as bytes: head and body in one buffer.
+//! Answers to plain queries, and rejections, written as bytes: head and body in one buffer.
 //!
 //! A head has the lines that pingora would write, in the same order, so that a client sees no
 //! difference between the engines.

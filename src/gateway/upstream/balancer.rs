@@ -8,36 +8,36 @@ use std::sync::Arc;
 
 use super::NoPeer;
 use super::affinity::Affinity;
-use super::members::{Members, Roster, Tier};
+use super::endpoints::{EndpointSnapshot, Endpoints, Tier};
 use super::peer::Peer;
 use super::selection::Candidates;
 
 /// Takes a peer for a request that was already tried on the peers in `tried`.
 pub fn choose(
-    members: &Members,
+    endpoints: &Endpoints,
     tried: &[SocketAddr],
     affinity: &Affinity,
 ) -> Result<Arc<Peer>, NoPeer> {
-    let roster = members.now_listed();
+    let snapshot = endpoints.current();
     let mut choice = Choice {
-        members,
+        endpoints,
         tried,
         is_last_resort: false,
         peers: &[],
     };
-    if let Some(peer) = choice.named(&roster, affinity) {
+    if let Some(peer) = choice.named(&snapshot, affinity) {
         return Ok(peer);
     }
     for is_last_resort in [false, true] {
         choice.is_last_resort = is_last_resort;
-        for tier in &roster.tiers {
+        for tier in &snapshot.tiers {
             if let Some(peer) = choice.one_of(tier, affinity) {
                 return Ok(peer);
             }
         }
     }
     let is_full = |peer: &Arc<Peer>| choice.may_have(peer) && !peer.has_room();
-    if roster.peers.iter().any(is_full) {
+    if snapshot.peers.iter().any(is_full) {
         Err(NoPeer::Full)
     } else {
         Err(NoPeer::NoneLeft)
@@ -45,7 +45,7 @@ pub fn choose(
 }
 
 struct Choice<'c> {
-    members: &'c Members,
+    endpoints: &'c Endpoints,
     tried: &'c [SocketAddr],
     /// True if an unhealthy peer is acceptable.
     is_last_resort: bool,
@@ -56,10 +56,10 @@ struct Choice<'c> {
 impl<'c> Choice<'c> {
     /// Takes the peer that the request's cookie names. It may be draining: clients that are bound
     /// to it stay.
-    fn named(&self, roster: &Roster, affinity: &Affinity) -> Option<Arc<Peer>> {
+    fn named(&self, snapshot: &EndpointSnapshot, affinity: &Affinity) -> Option<Arc<Peer>> {
         let named = affinity.peer?;
         let is_named = |peer: &&Arc<Peer>| peer.cookie.as_ref().is_some_and(|c| c.id == named);
-        let peer = roster.peers.iter().find(is_named)?;
+        let peer = snapshot.peers.iter().find(is_named)?;
         let may = !self.tried.contains(&peer.address) && self.is_fit(peer) && self.take_it(peer);
         may.then(|| Arc::clone(peer))
     }
@@ -76,15 +76,15 @@ impl<'c> Choice<'c> {
 
     fn is_fit(&self, peer: &Peer) -> bool {
         peer.has_room()
-            && (self.is_last_resort || peer.state.fitness.is_open(|| self.members.now()))
+            && (self.is_last_resort || peer.state.peer_health.is_open(|| self.endpoints.now()))
     }
 
     fn take_it(&self, peer: &Peer) -> bool {
         if !peer.enter() {
             return false;
         }
-        let fitness = &peer.state.fitness;
-        let taken = fitness.take(&self.members.policy, || self.members.now());
+        let peer_health = &peer.state.peer_health;
+        let taken = peer_health.take(&self.endpoints.policy, || self.endpoints.now());
         if !taken && !self.is_last_resort {
             peer.leave();
             return false;
@@ -100,19 +100,19 @@ impl Candidates for Choice<'_> {
     }
 
     fn is_lucky(&self, index: usize) -> bool {
-        let fitness = &self.peers[index].state.fitness;
-        let share = fitness.share(&self.members.policy, || self.members.now());
+        let peer_health = &self.peers[index].state.peer_health;
+        let share = peer_health.share(&self.endpoints.policy, || self.endpoints.now());
         share >= 1.0 || fastrand::f32() < share
     }
 
     fn load(&self, index: usize) -> f32 {
         let peer = &self.peers[index];
-        let under_way = peer.status().under_way as f32;
+        let in_flight = peer.status().in_flight as f32;
         let share = peer
             .state
-            .fitness
-            .share(&self.members.policy, || self.members.now());
-        under_way / (peer.weight as f32 * share)
+            .peer_health
+            .share(&self.endpoints.policy, || self.endpoints.now());
+        in_flight / (peer.weight as f32 * share)
     }
 
     fn take(&mut self, index: usize) -> bool {

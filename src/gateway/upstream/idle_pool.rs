@@ -29,7 +29,7 @@ pub type Key = (SocketAddr, u64);
 /// Connections are kept in one stack per shard of threads: a connection is best used by the thread
 /// whose event loop it is registered with, and the most recently used one is the least likely to be
 /// closed.
-pub struct Kept {
+pub struct IdlePool {
     stacks: [Mutex<Vec<Connection>>; SHARDS],
     count: AtomicUsize,
     limit: usize,
@@ -43,10 +43,10 @@ struct Connection {
     since: Instant,
 }
 
-impl Kept {
+impl IdlePool {
     /// Creates a pool of at most `limit` connections, each idle for at most `idle_timeout`.
     pub fn new(limit: usize, idle_timeout: Duration) -> Self {
-        Kept {
+        IdlePool {
             stacks: std::array::from_fn(|_| Mutex::default()),
             count: AtomicUsize::new(0),
             limit,
@@ -124,7 +124,7 @@ fn is_silent(stream: &mut Stream) -> bool {
 }
 
 /// Removes closed and expired connections once a second, until the pool is dropped.
-async fn sweep(kept: Weak<Kept>) {
+async fn sweep(kept: Weak<IdlePool>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let Some(kept) = kept.upgrade() else { return };

@@ -12,26 +12,26 @@ use crate::config::model::MinRate;
 /// Error: the client is below the minimum rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("slower than the lowest rate")]
-pub struct TooSlow;
+pub struct BelowMinRate;
 
 /// Deficit of one direction of a transfer.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct MinRateMeter {
     rate: MinRate,
     /// Waiting time that is not covered by transferred bytes.
-    owed: Duration,
+    deficit: Duration,
     /// Bytes that were transferred and not yet set off against waiting time.
     bytes: u64,
     /// Start of the current wait for the client.
     since: Option<Instant>,
 }
 
-impl Pace {
+impl MinRateMeter {
     /// Creates the state of a transfer with this minimum rate.
     pub fn new(rate: MinRate) -> Self {
-        Pace {
+        MinRateMeter {
             rate,
-            owed: Duration::ZERO,
+            deficit: Duration::ZERO,
             bytes: 0,
             since: None,
         }
@@ -48,7 +48,7 @@ impl Pace {
     ///
     /// # Errors
     /// If the deficit exceeds the grace period.
-    pub fn moved(&mut self, bytes: usize) -> Result<(), TooSlow> {
+    pub fn moved(&mut self, bytes: usize) -> Result<(), BelowMinRate> {
         self.bytes += bytes as u64;
         match self.since.take() {
             None => Ok(()),
@@ -56,18 +56,18 @@ impl Pace {
         }
     }
 
-    fn settle(&mut self, waited: Duration) -> Result<(), TooSlow> {
+    fn settle(&mut self, waited: Duration) -> Result<(), BelowMinRate> {
         let bytes = std::mem::take(&mut self.bytes);
-        self.owed = (self.owed + waited).saturating_sub(worth(bytes, self.rate));
-        if self.rate.bytes_per_second > 0 && self.owed > self.rate.grace {
-            return Err(TooSlow);
+        self.deficit = (self.deficit + waited).saturating_sub(time_for(bytes, self.rate));
+        if self.rate.bytes_per_second > 0 && self.deficit > self.rate.grace {
+            return Err(BelowMinRate);
         }
         Ok(())
     }
 }
 
 /// Returns the time for which bytes cover the minimum rate.
-fn worth(bytes: u64, rate: MinRate) -> Duration {
+fn time_for(bytes: u64, rate: MinRate) -> Duration {
     let millis = bytes.saturating_mul(1000) / rate.bytes_per_second.max(1);
     Duration::from_millis(millis)
 }
@@ -85,7 +85,7 @@ mod tests {
     /// any.
     #[track_caller]
     fn check(rate: MinRate, steps: &[(u64, u64)], expected: Option<usize>) {
-        let mut pace = Pace::new(rate);
+        let mut pace = MinRateMeter::new(rate);
         let slow = steps.iter().position(|&(seconds, bytes)| {
             pace.bytes += bytes;
             pace.settle(Duration::from_secs(seconds)).is_err()
@@ -128,9 +128,9 @@ mod tests {
 
     #[test]
     fn only_waiting_counts() {
-        let mut pace = Pace::new(RATE);
+        let mut pace = MinRateMeter::new(RATE);
         assert_eq!(pace.moved(1), Ok(()));
-        assert_eq!((pace.owed, pace.bytes), (Duration::ZERO, 1));
+        assert_eq!((pace.deficit, pace.bytes), (Duration::ZERO, 1));
         pace.wait();
         assert_eq!(pace.moved(1), Ok(()));
         assert_eq!((pace.since, pace.bytes), (None, 0));
