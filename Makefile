@@ -1,7 +1,7 @@
 # `make` shows what there is. deploy/setup installs what a build needs and this machine has not.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build install test lint fmt bench oracles check-data
+.PHONY: help run build install test lint fmt fuzz bench oracles check-data
 
 help:              ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -25,6 +25,13 @@ lint:              ## formatting, clippy and docs, with warnings as errors
 
 fmt:               ## format the code
 	cargo fmt
+
+fuzz:              ## build the fuzz targets and run those of HTTP for a moment (needs g++)
+	cargo build --locked --manifest-path tests/fuzz/Cargo.toml --bins
+	for target in request_head response_head chunks rewrite; do \
+		tests/fuzz/target/debug/$$target -seed=1 -runs=100000 -max_len=512 \
+			-verbosity=0 -artifact_prefix=tests/fuzz/target/ || exit 1; \
+	done
 
 bench: build       ## measure against nginx, haproxy and Flask, into tests/bench/README.md
 	tests/bench/run
