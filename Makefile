@@ -28,9 +28,10 @@ fmt:               ## format the code
 
 fuzz:              ## build the fuzz targets and run those of HTTP for a moment (needs g++)
 	cargo build --locked --manifest-path tests/fuzz/Cargo.toml --bins
+	tests/fuzz/target/debug/write_seeds
 	for target in request_head response_head chunks rewrite; do \
-		tests/fuzz/target/debug/$$target -seed=1 -runs=100000 -max_len=512 \
-			-verbosity=0 -artifact_prefix=tests/fuzz/target/ || exit 1; \
+		tests/fuzz/target/debug/$$target -seed=1 -runs=100000 -max_len=512 -verbosity=0 \
+			-artifact_prefix=tests/fuzz/target/ tests/fuzz/corpus/$$target || exit 1; \
 	done
 
 bench: build       ## measure against nginx, haproxy and Flask, into tests/bench/README.md
