@@ -101,6 +101,19 @@ fn a_length_is_said_once() {
     }
 }
 
+/// Nothing of it was sent, so the client need not guess why its connection ends.
+#[test]
+fn a_body_that_is_malformed_from_its_start_is_an_error_of_the_upstream() {
+    let peer = Peer::listen();
+    let gateway = gateway(&peer, "");
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n";
+    for kind in [KINDS[0], KINDS[1], Kind::Http10] {
+        let (response, mut upstream) = exchange(&gateway, &peer, kind, "GET", answer);
+        assert_eq!(response.status, 502, "{kind:?}");
+        assert!(upstream.is_closed(), "{kind:?}");
+    }
+}
+
 #[test]
 fn chunks_are_said_once() {
     let peer = Peer::listen();

@@ -401,7 +401,7 @@ impl<C: Client> Exchange<'_, C> {
     async fn fail(&mut self, error: &Error) -> bool {
         self.client.close_after();
         let status = status_of(error);
-        if status == CLIENT_CLOSED_REQUEST || self.client.answer().status.is_some() {
+        if status == CLIENT_CLOSED_REQUEST || !self.client.take_back() {
             return false;
         }
         let page = local_reply::error_page(&self.request, self.ctx, status);

@@ -44,6 +44,8 @@ pub struct Outgoing {
     framing: Framing,
     flush: Flush,
     has_moved: bool,
+    /// Bytes that were given to the stream.
+    sent: usize,
 }
 
 impl Outgoing {
@@ -59,7 +61,25 @@ impl Outgoing {
                 None => Flush::Needless,
             },
             has_moved: false,
+            sent: 0,
         }
+    }
+
+    /// Number of bytes, from the first one on, that were sent or wait to be sent before any content.
+    pub fn position(&self) -> usize {
+        self.sent + self.unsent.remaining()
+    }
+
+    /// Drops what waits, unless more than the first `position` bytes were sent. Returns `true` if it
+    /// was dropped.
+    pub fn take_back(&mut self, position: usize) -> bool {
+        if self.sent > position {
+            return false;
+        }
+        self.unsent.clear();
+        self.piece = None;
+        self.tail.clear();
+        true
     }
 
     /// Bytes that are sent next, to append a head.
@@ -184,6 +204,7 @@ impl Outgoing {
 
     fn written(&mut self, length: usize) {
         self.has_moved = true;
+        self.sent += length;
         if self.flush == Flush::Done {
             self.flush = Flush::Due;
         }

@@ -31,6 +31,8 @@ struct Ended {
     body_bytes: usize,
     /// `true` if the client's connection can carry another request.
     keep: bool,
+    /// `true` if the client can be given another response.
+    is_open: bool,
     peer_is_reusable: bool,
     to_peer: String,
     to_client: String,
@@ -119,6 +121,7 @@ async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>
     .await;
     let (status, body_bytes) = (side.answer().status, side.answer().body_bytes);
     let keep = side.keeps_connection();
+    let is_open = side.take_back();
     let is_whole = matches!(result, Ok(Relayed::Whole));
     let peer_is_reusable = near_peer.into_reusable().is_some() && is_whole;
     drop(near_client);
@@ -130,6 +133,7 @@ async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>
         status: status.map(|status| status.as_u16()),
         body_bytes,
         keep,
+        is_open,
         peer_is_reusable,
         to_peer,
         to_client: String::from_utf8_lossy(&bytes).into_owned(),
@@ -406,6 +410,30 @@ async fn a_response_before_the_end_of_the_request_ends_both_connections() {
     let ended = run("", request, Script::Open(""), Script::Open(response)).await;
     assert!(ended.to_client.ends_with("\r\n\r\nno"));
     assert!(ended.result.unwrap() == Relayed::Early && !ended.peer_is_reusable);
+}
+
+#[tokio::test]
+async fn a_response_that_fails_before_it_was_sent_can_be_replaced() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (response, is_open, status) in [
+        (format!("{head}xyz\r\n"), true, 502),
+        (
+            format!("HTTP/1.1 103 Hints\r\n\r\n{head}xyz\r\n"),
+            true,
+            502,
+        ),
+        (format!("{head}1\r\nx\r\n"), false, 502),
+    ] {
+        let ended = run("", request, Script::Open(""), Script::Closed(&response)).await;
+        assert_eq!(ended.is_open, is_open, "{response:?}");
+        assert_eq!(
+            status_of(&ended.result.unwrap_err()),
+            status,
+            "{response:?}"
+        );
+        assert_eq!(ended.to_client.is_empty(), is_open, "{response:?}");
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ pub struct Http1Client<'c> {
     /// `true` if the end of the response was put.
     is_answered: bool,
     keep: bool,
+    /// Position of the final response in what is sent.
+    answered_at: usize,
     answer: Answer,
 }
 
@@ -76,6 +78,7 @@ impl<'c> Http1Client<'c> {
             has_ended: false,
             is_answered: false,
             keep,
+            answered_at: 0,
             answer,
         }
     }
@@ -229,6 +232,7 @@ impl Client for Http1Client<'_> {
     }
 
     fn put_head(&mut self, lines: &Rewrite<StatusCode>, head: &FinalHead) -> Result<()> {
+        self.answered_at = self.outgoing.position();
         let out = self.outgoing.head();
         let start = out.len();
         write_status(out, lines.status(), head.reason);
@@ -253,6 +257,7 @@ impl Client for Http1Client<'_> {
     }
 
     fn put_reply_head(&mut self, head: &ResponseHeader, has_content: bool) -> Result<()> {
+        self.answered_at = self.outgoing.position();
         let out = self.outgoing.head();
         let start = out.len();
         let reason = head.get_reason_phrase().unwrap_or_default();
@@ -321,6 +326,18 @@ impl Client for Http1Client<'_> {
 
     fn piece_size(&self) -> Size {
         Size::Normal
+    }
+
+    fn take_back(&mut self) -> bool {
+        if self.answer.status.is_none() {
+            return true;
+        }
+        let is_back = self.outgoing.take_back(self.answered_at);
+        if is_back {
+            self.answer = Answer::new(self.answer.keeps_head);
+            self.is_answered = false;
+        }
+        is_back
     }
 
     fn close_after(&mut self) {

@@ -162,8 +162,10 @@ impl Client for Http2Client {
     fn poll_read(&mut self, cx: &mut Context<'_>, piece: &mut Piece) -> Poll<Result<()>> {
         // What was read before has been sent by now.
         let length = std::mem::take(&mut self.unreleased);
-        // An error means that the stream was closed; the next frame tells the reason.
-        let _ = self.body.flow_control().release_capacity(length);
+        if length > 0 {
+            // An error means that the stream was closed; the next frame tells the reason.
+            let _ = self.body.flow_control().release_capacity(length);
+        }
         if self.received.is_empty() {
             let received = self.poll_receive(cx);
             if received.is_pending() {
@@ -293,6 +295,11 @@ impl Client for Http2Client {
 
     fn piece_size(&self) -> Size {
         Size::Small
+    }
+
+    fn take_back(&mut self) -> bool {
+        // The h2 crate may have sent the head.
+        self.answer.status.is_none()
     }
 
     fn close_after(&mut self) {}

@@ -107,6 +107,10 @@ pub trait Client: Send {
     /// Size of the pieces that the response comes in.
     fn piece_size(&self) -> Size;
 
+    /// Takes back a response of which nothing was sent, so that another one can be put. Returns `false`
+    /// if a part was sent.
+    fn take_back(&mut self) -> bool;
+
     /// Closes the connection after the response, where it carries no other request.
     fn close_after(&mut self);
 

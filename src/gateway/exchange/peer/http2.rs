@@ -38,6 +38,8 @@ pub struct Http2Peer {
     request: Outgoing,
     response: Incoming,
     is_head_request: bool,
+    /// Error behind a head that is to be sent first.
+    late_error: Option<Box<Error>>,
     /// Bytes that were received, and for which the peer has no room again yet.
     unreleased: usize,
 }
@@ -91,6 +93,7 @@ impl Http2Peer {
             },
             response: Incoming::Request,
             is_head_request: false,
+            late_error: None,
             unreleased: 0,
         })
     }
@@ -306,14 +309,22 @@ impl Peer for Http2Peer {
         _: Size,
         sink: &mut impl Sink,
     ) -> Poll<Result<()>> {
+        if let Some(error) = self.late_error.take() {
+            return Poll::Ready(Err(error));
+        }
         match &mut self.response {
             Incoming::Request => Poll::Pending,
             Incoming::Head(response) => {
                 let head = ready!(poll_head(response, cx)).map_err(failed)?;
-                Poll::Ready(match head {
-                    Head::Interim(head) => self.take_interim(&head, sink),
-                    Head::Final(response) => self.take_final(response, sink),
-                })
+                match head {
+                    Head::Interim(head) => self.take_interim(&head, sink)?,
+                    Head::Final(response) => self.take_final(response, sink)?,
+                }
+                // Content that is here leaves with its head: some clients read only once.
+                if let Poll::Ready(Err(error)) = self.poll_content(cx, sink) {
+                    self.late_error = Some(error);
+                }
+                Poll::Ready(Ok(()))
             }
             Incoming::Content(..) => self.poll_content(cx, sink),
             Incoming::End => Poll::Ready(Ok(())),
