@@ -58,10 +58,8 @@ pub enum SettingsError {
 
 /// Settings for requests, ready to use.
 pub struct Settings {
-    pub(super) listeners: Listeners,
-    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) listening: ListenSettings,
     pub(super) client: Client,
-    pub(super) http2: Http2,
     pub(super) client_ip: ClientIp,
     pub(super) location_headers: LocationHeaders,
     pub(super) pools: Vec<Arc<Pool>>,
@@ -73,6 +71,13 @@ pub struct Settings {
     pub(super) limits: LimitSettings,
     pub(super) compression: Compression,
     admin_access: AdminAccess,
+}
+
+/// Settings of listeners, and of the protocols that they speak.
+pub(super) struct ListenSettings {
+    pub listeners: Listeners,
+    pub tls: Option<Arc<Tls>>,
+    pub http2: Http2,
 }
 
 /// Settings of the ids that requests are given.
@@ -117,9 +122,9 @@ impl Settings {
         let admin_access = AdminAccess::load(&config.admin)?;
         let listeners = before.map_or_else(
             || Listeners::new(&config.server.listen),
-            |before| before.listeners.clone(),
+            |before| before.listening.listeners.clone(),
         );
-        let tls_before = before.and_then(|before| before.tls.as_ref());
+        let tls_before = before.and_then(|before| before.listening.tls.as_ref());
         let rules = Rules::new(config, before.map(|before| &before.limits.rules));
         let gate = |route: &model::Route| {
             let mut known = before.into_iter().flat_map(Settings::routes);
@@ -130,9 +135,11 @@ impl Settings {
         let pools = config.upstreams.iter().map(pool);
         let pools = pools.collect::<Result<Vec<_>, TransportError>>()?;
         Ok(Settings {
-            listeners,
-            tls: tls(config, tls_before)?,
-            http2: config.http2.clone(),
+            listening: ListenSettings {
+                listeners,
+                tls: tls(config, tls_before)?,
+                http2: config.http2.clone(),
+            },
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
@@ -158,7 +165,7 @@ impl Settings {
     /// Returns the value of `Strict-Transport-Security` for responses over TLS, if configured.
     #[must_use]
     pub fn hsts(&self) -> Option<&HeaderValue> {
-        self.tls.as_ref()?.hsts()
+        self.listening.tls.as_ref()?.hsts()
     }
 
     /// Returns [`Settings::hsts`] as a header line for a response that is written without pingora.
@@ -176,7 +183,7 @@ impl Settings {
     /// Returns TLS with clients, if it is configured.
     #[must_use]
     pub fn tls(&self) -> Option<&Arc<Tls>> {
-        self.tls.as_ref()
+        self.listening.tls.as_ref()
     }
 
     /// Returns the pools of all upstreams, in the order of the configuration.

@@ -47,7 +47,7 @@ pub async fn serve(
     let (options, keepalive) = {
         let settings = gateway.settings();
         let client = &settings.client;
-        let streams = settings.http2.max_concurrent_streams;
+        let streams = settings.listening.http2.max_concurrent_streams;
         let options = options(streams, client.max_header_size);
         (
             options,
@@ -60,7 +60,7 @@ pub async fn serve(
         Http2Connection {
             peer,
             tls: stream.get_ssl_digest(),
-            redirect_port: gateway.settings().listeners.redirect(local),
+            redirect_port: gateway.settings().listening.listeners.redirect(local),
         }
     };
     let begun = timeout_at(deadline, handshake(stream, Some(options))).await;

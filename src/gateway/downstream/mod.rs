@@ -59,7 +59,7 @@ impl ServerApp for Downstream {
         self.gateway.heartbeats.watch_this_worker();
         let peer = peer_of(&stream)?;
         let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
-        let special = self.gateway.settings().listeners.find(local);
+        let special = self.gateway.settings().listening.listeners.find(local);
         let (downstream, shutdown) = (Arc::clone(self), shutdown.clone());
         // A separate task: the task of the caller reserves 9 KiB for a TLS handshake as long as it
         // lives.

@@ -117,7 +117,7 @@ async fn take_in(
             speaks_h2: false,
         }),
         Speaks::Tls => {
-            let tls = settings.tls.as_deref().ok_or(Refusal::NoTls)?;
+            let tls = settings.listening.tls.as_deref().ok_or(Refusal::NoTls)?;
             wait_for_start(&mut socket).await?;
             let stream = tls.accept(*socket).await.map_err(Refusal::Handshake)?;
             Ok(Accepted {

@@ -103,7 +103,7 @@ impl Forwarder {
         let tls = connection.stream.get_ssl_digest();
         let socket = connection.stream.get_socket_digest();
         let local = || socket.as_ref()?.local_addr()?.as_inet().copied();
-        let redirect_port = ctx.settings.listeners.redirect(local);
+        let redirect_port = ctx.settings.listening.listeners.redirect(local);
         let request = RequestView::of_stored(&head, tls.as_deref(), redirect_port);
         connection.read_buf.advance(head.length());
         let settings = Arc::clone(&ctx.settings);

@@ -10,6 +10,7 @@ use super::peer::Http1Peer;
 use super::relay::{Relay, Relayed, Replay, Timeouts};
 use super::timer::Timer;
 use super::{decide, locate};
+use crate::gateway::Gateway;
 use crate::gateway::client_ip::PeerAddr;
 use crate::gateway::context::Context;
 use crate::gateway::failure::status_of;
@@ -69,22 +70,28 @@ fn stored(request: &str) -> (StoredHead, &str) {
     (stored, &request[length..])
 }
 
+/// The state of a request whose first try begins.
+fn first_try(gateway: &Gateway, request: &RequestView<StoredHead>) -> Context {
+    let mut ctx = Context::new(gateway);
+    let peer = PeerAddr::new("1.0.0.7:4000".parse().unwrap());
+    let database = gateway.database().load();
+    locate(&mut ctx, peer, request.headers, &database);
+    let decided = decide(gateway, request, &mut ctx).unwrap();
+    let super::Outcome::Forward(pool) = decided else {
+        panic!("{decided:?}")
+    };
+    ctx.attempts.forward_to(pool);
+    ctx.choose_peer(request.headers).unwrap();
+    ctx
+}
+
 /// Sends `request` to a peer that says `response`, in configuration `config`. What is `behind` the
 /// request's head in it has been read with the head.
 async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>) -> Ended {
     let gateway = gateway(&format!("{UPSTREAM}{config}"));
     let (head, behind) = stored(request);
-    let mut ctx = Context::new(&gateway);
-    let peer = PeerAddr::new("1.0.0.7:4000".parse().unwrap());
-    locate(&mut ctx, peer, &head, &gateway.database().load());
     let view = RequestView::of_stored(&head, None, None);
-    let decided = decide(&gateway, &view, &mut ctx).unwrap();
-    let super::Outcome::Forward(pool) = decided else {
-        panic!("{decided:?}")
-    };
-    ctx.attempts.forward_to(pool);
-    ctx.choose_peer(&head).unwrap();
-
+    let mut ctx = first_try(&gateway, &view);
     let (near_client, mut client) = duplex(ROOM);
     let (near_peer, mut peer) = duplex(ROOM);
     rest.play(&mut client).await;

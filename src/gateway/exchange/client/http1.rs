@@ -14,10 +14,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::super::outgoing::{Framing, Outgoing};
 use super::super::piece::{Piece, Size};
-use super::{Answer, Client, Content, FinalHead, InterimHead, Times};
+use super::{Answer, Client, Content, FinalHead, InterimHead, Rates, Times};
 use crate::config::model;
 use crate::gateway::failure::slow_body;
-use crate::gateway::min_rate::MinRateMeter;
 use crate::proto::date::with_date;
 use crate::proto::h1::body::Body;
 use crate::proto::h1::chunked::Malformed;
@@ -39,8 +38,7 @@ pub struct Http1Client<'c> {
     body: Body,
     version: Version,
     outgoing: Outgoing,
-    incoming_pace: MinRateMeter,
-    outgoing_pace: MinRateMeter,
+    rates: Rates,
     times: Times,
     /// `true` if the client has sent all that it will. It may still read.
     has_ended: bool,
@@ -69,8 +67,7 @@ impl<'c> Http1Client<'c> {
             read_buf,
             body: head.body(),
             version: head.version(),
-            incoming_pace: MinRateMeter::new(config.min_body_rate),
-            outgoing_pace: MinRateMeter::new(config.min_response_rate),
+            rates: Rates::new(config),
             times: Times {
                 read: config.read_timeout,
                 write: config.write_timeout,
@@ -158,7 +155,7 @@ impl Client for Http1Client<'_> {
         let mut buffer = ReadBuf::new(&mut room[..most]);
         let read = Pin::new(&mut *self.stream).poll_read(cx, &mut buffer);
         if read.is_pending() {
-            self.incoming_pace.wait();
+            self.rates.body.wait();
         }
         ready!(read).map_err(|error| {
             Error::because(ErrorType::ReadError, "reading a request's body", error).into_down()
@@ -170,7 +167,7 @@ impl Client for Http1Client<'_> {
                 Error::explain(ErrorType::ConnectionClosed, reason).into_down()
             ));
         }
-        self.incoming_pace.moved(length).map_err(|_| slow_body())?;
+        self.rates.body.moved(length).map_err(|_| slow_body())?;
         let decoded = self.body.decode(&mut room[..length]).map_err(malformed)?;
         self.read_buf
             .extend_from_slice(&room[decoded.consumed..length]);
@@ -302,7 +299,7 @@ impl Client for Http1Client<'_> {
         if !self.has_ended || self.is_answered {
             self.outgoing.join();
         }
-        let pace = Some(&mut self.outgoing_pace);
+        let pace = Some(&mut self.rates.response);
         let sent = self.outgoing.poll_send(cx, self.stream, pace);
         sent.map_err(write_error)
     }

@@ -17,10 +17,10 @@ use pingora::{Error, ErrorType, Result};
 
 use super::super::piece::{Piece, Size};
 use super::super::stream_out::StreamOut;
-use super::{Answer, Client, Content, FinalHead, InterimHead, Times};
+use super::{Answer, Client, Content, FinalHead, InterimHead, Rates, Times};
 use crate::config::model;
 use crate::gateway::failure::slow_body;
-use crate::gateway::min_rate::{BelowMinRate, MinRateMeter};
+use crate::gateway::min_rate::BelowMinRate;
 use crate::gateway::strict::CONNECTION_SPECIFIC;
 use crate::proto::date::with_date;
 use crate::proto::h1::rewrite::{Rewrite, write_line};
@@ -52,8 +52,7 @@ pub struct Http2Client {
     respond: SendResponse<Bytes>,
     /// Content of the response; `None` until its head was sent.
     out: Option<StreamOut>,
-    incoming_pace: MinRateMeter,
-    outgoing_pace: MinRateMeter,
+    rates: Rates,
     times: Times,
     answer: Answer,
 }
@@ -74,8 +73,7 @@ impl Http2Client {
             trailers: Vec::new(),
             respond,
             out: None,
-            incoming_pace: MinRateMeter::new(config.min_body_rate),
-            outgoing_pace: MinRateMeter::new(config.min_response_rate),
+            rates: Rates::new(config),
             times: Times {
                 read: config.read_timeout,
                 write: config.write_timeout,
@@ -169,10 +167,10 @@ impl Client for Http2Client {
         if self.received.is_empty() {
             let received = self.poll_receive(cx);
             if received.is_pending() {
-                self.incoming_pace.wait();
+                self.rates.body.wait();
             }
             ready!(received)?;
-            let moved = self.incoming_pace.moved(self.received.len());
+            let moved = self.rates.body.moved(self.received.len());
             if moved.is_err() && self.answer.status.is_none() {
                 return Poll::Ready(Err(slow_body()));
             }
@@ -265,13 +263,13 @@ impl Client for Http2Client {
         let before = out.waiting_bytes();
         let sent = out.poll_send(cx);
         let moved = before - out.waiting_bytes();
-        if moved > 0 && self.outgoing_pace.moved(moved).is_err() {
+        if moved > 0 && self.rates.response.moved(moved).is_err() {
             let slow = io::Error::new(io::ErrorKind::TimedOut, BelowMinRate);
             let error = Error::because(ErrorType::WriteError, "writing a response", slow);
             return Poll::Ready(Err(error.into_down()));
         }
         if sent.is_pending() {
-            self.outgoing_pace.wait();
+            self.rates.response.wait();
         }
         sent.map_err(write_error)
     }

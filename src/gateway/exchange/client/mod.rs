@@ -16,7 +16,9 @@ use pingora::{Error, ErrorType, Result};
 pub use self::http1::Http1Client;
 pub use self::http2::{Http2Client, Http2Request};
 use super::piece::{Piece, Size};
+use crate::config::model;
 use crate::gateway::failure::slow_body;
+use crate::gateway::min_rate::MinRateMeter;
 use crate::proto::h1::rewrite::Rewrite;
 
 /// Bytes of a request that are read, and how long, after a response that came before its end.
@@ -180,6 +182,21 @@ pub struct Times {
     pub read: Duration,
     /// Longest wait for the client to take something.
     pub write: Duration,
+}
+
+/// Minimum rates of a client.
+struct Rates {
+    body: MinRateMeter,
+    response: MinRateMeter,
+}
+
+impl Rates {
+    fn new(config: &model::Client) -> Self {
+        Rates {
+            body: MinRateMeter::new(config.min_body_rate),
+            response: MinRateMeter::new(config.min_response_rate),
+        }
+    }
 }
 
 /// Sends all that was put.
