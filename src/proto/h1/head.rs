@@ -226,12 +226,8 @@ impl<'b> Head<'_, 'b> {
                     encodings += 1;
                 }
                 10 if is("connection") => self.read_connection(line.value),
-                6 if is("expect") => {
-                    if !is_expectation(line.value) {
-                        return Err(417);
-                    }
-                    self.demand = self.demand.max(Demand::Special);
-                }
+                6 if is("expect") && !is_expectation(line.value) => return Err(417),
+                6 if is("expect") => self.demand = self.demand.max(Demand::Special),
                 7 if is("upgrade") => upgrade = true,
                 LONGEST.. => return Err(431),
                 _ if is_look_alike(line.name) => return Err(400),
