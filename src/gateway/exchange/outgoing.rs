@@ -1,4 +1,4 @@
-//! What waits to be sent on a connection of HTTP/1: heads, content, and the framing around it.
+//! Messages that wait to be sent on a connection of HTTP/1: heads, content, and the framing around it.
 
 use std::io;
 use std::pin::Pin;
@@ -70,10 +70,10 @@ impl Outgoing {
         self.sent + self.unsent.remaining()
     }
 
-    /// Drops what waits, unless more than the first `position` bytes were sent. Returns `true` if it
-    /// was dropped.
+    /// Drops what waits, if nothing or exactly the first `position` bytes were sent: another message
+    /// can begin there. Returns `true` if it was dropped.
     pub fn take_back(&mut self, position: usize) -> bool {
-        if self.sent > position {
+        if self.sent != 0 && self.sent != position {
             return false;
         }
         self.unsent.clear();
@@ -168,12 +168,12 @@ impl Outgoing {
     /// Writes what waits; ready when the stream has taken all of it.
     ///
     /// # Errors
-    /// If the stream fails, or the other side is slower than `min_rate` allows.
+    /// If the stream fails, or the other side is slower than `rate` allows.
     pub fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut Stream,
-        mut pace: Option<&mut MinRateMeter>,
+        mut rate: Option<&mut MinRateMeter>,
     ) -> Poll<io::Result<()>> {
         loop {
             let bytes = match &self.piece {
@@ -187,16 +187,16 @@ impl Outgoing {
                 None => return Poll::Ready(Ok(())),
             };
             let written = Pin::new(&mut *stream).poll_write(cx, bytes);
-            if let (true, Some(pace)) = (written.is_pending(), &mut pace) {
-                pace.wait();
+            if let (true, Some(rate)) = (written.is_pending(), &mut rate) {
+                rate.wait();
             }
             let length = ready!(written)?;
             if length == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written(length);
-            if let Some(pace) = &mut pace {
-                let moved = pace.moved(length);
+            if let Some(rate) = &mut rate {
+                let moved = rate.moved(length);
                 moved.map_err(|slow| io::Error::new(io::ErrorKind::TimedOut, slow))?;
             }
         }
