@@ -85,10 +85,10 @@ mod tests {
     /// any.
     #[track_caller]
     fn check(rate: MinRate, steps: &[(u64, u64)], expected: Option<usize>) {
-        let mut pace = MinRateMeter::new(rate);
+        let mut meter = MinRateMeter::new(rate);
         let slow = steps.iter().position(|&(seconds, bytes)| {
-            pace.bytes += bytes;
-            pace.settle(Duration::from_secs(seconds)).is_err()
+            meter.bytes += bytes;
+            meter.settle(Duration::from_secs(seconds)).is_err()
         });
         assert_eq!(slow, expected, "{steps:?}");
     }
@@ -128,11 +128,11 @@ mod tests {
 
     #[test]
     fn only_waiting_counts() {
-        let mut pace = MinRateMeter::new(RATE);
-        assert_eq!(pace.moved(1), Ok(()));
-        assert_eq!((pace.deficit, pace.bytes), (Duration::ZERO, 1));
-        pace.wait();
-        assert_eq!(pace.moved(1), Ok(()));
-        assert_eq!((pace.since, pace.bytes), (None, 0));
+        let mut meter = MinRateMeter::new(RATE);
+        assert_eq!(meter.moved(1), Ok(()));
+        assert_eq!((meter.deficit, meter.bytes), (Duration::ZERO, 1));
+        meter.wait();
+        assert_eq!(meter.moved(1), Ok(()));
+        assert_eq!((meter.since, meter.bytes), (None, 0));
     }
 }

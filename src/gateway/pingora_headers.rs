@@ -1,7 +1,7 @@
 //! Header lines of pingora's heads, which local replies are made of, with the traits of all others.
 
 use http::{HeaderValue, StatusCode};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 
 use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
 
@@ -61,7 +61,8 @@ macro_rules! edit_pingora {
     };
 }
 
-edit_pingora!(RequestHeader);
+#[cfg(test)]
+edit_pingora!(pingora::http::RequestHeader);
 edit_pingora!(ResponseHeader);
 
 impl EditResponse for ResponseHeader {

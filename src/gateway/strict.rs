@@ -11,6 +11,7 @@ use http::{HeaderMap, request};
 use crate::config::model::Client;
 use crate::proto::authority::is_authority;
 use crate::proto::headers::{Headers, is_expectation, is_look_alike};
+use crate::proto::hop_by_hop::CONNECTION_SPECIFIC;
 use crate::proto::target::{Target, target};
 
 /// Returns the status of the rejection of an invalid HTTP/2 request; `None` if the request is
@@ -50,15 +51,6 @@ pub fn refusal(request: &request::Parts, client: &Client) -> Option<u16> {
         .any(|value| !is_expectation(value))
         .then_some(417)
 }
-
-/// Fields of a connection, which HTTP/2 forbids (RFC 9113, 8.2.2).
-pub const CONNECTION_SPECIFIC: [&str; 5] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// Returns `true` if `:scheme` is `http` or `https`. It may differ from the connection, because a
 /// proxy in front may terminate TLS. Only this check reads it: upstreams receive the scheme of the

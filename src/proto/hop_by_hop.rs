@@ -48,6 +48,22 @@ pub fn is_hop_by_hop(name: &str) -> bool {
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
+/// Fields of a connection, which HTTP/2 forbids (RFC 9113, 8.2.2).
+pub const CONNECTION_SPECIFIC: [&str; 5] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Returns `true` for a field of a response about its connection or its transfer coding.
+#[must_use]
+pub fn is_hop_by_hop_in_response(name: &str) -> bool {
+    let mut names = CONNECTION_SPECIFIC.iter().chain(&["te"]);
+    names.any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Returns the fields that the `Connection` of a request names.
 ///
 /// # Errors

@@ -70,7 +70,7 @@ struct Unsent {
     /// Bytes that the client takes slowly.
     bytes: BytesMut,
     /// Minimum rate at which it takes them.
-    pace: MinRateMeter,
+    rate: MinRateMeter,
     /// `Some(true)` if written data waits for a flush, as it may in TLS; `None` in clear text.
     needs_flush: Option<bool>,
 }
@@ -128,14 +128,14 @@ impl<'g> Connection<'g> {
         gateway: &'g Gateway,
         stream: Stream,
         peer: PeerAddr,
-        arrival: ConnectionGuards<'g>,
+        guards: ConnectionGuards<'g>,
         answers_queries: bool,
     ) -> Self {
         Connection {
             gateway,
             unsent: Unsent {
                 bytes: BytesMut::new(),
-                pace: MinRateMeter::new(gateway.settings().client.min_response_rate),
+                rate: MinRateMeter::new(gateway.settings().client.min_response_rate),
                 needs_flush: stream.get_ssl_digest().map(|_| false),
             },
             answers_queries,
@@ -144,8 +144,8 @@ impl<'g> Connection<'g> {
             read_buf: BytesMut::new(),
             unread: false,
             served: 0,
-            _open: arrival.open,
-            first_request_guard: Some(arrival.fresh),
+            _open: guards.open,
+            first_request_guard: Some(guards.fresh),
             waiting_since: Instant::now(),
             state: State::Open,
         }
@@ -279,14 +279,14 @@ impl<'g> Connection<'g> {
         while !self.unsent.bytes.is_empty() {
             let sent = Pin::new(&mut self.stream).poll_write(cx, &self.unsent.bytes);
             if sent.is_pending() {
-                self.unsent.pace.wait();
+                self.unsent.rate.wait();
             }
             let sent = ready!(sent)?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            let pace = self.unsent.pace.moved(sent);
-            pace.map_err(|error| io::Error::new(io::ErrorKind::TimedOut, error))?;
+            let rate = self.unsent.rate.moved(sent);
+            rate.map_err(|error| io::Error::new(io::ErrorKind::TimedOut, error))?;
             self.unsent.bytes.advance(sent);
             self.waiting_since = Instant::now();
         }

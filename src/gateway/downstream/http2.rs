@@ -1,4 +1,4 @@
-//! Connections of HTTP/2 clients: every stream is a request for the `exchange::forward`.
+//! Connections of HTTP/2 clients: every stream is a request for `exchange::forward`.
 //!
 //! The h2 crate implements the frames. The loop is geogate's own, because pingora's waits for the
 //! preface of a connection forever, does not limit the requests of a connection, and does not
@@ -39,11 +39,11 @@ pub async fn serve(
     forwarder: &Arc<Forwarder>,
     stream: Stream,
     peer: PeerAddr,
-    arrival: ConnectionGuards<'_>,
+    guards: ConnectionGuards<'_>,
     shutdown: &ShutdownWatch,
     deadline: Instant,
 ) {
-    let ConnectionGuards { open: _open, fresh } = arrival;
+    let ConnectionGuards { open: _open, fresh } = guards;
     let (options, keepalive) = {
         let settings = gateway.settings();
         let client = &settings.client;

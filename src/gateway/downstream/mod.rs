@@ -87,8 +87,8 @@ impl Downstream {
             Ok(share) => share,
             Err(refusal) => return reject(&self.gateway, stream, &refusal).await,
         };
-        let arrival = ConnectionGuards::new(&self.gateway);
-        self.serve_http1(stream, peer, arrival, true).await;
+        let guards = ConnectionGuards::new(&self.gateway);
+        self.serve_http1(stream, peer, guards, true).await;
     }
 
     /// Serves a connection of a listener that is not plain to its end.
@@ -113,7 +113,7 @@ impl Downstream {
             Err(_) if listener.speaks == Speaks::Tls => return,
             Err(refusal) => return reject(gateway, stream, &refusal).await,
         };
-        let arrival = ConnectionGuards::new(gateway);
+        let guards = ConnectionGuards::new(gateway);
         let deadline = Instant::now() + gateway.settings().client.header_timeout;
         // Each step has its own box, so that only the current one takes memory.
         let entering = Box::pin(accept(gateway, listener, stream, peer, deadline));
@@ -132,14 +132,14 @@ impl Downstream {
                 &self.forwarder,
                 stream,
                 peer,
-                arrival,
+                guards,
                 &shutdown,
                 deadline,
             );
             Box::pin(serving).await;
         } else {
             let queries = !matches!(listener.speaks, Speaks::Redirect { .. });
-            Box::pin(self.serve_http1(stream, peer, arrival, queries)).await;
+            Box::pin(self.serve_http1(stream, peer, guards, queries)).await;
         }
     }
 
@@ -148,10 +148,10 @@ impl Downstream {
         &'g self,
         stream: Stream,
         peer: PeerAddr,
-        arrival: ConnectionGuards<'g>,
+        guards: ConnectionGuards<'g>,
         queries: bool,
     ) {
-        let mut connection = Connection::new(&self.gateway, stream, peer, arrival, queries);
+        let mut connection = Connection::new(&self.gateway, stream, peer, guards, queries);
         let sleep = tokio::time::sleep(self.gateway.settings().client.header_timeout);
         let sleep = std::pin::pin!(sleep);
         let mut timer = Timer::new(sleep);

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use pingora::Result;
 
 use super::client::{Client, Content, FinalHead, InterimHead};
@@ -15,7 +15,9 @@ use crate::proto::h1::response_head::{Framing, ResponseHead};
 use crate::proto::h1::rewrite::{Memory, Rewrite, write_length, write_line};
 use crate::proto::h1::stored_head::{Lines, StoredHead};
 use crate::proto::headers::{EditHeaders, Headers, Name};
-use crate::proto::hop_by_hop::{is_hop_by_hop, named_by_request, named_by_response};
+use crate::proto::hop_by_hop::{
+    is_hop_by_hop, is_hop_by_hop_in_response, named_by_request, named_by_response,
+};
 
 thread_local! {
     /// Memory for edits of a head, used within one call.
@@ -106,8 +108,7 @@ pub fn http2_request(
     is_tls: bool,
 ) -> Result<Request<()>> {
     let no_host = || status_error(400, "a host that HTTP/2 cannot name");
-    let mut headers = HeaderMap::new();
-    let host = request_lines(request, ctx, |sent| {
+    let (host, mut headers) = request_lines(request, ctx, |sent| {
         let host = sent.first("host").map(<[u8]>::to_vec);
         // The gateway has answered the expectation: few servers of HTTP/2 do.
         sent.remove_if(|name| {
@@ -115,13 +116,7 @@ pub fn http2_request(
                 .iter()
                 .any(|known| name.eq_ignore_ascii_case(known))
         });
-        sent.each(|name, value| {
-            let name = HeaderName::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
-                headers.append(name, value);
-            }
-        });
-        host
+        (host, sent.to_http2())
     })?;
     // gRPC requires it, and it is true of every HTTP/2 client that sends it.
     let te = request.headers.first("te");
@@ -215,17 +210,7 @@ fn remove_hop_by_hop(sent: &mut Rewrite<StatusCode>) {
     for name in named_by_response(sent) {
         sent.remove(name.as_str());
     }
-    sent.remove_if(|name| {
-        const NAMES: [&str; 6] = [
-            "connection",
-            "keep-alive",
-            "proxy-connection",
-            "te",
-            "transfer-encoding",
-            "upgrade",
-        ];
-        NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
-    });
+    sent.remove_if(is_hop_by_hop_in_response);
 }
 
 /// Content behind a response's head, as the client gets it.

@@ -1,6 +1,5 @@
 //! Replies of the gateway's own, sent to a client of either version.
 
-use bytes::Bytes;
 use http::Method;
 use pingora::Result;
 
@@ -79,7 +78,7 @@ pub async fn send_file(
     client.put_reply_head(&header, !body.is_empty())?;
     while !body.is_empty() {
         ctx.still_in_time()?;
-        put(client, body.next().await?);
+        client.put_bytes(body.next().await?);
         if body.is_empty() {
             break;
         }
@@ -87,11 +86,6 @@ pub async fn send_file(
     }
     client.put_end(b"");
     send(client).await
-}
-
-fn put(client: &mut impl Client, content: Bytes) {
-    client.answer_mut().body_bytes += content.len();
-    client.put_bytes(content);
 }
 
 /// Sends a reply: head and body in one write, because some clients read only once. Unless `is_whole`,
@@ -108,7 +102,7 @@ async fn send_after(
     let has_content = *request.method != Method::HEAD && !reply.body.is_empty();
     client.put_reply_head(&reply.header, has_content)?;
     if has_content {
-        put(client, reply.body);
+        client.put_bytes(reply.body);
     }
     client.put_end(b"");
     send(client).await?;

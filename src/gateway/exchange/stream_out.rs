@@ -1,4 +1,4 @@
-//! What waits to be sent on a stream of HTTP/2: content, and the end of it.
+//! Content that waits to be sent on a stream of HTTP/2, and the end of it.
 //!
 //! The h2 crate would buffer all that it is given. So it is given content only as far as the other
 //! side has room for it, and what it has not been given is held here, one piece at most.

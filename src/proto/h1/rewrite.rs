@@ -4,11 +4,12 @@
 //! the buffer that they were read into; added lines are bytes in a second buffer. There is no map,
 //! and a head without edits costs no allocation.
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use httparse::Header;
 use smallvec::SmallVec;
 
 use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name, is_value};
+use crate::proto::hop_by_hop::CONNECTION_SPECIFIC;
 
 /// Maximum number of header lines of a head.
 pub const MAX_LINES: usize = 256;
@@ -85,6 +86,22 @@ impl<'h, 'b, K> Rewrite<'h, 'b, K> {
         for added in &self.added {
             read(self.name_of(added), self.value_of(added));
         }
+    }
+
+    /// Returns all lines as HTTP/2 has them: in lower case, and without those of a connection. A line
+    /// that cannot be sent is left out.
+    #[must_use]
+    pub fn to_http2(&self) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        self.each(|name, value| {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value))
+                && !CONNECTION_SPECIFIC.contains(&name.as_str())
+            {
+                map.append(name, value);
+            }
+        });
+        map
     }
 
     /// Returns the memory, to be used again.
@@ -194,7 +211,6 @@ impl EditResponse for Rewrite<'_, '_, StatusCode> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;
@@ -233,6 +249,22 @@ mod tests {
         assert_eq!(written(&rewrite), "x-a: 4\r\nX-B: 5\r\n");
         rewrite.remove_if(|name| name.starts_with("X-"));
         assert_eq!(written(&rewrite), "x-a: 4\r\n");
+    }
+
+    #[test]
+    fn http2_has_no_lines_of_a_connection() {
+        let lines = lines(&[
+            ("X-A", "1"),
+            ("Connection", "X-A"),
+            ("upgrade", "x"),
+            ("x-a", "2"),
+        ]);
+        let mut rewrite = Rewrite::new((), &lines, Memory::default());
+        rewrite.append(Name::Static("Keep-Alive"), b"5");
+        let map = rewrite.to_http2();
+        let values = map.get_all("x-a").iter().map(HeaderValue::as_bytes);
+        assert_eq!(values.collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!(map.len(), 2);
     }
 
     #[test]

@@ -274,10 +274,12 @@ impl Client for Http1Client<'_> {
     }
 
     fn put(&mut self, piece: Piece) {
+        self.answer.body_bytes += piece.content().len();
         self.outgoing.put(piece);
     }
 
     fn put_bytes(&mut self, content: Bytes) {
+        self.answer.body_bytes += content.len();
         self.outgoing.put_bytes(&content);
     }
 
@@ -299,8 +301,8 @@ impl Client for Http1Client<'_> {
         if !self.has_ended || self.is_answered {
             self.outgoing.join();
         }
-        let pace = Some(&mut self.rates.response);
-        let sent = self.outgoing.poll_send(cx, self.stream, pace);
+        let rate = Some(&mut self.rates.response);
+        let sent = self.outgoing.poll_send(cx, self.stream, rate);
         sent.map_err(write_error)
     }
 

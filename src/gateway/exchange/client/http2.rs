@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use bytes::{Buf, Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use pingora::{Error, ErrorType, Result};
@@ -21,10 +21,10 @@ use super::{Answer, Client, Content, FinalHead, InterimHead, Rates, Times};
 use crate::config::model;
 use crate::gateway::failure::slow_body;
 use crate::gateway::min_rate::BelowMinRate;
-use crate::gateway::strict::CONNECTION_SPECIFIC;
 use crate::proto::date::with_date;
 use crate::proto::h1::rewrite::{Rewrite, write_line};
 use crate::proto::headers::EditResponse;
+use crate::proto::hop_by_hop::CONNECTION_SPECIFIC;
 use crate::proto::trailers;
 
 /// Request of a connection, with its stream.
@@ -202,7 +202,7 @@ impl Client for Http2Client {
 
     fn put_interim(&mut self, lines: &Rewrite<StatusCode>, head: &InterimHead) -> Result<()> {
         debug_assert!(head.upgrade.is_none(), "HTTP/2 has no upgrades");
-        self.send_interim(lines.status(), map_of(lines))
+        self.send_interim(lines.status(), lines.to_http2())
     }
 
     fn put_continue(&mut self) -> Result<()> {
@@ -210,7 +210,7 @@ impl Client for Http2Client {
     }
 
     fn put_head(&mut self, lines: &Rewrite<StatusCode>, head: &FinalHead) -> Result<()> {
-        let mut map = map_of(lines);
+        let mut map = lines.to_http2();
         if let Some(length) = head.length {
             map.insert(header::CONTENT_LENGTH, length.into());
         }
@@ -231,12 +231,14 @@ impl Client for Http2Client {
     }
 
     fn put(&mut self, piece: Piece) {
+        self.answer.body_bytes += piece.content().len();
         if let (Some(out), false) = (&mut self.out, piece.is_empty()) {
             out.put(Bytes::from_owner(piece));
         }
     }
 
     fn put_bytes(&mut self, content: Bytes) {
+        self.answer.body_bytes += content.len();
         if let Some(out) = &mut self.out {
             out.put(content);
         }
@@ -305,20 +307,6 @@ impl Client for Http2Client {
     fn upgraded(&mut self) -> Option<(&mut Stream, &mut BytesMut)> {
         None
     }
-}
-
-/// Returns lines as HTTP/2 has them, without those of a connection (RFC 9113, 8.2.2).
-fn map_of(lines: &Rewrite<StatusCode>) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    lines.each(|name, value| {
-        let name = HeaderName::from_bytes(name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value))
-            && !CONNECTION_SPECIFIC.contains(&name.as_str())
-        {
-            map.append(name, value);
-        }
-    });
-    map
 }
 
 fn add_date(map: &mut HeaderMap) {

@@ -76,10 +76,10 @@ pub trait Client: Send {
     /// If the client has left.
     fn put_reply_head(&mut self, head: &ResponseHeader, has_content: bool) -> Result<()>;
 
-    /// Puts content. All content that was put before must have been sent.
+    /// Puts content, and counts it. All content that was put before must have been sent.
     fn put(&mut self, piece: Piece);
 
-    /// Puts content behind what waits.
+    /// Puts content behind what waits, and counts it.
     fn put_bytes(&mut self, content: Bytes);
 
     /// Puts the end of the response, with trailer lines if they can be sent.
@@ -100,7 +100,7 @@ pub trait Client: Send {
     /// Response, as far as it was put.
     fn answer(&self) -> &Answer;
 
-    /// Response, to be counted.
+    /// Response, to count what a tunnel sends.
     fn answer_mut(&mut self) -> &mut Answer;
 
     /// Times that the client has.

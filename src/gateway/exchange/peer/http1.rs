@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context as Task, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use http::{Method, StatusCode};
 use pingora::protocols::Stream;
 use pingora::{Error, ErrorType, Result};
@@ -11,14 +12,12 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::super::head::write_request;
 use super::super::outgoing::{Framing as Sending, Outgoing};
 use super::super::piece::{Piece, Size};
-use super::{Peer, Sink};
+use super::{Peer, Received, Sink, bad};
 use crate::gateway::context::Context;
 use crate::gateway::request_view::RequestView;
 use crate::proto::h1::chunked::Scanner;
 use crate::proto::h1::head::{self, slots};
-use crate::proto::h1::response_head::{
-    self, BadHead, Framing, Limits, Parse, Received, ResponseHead,
-};
+use crate::proto::h1::response_head::{self, Framing, Limits, Parse, ResponseHead};
 use crate::proto::h1::stored_head::StoredHead;
 
 /// Bytes of a body that are left when it is read in large pieces.
@@ -29,7 +28,7 @@ pub struct Http1Peer {
     stream: Stream,
     outgoing: Outgoing,
     limits: Limits,
-    received: Received,
+    heads: response_head::Received,
     is_head_request: bool,
     stage: Stage,
     /// Bytes that were received and not taken: of a head that is not complete, or behind an upgrade.
@@ -62,7 +61,7 @@ impl Http1Peer {
             outgoing: Outgoing::new(&stream),
             stream,
             limits,
-            received: Received::default(),
+            heads: response_head::Received::default(),
             is_head_request: false,
             stage: Stage::Head,
             input: None,
@@ -115,7 +114,7 @@ impl Http1Peer {
                 Parse::Invalid(invalid) => return Err(bad(&invalid)),
                 Parse::Complete(head) => head,
             };
-            let counted = self.received.count(&head, self.limits);
+            let counted = self.heads.count(&head, self.limits);
             counted.map_err(|error| bad(&error))?;
             sink.head(&head)?;
             let length = head.length;
@@ -124,7 +123,7 @@ impl Http1Peer {
             } else if !head.status.is_informational() {
                 self.begin_body(&head);
             }
-            bytes::Buf::advance(piece, length);
+            piece.advance(length);
         }
         Ok(true)
     }
@@ -163,23 +162,22 @@ impl Http1Peer {
             self.is_reusable = false;
         }
         piece.truncate(content);
-        sink.content(piece)?;
-        if is_end { self.end(sink) } else { Ok(()) }
-    }
-
-    fn end(&mut self, sink: &mut impl Sink) -> Result<()> {
-        self.stage = Stage::End;
-        match &self.body {
-            Body::Chunked(scanner) => sink.end(scanner.trailers()),
-            Body::Length(_) | Body::Close => sink.end(b""),
+        if is_end {
+            self.stage = Stage::End;
         }
+        let trailers = match &self.body {
+            Body::Chunked(scanner) => scanner.trailers(),
+            Body::Length(_) | Body::Close => b"",
+        };
+        sink.content(Received::Piece(piece), is_end.then_some(trailers))
     }
 
     /// The peer has closed its connection.
     fn end_of_peer(&mut self, sink: &mut impl Sink) -> Result<()> {
         if self.stage == Stage::Body && matches!(self.body, Body::Close) {
             self.is_reusable = false;
-            return self.end(sink);
+            self.stage = Stage::End;
+            return sink.content(Received::Bytes(Bytes::new()), Some(b""));
         }
         let reason = "the peer closed the connection before the end of its response";
         Err(Error::explain(ErrorType::ConnectionClosed, reason).into_up())
@@ -261,8 +259,4 @@ impl Peer for Http1Peer {
             }
         }
     }
-}
-
-fn bad(head: &BadHead) -> Box<Error> {
-    Error::explain(ErrorType::InvalidHTTPHeader, head.to_string()).into_up()
 }

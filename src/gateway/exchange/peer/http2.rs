@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use httparse::Header;
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::{Error, ErrorType, Result};
@@ -20,10 +20,10 @@ use super::super::head::http2_request;
 use super::super::piece::{Piece, Size};
 use super::super::stream_out::StreamOut;
 use super::http2_connection::handle;
-use super::{Peer, Sink};
+use super::{Peer, Received, Sink, bad};
 use crate::gateway::context::Context;
 use crate::gateway::request_view::RequestView;
-use crate::proto::h1::response_head::{self, BadHead, Limits, Received};
+use crate::proto::h1::response_head::{self, Framing, Limits};
 use crate::proto::h1::stored_head::{Lines, StoredHead};
 use crate::proto::trailers;
 
@@ -34,7 +34,7 @@ pub struct Http2Peer {
     requests: SendRequest<Bytes>,
     is_tls: bool,
     limits: Limits,
-    heads: Received,
+    heads: response_head::Received,
     request: Outgoing,
     response: Incoming,
     is_head_request: bool,
@@ -84,7 +84,7 @@ impl Http2Peer {
             requests,
             is_tls,
             limits,
-            heads: Received::default(),
+            heads: response_head::Received::default(),
             request: Outgoing::Head {
                 head: None,
                 content: Vec::new(),
@@ -145,13 +145,10 @@ impl Http2Peer {
     ) -> Result<()> {
         let (head, mut body) = response.into_parts();
         let is_end = has_ended(&mut body)?;
-        if is_end {
-            self.check_end(head.status, &head.headers)?;
-        }
         self.take_head(head.status, &head.headers, is_end, sink)?;
         if is_end {
             self.response = Incoming::End;
-            return sink.end(b"");
+            return sink.content(Received::Bytes(Bytes::new()), Some(b""));
         }
         self.response = Incoming::Content(body);
         Ok(())
@@ -180,22 +177,13 @@ impl Http2Peer {
         let head = head.map_err(|error| bad(&error))?;
         let counted = self.heads.count(&head, self.limits);
         counted.map_err(|error| bad(&error))?;
-        sink.head(&head)
-    }
-
-    /// Rejects a response that announces content and ends with its head (RFC 9113, 8.1.1), which
-    /// the h2 crate accepts.
-    fn check_end(&self, status: StatusCode, headers: &HeaderMap) -> Result<()> {
-        let length = headers.get(http::header::CONTENT_LENGTH);
-        let is_some = |length: &HeaderValue| length.as_bytes().iter().any(|&digit| digit != b'0');
-        if self.is_head_request
-            || matches!(status.as_u16(), 204 | 304)
-            || !length.is_some_and(is_some)
-        {
-            return Ok(());
+        // The h2 crate accepts it (RFC 9113, 8.1.1).
+        let has_content = head.framing != Framing::None && !self.is_head_request;
+        if is_end && has_content && head.content_length.is_some_and(|length| length > 0) {
+            let reason = "a response with content ends with its head";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up());
         }
-        let reason = "a response with content ends with its head";
-        Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up())
+        sink.head(&head)
     }
 
     fn poll_content(&mut self, cx: &mut Task<'_>, sink: &mut impl Sink) -> Poll<Result<()>> {
@@ -212,12 +200,11 @@ impl Http2Peer {
         let data = data.map_err(failed)?;
         self.unreleased = data.len();
         let is_end = has_ended(body)?;
-        sink.content_bytes(data)?;
         if is_end {
             self.response = Incoming::End;
-            sink.end(b"")?;
         }
-        Poll::Ready(Ok(()))
+        let end: Option<&[u8]> = is_end.then_some(b"");
+        Poll::Ready(sink.content(Received::Bytes(data), end))
     }
 
     fn poll_trailers(&mut self, cx: &mut Task<'_>, sink: &mut impl Sink) -> Poll<Result<()>> {
@@ -232,7 +219,8 @@ impl Http2Peer {
         };
         self.response = Incoming::End;
         let lines = trailers.as_ref().map(trailers::to_lines);
-        Poll::Ready(sink.end(&lines.unwrap_or_default()))
+        let nothing = Received::Bytes(Bytes::new());
+        Poll::Ready(sink.content(nothing, Some(&lines.unwrap_or_default())))
     }
 }
 
@@ -370,8 +358,4 @@ fn failed(error: h2::Error) -> Box<Error> {
         ErrorType::H2Error
     };
     Error::because(kind, "in a request over HTTP/2", error).into_up()
-}
-
-fn bad(head: &BadHead) -> Box<Error> {
-    Error::explain(ErrorType::InvalidHTTPHeader, head.to_string()).into_up()
 }

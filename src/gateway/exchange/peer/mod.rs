@@ -8,7 +8,7 @@ mod http2_connection;
 use std::task::{Context as Task, Poll};
 
 use bytes::Bytes;
-use pingora::Result;
+use pingora::{Error, ErrorType, Result};
 
 pub use self::connect::{Connected, Connections, kept, may_be_kept};
 pub use self::http1::Http1Peer;
@@ -16,7 +16,7 @@ pub use self::http2::Http2Peer;
 use super::piece::{Piece, Size};
 use crate::gateway::context::Context;
 use crate::gateway::request_view::RequestView;
-use crate::proto::h1::response_head::ResponseHead;
+use crate::proto::h1::response_head::{BadHead, ResponseHead};
 use crate::proto::h1::stored_head::StoredHead;
 
 /// Peer of one try. What is put is sent by `poll_send`.
@@ -74,21 +74,31 @@ pub trait Sink {
     /// If the response cannot be passed on.
     fn head(&mut self, head: &ResponseHead) -> Result<()>;
 
-    /// Takes content.
+    /// Takes content, perhaps none. `end` are the trailer lines if it is the last.
     ///
     /// # Errors
     /// If it cannot be encoded.
-    fn content(&mut self, piece: Piece) -> Result<()>;
+    fn content(&mut self, content: Received, end: Option<&[u8]>) -> Result<()>;
+}
 
-    /// Takes content that is not in a piece.
-    ///
-    /// # Errors
-    /// If it cannot be encoded.
-    fn content_bytes(&mut self, bytes: Bytes) -> Result<()>;
+/// Content of a response, in the memory that it was received into.
+pub enum Received {
+    /// Of a connection of HTTP/1.
+    Piece(Piece),
+    /// Of a frame of HTTP/2.
+    Bytes(Bytes),
+}
 
-    /// Takes the end, with trailer lines.
-    ///
-    /// # Errors
-    /// If the content cannot be encoded.
-    fn end(&mut self, trailers: &[u8]) -> Result<()>;
+impl AsRef<[u8]> for Received {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Received::Piece(piece) => piece.content(),
+            Received::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// Error of a response whose head is not passed on.
+fn bad(head: &BadHead) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, head.to_string()).into_up()
 }

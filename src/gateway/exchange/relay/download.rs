@@ -3,14 +3,13 @@
 use std::task::{Context as Task, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::StatusCode;
 use pingora::{Error, ErrorType, Result};
 
 use super::super::client::Client;
 use super::super::head::{put_interim, put_response};
-use super::super::peer::{Peer, Sink};
-use super::super::piece::{Piece, Size};
+use super::super::peer::{Peer, Received, Sink};
+use super::super::piece::Size;
 use super::super::tries::judge_response;
 use super::Relay;
 use crate::gateway::context::Context;
@@ -108,8 +107,8 @@ impl<C: Client> Response<'_, '_, C> {
     fn upgrade(&mut self, head: &ResponseHead) -> Result<()> {
         let protocol = head.lines.iter();
         let mut protocol = protocol.filter(|line| line.name.eq_ignore_ascii_case("upgrade"));
-        let asked_for = self.request.headers.is_upgrade() && self.client.upgraded().is_some();
-        let Some(protocol) = protocol.next().filter(|_| asked_for) else {
+        let is_asked_for = self.request.headers.is_upgrade();
+        let Some(protocol) = protocol.next().filter(|_| is_asked_for) else {
             let reason = "the peer changes to a protocol that the client did not ask for";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up());
         };
@@ -138,36 +137,20 @@ impl<C: Client> Sink for Response<'_, '_, C> {
         put_response(self.client, head, self.request, self.ctx)
     }
 
-    fn content(&mut self, piece: Piece) -> Result<()> {
+    fn content(&mut self, content: Received, end: Option<&[u8]>) -> Result<()> {
+        let is_encoded = self.ctx.encoder.is_some();
         if let Some(encoder) = &mut self.ctx.encoder {
-            let encoded = encoder.encode(piece.content(), false)?;
-            self.client.answer_mut().body_bytes += encoded.len();
+            let encoded = encoder.encode(content.as_ref(), end.is_some())?;
             self.client.put_bytes(encoded);
         } else {
-            self.client.answer_mut().body_bytes += piece.content().len();
-            self.client.put(piece);
+            match content {
+                Received::Piece(piece) => self.client.put(piece),
+                Received::Bytes(bytes) => self.client.put_bytes(bytes),
+            }
         }
-        Ok(())
-    }
-
-    fn content_bytes(&mut self, mut bytes: Bytes) -> Result<()> {
-        if let Some(encoder) = &mut self.ctx.encoder {
-            bytes = encoder.encode(&bytes, false)?;
-        }
-        self.client.answer_mut().body_bytes += bytes.len();
-        self.client.put_bytes(bytes);
-        Ok(())
-    }
-
-    fn end(&mut self, trailers: &[u8]) -> Result<()> {
-        *self.stage = Stage::End;
-        if let Some(encoder) = &mut self.ctx.encoder {
-            let encoded = encoder.encode(b"", true)?;
-            self.client.answer_mut().body_bytes += encoded.len();
-            self.client.put_bytes(encoded);
-            self.client.put_end(b"");
-        } else {
-            self.client.put_end(trailers);
+        if let Some(trailers) = end {
+            *self.stage = Stage::End;
+            self.client.put_end(if is_encoded { b"" } else { trailers });
         }
         Ok(())
     }

@@ -96,11 +96,14 @@ impl Tunnel {
 
 /// Returns bytes that were read ahead as a piece.
 fn piece_of(read: &mut BytesMut) -> Option<Piece> {
+    if read.is_empty() {
+        return None;
+    }
     let mut piece = Piece::new(Size::Large);
     let length = read.len().min(piece.room().len());
     piece.room()[..length].copy_from_slice(&read.split_to(length));
     piece.fill(length);
-    Some(piece).filter(|piece| !piece.is_empty())
+    Some(piece)
 }
 
 impl Direction {
