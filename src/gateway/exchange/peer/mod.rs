@@ -19,6 +19,28 @@ use crate::gateway::request_view::RequestView;
 use crate::proto::h1::response_head::{BadHead, ResponseHead};
 use crate::proto::h1::stored_head::StoredHead;
 
+/// Content of a response, in the memory that it was received into.
+pub enum Received {
+    /// Of a connection of HTTP/1.
+    Piece(Piece),
+    /// Of a frame of HTTP/2.
+    Bytes(Bytes),
+}
+
+impl AsRef<[u8]> for Received {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Received::Piece(piece) => piece.content(),
+            Received::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// Error of a response whose head is not passed on.
+fn bad(head: &BadHead) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, head.to_string()).into_up()
+}
+
 /// Peer of one try. What is put is sent by `poll_send`.
 pub trait Peer: Send {
     /// `true` for a peer that is spoken to in HTTP/2.
@@ -79,26 +101,4 @@ pub trait Sink {
     /// # Errors
     /// If it cannot be encoded.
     fn content(&mut self, content: Received, end: Option<&[u8]>) -> Result<()>;
-}
-
-/// Content of a response, in the memory that it was received into.
-pub enum Received {
-    /// Of a connection of HTTP/1.
-    Piece(Piece),
-    /// Of a frame of HTTP/2.
-    Bytes(Bytes),
-}
-
-impl AsRef<[u8]> for Received {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Received::Piece(piece) => piece.content(),
-            Received::Bytes(bytes) => bytes,
-        }
-    }
-}
-
-/// Error of a response whose head is not passed on.
-fn bad(head: &BadHead) -> Box<Error> {
-    Error::explain(ErrorType::InvalidHTTPHeader, head.to_string()).into_up()
 }
