@@ -461,6 +461,26 @@ fn a_client_that_leaves_within_an_answer_is_noticed() {
     }
 }
 
+/// Only a second write tells a client that has left from one that sends no more. So the head of a
+/// response whose end is open goes before its content, whatever it came in and is sent as.
+#[test]
+fn a_client_that_has_left_is_noticed_by_the_start_of_an_answer() {
+    let compress = "[compression]\nenabled = true\ntypes = ['*']\nmin_size = 0\n";
+    for (is_http2, more) in [(false, ""), (false, compress), (true, ""), (true, compress)] {
+        let peer = Peer::listen();
+        let second = is_http2.then(|| Gateway::h2c(peer.address, ""));
+        let gateway = match &second {
+            Some(second) => Gateway::with_peers(&[second.address], "protocol = 'http2'", more),
+            None => Gateway::with_peers(&[peer.address], "", more),
+        };
+        let mut client = gateway.client();
+        let mut upstream = reached(&peer, &mut client, "Accept-Encoding: gzip\r\n");
+        drop(client);
+        upstream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        assert!(upstream.is_closed(), "HTTP/2: {is_http2}, {more}");
+    }
+}
+
 #[test]
 fn a_client_that_leaves_within_its_request_is_noticed() {
     for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {

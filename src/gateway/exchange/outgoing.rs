@@ -38,6 +38,9 @@ enum Flush {
 pub struct Outgoing {
     /// Heads, and whatever else comes before the piece.
     unsent: Unsent,
+    /// Number of the first bytes of `unsent` that are a head with content behind it, until they are
+    /// joined.
+    head_length: usize,
     piece: Option<Piece>,
     /// Bytes behind the piece that did not fit it.
     tail: Vec<u8>,
@@ -53,6 +56,7 @@ impl Outgoing {
     pub fn new(stream: &Stream) -> Self {
         Outgoing {
             unsent: Unsent::new(),
+            head_length: 0,
             piece: None,
             tail: Vec::new(),
             framing: Framing::Raw,
@@ -77,6 +81,7 @@ impl Outgoing {
             return false;
         }
         self.unsent.clear();
+        self.head_length = 0;
         self.piece = None;
         self.tail.clear();
         true
@@ -110,6 +115,9 @@ impl Outgoing {
             return;
         }
         let is_chunked = self.framing == Framing::Chunks;
+        if self.piece.is_none() && self.head_length == 0 {
+            self.head_length = self.unsent.remaining();
+        }
         let out = self.behind();
         if is_chunked {
             let mut size = [0; 18];
@@ -156,8 +164,10 @@ impl Outgoing {
         std::mem::take(&mut self.has_moved)
     }
 
-    /// Puts the bytes before the piece into it, so that all leave in one write. A long head stays.
+    /// Makes a head and the content behind it leave in one write. A long head before a piece stays
+    /// apart.
     pub fn join(&mut self) {
+        self.head_length = 0;
         if let (Some(piece), false) = (&mut self.piece, self.unsent.is_empty())
             && piece.prepend(self.unsent.chunk())
         {
@@ -177,6 +187,7 @@ impl Outgoing {
     ) -> Poll<io::Result<()>> {
         loop {
             let bytes = match &self.piece {
+                _ if self.head_length > 0 => &self.unsent.chunk()[..self.head_length],
                 _ if !self.unsent.is_empty() => self.unsent.chunk(),
                 Some(piece) if !piece.is_empty() => piece.content(),
                 Some(_) => {
@@ -205,6 +216,7 @@ impl Outgoing {
     fn written(&mut self, length: usize) {
         self.has_moved = true;
         self.sent += length;
+        self.head_length = self.head_length.saturating_sub(length);
         if self.flush == Flush::Done {
             self.flush = Flush::Due;
         }

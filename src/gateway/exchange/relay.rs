@@ -145,11 +145,12 @@ impl<'r, C: Client, P: Peer> Relay<'r, C, P> {
         {
             return Poll::Ready(Err(error));
         }
-        if let Poll::Ready(done) = self.poll_download(cx) {
-            return Poll::Ready(done);
-        }
+        // Before the response is sent: a client that has ended gets it in another way.
         if self.upload.state != UploadState::Sending && self.client.is_complete() {
             ready_error(self.client.poll_gone(cx))?;
+        }
+        if let Poll::Ready(done) = self.poll_download(cx) {
+            return Poll::Ready(done);
         }
         self.poll_timeouts(cx, timer)
     }

@@ -209,16 +209,21 @@ impl Client {
 
     /// Reads until the connection ends, well or not.
     pub fn wait_for_end(&mut self) {
-        while self
-            .stream
-            .read(&mut [0; 64])
-            .is_ok_and(|length| length > 0)
-        {}
+        while self.read_one().is_ok_and(|bytes| bytes > 0) {}
     }
 
     /// Whether the other end breaks the session off instead of answering.
     pub fn fails(&mut self) -> bool {
-        self.stream.read(&mut [0]).is_err()
+        self.read_one().is_err()
+    }
+
+    /// Number of bytes read: none at the end. Silence is neither an end nor a failure.
+    fn read_one(&mut self) -> std::io::Result<usize> {
+        let read = self.stream.read(&mut [0]);
+        if let Err(error) = &read {
+            assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "silence");
+        }
+        read
     }
 
     /// Waits for a byte; whether one came in this time or the other end closed.

@@ -75,7 +75,10 @@ impl Incoming {
 
     /// Whether the other end closed and sent nothing more.
     pub fn is_closed(&mut self) -> bool {
-        self.stream.read(&mut [0]).unwrap_or(0) == 0
+        match self.stream.read(&mut [0]) {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
     }
 
     pub fn close(self) {
