@@ -30,23 +30,23 @@
 //! # One request
 //!
 //! pingora accepts a connection and passes it to [`gateway::downstream`]. If the listener is configured
-//! for it, a [PROXY header](gateway::proxy_protocol) gives the client's address, and
-//! [`gateway::tls`] does the TLS handshake. Each stream of an HTTP/2 connection is a request. For
+//! for it, a [PROXY header](proto::proxy_protocol) gives the client's address, and
+//! [`gateway::listener::tls`] does the TLS handshake. Each stream of an HTTP/2 connection is a request. For
 //! HTTP/1, it parses the head of each request strictly, and answers a plain IP query at once
 //! with [`query`]. `gateway::exchange` serves every other request, of either version of HTTP: it
 //! decides by values, without a socket, and its engine carries the decision out, as a local reply, or
 //! between the client and an upstream peer.
 //!
-//! [`gateway::client_ip`] finds the client behind trusted proxies, and one lookup in
+//! [`gateway::request::client_ip`] finds the client behind trusted proxies, and one lookup in
 //! [`geo::Database`] finds the client's place. Both are kept in the request's context, beside its
-//! request ID and trace. [`gateway::policy`] and [`gateway::limit`] accept or reject the request.
+//! request ID and trace. [`gateway::access`] accepts or rejects the request.
 //! An IP query that is not plain, for example with a path in another form, is answered by the same
 //! code. Any other request takes the most specific route. The route answers the
 //! request itself, for example with a file, or forwards it to a peer that [`gateway::upstream`]
-//! selects. Before that, [`gateway::geo_headers`] replaces any location headers of the client by
+//! selects. Before that, [`gateway::request::geo_headers`] replaces any location headers of the client by
 //! those of the database. A failed attempt is retried on another peer where that is safe; otherwise
 //! [`gateway::error_page`] answers. Every request is counted in
-//! [`gateway::metrics`] and leaves one line in [`gateway::access_log`].
+//! [`gateway::telemetry::metrics`] and leaves one line in [`gateway::telemetry::access_log`].
 //!
 //! A request uses one [`gateway::Settings`] from its head to its end. On a reload, `server` builds
 //! new settings and swaps them in as a whole.

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use geogate::config::model::{ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders};
-use geogate::gateway::client_ip::{Origin, PeerAddr, resolve};
-use geogate::gateway::proxy_protocol::{self, Reading};
+use geogate::gateway::request::client_ip::{Origin, PeerAddr, resolve};
+use geogate::proto::proxy_protocol::{self, Reading};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::gateway::quality;
+use crate::proto::quality;
 
 /// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

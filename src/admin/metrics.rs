@@ -13,11 +13,11 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::exposition_format::{Format, to_prometheus};
+use crate::admin::exposition_format::{Format, to_prometheus};
 use crate::gateway::Gateway;
-use crate::gateway::limit::Reason;
-use crate::gateway::metrics::{BOUNDS, HttpVersion, Kind, Refused, Sums};
-use crate::gateway::reloads::ReloadStatus;
+use crate::gateway::access::Reason;
+use crate::gateway::telemetry::metrics::{BOUNDS, HttpVersion, Kind, Refused, Sums};
+use crate::gateway::telemetry::reloads::ReloadStatus;
 use crate::gateway::upstream::Pool;
 
 /// All metrics of a gateway.

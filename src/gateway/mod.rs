@@ -6,87 +6,58 @@
 //! HTTP, by bytes that it reads and writes itself. pingora has the listeners, TLS and the connections
 //! to peers, and the h2 crate has the frames of HTTP/2.
 //!
-//! The modules:
+//! A folder names only those below it; `tests/architecture.rs` enforces it:
 //!
-//! - Connections: `listeners`, [`proxy_protocol`], [`tls`], `https`, `strict`, `min_rate`.
-//! - Requests: `exchange`; `request_view` is a request as all decisions see it.
-//! - Origin of a request: [`client_ip`], `identity` with `request_id` and `trace_context`.
-//! - Access and limits: [`policy`] and [`limit`], applied by `admission`.
-//! - Responses: `route`, then `local_reply`, `files` or [`upstream`]; `failure` and [`error_page`] respond if everything fails.
-//! - Changes to messages: [`geo_headers`], `header_rules`, `variables`, `compression`, `hsts`.
-//! - Observability: [`metrics`], [`access_log`], [`syslog`], [`log_file`]; `failure_reason` and
-//!   `failure_log` for failed requests; [`reloads`] for reloads; [`heartbeat`] for stuck workers.
-//! - Access to the admin listener: `admin_access`.
-//! - State: `settings` of one configuration, `context` of one request, and [`drain`] for the
-//!   shutdown.
+//! ```text
+//! downstream   sockets -> heads: PROXY header, TLS, the version of HTTP, rejected connections
+//! exchange     one request: decision, attempts, bytes both ways, its line in the log
+//! respond      replies of the gateway itself, as values: pages, redirects, answers, files
+//! context      state of one request
+//! settings     one configuration at work
+//! route        the route of a request
+//! upstream     peers: selection, health, retries, idle connections
+//! telemetry    metrics, access log, failures, reloads, heartbeats
+//! failure      reasons of failed requests
+//! access       access rules, rate limits, concurrency limits
+//! compression  bodies that are encoded on their way
+//! request      client, identity, variables, changes to header lines
+//! listener     properties of listeners, TLS with clients
+//! ```
 
-pub mod access_log;
-mod admin_access;
-mod admission;
-pub mod client_ip;
+pub mod access;
 mod compression;
 mod context;
 pub mod downstream;
-pub mod drain;
 pub mod error_page;
 mod exchange;
 mod failure;
-mod failure_log;
-mod failure_reason;
-mod files;
-pub mod geo_headers;
-mod header_rules;
-pub mod heartbeat;
-mod host;
-mod hsts;
-mod https;
-mod identity;
-pub mod limit;
-mod listeners;
-mod local_reply;
-pub mod log_file;
-pub mod metrics;
-mod min_rate;
+pub mod listener;
 mod pingora_headers;
-mod place_cache;
-pub mod policy;
-pub mod proxy_protocol;
-pub(crate) mod quality;
-mod random;
-mod rejection_counter;
-pub mod reloads;
-mod request_id;
-mod request_view;
+pub mod request;
+mod respond;
 mod route;
 mod settings;
 mod shard;
-mod strict;
-pub mod syslog;
-pub mod tls;
-mod trace_context;
+pub mod telemetry;
 pub mod upstream;
-mod variables;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-pub use admin_access::AdminAccess;
 pub use downstream::Downstream;
-pub use drain::Drain;
-pub use metrics::Metrics;
 pub use settings::{Settings, SettingsError};
-pub use tls::Tls;
 
 use arc_swap::{ArcSwap, Guard};
 
+use self::access::Load;
+use self::access::drain::Drain;
+use self::telemetry::access_log::{Entry, Pending};
+use self::telemetry::failure_log::FailureLog;
+use self::telemetry::heartbeat::Heartbeats;
+use self::telemetry::metrics::{Kind, Metrics};
+use self::telemetry::reloads::Reloads;
 use crate::geo::DatabaseHandle;
 use crate::proto::headers::Headers;
-use access_log::{Entry, Pending};
-use failure_log::FailureLog;
-use heartbeat::Heartbeats;
-use limit::Load;
-use metrics::Kind;
-use reloads::Reloads;
 
 /// State that all connections and engines share.
 pub struct Gateway {
@@ -148,7 +119,8 @@ impl Gateway {
         before
     }
 
-    /// Opens the file or socket of every access log again; see [`access_log::AccessLog::reopen`].
+    /// Opens the file or socket of every access log again; see
+    /// [`AccessLog::reopen`](telemetry::access_log::AccessLog::reopen).
     pub fn reopen_access_logs(&self) {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let open: Vec<_> = logs.iter().filter_map(Pending::log).collect();
@@ -219,7 +191,7 @@ pub(crate) mod testing {
         let text = format!("[access_log]\ntarget = 'off'\n{config}");
         let config = parse(&text, "test", &Overrides::default()).unwrap();
         let settings = Settings::new(&config, None).unwrap();
-        let database = Arc::new(DatabaseHandle::new(variables::tests::database()));
+        let database = Arc::new(DatabaseHandle::new(request::variables::tests::database()));
         Gateway::new(settings, database, Arc::default())
     }
 

@@ -9,20 +9,19 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::access_log::AccessLog;
-use super::admin_access::{AdminAccess, TokenError};
-use super::client_ip::PeerAddr;
+use super::access::admin_access::{AdminAccess, TokenError};
+use super::access::{Caps, Gate, RouteGate, Rules};
 use super::error_page::ErrorPages;
-use super::geo_headers::LocationHeaders;
-use super::limit::{Caps, Gate, RouteGate, Rules};
-use super::listeners::Listeners;
+use super::listener::Listeners;
+use super::listener::tls::{Tls, TlsError};
+use super::request::client_ip::PeerAddr;
+use super::request::geo_headers::LocationHeaders;
+use super::request::identity::IdSettings;
 use super::route::{Route, Routes};
-use super::tls::{Tls, TlsError};
+use super::telemetry::access_log::AccessLog;
 use super::upstream::{Pool, Transport, TransportError};
 use crate::config::Config;
-use crate::config::model::{
-    self, Client, ClientIp, Compression, Http2, RequestIds, Tracing, Upstream,
-};
+use crate::config::model::{self, Client, ClientIp, Compression, Http2, Upstream};
 
 /// Reason for which a valid configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -78,12 +77,6 @@ pub(super) struct ListenSettings {
     pub listeners: Listeners,
     pub tls: Option<Arc<Tls>>,
     pub http2: Http2,
-}
-
-/// Settings of the ids that requests are given.
-pub(super) struct IdSettings {
-    pub requests: Option<RequestIds>,
-    pub tracing: Tracing,
 }
 
 /// Limits for all requests and connections.
@@ -146,11 +139,13 @@ impl Settings {
             routes: Routes::new(&config.routes, &pools, gate),
             pools,
             error_pages,
-            access_log,
             ids: IdSettings {
                 requests: config.request_ids.clone(),
                 tracing: config.tracing.clone(),
+                logs_id: access_log.format().wants_id(),
+                logs_trace: access_log.format().wants_trace(),
             },
+            access_log,
             limits: LimitSettings {
                 caps: Caps::new(&config.limits),
                 gate: rules.gate(&config.limits.demands),

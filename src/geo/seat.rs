@@ -7,9 +7,9 @@
 
 use hashbrown::HashMap;
 
-use super::intern::TextPool;
-use super::record::{BLANK, Field};
-use super::subdivisions::Subdivisions;
+use crate::geo::intern::TextPool;
+use crate::geo::record::{BLANK, Field};
+use crate::geo::subdivisions::Subdivisions;
 
 /// Labels that sources write for the country of a non-public network. All of them are treated as
 /// the same label, so that a difference between them is no change.

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::include::Files;
-use super::*;
 use crate::config::{self, Config, Overrides};
+use crate::nginx::include::Files;
+use crate::nginx::*;
 
 fn translated_text(text: &str) -> Result<Translation, String> {
     let files = Files::of(Path::new("/nonexistent/nginx.conf"));

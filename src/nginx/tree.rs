@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::place::Place;
+use crate::nginx::place::Place;
 
 /// Directives of a block, in the order of the text.
 ///

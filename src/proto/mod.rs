@@ -5,11 +5,15 @@
 //! once for all engines.
 
 pub mod authority;
+pub mod basic_auth;
 pub mod date;
 pub mod h1;
 pub mod headers;
 pub mod hop_by_hop;
+pub mod proxy_protocol;
+pub mod quality;
 pub mod scheme;
 pub mod target;
+pub mod text;
 pub mod trailers;
 pub mod websocket;

@@ -204,8 +204,8 @@ fn write_number(out: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::geo::{Codes, Names, Table};
+    use crate::query::*;
     use crate::tree::Range;
 
     fn database() -> Database {

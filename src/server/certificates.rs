@@ -6,10 +6,10 @@
 
 use std::sync::mpsc::Receiver;
 
-use super::watch::WatchedFiles;
 use crate::config::model;
-use crate::gateway::Tls;
-use crate::gateway::reloads::Reloads;
+use crate::gateway::listener::tls::Tls;
+use crate::gateway::telemetry::reloads::Reloads;
+use crate::server::watch::WatchedFiles;
 
 /// The TLS files of a configuration, and their state when they were read last.
 pub struct Followed(WatchedFiles);

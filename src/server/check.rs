@@ -8,12 +8,13 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::{database, handover, listen};
 use crate::config::Config;
 use crate::config::model::{self, AccessLog, Action, Database, LogTarget, Upstream, UpstreamTls};
-use crate::gateway::tls::TlsError;
+use crate::gateway::Settings;
+use crate::gateway::listener::tls::Tls;
+use crate::gateway::listener::tls::TlsError;
 use crate::gateway::upstream::{Transport, TransportError};
-use crate::gateway::{Settings, Tls};
+use crate::server::{database, handover, listen};
 
 /// Results of a check.
 #[derive(Default)]

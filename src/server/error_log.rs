@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::config::model::{ErrorLog, LogTarget};
-use crate::gateway::log_file;
-use crate::gateway::syslog::Syslog;
+use crate::gateway::telemetry::log_file;
+use crate::gateway::telemetry::syslog::Syslog;
 
 /// Capacity of the queue, in messages.
 const QUEUE: usize = 4096;

@@ -49,8 +49,9 @@ pub use successor::NewProcess;
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::config::model::Most;
-use crate::gateway::limit::system::processors;
-use crate::gateway::{Downstream, Drain, Gateway, Settings, SettingsError};
+use crate::gateway::access::drain::Drain;
+use crate::gateway::access::system::processors;
+use crate::gateway::{Downstream, Gateway, Settings, SettingsError};
 use crate::geo::{Database, DatabaseHandle};
 
 /// Time limit for the first request of a connection that was accepted shortly before the listeners

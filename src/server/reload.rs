@@ -12,13 +12,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use super::database::{Event as DatabaseEvent, Followed, Tell};
-use super::notice::{Notice, Notices};
-use super::{DatabaseError, certificates};
 use crate::admin::{Reload, Reloaded};
 use crate::config::{Config, ConfigError, model};
-use crate::gateway::{Gateway, Settings, SettingsError, Tls};
+use crate::gateway::listener::tls::Tls;
+use crate::gateway::{Gateway, Settings, SettingsError};
 use crate::geo::DatabaseHandle;
+use crate::server::database::{Event as DatabaseEvent, Followed, Tell};
+use crate::server::notice::{Notice, Notices};
+use crate::server::{DatabaseError, certificates};
 
 /// Niceness of the reloading thread, relative to the workers: the maximum. On a fully loaded core
 /// it gets about a sixtieth of the CPU time, and a reload takes longer; with a lower niceness, a

@@ -21,12 +21,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::error_log;
-use super::handover::{self, Given, HandoverError};
-use super::listen::Listeners;
-use super::reload::ReloadHandle;
-use super::successor::{NewProcess, Successor};
-use crate::gateway::{Drain, Gateway};
+use crate::gateway::Gateway;
+use crate::gateway::access::drain::Drain;
+use crate::server::error_log;
+use crate::server::handover::{self, Given, HandoverError};
+use crate::server::listen::Listeners;
+use crate::server::reload::ReloadHandle;
+use crate::server::successor::{NewProcess, Successor};
 
 /// Time between announcing the close to open connections and closing the listeners.
 const LAME_DUCK: Duration = Duration::from_secs(1);
@@ -345,10 +346,10 @@ impl Helpers {
             loop {
                 if self.hand_over().await? == Given::Taken {
                     successor.announce();
-                    return Ok::<_, super::successor::SuccessorError>(());
+                    return Ok::<_, crate::server::successor::SuccessorError>(());
                 }
                 successor.look()?;
-                tokio::time::sleep(super::successor::LOOK).await;
+                tokio::time::sleep(crate::server::successor::LOOK).await;
             }
         };
         match replaced.await {

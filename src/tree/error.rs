@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::MAX_VALUE;
+use crate::tree::MAX_VALUE;
 
 /// Reason why ranges do not make a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,8 +19,8 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
-use super::Range;
-use super::address::Address;
+use crate::tree::Range;
+use crate::tree::address::Address;
 
 const GAP: u8 = 0x80;
 

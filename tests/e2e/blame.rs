@@ -464,7 +464,7 @@ fn a_failed_request_has_a_line_in_the_error_log() {
         assert_eq!(program.client().get("/a", door).status, 502);
         let line = program.process.wait_for("upstream_connect_failed");
         let expected = format!(
-            "ERROR geogate::gateway::failure_log] upstream \"default\": upstream_connect_failed: \
+            "ERROR geogate::gateway::telemetry::failure_log] upstream \"default\": upstream_connect_failed: \
              GET /a answered with 502, peer {}: ",
             dead.address
         );

@@ -17,9 +17,9 @@ mod upstream;
 
 use std::path::PathBuf;
 
-use super::Overrides;
-use super::document::{Document, Item, Problem, Problems, Section};
-use super::model::Config;
+use crate::config::Overrides;
+use crate::config::document::{Document, Item, Problem, Problems, Section};
+use crate::config::model::Config;
 
 /// Reads all sections and returns the configuration with all problems in them.
 pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec<Problem>) {
@@ -109,9 +109,9 @@ fn one_of<T: Copy>(item: &Item, known: &[(&str, T)]) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Database, Listener};
-    use super::super::{BUILT_IN, ConfigError, parse};
     use super::*;
+    use crate::config::model::{Database, Listener};
+    use crate::config::{BUILT_IN, ConfigError, parse};
 
     fn read(text: &str) -> Result<Config, String> {
         let config = parse(text, "file", &Overrides::default());

@@ -1,7 +1,7 @@
 //! Negotiation of the content coding: `Accept-Encoding` (RFC 9110, 12.5.3).
 
 use crate::config::model::Coding;
-use crate::gateway::quality::weight;
+use crate::proto::quality::weight;
 
 /// Returns the coding of `known` that the client prefers; among equal ones the first in `known`.
 /// Returns `None` if the plain form is to be sent: if the client accepts none of the codings, if it

@@ -13,7 +13,7 @@ use pingora::Result;
 
 pub use encoder::Encoder;
 
-use super::request_view::RequestView;
+use super::request::request_view::RequestView;
 use crate::config::model::{Coding, Compression};
 use crate::proto::headers::{EditResponse, Headers, Name};
 

@@ -13,18 +13,19 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::response;
-use crate::gateway::access_log::Entry;
-use crate::gateway::client_ip::{self, PeerAddr};
-use crate::gateway::drain::Counted;
+use crate::gateway::access::drain::Counted;
+use crate::gateway::access::min_rate::MinRateMeter;
 use crate::gateway::exchange::forward::Http1Connection;
 use crate::gateway::exchange::pool;
 use crate::gateway::exchange::timer::Timer;
-use crate::gateway::failure_reason::FailureReason;
-use crate::gateway::metrics::{Kind, Open};
-use crate::gateway::min_rate::MinRateMeter;
-use crate::gateway::request_id::RequestId;
-use crate::gateway::variables::{Captured, View};
-use crate::gateway::{Gateway, Settings, error_page, identity};
+use crate::gateway::failure::reason::FailureReason;
+use crate::gateway::request::client_ip::{self, PeerAddr};
+use crate::gateway::request::identity;
+use crate::gateway::request::request_id::RequestId;
+use crate::gateway::request::variables::{Captured, View};
+use crate::gateway::telemetry::access_log::Entry;
+use crate::gateway::telemetry::metrics::{Kind, Open};
+use crate::gateway::{Gateway, Settings, error_page};
 use crate::geo::Database;
 use crate::proto::h1::head::{self, Demand, Framing, Head, Limits, Parse};
 use crate::proto::h1::stored_head::StoredHead;
@@ -394,8 +395,8 @@ impl<'g> Connection<'g> {
         served: &ServedQuery,
     ) {
         let origin = client_ip::resolve(self.peer, head, &settings.client_ip);
-        let id = identity::logged_id(head, origin.peer_is_trusted, settings);
-        let trace = identity::logged_trace(head, origin.peer_is_trusted, settings);
+        let id = identity::logged_id(head, origin.peer_is_trusted, &settings.ids);
+        let trace = identity::logged_trace(head, origin.peer_is_trusted, &settings.ids);
         let tls = self.stream.get_ssl_digest();
         let view = View {
             origin: Some(&origin),

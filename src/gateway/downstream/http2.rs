@@ -16,12 +16,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use super::connection::ConnectionGuards;
-use crate::gateway::client_ip::PeerAddr;
-use crate::gateway::drain::Counted;
+use crate::gateway::Gateway;
+use crate::gateway::access::drain::Counted;
 use crate::gateway::exchange::client::Http2Request;
 use crate::gateway::exchange::forward::{Forwarder, Http2Connection};
-use crate::gateway::metrics::Refused;
-use crate::gateway::{Gateway, strict};
+use crate::gateway::request::client_ip::PeerAddr;
+use crate::gateway::request::validate;
+use crate::gateway::telemetry::metrics::Refused;
 
 /// Bytes of a response that are given to the h2 crate and not yet written to the connection. What a
 /// client does not take is held there, beside one piece.
@@ -141,7 +142,7 @@ impl Serving<'_> {
         self.fresh = None;
         self.requests_left = self.requests_left.saturating_sub(1);
         let (head, body) = request.into_parts();
-        let refusal = strict::refusal(&head, &self.gateway.settings().client);
+        let refusal = validate::refusal(&head, &self.gateway.settings().client);
         self.malformed += u32::from(refusal == Some(400));
         let request = Http2Request {
             head,

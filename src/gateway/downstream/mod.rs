@@ -27,9 +27,9 @@ use self::connection::{Connection, ConnectionGuards, Next};
 use self::preface::{Accepted, accept};
 use self::reject::reject;
 use super::Gateway;
-use super::client_ip::PeerAddr;
 use super::exchange::forward::Forwarder;
 use super::exchange::timer::Timer;
+use super::request::client_ip::PeerAddr;
 use crate::config::model::{Listener, Speaks};
 
 /// Server of all client connections, with the engine for their requests.

@@ -14,10 +14,10 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::model::{Listener, Speaks};
-use crate::gateway::client_ip::PeerAddr;
-use crate::gateway::metrics::Refused;
-use crate::gateway::proxy_protocol::{self, Malformed, Reading};
+use crate::gateway::request::client_ip::PeerAddr;
+use crate::gateway::telemetry::metrics::Refused;
 use crate::gateway::{Gateway, Settings};
+use crate::proto::proxy_protocol::{self, Malformed, Reading};
 
 /// First bytes of an HTTP/2 client with prior knowledge (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -9,7 +9,7 @@ use pingora::protocols::{ALPN, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::response;
-use crate::gateway::limit::Refusal;
+use crate::gateway::access::Refusal;
 use crate::gateway::{Gateway, error_page};
 
 /// Maximum time to write the response. Nothing else was written to the socket before.

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use pingora::Result;
 
+use super::routing;
 use crate::gateway::Gateway;
 use crate::gateway::context::Context;
-use crate::gateway::failure_reason::FailureReason;
-use crate::gateway::files::FileRequest;
-use crate::gateway::https::is_challenge;
-use crate::gateway::local_reply::{self, Reply};
-use crate::gateway::request_view::RequestView;
-use crate::gateway::route;
+use crate::gateway::failure::reason::FailureReason;
+use crate::gateway::request::request_view::RequestView;
+use crate::gateway::request::variables::is_query_target;
+use crate::gateway::respond::files::FileRequest;
+use crate::gateway::respond::https_redirect::is_challenge;
+use crate::gateway::respond::local_reply::{self, Reply};
 use crate::gateway::upstream::Pool;
-use crate::gateway::variables::is_query_target;
 use crate::proto::headers::Headers;
 
 /// Answer to a request, or the way to one.
@@ -65,5 +65,5 @@ pub fn decide<H: Headers>(
         ctx.failure = Some(FailureReason::MethodNotAllowed);
         return local_reply::page(request, ctx, status).map(Outcome::reply);
     }
-    route::decide(request, ctx)
+    routing::decide(request, ctx)
 }

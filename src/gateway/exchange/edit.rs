@@ -3,10 +3,13 @@
 use pingora::Result;
 
 use super::peer_is_trusted;
+use super::rewrite_location::rewrite_location;
+use crate::gateway::compression;
 use crate::gateway::context::Context;
-use crate::gateway::request_view::RequestView;
-use crate::gateway::variables::View;
-use crate::gateway::{compression, geo_headers, hsts, local_reply, route};
+use crate::gateway::request::geo_headers;
+use crate::gateway::request::request_view::RequestView;
+use crate::gateway::request::variables::View;
+use crate::gateway::respond::{hsts, local_reply};
 use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
 
 /// Changes the headers of a request to those that its upstream gets.
@@ -19,7 +22,7 @@ pub fn change_request<H: Headers>(
         let headers = &ctx.settings.location_headers;
         geo_headers::replace(sent, request, origin, ctx.place().as_ref(), headers);
     }
-    ctx.identity.tell_upstream(sent, &ctx.settings);
+    ctx.identity.tell_upstream(sent, &ctx.settings.ids);
     let route = ctx.route();
     if let Some(route) = route.filter(|route| !route.request_headers.is_empty()) {
         let view = View::of(request, ctx);
@@ -52,7 +55,7 @@ pub fn change_response<H: Headers>(
     if let Some(cookie) = ctx.attempts.cookie(is_https(request, ctx)) {
         response.append(Name::Static("Set-Cookie"), cookie.as_bytes());
     }
-    route::rewrite_location(response, request, ctx);
+    rewrite_location(response, request, ctx);
     local_reply::change_headers(response, request, ctx);
     if let Some(config) = ctx.compression() {
         ctx.encoder = compression::begin(config, request, response)?;

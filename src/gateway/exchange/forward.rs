@@ -13,9 +13,8 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
-use super::attempts::Request;
 use super::client::{self, Answer, Client, Http1Client, Http2Client, Http2Request};
-use super::log::{Sent, Served};
+use super::log::Served;
 use super::peer::{self, Connected, Connections, Http1Peer, Http2Peer};
 use super::pool;
 use super::relay::{Relay, Relayed, Replay, Timeouts, Tunnel};
@@ -23,12 +22,17 @@ use super::timer::Timer;
 use super::tries::{fail_to_connect, fail_to_exchange};
 use super::{Outcome, decide, locate, peer_is_trusted, reply};
 use crate::config::model::Protocol;
-use crate::gateway::client_ip::PeerAddr;
+use crate::gateway::Gateway;
+use crate::gateway::access::drain::Drain;
 use crate::gateway::context::Context;
 use crate::gateway::failure::{CLIENT_CLOSED_REQUEST, out_of_time, status_error, status_of};
-use crate::gateway::request_view::RequestView;
+use crate::gateway::request::client_ip::PeerAddr;
+use crate::gateway::request::geo_headers;
+use crate::gateway::request::request_view::RequestView;
+use crate::gateway::respond::local_reply;
+use crate::gateway::telemetry::access_log::Sent;
 use crate::gateway::upstream::Peer;
-use crate::gateway::{Gateway, geo_headers, local_reply};
+use crate::gateway::upstream::attempts::Request;
 use crate::proto::h1::response_head::Limits;
 use crate::proto::h1::stored_head::StoredHead;
 
@@ -361,7 +365,7 @@ impl<C: Client> Exchange<'_, C> {
         &mut self,
         peer: &mut impl peer::Peer,
         timeouts: Timeouts,
-        drain: &crate::gateway::drain::Drain,
+        drain: &Drain,
         replay: &mut Replay,
         timer: &mut Timer<'_>,
     ) -> Result<Relayed> {

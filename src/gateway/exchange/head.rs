@@ -9,7 +9,7 @@ use super::client::{Client, Content, FinalHead, InterimHead};
 use super::edit::{change_request, change_response};
 use crate::gateway::context::Context;
 use crate::gateway::failure::{bad_connection, status_error};
-use crate::gateway::request_view::RequestView;
+use crate::gateway::request::request_view::RequestView;
 use crate::proto::h1::head;
 use crate::proto::h1::response_head::{Framing, ResponseHead};
 use crate::proto::h1::rewrite::{Memory, Rewrite, write_length, write_line};

@@ -3,15 +3,15 @@
 use pingora::{Error, ErrorType};
 
 use crate::gateway::Gateway;
-use crate::gateway::access_log::Entry;
 use crate::gateway::context::Context;
+use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::failure::{CLIENT_CLOSED_REQUEST, status_of};
-use crate::gateway::failure_log::Line;
-use crate::gateway::failure_reason::FailureReason;
-use crate::gateway::metrics::{HttpVersion, Kind};
-use crate::gateway::request_view::RequestView;
+use crate::gateway::request::request_view::RequestView;
+use crate::gateway::request::variables::{View, is_query_target};
+use crate::gateway::telemetry::access_log::{Entry, Sent};
+use crate::gateway::telemetry::failure_log::Line;
+use crate::gateway::telemetry::metrics::{HttpVersion, Kind};
 use crate::gateway::upstream::Pool;
-use crate::gateway::variables::{View, is_query_target};
 use crate::proto::headers::Headers;
 
 /// Response that a client got.
@@ -22,24 +22,6 @@ pub struct Served<'s> {
     pub body_bytes: usize,
     /// Head.
     pub sent: Sent<'s>,
-}
-
-/// Head of a response as it was sent: lines behind a first one; empty if it is not kept for the log.
-#[derive(Clone, Copy, Default)]
-pub struct Sent<'s>(pub &'s [u8]);
-
-impl Sent<'_> {
-    /// Calls `read` with the value of every line of a name.
-    pub fn each_line(&self, name: &str, mut read: impl FnMut(&[u8])) {
-        for line in self.0.split(|&byte| byte == b'\n').skip(1) {
-            let Some(colon) = memchr::memchr(b':', line) else {
-                continue;
-            };
-            if line[..colon].eq_ignore_ascii_case(name.as_bytes()) {
-                read(line[colon + 1..].trim_ascii());
-            }
-        }
-    }
 }
 
 impl Gateway {

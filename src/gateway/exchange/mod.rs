@@ -1,10 +1,11 @@
 //! One request, from its head to its line in the access log: the steps that all engines share.
 //!
 //! [`decide`](decide()) says what answers a request, [`edit`] what is changed in the heads on the way,
-//! [`attempts`] what follows when a peer fails, [`log`] what is left of it. None of them knows a socket.
-//! [`forward`] carries the decision out, between a [`client`] and a [`peer`] of either version of HTTP.
+//! [`attempts`](super::upstream::attempts) what follows when a peer fails, [`log`] what is left of it.
+//! None of them knows a socket. [`forward`] carries the decision out, between a [`client`] and a
+//! [`peer`] of either version of HTTP.
 
-pub mod attempts;
+pub mod admission;
 pub mod client;
 mod decide;
 mod edit;
@@ -17,24 +18,25 @@ mod piece;
 pub mod pool;
 mod relay;
 mod reply;
+mod rewrite_location;
+mod routing;
 mod stream_out;
 pub mod timer;
 mod tries;
 mod unsent;
-mod verdict;
 
 pub use decide::{Outcome, decide};
 
-use super::client_ip::{self, PeerAddr};
 use super::context::Context;
-use super::identity::Identity;
+use super::request::client_ip::{self, PeerAddr};
+use super::request::identity::Identity;
 use crate::geo::Database;
 use crate::proto::headers::Headers;
 
 /// Finds the client behind `peer`, its place, and the identity of the request.
 pub fn locate(ctx: &mut Context, peer: PeerAddr, headers: &impl Headers, database: &Database) {
     let origin = client_ip::resolve(peer, headers, &ctx.settings.client_ip);
-    ctx.identity = Identity::of(headers, origin.peer_is_trusted, &ctx.settings);
+    ctx.identity = Identity::of(headers, origin.peer_is_trusted, &ctx.settings.ids);
     ctx.set_origin(origin, database);
 }
 

@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 
 use super::piece::{Piece, write_chunk_size};
 use super::unsent::Unsent;
-use crate::gateway::min_rate::MinRateMeter;
+use crate::gateway::access::min_rate::MinRateMeter;
 
 /// Framing of the content of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

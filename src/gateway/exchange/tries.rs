@@ -3,13 +3,13 @@
 use http::StatusCode;
 use pingora::{Error, ErrorSource, Result};
 
-use super::attempts::{Request, Step};
-use super::verdict::Cause;
-use crate::gateway::admission::close_idle_connections;
 use crate::gateway::context::Context;
+use crate::gateway::exchange::admission::close_idle_connections;
+use crate::gateway::failure::reason::FailureReason;
+use crate::gateway::failure::tls;
 use crate::gateway::failure::{CLIENT_STALLED, LOCAL, Unprocessed, is_local, unprocessed};
-use crate::gateway::failure_reason::FailureReason;
-use crate::gateway::upstream::tls_failure;
+use crate::gateway::upstream::attempts::{Request, Step};
+use crate::gateway::upstream::verdict::Cause;
 
 /// Response in place of which another peer is tried.
 const REFUSED: pingora::ErrorType = pingora::ErrorType::new("Refused");
@@ -67,7 +67,7 @@ fn conclude(
         error.set_retry(false);
         return error;
     }
-    let why = tls_failure::describe(&error);
+    let why = tls::describe(&error);
     let why = why.as_deref().unwrap_or(error.etype().as_str());
     let step = ctx.attempts.on_failure(cause, request, why);
     if step == Step::BlameClient {

@@ -5,14 +5,11 @@
 //! [`table`] has the routes of each host in that order, and the first match wins. A path is matched
 //! in a normal form that all its equivalent spellings share ([`path_readings`]).
 
-mod admit;
-mod condition;
-mod decide;
+pub mod condition;
 mod path_readings;
 mod precedence;
-mod rewrite_location;
 mod table;
-mod target;
+pub mod target;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,14 +17,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use regex::bytes::Regex;
 
-pub use decide::decide;
-pub use rewrite_location::rewrite_location;
-
 use self::condition::MatchInput;
 use self::path_readings::PathReadings;
 use self::table::{Found, Table};
-use super::header_rules::HeaderRules;
-use super::limit::RouteGate;
+use super::access::RouteGate;
+use super::request::header_rules::HeaderRules;
 use super::upstream::Pool;
 use crate::config::model::{self, Files, LocationRewrite, PathPattern, RequestVariable, Template};
 use crate::proto::headers::Headers;
@@ -116,7 +110,7 @@ impl Routed {
 }
 
 /// Result of routing a request.
-enum Decision {
+pub enum Decision {
     Route(Routed),
     /// No route takes this method, but routes for these other methods match.
     OtherMethods(String),
@@ -157,7 +151,7 @@ impl Routes {
     }
 
     /// Routes a request. `path` is its path as sent, `None` for `*`.
-    fn decide<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> Decision {
+    pub fn decide<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> Decision {
         let Some(path) = path else {
             return self.decision(self.table.find(asked, None), asked, None);
         };

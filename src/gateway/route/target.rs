@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::Rewrite;
 use crate::config::model::{Part, RequestVariable, Template};
-use crate::gateway::variables::{View, split_query};
+use crate::gateway::request::variables::{View, split_query};
 use crate::proto::headers::Headers;
 
 /// Characters that are not allowed in a URL (RFC 3986, 2). Bytes that are not ASCII are always
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::config::model::Captures;
-    use crate::gateway::variables::Captured;
+    use crate::gateway::request::variables::Captured;
     use crate::proto::scheme::Scheme;
 
     /// Request for this target whose captures are the text and the text from its second byte on.

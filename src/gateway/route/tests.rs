@@ -10,7 +10,7 @@ use crate::config::model::{
     Route as ModelRoute, Territory,
 };
 use crate::config::{Overrides, parse};
-use crate::gateway::variables::tests::database;
+use crate::gateway::request::variables::tests::database;
 use crate::geo::Codes;
 
 /// Creates routes with a name and conditions each, such as `host = 'a'`; none has an upstream.

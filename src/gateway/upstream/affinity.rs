@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::endpoints::Endpoints;
 use super::sticky::PeerId;
 use crate::config::model::{Balance, HashKey};
-use crate::gateway::variables::cookie;
+use crate::gateway::request::variables::cookie;
 use crate::proto::headers::Headers;
 
 /// Maximum length of an IPv6 address as text, in bytes.

@@ -8,6 +8,7 @@
 //! configuration has an upstream of the same name.
 
 mod affinity;
+pub(in crate::gateway) mod attempts;
 mod background;
 mod balancer;
 mod budget;
@@ -20,8 +21,8 @@ mod probe;
 mod resolver;
 mod selection;
 mod sticky;
-pub mod tls_failure;
 mod transport;
+pub(in crate::gateway) mod verdict;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

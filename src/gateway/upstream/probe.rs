@@ -12,8 +12,8 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use super::peer::Peer;
-use super::tls_failure;
 use crate::config::model::{HealthCheck, HealthProbe};
+use crate::gateway::failure::tls;
 
 /// `User-Agent` of health checks.
 const USER_AGENT: &str = concat!("geogate/", env!("CARGO_PKG_VERSION"), " (health check)");
@@ -72,9 +72,9 @@ impl<'c> Prober<'c> {
             }
         };
         match tokio::time::timeout(self.check.timeout, check).await {
-            Ok(checked) => checked.map_err(|error| {
-                tls_failure::describe(&error).unwrap_or_else(|| error.to_string())
-            }),
+            Ok(checked) => {
+                checked.map_err(|error| tls::describe(&error).unwrap_or_else(|| error.to_string()))
+            }
             Err(_) => Err(format!("no answer within {:?}", self.check.timeout)),
         }
     }

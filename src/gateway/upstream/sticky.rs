@@ -9,8 +9,8 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use crate::config::model::Sticky;
-use crate::gateway::random;
-use crate::gateway::variables::cookie;
+use crate::gateway::request::random;
+use crate::gateway::request::variables::cookie;
 use crate::proto::headers::Headers;
 
 /// Identifier of a peer in the cookie.

@@ -17,8 +17,8 @@ pub use difference::difference;
 pub use soundness::soundness;
 pub use span::{Family, Span};
 
-use super::database::Database;
-use super::seat::{Seat, Seats};
+use crate::geo::database::Database;
+use crate::geo::seat::{Seat, Seats};
 use crate::tree::Range;
 
 /// Returns the administrative areas of each place of a database, for comparison with other

@@ -6,11 +6,11 @@ mod guards;
 mod limits;
 mod redirects;
 
-use super::super::Translation;
 use super::{read, translated_text};
 use crate::config::model::{
     Action, HeaderCondition, HeaderPattern, HostPattern, PathPattern, Route,
 };
+use crate::nginx::Translation;
 
 /// Grade of a translation.
 #[derive(Debug, PartialEq, Eq)]

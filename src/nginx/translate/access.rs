@@ -1,10 +1,10 @@
 //! Access rules: `allow` and `deny`, and conditions on a client's country or network.
 
-use super::super::Output;
-use super::super::document::{Entry, Item, Table, Value};
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::variables::Variables;
+use crate::nginx::Output;
+use crate::nginx::document::{Entry, Item, Table, Value};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Directives about addresses, which are inherited together.
 const RULES: [&str; 2] = ["allow", "deny"];

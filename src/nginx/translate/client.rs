@@ -1,12 +1,12 @@
 //! Connections and requests of clients: one `[client]` for all servers.
 
-use super::super::Output;
-use super::super::document::Item;
-use super::super::notes::Fate;
-use super::super::scope::Scope;
-use super::super::tree::Directive;
-use super::super::units;
 use super::{one_for_all, set_time};
+use crate::nginx::Output;
+use crate::nginx::document::Item;
+use crate::nginx::notes::Fate;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
+use crate::nginx::units;
 
 /// Directives with a time, and their keys in `[client]`.
 const TIMES: [(&str, &str); 4] = [

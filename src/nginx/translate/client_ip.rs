@@ -4,12 +4,12 @@
 //! `X-Real-IP` often pass on an `X-Forwarded-For` that the client has sent. So without a header of
 //! the same meaning no proxy is trusted, and blocks with rules on addresses are closed.
 
-use super::super::Output;
-use super::super::document::Item;
-use super::super::notes::Fate;
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::one_for_all;
+use crate::nginx::Output;
+use crate::nginx::document::Item;
+use crate::nginx::notes::Fate;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Source of client addresses.
 enum Header {

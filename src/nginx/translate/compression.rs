@@ -1,12 +1,12 @@
 //! gzip, brotli and zstd: `[compression]`.
 
-use super::super::Output;
-use super::super::document::Item;
-use super::super::notes::Fate;
-use super::super::scope::Scope;
-use super::super::tree::Directive;
-use super::super::units;
 use super::one_for_all;
+use crate::nginx::Output;
+use crate::nginx::document::Item;
+use crate::nginx::notes::Fate;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
+use crate::nginx::units;
 
 /// Switches of nginx and its modules, the best algorithm first. geogate's names are the same.
 const ALGORITHMS: [&str; 3] = ["zstd", "brotli", "gzip"];

@@ -4,13 +4,13 @@
 //! for them: the one that runs `index.php`, for example, which must never be sent as a file. So a
 //! name is kept only if the location that nginx would choose for it serves the same file.
 
-use super::super::Output;
-use super::super::document::{Entry, Item, Table, Value};
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::order::Plan;
 use super::pattern::{Pattern, pattern};
 use super::unsupported;
+use crate::nginx::Output;
+use crate::nginx::document::{Entry, Item, Table, Value};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// nginx's default for `root`.
 const ROOT: &str = "html";

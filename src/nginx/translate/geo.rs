@@ -1,11 +1,11 @@
 //! geoip2: its databases become `[[database]]`, its variables those of the client's geographic
 //! location.
 
-use super::super::Output;
-use super::super::document::Table;
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::variables::Variables;
+use crate::nginx::Output;
+use crate::nginx::document::Table;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Paths in a database, with geogate's variables. The last part of a name's path is a language.
 const PATHS: [(&str, &str); 14] = [

@@ -5,9 +5,9 @@
 //! their own. So within a server an unknown directive closes its block, and so does an included
 //! file that cannot be read.
 
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::unsupported;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Directives that require more of clients than geogate can check, with the reason. A name that
 /// ends with `*` is a prefix.
@@ -181,9 +181,9 @@ pub(super) fn is_protecting(condition: &Directive) -> bool {
 mod tests {
     use std::path::Path;
 
-    use super::super::super::include::Files;
-    use super::super::super::parser;
     use super::*;
+    use crate::nginx::include::Files;
+    use crate::nginx::parser;
 
     #[track_caller]
     fn check_condition(text: &str, expected: bool) {

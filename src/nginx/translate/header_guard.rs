@@ -6,11 +6,11 @@
 //! those without it, and every request is answered as by nginx. A condition that is in doubt is no
 //! guard, and closes its block.
 
-use super::super::document::{Entry, Table, Value};
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::pattern::{compiled, escaped, translated};
 use crate::config::model::{UntrustedHeaders, is_managed_name};
+use crate::nginx::document::{Entry, Table, Value};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Headers that a route's condition does not see as they were sent: they are joined, or belong to
 /// the connection.

@@ -1,13 +1,13 @@
 //! Headers of requests to upstreams and of responses to clients.
 
-use super::super::Output;
-use super::super::document::Table;
-use super::super::document::{Entry, Item, Value};
-use super::super::scope::Scope;
-use super::super::tree::Directive;
-use super::super::units;
 use super::tls;
 use super::variables::Variables;
+use crate::nginx::Output;
+use crate::nginx::document::Table;
+use crate::nginx::document::{Entry, Item, Value};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
+use crate::nginx::units;
 
 /// Headers that geogate writes itself, and the values in nginx that mean the same.
 const ALWAYS: [(&str, &[&str]); 9] = [

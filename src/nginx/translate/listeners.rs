@@ -1,11 +1,11 @@
 //! Listeners. In geogate they belong to no server, so the settings of several servers for one
 //! address are merged.
 
-use super::super::Output;
-use super::super::document::{Entry, Item, Value};
 use super::listen::{Listen, Speaks};
 use super::rewrite;
 use super::site::Site;
+use crate::nginx::Output;
+use crate::nginx::document::{Entry, Item, Value};
 
 /// Puts all listeners into `server.listen`.
 pub(super) fn translate(sites: &[Site], output: &mut Output) {

@@ -13,10 +13,6 @@ mod written;
 
 use std::collections::HashSet;
 
-use super::super::Output;
-use super::super::document::{Item, Table};
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::access;
 use super::client;
 use super::error_page;
@@ -30,6 +26,10 @@ use super::rewrite::{self, Rewritten};
 use super::site::{Site, Sites};
 use super::tls;
 use super::variables::Variables;
+use crate::nginx::Output;
+use crate::nginx::document::{Item, Table};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Settings of the whole file.
 pub(super) struct Shared<'r> {

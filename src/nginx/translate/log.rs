@@ -1,10 +1,10 @@
 //! Access log: one `[access_log]` for all requests.
 
-use super::super::Output;
-use super::super::scope::Scope;
-use super::super::tree::Directive;
-use super::super::units;
 use super::variables::Variables;
+use crate::nginx::Output;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
+use crate::nginx::units;
 
 /// nginx's default format.
 const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status \

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 
 use regex::bytes::Regex;
 
-use super::super::tree::Directive;
 use super::pattern::{Pattern, compiled, escaped, is_preferred, pattern, translated, within};
+use crate::nginx::tree::Directive;
 
 /// Rank of a route among those of its server; the smallest is tried first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -451,9 +451,9 @@ pub(super) fn replaces_with_part(location: &Directive) -> bool {
 mod tests {
     use std::path::Path;
 
-    use super::super::super::include::Files;
-    use super::super::super::parser;
     use super::*;
+    use crate::nginx::include::Files;
+    use crate::nginx::parser;
 
     const SERVER: &str = "server {
         location = /a { }

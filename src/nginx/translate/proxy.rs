@@ -1,15 +1,15 @@
 //! `proxy_pass` and `grpc_pass`: the upstream of a location's requests, and their path there.
 
-use super::super::Output;
-use super::super::document::Table;
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::headers;
 use super::pattern::Pattern;
 use super::redirect;
 use super::target::Target;
 use super::upstream;
 use super::variables::{self, Variables};
+use crate::nginx::Output;
+use crate::nginx::document::Table;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Destination of a `proxy_pass` or `grpc_pass`.
 struct Destination {

@@ -1,12 +1,12 @@
 //! Limits on requests and connections of clients: `limit_req` and `limit_conn`.
 
-use super::super::Output;
-use super::super::document::{Item, Table};
-use super::super::notes::Fate;
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::access;
 use super::one_for_all;
+use crate::nginx::Output;
+use crate::nginx::document::{Item, Table};
+use crate::nginx::notes::Fate;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Sets the limits for all requests: `[limits]`.
 pub(super) fn translate(http: &Scope, output: &mut Output) {

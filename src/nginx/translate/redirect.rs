@@ -1,12 +1,12 @@
 //! `proxy_redirect` becomes `rewrite_location`: if a redirect of the upstream begins with one text,
 //! that is replaced by another. nginx does so by default if `proxy_pass` has no variables.
 
-use super::super::Output;
-use super::super::document::{Entry, Item, Table, Value};
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::pattern::{Pattern, pattern};
 use super::variables::{self, Variables};
+use crate::nginx::Output;
+use crate::nginx::document::{Entry, Item, Table, Value};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Text at the start of a redirect and its replacement, as templates of geogate.
 struct Rule<'d> {

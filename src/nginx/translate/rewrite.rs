@@ -1,11 +1,11 @@
 //! `return` and `rewrite`: redirects, fixed answers, other paths.
 
-use super::super::Output;
-use super::super::document::{Entry, Table, Value};
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::pattern::translated;
 use super::variables::Variables;
+use crate::nginx::Output;
+use crate::nginx::document::{Entry, Table, Value};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 const REDIRECTS: [u64; 5] = [301, 302, 303, 307, 308];
 

@@ -7,11 +7,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::Output;
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::listen::{self, Listen, Speaks};
 use super::rewrite;
+use crate::nginx::Output;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// One `server` block.
 #[derive(Debug)]

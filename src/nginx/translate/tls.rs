@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::super::Output;
-use super::super::document::{Entry, Item, Value};
-use super::super::notes::Fate;
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::listen::Listen;
 use super::one_for_all;
 use super::site::Site;
+use crate::nginx::Output;
+use crate::nginx::document::{Entry, Item, Value};
+use crate::nginx::notes::Fate;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 pub(super) fn translate<'s>(http: &'s Scope<'s>, sites: &[Site<'s>], output: &mut Output) {
     let secure: Vec<&Site<'s>> = sites

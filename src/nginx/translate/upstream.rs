@@ -1,13 +1,13 @@
 //! Upstreams. In nginx the protocol settings of an upstream belong to the location, so an upstream
 //! with different settings in two locations becomes two.
 
-use super::super::Output;
-use super::super::document::{Entry, Item, Table, Value};
-use super::super::scope::Scope;
-use super::super::tree::Directive;
-use super::super::units;
 use super::target::{Target, time};
 use super::upstream_protocol;
+use crate::nginx::Output;
+use crate::nginx::document::{Entry, Item, Table, Value};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
+use crate::nginx::units;
 
 /// Registers the upstream of a target, with the protocol settings of the location's scope. Returns
 /// its name; `None` if no peer can be carried over.

@@ -1,11 +1,11 @@
 //! Protocol settings of a location for its upstream: times, tries, TLS, HTTP/2. The directives
 //! begin with `proxy_` or `grpc_`.
 
-use super::super::Output;
-use super::super::document::{Item, Table};
-use super::super::scope::Scope;
-use super::super::tree::Directive;
 use super::target::{Target, time};
+use crate::nginx::Output;
+use crate::nginx::document::{Item, Table};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Adds these settings to an upstream.
 pub(super) fn translate(

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::scope::Scope;
+use crate::nginx::scope::Scope;
 
 /// Names that mean the same in both.
 const SAME: [&str; 20] = [
@@ -233,9 +233,9 @@ fn parts(text: &str) -> Vec<Part<'_>> {
 mod tests {
     use std::path::Path;
 
-    use super::super::super::include::Files;
-    use super::super::super::parser;
     use super::*;
+    use crate::nginx::include::Files;
+    use crate::nginx::parser;
 
     #[track_caller]
     fn check(text: &str, expected: Result<&str, &str>) {

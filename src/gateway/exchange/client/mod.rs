@@ -17,8 +17,8 @@ pub use self::http1::Http1Client;
 pub use self::http2::{Http2Client, Http2Request};
 use super::piece::{Piece, Size};
 use crate::config::model;
+use crate::gateway::access::min_rate::MinRateMeter;
 use crate::gateway::failure::slow_body;
-use crate::gateway::min_rate::MinRateMeter;
 use crate::proto::h1::rewrite::Rewrite;
 
 /// Bytes of a request that are read, and how long, after a response that came before its end.

@@ -10,7 +10,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 
 use super::http2_connection::open;
-use crate::gateway::metrics::HttpVersion;
+use crate::gateway::telemetry::metrics::HttpVersion;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 
 /// Connector of either version, and keeper of idle HTTP/2 connections. Idle HTTP/1 connections are

@@ -14,7 +14,7 @@ use super::super::outgoing::{Framing as Sending, Outgoing};
 use super::super::piece::{Piece, Size};
 use super::{Peer, Received, Sink, bad};
 use crate::gateway::context::Context;
-use crate::gateway::request_view::RequestView;
+use crate::gateway::request::request_view::RequestView;
 use crate::proto::h1::chunked::Scanner;
 use crate::proto::h1::head::{self, slots};
 use crate::proto::h1::response_head::{self, Framing, Limits, Parse, ResponseHead};

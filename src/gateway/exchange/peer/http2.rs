@@ -22,7 +22,7 @@ use super::super::stream_out::StreamOut;
 use super::http2_connection::handle;
 use super::{Peer, Received, Sink, bad};
 use crate::gateway::context::Context;
-use crate::gateway::request_view::RequestView;
+use crate::gateway::request::request_view::RequestView;
 use crate::proto::h1::response_head::{self, Framing, Limits};
 use crate::proto::h1::stored_head::{Lines, StoredHead};
 use crate::proto::trailers;

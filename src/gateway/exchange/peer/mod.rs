@@ -15,7 +15,7 @@ pub use self::http1::Http1Peer;
 pub use self::http2::Http2Peer;
 use super::piece::{Piece, Size};
 use crate::gateway::context::Context;
-use crate::gateway::request_view::RequestView;
+use crate::gateway::request::request_view::RequestView;
 use crate::proto::h1::response_head::{BadHead, ResponseHead};
 use crate::proto::h1::stored_head::StoredHead;
 

@@ -1,15 +1,15 @@
 //! Action of a location: `return`, an upstream, files, or an answer that geogate does not have.
 
-use super::super::super::Output;
-use super::super::super::document::Table;
-use super::super::super::scope::Scope;
-use super::super::super::tree::Directive;
 use super::super::files::{self, Served};
 use super::super::headers;
 use super::super::pattern::{Pattern, pattern};
 use super::super::proxy;
 use super::super::rewrite;
 use super::{Common, Routes};
+use crate::nginx::Output;
+use crate::nginx::document::Table;
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 /// Directives that pass requests on by other protocols than HTTP.
 const OTHER_PROTOCOLS: [&str; 4] = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];

@@ -1,9 +1,5 @@
 //! Protection of a location: conditions, addresses, methods, and directives that close it.
 
-use super::super::super::Output;
-use super::super::super::document::{Item, Table};
-use super::super::super::scope::Scope;
-use super::super::super::tree::Directive;
 use super::super::access;
 use super::super::guard;
 use super::super::header_guard::{HeaderGuard, Turning};
@@ -12,6 +8,10 @@ use super::super::order::{Rank, Written};
 use super::super::pattern::{Pattern, pattern, translated, within};
 use super::super::rewrite;
 use super::{Conditions, Routes};
+use crate::nginx::Output;
+use crate::nginx::document::{Item, Table};
+use crate::nginx::scope::Scope;
+use crate::nginx::tree::Directive;
 
 impl<'s> Routes<'_, 's> {
     /// Reads the conditions that reject clients, as names of `[[access]]` and as guards on headers.

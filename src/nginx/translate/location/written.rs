@@ -1,11 +1,11 @@
 //! Output of routes: in nginx's order, each with its hosts and its path.
 
-use super::super::super::Output;
-use super::super::super::document::{Item, Table, Value};
 use super::super::order::{Rank, Written};
 use super::super::pattern::{Pattern, escaped};
 use super::super::site::{Site, Sites};
 use super::Routes;
+use crate::nginx::Output;
+use crate::nginx::document::{Item, Table, Value};
 
 impl<'s> Routes<'_, 's> {
     /// Writes the routes of a server in their order, with its hosts. The default server takes all

@@ -1,0 +1,290 @@
+//! Access rules, rate limits and concurrency limits.
+//!
+//! The rules are grouped in [`Gate`]s: one for all requests, one for IP queries, one for each
+//! route. A gate decides on the [`Facts`] of a request and needs no session, so all engines share
+//! the same gates. A gate without rules decides nothing, and nothing is computed for it.
+//!
+//! - [`rules`]: lists of allowed and denied clients;
+//! - [`rate_limit`]: rate limits, `rate_store` their state;
+//! - [`inflight`]: concurrency limits, per client and global;
+//! - `route_limits`: limits of one route;
+//! - [`overload`]: overload of the process;
+//! - [`system`]: limits of the operating system, `cgroup` those of control groups;
+//! - [`rejection`]: responses to rejected requests, `rejection_counter` their number;
+//! - `min_rate`: minimum transfer rates of clients;
+//! - `admin_access`: access to the admin listener;
+//! - [`drain`]: requests in flight at the shutdown.
+
+pub(in crate::gateway) mod admin_access;
+mod cgroup;
+pub mod drain;
+pub mod inflight;
+pub(in crate::gateway) mod min_rate;
+pub mod overload;
+pub mod rate_limit;
+mod rate_store;
+pub mod rejection;
+mod rejection_counter;
+mod route_limits;
+pub mod rules;
+pub mod system;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use overload::{Caps, Load, Reason};
+pub use rate_limit::Rate;
+pub use rejection::Refusal;
+pub use route_limits::RouteGate;
+
+use self::rejection_counter::RejectionCounter;
+use self::rules::AccessSet;
+use crate::config::Config;
+use crate::config::model::{LimitRefs, Verdict};
+use crate::geo::Place;
+
+/// Attributes of a request that rules decide on.
+#[derive(Clone, Copy)]
+pub struct Facts<'r> {
+    /// Address of the client, canonical (not IPv4-mapped).
+    pub client: IpAddr,
+    /// Geographic place of the client.
+    pub place: Option<Place<'r>>,
+    /// Name of the route; empty before a route is chosen.
+    pub route: &'r str,
+    /// Returns the first line of a header by its name in lower case, or an empty value if there is
+    /// none.
+    pub header: &'r dyn Fn(&str) -> &'r [u8],
+}
+
+/// Access rules and rate limits of a configuration, which gates are made of.
+#[derive(Default)]
+pub struct Rules {
+    access: Vec<Arc<AccessSet>>,
+    rates: Vec<Arc<Rate>>,
+}
+
+impl Rules {
+    /// Creates the rules of `config`. A rule that is identical to one of `before` is taken over
+    /// with its state. A changed rule continues the count of rejections.
+    #[must_use]
+    pub fn new(config: &Config, before: Option<&Rules>) -> Self {
+        let access = config.access.iter().map(|set| {
+            let mut known = before.into_iter().flat_map(|before| &before.access);
+            // A dry run has a count of its own: its requests were not rejected.
+            let known =
+                known.find(|known| known.name() == set.name && known.is_dry_run() == set.dry_run);
+            match known {
+                Some(same) if same.is_for(set) => Arc::clone(same),
+                known => {
+                    let mut set = AccessSet::new(set);
+                    if let Some(known) = known {
+                        set.denied = RejectionCounter::continuing(&known.denied);
+                    }
+                    Arc::new(set)
+                }
+            }
+        });
+        let rates = config.rate_limits.iter().map(|rate| {
+            let mut known = before.into_iter().flat_map(|before| &before.rates);
+            let known =
+                known.find(|known| known.name() == rate.name && known.is_dry_run() == rate.dry_run);
+            match known {
+                Some(same) if same.is_for(rate) => Arc::clone(same),
+                known => {
+                    let mut rate = Rate::new(rate);
+                    if let Some(known) = known {
+                        rate.limited = RejectionCounter::continuing(&known.limited);
+                    }
+                    Arc::new(rate)
+                }
+            }
+        });
+        Rules {
+            access: access.collect(),
+            rates: rates.collect(),
+        }
+    }
+
+    /// Creates the gate of these demands.
+    #[must_use]
+    pub fn gate(&self, demands: &LimitRefs) -> Gate {
+        let access = demands
+            .access
+            .iter()
+            .map(|&at| Arc::clone(&self.access[at]));
+        let rates = demands.rate_limits.iter();
+        Gate {
+            access: access.collect(),
+            rates: rates.map(|&at| Arc::clone(&self.rates[at])).collect(),
+        }
+    }
+
+    /// All sets of access rules.
+    #[must_use]
+    pub fn access(&self) -> &[Arc<AccessSet>] {
+        &self.access
+    }
+
+    /// All rate limits.
+    #[must_use]
+    pub fn rates(&self) -> &[Arc<Rate>] {
+        &self.rates
+    }
+}
+
+/// Access rules and rate limits for one set of requests.
+#[derive(Default)]
+pub struct Gate {
+    access: Box<[Arc<AccessSet>]>,
+    rates: Box<[Arc<Rate>]>,
+}
+
+impl Gate {
+    /// Returns `true` if the gate has no rules.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.access.is_empty() && self.rates.is_empty()
+    }
+
+    /// Returns the reason for which a request is rejected, or `None` if it passes. The rate
+    /// limits of the gate do not count a request that its access rules deny.
+    #[must_use]
+    pub fn refuses(&self, facts: &Facts) -> Option<Refusal> {
+        for set in &self.access {
+            if set.decide(facts.client, facts.place.as_ref()) == Verdict::Allow {
+                continue;
+            }
+            if !set.is_dry_run() {
+                set.denied.count();
+                return Some(Refusal::Denied);
+            }
+            if let Some(times) = set.denied.count_and_tell(Instant::now()) {
+                let (name, client) = (set.name(), facts.client);
+                log::warn!(
+                    "access {name:?} would deny {client}, {times} requests since it was said last"
+                );
+            }
+        }
+        for rate in &self.rates {
+            let Err(wait) = rate.check(facts) else {
+                continue;
+            };
+            if !rate.is_dry_run() {
+                rate.limited.count();
+                let rate = Arc::clone(rate);
+                return Some(Refusal::TooOften { rate, wait });
+            }
+            if let Some(times) = rate.limited.count_and_tell(Instant::now()) {
+                let (name, client) = (rate.name(), facts.client);
+                log::warn!(
+                    "rate_limit {name:?} would limit {client}, {times} requests since it was said last"
+                );
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, parse};
+
+    const TEXT: &str = "
+        [limits]
+        access = ['dry', 'one']
+        rate_limit = 'r'
+        [query]
+        rate_limit = ['r']
+        [[access]]
+        name = 'one'
+        default = 'allow'
+        rules = [{ deny = '10.0.0.1' }]
+        [[access]]
+        name = 'dry'
+        default = 'deny'
+        rules = []
+        dry_run = true
+        [[rate_limit]]
+        name = 'r'
+        rate = '1/h'
+    ";
+
+    fn rules(text: &str, before: Option<&Rules>) -> (Config, Rules) {
+        let config = parse(text, "test", &Overrides::default()).unwrap();
+        let rules = Rules::new(&config, before);
+        (config, rules)
+    }
+
+    /// Status of the response to a client; 0 if the request passes.
+    fn status(gate: &Gate, client: &str) -> u16 {
+        let facts = Facts {
+            client: client.parse().unwrap(),
+            place: None,
+            route: "",
+            header: &|_| b"",
+        };
+        gate.refuses(&facts).map_or(0, |refusal| refusal.status())
+    }
+
+    #[test]
+    fn who_is_denied_takes_nothing_of_a_rate() {
+        let (config, rules) = rules(TEXT, None);
+        let gate = rules.gate(&config.limits.demands);
+        assert_eq!(
+            (status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")),
+            (403, 0)
+        );
+        assert_eq!(
+            (status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")),
+            (403, 429)
+        );
+        assert_eq!(rules.access()[0].denied.sum(), 2);
+        assert_eq!(rules.access()[1].denied.sum(), 4, "a dry run counts all");
+        assert_eq!(rules.rates()[0].limited.sum(), 1);
+    }
+
+    #[test]
+    fn one_rate_is_one_wherever_it_is_named() {
+        let (config, rules) = rules(TEXT, None);
+        assert_eq!(status(&rules.gate(&config.limits.demands), "10.0.0.2"), 0);
+        assert_eq!(status(&rules.gate(&config.query), "10.0.0.2"), 429);
+        assert!(!rules.gate(&config.query).is_open());
+        assert!(rules.gate(&LimitRefs::default()).is_open());
+    }
+
+    #[test]
+    fn what_a_new_configuration_leaves_as_it_is_goes_on() {
+        let (_, first) = rules(TEXT, None);
+        let text = TEXT.replace("deny = '10.0.0.1'", "deny = '10.0.0.9'");
+        let (config, second) = rules(&text, Some(&first));
+        let gate = first.gate(&config.query);
+        assert_eq!(status(&gate, "10.0.0.2"), 0);
+        assert_eq!(status(&second.gate(&config.query), "10.0.0.2"), 429);
+        let (config, third) = rules(&text.replace("1/h", "2/h"), Some(&second));
+        assert_eq!(status(&third.gate(&config.query), "10.0.0.2"), 0);
+    }
+
+    #[test]
+    fn counts_of_changed_rules_do_not_go_back() {
+        let sums = |rules: &Rules| {
+            let access = rules.access().iter().map(|set| set.denied.sum());
+            let rates = rules.rates().iter().map(|rate| rate.limited.sum());
+            access.chain(rates).collect::<Vec<_>>()
+        };
+        let (config, first) = rules(TEXT, None);
+        let gate = first.gate(&config.limits.demands);
+        let statuses = ["10.0.0.1", "10.0.0.2", "10.0.0.2"].map(|client| status(&gate, client));
+        assert_eq!((statuses, sums(&first)), ([403, 0, 429], vec![1, 3, 1]));
+        let changed = TEXT.replace("10.0.0.1", "10.0.0.9").replace("1/h", "2/h");
+        let (_, second) = rules(&changed, Some(&first));
+        assert_eq!(sums(&second), [1, 3, 1]);
+        // Requests that the previous rules still decide on.
+        assert_eq!(status(&gate, "10.0.0.2"), 429);
+        assert_eq!(sums(&second), [1, 4, 2]);
+        let real = changed.replace("dry_run = true", "");
+        assert_eq!(sums(&rules(&real, Some(&second)).1), [1, 0, 2]);
+    }
+}
