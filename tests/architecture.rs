@@ -20,7 +20,7 @@ const NOT_BELOW: [(&str, &str); 7] = [
 ];
 
 /// The folders and files of the gateway, from the top down. One may name those after it.
-const GATEWAY: [&str; 16] = [
+const GATEWAY: [&str; 17] = [
     "downstream",
     "exchange",
     "respond",
@@ -36,6 +36,7 @@ const GATEWAY: [&str; 16] = [
     "listener",
     "error_page",
     "pingora_headers",
+    "plain_stream",
     "shard",
 ];
 

@@ -13,7 +13,7 @@ use super::failure::reason::FailureReason;
 use super::failure::{out_of_time, status_error};
 use super::request::client_ip::Origin;
 use super::request::identity::Identity;
-use super::request::place_cache::place_of;
+use super::request::place_cache::{ClientPlace, place_of};
 use super::request::request_view::RequestView;
 use super::request::variables::{Captured, View};
 use super::route::{Route, Routed};
@@ -21,8 +21,8 @@ use super::upstream::attempts::Attempts;
 use super::upstream::{ConnectionKind, NoPeer, Peer};
 use super::{Gateway, Settings};
 use crate::config::model::Compression;
-use crate::geo::{Database, Place, PlaceCopy};
-use crate::proto::headers::Headers;
+use crate::geo::{Database, Place};
+use crate::proto::headers::{Headers, LineBuffer};
 
 /// State of one request that the engine serves.
 pub struct Context {
@@ -35,7 +35,7 @@ pub struct Context {
     pub identity: Identity,
     /// Place of the client. It is a copy, so that a replaced database can be freed while the
     /// request lasts.
-    place: Option<Arc<PlaceCopy>>,
+    place: Option<Arc<ClientPlace>>,
     /// Route; `None` until it is chosen, and if there is none.
     pub routed: Option<Routed>,
     /// Upstream, and the tries on its peers.
@@ -101,13 +101,22 @@ impl Context {
 
     /// Sets the client, and its place from `database`.
     pub fn set_origin(&mut self, origin: Origin, database: &Database) {
-        self.place = place_of(origin.client.ip(), database);
+        self.place = place_of(
+            origin.client.ip(),
+            database,
+            &self.settings.location_headers,
+        );
         self.origin = Some(origin);
     }
 
     /// Geographic place of the client.
     pub fn place(&self) -> Option<Place<'_>> {
-        self.place.as_deref().map(PlaceCopy::place)
+        self.place.as_deref().map(ClientPlace::place)
+    }
+
+    /// Header lines with the place of the client, for an upstream.
+    pub fn place_lines(&self) -> Option<&LineBuffer> {
+        self.place.as_deref().map(ClientPlace::lines)
     }
 
     /// Attributes of the request for access rules and limits; `None` until its client is known.

@@ -33,6 +33,7 @@ mod exchange;
 mod failure;
 pub mod listener;
 mod pingora_headers;
+mod plain_stream;
 pub mod request;
 mod respond;
 mod route;

@@ -62,6 +62,24 @@ pub trait EditHeaders: Headers {
     /// Adds a line after all others. A value that [`is_value`] rejects is left out.
     fn append(&mut self, name: Name<'_>, value: &[u8]);
 
+    /// Adds a line after all others, whose value `write` appends to the bytes that it is given. A
+    /// value that [`is_value`] rejects is left out.
+    fn append_with(&mut self, name: Name<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut value = Vec::new();
+        write(&mut value);
+        self.append(name, &value);
+    }
+
+    /// Adds lines after all others.
+    fn append_all(&mut self, lines: &LineBuffer) {
+        for (name, value) in lines.iter() {
+            self.append(
+                Name::Spelled(&Bytes::copy_from_slice(name.as_bytes())),
+                value,
+            );
+        }
+    }
+
     /// Removes all lines of a name.
     fn remove(&mut self, name: &str);
 
@@ -75,13 +93,138 @@ pub trait EditResponse: EditHeaders {
     fn status(&self) -> StatusCode;
 }
 
+/// Header lines as they are written, one behind the other.
+#[derive(Clone, Debug, Default)]
+pub struct LineBuffer {
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+/// Positions of a line in a buffer, which is far below 4 GiB.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    start: u32,
+    name_end: u32,
+    /// Position behind the line's end.
+    end: u32,
+}
+
+/// Sign between a name and its value.
+const COLON: &[u8] = b": ";
+
+/// End of a line.
+const LINE_END: &[u8] = b"\r\n";
+
+impl LineBuffer {
+    /// Removes all lines, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.lines.clear();
+    }
+
+    /// Adds a line whose value `write` appends to the bytes that it is given. A value that
+    /// [`is_value`] rejects is left out.
+    pub fn push_with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name.as_bytes());
+        let name_end = self.bytes.len();
+        self.bytes.extend_from_slice(COLON);
+        let value_start = self.bytes.len();
+        write(&mut self.bytes);
+        if !is_value(&self.bytes[value_start..]) {
+            self.bytes.truncate(start);
+            return;
+        }
+        self.bytes.extend_from_slice(LINE_END);
+        self.lines.push(Line {
+            start: position(start),
+            name_end: position(name_end),
+            end: position(self.bytes.len()),
+        });
+    }
+
+    /// Adds a line. A value that [`is_value`] rejects is left out.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        self.push_with(name, |bytes| bytes.extend_from_slice(value));
+    }
+
+    /// Adds all lines of another buffer.
+    pub fn extend(&mut self, other: &LineBuffer) {
+        let offset = position(self.bytes.len());
+        self.bytes.extend_from_slice(&other.bytes);
+        let moved = other.lines.iter().map(|line| Line {
+            start: line.start + offset,
+            name_end: line.name_end + offset,
+            end: line.end + offset,
+        });
+        self.lines.extend(moved);
+    }
+
+    /// Removes all lines whose names satisfy `matches`.
+    pub fn remove_if(&mut self, matches: impl Fn(&str) -> bool) {
+        if !self.iter().any(|(name, _)| matches(name)) {
+            return;
+        }
+        let all = std::mem::take(self);
+        for (name, value) in all.iter().filter(|(name, _)| !matches(name)) {
+            self.push(name, value);
+        }
+    }
+
+    /// Lines, each with its name and its value.
+    #[must_use]
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &[u8])> {
+        self.lines.iter().map(|line| {
+            let name = std::str::from_utf8(self.name(line));
+            (name.unwrap_or_default(), self.value(line))
+        })
+    }
+
+    /// Values of all lines with a name, whatever its case.
+    #[must_use]
+    pub fn values<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s [u8]> {
+        let lines = self.lines.iter();
+        let same = lines.filter(|line| self.name(line).eq_ignore_ascii_case(name.as_bytes()));
+        same.map(|line| self.value(line))
+    }
+
+    /// Value of the first line with a name, whatever its case.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&[u8]> {
+        let mut lines = self.lines.iter();
+        let found = lines.find(|line| self.name(line).eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|line| self.value(line))
+    }
+
+    /// Bytes of all lines, each with its end.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn name(&self, line: &Line) -> &[u8] {
+        &self.bytes[line.start as usize..line.name_end as usize]
+    }
+
+    fn value(&self, line: &Line) -> &[u8] {
+        let start = line.name_end as usize + COLON.len();
+        &self.bytes[start..line.end as usize - LINE_END.len()]
+    }
+}
+
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
 /// Returns `true` for bytes that a header's value may have (RFC 9110, 5.5): no control characters
 /// but the tab, so that no value can end its line.
 #[must_use]
 pub fn is_value(bytes: &[u8]) -> bool {
-    bytes
+    let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    // Without an early exit the compiler vectorises this loop.
+    !bytes
         .iter()
-        .all(|&byte| byte == b'\t' || byte >= b' ' && byte != 0x7f)
+        .fold(false, |any, &byte| any | is_control(byte))
 }
 
 /// Returns `true` for the only expectation that HTTP defines, `100-continue` (RFC 9110, 10.1.1).
@@ -100,15 +243,18 @@ pub fn is_look_alike(name: &str) -> bool {
     };
     // Most names end here, or at their second letter.
     let known: &[&str] = match first | 0x20 {
-        b'c' => &["content-length", "connection"],
+        b'c' => &["connection", "content-length"],
         b't' => &["transfer-encoding", "te", "trailer"],
         b'h' => &["host"],
         b'u' => &["upgrade"],
         b'e' => &["expect"],
         _ => &[],
     };
-    let is_another =
-        |known: &&str| is_spelling_of(name, known) && !name.eq_ignore_ascii_case(known);
+    let is_another = |known: &&str| {
+        name.len() + 1 >= known.len()
+            && is_spelling_of(name, known)
+            && !name.eq_ignore_ascii_case(known)
+    };
     known.iter().any(is_another)
 }
 
@@ -168,6 +314,30 @@ mod tests {
         ] {
             assert!(!is_look_alike(name), "{name}");
         }
+    }
+
+    #[test]
+    fn lines_are_found_and_removed_and_written() {
+        let mut lines = LineBuffer::default();
+        lines.push("X-A", b"1");
+        lines.push("X-B", b"a\r\nX-C: d");
+        let mut more = lines.clone();
+        more.push_with("x-a", |bytes| bytes.extend_from_slice(b""));
+        lines.push("Y", b"2");
+        lines.extend(&more);
+        assert_eq!(lines.as_bytes(), b"X-A: 1\r\nY: 2\r\nX-A: 1\r\nx-a: \r\n");
+        assert_eq!(
+            lines.values("X-a").collect::<Vec<_>>(),
+            [&b"1"[..], b"1", b""]
+        );
+        let names: Vec<_> = lines.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["X-A", "Y", "X-A", "x-a"]);
+        lines.remove_if(|name| name == "X-A");
+        assert_eq!(lines.as_bytes(), b"Y: 2\r\nx-a: \r\n");
+        lines.remove_if(|name| name == "X-A");
+        assert_eq!(lines.first("y"), Some(&b"2"[..]));
+        lines.clear();
+        assert_eq!((lines.iter().count(), lines.as_bytes()), (0, &b""[..]));
     }
 
     #[test]

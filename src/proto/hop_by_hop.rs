@@ -25,27 +25,26 @@ const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 #[error("a Connection header that names what it may not")]
 pub struct BadConnection;
 
-/// Names in `Connection`, in lower case.
+/// Names in `Connection`, in lower case, without those that are never passed on.
 pub type Names = SmallVec<[HeaderName; 2]>;
 
 /// Returns `true` for a field of a request about its connection or its framing. `Expect` is not one
 /// of them: the upstream answers it.
 #[must_use]
 pub fn is_hop_by_hop(name: &str) -> bool {
-    const NAMES: [&str; 11] = [
-        "te",
-        "trailer",
-        "upgrade",
-        "connection",
-        "keep-alive",
-        "content-length",
-        "http2-settings",
-        "proxy-connection",
-        "transfer-encoding",
-        "proxy-authenticate",
-        "proxy-authorization",
-    ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+    // By their length, which excludes most names at once.
+    let known: &[&str] = match name.len() {
+        2 => &["te"],
+        7 => &["trailer", "upgrade"],
+        10 => &["connection", "keep-alive"],
+        14 => &["content-length", "http2-settings"],
+        16 => &["proxy-connection"],
+        17 => &["transfer-encoding"],
+        18 => &["proxy-authenticate"],
+        19 => &["proxy-authorization"],
+        _ => &[],
+    };
+    known.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Fields of a connection, which HTTP/2 forbids (RFC 9113, 8.2.2).
@@ -60,8 +59,15 @@ pub const CONNECTION_SPECIFIC: [&str; 5] = [
 /// Returns `true` for a field of a response about its connection or its transfer coding.
 #[must_use]
 pub fn is_hop_by_hop_in_response(name: &str) -> bool {
-    let mut names = CONNECTION_SPECIFIC.iter().chain(&["te"]);
-    names.any(|known| name.eq_ignore_ascii_case(known))
+    let known: &[&str] = match name.len() {
+        2 => &["te"],
+        7 => &["upgrade"],
+        10 => &["connection", "keep-alive"],
+        16 => &["proxy-connection"],
+        17 => &["transfer-encoding"],
+        _ => &[],
+    };
+    known.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Returns the fields that the `Connection` of a request names.
@@ -70,9 +76,15 @@ pub fn is_hop_by_hop_in_response(name: &str) -> bool {
 /// If it names a protected field, too many fields, or an invalid name.
 pub fn named_by_request(headers: &impl Headers) -> Result<Names, BadConnection> {
     let mut names = Names::new();
-    for option in options(headers) {
+    for (number, option) in options(headers).enumerate() {
+        if number == LIMIT {
+            return Err(BadConnection);
+        }
+        if is_known(option, is_hop_by_hop) {
+            continue;
+        }
         let name = HeaderName::from_bytes(option).map_err(|_| BadConnection)?;
-        if names.len() == LIMIT || PROTECTED.contains(&name.as_str()) {
+        if PROTECTED.contains(&name.as_str()) {
             return Err(BadConnection);
         }
         names.push(name);
@@ -84,10 +96,16 @@ pub fn named_by_request(headers: &impl Headers) -> Result<Names, BadConnection> 
 /// names are skipped.
 #[must_use]
 pub fn named_by_response(headers: &impl Headers) -> Names {
-    let names = options(headers).filter_map(|option| HeaderName::from_bytes(option).ok());
+    let options = options(headers).filter(|option| !is_known(option, is_hop_by_hop_in_response));
+    let names = options.filter_map(|option| HeaderName::from_bytes(option).ok());
     names
         .filter(|name| !FRAMING.contains(&name.as_str()))
         .collect()
+}
+
+/// Returns `true` if an option is the name of a field that is not passed on in any case.
+fn is_known(option: &[u8], is_one: fn(&str) -> bool) -> bool {
+    std::str::from_utf8(option).is_ok_and(is_one)
 }
 
 fn options(headers: &impl Headers) -> impl Iterator<Item = &[u8]> {
@@ -125,7 +143,7 @@ mod tests {
     #[test]
     fn names_of_all_lines_are_found() {
         check(&[], Ok(&[]));
-        check(&["keep-alive"], Ok(&["keep-alive"]));
+        check(&["keep-alive", "X-A"], Ok(&["x-a"]));
         check(&["close, X-A", " ,x-b ,"], Ok(&["close", "x-a", "x-b"]));
     }
 

@@ -89,16 +89,40 @@ pub fn write_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+/// Maximum length of an IPv4 address as text, with a dot behind it.
+const MAX_IPV4: usize = 16;
+
+/// Each octet as text with a dot behind it, and the length of both.
+static OCTETS: [([u8; 4], u8); 256] = octets();
+
+const fn octets() -> [([u8; 4], u8); 256] {
+    let mut all = [([b'.'; 4], 2); 256];
+    let mut octet = 0;
+    while octet < all.len() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let count = 1 + (octet >= 10) as usize + (octet >= 100) as usize;
+        let mut place = 0;
+        while place < count {
+            all[octet].0[place] = b'0' + digits[3 - count + place] as u8;
+            place += 1;
+        }
+        all[octet].1 = count as u8 + 1;
+        octet += 1;
+    }
+    all
+}
+
 /// Writes an IP address in its canonical form.
 pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => {
-            for (index, octet) in address.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                write_number(u64::from(octet), out);
+            let (mut text, mut length) = ([0; MAX_IPV4], 0);
+            for octet in address.octets() {
+                let (digits, count) = OCTETS[usize::from(octet)];
+                text[length..length + digits.len()].copy_from_slice(&digits);
+                length += usize::from(count);
             }
+            out.extend_from_slice(&text[..length - 1]);
         }
         // Writing to a Vec cannot fail.
         IpAddr::V6(_) => drop(write!(out, "{address}")),
@@ -171,10 +195,22 @@ mod tests {
     #[test]
     fn addresses_and_times_are_written_as_they_are_everywhere() {
         let mut out = Vec::new();
-        for text in ["0.0.0.0", "255.255.255.255", "10.20.30.40", "2001:db8::1"] {
+        for text in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "10.20.130.9",
+            "1.99.100.101",
+            "2001:db8::1",
+        ] {
             out.clear();
             write_address(text.parse().unwrap(), &mut out);
             assert_eq!(out, text.as_bytes());
+        }
+        for octet in 0..=u8::MAX {
+            let address = IpAddr::from([octet, 0, octet, 255 - octet]);
+            out.clear();
+            write_address(address, &mut out);
+            assert_eq!(out, address.to_string().as_bytes());
         }
         for text in ["127.0.0.1:65535", "[2001:db8::1]:80"] {
             out.clear();

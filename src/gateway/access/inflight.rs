@@ -3,13 +3,13 @@
 //! A count is increased by taking a permit and decreased by dropping it, so it is right however a
 //! request ends: with a response, a rejection, a closed connection or a cancelled task.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 /// Number of locks that the clients are distributed over.
 const SHARDS: usize = 64;
@@ -31,14 +31,14 @@ pub fn network(client: IpAddr, ipv6_prefix: u8) -> u128 {
 /// global limit on permits bounds the memory.
 pub struct PerClient {
     shards: Box<[Mutex<HashMap<u128, u32>>]>,
-    seed: RandomState,
+    seed: DefaultHashBuilder,
 }
 
 impl Default for PerClient {
     fn default() -> Self {
         PerClient {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            seed: RandomState::new(),
+            seed: DefaultHashBuilder::default(),
         }
     }
 }

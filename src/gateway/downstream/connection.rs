@@ -19,6 +19,7 @@ use crate::gateway::exchange::forward::Http1Connection;
 use crate::gateway::exchange::pool;
 use crate::gateway::exchange::timer::Timer;
 use crate::gateway::failure::reason::FailureReason;
+use crate::gateway::plain_stream::{make_bare, may_be_bare};
 use crate::gateway::request::client_ip::{self, PeerAddr};
 use crate::gateway::request::identity;
 use crate::gateway::request::request_id::RequestId;
@@ -222,7 +223,12 @@ impl<'g> Connection<'g> {
         let mut read = 0;
         if !std::mem::take(&mut self.unread) {
             let mut buffer = ReadBuf::new(input);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            let mut polled = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+            if polled.is_pending() && self.served > 0 && may_be_bare(&self.stream) {
+                make_bare(&mut self.stream);
+                polled = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+            }
+            ready!(polled)?;
             read = buffer.filled().len();
             if read == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));

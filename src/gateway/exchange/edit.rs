@@ -18,11 +18,14 @@ pub fn change_request<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
 ) {
+    // What removes lines comes first: then there are fewer to look at.
     if let Some(origin) = &ctx.origin {
-        let headers = &ctx.settings.location_headers;
-        geo_headers::replace(sent, request, origin, ctx.place().as_ref(), headers);
+        geo_headers::remove(sent, origin, &ctx.settings.location_headers);
     }
     ctx.identity.tell_upstream(sent, &ctx.settings.ids);
+    if let Some(origin) = &ctx.origin {
+        geo_headers::append(sent, request, origin, ctx.place_lines());
+    }
     let route = ctx.route();
     if let Some(route) = route.filter(|route| !route.request_headers.is_empty()) {
         let view = View::of(request, ctx);

@@ -12,20 +12,20 @@ use crate::gateway::failure::{bad_connection, status_error};
 use crate::gateway::request::request_view::RequestView;
 use crate::proto::h1::head;
 use crate::proto::h1::response_head::{Framing, ResponseHead};
-use crate::proto::h1::rewrite::{Memory, Rewrite, write_length, write_line};
+use crate::proto::h1::rewrite::{Rewrite, write_length, write_line};
 use crate::proto::h1::stored_head::{Lines, StoredHead};
-use crate::proto::headers::{EditHeaders, Headers, Name};
+use crate::proto::headers::{EditHeaders, Headers, LineBuffer, Name};
 use crate::proto::hop_by_hop::{
     is_hop_by_hop, is_hop_by_hop_in_response, named_by_request, named_by_response,
 };
 
 thread_local! {
     /// Memory for edits of a head, used within one call.
-    static EDITS: RefCell<Memory> = RefCell::default();
+    static EDITS: RefCell<LineBuffer> = RefCell::default();
 }
 
 /// Calls `edit` with memory for edits, which it returns.
-fn with_edits<T>(edit: impl FnOnce(Memory) -> (T, Memory)) -> T {
+fn with_edits<T>(edit: impl FnOnce(LineBuffer) -> (T, LineBuffer)) -> T {
     let memory = EDITS.with_borrow_mut(std::mem::take);
     let (done, memory) = edit(memory);
     EDITS.with_borrow_mut(|edits| *edits = memory);

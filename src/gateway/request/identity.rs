@@ -1,9 +1,9 @@
 //! Identity of a request for other systems: its id and its trace. It is decided once, as soon as
 //! the client is known, so that every try of the request has the same identity.
 
-use http::HeaderValue;
+use smallvec::SmallVec;
 
-use super::request_id::{self, RequestId};
+use super::request_id::{self, FRESH_LENGTH, RequestId};
 use super::trace_context::{self, Trace, TraceContext};
 use crate::config::model::{RequestIds, Tracing};
 use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
@@ -23,7 +23,7 @@ pub struct IdSettings {
 /// Id and trace of a proxied request.
 #[derive(Debug, Default)]
 pub struct Identity {
-    id: Option<HeaderValue>,
+    id: Option<SmallVec<[u8; FRESH_LENGTH]>>,
     trace: Option<TraceContext>,
 }
 
@@ -36,7 +36,7 @@ impl Identity {
             None => settings.logs_id.then(RequestId::fresh),
         };
         Identity {
-            id: id.map(RequestId::to_value),
+            id: id.map(|id| SmallVec::from_slice(id.as_bytes())),
             trace: Some(TraceContext::of(
                 headers,
                 peer_is_trusted,
@@ -48,7 +48,10 @@ impl Identity {
     /// Returns the id; empty if the request has none.
     #[must_use]
     pub fn id(&self) -> &str {
-        let id = self.id.as_ref().and_then(|id| id.to_str().ok());
+        let id = self
+            .id
+            .as_deref()
+            .and_then(|id| std::str::from_utf8(id).ok());
         id.unwrap_or_default()
     }
 
@@ -74,7 +77,7 @@ impl Identity {
             && config.to_client
             && !response.status().is_informational()
         {
-            response.set(Name::Parsed(&config.header), id.as_bytes());
+            response.set(Name::Parsed(&config.header), id);
         }
     }
 }

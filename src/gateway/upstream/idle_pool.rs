@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::gateway::plain_stream::{make_bare, may_be_bare};
 use crate::gateway::shard::{SHARDS, shard};
 
 const SWEEP: Duration = Duration::from_secs(1);
@@ -89,8 +90,15 @@ impl IdlePool {
         }
     }
 
-    /// Adds an idle connection, or closes it if the pool is full. Must be called within a runtime.
-    pub fn put(self: &Arc<Self>, key: Key, stream: Stream) {
+    /// Adds an idle connection, or closes it if the pool is full or it is no longer open. Must be
+    /// called within a runtime.
+    pub fn put(self: &Arc<Self>, key: Key, mut stream: Stream) {
+        if may_be_bare(&stream) {
+            if !is_silent(&mut stream) {
+                return;
+            }
+            make_bare(&mut stream);
+        }
         if self.count.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return;

@@ -364,10 +364,14 @@ impl Headers for Head<'_, '_> {
 
 /// Returns `true` if there is an LF without CR in front of it, or a CR without LF behind it.
 pub(super) fn has_bare_line_ends(bytes: &[u8]) -> bool {
-    let bare_lf = memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r');
-    // The last byte may be a CR whose LF is still to come.
-    let bare_cr = |at: usize| bytes.get(at + 1).is_some_and(|&next| next != b'\n');
-    bare_lf || memchr::memchr_iter(b'\r', bytes).any(bare_cr)
+    let Some((&first, rest)) = bytes.split_first() else {
+        return false;
+    };
+    // Without an early exit the compiler vectorises this loop. The last byte may be a CR whose LF is
+    // still to come.
+    let is_bare = |byte, next| (byte == b'\r') != (next == b'\n');
+    let pairs = bytes.iter().zip(rest);
+    first == b'\n' || pairs.fold(false, |found, (&byte, &next)| found | is_bare(byte, next))
 }
 
 /// Parses a number of 1 to 18 digits, and nothing else.

@@ -6,16 +6,12 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use httparse::Header;
-use smallvec::SmallVec;
 
-use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name, is_value};
+use crate::proto::headers::{EditHeaders, EditResponse, Headers, LineBuffer, Name};
 use crate::proto::hop_by_hop::CONNECTION_SPECIFIC;
 
 /// Maximum number of header lines of a head.
 pub const MAX_LINES: usize = 256;
-
-/// Number of added lines that need no allocation: enough for a request with all location headers.
-const INLINE_ADDED: usize = 24;
 
 /// Set of lines of a head, by their number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,42 +36,29 @@ pub struct Rewrite<'h, 'b, K> {
     kind: K,
     lines: &'h [Header<'b>],
     removed: LineSet,
-    added: SmallVec<[Added; INLINE_ADDED]>,
-    memory: Memory,
-}
-
-/// Memory for the lines that are added, to be used for one head after another.
-#[derive(Debug, Default)]
-pub struct Memory {
-    names: String,
-    values: Vec<u8>,
-}
-
-/// Ends of an added line's parts in the memory; each part starts where the one before ends.
-#[derive(Clone, Copy, Debug)]
-struct Added {
-    name: (u32, u32),
-    value: (u32, u32),
+    added: LineBuffer,
 }
 
 impl<'h, 'b, K> Rewrite<'h, 'b, K> {
-    /// The lines of a head, at most [`MAX_LINES`], without edits. What `memory` held is dropped.
+    /// The lines of a head, at most [`MAX_LINES`], without edits. `memory` is used for added lines, and
+    /// what it held is dropped.
     #[must_use]
-    pub fn new(kind: K, lines: &'h [Header<'b>], mut memory: Memory) -> Self {
-        memory.names.clear();
-        memory.values.clear();
+    pub fn new(kind: K, lines: &'h [Header<'b>], mut memory: LineBuffer) -> Self {
+        memory.clear();
         Rewrite {
             kind,
             lines: &lines[..lines.len().min(MAX_LINES)],
             removed: LineSet::default(),
-            added: SmallVec::new(),
-            memory,
+            added: memory,
         }
     }
 
     /// Writes all lines, each with its end, and no empty line behind them.
     pub fn write(&self, out: &mut Vec<u8>) {
-        self.each(|name, value| write_line(out, name.as_bytes(), value));
+        for (_, line) in self.kept() {
+            write_line(out, line.name.as_bytes(), line.value);
+        }
+        out.extend_from_slice(self.added.as_bytes());
     }
 
     /// Calls `read` with the name and the value of every line.
@@ -83,8 +66,8 @@ impl<'h, 'b, K> Rewrite<'h, 'b, K> {
         for (_, line) in self.kept() {
             read(line.name, line.value);
         }
-        for added in &self.added {
-            read(self.name_of(added), self.value_of(added));
+        for (name, value) in self.added.iter() {
+            read(name, value);
         }
     }
 
@@ -106,27 +89,14 @@ impl<'h, 'b, K> Rewrite<'h, 'b, K> {
 
     /// Returns the memory, to be used again.
     #[must_use]
-    pub fn into_memory(self) -> Memory {
-        self.memory
+    pub fn into_memory(self) -> LineBuffer {
+        self.added
     }
 
     fn kept(&self) -> impl DoubleEndedIterator<Item = (usize, &Header<'b>)> {
         let lines = self.lines.iter().enumerate();
         lines.filter(|(number, _)| !self.removed.contains(*number))
     }
-
-    fn name_of(&self, added: &Added) -> &str {
-        &self.memory.names[added.name.0 as usize..added.name.1 as usize]
-    }
-
-    fn value_of(&self, added: &Added) -> &[u8] {
-        &self.memory.values[added.value.0 as usize..added.value.1 as usize]
-    }
-}
-
-/// Position in the memory of a head, which is far below 4 GiB.
-fn position(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// Appends a header line with its end.
@@ -148,22 +118,17 @@ impl<K> Headers for Rewrite<'_, '_, K> {
         let kept = self
             .kept()
             .filter(move |(_, line)| line.name.eq_ignore_ascii_case(name));
-        let added = self.added.iter();
-        let added = added.filter(move |line| self.name_of(line).eq_ignore_ascii_case(name));
         kept.map(|(_, line)| line.value)
-            .chain(added.map(|line| self.value_of(line)))
+            .chain(self.added.values(name))
     }
 
     fn first(&self, name: &str) -> Option<&[u8]> {
-        let kept = self
-            .kept()
-            .find(|(_, line)| line.name.eq_ignore_ascii_case(name));
-        let added = || {
-            let mut added = self.added.iter();
-            added.find(|line| self.name_of(line).eq_ignore_ascii_case(name))
-        };
-        kept.map(|(_, line)| line.value)
-            .or_else(|| added().map(|line| self.value_of(line)))
+        let mut kept = self.kept();
+        let found = kept.find(|(_, line)| line.name.eq_ignore_ascii_case(name));
+        match found {
+            Some((_, line)) => Some(line.value),
+            None => self.added.first(name),
+        }
     }
 }
 
@@ -174,17 +139,15 @@ impl<K> EditHeaders for Rewrite<'_, '_, K> {
     }
 
     fn append(&mut self, name: Name<'_>, value: &[u8]) {
-        if !is_value(value) {
-            return;
-        }
-        let Memory { names, values } = &mut self.memory;
-        let (name_start, value_start) = (position(names.len()), position(values.len()));
-        names.push_str(name.as_str());
-        values.extend_from_slice(value);
-        self.added.push(Added {
-            name: (name_start, position(names.len())),
-            value: (value_start, position(values.len())),
-        });
+        self.added.push(name.as_str(), value);
+    }
+
+    fn append_with(&mut self, name: Name<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+        self.added.push_with(name.as_str(), write);
+    }
+
+    fn append_all(&mut self, lines: &LineBuffer) {
+        self.added.extend(lines);
     }
 
     fn remove(&mut self, name: &str) {
@@ -197,9 +160,7 @@ impl<K> EditHeaders for Rewrite<'_, '_, K> {
                 self.removed.insert(number);
             }
         }
-        let names = &self.memory.names;
-        self.added
-            .retain(|added| !matches(&names[added.name.0 as usize..added.name.1 as usize]));
+        self.added.remove_if(matches);
     }
 }
 
@@ -232,7 +193,7 @@ mod tests {
     #[test]
     fn lines_stay_as_they_were_sent() {
         let lines = lines(&[("Host", "a"), ("x-A", "1"), ("X-a", "2")]);
-        let rewrite = Rewrite::new((), &lines, Memory::default());
+        let rewrite = Rewrite::new((), &lines, LineBuffer::default());
         assert_eq!(written(&rewrite), "Host: a\r\nx-A: 1\r\nX-a: 2\r\n");
         assert_eq!(rewrite.first("x-a"), Some(&b"1"[..]));
         assert_eq!(rewrite.lines("x-a").next_back(), Some(&b"2"[..]));
@@ -241,7 +202,7 @@ mod tests {
     #[test]
     fn set_replaces_every_line_of_a_name() {
         let lines = lines(&[("x-a", "1"), ("Host", "a"), ("X-A", "2")]);
-        let mut rewrite = Rewrite::new((), &lines, Memory::default());
+        let mut rewrite = Rewrite::new((), &lines, LineBuffer::default());
         rewrite.set(Name::Static("X-A"), b"3");
         rewrite.set(Name::Static("x-a"), b"4");
         rewrite.append(Name::Static("X-B"), b"5");
@@ -259,7 +220,7 @@ mod tests {
             ("upgrade", "x"),
             ("x-a", "2"),
         ]);
-        let mut rewrite = Rewrite::new((), &lines, Memory::default());
+        let mut rewrite = Rewrite::new((), &lines, LineBuffer::default());
         rewrite.append(Name::Static("Keep-Alive"), b"5");
         let map = rewrite.to_http2();
         let values = map.get_all("x-a").iter().map(HeaderValue::as_bytes);
@@ -270,7 +231,7 @@ mod tests {
     #[test]
     fn a_value_that_would_end_its_line_is_left_out() {
         let lines = lines(&[("x-a", "1")]);
-        let mut rewrite = Rewrite::new((), &lines, Memory::default());
+        let mut rewrite = Rewrite::new((), &lines, LineBuffer::default());
         rewrite.append(Name::Static("X-B"), b"a\r\nX-C: d");
         rewrite.set(Name::Static("X-A"), b"a\nb");
         assert_eq!(written(&rewrite), "");
@@ -321,7 +282,7 @@ mod tests {
         ) {
             let text: Vec<_> = start.iter().map(|(at, value)| (NAMES[*at], &**value)).collect();
             let lines = lines(&text);
-            let mut rewrite = Rewrite::new((), &lines, Memory::default());
+            let mut rewrite = Rewrite::new((), &lines, LineBuffer::default());
             let mut map = HeaderMap::new();
             for (name, value) in &text {
                 map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());

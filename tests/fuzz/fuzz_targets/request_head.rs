@@ -4,9 +4,9 @@
 #![no_main]
 
 use geogate::proto::h1::head::{self, Limits, Parse};
-use geogate::proto::h1::rewrite::{Memory, Rewrite};
+use geogate::proto::h1::rewrite::Rewrite;
 use geogate::proto::h1::stored_head::{Lines, StoredHead};
-use geogate::proto::headers::Headers;
+use geogate::proto::headers::{Headers, LineBuffer};
 use http::Version;
 
 /// A request as it was read.
@@ -76,7 +76,7 @@ fn written(head: &StoredHead) -> Vec<u8> {
         Version::HTTP_11 => b" HTTP/1.1\r\n",
         _ => b" HTTP/1.0\r\n",
     });
-    Rewrite::new((), &lines, Memory::default()).write(&mut out);
+    Rewrite::new((), &lines, LineBuffer::default()).write(&mut out);
     out.extend_from_slice(b"\r\n");
     out
 }

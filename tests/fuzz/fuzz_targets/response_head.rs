@@ -5,8 +5,8 @@
 
 use geogate::proto::h1::head::slots;
 use geogate::proto::h1::response_head::{Framing, Limits, Parse, ResponseHead, read};
-use geogate::proto::h1::rewrite::{Memory, Rewrite, write_length, write_line};
-use geogate::proto::headers::EditHeaders;
+use geogate::proto::h1::rewrite::{Rewrite, write_length, write_line};
+use geogate::proto::headers::{EditHeaders, LineBuffer};
 
 const LIMITS: Limits = Limits {
     max_size: 64 << 10,
@@ -42,7 +42,7 @@ fn is_framing(name: &str) -> bool {
 
 /// The head as it is passed on, and its lines but for those of the framing.
 fn written(head: &ResponseHead) -> (Vec<u8>, Vec<(String, Vec<u8>)>) {
-    let mut sent = Rewrite::new(head.status, head.lines, Memory::default());
+    let mut sent = Rewrite::new(head.status, head.lines, LineBuffer::default());
     sent.remove_if(is_framing);
     let mut lines = Vec::new();
     sent.each(|name, value| lines.push((name.to_owned(), value.to_vec())));

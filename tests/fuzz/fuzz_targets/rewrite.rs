@@ -4,8 +4,8 @@
 #![no_main]
 
 use bytes::Bytes;
-use geogate::proto::h1::rewrite::{MAX_LINES, Memory, Rewrite};
-use geogate::proto::headers::{EditHeaders, Headers, Name, is_value};
+use geogate::proto::h1::rewrite::{MAX_LINES, Rewrite};
+use geogate::proto::headers::{EditHeaders, Headers, LineBuffer, Name, is_value};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{EMPTY_HEADER, Header, Status};
 
@@ -20,7 +20,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     for line in lines.iter().take(MAX_LINES) {
         map.append(name(line.name), HeaderValue::from_bytes(line.value).unwrap());
     }
-    let mut sent = Rewrite::new((), &lines, Memory::default());
+    let mut sent = Rewrite::new((), &lines, LineBuffer::default());
     for step in steps.take(64) {
         if let [kind, which, value @ ..] = step {
             let spelled = NAMES[usize::from(*which) % NAMES.len()];

@@ -1,6 +1,7 @@
 //! Client of a request of HTTP/1.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
@@ -180,8 +181,8 @@ impl Client for Http1Client<'_> {
     /// up to a limit.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         while !self.has_ended && self.read_buf.len() < AHEAD_LIMIT {
-            let mut bytes = [0; 1024];
-            let mut buffer = ReadBuf::new(&mut bytes);
+            let mut bytes = [MaybeUninit::uninit(); 1024];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
             let read = Pin::new(&mut *self.stream).poll_read(cx, &mut buffer);
             ready!(read).map_err(|error| {
                 Error::because(ErrorType::ConnectionClosed, "the client left", error).into_down()

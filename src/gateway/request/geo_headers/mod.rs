@@ -7,6 +7,8 @@
 
 mod names;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use http::HeaderName;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -16,11 +18,15 @@ use crate::config::model::{
     GeoHeaders, HeaderEncoding, HeaderNameSet, UntrustedHeaders, is_managed_name,
 };
 use crate::geo::Place;
-use crate::proto::headers::{EditHeaders, Headers, Name, is_spelling_of};
+use crate::proto::headers::{EditHeaders, Headers, LineBuffer, Name, is_spelling_of};
+use crate::proto::text::write_address;
 use names::Header;
 
 /// Characters to escape: all but printable ASCII, and `%` itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Number of the next settings.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// Headers with the client's location, as configured.
 pub struct LocationHeaders {
@@ -30,6 +36,8 @@ pub struct LocationHeaders {
     /// Names of CDNs. A trusted proxy may send them unless we send them ourselves.
     foreign: HeaderNameSet,
     encoding: HeaderEncoding,
+    /// Number of these settings, which no others have.
+    serial: u64,
 }
 
 impl LocationHeaders {
@@ -46,7 +54,27 @@ impl LocationHeaders {
             foreign: set_of(names::foreign()),
             sent,
             encoding: config.encoding,
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Number of these settings, which no others have.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Renders the lines of a place. A field that is empty or cannot be a header's value has none.
+    #[must_use]
+    pub fn render(&self, place: &Place) -> LineBuffer {
+        let (mut lines, mut text) = (LineBuffer::default(), String::new());
+        for (name, field) in &self.sent {
+            text.clear();
+            if append_value(&mut text, place.text(*field), self.encoding) {
+                lines.push(name, text.as_bytes());
+            }
+        }
+        lines
     }
 
     pub(in crate::gateway) fn is_managed(&self, name: &str, peer_is_trusted: bool) -> bool {
@@ -67,39 +95,33 @@ pub fn remove_other_spellings(request: &mut impl EditHeaders, name: &HeaderName)
     request.remove_if(|known| !known.eq_ignore_ascii_case(name) && is_spelling_of(known, name));
 }
 
-/// Replaces all managed headers of a request by our own values.
-pub fn replace<H: Headers>(
+/// Removes all managed headers of a request. [`append`] adds our own.
+pub fn remove(sent: &mut impl EditHeaders, origin: &Origin, headers: &LocationHeaders) {
+    sent.remove_if(|name| headers.is_managed(name, origin.peer_is_trusted));
+}
+
+/// Adds our own values of the managed headers to a request, which has none of them. `place` are the
+/// lines of the client's place, if it is known.
+pub fn append<H: Headers>(
     sent: &mut impl EditHeaders,
     request: &RequestView<H>,
     origin: &Origin,
-    place: Option<&Place>,
-    headers: &LocationHeaders,
+    place: Option<&LineBuffer>,
 ) {
-    // After this there is none of the names that are added.
-    sent.remove_if(|name| headers.is_managed(name, origin.peer_is_trusted));
-    let mut text = String::with_capacity(64);
-    write(&mut text, origin.client);
-    sent.append(Name::Static("X-Real-IP"), text.as_bytes());
-    text.clear();
-    write_forwarded_for(&mut text, origin);
-    sent.append(Name::Static("X-Forwarded-For"), text.as_bytes());
+    sent.append_with(Name::Static("X-Real-IP"), |value| {
+        write_address(origin.client.ip(), value);
+    });
+    sent.append_with(Name::Static("X-Forwarded-For"), |value| {
+        write_forwarded_for(value, origin);
+    });
     let proto = proto(request, origin);
     sent.append(Name::Static("X-Forwarded-Proto"), proto.as_bytes());
     if let Some(host) = host(request, origin) {
         sent.append(Name::Static("X-Forwarded-Host"), host);
     }
-    for (name, field) in &headers.sent {
-        let value = place.map_or("", |place| place.text(*field));
-        text.clear();
-        if append_value(&mut text, value, headers.encoding) {
-            sent.append(Name::Static(name), text.as_bytes());
-        }
+    if let Some(lines) = place {
+        sent.append_all(lines);
     }
-}
-
-fn write(text: &mut String, value: impl std::fmt::Display) {
-    use std::fmt::Write;
-    write!(text, "{value}").expect("a String takes everything");
 }
 
 /// Returns `true` for a header that only a trusted proxy may send. Engines hide it before any other
@@ -139,12 +161,12 @@ fn host<'r, H: Headers>(request: &RequestView<'r, H>, origin: &Origin) -> Option
 
 /// Writes the verified hops and the peer in the form of nginx's `$proxy_add_x_forwarded_for`,
 /// without the addresses that the client itself added.
-fn write_forwarded_for(list: &mut String, origin: &Origin) {
+fn write_forwarded_for(list: &mut Vec<u8>, origin: &Origin) {
     for hop in &origin.hops {
-        write(list, hop);
-        list.push_str(", ");
+        write_address(*hop, list);
+        list.extend_from_slice(b", ");
     }
-    write(list, origin.peer.ip());
+    write_address(origin.peer.ip(), list);
 }
 
 /// Appends a text of the database as a header's value. Returns `false`, and appends nothing, if the
@@ -220,7 +242,9 @@ mod tests {
         let headers = LocationHeaders::new(config);
         let mut sent = request.clone();
         let view = RequestView::of(&request);
-        replace(&mut sent, &view, &origin, place.as_ref(), &headers);
+        let lines = place.as_ref().map(|place| headers.render(place));
+        remove(&mut sent, &origin, &headers);
+        append(&mut sent, &view, &origin, lines.as_ref());
         sent
     }
 
