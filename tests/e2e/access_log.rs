@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 
 use serde_json::{Value, json};
 
-use crate::harness::{DOORS, Gateway, Origin, PATIENCE, Peer, Port};
+use crate::harness::{ENGINES, Gateway, Origin, PATIENCE, Peer, Port};
 
 /// Loopback speaks for clients in China.
 const TRUST_LOOPBACK: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.1']\n";
@@ -82,32 +82,37 @@ fn json_lines_are_json() {
     assert_eq!(line["region"], "本机地址");
 }
 
-/// A line of one's own says the same of a request, whichever door it comes through: a query, a proxied
-/// request, an error page.
+/// A line of one's own says the same of a request, whoever serves it: a query, a proxied request.
 #[test]
-fn a_format_of_ones_own_means_the_same_at_every_door() {
-    let origin = Origin::start();
+fn a_format_of_ones_own_means_the_same_everywhere() {
     let format = "$remote_addr $peer_addr $request_method $uri?$args $status $body_bytes_sent \
          $country/$region/$geo_city $http_x_two $cookie_a $arg_b [$sent_http_x_origin] \
          $upstream_name $upstream_addr $scheme $host $server_protocol $$ $ssl_protocol";
     let more = format!("{TRUST_LOOPBACK}[access_log]\nformat = '{format}'\n");
-    let gateway = Gateway::with_peers(&[origin.address], "name = 'api'", &more);
-    for door in DOORS {
-        let headers =
-            format!("{FROM_CHINA}X-Two: 1\r\nX-Two: \"\r\nCookie: z=0; a=c\r\nHost2: x\r\n{door}");
-        gateway.client().get("/a%20b?b=1&c", &headers);
-        gateway
-            .client()
-            .get("/api/ip_query?ip=1.0.0.1&b=2", &headers);
+    let lines = format!("{FROM_CHINA}X-Two: 1\r\nX-Two: \"\r\nCookie: z=0; a=c\r\nHost2: x\r\n");
+    for engine in ENGINES {
+        let origin = Origin::start();
+        let address = origin.address;
+        let gateway = engine.with_peers(&[address], "name = 'api'", &more);
+        let forms = engine.query_forms();
+        gateway.client().get("/a%20b?b=1&c", &lines);
+        for form in forms {
+            let lines = format!("{lines}{form}");
+            gateway.client().get("/api/ip_query?ip=1.0.0.1&b=2", &lines);
+        }
+        let version = if engine.is_http1() { "1.1" } else { "2.0" };
+        let proxied = format!(
+            "1.0.0.1 127.0.0.1 GET /a b?b=1&c 200 0 CN/福建/福州 1, \\x22 c 1 [yes] \
+             api {address} http test HTTP/{version} $ -"
+        );
+        let query = format!(
+            "1.0.0.1 127.0.0.1 GET /api/ip_query?ip=1.0.0.1&b=2 200 72 CN/福建/福州 1, \\x22 c 2 [-] \
+             - - http test HTTP/{version} $ -"
+        );
+        let mut expected = vec![query; forms.len()];
+        expected.insert(0, proxied);
+        assert_eq!(gateway.stop(), expected);
     }
-    let address = origin.address;
-    let proxied = format!(
-        "1.0.0.1 127.0.0.1 GET /a b?b=1&c 200 0 CN/福建/福州 1, \\x22 c 1 [yes] \
-         api {address} http test HTTP/1.1 $ -"
-    );
-    let query = "1.0.0.1 127.0.0.1 GET /api/ip_query?ip=1.0.0.1&b=2 200 72 CN/福建/福州 1, \\x22 c 2 [-] \
-         - - http test HTTP/1.1 $ -";
-    assert_eq!(gateway.stop(), [&proxied, query, &proxied, query]);
 }
 
 #[test]
@@ -223,20 +228,22 @@ fn a_sample_is_the_same_everywhere() {
 /// A request that the sample leaves out has its line if it took long.
 #[test]
 fn slow_requests_are_in_the_log_in_any_case() {
-    for (slow, lines) in [("1ms", 2), ("1h", 0)] {
+    for (engine, slow, lines) in ENGINES
+        .into_iter()
+        .flat_map(|engine| [(engine, "1ms", 1), (engine, "1h", 0)])
+    {
         let peer = Peer::listen();
+        let bridge = engine.bridge(peer.address);
         let log = format!("[access_log]\nsample = '0%'\nslow = '{slow}'\nformat = '$uri'\n");
-        let gateway = Gateway::with_peers(&[peer.address], "", &log);
-        for door in DOORS {
-            let mut client = gateway.client();
-            client.send(format!("GET /slow HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
-            let mut upstream = peer.accept();
-            upstream.head();
-            // This is what is slow about it.
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            upstream.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-            assert_eq!(client.response().status, 200);
-        }
+        let gateway = engine.with_peers(&[bridge.address], "", &log);
+        let mut client = gateway.client();
+        client.ask("GET", "/slow", "", b"");
+        let mut upstream = peer.accept();
+        upstream.head();
+        // This is what is slow about it.
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.response().status, 200);
         assert_eq!(gateway.stop(), vec!["/slow"; lines], "{slow}");
     }
 }

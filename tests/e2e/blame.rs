@@ -10,181 +10,105 @@ use h2::Reason;
 use http::Response;
 
 use crate::harness::{
-    Client, DOORS, Gateway, Http2, Origin, Peer, Port, Secure, Speaks, connect, request,
+    Chain, Client, ENGINES, Engine, HTTP1_UPSTREAM_ENGINES, HTTP2_UPSTREAM_ENGINES, Origin, Peer,
+    Port, connect,
 };
 use crate::processes::Process;
 
-/// A gateway for HTTP/1 and HTTP/2 whose metrics can be asked for, and whose log has the reasons.
-struct Watched {
-    gateway: Gateway,
-    admin: Port,
+/// A gateway of an engine whose log has the reasons of failed requests.
+fn start(engine: Engine, peers: &[SocketAddr], upstream: &str, more: &str) -> Chain {
+    let log = "[access_log]\nformat = '$status $failure_reason'\n";
+    engine.with_peers(peers, upstream, &format!("{more}\n{log}"))
 }
 
-impl Watched {
-    fn start(peers: &[SocketAddr], upstream: &str, more: &str) -> Watched {
-        let admin = Port::reserve();
-        let peers: Vec<_> = peers.iter().map(|peer| format!("'{peer}'")).collect();
-        let text = format!(
-            "[admin]\nlisten = ['{}']\n[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-             {more}\n[access_log]\nformat = '$status $failure_reason'\n\
-             [[upstream]]\npeers = [{}]\n{upstream}\n",
-            admin.address,
-            peers.join(", ")
+#[track_caller]
+fn check_peer(gateway: &Chain, peer: SocketAddr, failures: u64) {
+    let text = gateway.metrics();
+    for (metric, value) in [
+        ("peer_well", u64::from(failures == 0)),
+        ("failures_total", failures),
+    ] {
+        let start = format!("geogate_upstream_{metric}{{upstream=\"default\",peer=\"{peer}\"}} ");
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(&*start));
+        assert_eq!(
+            lines.next(),
+            Some(&*value.to_string()),
+            "{metric} of {peer}"
         );
-        Watched {
-            gateway: Gateway::start(&text),
-            admin,
-        }
     }
+}
 
-    #[track_caller]
-    fn check_peer(&self, peer: SocketAddr, failures: u64) {
-        let text = Client::connect(self.admin.address).get("/metrics", "");
-        let text = text.text();
-        for (metric, value) in [
-            ("peer_well", u64::from(failures == 0)),
-            ("failures_total", failures),
+#[test]
+fn a_client_that_sends_no_body_is_told_so_and_no_peer_is_ejected() {
+    for engine in ENGINES {
+        for (upstream_timeout, framing, sent) in [
+            ("50ms", "Content-Length: 9\r\n", "start"),
+            ("50ms", "", ""),
+            ("60s", "", ""),
         ] {
-            let start =
-                format!("geogate_upstream_{metric}{{upstream=\"default\",peer=\"{peer}\"}} ");
-            let mut lines = text.lines().filter_map(|line| line.strip_prefix(&*start));
-            assert_eq!(
-                lines.next(),
-                Some(&*value.to_string()),
-                "{metric} of {peer}"
-            );
-        }
-    }
-
-    fn client(&self) -> Client {
-        self.gateway.client()
-    }
-
-    fn http2(&self) -> Http2 {
-        Http2::connect(self.gateway.address)
-    }
-
-    /// Stops the gateway; what its log says of all requests.
-    fn stop(self) -> Vec<String> {
-        self.gateway.stop()
-    }
-}
-
-/// Two peers that answer, in a version of HTTP.
-enum Pair {
-    Http1(Origin, Origin),
-    Http2(Secure, Secure),
-}
-
-impl Pair {
-    fn all() -> [(Pair, &'static str); 2] {
-        let http2 = || {
-            Secure::start(&Speaks {
-                http2: true,
-                ..Speaks::default()
-            })
-        };
-        [
-            (Pair::Http1(Origin::start(), Origin::start()), ""),
-            (Pair::Http2(http2(), http2()), "protocol = 'http2'\n"),
-        ]
-    }
-
-    fn addresses(&self) -> [SocketAddr; 2] {
-        match self {
-            Pair::Http1(a, b) => [a.address, b.address],
-            Pair::Http2(a, b) => [a.address, b.address],
-        }
-    }
-}
-
-#[test]
-fn a_client_of_http2_that_sends_no_body_is_told_so_and_no_peer_is_ejected() {
-    for upstream_timeout in ["50ms", "60s"] {
-        for (pair, protocol) in Pair::all() {
-            let peers = pair.addresses();
-            let it = Watched::start(
+            let (a, b) = (Origin::start(), Origin::start());
+            let peers = [a.address, b.address];
+            let gateway = start(
+                engine,
                 &peers,
-                &format!("{protocol}read_timeout = '{upstream_timeout}'\n"),
+                &format!("read_timeout = '{upstream_timeout}'\n"),
                 "[client]\nread_timeout = '150ms'\n",
             );
-            let mut client = it.http2();
-            for _ in 0..8 {
-                let post = request("POST", "http://test/", &[]);
-                let response = client.unfinished(post, b"").unwrap();
-                assert_eq!(response.status, 408, "{protocol}{upstream_timeout}");
-            }
-            for &peer in &peers {
-                it.check_peer(peer, 0);
-            }
-            let whole = client.request(request("POST", "http://test/", &[]), b"body");
-            assert_eq!(whole.unwrap().status, 200);
-            let log = it.stop();
-            assert_eq!(log[..8], ["408 client_body_timeout"; 8]);
-            assert_eq!(log[8..], ["200 -"]);
-        }
-    }
-}
-
-#[test]
-fn a_client_of_http1_that_stops_within_its_body_is_told_so_and_no_peer_is_ejected() {
-    for door in DOORS {
-        for (pair, protocol) in Pair::all() {
-            let peers = pair.addresses();
-            let it = Watched::start(
-                &peers,
-                &format!("{protocol}read_timeout = '50ms'\n"),
-                "[client]\nread_timeout = '150ms'\n",
-            );
+            let mut client = gateway.client();
             for _ in 0..4 {
-                let mut client = it.client();
-                client.send(format!(
-                    "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n{door}\r\nstart"
-                ));
-                assert_eq!(client.response().status, 408, "{door:?} {protocol}");
+                client.begin("POST", "/", framing);
+                client.send(sent);
+                assert_eq!(client.response().status, 408, "{upstream_timeout}");
+                // A connection of HTTP/1 ends with it.
+                if engine.is_http1() {
+                    client = gateway.client();
+                }
             }
-            for &peer in &peers {
-                it.check_peer(peer, 0);
+            for peer in peers {
+                check_peer(&gateway, peer, 0);
             }
-            assert_eq!(it.stop(), ["408 client_body_timeout"; 4]);
+            let whole = client.request("POST", "/", "", b"body");
+            assert_eq!(whole.status, 200);
+            let log = gateway.stop();
+            assert_eq!(log[..4], ["408 client_body_timeout"; 4]);
+            assert_eq!(log[4..], ["200 -"]);
         }
     }
 }
 
 #[test]
 fn a_response_that_falls_silent_ends_and_ejects_nobody() {
-    for (door, method, body) in [
-        (DOORS[0], "GET", ""),
-        (DOORS[0], "POST", "body"),
-        (DOORS[1], "GET", ""),
-    ] {
-        let peer = Peer::listen();
-        let it = Watched::start(&[peer.address], "read_timeout = '100ms'\n", "");
-        let mut client = it.client();
-        client.send(format!(
-            "{method} / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n{door}\r\n{body}",
-            body.len()
-        ));
-        let mut incoming = peer.accept();
-        incoming.head();
-        incoming.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
-        assert!(client.rest().ends_with(b"data: 1\n\n\r\n"));
-        assert!(incoming.is_closed() || !body.is_empty());
-        it.check_peer(peer.address, 0);
-        assert_eq!(it.stop(), ["200 upstream_read_timeout"]);
+    for engine in ENGINES {
+        for (method, body) in [("GET", ""), ("POST", "body")] {
+            let peer = Peer::listen();
+            let bridge = engine.bridge(peer.address);
+            let gateway = start(engine, &[bridge.address], "read_timeout = '100ms'\n", "");
+            let mut client = gateway.client();
+            client.ask(method, "/", "", body.as_bytes());
+            let mut incoming = peer.accept();
+            incoming.head();
+            incoming.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+            assert_eq!(client.head().status, 200);
+            assert_eq!(client.content(9), b"data: 1\n\n");
+            client.wait_for_break();
+            assert!(incoming.is_closed() || !body.is_empty());
+            check_peer(&gateway, bridge.address, 0);
+            assert_eq!(gateway.stop(), ["200 upstream_read_timeout"]);
+        }
     }
 }
 
 #[test]
 fn a_peer_that_answers_nothing_in_time_is_ejected() {
-    for (door, method) in [(DOORS[0], "GET"), (DOORS[0], "POST"), (DOORS[1], "GET")] {
-        let origin = Origin::start();
-        let it = Watched::start(&[origin.address], "read_timeout = '50ms'\n", "");
-        let body = if method == "POST" { &b"body"[..] } else { b"" };
-        let response = it.client().request(method, "/stall", door, body);
-        assert_eq!(response.status, 504);
-        it.check_peer(origin.address, 1);
-        assert_eq!(it.stop(), ["504 upstream_read_timeout"]);
+    for engine in ENGINES {
+        for (method, body) in [("GET", &b""[..]), ("POST", b"body")] {
+            let origin = Origin::start();
+            let gateway = start(engine, &[origin.address], "read_timeout = '50ms'\n", "");
+            let response = gateway.client().request(method, "/stall", "", body);
+            assert_eq!(response.status, 504);
+            check_peer(&gateway, origin.address, 1);
+            assert_eq!(gateway.stop(), ["504 upstream_read_timeout"]);
+        }
     }
 }
 
@@ -217,58 +141,59 @@ fn takes_nothing(http2: bool) -> SocketAddr {
 // Keys: upstream.write_timeout
 #[test]
 fn a_peer_that_takes_nothing_of_a_request_ends_it_by_write_timeout_alone() {
-    for (http2, protocol) in [(false, ""), (true, "protocol = 'http2'\n")] {
-        let peer = takes_nothing(http2);
-        let it = Watched::start(
+    for (engine, more) in ENGINES
+        .into_iter()
+        .flat_map(|engine| [(engine, ""), (engine, "Expect: 100-continue\r\n")])
+    {
+        let peer = takes_nothing(engine.upstream == "http2");
+        let gateway = start(
+            engine,
             &[peer],
-            &format!("{protocol}write_timeout = '200ms'\n"),
+            "write_timeout = '200ms'\n",
             "[client]\nmax_body_size = '100m'\n",
         );
-        let post = request("POST", "http://test/", &[]);
-        let response = it.http2().request(post, &vec![b'x'; 50 << 20]).unwrap();
-        assert_eq!(response.status, 504, "{protocol}");
-        it.check_peer(peer, 1);
-        assert_eq!(it.stop(), ["504 upstream_write_timeout"]);
+        if engine.is_http1() {
+            check_that_nothing_is_taken(&gateway, more);
+        } else {
+            let mut client = gateway.client();
+            client.ask("POST", "/", more, &vec![b'x'; 50 << 20]);
+            let mut response = client.response();
+            if response.status == 100 {
+                response = client.response();
+            }
+            assert_eq!(response.status, 504, "{more}");
+        }
+        check_peer(&gateway, peer, 1);
+        assert_eq!(gateway.stop(), ["504 upstream_write_timeout"]);
     }
 }
 
-#[test]
-fn a_body_of_http1_that_a_peer_does_not_take_ends_by_write_timeout_alone() {
-    for (http2, protocol) in [(false, ""), (true, "protocol = 'http2'\n")] {
-        for more in [DOORS[0], DOORS[1], "Expect: 100-continue\r\n"] {
-            let peer = takes_nothing(http2);
-            let it = Watched::start(
-                &[peer],
-                &format!("{protocol}write_timeout = '200ms'\n"),
-                "[client]\nmax_body_size = '100m'\n",
-            );
-            let mut client = connect(it.gateway.address);
-            let mut sender = client.try_clone().unwrap();
-            let head = format!(
-                "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n{more}\r\n",
-                50 << 20
-            );
-            let sending = std::thread::spawn(move || {
-                // It ends with an error when the gateway closes.
-                let _ = sender.write_all(head.as_bytes());
-                let _ = sender.write_all(&vec![b'x'; 50 << 20]);
-            });
-            let mut start = [0; 12];
-            client.read_exact(&mut start).unwrap();
-            if &start == b"HTTP/1.1 100" {
-                // The gateway's own, where the peer's would not come through.
-                assert!(http2 && more.starts_with("Expect"), "{protocol}{more}");
-                client
-                    .read_exact(&mut [0; b" Continue\r\n\r\n".len()])
-                    .unwrap();
-                client.read_exact(&mut start).unwrap();
-            }
-            assert_eq!(&start, b"HTTP/1.1 504", "{protocol}{more}");
-            sending.join().unwrap();
-            it.check_peer(peer, 1);
-            assert_eq!(it.stop(), ["504 upstream_write_timeout"]);
-        }
+/// Sends a body over HTTP/1, without waiting for an invitation, until the gateway answers.
+fn check_that_nothing_is_taken(gateway: &Chain, more: &str) {
+    let mut client = connect(gateway.address());
+    let mut sender = client.try_clone().unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n{more}\r\n",
+        50 << 20
+    );
+    let sending = std::thread::spawn(move || {
+        // It ends with an error when the gateway closes.
+        let _ = sender.write_all(head.as_bytes());
+        let _ = sender.write_all(&vec![b'x'; 50 << 20]);
+    });
+    let mut start = [0; 12];
+    client.read_exact(&mut start).unwrap();
+    if &start == b"HTTP/1.1 100" {
+        // The gateway's own, where the peer's would not come through.
+        let is_http2 = gateway.engine.upstream == "http2";
+        assert!(is_http2 && more.starts_with("Expect"), "{more}");
+        client
+            .read_exact(&mut [0; b" Continue\r\n\r\n".len()])
+            .unwrap();
+        client.read_exact(&mut start).unwrap();
     }
+    assert_eq!(&start, b"HTTP/1.1 504", "{more}");
+    sending.join().unwrap();
 }
 
 /// A peer of HTTP/2 that answers a connection's first request with these frames, and all requests of
@@ -329,26 +254,31 @@ fn read_to_headers(stream: &mut TcpStream) {
 fn what_a_peer_has_surely_not_processed_is_repeated_whatever_its_method() {
     let refused = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
     let goes = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    for frames in [&refused[..], goes] {
-        let (peer, thread) = refuses_first(frames);
-        let it = Watched::start(&[peer], "protocol = 'http2'\n", "");
-        let response = it.client().request("POST", "/", "", b"body");
-        assert_eq!((response.status, response.text()), (200, "body"));
-        it.check_peer(peer, 0);
-        assert_eq!(it.stop(), ["200 -"]);
-        thread.join().unwrap();
+    for engine in HTTP2_UPSTREAM_ENGINES {
+        for frames in [&refused[..], goes] {
+            let (peer, thread) = refuses_first(frames);
+            let gateway = start(engine, &[peer], "", "");
+            let response = gateway.client().request("POST", "/", "", b"body");
+            assert_eq!((response.status, response.text()), (200, "body"));
+            check_peer(&gateway, peer, 0);
+            assert_eq!(gateway.stop(), ["200 -"]);
+            thread.join().unwrap();
+        }
     }
 }
 
 #[test]
 fn other_resets_are_not_repeated_and_count() {
-    // INTERNAL_ERROR.
-    let (peer, _thread) = refuses_first(&[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2]);
     assert_eq!(u32::from(Reason::INTERNAL_ERROR), 2);
-    let it = Watched::start(&[peer], "protocol = 'http2'\n", "");
-    assert_eq!(it.client().request("POST", "/", "", b"body").status, 502);
-    it.check_peer(peer, 1);
-    assert_eq!(it.stop(), ["502 upstream_reset"]);
+    for engine in HTTP2_UPSTREAM_ENGINES {
+        // INTERNAL_ERROR.
+        let (peer, _thread) = refuses_first(&[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2]);
+        let gateway = start(engine, &[peer], "", "");
+        let response = gateway.client().request("POST", "/", "", b"body");
+        assert_eq!(response.status, 502);
+        check_peer(&gateway, peer, 1);
+        assert_eq!(gateway.stop(), ["502 upstream_reset"]);
+    }
 }
 
 /// A peer that answers the first request of each connection with these bytes, and closes it.
@@ -380,47 +310,64 @@ fn answers(bytes: &'static [u8]) -> SocketAddr {
 #[test]
 fn a_failed_request_has_its_reason_in_the_log() {
     let dead = Port::reserve();
-    for (peer, status, reason) in [
-        (dead.address, 502, "upstream_connect_failed"),
-        (answers(b""), 502, "upstream_closed"),
-        (answers(b"\xff\xfe\r\n\r\n"), 502, "upstream_bad_response"),
-    ] {
-        for door in DOORS {
-            let it = Watched::start(&[peer], "", "");
-            assert_eq!(it.client().get("/", door).status, status);
-            let post = it.client().request("POST", "/", door, b"body");
-            assert_eq!(post.status, status);
-            assert_eq!(
-                it.stop(),
-                [format!("{status} {reason}"), format!("{status} {reason}")]
-            );
+    for engine in HTTP1_UPSTREAM_ENGINES {
+        for (peer, status, reason) in [
+            (dead.address, 502, "upstream_connect_failed"),
+            (answers(b""), 502, "upstream_closed"),
+            (answers(b"\xff\xfe\r\n\r\n"), 502, "upstream_bad_response"),
+        ] {
+            check_reason(engine, peer, status, reason);
         }
     }
+    for engine in HTTP2_UPSTREAM_ENGINES {
+        check_reason(engine, dead.address, 502, "upstream_connect_failed");
+    }
+}
+
+#[track_caller]
+fn check_reason(engine: Engine, peer: SocketAddr, status: u16, reason: &str) {
+    let mut gateway = start(engine, &[peer], "", "");
+    if reason == "upstream_connect_failed" {
+        gateway = gateway.unreached();
+    }
+    for (method, body) in [("GET", &b""[..]), ("POST", b"body")] {
+        let response = gateway.client().request(method, "/", "", body);
+        assert_eq!(response.status, status);
+    }
+    assert_eq!(gateway.stop(), vec![format!("{status} {reason}"); 2]);
 }
 
 #[test]
 fn a_request_that_the_gateway_rejects_has_its_reason_in_the_log() {
-    let origin = Origin::start();
-    let it = Watched::start(
-        &[origin.address],
-        "",
-        "[client]\nmax_body_size = '3'\n[[route]]\nprefix = '/a'\nupstream = 'default'\n\
-         [[route]]\nprefix = '/limited'\nrate_limit = 'none'\nupstream = 'default'\n\
-         [[rate_limit]]\nname = 'none'\nrate = '1/h'\n",
-    );
-    assert_eq!(it.client().request("POST", "/a", "", b"body").status, 413);
-    assert_eq!(it.client().get("/b", "").status, 404);
-    assert_eq!(it.client().request("TRACE", "/a", "", b"").status, 405);
-    assert_eq!(it.client().get("/limited", "").status, 200);
-    assert_eq!(it.client().get("/limited", "").status, 429);
-    let expected = [
-        "413 body_too_large",
-        "404 no_route",
-        "405 method_not_allowed",
-        "200 -",
-        "429 rate_limited",
-    ];
-    assert_eq!(it.stop(), expected);
+    for engine in ENGINES {
+        let origin = Origin::start();
+        let gateway = start(
+            engine,
+            &[origin.address],
+            "",
+            "[client]\nmax_body_size = '3'\n[[route]]\nprefix = '/a'\nupstream = 'default'\n\
+             [[route]]\nprefix = '/limited'\nrate_limit = 'none'\nupstream = 'default'\n\
+             [[rate_limit]]\nname = 'none'\nrate = '1/h'\n",
+        );
+        for (method, target, body, status) in [
+            ("POST", "/a", &b"body"[..], 413),
+            ("GET", "/b", b"", 404),
+            ("TRACE", "/a", b"", 405),
+            ("GET", "/limited", b"", 200),
+            ("GET", "/limited", b"", 429),
+        ] {
+            let response = gateway.client().request(method, target, "", body);
+            assert_eq!(response.status, status, "{method} {target}");
+        }
+        let expected = [
+            "413 body_too_large",
+            "404 no_route",
+            "405 method_not_allowed",
+            "200 -",
+            "429 rate_limited",
+        ];
+        assert_eq!(gateway.stop(), expected);
+    }
 }
 
 /// The program in a process of its own, with an admin listener, before one peer.
@@ -460,16 +407,14 @@ impl Program {
 fn a_failed_request_has_a_line_in_the_error_log() {
     let dead = Port::reserve();
     let mut program = Program::start(dead.address);
-    for door in DOORS {
-        assert_eq!(program.client().get("/a", door).status, 502);
-        let line = program.process.wait_for("upstream_connect_failed");
-        let expected = format!(
-            "ERROR geogate::gateway::telemetry::failure_log] upstream \"default\": upstream_connect_failed: \
-             GET /a answered with 502, peer {}: ",
-            dead.address
-        );
-        assert!(line.contains(&expected), "{line}");
-    }
+    assert_eq!(program.client().get("/a", "").status, 502);
+    let line = program.process.wait_for("upstream_connect_failed");
+    let expected = format!(
+        "ERROR geogate::gateway::telemetry::failure_log] upstream \"default\": upstream_connect_failed: \
+         GET /a answered with 502, peer {}: ",
+        dead.address
+    );
+    assert!(line.contains(&expected), "{line}");
 }
 
 #[cfg(target_os = "linux")]

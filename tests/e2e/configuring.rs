@@ -1,10 +1,8 @@
 //! The configuration changes while the gateway serves.
 
-use std::io::{BufReader, Read, Write};
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::{Client, DOORS, Gateway, Origin, Port};
+use crate::harness::{Chain, Client, ENGINES, Gateway, Origin, Peer, Port};
 
 struct Configured {
     gateway: Gateway,
@@ -41,24 +39,33 @@ impl Configured {
     }
 }
 
+/// Replaces a part of the configuration of a gateway and reloads it.
+#[track_caller]
+fn replace(gateway: &Chain, before: &str, after: &str) {
+    let replaced = gateway.reload(|text| {
+        assert!(text.contains(before), "{before} in {text}");
+        text.replace(before, after)
+    });
+    assert_eq!(replaced, reloaded());
+}
+
 fn reloaded() -> (u16, String) {
     (200, "reloaded\n".to_owned())
 }
 
 #[test]
 fn requests_go_where_the_new_configuration_says() {
-    let (a, b) = (Origin::start(), Origin::start());
-    let it = Configured::start(&[a.address], "name = 'a'", "");
-    let mut client = it.gateway.client();
-    for door in DOORS {
-        client.get("/", door);
+    for engine in ENGINES {
+        let (a, b) = (Origin::start(), Origin::start());
+        let gateway = engine.with_peers(&[a.address], "name = 'a'", "");
+        let mut client = gateway.client();
+        client.get("/", "");
+        replace(&gateway, &a.address.to_string(), &b.address.to_string());
+        for _ in 0..2 {
+            client.get("/", "");
+        }
+        assert_eq!((a.requests().len(), b.requests().len()), (1, 2));
     }
-    let (from, to) = (a.address.to_string(), b.address.to_string());
-    assert_eq!(it.replace(&from, &to), reloaded());
-    for door in DOORS {
-        client.get("/", door);
-    }
-    assert_eq!((a.requests().len(), b.requests().len()), (2, 2));
 }
 
 #[test]
@@ -127,40 +134,27 @@ fn reloads_are_counted_and_dated() {
 
 #[test]
 fn a_request_in_flight_finishes_with_what_it_began_with() {
-    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = origin.local_addr().unwrap();
-    let it = Configured::start(&[peer], "", "[client]\nmax_body_size = 20\n");
-    for door in DOORS {
-        let mut client = it.gateway.client();
-        client.send(format!(
-            "POST / HTTP/1.1\r\nHost: test\r\n{door}Content-Length: 10\r\n\r\nhello"
-        ));
+    for engine in ENGINES {
+        let peer = Peer::listen();
+        let bridge = engine.bridge(peer.address);
+        let limit = "[client]\nmax_body_size = 20\n";
+        let gateway = engine.with_peers(&[bridge.address], "", limit);
+        let mut client = gateway.client();
+        client.begin("POST", "/", "Content-Length: 10\r\n");
+        client.send("hello");
+        let mut upstream = peer.accept();
+        upstream.head();
         // What reaches the origin has its settings.
-        let mut upstream = BufReader::new(origin.accept().unwrap().0);
-        read_until(&mut upstream, "hello");
-        assert_eq!(
-            it.replace("max_body_size = 20", "max_body_size = 5"),
-            reloaded()
-        );
-        client.send("world");
-        read_until(&mut upstream, "world");
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-        upstream.get_mut().write_all(answer).unwrap();
+        let mut piece = [0; 5];
+        upstream.read_exact(&mut piece);
+        assert_eq!(&piece, b"hello");
+        replace(&gateway, "max_body_size = 20", "max_body_size = 5");
+        client.send_last("world");
+        upstream.read_exact(&mut piece);
+        assert_eq!(&piece, b"world");
+        upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         assert_eq!(client.response().text(), "ok");
         assert_eq!(client.request("POST", "/", "", b"123456").status, 413);
-        assert_eq!(
-            it.replace("max_body_size = 5", "max_body_size = 20"),
-            reloaded()
-        );
-    }
-}
-
-fn read_until(stream: &mut impl Read, end: &str) {
-    let mut read = Vec::new();
-    while !read.ends_with(end.as_bytes()) {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        read.push(byte[0]);
     }
 }
 
@@ -274,37 +268,29 @@ fn only_an_operator_may_ask() {
 
 #[test]
 fn no_request_fails_while_configurations_come_and_go() {
-    let (a, b) = (Origin::start(), Origin::start());
-    let it = Configured::start(
-        &[a.address],
-        "",
-        "[client]\nkeepalive_requests = 1000000000\n",
-    );
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let asking: Vec<_> = DOORS
-            .into_iter()
-            .map(|door| {
-                let (mut client, done) = (it.gateway.client(), &done);
-                scope.spawn(move || {
-                    let mut asked = 0;
-                    while !done.load(Ordering::Relaxed) {
-                        assert_eq!(client.get("/large/10", door).status, 200);
-                        assert_eq!(client.get("/api/ip_query?ip=1.0.0.1", door).status, 200);
-                        asked += 1;
-                    }
-                    asked
-                })
-            })
-            .collect();
-        let (a, b) = (a.address.to_string(), b.address.to_string());
-        for _ in 0..50 {
-            assert_eq!(it.replace(&a, &b), reloaded());
-            assert_eq!(it.replace(&b, &a), reloaded());
-        }
-        done.store(true, Ordering::Relaxed);
-        for thread in asking {
-            assert!(thread.join().unwrap() > 0);
-        }
-    });
+    for engine in ENGINES {
+        let (a, b) = (Origin::start(), Origin::start());
+        let endless = "[client]\nkeepalive_requests = 1000000000\n";
+        let gateway = engine.with_peers(&[a.address], "", endless);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (mut client, is_done) = (gateway.client(), &done);
+            let asking = scope.spawn(move || {
+                let mut asked = 0;
+                while !is_done.load(Ordering::Relaxed) {
+                    assert_eq!(client.get("/large/10", "").status, 200);
+                    assert_eq!(client.get("/api/ip_query?ip=1.0.0.1", "").status, 200);
+                    asked += 1;
+                }
+                asked
+            });
+            let (a, b) = (a.address.to_string(), b.address.to_string());
+            for _ in 0..15 {
+                replace(&gateway, &a, &b);
+                replace(&gateway, &b, &a);
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(asking.join().unwrap() > 0);
+        });
+    }
 }

@@ -1,9 +1,9 @@
-//! Two doors, one reading: plain queries and the engine behind them must agree on where a request ends and
-//! on what the answer is, whatever bytes come.
+//! The connection, which answers plain queries, and the engine behind it must agree on where a request
+//! ends and on what the answer is, whatever bytes come.
 
 use std::time::Duration;
 
-use crate::harness::{Client, DOORS, Gateway, Origin};
+use crate::harness::{Client, Gateway, Origin, QUERY_FORMS};
 
 const QUERY: &str = "GET /api/ip_query?ip=1.0.0.1 HTTP/1.1\r\nHost: test\r\n\r\n";
 const PROXIED: &str = "GET /page HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -23,7 +23,7 @@ fn raw_response(gateway: &Gateway, request: &str) -> String {
 }
 
 #[test]
-fn both_doors_give_the_same_bytes() {
+fn a_query_gets_the_same_bytes_in_both_forms() {
     let gateway = Gateway::start("");
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
     let post = |body: &str| {
@@ -57,7 +57,8 @@ fn both_doors_give_the_same_bytes() {
         post("{\"ip\":\"\u{4e2d}\"}"),
     ] {
         let plain = raw_response(&gateway, &request);
-        let other = request.replacen("Host: test\r\n", &format!("Host: test\r\n{}", DOORS[1]), 1);
+        let [_, form] = QUERY_FORMS;
+        let other = request.replacen("Host: test\r\n", &format!("Host: test\r\n{form}"), 1);
         assert_eq!(plain, raw_response(&gateway, &other), "{request:?}");
     }
 }
@@ -90,7 +91,7 @@ fn a_query_may_be_split_anywhere() {
 }
 
 #[test]
-fn a_pipeline_through_both_doors_may_be_split_anywhere() {
+fn a_pipeline_of_queries_and_pages_may_be_split_anywhere() {
     let origin = Origin::start();
     let gateway = Gateway::with_peers(&[origin.address], "", "");
     let body = "POST /body HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody";
@@ -198,7 +199,7 @@ fn heads_that_are_too_large_are_refused() {
 }
 
 #[test]
-fn a_head_of_just_the_limit_passes_through_both_doors() {
+fn a_head_of_just_the_limit_passes() {
     let origin = Origin::start();
     let gateway = Gateway::with_peers(&[origin.address], "", "");
     let many = "X: 1\r\n".repeat(98);
@@ -256,7 +257,7 @@ fn a_client_that_asks_to_close_is_closed() {
 }
 
 #[test]
-fn a_connection_carries_so_many_requests_through_whichever_door() {
+fn a_connection_carries_so_many_requests_of_any_kind() {
     let origin = Origin::start();
     let more = "[client]\nkeepalive_requests = 3\n";
     let gateway = Gateway::with_peers(&[origin.address], "", more);

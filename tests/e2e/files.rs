@@ -4,14 +4,14 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::harness::{DOORS, Gateway, Origin};
+use crate::harness::{Chain, ENGINES, Engine, LOCAL_ENGINES, Origin};
 
 /// A gateway whose files are in `www` of its folder.
-fn gateway(settings: &str, more: &str) -> Gateway {
+fn gateway(engine: Engine, settings: &str, more: &str) -> Chain {
     let configuration = format!(
         "{more}\n[[route]]\nprefix = '/'\nfiles = {{ root = '{{folder}}/www'{settings} }}\n"
     );
-    Gateway::start_in(&configuration, prepare)
+    engine.start_in(&configuration, prepare)
 }
 
 fn prepare(folder: &Path) {
@@ -39,10 +39,10 @@ fn large() -> Vec<u8> {
 
 #[test]
 fn a_file_is_served_with_what_a_cache_needs() {
-    for door in DOORS {
-        let gateway = gateway("", "");
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(engine, "", "");
         let mut client = gateway.client();
-        let page = client.get("/page.html?x=1", door);
+        let page = client.get("/page.html?x=1", "");
         assert_eq!((page.status, page.text()), (200, "<p>page</p>"));
         assert_eq!(page.header("content-type"), Some("text/html"));
         assert_eq!(page.header("accept-ranges"), Some("bytes"));
@@ -52,19 +52,24 @@ fn a_file_is_served_with_what_a_cache_needs() {
             format!("If-None-Match: {tag}\r\n"),
             format!("If-Modified-Since: {modified}\r\n"),
         ] {
-            let unchanged = client.get("/page.html", &format!("{condition}{door}"));
+            let unchanged = client.get("/page.html", &condition);
             assert_eq!(unchanged.status, 304);
             assert_eq!(unchanged.header("etag"), Some(tag.as_str()));
             assert_eq!(unchanged.header("content-length"), None);
         }
         std::fs::write(gateway.file("www/page.html"), "<p>another</p>").unwrap();
-        let changed = client.get("/page.html", &format!("If-None-Match: {tag}\r\n{door}"));
+        let changed = client.get("/page.html", &format!("If-None-Match: {tag}\r\n"));
         assert_eq!((changed.status, changed.text()), (200, "<p>another</p>"));
-        let failed = client.get("/page.html", &format!("If-Match: {tag}\r\n{door}"));
+        let failed = client.get("/page.html", &format!("If-Match: {tag}\r\n"));
         assert_eq!(failed.status, 412);
+        let version = if engine.is_http1() {
+            "HTTP/1.1"
+        } else {
+            "HTTP/2.0"
+        };
         let log = gateway.stop();
         assert!(
-            log[0].contains("\"GET /page.html?x=1 HTTP/1.1\" 200 11 "),
+            log[0].contains(&format!("\"GET /page.html?x=1 {version}\" 200 11 ")),
             "{log:?}"
         );
     }
@@ -73,10 +78,10 @@ fn a_file_is_served_with_what_a_cache_needs() {
 #[test]
 fn large_files_come_whole_and_in_parts() {
     let large = large();
-    for door in DOORS {
-        let gateway = gateway("", "");
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(engine, "", "");
         let mut client = gateway.client();
-        assert!(client.get("/large.bin", door).body == large);
+        assert!(client.get("/large.bin", "").body == large);
         for (range, part) in [
             ("0-0", 0..1),
             ("65535-65536", 65_535..65_537),
@@ -86,48 +91,48 @@ fn large_files_come_whole_and_in_parts() {
             ("-999999", 0..300_007),
             ("200000-999999", 200_000..300_007),
         ] {
-            let response = client.get("/large.bin", &format!("Range: bytes={range}\r\n{door}"));
+            let response = client.get("/large.bin", &format!("Range: bytes={range}\r\n"));
             assert_eq!(response.status, 206, "{range}");
             let (first, last) = (part.start, part.end - 1);
             let expected = format!("bytes {first}-{last}/300007");
             assert_eq!(response.header("content-range"), Some(expected.as_str()));
             assert!(response.body == large[part], "{range}");
         }
-        let none = client.get("/large.bin", &format!("Range: bytes=300007-\r\n{door}"));
+        let none = client.get("/large.bin", "Range: bytes=300007-\r\n");
         assert_eq!(none.status, 416);
         assert_eq!(none.header("content-range"), Some("bytes */300007"));
-        let several = client.get("/large.bin", &format!("Range: bytes=0-1,5-6\r\n{door}"));
+        let several = client.get("/large.bin", "Range: bytes=0-1,5-6\r\n");
         assert_eq!((several.status, several.body.len()), (200, 300_007));
-        let stale = format!("Range: bytes=0-1\r\nIf-Range: \"x\"\r\n{door}");
-        assert_eq!(client.get("/large.bin", &stale).status, 200);
+        let stale = "Range: bytes=0-1\r\nIf-Range: \"x\"\r\n";
+        assert_eq!(client.get("/large.bin", stale).status, 200);
     }
 }
 
 #[test]
 fn a_folder_has_an_index_and_a_slash() {
-    for door in DOORS {
-        let gateway = gateway("", "");
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(engine, "", "");
         let mut client = gateway.client();
-        assert_eq!(client.get("/", door).text(), "<p>index</p>");
-        assert_eq!(client.get("/docs/", door).text(), "<p>docs</p>");
+        assert_eq!(client.get("/", "").text(), "<p>index</p>");
+        assert_eq!(client.get("/docs/", "").text(), "<p>docs</p>");
         for (target, location) in [
             ("/docs?x=1", "/docs/?x=1"),
             ("/docs/no%20index", "/docs/no%20index/"),
             // Not the host "docs".
             ("//docs", "/docs/"),
         ] {
-            let response = client.get(target, door);
+            let response = client.get(target, "");
             assert_eq!(response.status, 301, "{target}");
             assert_eq!(response.header("location"), Some(location));
         }
-        assert_eq!(client.get("/docs/no%20index/", door).status, 403);
+        assert_eq!(client.get("/docs/no%20index/", "").status, 403);
     }
 }
 
 #[test]
 fn nothing_outside_of_the_folder_is_served() {
-    for door in DOORS {
-        let gateway = gateway("", "");
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(engine, "", "");
         let mut client = gateway.client();
         for target in [
             "/../secret",
@@ -140,54 +145,46 @@ fn nothing_outside_of_the_folder_is_served() {
             "/none",
             "/none/",
         ] {
-            assert_eq!(client.get(target, door).status, 404, "{target}");
+            assert_eq!(client.get(target, "").status, 404, "{target}");
         }
         for target in ["/page.html%00", "/page.html%00.txt"] {
-            assert_eq!(gateway.client().get(target, door).status, 400, "{target}");
+            assert_eq!(gateway.client().get(target, "").status, 400, "{target}");
         }
-        assert_eq!(client.get("/link", door).status, 403);
-        assert_eq!(client.get("/a%20b+c%25.txt", door).text(), "odd name");
+        assert_eq!(client.get("/link", "").status, 403);
+        assert_eq!(client.get("/a%20b+c%25.txt", "").text(), "odd name");
     }
 }
 
 // Keys: route.files.follow_links, route.files.hidden
 #[test]
 fn what_is_refused_by_default_can_be_allowed() {
-    let gateway = gateway(", follow_links = true, hidden = true", "");
-    let mut client = gateway.client();
-    assert_eq!(client.get("/link", "").text(), "secret");
-    assert_eq!(client.get("/.env", "").text(), "hidden");
-    assert_eq!(client.get("/../secret", "").status, 404);
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(engine, ", follow_links = true, hidden = true", "");
+        let mut client = gateway.client();
+        assert_eq!(client.get("/link", "").text(), "secret");
+        assert_eq!(client.get("/.env", "").text(), "hidden");
+        assert_eq!(client.get("/../secret", "").status, 404);
+    }
 }
 
 #[test]
 fn head_has_no_body_and_other_methods_are_refused() {
-    for door in DOORS {
-        let gateway = gateway("", "");
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(engine, "", "");
         let mut client = gateway.client();
-        let head = client.request("HEAD", "/large.bin", door, b"");
+        let head = client.request("HEAD", "/large.bin", "", b"");
         assert_eq!(head.header("content-length"), Some("300007"));
-        let head = client.request(
-            "HEAD",
-            "/large.bin",
-            &format!("Range: bytes=0-1\r\n{door}"),
-            b"",
-        );
+        let head = client.request("HEAD", "/large.bin", "Range: bytes=0-1\r\n", b"");
         assert_eq!(head.status, 200);
         for method in ["POST", "PUT", "DELETE", "PATCH"] {
-            let refused = client.request(method, "/page.html", door, b"body");
+            let refused = client.request(method, "/page.html", "", b"body");
             assert_eq!(refused.status, 405);
             assert_eq!(refused.header("allow"), Some("GET, HEAD"));
         }
-        let empty = client.get("/empty.txt", door);
+        let empty = client.get("/empty.txt", "");
         assert_eq!((empty.status, empty.text()), (200, ""));
-        assert_eq!(
-            client
-                .get("/empty.txt", &format!("Range: bytes=0-\r\n{door}"))
-                .status,
-            416
-        );
-        assert_eq!(client.get("/page.html", door).text(), "<p>page</p>");
+        assert_eq!(client.get("/empty.txt", "Range: bytes=0-\r\n").status, 416);
+        assert_eq!(client.get("/page.html", "").text(), "<p>page</p>");
     }
 }
 
@@ -196,30 +193,29 @@ fn head_has_no_body_and_other_methods_are_refused() {
 fn the_user_names_index_types_and_fallback() {
     let settings = ", index = ['none.html', 'page.html'], fallback = 'index.html', \
                     types = { bin = 'x/bin' }, default_type = 'x/any'";
-    let gateway = gateway(settings, "");
-    let mut client = gateway.client();
-    assert_eq!(client.get("/", "").text(), "<p>page</p>");
-    assert_eq!(client.get("/app/page/7", "").text(), "<p>index</p>");
-    assert_eq!(
-        client.get("/large.bin", "").header("content-type"),
-        Some("x/bin")
-    );
-    std::fs::write(gateway.file("www/README"), "read me").unwrap();
-    assert_eq!(
-        client.get("/README", "").header("content-type"),
-        Some("x/any")
-    );
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(engine, settings, "");
+        let mut client = gateway.client();
+        assert_eq!(client.get("/", "").text(), "<p>page</p>");
+        assert_eq!(client.get("/app/page/7", "").text(), "<p>index</p>");
+        let large = client.get("/large.bin", "");
+        assert_eq!(large.header("content-type"), Some("x/bin"));
+        std::fs::write(gateway.file("www/README"), "read me").unwrap();
+        let other = client.get("/README", "");
+        assert_eq!(other.header("content-type"), Some("x/any"));
+    }
 }
 
 #[test]
 fn files_are_compressed_and_their_parts_are_not() {
-    let gateway = gateway("", "[compression]\nenabled = true\nmin_size = 1\n");
-    let mut client = gateway.client();
     let text = "a line that comes again\n".repeat(10_000);
-    std::fs::write(gateway.file("www/long.txt"), &text).unwrap();
-    for door in DOORS {
-        let accept = format!("Accept-Encoding: gzip\r\n{door}");
-        let response = client.get("/long.txt", &accept);
+    for engine in LOCAL_ENGINES {
+        let compress = "[compression]\nenabled = true\nmin_size = 1\n";
+        let gateway = gateway(engine, "", compress);
+        let mut client = gateway.client();
+        std::fs::write(gateway.file("www/long.txt"), &text).unwrap();
+        let accept = "Accept-Encoding: gzip\r\n";
+        let response = client.get("/long.txt", accept);
         assert_eq!(response.header("content-encoding"), Some("gzip"));
         let mut body = String::new();
         let mut decoder = flate2::read::GzDecoder::new(&response.body[..]);
@@ -243,36 +239,41 @@ fn files_are_compressed_and_their_parts_are_not() {
 #[test]
 fn a_new_release_is_served_at_once() {
     let configuration = "[[route]]\nprefix = '/'\nfiles = { root = '{folder}/current' }\n";
-    let gateway = Gateway::start_in(configuration, |folder| {
-        for release in ["one", "two"] {
-            std::fs::create_dir(folder.join(release)).unwrap();
-            std::fs::write(folder.join(release).join("index.html"), release).unwrap();
-        }
-        symlink("one", folder.join("current")).unwrap();
-    });
-    let mut client = gateway.client();
-    assert_eq!(client.get("/", "").text(), "one");
-    symlink("two", gateway.file("next")).unwrap();
-    std::fs::rename(gateway.file("next"), gateway.file("current")).unwrap();
-    assert_eq!(client.get("/", "").text(), "two");
+    for engine in LOCAL_ENGINES {
+        let gateway = engine.start_in(configuration, |folder| {
+            for release in ["one", "two"] {
+                std::fs::create_dir(folder.join(release)).unwrap();
+                std::fs::write(folder.join(release).join("index.html"), release).unwrap();
+            }
+            symlink("one", folder.join("current")).unwrap();
+        });
+        let mut client = gateway.client();
+        assert_eq!(client.get("/", "").text(), "one");
+        let (next, current) = (gateway.file("next"), gateway.file("current"));
+        symlink("two", &next).unwrap();
+        std::fs::rename(next, current).unwrap();
+        assert_eq!(client.get("/", "").text(), "two");
+    }
 }
 
 #[test]
 fn a_route_of_files_stands_beside_one_to_an_upstream() {
-    let origin = Origin::start();
-    let configuration = format!(
-        "[[upstream]]\nname = 'app'\npeers = ['{}']\n\
-         [[route]]\nprefix = '/static'\nrewrite = '/'\nfiles = {{ root = '{{folder}}/www' }}\n\
-         [[route]]\nprefix = '/'\nupstream = 'app'\n",
-        origin.address
-    );
-    let gateway = Gateway::start_in(&configuration, prepare);
-    let mut client = gateway.client();
-    assert_eq!(client.get("/static/page.html", "").text(), "<p>page</p>");
-    assert_eq!(client.get("/static/", "").text(), "<p>index</p>");
-    let root = client.get("/static?x=1", "");
-    assert_eq!(root.header("location"), Some("/static/?x=1"));
-    let folder = client.get("/static/docs", "");
-    assert_eq!(folder.header("location"), Some("/static/docs/"));
-    assert_eq!(client.get("/page.html", "").header("x-origin"), Some("yes"));
+    for engine in ENGINES {
+        let origin = Origin::start();
+        let configuration = format!(
+            "[[upstream]]\nname = 'app'\npeers = ['{}']\n\
+             [[route]]\nprefix = '/static'\nrewrite = '/'\nfiles = {{ root = '{{folder}}/www' }}\n\
+             [[route]]\nprefix = '/'\nupstream = 'app'\n",
+            origin.address
+        );
+        let gateway = engine.start_in(&configuration, prepare);
+        let mut client = gateway.client();
+        assert_eq!(client.get("/static/page.html", "").text(), "<p>page</p>");
+        assert_eq!(client.get("/static/", "").text(), "<p>index</p>");
+        let root = client.get("/static?x=1", "");
+        assert_eq!(root.header("location"), Some("/static/?x=1"));
+        let folder = client.get("/static/docs", "");
+        assert_eq!(folder.header("location"), Some("/static/docs/"));
+        assert_eq!(client.get("/page.html", "").header("x-origin"), Some("yes"));
+    }
 }

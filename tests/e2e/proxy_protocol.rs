@@ -1,6 +1,6 @@
 //! The PROXY protocol: who the client is when a load balancer says so before everything else.
 
-use crate::harness::{Authority, Client, DOORS, Gateway, Origin, Port, connect, wait_for_metrics};
+use crate::harness::{Authority, Client, Gateway, Origin, Port, connect, wait_for_metrics};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -48,22 +48,19 @@ fn the_source_is_the_peer() {
         (binary(0x21, 0, b"not an address"), "127.0.0.1"),
         (binary(0x21, 0x31, &[0; 216]), "127.0.0.1"),
     ] {
-        for door in DOORS {
-            // In one piece with the request, and byte by byte.
-            let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{door}\r\n");
-            let mut at_once = gateway.client();
-            at_once.send([&header[..], request.as_bytes()].concat());
-            assert_eq!(at_once.response().status, 200);
+        // In one piece with the request, and byte by byte.
+        let mut at_once = gateway.client();
+        at_once.send([&header[..], b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"].concat());
+        assert_eq!(at_once.response().status, 200);
+        assert_eq!(origin.last().values("x-real-ip"), [client]);
+        assert_eq!(origin.last().values("x-forwarded-for"), [client]);
+        let mut slowly = gateway.client();
+        for byte in &header {
+            slowly.send([*byte]);
+        }
+        for _ in 0..2 {
+            assert_eq!(slowly.get("/", "").status, 200);
             assert_eq!(origin.last().values("x-real-ip"), [client]);
-            assert_eq!(origin.last().values("x-forwarded-for"), [client]);
-            let mut slowly = gateway.client();
-            for byte in &header {
-                slowly.send([*byte]);
-            }
-            for _ in 0..2 {
-                assert_eq!(slowly.get("/", door).status, 200);
-                assert_eq!(origin.last().values("x-real-ip"), [client]);
-            }
         }
     }
     let mut client = gateway.client();
@@ -188,11 +185,9 @@ fn the_header_comes_before_tls() {
     let header = b"PROXY TCP4 1.0.0.1 127.0.0.1 1111 443\r\n";
     let client = Client::after(connect(gateway.address), header, &config, "localhost");
     let mut client = client.unwrap();
-    for door in DOORS {
-        assert_eq!(client.get("/", door).status, 200);
-        assert_eq!(origin.last().values("x-real-ip"), ["1.0.0.1"]);
-        assert_eq!(origin.last().values("x-forwarded-proto"), ["https"]);
-    }
+    assert_eq!(client.get("/", "").status, 200);
+    assert_eq!(origin.last().values("x-real-ip"), ["1.0.0.1"]);
+    assert_eq!(origin.last().values("x-forwarded-proto"), ["https"]);
     let without = Client::after(connect(gateway.address), b"", &config, "localhost");
     assert!(without.is_err());
 }

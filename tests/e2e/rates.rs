@@ -1,6 +1,6 @@
 //! Details of rate limits: what may come at once, who is one client, how many are remembered.
 
-use crate::harness::{Client, DOORS, Gateway, Origin, Peer};
+use crate::harness::{Client, ENGINES, EngineClient, Gateway, Origin, Peer, QUERY_FORMS};
 
 const QUERY: &str = "/api/ip_query?ip=1.0.0.1";
 
@@ -85,13 +85,13 @@ fn a_rate_of_queries_limits_queries_alone() {
     let rate = "[query]\nrate_limit = 'r'\n[[rate_limit]]\nname = 'r'\nrate = '1/d'\n";
     let gateway = Gateway::with_peers(&[origin.address], "", rate);
     let mut client = gateway.client();
-    for door in DOORS {
-        assert_eq!(client.get("/page", door).status, 200);
+    for _ in 0..2 {
+        assert_eq!(client.get("/page", "").status, 200);
     }
     assert_eq!(client.get(QUERY, "").status, 200);
-    for door in DOORS {
-        assert_eq!(client.get(QUERY, door).status, 429);
-        assert_eq!(client.get("/page", door).status, 200);
+    for form in QUERY_FORMS {
+        assert_eq!(client.get(QUERY, form).status, 429);
+        assert_eq!(client.get("/page", "").status, 200);
     }
 }
 
@@ -99,13 +99,13 @@ fn a_rate_of_queries_limits_queries_alone() {
 #[test]
 fn requests_of_one_network_are_counted_together() {
     for (prefix, expected) in [("", 200), ("ipv6_prefix = 48", 429)] {
-        for door in DOORS {
+        for engine in ENGINES {
             let peer = Peer::listen();
+            let bridge = engine.bridge(peer.address);
             let limits = format!("{TRUSTING}[limits]\nmax_requests_per_client = 1\n{prefix}\n");
-            let gateway = Gateway::with_peers(&[peer.address], "", &limits);
-            let ask = |client: &mut Client, ip: &str| {
-                let headers = format!("{}{door}", from(ip));
-                client.send(format!("GET /page HTTP/1.1\r\nHost: test\r\n{headers}\r\n"));
+            let gateway = engine.with_peers(&[bridge.address], "", &limits);
+            let ask = |client: &mut EngineClient, ip: &str| {
+                client.ask("GET", "/page", &from(ip), b"");
             };
             let mut waiting = gateway.client();
             ask(&mut waiting, "2001:db8:1:1::1");
@@ -118,7 +118,9 @@ fn requests_of_one_network_are_counted_together() {
                 upstream.head();
                 upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
             }
-            assert_eq!(neighbour.response().status, expected, "{prefix} {door}");
+            assert_eq!(neighbour.response().status, expected, "{prefix}");
+            // Nobody waits for the first answer, or the gateway would when it stops.
+            waiting.leave();
         }
     }
 }

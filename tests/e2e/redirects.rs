@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 
-use crate::harness::{Client, DOORS, Gateway, Http2, Response, request};
+use crate::harness::{Bridge, Chain, ENGINES, Engine};
 
 /// An upstream that sends everyone to where the query says, in the header that the path names. It is
 /// asked for `/v2/HEADER?VALUE` and has its own address for `SELF`.
@@ -37,10 +37,11 @@ fn redirecting() -> SocketAddr {
     address
 }
 
-fn gateway(upstream: SocketAddr) -> Gateway {
-    Gateway::start(&format!(
-        "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}]\n\
-         [[upstream]]\nname = 'a'\npeers = ['{upstream}']\n\
+/// A gateway before an upstream that calls itself `upstream` and is reached over the bridge.
+fn gateway(engine: Engine, upstream: SocketAddr, bridge: &Bridge) -> Chain {
+    let peer = bridge.address;
+    engine.start(&format!(
+        "[[upstream]]\nname = 'a'\npeers = ['{peer}']\n\
          [[route]]\nprefix = '/api'\nupstream = 'a'\nrewrite = '/v2'\n\
          rewrite_location = [\n\
          {{ from = 'http://{upstream}/v2/', to = '/api/' }},\n\
@@ -52,47 +53,33 @@ fn gateway(upstream: SocketAddr) -> Gateway {
     ))
 }
 
-/// The responses to one target of each kind of client, through every engine.
-fn responses(gateway: &Gateway, target: &str) -> Vec<Response> {
-    let mut all: Vec<_> = DOORS
-        .iter()
-        .map(|door| Client::connect(gateway.address).get(target, door))
-        .collect();
-    all.push(Client::connect(gateway.address).request("POST", target, "", b"body"));
-    let url = format!("http://test{target}");
-    for (method, body) in [("GET", &b""[..]), ("POST", b"body")] {
-        let request = request(method, &url, &[]);
-        all.push(
-            Http2::connect(gateway.address)
-                .request(request, body)
-                .unwrap(),
-        );
-    }
-    all
-}
-
 #[test]
 fn a_redirect_to_the_upstream_leads_to_the_gateway() {
     let upstream = redirecting();
-    let gateway = gateway(upstream);
-    for (sent, expected) in [
-        ("Location?SELF/v2/x", "/api/x"),
-        ("Location?SELF/login", "/login"),
-        ("Location?SELF//evil.test/", "/.//evil.test/"),
-        ("Location?http://other.test", "http://test:81/other.test"),
-        ("Location?https://other.test/", "https://other.test/"),
-        ("Location?/v2/x", "/v2/x"),
-        ("Refresh?5;url=SELF/v2/", "5;url=/api/"),
-        ("X-Link?SELF/v2/", "SELF/v2/"),
-    ] {
-        let name = sent.split_once('?').unwrap().0.to_ascii_lowercase();
-        let expected = expected.replace("SELF", &format!("http://{upstream}"));
-        for response in responses(&gateway, &format!("/api/{sent}")) {
-            assert_eq!(response.status, 302, "{sent}");
-            assert_eq!(response.header(&name), Some(&expected[..]), "{sent}");
-            assert_eq!(response.header("x-route"), Some("api"));
-            let server = response.header("x-server");
-            assert_eq!(server, Some(&upstream.to_string()[..]));
+    for engine in ENGINES {
+        let bridge = engine.bridge(upstream);
+        let gateway = gateway(engine, upstream, &bridge);
+        for (sent, expected) in [
+            ("Location?SELF/v2/x", "/api/x"),
+            ("Location?SELF/login", "/login"),
+            ("Location?SELF//evil.test/", "/.//evil.test/"),
+            ("Location?http://other.test", "http://test:81/other.test"),
+            ("Location?https://other.test/", "https://other.test/"),
+            ("Location?/v2/x", "/v2/x"),
+            ("Refresh?5;url=SELF/v2/", "5;url=/api/"),
+            ("X-Link?SELF/v2/", "SELF/v2/"),
+        ] {
+            let name = sent.split_once('?').unwrap().0.to_ascii_lowercase();
+            let expected = expected.replace("SELF", &format!("http://{upstream}"));
+            let target = format!("/api/{sent}");
+            for (method, body) in [("GET", &b""[..]), ("POST", b"body")] {
+                let response = gateway.client().request(method, &target, "", body);
+                assert_eq!(response.status, 302, "{sent}");
+                assert_eq!(response.header(&name), Some(&expected[..]), "{sent}");
+                assert_eq!(response.header("x-route"), Some("api"));
+                let server = response.header("x-server");
+                assert_eq!(server, Some(&upstream.to_string()[..]));
+            }
         }
     }
 }
@@ -100,13 +87,15 @@ fn a_redirect_to_the_upstream_leads_to_the_gateway() {
 #[test]
 fn without_a_rule_a_redirect_stays_as_it_is() {
     let upstream = redirecting();
-    let gateway = gateway(upstream);
-    let expected = format!("http://{upstream}/v2/x");
-    for response in responses(&gateway, "/same/Location?SELF/v2/x") {
-        assert_eq!(response.header("location"), Some(&expected[..]));
+    for engine in ENGINES {
+        let bridge = engine.bridge(upstream);
+        let gateway = gateway(engine, upstream, &bridge);
+        let expected = format!("http://{upstream}/v2/x");
+        let passed = gateway.client().get("/same/Location?SELF/v2/x", "");
+        assert_eq!(passed.header("location"), Some(&expected[..]));
+        // The gateway's own redirects mean what they say.
+        let own = gateway.client().get("/own", "");
+        let expected = format!("http://{upstream}/");
+        assert_eq!(own.header("location"), Some(&expected[..]));
     }
-    // The gateway's own redirects mean what they say.
-    let own = Client::connect(gateway.address).get("/own", "");
-    let expected = format!("http://{upstream}/");
-    assert_eq!(own.header("location"), Some(&expected[..]));
 }

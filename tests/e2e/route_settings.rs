@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::harness::{Client, DOORS, Gateway, Origin, Peer};
+use crate::harness::{Chain, ENGINES, Engine, EngineClient, LOCAL_ENGINES, Origin, Peer};
 
 const TRUSTING: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\n";
 
@@ -11,50 +11,49 @@ fn from(ip: &str) -> String {
     format!("X-Forwarded-For: {ip}\r\n")
 }
 
-fn text(client: &mut Client, headers: &str) -> String {
+fn text(client: &mut EngineClient, headers: &str) -> String {
     client.get("/", headers).text().to_owned()
 }
 
 #[test]
 fn countries_are_named_by_code_or_by_name() {
-    let gateway = Gateway::start(&format!(
-        "{TRUSTING}[[route]]\ncountries = ['CN', '韩国']\nrespond = {{ body = 'near' }}\n\
-         [[route]]\ncountries = 'US'\nrespond = {{ body = 'far' }}\n\
-         [[route]]\nrespond = {{ body = 'elsewhere' }}\n"
-    ));
-    let mut client = gateway.client();
-    for (ip, expected) in [
-        ("1.0.0.1", "near"),
-        ("1.1.0.1", "near"),
-        ("50.0.0.1", "far"),
-        ("200.0.0.1", "elsewhere"),
-    ] {
-        for door in DOORS {
-            assert_eq!(text(&mut client, &(from(ip) + door)), expected, "{ip}");
+    for engine in LOCAL_ENGINES {
+        let gateway = engine.start(&format!(
+            "{TRUSTING}[[route]]\ncountries = ['CN', '韩国']\nrespond = {{ body = 'near' }}\n\
+             [[route]]\ncountries = 'US'\nrespond = {{ body = 'far' }}\n\
+             [[route]]\nrespond = {{ body = 'elsewhere' }}\n"
+        ));
+        let mut client = gateway.client();
+        for (ip, expected) in [
+            ("1.0.0.1", "near"),
+            ("1.1.0.1", "near"),
+            ("50.0.0.1", "far"),
+            ("200.0.0.1", "elsewhere"),
+        ] {
+            assert_eq!(text(&mut client, &from(ip)), expected, "{ip}");
         }
     }
 }
 
 #[test]
 fn headers_are_conditions_by_value_or_by_regex() {
-    let gateway = Gateway::start(
-        "[[route]]\nheaders = { X-Version = '2' }\nrespond = { body = 'two' }\n\
-         [[route]]\nheaders = { User-Agent = '~(?i)mobile' }\nrespond = { body = 'mobile' }\n\
-         [[route]]\nheaders = { X-Version = '2', User-Agent = '~(?i)mobile' }\n\
-         respond = { body = 'both' }\n\
-         [[route]]\nrespond = { body = 'neither' }\n",
-    );
-    let mut client = gateway.client();
-    for (headers, expected) in [
-        ("", "neither"),
-        ("X-Version: 2\r\n", "two"),
-        ("X-Version: 20\r\n", "neither"),
-        ("User-Agent: A (MOBILE)\r\n", "mobile"),
-        ("User-Agent: A (MOBILE)\r\nX-Version: 2\r\n", "both"),
-    ] {
-        for door in DOORS {
-            let found = text(&mut client, &(headers.to_owned() + door));
-            assert_eq!(found, expected, "{headers}");
+    for engine in LOCAL_ENGINES {
+        let gateway = engine.start(
+            "[[route]]\nheaders = { X-Version = '2' }\nrespond = { body = 'two' }\n\
+             [[route]]\nheaders = { User-Agent = '~(?i)mobile' }\nrespond = { body = 'mobile' }\n\
+             [[route]]\nheaders = { X-Version = '2', User-Agent = '~(?i)mobile' }\n\
+             respond = { body = 'both' }\n\
+             [[route]]\nrespond = { body = 'neither' }\n",
+        );
+        let mut client = gateway.client();
+        for (headers, expected) in [
+            ("", "neither"),
+            ("X-Version: 2\r\n", "two"),
+            ("X-Version: 20\r\n", "neither"),
+            ("User-Agent: A (MOBILE)\r\n", "mobile"),
+            ("User-Agent: A (MOBILE)\r\nX-Version: 2\r\n", "both"),
+        ] {
+            assert_eq!(text(&mut client, headers), expected, "{headers}");
         }
     }
 }
@@ -68,17 +67,16 @@ fn compression_is_turned_on_and_off_by_route() {
         (false, "compress = true", Some("gzip")),
         (false, "", None),
     ] {
-        let peer = Peer::listen();
         let more = format!(
             "[compression]\nenabled = {enabled}\nmin_size = 1\n\
              [[route]]\nupstream = 'api'\n{compress}\n"
         );
-        let gateway = Gateway::with_peers(&[peer.address], "name = 'api'", &more);
-        for door in DOORS {
+        for engine in ENGINES {
+            let peer = Peer::listen();
+            let bridge = engine.bridge(peer.address);
+            let gateway = engine.with_peers(&[bridge.address], "name = 'api'", &more);
             let mut client = gateway.client();
-            client.send(format!(
-                "GET / HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n{door}\r\n"
-            ));
+            client.ask("GET", "/", "Accept-Encoding: gzip\r\n", b"");
             let mut upstream = peer.accept();
             upstream.head();
             upstream.send(
@@ -93,7 +91,7 @@ fn compression_is_turned_on_and_off_by_route() {
 }
 
 /// A gateway that sends an address's location to an origin, from a database with many fields.
-fn located(origin: SocketAddr, geo_headers: &str) -> Gateway {
+fn located(engine: Engine, origin: SocketAddr, geo_headers: &str) -> Chain {
     let database = "start,end,country,country_code,city,postal_code,asn,time_zone\n\
                     1.0.0.0,1.0.0.255,Japan,JP,Tokyo,100-0001,64496,Asia/Tokyo\n";
     let configuration = format!(
@@ -101,7 +99,7 @@ fn located(origin: SocketAddr, geo_headers: &str) -> Gateway {
          [[upstream]]\npeers = ['{origin}']\n"
     );
     let prepare = |folder: &Path| std::fs::write(folder.join("places.csv"), database).unwrap();
-    Gateway::start_in(&configuration, prepare)
+    engine.start_in(&configuration, prepare)
 }
 
 #[test]
@@ -147,10 +145,10 @@ fn location_has_the_names_that_are_asked_for() {
             "x-geo-time-zone",
         ),
     ] {
-        let origin = Origin::start();
-        let gateway = located(origin.address, settings);
-        for door in DOORS {
-            let response = gateway.client().get("/", &(from("1.0.0.1") + door));
+        for engine in ENGINES {
+            let origin = Origin::start();
+            let gateway = located(engine, origin.address, settings);
+            let response = gateway.client().get("/", &from("1.0.0.1"));
             assert_eq!(response.status, 200);
             let request = origin.last();
             for (name, value) in sent {

@@ -1,9 +1,9 @@
 //! Which request goes where, and what becomes of it on the way.
 
-use crate::harness::{Client, DOORS, Gateway, Origin, Response};
+use crate::harness::{Chain, ENGINES, Engine, LOCAL_ENGINES, Origin};
 
 /// A gateway whose upstreams are called `a`, `b` and so on.
-fn gateway(origins: &[&Origin], routes: &str) -> Gateway {
+fn gateway(engine: Engine, origins: &[&Origin], routes: &str) -> Chain {
     let upstream = |(name, origin): (char, &&Origin)| {
         format!(
             "[[upstream]]\nname = '{name}'\npeers = ['{}']\n",
@@ -12,49 +12,46 @@ fn gateway(origins: &[&Origin], routes: &str) -> Gateway {
     };
     let upstreams = ('a'..).zip(origins).map(upstream);
     let upstreams = upstreams.collect::<Vec<_>>().concat();
-    Gateway::start(&format!("{upstreams}{routes}"))
-}
-
-fn get(client: &mut Client, host: &str, target: &str, headers: &str) -> Response {
-    client.send(format!(
-        "GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n"
-    ));
-    client.response()
+    engine.start(&format!("{upstreams}{routes}"))
 }
 
 #[test]
 fn requests_go_by_host_path_and_method() {
-    for door in DOORS {
+    for engine in ENGINES {
         let (a, b) = (Origin::start(), Origin::start());
         let gateway = gateway(
+            engine,
             &[&a, &b],
             "[[route]]\nhost = 'a.test'\nupstream = 'a'\n\
              [[route]]\nhost = '*.b.test'\nprefix = '/b'\nmethods = 'GET'\nupstream = 'b'\n",
         );
         let mut client = gateway.client();
-        assert_eq!(get(&mut client, "A.test:9000", "/x?y", door).status, 200);
-        assert_eq!(get(&mut client, "x.b.test", "/b/c", door).status, 200);
-        assert_eq!(get(&mut client, "x.b.test", "/bc", door).status, 404);
-        assert_eq!(get(&mut client, "b.test", "/b", door).status, 404);
-        client.send(format!(
-            "DELETE /b HTTP/1.1\r\nHost: x.b.test\r\n{door}\r\n"
-        ));
-        let refused = client.response();
+        for (host, target, status) in [
+            ("A.test:9000", "/x?y", 200),
+            ("x.b.test", "/b/c", 200),
+            ("x.b.test", "/bc", 404),
+            ("b.test", "/b", 404),
+        ] {
+            let response = client.request_to(host, "GET", target, "", b"");
+            assert_eq!(response.status, status, "{host}{target}");
+        }
+        let refused = client.request_to("x.b.test", "DELETE", "/b", "", b"");
         assert_eq!(
             (refused.status, refused.header("allow")),
             (405, Some("GET, HEAD"))
         );
-        assert_eq!(a.last().line, "GET /x?y HTTP/1.1");
-        assert_eq!(b.last().line, "GET /b/c HTTP/1.1");
+        assert_eq!(a.last().target(), "GET /x?y");
+        assert_eq!(b.last().target(), "GET /b/c");
         assert_eq!((a.requests().len(), b.requests().len()), (1, 1));
     }
 }
 
 #[test]
 fn clients_go_by_their_place() {
-    for door in DOORS {
+    for engine in ENGINES {
         let (a, b) = (Origin::start(), Origin::start());
         let gateway = gateway(
+            engine,
             &[&a, &b],
             "[[route]]\nupstream = 'a'\n\
              [[route]]\nregions = '福建'\nupstream = 'b'\n\
@@ -66,7 +63,7 @@ fn clients_go_by_their_place() {
             ("1.1.0.1", (1, 1)),
             ("9.9.9.9", (2, 1)),
         ] {
-            let header = format!("X-Forwarded-For: {address}\r\n{door}");
+            let header = format!("X-Forwarded-For: {address}\r\n");
             assert_eq!(client.get("/", &header).status, 200);
             assert_eq!((a.requests().len(), b.requests().len()), seen, "{address}");
         }
@@ -76,15 +73,16 @@ fn clients_go_by_their_place() {
 /// An application that knows headers by the names of CGI cannot tell them apart.
 #[test]
 fn no_spelling_of_a_header_gets_past_its_route() {
-    for door in DOORS {
+    for engine in ENGINES {
         let origin = Origin::start();
         let gateway = gateway(
+            engine,
             &[&origin],
             "[[route]]\nupstream = 'a'\n\
              request_headers = { set = { X-User = 'us' }, remove = ['X-Old-Key'] }\n",
         );
         let lies = "X_User: a\r\nx-USER: b\r\nX_Old_Key: c\r\nX-Old_Key: d\r\nX_Other: e\r\n";
-        let answer = gateway.client().get("/", &format!("{lies}{door}"));
+        let answer = gateway.client().get("/", lies);
         assert_eq!(answer.status, 200);
         let sent = origin.last();
         assert_eq!(sent.values("x-user"), ["us"]);
@@ -98,25 +96,27 @@ fn no_spelling_of_a_header_gets_past_its_route() {
 /// The query API is not a route's to take.
 #[test]
 fn queries_are_answered_before_routes() {
-    for door in DOORS {
-        let gateway = gateway(&[], "[[route]]\nrespond = { status = 403 }\n");
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(engine, &[], "[[route]]\nrespond = { status = 403 }\n");
         let mut client = gateway.client();
-        assert_eq!(client.get("/api/ip_query?ip=1.0.0.1", door).status, 200);
-        assert_eq!(
-            client
-                .get("/x/%2e%2e/api//ip_query?ip=1.0.0.1", door)
-                .status,
-            200
-        );
-        assert_eq!(client.get("/api", door).status, 403);
+        for form in engine.query_forms() {
+            for target in [
+                "/api/ip_query?ip=1.0.0.1",
+                "/x/%2e%2e/api//ip_query?ip=1.0.0.1",
+            ] {
+                assert_eq!(client.get(target, form).status, 200, "{target}");
+            }
+        }
+        assert_eq!(client.get("/api", "").status, 403);
     }
 }
 
 #[test]
 fn no_spelling_reaches_the_upstream_past_its_route() {
-    for door in DOORS {
+    for engine in ENGINES {
         let origin = Origin::start();
         let gateway = gateway(
+            engine,
             &[&origin],
             "[[route]]\nupstream = 'a'\n\
              [[route]]\nprefix = '/admin'\nrespond = { status = 403 }\n",
@@ -135,11 +135,7 @@ fn no_spelling_reaches_the_upstream_past_its_route() {
             ("/x/..;/admin", 400),
         ] {
             // Some end the connection.
-            assert_eq!(
-                gateway.client().get(target, door).status,
-                status,
-                "{target}"
-            );
+            assert_eq!(gateway.client().get(target, "").status, status, "{target}");
         }
         assert_eq!(origin.requests().len(), 0);
         let mut client = gateway.client();
@@ -148,8 +144,8 @@ fn no_spelling_reaches_the_upstream_past_its_route() {
             ("/@scope%2Fname", "/@scope%2Fname"),
             ("/fetch/http://host//x", "/fetch/http://host//x"),
         ] {
-            assert_eq!(client.get(target, door).status, 200, "{target}");
-            assert_eq!(origin.last().line, format!("GET {sent} HTTP/1.1"));
+            assert_eq!(client.get(target, "").status, 200, "{target}");
+            assert_eq!(origin.last().target(), format!("GET {sent}"));
         }
     }
 }
@@ -157,20 +153,21 @@ fn no_spelling_reaches_the_upstream_past_its_route() {
 /// Without routes there is nothing to get past, and everything is passed on as it came.
 #[test]
 fn without_routes_a_path_is_sent_as_it_came() {
-    for door in DOORS {
+    for engine in ENGINES {
         let origin = Origin::start();
-        let gateway = gateway(&[&origin], "");
+        let gateway = gateway(engine, &[&origin], "");
         let mut client = gateway.client();
-        assert_eq!(client.get("/a/../b//%2F?c", door).status, 200);
-        assert_eq!(origin.last().line, "GET /a/../b//%2F?c HTTP/1.1");
+        assert_eq!(client.get("/a/../b//%2F?c", "").status, 200);
+        assert_eq!(origin.last().target(), "GET /a/../b//%2F?c");
     }
 }
 
 #[test]
 fn paths_are_rewritten() {
-    for door in DOORS {
+    for engine in ENGINES {
         let origin = Origin::start();
         let gateway = gateway(
+            engine,
             &[&origin],
             "[[route]]\nprefix = '/api'\nupstream = 'a'\nrewrite = '/'\n\
              [[route]]\nprefix = '/old/'\nupstream = 'a'\nrewrite = '/new'\n\
@@ -189,12 +186,12 @@ fn paths_are_rewritten() {
             ("/user/a%26b%0d%0a/c%2520", "/c%2520?id=a%26b%0D%0A"),
             ("/up/y?to=z", "/x/z/y?to=z"),
         ] {
-            assert_eq!(client.get(target, door).status, 200, "{target}");
-            assert_eq!(origin.last().line, format!("GET {sent} HTTP/1.1"));
+            assert_eq!(client.get(target, "").status, 200, "{target}");
+            assert_eq!(origin.last().target(), format!("GET {sent}"));
         }
         let sent = origin.requests().len();
         for target in ["/up/x?to=..", "/up/x?to=%2e%2e", "/up/x?to=a/../.."] {
-            assert_eq!(client.get(target, door).status, 400, "{target}");
+            assert_eq!(client.get(target, "").status, 400, "{target}");
         }
         assert_eq!(origin.requests().len(), sent);
     }
@@ -202,8 +199,9 @@ fn paths_are_rewritten() {
 
 #[test]
 fn clients_are_sent_elsewhere() {
-    for door in DOORS {
+    for engine in LOCAL_ENGINES {
         let gateway = gateway(
+            engine,
             &[],
             "[[route]]\nredirect = { to = 'https://$host$request_uri', status = 308 }\n\
              [[route]]\nregex = '^/old/(.*)$'\nredirect = { to = '/new/$1?x=$arg_x' }\n\
@@ -223,7 +221,7 @@ fn clients_are_sent_elsewhere() {
             ("/go/%5cevil.example/", 302, "/%5Cevil.example/"),
             ("/raw", 302, "/raw"),
         ] {
-            let response = client.get(target, door);
+            let response = client.get(target, "");
             assert_eq!(
                 (response.status, response.header("location")),
                 (status, Some(location)),
@@ -232,15 +230,16 @@ fn clients_are_sent_elsewhere() {
             assert_eq!(response.header("x-evil"), None);
         }
         // Who sends two slashes is not sent to a host of its choice.
-        let response = client.get("//raw/../raw/", door);
+        let response = client.get("//raw/../raw/", "");
         assert_eq!(response.header("location"), Some("/raw/../raw/"));
     }
 }
 
 #[test]
 fn answers_are_given_without_an_upstream() {
-    for door in DOORS {
+    for engine in LOCAL_ENGINES {
         let gateway = gateway(
+            engine,
             &[],
             "[[route]]\npath = '/robots.txt'\nrespond = { body = \"User-agent: *\\nDisallow: /\\n\" }\n\
              [[route]]\npath = '/hello'\nrespond = { status = 418, type = 'application/json', \
@@ -248,61 +247,58 @@ fn answers_are_given_without_an_upstream() {
              [[route]]\npath = '/none'\nrespond = { status = 204 }\n",
         );
         let mut client = gateway.client();
-        let robots = client.get("/robots.txt", door);
+        let robots = client.get("/robots.txt", "");
         assert_eq!(robots.text(), "User-agent: *\nDisallow: /\n");
         assert_eq!(
             robots.header("content-type"),
             Some("text/plain; charset=utf-8")
         );
-        let hello = client.get("/hello", door);
+        let hello = client.get("/hello", "");
         assert_eq!(hello.status, 418);
         assert_eq!(
             hello.text(),
             "{\"you\": \"127.0.0.1\", \"path\": \"/hello\"}"
         );
         assert_eq!(hello.header("content-type"), Some("application/json"));
-        assert_eq!(client.get("/none", door).status, 204);
-        client.send(format!(
-            "HEAD /robots.txt HTTP/1.1\r\nHost: h\r\n{door}\r\n"
-        ));
-        assert_eq!(
-            client.response_without_body().header("content-length"),
-            Some("26")
-        );
-        assert_eq!(client.get("/none", door).status, 204);
+        assert_eq!(client.get("/none", "").status, 204);
+        let head = client.request("HEAD", "/robots.txt", "", b"");
+        assert_eq!(head.header("content-length"), Some("26"));
+        assert_eq!(client.get("/none", "").status, 204);
     }
 }
 
 /// What is answered here does not end the connection, whatever the request's body.
 #[test]
 fn a_body_is_read_before_the_answer() {
-    let gateway = gateway(
-        &[],
-        "[[route]]\nrespond = {}\n[[route]]\nprefix = '/get'\nmethods = 'GET'\nrespond = {}\n\
-         [[route]]\npath = '/go'\nredirect = { to = '/' }\n[client]\nmax_body_size = 1000000\n",
-    );
-    let mut client = gateway.client();
-    for (target, status) in [
-        ("/", 200),
-        ("/go", 302),
-        ("/get", 200),
-        ("/x%2f..%2fgo", 400),
-    ] {
-        let response = client.request("POST", target, "", &vec![b'x'; 500_000]);
-        assert_eq!(response.status, status, "{target}");
-        client.send(format!(
-            "POST {target} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-        ));
-        client.send("5\r\nhello\r\n0\r\n\r\n");
-        assert_eq!(client.response().status, status, "{target}");
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(
+            engine,
+            &[],
+            "[[route]]\nrespond = {}\n[[route]]\nprefix = '/get'\nmethods = 'GET'\nrespond = {}\n\
+             [[route]]\npath = '/go'\nredirect = { to = '/' }\n[client]\nmax_body_size = 1000000\n",
+        );
+        let mut client = gateway.client();
+        for (target, status) in [
+            ("/", 200),
+            ("/go", 302),
+            ("/get", 200),
+            ("/x%2f..%2fgo", 400),
+        ] {
+            let response = client.request("POST", target, "", &vec![b'x'; 500_000]);
+            assert_eq!(response.status, status, "{target}");
+            client.begin("POST", target, "");
+            client.send_last("hello");
+            assert_eq!(client.response().status, status, "{target}");
+        }
     }
 }
 
 #[test]
 fn headers_are_changed_both_ways() {
-    for door in DOORS {
+    for engine in ENGINES {
         let origin = Origin::start();
         let gateway = gateway(
+            engine,
             &[&origin],
             "[client_ip]\ntrusted_proxies = ['127.0.0.1']\n\
              [[route]]\nname = 'shop'\nupstream = 'a'\nregex = '^/(.*)$'\n\
@@ -313,10 +309,9 @@ fn headers_are_changed_both_ways() {
 ",
         );
         let mut client = gateway.client();
-        let headers = format!(
-            "X-Forwarded-For: 1.0.0.1\r\nAccept: a\r\nX-Secret: b\r\nx-secret: c\r\nX-Empty: d\r\n{door}"
-        );
-        let response = client.get("/a%0d%0ab/%E4%B8%AD", &headers);
+        let headers = "X-Forwarded-For: 1.0.0.1\r\nAccept: a\r\nX-Secret: b\r\nx-secret: c\r\n\
+                       X-Empty: d\r\n";
+        let response = client.get("/a%0d%0ab/%E4%B8%AD", headers);
         assert_eq!(response.header("x-frame-options"), Some("DENY"));
         assert_eq!(response.header("x-origin"), Some("http 1.0.0.1"));
         let request = origin.last();
@@ -338,21 +333,22 @@ fn headers_are_changed_both_ways() {
 
 #[test]
 fn a_routes_response_headers_are_on_its_own_answers_and_errors_too() {
-    for door in DOORS {
+    for engine in ENGINES {
         let origin = Origin::start();
         let gateway = gateway(
+            engine,
             &[&origin],
             "[[route]]\nupstream = 'a'\nresponse_headers = { set = { X-A = '1' }, remove = ['X-Origin'] }\n\
              [[route]]\npath = '/r'\nredirect = { to = '/' }\nresponse_headers.set = { X-A = '2' }\n",
         );
         let mut client = gateway.client();
-        assert_eq!(client.get("/r", door).header("x-a"), Some("2"));
-        let passed = client.get("/", door);
+        assert_eq!(client.get("/r", "").header("x-a"), Some("2"));
+        let passed = client.get("/", "");
         assert_eq!(
             (passed.header("x-a"), passed.header("x-origin")),
             (Some("1"), None)
         );
-        let failed = client.get("/close", door);
+        let failed = client.get("/close", "");
         assert_eq!((failed.status, failed.header("x-a")), (502, Some("1")));
     }
 }
@@ -361,13 +357,14 @@ fn a_routes_response_headers_are_on_its_own_answers_and_errors_too() {
 fn a_thousand_hosts_have_a_route_each() {
     let route = |n| format!("[[route]]\nhost = 'h{n}.test'\nrespond = {{ body = '{n}' }}\n");
     let routes = (0..1000).map(route).collect::<Vec<_>>().concat();
-    let gateway = gateway(&[], &routes);
-    let mut client = gateway.client();
-    for n in [0, 1, 500, 999] {
-        assert_eq!(
-            get(&mut client, &format!("h{n}.test"), "/", "").text(),
-            n.to_string()
-        );
+    for engine in LOCAL_ENGINES {
+        let gateway = gateway(engine, &[], &routes);
+        let mut client = gateway.client();
+        for n in [0, 1, 500, 999] {
+            let response = client.request_to(&format!("h{n}.test"), "GET", "/", "", b"");
+            assert_eq!(response.text(), n.to_string());
+        }
+        let unknown = client.request_to("h1000.test", "GET", "/", "", b"");
+        assert_eq!(unknown.status, 404);
     }
-    assert_eq!(get(&mut client, "h1000.test", "/", "").status, 404);
 }

@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, DOORS, Gateway, Origin, PATIENCE, Port};
+use crate::harness::{
+    Client, ENGINES, Gateway, HTTP1_CLIENT_ENGINES, HTTP1_UPSTREAM_ENGINES, Origin, PATIENCE, Port,
+};
 
 /// Behind each probe: answered only if the probe is a request whose end is known.
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -300,8 +302,11 @@ fn answers(address: SocketAddr, parts: &[&str]) -> String {
 /// Probes that are sent at a time: the gateway lingers for two seconds after many of its refusals.
 const AT_A_TIME: usize = 16;
 
+/// The statuses that a probe is to be answered with.
+type Expected = fn(&Probe) -> &'static str;
+
 /// Sends every probe, asking for `path`, in one piece, and with its body apart; what is wrong.
-fn wrong(gateway: &Gateway, path: &str, expected: fn(&Probe) -> &'static str) -> Vec<String> {
+fn wrong(gateway: &Gateway, path: &str, expected: Expected) -> Vec<String> {
     let address = gateway.address;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..AT_A_TIME)
@@ -336,13 +341,37 @@ fn wrong_of(address: SocketAddr, probe: &Probe, path: &str, expected: &str) -> V
 
 #[test]
 fn the_matrix_holds_for_proxied_requests() {
-    let origin = Origin::start();
-    let gateway = Gateway::with_peers(&[origin.address], "", "");
-    let wrong = wrong(&gateway, "/page", |probe| probe.1);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let cases: [(&str, &str, Expected); 2] = [
+        ("", "HTTP/1.1", |probe| probe.1),
+        ("protocol = 'http2'", "HTTP/2.0", expected_before_http2),
+    ];
+    for (protocol, version, expected) in cases {
+        let origin = Origin::start();
+        let gateway = Gateway::with_peers(&[origin.address], protocol, "");
+        let wrong = wrong(&gateway, "/page", expected);
+        assert!(wrong.is_empty(), "{protocol}: {}", wrong.join("\n"));
+        check_what_passed(&origin, version);
+    }
+}
+
+/// Few servers of HTTP/2 invite a body, so the gateway does, though it may have come already.
+fn expected_before_http2(probe: &Probe) -> &'static str {
+    if probe.0.contains("|Expect: 100-continue|Content-Length") {
+        "100 200 200"
+    } else {
+        probe.1
+    }
+}
+
+/// Checks that all requests that an origin got are well formed, and in this version of HTTP.
+#[track_caller]
+fn check_what_passed(origin: &Origin, version: &str) {
     for request in origin.requests() {
-        let target = request.line.split(' ').nth(1).unwrap_or_default();
-        assert!(matches!(target, "/page" | "/next" | "*"), "{request:?}");
+        let words: Vec<_> = request.line.split(' ').collect();
+        assert!(matches!(words[1], "/page" | "/next" | "*"), "{request:?}");
+        // A WebSocket is of HTTP/1 whatever its upstream's protocol.
+        let is_web_socket = request.values("upgrade") == ["websocket"];
+        assert!(words[2] == version || is_web_socket, "{request:?}");
         assert!(matches!(&request.body[..], b"" | b"{\"ip\":\"1.0.0.1\"}"));
         assert_eq!(request.values("host").len(), 1, "{request:?}");
         let length = request.values("content-length");
@@ -351,8 +380,10 @@ fn the_matrix_holds_for_proxied_requests() {
             "{request:?}"
         );
         for name in ["te", "trailer", "upgrade", "http2-settings", "connection"] {
-            let upgrade = request.values("upgrade") == ["websocket"];
-            assert!(request.values(name).is_empty() || upgrade, "{request:?}");
+            assert!(
+                request.values(name).is_empty() || is_web_socket,
+                "{request:?}"
+            );
         }
     }
 }
@@ -370,31 +401,32 @@ fn the_matrix_holds_for_queries() {
 fn an_absolute_target_is_sent_on_as_a_path() {
     let origin = Origin::start();
     let route = "[[route]]\nhost = 'a'\nprefix = '/'\nupstream = 'default'\n";
-    for routes in ["", route] {
-        let gateway = Gateway::with_peers(&[origin.address], "name = 'default'", routes);
-        let mut client = gateway.client();
+    for (engine, routes) in HTTP1_CLIENT_ENGINES
+        .into_iter()
+        .flat_map(|e| [(e, ""), (e, route)])
+    {
+        let gateway = engine.with_peers(&[origin.address], "name = 'default'", routes);
+        let mut client = gateway.http1_client();
         for (line, expected, host) in [
-            ("GET http://A/x?y", "GET /x?y HTTP/1.1", "A"),
-            ("GET HTTP://A:80/x", "GET /x HTTP/1.1", "A:80"),
-            ("GET http://a", "GET / HTTP/1.1", "a"),
-            ("GET http://a?x", "GET /?x HTTP/1.1", "a"),
-            ("OPTIONS http://a", "OPTIONS * HTTP/1.1", "a"),
-            ("OPTIONS http://a/", "OPTIONS / HTTP/1.1", "a"),
-            ("POST http://A/x", "POST /x HTTP/1.1", "A"),
+            ("GET http://A/x?y", "GET /x?y", "A"),
+            ("GET HTTP://A:80/x", "GET /x", "A:80"),
+            ("GET http://a", "GET /", "a"),
+            ("GET http://a?x", "GET /?x", "a"),
+            ("OPTIONS http://a", "OPTIONS *", "a"),
+            ("OPTIONS http://a/", "OPTIONS /", "a"),
+            ("POST http://A/x", "POST /x", "A"),
         ] {
-            for door in DOORS {
-                client.send(format!(
-                    "{line} HTTP/1.1\r\nX: 1\r\nHost: a\r\nContent-Length: 3\r\n{door}\r\nabc"
-                ));
-                assert_eq!(client.response().status, 200, "{line} {routes}");
-                let sent = origin.last();
-                assert_eq!(sent.line, expected, "{line} {routes}");
-                assert_eq!(sent.values("host"), [host], "{line}");
-                assert_eq!(
-                    (&sent.values("x")[..], &sent.body[..]),
-                    (&["1"][..], &b"abc"[..])
-                );
-            }
+            client.send(format!(
+                "{line} HTTP/1.1\r\nX: 1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+            ));
+            assert_eq!(client.response().status, 200, "{line} {routes}");
+            let sent = origin.last();
+            assert_eq!(sent.target(), expected, "{line} {routes}");
+            assert_eq!(sent.values("host"), [host], "{line}");
+            assert_eq!(
+                (&sent.values("x")[..], &sent.body[..]),
+                (&["1"][..], &b"abc"[..])
+            );
         }
     }
 }
@@ -405,16 +437,10 @@ const PAGE: &str = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
 /// could not go on.
 #[test]
 fn what_is_answered_here_is_read_to_its_end_first() {
-    let origin = Origin::start();
-    let routes = "[[route]]\nupstream = 'default'\n\
-                  [[route]]\npath = '/moved'\nredirect = { to = '/elsewhere' }\n\
-                  [[route]]\npath = '/forbidden'\nrespond = { status = 403, body = 'no' }\n";
-    let upstream = "name = 'default'";
-    let gateway = Gateway::with_peers(&[origin.address], upstream, routes);
     let body = "x".repeat(50_000);
     let chunked = format!("{:x}\r\n{body}\r\n0\r\nX-Sum: 1\r\n\r\n", body.len());
     let length = format!("Content-Length: {}\r\n", body.len());
-    for (request, status) in [
+    let requests = [
         ("POST /moved", 302),
         ("POST /forbidden", 403),
         ("TRACE /page", 405),
@@ -422,17 +448,25 @@ fn what_is_answered_here_is_read_to_its_end_first() {
         ("DELETE /api/ip_query", 405),
         ("GET /api/ip_query?ip=1.0.0.1", 200),
         ("POST /page", 200),
-    ] {
-        for (framing, body) in [
-            (&length[..], &body),
-            ("Transfer-Encoding: chunked\r\n", &chunked),
-        ] {
-            let mut client = gateway.client();
-            let head = format!("{request} HTTP/1.1\r\nHost: a\r\n{framing}\r\n");
-            for _ in 0..2 {
-                client.send([&head, body.as_str(), PAGE].concat());
-                assert_eq!(client.response().status, status, "{request} {framing}");
-                assert_eq!(client.response().status, 200, "behind {request} {framing}");
+    ];
+    for engine in HTTP1_CLIENT_ENGINES {
+        let origin = Origin::start();
+        let routes = "[[route]]\nupstream = 'default'\n\
+                      [[route]]\npath = '/moved'\nredirect = { to = '/elsewhere' }\n\
+                      [[route]]\npath = '/forbidden'\nrespond = { status = 403, body = 'no' }\n";
+        let gateway = engine.with_peers(&[origin.address], "name = 'default'", routes);
+        for (request, status) in requests {
+            for (framing, body) in [
+                (&length[..], &body),
+                ("Transfer-Encoding: chunked\r\n", &chunked),
+            ] {
+                let mut client = gateway.http1_client();
+                let head = format!("{request} HTTP/1.1\r\nHost: a\r\n{framing}\r\n");
+                for _ in 0..2 {
+                    client.send([&head, body.as_str(), PAGE].concat());
+                    assert_eq!(client.response().status, status, "{request} {framing}");
+                    assert_eq!(client.response().status, 200, "behind {request} {framing}");
+                }
             }
         }
     }
@@ -461,15 +495,20 @@ fn an_upgrade_that_is_refused_ends_the_connection_after_its_answer() {
 /// An origin that switches to what nobody asked for gets no tunnel.
 #[test]
 fn nothing_but_an_agreed_websocket_is_a_tunnel() {
-    for headers in [
-        "",
-        "Connection: keep-alive, X-Nothing\r\n",
-        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
-        "Upgrade: websocket\r\n",
+    let [of_http1, of_http2] = HTTP1_UPSTREAM_ENGINES;
+    for (engine, headers) in [
+        (of_http1, ""),
+        (of_http1, "Connection: keep-alive, X-Nothing\r\n"),
+        (
+            of_http1,
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+        ),
+        (of_http1, "Upgrade: websocket\r\n"),
+        (of_http2, ""),
     ] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let gateway = Gateway::with_peers(&[address], "tries = 1", "");
+        let gateway = engine.with_peers(&[address], "tries = 1", "");
         let peer = std::thread::spawn(move || {
             let (mut peer, _) = listener.accept().unwrap();
             let mut head = Vec::new();
@@ -489,9 +528,11 @@ fn nothing_but_an_agreed_websocket_is_a_tunnel() {
             (String::from_utf8(head).unwrap().to_lowercase(), rest)
         });
         let mut client = gateway.client();
-        client.send(format!("GET /page HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
-        assert_eq!(client.response().status, 502, "{headers}");
-        assert!(client.is_closed());
+        assert_eq!(client.get("/page", headers).status, 502, "{headers}");
+        if engine.is_http1() {
+            client.check_connection_is_over();
+        }
+        drop(client);
         let (head, rest) = peer.join().unwrap();
         assert!(
             !head.contains("upgrade") && !head.contains("http2"),
@@ -504,81 +545,81 @@ fn nothing_but_an_agreed_websocket_is_a_tunnel() {
 /// Bytes that come one by one do not buy more time, whoever reads them.
 #[test]
 fn a_body_that_drips_is_cut_off() {
-    let origin = Origin::start();
     let limits = "[client]\nmin_body_rate = '1m'\nrate_grace = '200ms'\n";
-    let gateway = Gateway::with_peers(&[origin.address], "", limits);
-    for path in ["/page", "/api/ip_query"] {
-        for (framing, unit) in [
-            ("Content-Length: 1000000", "x"),
-            ("Transfer-Encoding: chunked", "1\r\nx\r\n"),
-        ] {
-            let mut client = gateway.client();
-            client.send(format!(
-                "POST {path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"
-            ));
-            // At the default grace period the body would drip for 15 s.
-            let mut drips = 0;
-            while !client.hears_within(Duration::from_millis(20)) {
-                client.send(unit);
-                drips += 1;
-                assert!(drips < 500, "{path} {framing}: still read");
+    for engine in ENGINES {
+        let origin = Origin::start();
+        let gateway = engine.with_peers(&[origin.address], "", limits);
+        for path in ["/page", "/api/ip_query"] {
+            for framing in ["Content-Length: 1000000\r\n", ""] {
+                let mut client = gateway.client();
+                client.begin("POST", path, framing);
+                // At the default grace period the body would drip for 15 s.
+                let mut drips = 0;
+                while !client.hears_within(Duration::from_millis(20)) {
+                    client.send("x");
+                    drips += 1;
+                    assert!(drips < 500, "{path} {framing}: still read");
+                }
+                assert_eq!(client.response().status, 408, "{path} {framing}");
             }
-            assert_eq!(client.response().status, 408, "{path} {framing}");
         }
+        // A body that comes at once is not slow, however long it is looked at.
+        let body = vec![b'x'; 1 << 20];
+        let mut client = gateway.client();
+        assert_eq!(client.request("POST", "/page", "", &body).status, 200);
+        assert_eq!(origin.last().body, body);
     }
-    // A body that comes at once is not slow, however long it is looked at.
-    let body = vec![b'x'; 1 << 20];
-    let mut client = gateway.client();
-    assert_eq!(client.request("POST", "/page", "", &body).status, 200);
-    assert_eq!(origin.last().body, body);
 }
 
 /// A response that nobody takes is given up, and with it the connection to the peer.
 #[test]
 fn a_client_that_reads_nothing_is_cut_off() {
-    let origin = Origin::start();
     // Nothing else ends it before the default time, a minute, is over.
     let limits = "[client]\nwrite_timeout = '100ms'\nmin_response_rate = 0\n\
                   [access_log]\nflush = '10ms'\n";
-    let gateway = Gateway::with_peers(&[origin.address], "", limits);
-    let mut requests = 0;
-    for headers in DOORS {
+    for engine in ENGINES {
+        let origin = Origin::start();
+        let gateway = engine.with_peers(&[origin.address], "", limits);
         let mut client = gateway.client();
-        client.send(format!(
-            "GET /large/50000000 HTTP/1.1\r\nHost: a\r\n{headers}\r\n"
-        ));
+        client.ask("GET", "/large/50000000", "", b"");
         // The line in the log comes when the request is over.
-        requests += 1;
-        let log = || std::fs::read_to_string(gateway.file("access.log")).unwrap();
+        let is_over = || {
+            let log = gateway.log();
+            log.iter().any(|line| line.contains("/large/"))
+        };
         let start = Instant::now();
-        while log().matches("/large/").count() < requests {
+        while !is_over() {
             assert!(start.elapsed() < PATIENCE, "it is still sent");
-            assert_eq!(gateway.client().get(QUERY, "").status, 200);
+            let mut other = gateway.http1_client();
+            assert_eq!(other.get(QUERY, "").status, 200);
         }
-        assert!(client.rest().len() < 50_000_000);
+        assert_eq!(client.head().status, 200);
+        client.wait_for_break();
     }
 }
 
 #[test]
 fn limits_of_a_head_can_be_set() {
-    let origin = Origin::start();
     let limits =
         "[client]\nmax_header_size = '64k'\nmax_headers = 200\nmethods = ['GET', 'REPORT']\n";
-    let gateway = Gateway::with_peers(&[origin.address], "", limits);
-    for door in DOORS {
+    for engine in ENGINES {
+        let origin = Origin::start();
+        let gateway = engine.with_peers(&[origin.address], "", limits);
         let mut client = gateway.client();
-        let long = format!("X: {}\r\n{door}", "x".repeat(60_000));
-        let many = "X: 1\r\n".repeat(190) + door;
+        let long = format!("X: {}\r\n", "x".repeat(60_000));
+        let many = "X: 1\r\n".repeat(190);
         for headers in [&long, &many] {
             assert_eq!(client.get("/page", headers).status, 200);
             assert_eq!(client.get(QUERY, headers).status, 200);
         }
-        assert_eq!(client.request("REPORT", "/page", door, b"x").status, 200);
-        let refused = client.request("POST", "/page", door, b"x");
+        assert_eq!(client.request("REPORT", "/page", "", b"x").status, 200);
+        let refused = client.request("POST", "/page", "", b"x");
         assert_eq!(
             (refused.status, refused.header("allow")),
             (405, Some("GET, REPORT"))
         );
+        // Over HTTP/2 the h2 crate answers the head that is longer than max_header_size. The gateway
+        // does not see it, so the request is in no metric and in no log.
         for headers in [&long.repeat(2), &many.repeat(2)] {
             assert_eq!(gateway.client().get("/page", headers).status, 431);
         }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::date_time_ymd;
@@ -9,7 +10,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::harness::{
-    Authority, Client, DOORS, Gateway, Http2, Identity, Origin, Port, connect, wait_for_metrics,
+    Authority, Client, EngineClient, Gateway, Http2, Identity, Origin, Port, QUERY_FORMS, connect,
+    wait_for_metrics,
 };
 
 const IP: &str = "/api/ip_query?ip=1.0.0.1";
@@ -51,23 +53,42 @@ fn certificate(identity: &Identity) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(identity.cert.as_bytes()).unwrap()
 }
 
+/// A client of each version of HTTP, and the forms in which it may send a query.
+fn clients(
+    gateway: &Gateway,
+    authority: &Authority,
+) -> [(EngineClient, &'static [&'static str]); 2] {
+    let (address, name) = (gateway.address, "localhost");
+    let http1 = Client::connect_tls(address, &authority.client(&["http/1.1"]), name);
+    let http2 = Http2::connect_tls(address, &authority.client(&["h2"]), name);
+    [
+        (EngineClient::http1(http1, Arc::default()), &QUERY_FORMS),
+        (
+            EngineClient::http2(http2, Arc::default()),
+            &QUERY_FORMS[..1],
+        ),
+    ]
+}
+
 #[test]
 fn queries_and_proxied_requests_come_over_tls() {
     let (authority, origin) = (Authority::new(), Origin::start());
     let gateway = start(&[authority.sign(&["localhost"])], "", &upstream(&origin));
-    let config = authority.client(&["http/1.1"]);
-    let mut client = Client::connect_tls(gateway.address, &config, "localhost");
-    for door in DOORS {
-        let answer = client.get(IP, door);
-        assert_eq!(answer.status, 200);
-        assert!(answer.text().contains("福建"), "{}", answer.text());
-        assert_eq!(answer.header("strict-transport-security"), None);
-        assert_eq!(client.get("/large/3000000", door).body.len(), 3_000_000);
+    for (mut client, forms) in clients(&gateway, &authority) {
+        for form in forms {
+            let answer = client.get(IP, form);
+            assert_eq!(answer.status, 200);
+            assert!(answer.text().contains("福建"), "{}", answer.text());
+            assert_eq!(answer.header("strict-transport-security"), None);
+        }
+        assert_eq!(client.get("/large/3000000", "").body.len(), 3_000_000);
         assert_eq!(origin.last().values("x-forwarded-proto"), ["https"]);
-        let echoed = client.request("POST", "/", door, b"a body");
+        let echoed = client.request("POST", "/", "", b"a body");
         assert_eq!(echoed.text(), "a body");
         assert_eq!(origin.last().values("x-forwarded-proto"), ["https"]);
     }
+    let config = authority.client(&["http/1.1"]);
+    let mut client = Client::connect_tls(gateway.address, &config, "localhost");
     client.send(format!(
         "GET {IP} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     ));
@@ -315,26 +336,24 @@ fn upstreams_are_told_of_a_clients_certificate() {
         let known = config(Some(&client));
         // The second session is taken up, without a certificate of its own.
         for _ in 0..2 {
-            for door in DOORS {
-                let mut client = Client::connect_tls(gateway.address, &known, "localhost");
-                assert_eq!(client.get("/a", &format!("{forged}{door}")).status, 200);
-                let sent = origin.last();
-                for (name, value) in [
-                    ("x-ssl-client-verify", "SUCCESS"),
-                    ("x-ssl-client-s-dn", "CN=client,O=Example\\, Inc"),
-                    ("x-ssl-client-i-dn", "CN=tests"),
-                    ("x-ssl-client-san", "DNS:client.example"),
-                    ("x-ssl-client-serial", "1FA0"),
-                ] {
-                    assert_eq!(sent.values(name), [value], "{sent:?}");
-                }
-                let fingerprint = sent.values("x-ssl-client-fingerprint");
-                assert!(
-                    matches!(fingerprint[..], [hex] if hex.len() == 64),
-                    "{sent:?}"
-                );
-                assert_eq!(sent.values("x_ssl_client_s_dn"), [""; 0]);
+            let mut client = Client::connect_tls(gateway.address, &known, "localhost");
+            assert_eq!(client.get("/a", forged).status, 200);
+            let sent = origin.last();
+            for (name, value) in [
+                ("x-ssl-client-verify", "SUCCESS"),
+                ("x-ssl-client-s-dn", "CN=client,O=Example\\, Inc"),
+                ("x-ssl-client-i-dn", "CN=tests"),
+                ("x-ssl-client-san", "DNS:client.example"),
+                ("x-ssl-client-serial", "1FA0"),
+            ] {
+                assert_eq!(sent.values(name), [value], "{sent:?}");
             }
+            let fingerprint = sent.values("x-ssl-client-fingerprint");
+            assert!(
+                matches!(fingerprint[..], [hex] if hex.len() == 64),
+                "{sent:?}"
+            );
+            assert_eq!(sent.values("x_ssl_client_s_dn"), [""; 0]);
         }
         let mut nobody = Client::connect_tls(gateway.address, &config(None), "localhost");
         assert_eq!(nobody.get("/b", forged).status, 200);
@@ -448,32 +467,33 @@ fn hsts_is_on_every_answer_over_tls_and_on_none_in_clear_text() {
         upstream(&origin)
     );
     let gateway = Gateway::start_in(&configuration, |folder| identity.write(folder, "a"));
-    let config = authority.client(&[]);
-    for door in DOORS {
-        for (method, target, body) in [
-            ("GET", IP, ""),
-            ("POST", "/api/ip_query", "{}"),
-            ("GET", "/here", ""),
-            ("POST", "/here", "a body"),
-            ("GET", "/close", ""),
-        ] {
-            let ask = |mut client: Client| client.request(method, target, door, body.as_bytes());
-            let tls = ask(Client::connect_tls(gateway.address, &config, "localhost"));
-            let hsts = tls.header("strict-transport-security");
-            assert_eq!(
-                hsts,
-                Some("max-age=86400; includeSubDomains; preload"),
-                "{target}"
-            );
-            let plain = ask(Client::connect(clear.address));
-            assert_eq!(plain.status, tls.status);
-            assert_eq!(plain.header("strict-transport-security"), None);
+    for (method, target, body, form) in [
+        ("GET", IP, "", QUERY_FORMS[0]),
+        ("GET", IP, "", QUERY_FORMS[1]),
+        ("POST", "/api/ip_query", "{}", QUERY_FORMS[0]),
+        ("POST", "/api/ip_query", "{}", QUERY_FORMS[1]),
+        ("GET", "/here", "", ""),
+        ("POST", "/here", "a body", ""),
+        ("GET", "/close", "", ""),
+    ] {
+        let mut plain = Client::connect(clear.address);
+        let plain = plain.request(method, target, form, body.as_bytes());
+        assert_eq!(plain.header("strict-transport-security"), None);
+        for (mut client, forms) in clients(&gateway, &authority) {
+            if forms.contains(&form) {
+                let tls = client.request(method, target, form, body.as_bytes());
+                let hsts = tls.header("strict-transport-security");
+                let expected = "max-age=86400; includeSubDomains; preload";
+                assert_eq!(hsts, Some(expected), "{target}");
+                assert_eq!(plain.status, tls.status);
+            }
         }
     }
-    let mut client = Client::connect_tls(gateway.address, &config, "localhost");
-    let large = client.request("POST", "/here", "", &[b'x'; 2000]);
-    assert_eq!(large.status, 413);
-    assert!(large.header("strict-transport-security").is_some());
+    for (mut client, _) in clients(&gateway, &authority) {
+        let large = client.request("POST", "/here", "", &[b'x'; 2000]);
+        assert_eq!(large.status, 413);
+        assert!(large.header("strict-transport-security").is_some());
+    }
 }
 
 #[test]
@@ -484,7 +504,7 @@ fn clear_text_is_led_to_tls() {
             "[server]\nlisten = [{{ address = '{{address}}', redirect_to_https = {setting} }}]\n{}\n",
             upstream(&origin)
         ));
-        for door in DOORS {
+        for form in QUERY_FORMS {
             let mut client = gateway.client();
             for (method, target, body) in [
                 ("GET", "/a%20b?c=d", ""),
@@ -493,12 +513,12 @@ fn clear_text_is_led_to_tls() {
                 ("POST", "/api/ip_query", "{\"ip\":\"1.0.0.1\"}"),
                 ("POST", "/", "a body"),
             ] {
-                let answer = client.request(method, target, door, body.as_bytes());
+                let answer = client.request(method, target, form, body.as_bytes());
                 assert_eq!(answer.status, 308, "{method} {target}");
                 let location = format!("https://test{port}{target}");
                 assert_eq!(answer.header("location"), Some(&location[..]));
             }
-            client.send(format!("GET / HTTP/1.1\r\nHost: a/b@c\r\n{door}\r\n"));
+            client.send("GET / HTTP/1.1\r\nHost: a/b@c\r\n\r\n");
             assert_eq!(client.response().status, 400);
         }
         let mut client = gateway.client();

@@ -1,6 +1,6 @@
 //! W3C Trace Context: whose trace goes on, and what upstreams are told.
 
-use crate::harness::{DOORS, Gateway, Origin};
+use crate::harness::{ENGINES, Gateway, Origin, QUERY_FORMS};
 
 const TRUST_LOOPBACK: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\n";
 const LOG_TRACE: &str = "[access_log]\nformat = '$trace_id $span_id'\n";
@@ -14,18 +14,12 @@ struct Told {
     logged: String,
 }
 
-/// For each door.
-fn told(more: &str, headers: &str) -> [Told; 2] {
-    DOORS.map(|door| {
+/// By each engine.
+fn told(more: &str, headers: &str) -> [Told; 4] {
+    ENGINES.map(|engine| {
         let origin = Origin::start();
-        let gateway = Gateway::with_peers(&[origin.address], "", &format!("{more}{LOG_TRACE}"));
-        assert_eq!(
-            gateway
-                .client()
-                .get("/", &format!("{headers}{door}"))
-                .status,
-            200
-        );
+        let gateway = engine.with_peers(&[origin.address], "", &format!("{more}{LOG_TRACE}"));
+        assert_eq!(gateway.client().get("/", headers).status, 200);
         let request = origin.last();
         let values = |name| {
             request
@@ -113,10 +107,10 @@ fn a_gateway_that_takes_part_goes_on_with_a_trace_or_starts_one() {
 #[test]
 fn the_trace_of_a_query_is_logged() {
     let gateway = Gateway::start(&format!("{TRUST_LOOPBACK}{LOG_TRACE}"));
-    for door in DOORS {
+    for form in QUERY_FORMS {
         gateway
             .client()
-            .get("/api/ip_query?ip=1.0.0.1", &format!("{}{door}", sent()));
+            .get("/api/ip_query?ip=1.0.0.1", &format!("{}{form}", sent()));
     }
     let expected = format!("{ID} {SPAN}");
     assert_eq!(gateway.stop(), [&*expected, &expected]);

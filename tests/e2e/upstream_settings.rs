@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
-    Client, DOORS, Gateway, Incoming, NameServer, Origin, PATIENCE, Peer, Port, wait_for_metrics,
+    Client, ENGINES, Engine, EngineClient, Gateway, HTTP1_UPSTREAM_ENGINES, Incoming, NameServer,
+    Origin, PATIENCE, Peer, Port, wait_for_metrics,
 };
 use crate::processes::Process;
 
@@ -16,10 +17,6 @@ use crate::processes::Process;
 const PAUSE: Duration = Duration::from_millis(5);
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-
-fn ask(client: &mut Client, door: &str) {
-    client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
-}
 
 /// An address where connections are neither accepted nor refused: its queue is full.
 fn silent() -> (SocketAddr, Socket, Vec<TcpStream>) {
@@ -38,48 +35,49 @@ fn silent() -> (SocketAddr, Socket, Vec<TcpStream>) {
 /// By default the route's time would be over before the first peer is given up.
 #[test]
 fn a_peer_that_does_not_take_a_connection_is_given_up() {
-    for door in DOORS {
+    for engine in ENGINES {
         let (silent, _socket, _waiting) = silent();
         let origin = Origin::start();
-        let gateway = Gateway::start(&format!(
+        let gateway = engine.start(&format!(
             "[[upstream]]\npeers = ['{silent}', '{}']\nconnect_timeout = '50ms'\n\
              [[route]]\nupstream = 'default'\ntimeout = '4s'\n",
             origin.address
         ));
         let mut client = gateway.client();
         for _ in 0..2 {
-            assert_eq!(client.get("/", door).status, 200);
+            assert_eq!(client.get("/", "").status, 200);
         }
-        let alone = Gateway::with_peers(&[silent], "connect_timeout = '50ms'", "");
-        assert_eq!(alone.client().get("/", door).status, 504);
+        let alone = engine.with_peers(&[silent], "connect_timeout = '50ms'", "");
+        let alone = alone.unreached();
+        assert_eq!(alone.client().get("/", "").status, 504);
     }
 }
 
 #[test]
 fn an_idle_connection_is_closed_in_time() {
-    for door in DOORS {
+    for engine in HTTP1_UPSTREAM_ENGINES {
         let peer = Peer::listen();
-        let gateway = Gateway::with_peers(&[peer.address], "idle_timeout = '10ms'", "");
+        let gateway = engine.with_peers(&[peer.address], "idle_timeout = '10ms'", "");
         let mut client = gateway.client();
-        ask(&mut client, door);
+        client.ask("GET", "/", "", b"");
         let mut upstream = peer.accept();
         upstream.head();
         upstream.send(EMPTY);
         assert_eq!(client.response().status, 200);
         let mut stream = upstream.into_stream();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "{door}");
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }
 }
 
 #[test]
 fn no_more_idle_connections_are_kept_than_allowed() {
-    for door in DOORS {
+    for engine in HTTP1_UPSTREAM_ENGINES {
         let peer = Peer::listen();
-        let gateway = Gateway::with_peers(&[peer.address], "keepalive = 1", "");
+        let gateway = engine.with_peers(&[peer.address], "keepalive = 1", "");
         let mut clients = [gateway.client(), gateway.client()];
         let mut connections = clients.each_mut().map(|client| {
-            ask(client, door);
+            client.ask("GET", "/", "", b"");
             let mut upstream = peer.accept();
             upstream.head();
             upstream
@@ -93,27 +91,30 @@ fn no_more_idle_connections_are_kept_than_allowed() {
             let heard = heard.clone();
             std::thread::spawn(move || heard.send(stream.read(&mut [0]).unwrap()).unwrap());
         }
-        assert_eq!(hear.recv().unwrap(), 0, "one connection is closed");
-        ask(&mut clients[0], door);
-        assert_eq!(hear.recv().unwrap(), 1, "the other one is used again");
+        let heard = || hear.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(heard(), 0, "one connection is closed");
+        clients[0].ask("GET", "/", "", b"");
+        assert_eq!(heard(), 1, "the other one is used again");
         // Nobody waits for an answer, or the gateway would, for as long as it is given to stop.
-        clients.into_iter().for_each(Client::reset);
+        clients.into_iter().for_each(EngineClient::leave);
     }
 }
 
 #[test]
 fn cookies_of_one_key_name_the_same_peer_everywhere() {
     let origin = Origin::start();
-    let cookie = |key: &str| {
+    let cookie = |engine: Engine, key: &str| {
         let sticky = format!("sticky_cookie = 'peer'\nsticky_key = '{key}'");
-        let gateway = Gateway::with_peers(&[origin.address], &sticky, "");
+        let gateway = engine.with_peers(&[origin.address], &sticky, "");
         let response = gateway.client().get("/", "");
         response.header("set-cookie").unwrap().to_owned()
     };
-    let (first, second) = (cookie("0123456789abcdef"), cookie("0123456789abcdef"));
+    let first = cookie(ENGINES[0], "0123456789abcdef");
     assert!(first.starts_with("peer="), "{first}");
-    assert_eq!(first, second);
-    assert_ne!(first, cookie("fedcba9876543210"));
+    for engine in ENGINES {
+        assert_eq!(first, cookie(engine, "0123456789abcdef"));
+        assert_ne!(first, cookie(engine, "fedcba9876543210"));
+    }
 }
 
 /// Before the questions are all asked, the default interval would be over only once.
@@ -138,24 +139,26 @@ fn names_are_asked_for_again_though_their_time_to_live_is_long() {
 /// A peer that comes back gets a tenth of its share at first, drawn at random.
 #[test]
 fn a_peer_that_is_back_starts_slowly() {
-    for (slow_start, few) in [("slow_start = '1h'", true), ("", false)] {
-        let (a, b, admin) = (Origin::start(), Port::reserve(), Port::reserve());
+    for (engine, slow_start, few) in ENGINES
+        .into_iter()
+        .flat_map(|engine| [(engine, "slow_start = '1h'", true), (engine, "", false)])
+    {
+        let (a, b) = (Origin::start(), Port::reserve());
         let settings = format!("name = 'api'\n{slow_start}\n");
-        let more = format!("[admin]\nlisten = ['{}']", admin.address);
         let check = "[upstream.health_check]\ntype = 'tcp'\ninterval = '10ms'\nrise = 1\n";
         let peers = [a.address, b.address];
-        let gateway = Gateway::with_peers(&peers, &format!("{settings}{check}"), &more);
+        let gateway = engine.with_peers(&peers, &format!("{settings}{check}"), "");
         let is_down = |value: u8| {
             let peer = b.address;
             format!("geogate_upstream_peer_down{{upstream=\"api\",peer=\"{peer}\"}} {value}")
         };
-        wait_for_metrics(admin.address, &[&is_down(1)]);
+        wait_for_metrics(gateway.admin.address, &[&is_down(1)]);
         let up = is_down(0);
         let b = Origin::restart(b);
-        wait_for_metrics(admin.address, &[&up]);
+        wait_for_metrics(gateway.admin.address, &[&up]);
         let mut client = gateway.client();
-        for door in DOORS.into_iter().cycle().take(100) {
-            assert_eq!(client.get("/", door).status, 200);
+        for _ in 0..100 {
+            assert_eq!(client.get("/", "").status, 200);
         }
         let share = b.requests().len();
         assert!(
@@ -168,24 +171,20 @@ fn a_peer_that_is_back_starts_slowly() {
 /// With the default of five minutes the last of these failures would be hours away.
 #[test]
 fn a_peer_that_fails_is_tried_again_after_the_longest_time_at_the_latest() {
-    let (origin, dead, admin) = (Origin::start(), Port::reserve(), Port::reserve());
-    let peers = [origin.address, dead.address];
     let settings = "name = 'api'\nretry_budget = '100%'\n\
                     fail_timeout = '1ms'\nmax_fail_timeout = '2ms'";
-    let more = format!("[admin]\nlisten = ['{}']", admin.address);
-    let gateway = Gateway::with_peers(&peers, settings, &more);
-    let (start, mut client) = (Instant::now(), gateway.client());
-    let line = format!(
-        "upstream_failures_total{{upstream=\"api\",peer=\"{}\"}} 30\n",
-        dead.address
-    );
-    while !Client::connect(admin.address)
-        .get("/metrics", "")
-        .text()
-        .contains(&line)
-    {
-        assert!(start.elapsed() < PATIENCE);
-        assert_eq!(client.get("/", "").status, 200);
+    for engine in ENGINES {
+        let (origin, dead) = (Origin::start(), Port::reserve());
+        let gateway = engine.with_peers(&[origin.address, dead.address], settings, "");
+        let (start, mut client) = (Instant::now(), gateway.client());
+        let line = format!(
+            "upstream_failures_total{{upstream=\"api\",peer=\"{}\"}} 30\n",
+            dead.address
+        );
+        while !gateway.metrics().contains(&line) {
+            assert!(start.elapsed() < PATIENCE);
+            assert_eq!(client.get("/", "").status, 200);
+        }
     }
 }
 
@@ -193,18 +192,14 @@ fn a_peer_that_fails_is_tried_again_after_the_longest_time_at_the_latest() {
 #[test]
 fn a_request_is_tried_on_so_many_peers() {
     for (settings, expected) in [("tries = 1", 1), ("", 3), ("tries = 4", 4)] {
-        for door in DOORS {
+        for engine in ENGINES {
             let dead = [(); 4].map(|()| Port::reserve());
-            let (peers, admin) = (dead.each_ref().map(|port| port.address), Port::reserve());
-            let more = format!("[admin]\nlisten = ['{}']", admin.address);
-            let gateway = Gateway::with_peers(&peers, &format!("name = 'api'\n{settings}"), &more);
-            assert_eq!(gateway.client().get("/", door).status, 502);
-            let metrics = Client::connect(admin.address).get("/metrics", "");
+            let peers = dead.each_ref().map(|port| port.address);
+            let gateway = engine.with_peers(&peers, settings, "").unreached();
+            assert_eq!(gateway.client().get("/", "").status, 502);
+            let metrics = gateway.metrics();
             let start = "geogate_upstream_tries_total{";
-            let lines = metrics
-                .text()
-                .lines()
-                .filter(|line| line.starts_with(start));
+            let lines = metrics.lines().filter(|line| line.starts_with(start));
             assert_eq!(
                 lines.filter(|line| line.ends_with(" 1")).count(),
                 expected,
@@ -223,13 +218,15 @@ fn busy_peers_get_less_or_not() {
         ("balance = 'least_connections'", [0, 8]),
         ("balance = 'power_of_two'", [0, 8]),
     ] {
-        for door in DOORS {
+        for engine in ENGINES {
             let (a, b) = (Origin::start(), Origin::start());
             let peers = [a.address, b.address];
-            let gateway = Gateway::with_peers(&peers, balance, "");
+            let gateway = engine.with_peers(&peers, balance, "");
             let mut waiting = gateway.client();
-            waiting.send(format!("GET /stall HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
+            waiting.ask("GET", "/stall", "", b"");
+            let start = Instant::now();
             while a.requests().len() + b.requests().len() == 0 {
+                assert!(start.elapsed() < PATIENCE);
                 std::thread::sleep(PAUSE);
             }
             let (busy, free) = if a.requests().is_empty() {
@@ -239,7 +236,7 @@ fn busy_peers_get_less_or_not() {
             };
             let mut client = gateway.client();
             for _ in 0..8 {
-                assert_eq!(client.get("/", door).status, 200);
+                assert_eq!(client.get("/", "").status, 200);
             }
             let found = [busy.requests().len() - 1, free.requests().len()];
             assert_eq!(found, expected, "{balance}");
@@ -249,22 +246,21 @@ fn busy_peers_get_less_or_not() {
 
 #[test]
 fn a_random_choice_has_no_order() {
-    let (a, b) = (Origin::start(), Origin::start());
-    let peers = [a.address, b.address];
-    let gateway = Gateway::with_peers(&peers, "balance = 'random'", "");
-    let mut client = gateway.client();
-    let mut choices = String::new();
-    for door in DOORS.into_iter().cycle().take(64) {
-        let before = a.requests().len();
-        assert_eq!(client.get("/", door).status, 200);
-        choices.push(if a.requests().len() > before {
-            'a'
-        } else {
-            'b'
-        });
-    }
-    for pattern in ["aa", "bb", "ab", "ba"] {
-        assert!(choices.contains(pattern), "{choices}");
+    for engine in ENGINES {
+        let (a, b) = (Origin::start(), Origin::start());
+        let peers = [a.address, b.address];
+        let gateway = engine.with_peers(&peers, "balance = 'random'", "");
+        let mut client = gateway.client();
+        let mut choices = String::new();
+        for _ in 0..64 {
+            let before = a.requests().len();
+            assert_eq!(client.get("/", "").status, 200);
+            let is_a = a.requests().len() > before;
+            choices.push(if is_a { 'a' } else { 'b' });
+        }
+        for pattern in ["aa", "bb", "ab", "ba"] {
+            assert!(choices.contains(pattern), "{choices}");
+        }
     }
 }
 

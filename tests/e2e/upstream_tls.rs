@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::commands::check_configuration;
 use crate::harness::{
-    Authority, Client, DOORS, Gateway, Peer, Port, Secure, SelfSigned, Speaks, wait_for_metrics,
+    Authority, Chain, Client, ENGINES, Engine, HTTP1_CLIENT_ENGINES, Peer, Port, Secure,
+    SelfSigned, Speaks, wait_for_metrics,
 };
 use crate::processes::Process;
 
@@ -19,8 +20,8 @@ fn upstream(peers: &[SocketAddr], settings: &str) -> String {
     )
 }
 
-fn start(peers: &[SocketAddr], settings: &str, trusted: &[&SelfSigned]) -> Gateway {
-    Gateway::start_in(&upstream(peers, settings), |folder| trust(folder, trusted))
+fn start(engine: Engine, peers: &[SocketAddr], settings: &str, trusted: &[&SelfSigned]) -> Chain {
+    engine.start_in(&upstream(peers, settings), |folder| trust(folder, trusted))
 }
 
 /// Writes `ca.pem`.
@@ -29,11 +30,11 @@ fn trust(folder: &Path, trusted: &[&SelfSigned]) {
     std::fs::write(folder.join("ca.pem"), certificates.collect::<String>()).unwrap();
 }
 
-fn secure(own: &SelfSigned, http2: bool) -> Secure {
+fn secure(own: &SelfSigned, engine: Engine) -> Secure {
     Secure::start(&Speaks {
         tls: Some(own),
         client: None,
-        http2,
+        http2: engine.upstream == "http2",
     })
 }
 
@@ -44,16 +45,13 @@ fn a_peers_own_certificate_is_trusted_as_such() {
         SelfSigned::authority("app.test"),
         SelfSigned::authority("other.test"),
     );
-    for (http2, protocol) in [(false, "http1"), (true, "http2")] {
-        let origin = secure(&own, http2);
-        let settings = format!("{SETTINGS}protocol = '{protocol}'");
+    for engine in ENGINES {
+        let origin = secure(&own, engine);
         for trusted in [&[&own][..], &[&other, &renewed, &own]] {
-            let gateway = start(&[origin.address], &settings, trusted);
-            for door in DOORS {
-                let response = gateway.client().get("/path", door);
-                let expected = format!("{protocol} app.test - test GET /path ");
-                assert_eq!((response.status, response.text()), (200, &*expected));
-            }
+            let gateway = start(engine, &[origin.address], SETTINGS, trusted);
+            let response = gateway.client().get("/path", "");
+            let expected = format!("{} app.test - test GET /path ", engine.upstream);
+            assert_eq!((response.status, response.text()), (200, &*expected));
         }
     }
 }
@@ -66,21 +64,21 @@ fn a_certificate_that_is_not_the_peers_own_is_refused_before_a_request_is_sent()
     );
     let expired = SelfSigned::authority_until("app.test", 2002);
     let other_name = SETTINGS.replace("app.test", "other.test");
-    for (http2, protocol) in [(false, "http1"), (true, "http2")] {
+    for engine in ENGINES {
         for (shown, trusted, settings) in [
             (&foreign, &own, SETTINGS),
             (&expired, &expired, SETTINGS),
             (&own, &own, &*other_name),
         ] {
-            let origin = secure(shown, http2);
-            let settings = format!("{settings}protocol = '{protocol}'\nmax_fails = 0");
-            let gateway = start(&[origin.address], &settings, &[trusted]);
+            let origin = secure(shown, engine);
+            let settings = format!("{settings}max_fails = 0");
+            let gateway = start(engine, &[origin.address], &settings, &[trusted]).unreached();
             // A connection of HTTP/2 would still be there at the second one.
-            for door in DOORS.into_iter().cycle().take(4) {
-                assert_eq!(gateway.client().get("/", door).status, 502);
+            for _ in 0..4 {
+                assert_eq!(gateway.client().get("/", "").status, 502);
             }
             assert!(origin.connections() > 0);
-            assert_eq!(origin.requests(), 0, "{protocol}");
+            assert_eq!(origin.requests(), 0);
         }
     }
 }
@@ -92,15 +90,17 @@ fn any_request_goes_on_to_another_peer() {
         SelfSigned::authority("app.test"),
         SelfSigned::authority("app.test"),
     );
-    let (bad, good) = (secure(&foreign, false), secure(&own, false));
-    let settings = format!("{SETTINGS}max_fails = 0");
-    let gateway = start(&[bad.address, good.address], &settings, &[&own]);
-    let mut client = gateway.client();
-    for _ in 0..4 {
-        assert_eq!(client.request("POST", "/", "", b"body").status, 200);
+    for engine in ENGINES {
+        let (bad, good) = (secure(&foreign, engine), secure(&own, engine));
+        let settings = format!("{SETTINGS}max_fails = 0");
+        let gateway = start(engine, &[bad.address, good.address], &settings, &[&own]);
+        let mut client = gateway.client();
+        for _ in 0..4 {
+            assert_eq!(client.request("POST", "/", "", b"body").status, 200);
+        }
+        assert!(bad.connections() > 0);
+        assert_eq!((bad.requests(), good.requests()), (0, 4));
     }
-    assert!(bad.connections() > 0);
-    assert_eq!((bad.requests(), good.requests()), (0, 4));
 }
 
 #[test]
@@ -109,20 +109,21 @@ fn health_checks_trust_a_peers_own_certificate_and_no_other() {
         SelfSigned::authority("app.test"),
         SelfSigned::authority("app.test"),
     );
-    let (good, bad) = (secure(&own, false), secure(&foreign, false));
-    for check in ["type = 'tcp'", "type = 'http'\npath = '/'"] {
-        let admin = Port::reserve();
+    let checks = ["type = 'tcp'", "type = 'http'\npath = '/'"];
+    for (engine, check) in HTTP1_CLIENT_ENGINES
+        .into_iter()
+        .flat_map(|e| checks.map(|c| (e, c)))
+    {
+        let (good, bad) = (secure(&own, engine), secure(&foreign, engine));
         let settings = format!(
-            "{SETTINGS}[upstream.health_check]\n{check}\ninterval = '10ms'\nrise = 1\nfall = 1\n\
-             [admin]\nlisten = ['{}']",
-            admin.address
+            "{SETTINGS}[upstream.health_check]\n{check}\ninterval = '10ms'\nrise = 1\nfall = 1\n"
         );
-        let _gateway = start(&[good.address, bad.address], &settings, &[&own]);
+        let gateway = start(engine, &[good.address, bad.address], &settings, &[&own]).unreached();
         let down = |peer: SocketAddr, value: u8| {
             format!("geogate_upstream_peer_down{{upstream=\"api\",peer=\"{peer}\"}} {value}")
         };
         let (good, bad) = (down(good.address, 0), down(bad.address, 1));
-        wait_for_metrics(admin.address, &[&good, &bad]);
+        wait_for_metrics(gateway.admin.address, &[&good, &bad]);
     }
 }
 
@@ -153,35 +154,35 @@ fn the_log_says_why_there_is_no_tls() {
     let origins = [
         (
             "name",
-            secure(&leaf, false),
+            secure(&leaf, ENGINES[0]),
             "other.test",
             &leaf,
             "name mismatch",
         ),
         (
             "time",
-            secure(&expired, false),
+            secure(&expired, ENGINES[0]),
             "app.test",
             &expired,
             "certificate expired",
         ),
         (
             "issuer",
-            secure(&leaf, false),
+            secure(&leaf, ENGINES[0]),
             "app.test",
             &authority,
             "unknown issuer: neither",
         ),
         (
             "authority",
-            secure(&foreign, false),
+            secure(&foreign, ENGINES[0]),
             "app.test",
             &leaf,
             "marked as an authority's",
         ),
         (
             "pin",
-            secure(&foreign, false),
+            secure(&foreign, ENGINES[0]),
             "app.test",
             &expired,
             "unknown issuer",
@@ -222,12 +223,13 @@ fn the_log_says_why_there_is_no_tls() {
 /// The connection is closed without an answer: there is no reason to read in what TLS says.
 #[test]
 fn a_peer_that_hangs_up_fails_like_any_other() {
-    let (own, peer) = (SelfSigned::authority("app.test"), Peer::listen());
+    let own = SelfSigned::authority("app.test");
     let settings = format!("{SETTINGS}max_fails = 0");
-    let gateway = start(&[peer.address], &settings, &[&own]);
-    for door in DOORS {
+    for engine in ENGINES {
+        let peer = Peer::listen();
+        let gateway = start(engine, &[peer.address], &settings, &[&own]).unreached();
         let mut client = gateway.client();
-        client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
+        client.ask("GET", "/", "", b"");
         peer.accept().close();
         assert_eq!(client.response().status, 502);
     }

@@ -4,54 +4,41 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::commands::check_configuration;
 use crate::harness::{
-    Client, DOORS, Gateway, NameServer, Origin, Port, Response, Secure, SelfSigned, Speaks,
+    Bridge, Chain, ENGINES, Engine, HTTP1_CLIENT_ENGINES, HTTP2_UPSTREAM_ENGINES, NameServer,
+    Origin, PATIENCE, Port, Secure, SelfSigned, Speaks, wait_for_metrics,
 };
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A gateway whose metrics can be asked for.
-struct Watched {
-    gateway: Gateway,
-    admin: Port,
+/// A gateway of an engine with one upstream.
+fn start(engine: Engine, upstream: &str) -> Chain {
+    engine.start(&format!("[[upstream]]\n{upstream}\n"))
 }
 
-impl Watched {
-    fn start(upstream: &str) -> Watched {
-        let admin = Port::reserve();
-        let text = format!(
-            "[admin]\nlisten = ['{}']\n[[upstream]]\n{upstream}\n",
-            admin.address
-        );
-        Watched {
-            gateway: Gateway::start(&text),
-            admin,
-        }
-    }
+/// Waits until a metric of a peer has this value.
+fn wait_for(gateway: &Chain, metric: &str, peer: SocketAddr, value: u64) {
+    let line =
+        format!("geogate_upstream_{metric}{{upstream=\"default\",peer=\"{peer}\"}} {value}\n");
+    wait_for_metrics(gateway.admin.address, &[&line]);
+}
 
-    /// Waits until a metric of a peer has this value.
-    fn wait_for(&self, metric: &str, peer: SocketAddr, value: u64) {
-        let line =
-            format!("geogate_upstream_{metric}{{upstream=\"default\",peer=\"{peer}\"}} {value}");
-        let mut client = Client::connect(self.admin.address);
-        while !client.get("/metrics", "").text().lines().any(|l| l == line) {
-            std::thread::sleep(PAUSE);
-        }
-    }
+fn reconfigure(gateway: &Chain, change: impl FnOnce(String) -> String) {
+    let (status, text) = gateway.reload(change);
+    assert_eq!(status, 200, "{text}");
+}
 
-    fn metrics(&self) -> String {
-        let response = Client::connect(self.admin.address).get("/metrics", "");
-        response.text().to_owned()
-    }
-
-    fn reconfigure(&self, change: impl FnOnce(String) -> String) {
-        self.gateway.reconfigure(change);
-        let response = Client::connect(self.admin.address).request("POST", "/reload", "", b"");
-        assert_eq!(response.status, 200, "{}", response.text());
+/// Calls `done` until it is so; fails if it never is.
+#[track_caller]
+fn until(mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "it never happens");
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -65,15 +52,18 @@ fn peers(origins: &[SocketAddr]) -> String {
 struct Fixed {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
+    _bridge: Bridge,
 }
 
 impl Fixed {
-    fn start(head: &'static str) -> Fixed {
+    fn start(engine: Engine, head: &'static str) -> Fixed {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
+        let bridge = engine.bridge(listener.local_addr().unwrap());
         let fixed = Fixed {
-            address: listener.local_addr().unwrap(),
+            address: bridge.address,
             requests: Arc::clone(&requests),
+            _bridge: bridge,
         };
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -99,16 +89,15 @@ impl Fixed {
 
 #[test]
 fn requests_with_the_same_key_go_to_the_same_peer() {
-    for door in DOORS {
+    for engine in ENGINES {
         let origins = [(); 3].map(|()| Origin::start());
         let list = peers(&origins.each_ref().map(|origin| origin.address));
-        let gateway = Gateway::start(&format!(
-            "[[upstream]]\n{list}balance = 'hash'\nhash_key = 'header:X-User'\n"
-        ));
+        let settings = "balance = 'hash'\nhash_key = 'header:X-User'\n";
+        let gateway = start(engine, &format!("{list}{settings}"));
         let mut client = gateway.client();
         for round in 1..=2 {
             for user in 0..20 {
-                client.get("/", &format!("{door}X-User: {user}\r\n"));
+                client.get("/", &format!("X-User: {user}\r\n"));
             }
             let user = |origin: &Origin| {
                 let requests = origin.requests();
@@ -131,14 +120,13 @@ fn requests_with_the_same_key_go_to_the_same_peer() {
 
 #[test]
 fn a_sticky_cookie_keeps_a_client_with_its_peer() {
-    for door in DOORS {
+    for engine in ENGINES {
         let (a, b) = (Origin::start(), Origin::start());
         let list = peers(&[a.address, b.address]);
-        let gateway = Gateway::start(&format!(
-            "[[upstream]]\n{list}sticky_cookie = 'peer'\nfail_timeout = '1h'\n"
-        ));
+        let settings = "sticky_cookie = 'peer'\nfail_timeout = '1h'\n";
+        let gateway = start(engine, &format!("{list}{settings}"));
         let mut client = gateway.client();
-        let first = client.get("/", door);
+        let first = client.get("/", "");
         let cookie = first.header("set-cookie").unwrap().to_owned();
         let (pair, attributes) = cookie.split_once("; ").unwrap();
         assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax");
@@ -149,7 +137,7 @@ fn a_sticky_cookie_keeps_a_client_with_its_peer() {
         };
         let port = mine.address.port().to_string();
         assert!(!pair.contains(&port), "{pair} tells the peer's address");
-        let with_cookie = format!("{door}Cookie: x=1; {pair}\r\n");
+        let with_cookie = format!("Cookie: x=1; {pair}\r\n");
         for _ in 0..5 {
             let response = client.get("/", &with_cookie);
             assert_eq!(response.header("set-cookie"), None, "it knows already");
@@ -166,25 +154,26 @@ fn a_sticky_cookie_keeps_a_client_with_its_peer() {
 
 #[test]
 fn a_backup_serves_while_no_other_peer_does() {
-    for door in DOORS {
+    for engine in ENGINES {
         let (a, b) = (Origin::start(), Origin::start());
-        let gateway = Gateway::start(&format!(
-            "[[upstream]]\npeers = ['{}', {{ address = '{}', backup = true }}]\n\
+        let settings = format!(
+            "peers = ['{}', {{ address = '{}', backup = true }}]\n\
              fail_timeout = '1ms'\nmax_fail_timeout = '1ms'\n",
             a.address, b.address
-        ));
+        );
+        let gateway = start(engine, &settings);
         let mut client = gateway.client();
-        let mut get =
-            |times| (0..times).for_each(|_| assert_eq!(client.get("/", door).status, 200));
+        let mut get = |times| (0..times).for_each(|_| assert_eq!(client.get("/", "").status, 200));
         get(5);
         assert_eq!((a.requests().len(), b.requests().len()), (5, 0));
         let port = a.kill();
         get(5);
         assert_eq!(b.requests().len(), 5);
         let a = Origin::restart(port);
-        while a.requests().is_empty() {
+        until(|| {
             get(1);
-        }
+            !a.requests().is_empty()
+        });
         let before = b.requests().len();
         get(5);
         assert_eq!(b.requests().len(), before);
@@ -194,109 +183,115 @@ fn a_backup_serves_while_no_other_peer_does() {
 // Keys: upstream.peers.drain
 #[test]
 fn a_draining_peer_gets_no_new_clients() {
-    let (a, b) = (Origin::start(), Origin::start());
-    let it = Watched::start(&format!(
-        "sticky_cookie = 'peer'\npeers = [{{ address = '{}' }}, '{}']\n",
-        a.address, b.address
-    ));
-    let mut client = it.gateway.client();
-    let cookie = loop {
-        let response = client.get("/", "");
-        if !a.requests().is_empty() {
-            let cookie = response.header("set-cookie").unwrap();
-            break cookie.split(';').next().unwrap().to_owned();
+    for engine in ENGINES {
+        let (a, b) = (Origin::start(), Origin::start());
+        let settings = format!(
+            "sticky_cookie = 'peer'\npeers = [{{ address = '{}' }}, '{}']\n",
+            a.address, b.address
+        );
+        let gateway = start(engine, &settings);
+        let mut client = gateway.client();
+        let mut cookie = String::new();
+        until(|| {
+            let response = client.get("/", "");
+            let whole = response.header("set-cookie").unwrap();
+            whole.split(';').next().unwrap().clone_into(&mut cookie);
+            !a.requests().is_empty()
+        });
+        let address = format!("address = '{}'", a.address);
+        reconfigure(&gateway, |text| {
+            text.replace(&address, &format!("{address}, drain = true"))
+        });
+        let before = a.requests().len();
+        for _ in 0..4 {
+            client.get("/", "");
         }
-    };
-    let address = format!("address = '{}'", a.address);
-    it.reconfigure(|text| text.replace(&address, &format!("{address}, drain = true")));
-    let before = a.requests().len();
-    for _ in 0..4 {
-        client.get("/", "");
+        assert_eq!(a.requests().len(), before);
+        client.get("/", &format!("Cookie: {cookie}\r\n"));
+        assert_eq!(a.requests().len(), before + 1);
     }
-    assert_eq!(a.requests().len(), before);
-    client.get("/", &format!("Cookie: {cookie}\r\n"));
-    assert_eq!(a.requests().len(), before + 1);
 }
 
 // Keys: upstream.health_check.host, upstream.health_check.path
 #[test]
 fn health_checks_take_a_peer_out_and_bring_it_back() {
-    for kind in [
-        "type = 'http'\npath = '/health'\nhost = 'check'",
-        "type = 'tcp'",
-    ] {
-        let (a, b) = (Origin::start(), Origin::start());
-        let list = peers(&[a.address, b.address]);
-        let it = Watched::start(&format!(
-            "{list}max_fails = 0\n[upstream.health_check]\n{kind}\ninterval = '10ms'\n"
-        ));
-        if kind.contains("http") {
-            while a.requests().is_empty() {
-                std::thread::sleep(PAUSE);
+    for engine in ENGINES {
+        for kind in [
+            "type = 'http'\npath = '/health'\nhost = 'check'",
+            "type = 'tcp'",
+        ] {
+            let (a, b) = (Origin::start(), Origin::start());
+            let list = peers(&[a.address, b.address]);
+            let check = format!("[upstream.health_check]\n{kind}\ninterval = '10ms'\n");
+            let gateway = start(engine, &format!("{list}max_fails = 0\n{check}"));
+            if kind.contains("http") {
+                until(|| !a.requests().is_empty());
+                let request = a.last();
+                assert_eq!(request.target(), "GET /health");
+                assert_eq!(request.values("host"), ["check"]);
             }
-            let request = a.last();
-            assert_eq!(request.line, "GET /health HTTP/1.1");
-            assert_eq!(request.values("host"), ["check"]);
+            wait_for(&gateway, "peer_down", b.address, 0);
+            let (address, port) = (b.address, b.kill());
+            wait_for(&gateway, "peer_down", address, 1);
+            let mut client = gateway.client();
+            for _ in 0..4 {
+                assert_eq!(client.get("/", "").status, 200);
+            }
+            wait_for(&gateway, "failures_total", address, 0);
+            let _b = Origin::restart(port);
+            wait_for(&gateway, "peer_down", address, 0);
         }
-        it.wait_for("peer_down", b.address, 0);
-        let (address, port) = (b.address, b.kill());
-        it.wait_for("peer_down", address, 1);
-        let mut client = it.gateway.client();
-        for _ in 0..4 {
-            assert_eq!(client.get("/", "").status, 200);
-        }
-        it.wait_for("failures_total", address, 0);
-        let _b = Origin::restart(port);
-        it.wait_for("peer_down", address, 0);
     }
 }
 
 #[test]
 fn a_check_that_is_answered_with_a_wrong_status_is_a_bad_one() {
-    let ill = Fixed::start("500 Internal Server Error");
-    let well = Origin::start();
-    let list = peers(&[ill.address, well.address]);
-    let it = Watched::start(&format!(
-        "{list}[upstream.health_check]\ninterval = '1h'\nstatuses = [200, '300-399']\n"
-    ));
-    // The first check counts at once.
-    it.wait_for("peer_down", ill.address, 1);
-    it.wait_for("peer_well", well.address, 1);
+    for engine in HTTP1_CLIENT_ENGINES {
+        let ill = Fixed::start(engine, "500 Internal Server Error");
+        let well = Origin::start();
+        let list = peers(&[ill.address, well.address]);
+        let check = "[upstream.health_check]\ninterval = '1h'\nstatuses = [200, '300-399']\n";
+        let gateway = start(engine, &format!("{list}{check}")).unreached();
+        // The first check counts at once.
+        wait_for(&gateway, "peer_down", ill.address, 1);
+        wait_for(&gateway, "peer_well", well.address, 1);
+    }
 }
 
 #[test]
 fn an_answer_that_counts_as_none_is_asked_for_elsewhere() {
-    for door in DOORS {
-        let (ill, well) = (Fixed::start("503 Service Unavailable"), Origin::start());
+    for engine in ENGINES {
+        let ill = Fixed::start(engine, "503 Service Unavailable");
+        let well = Origin::start();
         let list = peers(&[ill.address, well.address]);
         let settings = "retry_on = [503]\nfail_timeout = '1ms'\nmax_fail_timeout = '1ms'\n";
-        let gateway = Gateway::start(&format!("[[upstream]]\n{list}{settings}"));
+        let gateway = start(engine, &format!("{list}{settings}"));
         let mut client = gateway.client();
-        while ill.requests() < 3 {
-            assert_eq!(client.get("/", door).header("x-origin"), Some("yes"));
-        }
+        until(|| {
+            assert_eq!(client.get("/", "").header("x-origin"), Some("yes"));
+            ill.requests() >= 3
+        });
         // What must not be repeated is passed on as it is.
-        let post = |client: &mut Client| client.request("POST", "/", door, b"x").status;
-        while post(&mut client) != 503 {}
+        until(|| client.request("POST", "/", "", b"x").status == 503);
     }
 }
 
 #[test]
 fn the_last_refusal_is_passed_on() {
-    for door in DOORS {
-        let ill = Fixed::start("503 Service Unavailable\r\nX-Ill: yes");
-        let other = Fixed::start("503 Service Unavailable\r\nX-Ill: yes");
+    for engine in ENGINES {
+        let ill = Fixed::start(engine, "503 Service Unavailable\r\nX-Ill: yes");
+        let other = Fixed::start(engine, "503 Service Unavailable\r\nX-Ill: yes");
         let list = peers(&[ill.address, other.address]);
-        let gateway = Gateway::start(&format!("[[upstream]]\n{list}retry_on = [503]\n"));
-        let response = gateway.client().get("/", door);
+        let gateway = start(engine, &format!("{list}retry_on = [503]\n"));
+        let response = gateway.client().get("/", "");
         assert_eq!(
             (response.status, response.header("x-ill")),
             (503, Some("yes"))
         );
         assert_eq!((ill.requests(), other.requests()), (1, 1));
         // Without the setting an error is an answer as good as any.
-        let gateway = Gateway::start(&format!("[[upstream]]\n{list}"));
-        assert_eq!(gateway.client().get("/", door).status, 503);
+        let gateway = start(engine, &list);
+        assert_eq!(gateway.client().get("/", "").status, 503);
         assert_eq!(ill.requests() + other.requests(), 3);
     }
 }
@@ -306,26 +301,24 @@ fn the_last_refusal_is_passed_on() {
 fn an_upstream_that_is_full_says_when_to_come_again() {
     let origin = Origin::start();
     let address = origin.address;
-    for limit in [
-        format!("peers = ['{address}']\nmax_requests = 1\n"),
-        format!("peers = [{{ address = '{address}', max_requests = 1 }}]\n"),
-    ] {
-        let it = Watched::start(&limit);
-        for door in DOORS {
-            let mut waiting = it.gateway.client();
-            waiting.send(format!("GET /stall HTTP/1.1\r\nHost: test\r\n{door}\r\n"));
-            it.wait_for("requests_in_flight", address, 1);
-            let mut client = it.gateway.client();
-            let response = client.get("/", door);
+    for engine in ENGINES {
+        for limit in [
+            format!("peers = ['{address}']\nmax_requests = 1\n"),
+            format!("peers = [{{ address = '{address}', max_requests = 1 }}]\n"),
+        ] {
+            let gateway = start(engine, &limit);
+            let mut waiting = gateway.client();
+            waiting.ask("GET", "/stall", "", b"");
+            wait_for(&gateway, "requests_in_flight", address, 1);
+            let mut client = gateway.client();
+            let response = client.get("/", "");
             assert_eq!(
                 (response.status, response.header("retry-after")),
                 (503, Some("1"))
             );
-            waiting.reset();
-            it.wait_for("requests_in_flight", address, 0);
-            assert_eq!(it.gateway.client().get("/", door).status, 200);
-            // It is counted until a moment after its answer, and is not the next one that waits.
-            it.wait_for("requests_in_flight", address, 0);
+            waiting.leave();
+            wait_for(&gateway, "requests_in_flight", address, 0);
+            assert_eq!(gateway.client().get("/", "").status, 200);
         }
     }
 }
@@ -335,15 +328,24 @@ fn an_upstream_that_is_full_says_when_to_come_again() {
 fn retries_are_a_share_of_the_requests() {
     let dead: Vec<_> = (0..2).map(|_| Port::reserve()).collect();
     let list = peers(&[dead[0].address, dead[1].address]);
-    let it = Watched::start(&format!("{list}retry_budget = '0%'\nmax_fails = 0\n"));
-    let mut client = it.gateway.client();
+    for engine in ENGINES {
+        let settings = format!("{list}retry_budget = '0%'\nmax_fails = 0\n");
+        check_retries(&start(engine, &settings).unreached());
+    }
+}
+
+#[track_caller]
+fn check_retries(gateway: &Chain) {
+    let mut client = gateway.client();
     for _ in 0..150 {
         assert_eq!(client.get("/", "").status, 502);
-        // The gateway closes after an error.
-        client = it.gateway.client();
+        // The gateway closes a connection of HTTP/1 after an error.
+        if gateway.engine.is_http1() {
+            client = gateway.client();
+        }
     }
     // The reserve of ten seconds; the test may take some more.
-    let text = it.metrics();
+    let text = gateway.metrics();
     let value = |name: &str| {
         let start = format!("geogate_upstream_{name}_total{{upstream=\"default\"}} ");
         let mut lines = text.lines().filter_map(|line| line.strip_prefix(&*start));
@@ -353,16 +355,8 @@ fn retries_are_a_share_of_the_requests() {
     assert!(value("retries") >= 100, "{text}");
 }
 
-/// A gateway before one origin, which is reached as `settings` say, and files beside it.
-fn before(origin: &Secure, settings: &str, files: &[(&str, String)]) -> Gateway {
-    let list = peers(&[origin.address]);
-    Gateway::start_in(&format!("[[upstream]]\n{list}{settings}\n"), |folder| {
-        for (name, text) in files {
-            std::fs::write(folder.join(name), text).unwrap();
-        }
-    })
-}
-
+/// Asks an origin of each version through every engine. It is reached as `settings` say, with files
+/// beside the gateway; `expected` is what it tells behind its version, or a status without it.
 #[track_caller]
 fn check_secure(
     speaks: &Speaks,
@@ -370,15 +364,30 @@ fn check_secure(
     files: &[(&str, String)],
     expected: Result<&str, u16>,
 ) {
-    let origin = Secure::start(speaks);
-    let gateway = before(&origin, settings, files);
-    for door in DOORS {
-        let mut client = gateway.client();
-        let response: Response = client.get("/path", door);
+    for engine in ENGINES {
+        let origin = Secure::start(&Speaks {
+            http2: engine.upstream == "http2",
+            ..*speaks
+        });
+        let list = peers(&[origin.address]);
+        let configuration = format!("[[upstream]]\n{list}{settings}\n");
+        let mut gateway = engine.start_in(&configuration, |folder| {
+            for (name, text) in files {
+                std::fs::write(folder.join(name), text).unwrap();
+            }
+        });
+        let response = gateway.client().get("/path", "");
         match expected {
-            Ok(text) => assert_eq!((response.status, response.text()), (200, text)),
-            Err(status) => assert_eq!(response.status, status),
+            Ok(text) => {
+                let text = format!("{} {text}", engine.upstream);
+                assert_eq!((response.status, response.text()), (200, &*text));
+            }
+            Err(status) => {
+                assert_eq!(response.status, status);
+                gateway = gateway.unreached();
+            }
         }
+        drop(gateway);
     }
 }
 
@@ -391,7 +400,7 @@ fn a_peer_is_verified_by_its_name_and_authority() {
     };
     let ca = |identity: &SelfSigned| [("ca.pem", identity.certificate())];
     let settings = "tls = true\nsni = 'app.test'\nca_file = '{folder}/ca.pem'";
-    let answer = "http1 app.test - test GET /path ";
+    let answer = "app.test - test GET /path ";
     check_secure(&speaks, settings, &ca(&own), Ok(answer));
     check_secure(&speaks, settings, &ca(&foreign), Err(502));
     let other_name = settings.replace("app.test", "other.test");
@@ -399,7 +408,7 @@ fn a_peer_is_verified_by_its_name_and_authority() {
     let by_system = "tls = true\nsni = 'app.test'";
     check_secure(&speaks, by_system, &[], Err(502));
     let unverified = "tls = true\nverify = false";
-    check_secure(&speaks, unverified, &[], Ok("http1 - - test GET /path "));
+    check_secure(&speaks, unverified, &[], Ok("- - test GET /path "));
 }
 
 #[test]
@@ -417,7 +426,7 @@ fn a_client_certificate_is_shown() {
         ("client.pem", client.certificate()),
         ("client.key", client.key()),
     ];
-    let answer = "http1 app.test client test GET /path ";
+    let answer = "app.test client test GET /path ";
     check_secure(
         &speaks,
         &format!("{settings}{certificate}"),
@@ -428,71 +437,51 @@ fn a_client_certificate_is_shown() {
 }
 
 #[test]
-fn peers_may_speak_http2() {
-    let own = SelfSigned::of("app.test");
-    let plain = Speaks {
-        http2: true,
-        ..Speaks::default()
-    };
-    let answer = "http2 - - test GET /path ";
-    check_secure(&plain, "protocol = 'http2'", &[], Ok(answer));
-    let secure = Speaks {
-        tls: Some(&own),
-        http2: true,
-        client: None,
-    };
-    let settings = "protocol = 'http2'\ntls = true\nsni = 'app.test'\nca_file = '{folder}/ca.pem'";
-    let files = [("ca.pem", own.certificate())];
-    check_secure(
-        &secure,
-        settings,
-        &files,
-        Ok("http2 app.test - test GET /path "),
-    );
+fn peers_without_tls_speak_either_version() {
+    check_secure(&Speaks::default(), "", &[], Ok("- - test GET /path "));
 }
 
 #[test]
 fn requests_share_a_connection_of_http2() {
-    let speaks = Speaks {
-        http2: true,
-        ..Speaks::default()
-    };
-    let origin = Secure::start(&speaks);
-    let gateway = before(&origin, "protocol = 'http2'", &[]);
-    let mut client = gateway.client();
-    for round in 0..5 {
-        let response = client.request("POST", "/path", "", format!("body {round}").as_bytes());
-        let expected = format!("http2 - - test POST /path body {round}");
-        assert_eq!((response.status, response.text()), (200, &*expected));
+    for engine in HTTP2_UPSTREAM_ENGINES {
+        let origin = Secure::start(&Speaks {
+            http2: true,
+            ..Speaks::default()
+        });
+        let gateway = start(engine, &peers(&[origin.address]));
+        let mut client = gateway.client();
+        for round in 0..5 {
+            let response = client.request("POST", "/path", "", format!("body {round}").as_bytes());
+            let expected = format!("http2 - - test POST /path body {round}");
+            assert_eq!((response.status, response.text()), (200, &*expected));
+        }
+        assert_eq!(origin.connections(), 1);
     }
-    assert_eq!(origin.connections(), 1);
 }
 
 #[test]
 fn health_checks_speak_as_requests_do() {
     let own = SelfSigned::of("app.test");
-    for http2 in [false, true] {
+    for engine in HTTP1_CLIENT_ENGINES {
         let origin = Secure::start(&Speaks {
             tls: Some(&own),
-            http2,
+            http2: engine.upstream == "http2",
             client: None,
         });
-        let protocol = if http2 { "http2" } else { "http1" };
         for (name, is_down) in [("app.test", 0), ("other.test", 1)] {
             let folder = tempfile::tempdir().unwrap();
             let ca = folder.path().join("ca.pem");
             std::fs::write(&ca, own.certificate()).unwrap();
-            let it = Watched::start(&format!(
-                "{}protocol = '{protocol}'\ntls = true\nsni = '{name}'\nca_file = '{}'\n\
+            let settings = format!(
+                "{}tls = true\nsni = '{name}'\nca_file = '{}'\n\
                  [upstream.health_check]\ninterval = '10ms'\nrise = 1\nfall = 1\n",
                 peers(&[origin.address]),
                 ca.display()
-            ));
+            );
+            let gateway = start(engine, &settings).unreached();
             let seen = origin.connections();
-            while origin.connections() == seen {
-                std::thread::sleep(PAUSE);
-            }
-            it.wait_for("peer_down", origin.address, is_down);
+            until(|| origin.connections() > seen);
+            wait_for(&gateway, "peer_down", origin.address, is_down);
         }
     }
 }
@@ -531,98 +520,109 @@ fn a_certificate_that_cannot_be_read_is_said_at_the_start() {
 
 #[test]
 fn all_addresses_of_a_name_are_peers_and_follow_it() {
+    for engine in HTTP1_CLIENT_ENGINES {
+        check_that_peers_follow_a_name(engine);
+    }
+}
+
+fn check_that_peers_follow_a_name(engine: Engine) {
     let a = Origin::start();
     let port = a.address.port();
     let b = Origin::at(SocketAddr::from(([127, 0, 0, 2], port)));
     let dns = NameServer::start();
     dns.set_addresses("app.test.", &["127.0.0.1", "127.0.0.2"]);
-    let it = Watched::start(&format!(
+    let settings = format!(
         "peers = ['app.test:{port}']\nresolver = ['{}']\n",
         dns.address
-    ));
-    let mut client = it.gateway.client();
-    for door in DOORS.into_iter().cycle().take(8) {
-        assert_eq!(client.get("/", door).status, 200);
+    );
+    let gateway = start(engine, &settings);
+    let mut client = gateway.client();
+    for _ in 0..8 {
+        assert_eq!(client.get("/", "").status, 200);
     }
     assert_eq!((a.requests().len(), b.requests().len()), (4, 4));
     // It moves, and is gone: then what is known of it stays.
     dns.set_addresses("app.test.", &["127.0.0.2"]);
-    while it.metrics().contains(&a.address.to_string()) {
-        std::thread::sleep(PAUSE);
-    }
+    until(|| !gateway.metrics().contains(&a.address.to_string()));
     dns.set_addresses("app.test.", &[]);
     // For each family; the third one comes after the change.
     let asked = dns.questions();
-    while dns.questions() < asked + 3 {
-        std::thread::sleep(PAUSE);
-    }
+    until(|| dns.questions() >= asked + 3);
     for _ in 0..4 {
         assert_eq!(client.get("/", "").status, 200);
     }
     assert_eq!((a.requests().len(), b.requests().len()), (4, 8));
     dns.set_addresses("app.test.", &["127.0.0.1"]);
-    while it.metrics().contains(&b.address.to_string()) {
-        std::thread::sleep(PAUSE);
-    }
+    until(|| !gateway.metrics().contains(&b.address.to_string()));
     assert_eq!(client.get("/", "").status, 200);
     assert_eq!(a.requests().len(), 5);
 }
 
 #[test]
 fn a_name_that_is_not_there_yet_is_waited_for() {
-    let (origin, dns) = (Origin::start(), NameServer::start());
-    let port = origin.address.port();
-    let gateway = Gateway::start(&format!(
-        "[[upstream]]\npeers = ['app.test:{port}']\nresolver = ['{}']\n",
-        dns.address
-    ));
-    assert_eq!(gateway.client().get("/", "").status, 502);
-    dns.set_addresses("app.test.", &["127.0.0.1"]);
-    while gateway.client().get("/", "").status == 502 {
-        std::thread::sleep(PAUSE);
+    for engine in ENGINES {
+        let (origin, dns) = (Origin::start(), NameServer::start());
+        let port = origin.address.port();
+        let settings = format!(
+            "peers = ['app.test:{port}']\nresolver = ['{}']\n",
+            dns.address
+        );
+        let gateway = start(engine, &settings);
+        assert_eq!(gateway.client().get("/", "").status, 502);
+        dns.set_addresses("app.test.", &["127.0.0.1"]);
+        until(|| gateway.client().get("/", "").status != 502);
+        assert_eq!(origin.requests().len(), 1);
     }
-    assert_eq!(origin.requests().len(), 1);
 }
 
 #[test]
 fn the_targets_of_a_service_have_weights_and_stand_in_for_each_other() {
-    let (a, b, c) = (Origin::start(), Origin::start(), Origin::start());
-    let dns = NameServer::start();
-    dns.set_addresses("app.test.", &["127.0.0.1"]);
-    let target =
-        |priority, weight, origin: &Origin| (priority, weight, origin.address.port(), "app.test.");
-    dns.set_targets(
-        "_http._tcp.test.",
-        &[target(1, 3, &a), target(1, 1, &b), target(2, 1, &c)],
-    );
-    let gateway = Gateway::start(&format!(
-        "[[upstream]]\npeers = [{{ srv = '_http._tcp.test' }}]\nresolver = ['{}']\n",
-        dns.address
-    ));
-    let mut client = gateway.client();
-    let mut get = || assert_eq!(client.get("/", "").status, 200);
-    (0..8).for_each(|_| get());
-    let counts = [&a, &b, &c].map(|origin| origin.requests().len());
-    assert_eq!(counts, [6, 2, 0]);
-    let _ports = [a.kill(), b.kill()];
-    (0..4).for_each(|_| get());
-    assert_eq!(c.requests().len(), 4);
+    for engine in ENGINES {
+        let (a, b, c) = (Origin::start(), Origin::start(), Origin::start());
+        let dns = NameServer::start();
+        dns.set_addresses("app.test.", &["127.0.0.1"]);
+        let target = |priority, weight, origin: &Origin| {
+            (priority, weight, origin.address.port(), "app.test.")
+        };
+        dns.set_targets(
+            "_http._tcp.test.",
+            &[target(1, 3, &a), target(1, 1, &b), target(2, 1, &c)],
+        );
+        let settings = format!(
+            "peers = [{{ srv = '_http._tcp.test' }}]\nresolver = ['{}']\n",
+            dns.address
+        );
+        let gateway = start(engine, &settings);
+        let mut client = gateway.client();
+        let mut get = || assert_eq!(client.get("/", "").status, 200);
+        (0..8).for_each(|_| get());
+        let counts = [&a, &b, &c].map(|origin| origin.requests().len());
+        assert_eq!(counts, [6, 2, 0]);
+        let _ports = [a.kill(), b.kill()];
+        (0..4).for_each(|_| get());
+        assert_eq!(c.requests().len(), 4);
+    }
 }
 
 #[test]
 fn connections_and_counts_outlive_a_change_of_the_peers() {
-    let (origin, other) = (Origin::start(), Origin::start());
-    let it = Watched::start(&peers(&[origin.address]));
-    let mut client = it.gateway.client();
-    // It is answered on a new connection only.
-    assert_eq!(client.get("/once", "").status, 200);
-    let more = peers(&[origin.address, other.address]);
-    it.reconfigure(|text| text.replace(&peers(&[origin.address]), &more));
-    it.wait_for("tries_total", origin.address, 1);
-    let before = origin.requests().len();
-    while origin.requests().len() == before {
+    for engine in ENGINES {
+        let (origin, other) = (Origin::start(), Origin::start());
+        let gateway = start(engine, &peers(&[origin.address]));
+        let mut client = gateway.client();
+        // It is answered on a new connection only.
         assert_eq!(client.get("/once", "").status, 200);
+        let more = peers(&[origin.address, other.address]);
+        reconfigure(&gateway, |text| {
+            text.replace(&peers(&[origin.address]), &more)
+        });
+        wait_for(&gateway, "tries_total", origin.address, 1);
+        let before = origin.requests().len();
+        until(|| {
+            assert_eq!(client.get("/once", "").status, 200);
+            origin.requests().len() > before
+        });
+        // The kept connection was used, and closed at that; then there was a new one.
+        assert_eq!(origin.requests().len(), before + 2);
     }
-    // The kept connection was used, and closed at that; then there was a new one.
-    assert_eq!(origin.requests().len(), before + 2);
 }

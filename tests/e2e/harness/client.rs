@@ -53,7 +53,7 @@ impl Write for Transport {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Response {
     pub status: u16,
     /// Names in lower case.

@@ -145,6 +145,11 @@ impl Gateway {
     /// Stops the gateway; the lines of its access log.
     pub fn stop(mut self) -> Vec<String> {
         self.shut_down();
+        self.log()
+    }
+
+    /// The lines of its access log so far.
+    pub fn log(&self) -> Vec<String> {
         let log = std::fs::read_to_string(self.file("access.log")).unwrap();
         log.lines().map(str::to_owned).collect()
     }

@@ -1,16 +1,19 @@
 //! A client that speaks HTTP/2 and does one thing after the other.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
-use h2::{Reason, RecvStream};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
@@ -20,6 +23,18 @@ pub struct Http2 {
     runtime: Runtime,
     requests: SendRequest<Bytes>,
     ended: JoinHandle<Option<Reason>>,
+    current: Option<Stream>,
+}
+
+/// The stream of one request.
+struct Stream {
+    /// Pieces of its body, with whether each is the last. They are sent beside everything else, for the
+    /// other end may answer before it has read them.
+    pieces: UnboundedSender<(Bytes, bool)>,
+    response: ResponseFuture,
+    body: Option<RecvStream>,
+    /// Content that was read and not asked for yet.
+    read: Vec<u8>,
 }
 
 impl Http2 {
@@ -57,6 +72,7 @@ impl Http2 {
             runtime,
             requests,
             ended,
+            current: None,
         }
     }
 
@@ -67,19 +83,11 @@ impl Http2 {
 
     /// Sends a request and its body, and reads the response; why there is none.
     pub fn request(&mut self, request: Request<()>, body: &[u8]) -> Result<Response, h2::Error> {
-        let (requests, body) = (self.requests.clone(), Bytes::copy_from_slice(body));
-        self.block_on(async {
-            let mut requests = requests.ready().await?;
-            let (response, mut stream) = requests.send_request(request, body.is_empty())?;
-            // The other end may answer before it has read everything.
-            let sent = async {
-                if !body.is_empty() {
-                    send(&mut stream, body).await;
-                }
-            };
-            let (response, ()) = tokio::join!(response, sent);
-            receive(response?).await
-        })
+        self.begin(request, body.is_empty())?;
+        if !body.is_empty() {
+            self.send_piece(body, true);
+        }
+        self.final_response()
     }
 
     /// Sends a request and the start of its body, and reads the response.
@@ -88,12 +96,125 @@ impl Http2 {
         request: Request<()>,
         start: &[u8],
     ) -> Result<Response, h2::Error> {
-        let (requests, start) = (self.requests.clone(), Bytes::copy_from_slice(start));
+        self.begin(request, false)?;
+        self.send_piece(start, false);
+        self.final_response()
+    }
+
+    fn final_response(&mut self) -> Result<Response, h2::Error> {
+        let mut response = self.read_head()?;
+        while response.status < 200 {
+            response = self.read_head()?;
+        }
+        self.read_body(&mut response)?;
+        Ok(response)
+    }
+
+    /// Sends the head of a request, with header lines such as `X: 1\r\n`.
+    pub fn send_head(&mut self, host: &str, method: &str, target: &str, lines: &str, is_end: bool) {
+        let mut request = request(method, &format!("http://{host}{target}"), &[]);
+        for line in lines.split_terminator("\r\n") {
+            let (name, value) = line.split_once(':').expect("a header line");
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            let value = HeaderValue::from_bytes(value.trim().as_bytes()).unwrap();
+            request.headers_mut().append(name, value);
+        }
+        self.begin(request, is_end).unwrap();
+    }
+
+    fn begin(&mut self, request: Request<()>, is_end: bool) -> Result<(), h2::Error> {
+        let requests = self.requests.clone();
+        let mut requests = self.block_on(requests.ready())?;
+        let (response, mut out) = requests.send_request(request, is_end)?;
+        let (pieces, mut to_send) = unbounded_channel();
+        self.runtime.spawn(async move {
+            while let Some((piece, is_last)) = to_send.recv().await {
+                send(&mut out, piece, is_last).await;
+            }
+        });
+        self.current = Some(Stream {
+            pieces,
+            response,
+            body: None,
+            read: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Sends a piece of the request's body.
+    pub fn send_piece(&mut self, piece: &[u8], is_last: bool) {
+        let piece = Bytes::copy_from_slice(piece);
+        let pieces = &self.current.as_ref().expect("a request").pieces;
+        // Who answers early hears no more of it.
+        let _ = pieces.send((piece, is_last));
+    }
+
+    /// Reads the head of the response, or an interim one.
+    pub fn read_head(&mut self) -> Result<Response, h2::Error> {
+        let mut stream = self.current.take().expect("a request");
+        let (head, body) = self.block_on(async {
+            let response = &mut stream.response;
+            let interim = poll_fn(|cx| response.poll_informational(cx)).await;
+            if let Some(head) = interim {
+                return Ok((head?, None));
+            }
+            let (head, body) = response.await?.into_parts();
+            Ok::<_, h2::Error>((http::Response::from_parts(head, ()), Some(body)))
+        })?;
+        stream.body = body;
+        self.current = Some(stream);
+        Ok(Response {
+            status: head.status().as_u16(),
+            headers: head.headers().iter().map(line).collect(),
+            ..Response::default()
+        })
+    }
+
+    /// Waits for the final response; whether it came in this time.
+    pub fn hears_within(&mut self, time: Duration) -> bool {
+        let stream = self.current.as_mut().expect("a request");
+        let response = &mut stream.response;
+        let heard = self.runtime.block_on(async {
+            let interim = poll_fn(|cx| response.poll_informational(cx));
+            tokio::time::timeout(time, interim).await
+        });
+        match heard {
+            Ok(Some(interim)) => panic!("not final: {interim:?}"),
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Reads so many bytes of content; why they do not come.
+    pub fn content(&mut self, length: usize) -> Result<Vec<u8>, h2::Error> {
+        let mut stream = self.current.take().expect("a request");
         self.block_on(async {
-            let mut requests = requests.ready().await?;
-            let (response, mut stream) = requests.send_request(request, false)?;
-            stream.send_data(start, false)?;
-            receive(response.await?).await
+            while stream.read.len() < length {
+                let part = stream.next().await.expect("more content")?;
+                stream.read.extend_from_slice(&part);
+            }
+            Ok::<_, h2::Error>(())
+        })?;
+        let rest = stream.read.split_off(length);
+        let content = std::mem::replace(&mut stream.read, rest);
+        self.current = Some(stream);
+        Ok(content)
+    }
+
+    /// Reads the rest of the content, and the trailers.
+    pub fn read_body(&mut self, response: &mut Response) -> Result<(), h2::Error> {
+        let mut stream = self.current.take().expect("a request");
+        response.body.append(&mut stream.read);
+        self.block_on(async {
+            while let Some(part) = stream.next().await {
+                response.body.extend_from_slice(&part?);
+            }
+            let body = stream.body.as_mut().expect("a response");
+            let trailers = body.trailers().await?;
+            let trailers = trailers.iter().flat_map(HeaderMap::iter).map(line);
+            let trailers = trailers.map(|(name, value)| format!("{name}: {value}"));
+            response.trailers.extend(trailers);
+            Ok(())
         })
     }
 
@@ -131,42 +252,39 @@ pub fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Request<()>
     request.body(()).unwrap()
 }
 
-async fn send(stream: &mut h2::SendStream<Bytes>, mut body: Bytes) {
-    while !body.is_empty() {
-        stream.reserve_capacity(body.len());
-        let room = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+impl Stream {
+    /// The next part of the content.
+    async fn next(&mut self) -> Option<Result<Bytes, h2::Error>> {
+        let body = self.body.as_mut().expect("a response");
+        let part = body.data().await?;
+        Some(part.and_then(|part| {
+            body.flow_control().release_capacity(part.len())?;
+            Ok(part)
+        }))
+    }
+}
+
+/// Sends as the other end takes it, until it wants no more.
+pub async fn send(stream: &mut SendStream<Bytes>, mut piece: Bytes, is_last: bool) {
+    if piece.is_empty() && is_last {
+        // The other end may want no more.
+        let _ = stream.send_data(piece, true);
+        return;
+    }
+    while !piece.is_empty() {
+        stream.reserve_capacity(piece.len());
+        let room = poll_fn(|cx| stream.poll_capacity(cx)).await;
         let Some(Ok(room)) = room else { return };
-        let part = body.split_to(room.min(body.len()));
-        if stream.send_data(part, body.is_empty()).is_err() {
+        let part = piece.split_to(room.min(piece.len()));
+        let is_end = is_last && piece.is_empty();
+        if stream.send_data(part, is_end).is_err() {
             return;
         }
     }
 }
 
-async fn receive(response: http::Response<RecvStream>) -> Result<Response, h2::Error> {
-    let (head, mut body) = response.into_parts();
-    let header = |(name, value): (&HeaderName, &HeaderValue)| {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        (name.to_string(), value.into_owned())
-    };
-    let headers = head.headers.iter().map(header).collect();
-    let mut bytes = Vec::new();
-    while let Some(part) = body.data().await {
-        let part = part?;
-        body.flow_control().release_capacity(part.len())?;
-        bytes.extend_from_slice(&part);
-    }
-    let trailers = body.trailers().await?;
-    let trailers = trailers.iter().flat_map(HeaderMap::iter);
-    Ok(Response {
-        status: head.status.as_u16(),
-        headers,
-        body: bytes,
-        trailers: trailers
-            .map(|line| {
-                let (name, value) = header(line);
-                format!("{name}: {value}")
-            })
-            .collect(),
-    })
+/// A header line.
+pub fn line((name, value): (&HeaderName, &HeaderValue)) -> (String, String) {
+    let value = String::from_utf8_lossy(value.as_bytes());
+    (name.to_string(), value.into_owned())
 }

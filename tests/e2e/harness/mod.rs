@@ -4,9 +4,12 @@
 mod authority;
 mod client;
 mod dns;
+mod engine;
+mod engine_client;
 mod gateway;
 mod http2;
 mod origin;
+mod origin_http2;
 mod peer;
 mod secure;
 #[cfg(target_os = "linux")]
@@ -16,6 +19,11 @@ mod strict_origin;
 pub use authority::{Authority, Identity, trusting_client};
 pub use client::{Client, Response, connect, wait_for_metrics};
 pub use dns::NameServer;
+pub use engine::{
+    Bridge, Chain, ENGINES, Engine, HTTP1_CLIENT_ENGINES, HTTP1_UPSTREAM_ENGINES,
+    HTTP2_UPSTREAM_ENGINES, LOCAL_ENGINES,
+};
+pub use engine_client::EngineClient;
 pub use gateway::{Gateway, small_database};
 pub use http2::{Http2, h2c_requests, request};
 pub use origin::Origin;
@@ -25,10 +33,10 @@ pub use secure::{Secure, SelfSigned, Speaks};
 pub use stopped_thread::StoppedThread;
 pub use strict_origin::{Event, StrictOrigin};
 
-/// Header lines without a meaning for the upstream: none, and an option of `Connection`. With the
-/// latter an IP query is not plain, so the engine answers it. All other
-/// requests go to the engine with either.
-pub const DOORS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
+/// Header lines that choose who answers an IP query of HTTP/1. With none, the query is plain, and its
+/// connection answers it at once. With an option of `Connection` it is not plain, and the engine
+/// answers it. Both must do the same, so tests of queries ask in both forms.
+pub const QUERY_FORMS: [&str; 2] = ["", "Connection: keep-alive, X-Nothing\r\n"];
 
 use std::io::BufRead;
 use std::net::SocketAddr;

@@ -1,7 +1,10 @@
-//! An origin server: it notes what it is sent and answers by the path.
+//! An origin server: it notes what it is sent and answers by the path, in the version of HTTP that it
+//! is spoken to.
 //!
-//! `/once` is answered only on a new connection, which a later request closes; `/large/N` is N bytes, `/chunked` three chunks, `/trailers` a chunk and a trailer, `/stall` never answers, `/close` closes instead of
-//! answering, `/half` closes within the body; everything else is 200 with the request's body.
+//! `/once` is answered only on a new connection, which a later request closes; `/large/N` is N bytes,
+//! `/chunked` three chunks, `/trailers` a chunk and a trailer, `/stall` never answers, `/close` closes
+//! the connection instead of answering, `/half` ends within the body; everything else is 200 with the
+//! request's body.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::Port;
+use super::{Port, origin_http2};
 
 pub struct Origin {
     pub address: SocketAddr,
@@ -19,8 +22,8 @@ pub struct Origin {
 }
 
 #[derive(Default)]
-struct State {
-    requests: Mutex<Vec<Request>>,
+pub struct State {
+    pub requests: Mutex<Vec<Request>>,
     connections: Mutex<Vec<TcpStream>>,
     stopping: AtomicBool,
 }
@@ -35,6 +38,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Method and target: the line without the version, in which HTTP/1 and HTTP/2 differ.
+    pub fn target(&self) -> &str {
+        self.line.rsplit_once(' ').map_or("", |(start, _)| start)
+    }
+
     /// All values of a header, by its name in any case.
     pub fn values(&self, name: &str) -> Vec<&str> {
         let same = self
@@ -131,7 +139,10 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
     }
 }
 
-fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
+fn serve(stream: TcpStream, state: &Arc<State>) -> std::io::Result<()> {
+    if origin_http2::is_http2(&stream)? {
+        return origin_http2::serve(stream, state);
+    }
     let mut out = stream.try_clone()?;
     let mut input = BufReader::new(stream);
     let mut served = 0;

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
+use socket2::SockRef;
+
 use super::PATIENCE;
 
 pub struct Peer {
@@ -18,6 +20,9 @@ pub struct Incoming {
 impl Peer {
     pub fn listen() -> Peer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // An accept that waits fails, too.
+        let socket = SockRef::from(&listener);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Peer {
             address: listener.local_addr().unwrap(),
             listener,
@@ -26,7 +31,7 @@ impl Peer {
 
     /// The next connection.
     pub fn accept(&self) -> Incoming {
-        let (stream, _) = self.listener.accept().unwrap();
+        let (stream, _) = self.listener.accept().expect("a connection");
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Incoming {
@@ -48,6 +53,11 @@ impl Incoming {
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends to an end that may have closed already.
+    pub fn send_if_open(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.get_mut().write_all(bytes.as_ref());
     }
 
     /// One chunk of a chunked body.
