@@ -618,11 +618,12 @@ fn limits_of_a_head_can_be_set() {
             (refused.status, refused.header("allow")),
             (405, Some("GET, REPORT"))
         );
-        // Over HTTP/2 the h2 crate answers the head that is longer than max_header_size. The gateway
-        // does not see it, so the request is in no metric and in no log.
         for headers in [&long.repeat(2), &many.repeat(2)] {
             assert_eq!(gateway.client().get("/page", headers).status, 431);
         }
+        let log = gateway.stop();
+        let rejected = log.iter().filter(|line| line.contains(" 431 "));
+        assert_eq!(rejected.count(), 2, "{log:#?}");
     }
 }
 

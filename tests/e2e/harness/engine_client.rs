@@ -229,12 +229,11 @@ impl EngineClient {
     }
 
     /// Counts a response, unless it may have been given without the engine: by the connection of
-    /// HTTP/1, to a plain IP query, or to a head that it rejects, with which it ends; by the h2 crate,
-    /// to a head that is much too long.
+    /// HTTP/1, to a plain IP query, or to a head that it rejects, with which it ends.
     fn count(&self, response: &Response) {
         let is_without = match &self.version {
             Version::Http1(_) => self.is_query || response.header("connection") == Some("close"),
-            Version::Http2(_) => response.status == 431,
+            Version::Http2(_) => false,
         };
         if !is_without {
             self.served.fetch_add(1, Ordering::SeqCst);
