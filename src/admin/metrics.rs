@@ -164,7 +164,7 @@ impl Metrics {
         out.counters("rate_limited", help, limited)?;
         let routes = settings.routes().map(|route| {
             let labels = [("route", route.name.clone())];
-            (labels, route.gate.full.sum())
+            (labels, route.limits.full.sum())
         });
         let help = "Requests that there was no room for on the route";
         out.counters("route_rejected", help, routes)?;

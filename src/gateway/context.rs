@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use pingora::{Error, Result};
 
-use super::access::Facts;
+use super::access::RequestAttributes;
 use super::access::drain::Counted;
-use super::access::inflight::{OfClient, OfShared};
+use super::access::inflight::{ClientPermit, SharedPermit};
 use super::compression::Encoder;
 use super::failure::reason::FailureReason;
 use super::failure::{out_of_time, status_error};
@@ -16,7 +16,7 @@ use super::request::identity::Identity;
 use super::request::place_cache::{ClientPlace, place_of};
 use super::request::request_view::RequestView;
 use super::request::variables::{Captured, View};
-use super::route::{Route, Routed};
+use super::route::{Route, RouteMatch};
 use super::upstream::attempts::Attempts;
 use super::upstream::{ConnectionKind, NoPeer, Peer};
 use super::{Gateway, Settings};
@@ -37,7 +37,7 @@ pub struct Context {
     /// request lasts.
     place: Option<Arc<ClientPlace>>,
     /// Route; `None` until it is chosen, and if there is none.
-    pub routed: Option<Routed>,
+    pub routed: Option<RouteMatch>,
     /// Upstream, and the tries on its peers.
     pub attempts: Attempts,
     pub body: RequestBody,
@@ -66,9 +66,9 @@ pub struct RequestBody {
 struct Permits {
     _in_flight: Counted,
     /// Of the limit of requests per client.
-    of_client: Option<OfClient>,
+    of_client: Option<ClientPermit>,
     /// Of the limit of requests on the route.
-    of_route: Option<OfShared>,
+    of_route: Option<SharedPermit>,
 }
 
 impl Context {
@@ -120,12 +120,12 @@ impl Context {
     }
 
     /// Attributes of the request for access rules and limits; `None` until its client is known.
-    pub fn facts<'r>(
+    pub fn attributes<'r>(
         &'r self,
         route: &'r str,
         header: &'r dyn Fn(&str) -> &'r [u8],
-    ) -> Option<Facts<'r>> {
-        Some(Facts {
+    ) -> Option<RequestAttributes<'r>> {
+        Some(RequestAttributes {
             client: self.origin.as_ref()?.client.ip(),
             place: self.place(),
             route,
@@ -134,12 +134,12 @@ impl Context {
     }
 
     /// Holds the permit of the client until the request ends.
-    pub fn hold_client(&mut self, one: OfClient) {
+    pub fn hold_client(&mut self, one: ClientPermit) {
         self.permits.of_client = Some(one);
     }
 
     /// Holds the permit of the route, if the route is limited, until the request ends.
-    pub fn hold_room(&mut self, room: Option<OfShared>) {
+    pub fn hold_room(&mut self, room: Option<SharedPermit>) {
         self.permits.of_route = room;
     }
 

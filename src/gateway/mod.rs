@@ -50,7 +50,7 @@ pub use settings::{Settings, SettingsError};
 
 use arc_swap::{ArcSwap, Guard};
 
-use self::access::Load;
+use self::access::Overload;
 use self::access::drain::Drain;
 use self::telemetry::access_log::{Entry, Pending};
 use self::telemetry::failure_log::FailureLog;
@@ -68,7 +68,7 @@ pub struct Gateway {
     metrics: Metrics,
     database: Arc<DatabaseHandle>,
     drain: Arc<Drain>,
-    load: Load,
+    load: Overload,
     failures: FailureLog,
     heartbeats: Heartbeats,
     reloads: Reloads,
@@ -84,7 +84,7 @@ impl Gateway {
             metrics: Metrics::default(),
             database,
             drain,
-            load: Load::default(),
+            load: Overload::default(),
             failures: FailureLog::default(),
             heartbeats: Heartbeats::default(),
             reloads: Reloads::starting_now(),
@@ -158,7 +158,7 @@ impl Gateway {
 
     /// Returns the current load.
     #[must_use]
-    pub fn load(&self) -> &Load {
+    pub fn load(&self) -> &Overload {
         &self.load
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::access::admin_access::{AdminAccess, TokenError};
-use super::access::{Caps, Gate, RouteGate, Rules};
+use super::access::{Caps, Limits, RouteLimits, Rules};
 use super::error_page::ErrorPages;
 use super::listener::Listeners;
 use super::listener::tls::{Tls, TlsError};
@@ -83,9 +83,9 @@ pub(super) struct ListenSettings {
 pub(super) struct LimitSettings {
     pub caps: Caps,
     /// Rules for all requests.
-    pub gate: Gate,
+    pub requests: Limits,
     /// Additional rules for IP queries.
-    pub query_gate: Gate,
+    pub queries: Limits,
     rules: Rules,
 }
 
@@ -119,10 +119,10 @@ impl Settings {
         );
         let tls_before = before.and_then(|before| before.listening.tls.as_ref());
         let rules = Rules::new(config, before.map(|before| &before.limits.rules));
-        let gate = |route: &model::Route| {
+        let limits = |route: &model::Route| {
             let mut known = before.into_iter().flat_map(Settings::routes);
             let same = known.find(|known| known.name == route.name);
-            RouteGate::new(&route.limits, &rules, same.map(|known| &known.gate))
+            RouteLimits::new(&route.limits, &rules, same.map(|known| &known.limits))
         };
         // Pools come last, because they start name resolution and health checks.
         let pools = config.upstreams.iter().map(pool);
@@ -136,7 +136,7 @@ impl Settings {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
-            routes: Routes::new(&config.routes, &pools, gate),
+            routes: Routes::new(&config.routes, &pools, limits),
             pools,
             error_pages,
             ids: IdSettings {
@@ -148,8 +148,8 @@ impl Settings {
             access_log,
             limits: LimitSettings {
                 caps: Caps::new(&config.limits),
-                gate: rules.gate(&config.limits.demands),
-                query_gate: rules.gate(&config.query),
+                requests: rules.limits(&config.limits.refs),
+                queries: rules.limits(&config.query),
                 rules,
             },
             compression: config.compression.clone(),

@@ -39,10 +39,10 @@
 
 use hashbrown::HashMap;
 
+use crate::geo::admin_area::{AdminArea, AdminAreas, Level};
 use crate::geo::codes::Codes;
 use crate::geo::place::{Naming, naming, settle};
 use crate::geo::record::{BLANK, Field, Records, Row};
-use crate::geo::seat::{Level, Seat, Seats};
 use crate::geo::table::{Provenance, Table};
 use crate::tree::{Address, BuildError, Range, RangeList, overlay};
 
@@ -149,11 +149,11 @@ struct Side<'t> {
     records: &'t Records,
     /// Ids of the layer's texts in the merge.
     ids: Vec<u32>,
-    seats: Vec<Seat>,
+    areas: Vec<AdminArea>,
     /// Corrected texts of the records whose columns have another meaning than usual.
     moved: HashMap<u32, [&'t str; Field::COUNT]>,
     /// Records with a city and without a province, as they are in the province of the city.
-    elsewhere: HashMap<u32, ([&'t str; Field::COUNT], Seat)>,
+    elsewhere: HashMap<u32, ([&'t str; Field::COUNT], AdminArea)>,
     /// Id of [`BLANK`] in the merge; 0 if the layer does not contain it.
     blank: u32,
 }
@@ -165,12 +165,12 @@ impl Side<'_> {
     }
 
     /// Returns a record in the form in which it is merged with one of the other layer.
-    fn placed(&self, record: u32, merged: &mut Records) -> (Row, Seat) {
+    fn placed(&self, record: u32, merged: &mut Records) -> (Row, AdminArea) {
         let row = match self.moved.get(&record) {
             Some(texts) => texts.map(|text| merged.intern_text(text)),
             None => self.row(record),
         };
-        (row, self.seats[record as usize])
+        (row, self.areas[record as usize])
     }
 }
 
@@ -182,7 +182,7 @@ struct Merge<'t> {
     records: Records,
     codes: &'t Codes,
     /// Administrative areas of the pairs that those of the two sides cannot distinguish.
-    seats: Option<Seats>,
+    areas: Option<AdminAreas>,
     /// Merged record of each pair so far; see [`pair`].
     known: HashMap<u64, u32>,
 }
@@ -195,13 +195,13 @@ fn pair(upper: Option<u32>, lower: Option<u32>) -> u64 {
 
 impl<'t> Merge<'t> {
     fn new(upper: &'t Records, lower: &'t Records, codes: &'t Codes) -> Self {
-        let (mut records, mut seats) = (Records::default(), Seats::default());
+        let (mut records, mut areas) = (Records::default(), AdminAreas::default());
         Merge {
-            upper: side(upper, codes, &mut records, &mut seats),
-            lower: side(lower, codes, &mut records, &mut seats),
+            upper: side(upper, codes, &mut records, &mut areas),
+            lower: side(lower, codes, &mut records, &mut areas),
             records,
             codes,
-            seats: None,
+            areas: None,
             known: HashMap::default(),
         }
     }
@@ -241,10 +241,10 @@ impl<'t> Merge<'t> {
         let mut above = self.upper.placed(upper, &mut self.records);
         let below = self.lower.placed(lower, &mut self.records);
         let mut conflict = above.1.conflict_of_places(&below.1);
-        if let Some((texts, seat)) = self.upper.elsewhere.get(&upper)
-            && seat.conflict_of_places(&below.1) == Some(Level::Province)
+        if let Some((texts, area)) = self.upper.elsewhere.get(&upper)
+            && area.conflict_of_places(&below.1) == Some(Level::Province)
         {
-            above = (texts.map(|text| self.records.intern_text(text)), *seat);
+            above = (texts.map(|text| self.records.intern_text(text)), *area);
             conflict = Some(Level::Province);
         } else if above.1.says(Level::City)
             && !above.1.says(Level::Province)
@@ -274,10 +274,10 @@ impl<'t> Merge<'t> {
                 }
             }
         }
-        let seats = self.seats.get_or_insert_default();
+        let areas = self.areas.get_or_insert_default();
         let [upper, lower] = [&placed, lower].map(|row| {
             let settled = settle(&self.records, row, self.codes);
-            seats.seat(|field| settled.place[field as usize])
+            areas.area(|field| settled.place[field as usize])
         });
         upper.conflict_of_places(&lower)
     }
@@ -287,13 +287,13 @@ fn side<'t>(
     records: &'t Records,
     codes: &'t Codes,
     merged: &mut Records,
-    seats: &mut Seats,
+    areas: &mut AdminAreas,
 ) -> Side<'t> {
     let texts = records.texts().iter();
     let mut side = Side {
         records,
         ids: texts.map(|text| merged.intern_text(text)).collect(),
-        seats: Vec::with_capacity(records.len()),
+        areas: Vec::with_capacity(records.len()),
         moved: HashMap::new(),
         elsewhere: HashMap::new(),
         blank: 0,
@@ -301,31 +301,31 @@ fn side<'t>(
     if records.texts().iter().any(|text| text == BLANK) {
         side.blank = merged.intern_text(BLANK);
     }
-    let mut known: HashMap<Naming, (Seat, bool, Option<Seat>)> = HashMap::new();
+    let mut known: HashMap<Naming, (AdminArea, bool, Option<AdminArea>)> = HashMap::new();
     for (record, row) in (0..).zip(records.rows()) {
-        let (seat, moved, elsewhere) = *known.entry(naming(row)).or_insert_with(|| {
+        let (area, moved, elsewhere) = *known.entry(naming(row)).or_insert_with(|| {
             let settled = settle(records, row, codes);
-            let seat = seats.seat(|field| settled.place[field as usize]);
+            let area = areas.area(|field| settled.place[field as usize]);
             let elsewhere = settled.elsewhere;
-            let elsewhere = elsewhere.map(|place| seats.seat(|field| place[field as usize]));
-            (seat, settled.moved, elsewhere)
+            let elsewhere = elsewhere.map(|place| areas.area(|field| place[field as usize]));
+            (area, settled.moved, elsewhere)
         });
-        side.seats.push(seat);
+        side.areas.push(area);
         if moved {
             side.moved.insert(record, settle(records, row, codes).place);
         }
-        if let Some(seat) = elsewhere
+        if let Some(area) = elsewhere
             && let Some(place) = settle(records, row, codes).elsewhere
         {
-            side.elsewhere.insert(record, (place, seat));
+            side.elsewhere.insert(record, (place, area));
         }
     }
     side
 }
 
 fn merged_row(
-    (upper, above): (Row, Seat),
-    (lower, below): (Row, Seat),
+    (upper, above): (Row, AdminArea),
+    (lower, below): (Row, AdminArea),
     conflict: Option<Level>,
 ) -> Row {
     let mut row = upper;

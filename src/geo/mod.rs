@@ -5,6 +5,7 @@
 //! result for lookup, and a running gateway holds it in [`DatabaseHandle`]. [`report`] examines databases:
 //! their coverage, their differences and their soundness.
 
+pub mod admin_area;
 pub mod answer;
 pub mod codes;
 pub mod database;
@@ -15,7 +16,6 @@ pub mod layers;
 pub mod place;
 pub mod record;
 pub mod report;
-pub mod seat;
 pub mod subdivisions;
 pub mod table;
 

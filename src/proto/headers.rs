@@ -160,6 +160,13 @@ impl LineBuffer {
         self.lines.extend(moved);
     }
 
+    /// Removes all lines with a name, whatever its case.
+    pub fn remove(&mut self, name: &str) {
+        if self.first(name).is_some() {
+            self.remove_if(|other| other.eq_ignore_ascii_case(name));
+        }
+    }
+
     /// Removes all lines whose names satisfy `matches`.
     pub fn remove_if(&mut self, matches: impl Fn(&str) -> bool) {
         if !self.iter().any(|(name, _)| matches(name)) {
@@ -334,7 +341,7 @@ mod tests {
         assert_eq!(names, ["X-A", "Y", "X-A", "x-a"]);
         lines.remove_if(|name| name == "X-A");
         assert_eq!(lines.as_bytes(), b"Y: 2\r\nx-a: \r\n");
-        lines.remove_if(|name| name == "X-A");
+        lines.remove("X-a");
         assert_eq!(lines.first("y"), Some(&b"2"[..]));
         lines.clear();
         assert_eq!((lines.iter().count(), lines.as_bytes()), (0, &b""[..]));

@@ -48,7 +48,7 @@ pub use successor::NewProcess;
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::config::model::Most;
+use crate::config::model::Limit;
 use crate::gateway::access::drain::Drain;
 use crate::gateway::access::system::processors;
 use crate::gateway::{Downstream, Gateway, Settings, SettingsError};
@@ -152,8 +152,8 @@ impl Server {
         }
         let gateway = Gateway::new(settings, Arc::clone(&database), Arc::clone(&drain));
         let workers = match config.server.workers {
-            Most::Auto => processors(),
-            Most::Fixed(workers) => workers as usize,
+            Limit::Auto => processors(),
+            Limit::Fixed(workers) => workers as usize,
         };
         Ok(Server {
             config,

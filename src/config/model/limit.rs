@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::territory::Territory;
+use super::region::Region;
 
 /// Ordered access rules. The first rule that matches the client decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Clients {
     /// Clients in a network. IPv4-mapped networks are converted to IPv4.
     Network(IpNet),
     /// Clients in a country or region.
-    Territory(Territory),
+    Region(Region),
     /// Clients of unknown country.
     UnknownCountry,
     /// Clients of an autonomous system.
@@ -99,7 +99,7 @@ pub struct LimitRefs {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteLimits {
     /// Access rules and rate limits in addition to the global ones.
-    pub demands: LimitRefs,
+    pub refs: LimitRefs,
     /// Maximum number of requests in flight; `None` for no limit.
     pub max_requests: Option<u32>,
     /// Maximum body size in bytes; `None` for the global limit.
@@ -112,24 +112,24 @@ pub struct RouteLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Access rules and rate limits of every request.
-    pub demands: LimitRefs,
+    pub refs: LimitRefs,
     /// Maximum number of open client connections.
-    pub max_connections: Most,
+    pub max_connections: Limit,
     /// Maximum number of open connections per client; `None` for no limit.
     pub max_connections_per_client: Option<u32>,
     /// Maximum number of proxied requests in flight.
-    pub max_requests: Most,
+    pub max_requests: Limit,
     /// Maximum number of proxied requests in flight per client.
-    pub max_requests_per_client: Most,
+    pub max_requests_per_client: Limit,
     /// Memory of the process in bytes above which new connections and requests are rejected.
-    pub max_memory: Most,
+    pub max_memory: Limit,
     /// Prefix length of IPv6 clients: addresses with the same prefix are one client. 1 to 128.
     pub ipv6_prefix: u8,
 }
 
 /// A limit that is fixed or derived from the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Most {
+pub enum Limit {
     /// Derived from the limits that the operating system sets for the process.
     Auto,
     /// A fixed number, at least 1.

@@ -9,10 +9,10 @@ mod header_names;
 mod limit;
 mod listener;
 mod log;
+mod region;
 mod route;
 mod server;
 mod template;
-mod territory;
 mod tls;
 mod tracing;
 mod untrusted_headers;
@@ -28,17 +28,17 @@ pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use header_names::HeaderNameSet;
 pub use limit::{
-    Access, AccessRule, Clients, LimitRefs, Limits, Most, RateKey, RateLimit, RouteLimits, Verdict,
+    Access, AccessRule, Clients, Limit, LimitRefs, Limits, RateKey, RateLimit, RouteLimits, Verdict,
 };
 pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
+pub use region::Region;
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, LocationRewrite,
     PathPattern, Route,
 };
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use template::{Part, Template, TemplateError};
-pub use territory::Territory;
 pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use tracing::{RequestIds, TraceSource, Tracing};
 pub use untrusted_headers::UntrustedHeaders;

@@ -7,8 +7,8 @@ use regex::bytes::Regex;
 
 use super::files::Files;
 use super::limit::RouteLimits;
+use super::region::Region;
 use super::template::Template;
-use super::territory::Territory;
 use super::variable::RequestVariable;
 
 /// A route: its conditions and its action.
@@ -25,9 +25,9 @@ pub struct Route {
     /// Header conditions, all of which must match.
     pub headers: Vec<HeaderCondition>,
     /// Countries, of which one must match; empty for any country, also an unknown one.
-    pub countries: Vec<Territory>,
+    pub countries: Vec<Region>,
     /// Regions, of which one must match; empty for any region, also an unknown one.
-    pub regions: Vec<Territory>,
+    pub regions: Vec<Region>,
     /// Action for matching requests.
     pub action: Action,
     /// Access rules, rate limits and request limits.

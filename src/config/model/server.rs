@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Listener, Methods, MinRate, Most, UntrustedHeaders};
+use super::{Limit, Listener, Methods, MinRate, UntrustedHeaders};
 
 /// Listeners, threads and process settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Server {
     pub listen: Vec<Listener>,
     /// Number of worker threads, at least 1. `Auto` is one for each processor that the process may
     /// use.
-    pub workers: Most,
+    pub workers: Limit,
     /// True if idle workers take over work of busy ones.
     pub work_stealing: bool,
     /// Limit of open files that is requested from the system.

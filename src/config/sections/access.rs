@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::{name, one_of};
 use crate::config::document::{Item, Section};
-use crate::config::model::{Access, AccessRule, Clients, Territory, Verdict};
+use crate::config::model::{Access, AccessRule, Clients, Region, Verdict};
 use crate::geo::Codes;
 
 pub(super) fn access_set(section: &Section, codes: &Codes) -> Access {
@@ -87,8 +87,8 @@ fn clients_of(text: &str, codes: &Codes) -> Result<Clients, String> {
     let clients = match (kind, name) {
         ("country" | "region", "") => None,
         ("country", "unknown") => Some(Clients::UnknownCountry),
-        ("country", name) => Territory::country(name, codes).map(Clients::Territory),
-        ("region", name) => Some(Clients::Territory(Territory::region(name, codes))),
+        ("country", name) => Region::country(name, codes).map(Clients::Region),
+        ("region", name) => Some(Clients::Region(Region::subdivision(name, codes))),
         ("asn", name) => asn(name).map(Clients::Asn),
         _ => network(text).map(Clients::Network),
     };
@@ -161,11 +161,11 @@ mod tests {
         check_clients("::ffff:192.0.2.7", network("192.0.2.7/32"));
         check_clients("::/0", network("::/0"));
         let codes = Codes::built_in();
-        let country = Territory::country("CN", &codes).unwrap();
-        check_clients("country:cn", Clients::Territory(country));
+        let country = Region::country("CN", &codes).unwrap();
+        check_clients("country:cn", Clients::Region(country));
         check_clients("country:unknown", Clients::UnknownCountry);
-        let region = Territory::region("福建", &codes);
-        check_clients("region:CN-FJ", Clients::Territory(region));
+        let region = Region::subdivision("福建", &codes);
+        check_clients("region:CN-FJ", Clients::Region(region));
         check_clients("asn:AS64496", Clients::Asn(64496));
         check_clients("asn:64496", Clients::Asn(64496));
     }

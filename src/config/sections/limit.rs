@@ -9,7 +9,7 @@ use super::access::access_set;
 use super::name;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
-    Access, LimitRefs, Limits, Most, RateKey, RateLimit, RouteLimits, is_managed_name,
+    Access, Limit, LimitRefs, Limits, RateKey, RateLimit, RouteLimits, is_managed_name,
 };
 use crate::geo::Codes;
 
@@ -50,7 +50,7 @@ impl Named {
     }
 
     /// Reads the keys `access` and `rate_limit` of a section: one name, or a list of names.
-    pub(super) fn demands(&self, section: &Section) -> LimitRefs {
+    pub(super) fn refs(&self, section: &Section) -> LimitRefs {
         let [access, rates] = &self.numbers;
         LimitRefs {
             access: places(section, "access", "[[access]]", access),
@@ -176,18 +176,18 @@ fn prefix(item: &Item) -> Result<u8, String> {
 pub(super) fn limits(section: &Section, named: &Named) -> Limits {
     let per_client = |item: &Item| Ok(Some(item.integer(1, 1 << 30)? as u32));
     let limits = Limits {
-        demands: named.demands(section),
-        max_connections: section.value("max_connections", Most::Auto, |item| {
+        refs: named.refs(section),
+        max_connections: section.value("max_connections", Limit::Auto, |item| {
             most(item, |item| item.integer(1, 1 << 30))
         }),
         max_connections_per_client: section.value("max_connections_per_client", None, per_client),
-        max_requests: section.value("max_requests", Most::Auto, |item| {
+        max_requests: section.value("max_requests", Limit::Auto, |item| {
             most(item, |item| item.integer(1, 1 << 30))
         }),
-        max_requests_per_client: section.value("max_requests_per_client", Most::Auto, |item| {
+        max_requests_per_client: section.value("max_requests_per_client", Limit::Auto, |item| {
             most(item, |item| item.integer(1, 1 << 30))
         }),
-        max_memory: section.value("max_memory", Most::Auto, |item| {
+        max_memory: section.value("max_memory", Limit::Auto, |item| {
             most(item, |item| match item.size()? {
                 0 => Err("at least a byte is expected".to_owned()),
                 size => Ok(size),
@@ -199,17 +199,17 @@ pub(super) fn limits(section: &Section, named: &Named) -> Limits {
     limits
 }
 
-fn most(item: &Item, number: impl FnOnce(&Item) -> Result<u64, String>) -> Result<Most, String> {
+fn most(item: &Item, number: impl FnOnce(&Item) -> Result<u64, String>) -> Result<Limit, String> {
     match item.string() {
-        Ok("auto") => Ok(Most::Auto),
-        _ => number(item).map(Most::Fixed),
+        Ok("auto") => Ok(Limit::Auto),
+        _ => number(item).map(Limit::Fixed),
     }
 }
 
 /// Reads the limits of a route.
 pub(super) fn route_limits(section: &Section, named: &Named) -> RouteLimits {
     RouteLimits {
-        demands: named.demands(section),
+        refs: named.refs(section),
         max_requests: section.value("max_requests", None, |item| {
             Ok(Some(item.integer(1, 1 << 30)? as u32))
         }),
@@ -220,9 +220,9 @@ pub(super) fn route_limits(section: &Section, named: &Named) -> RouteLimits {
 
 /// Reads the limits of IP queries, which apply in addition to the global ones.
 pub(super) fn query(section: &Section, named: &Named) -> LimitRefs {
-    let demands = named.demands(section);
+    let refs = named.refs(section);
     section.refuse_unknown();
-    demands
+    refs
 }
 
 #[cfg(test)]
@@ -250,8 +250,8 @@ mod tests {
              [[rate_limit]]\nname = 'r'\nrate = '10/m'\n",
         );
         let config = config.unwrap();
-        assert_eq!(config.limits.demands.access, [1, 0]);
-        assert_eq!(config.limits.demands.rate_limits, [0]);
+        assert_eq!(config.limits.refs.access, [1, 0]);
+        assert_eq!(config.limits.refs.rate_limits, [0]);
         assert_eq!(config.query.access, [0]);
     }
 
@@ -296,9 +296,9 @@ mod tests {
     #[test]
     fn most_is_a_number_or_auto() {
         let config = read("[limits]\nmax_connections = 5\nmax_memory = '2g'\n").unwrap();
-        assert_eq!(config.limits.max_connections, Most::Fixed(5));
-        assert_eq!(config.limits.max_requests, Most::Auto);
-        assert_eq!(config.limits.max_memory, Most::Fixed(2 << 30));
+        assert_eq!(config.limits.max_connections, Limit::Fixed(5));
+        assert_eq!(config.limits.max_requests, Limit::Auto);
+        assert_eq!(config.limits.max_memory, Limit::Fixed(2 << 30));
         check_wrong(
             "[limits]\nmax_connections = 0\n",
             "limits.max_connections: 0",

@@ -12,7 +12,7 @@ use self::matching::{captures, host, method, path_pattern};
 use super::limit::{Named, route_limits};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
-use crate::config::model::{Captures, RequestVariable, Route, Template, Territory, Upstream};
+use crate::config::model::{Captures, Region, RequestVariable, Route, Template, Upstream};
 use crate::geo::Codes;
 
 pub(super) fn routes(
@@ -134,12 +134,12 @@ impl Reader<'_> {
             headers: conditions(section),
             countries: list(section, "countries", |item| {
                 let text = item.string()?;
-                let country = Territory::country(text, self.codes());
+                let country = Region::country(text, self.codes());
                 country.ok_or_else(|| format!("{text:?} is no country's code"))
             }),
             regions: list(section, "regions", |item| match item.string()? {
                 "" => Err("a region is expected".to_owned()),
-                text => Ok(Territory::region(text, self.codes())),
+                text => Ok(Region::subdivision(text, self.codes())),
             }),
             action: self.action(section, &captures),
             limits: route_limits(section, self.limits),

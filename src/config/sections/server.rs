@@ -10,8 +10,8 @@ use super::{one_of, path};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Admin, Client, ClientIp, Config, ForwardedHeader, HeaderNameSet, Listener, Methods, MinRate,
-    Most, Server, Speaks, TrustedProxies, UntrustedHeaders,
+    Admin, Client, ClientIp, Config, ForwardedHeader, HeaderNameSet, Limit, Listener, Methods,
+    MinRate, Server, Speaks, TrustedProxies, UntrustedHeaders,
 };
 
 pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
@@ -33,12 +33,12 @@ pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
             .map(Listener::plain)
             .collect();
     }
-    let workers = section.value("workers", Most::Auto, |item| match item.string() {
-        Ok("auto") => Ok(Most::Auto),
+    let workers = section.value("workers", Limit::Auto, |item| match item.string() {
+        Ok("auto") => Ok(Limit::Auto),
         Ok(text) => Err(format!(
             "{text:?} is neither \"auto\" nor a number of threads"
         )),
-        Err(_) => item.integer(1, 1024).map(Most::Fixed),
+        Err(_) => item.integer(1, 1024).map(Limit::Fixed),
     });
     let server = Server {
         listen,

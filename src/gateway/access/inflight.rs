@@ -46,14 +46,14 @@ impl Default for PerClient {
 impl PerClient {
     /// Takes a permit for a client. Returns `None` if the client already holds `most` of them.
     #[must_use]
-    pub fn take(self: &Arc<Self>, client: u128, most: u32) -> Option<OfClient> {
+    pub fn take(self: &Arc<Self>, client: u128, most: u32) -> Option<ClientPermit> {
         let mut shard = self.shard(client);
         let count = shard.entry(client).or_default();
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(OfClient {
+        Some(ClientPermit {
             of: Arc::clone(self),
             client,
         })
@@ -77,12 +77,12 @@ impl PerClient {
 }
 
 /// Permit of one client, released on drop.
-pub struct OfClient {
+pub struct ClientPermit {
     of: Arc<PerClient>,
     client: u128,
 }
 
-impl Drop for OfClient {
+impl Drop for ClientPermit {
     fn drop(&mut self) {
         let mut shard = self.of.shard(self.client);
         if let EntryRef::Occupied(mut count) = shard.entry_ref(&self.client) {
@@ -101,17 +101,17 @@ pub struct Shared(AtomicUsize);
 impl Shared {
     /// Takes a permit. Returns `None` if `most` of them are taken.
     #[must_use]
-    pub fn take(self: &Arc<Self>, most: usize) -> Option<OfShared> {
+    pub fn take(self: &Arc<Self>, most: usize) -> Option<SharedPermit> {
         let before = self.0.fetch_add(1, Ordering::AcqRel);
-        let taken = OfShared(Arc::clone(self));
+        let taken = SharedPermit(Arc::clone(self));
         (before < most).then_some(taken)
     }
 }
 
 /// Permit of a global limit, released on drop.
-pub struct OfShared(Arc<Shared>);
+pub struct SharedPermit(Arc<Shared>);
 
-impl Drop for OfShared {
+impl Drop for SharedPermit {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::AcqRel);
     }

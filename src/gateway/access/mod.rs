@@ -1,8 +1,8 @@
 //! Access rules, rate limits and concurrency limits.
 //!
-//! The rules are grouped in [`Gate`]s: one for all requests, one for IP queries, one for each
-//! route. A gate decides on the [`Facts`] of a request and needs no session, so all engines share
-//! the same gates. A gate without rules decides nothing, and nothing is computed for it.
+//! The rules are grouped in [`Limits`]: those for all requests, those for IP queries, and those of
+//! each route. They decide on the [`RequestAttributes`] of a request and need no session, so all
+//! engines share them. Limits without rules decide nothing, and nothing is computed for them.
 //!
 //! - [`rules`]: lists of allowed and denied clients;
 //! - [`rate_limit`]: rate limits, `rate_store` their state;
@@ -33,10 +33,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use overload::{Caps, Load, Reason};
+pub use overload::{Caps, Overload, Reason};
 pub use rate_limit::Rate;
-pub use rejection::Refusal;
-pub use route_limits::RouteGate;
+pub use rejection::Rejection;
+pub use route_limits::RouteLimits;
 
 use self::rejection_counter::RejectionCounter;
 use self::rules::AccessSet;
@@ -46,7 +46,7 @@ use crate::geo::Place;
 
 /// Attributes of a request that rules decide on.
 #[derive(Clone, Copy)]
-pub struct Facts<'r> {
+pub struct RequestAttributes<'r> {
     /// Address of the client, canonical (not IPv4-mapped).
     pub client: IpAddr,
     /// Geographic place of the client.
@@ -58,7 +58,7 @@ pub struct Facts<'r> {
     pub header: &'r dyn Fn(&str) -> &'r [u8],
 }
 
-/// Access rules and rate limits of a configuration, which gates are made of.
+/// Access rules and rate limits of a configuration, which limits are made of.
 #[derive(Default)]
 pub struct Rules {
     access: Vec<Arc<AccessSet>>,
@@ -107,15 +107,12 @@ impl Rules {
         }
     }
 
-    /// Creates the gate of these demands.
+    /// Creates the limits that a part of the configuration refers to.
     #[must_use]
-    pub fn gate(&self, demands: &LimitRefs) -> Gate {
-        let access = demands
-            .access
-            .iter()
-            .map(|&at| Arc::clone(&self.access[at]));
-        let rates = demands.rate_limits.iter();
-        Gate {
+    pub fn limits(&self, refs: &LimitRefs) -> Limits {
+        let access = refs.access.iter().map(|&at| Arc::clone(&self.access[at]));
+        let rates = refs.rate_limits.iter();
+        Limits {
             access: access.collect(),
             rates: rates.map(|&at| Arc::clone(&self.rates[at])).collect(),
         }
@@ -136,48 +133,48 @@ impl Rules {
 
 /// Access rules and rate limits for one set of requests.
 #[derive(Default)]
-pub struct Gate {
+pub struct Limits {
     access: Box<[Arc<AccessSet>]>,
     rates: Box<[Arc<Rate>]>,
 }
 
-impl Gate {
-    /// Returns `true` if the gate has no rules.
+impl Limits {
+    /// Returns `true` if there are no rules.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.access.is_empty() && self.rates.is_empty()
     }
 
     /// Returns the reason for which a request is rejected, or `None` if it passes. The rate
-    /// limits of the gate do not count a request that its access rules deny.
+    /// limits do not count a request that the access rules deny.
     #[must_use]
-    pub fn refuses(&self, facts: &Facts) -> Option<Refusal> {
+    pub fn refuses(&self, attributes: &RequestAttributes) -> Option<Rejection> {
         for set in &self.access {
-            if set.decide(facts.client, facts.place.as_ref()) == Verdict::Allow {
+            if set.decide(attributes.client, attributes.place.as_ref()) == Verdict::Allow {
                 continue;
             }
             if !set.is_dry_run() {
                 set.denied.count();
-                return Some(Refusal::Denied);
+                return Some(Rejection::Denied);
             }
             if let Some(times) = set.denied.count_and_tell(Instant::now()) {
-                let (name, client) = (set.name(), facts.client);
+                let (name, client) = (set.name(), attributes.client);
                 log::warn!(
                     "access {name:?} would deny {client}, {times} requests since it was said last"
                 );
             }
         }
         for rate in &self.rates {
-            let Err(wait) = rate.check(facts) else {
+            let Err(wait) = rate.check(attributes) else {
                 continue;
             };
             if !rate.is_dry_run() {
                 rate.limited.count();
                 let rate = Arc::clone(rate);
-                return Some(Refusal::TooOften { rate, wait });
+                return Some(Rejection::TooOften { rate, wait });
             }
             if let Some(times) = rate.limited.count_and_tell(Instant::now()) {
-                let (name, client) = (rate.name(), facts.client);
+                let (name, client) = (rate.name(), attributes.client);
                 log::warn!(
                     "rate_limit {name:?} would limit {client}, {times} requests since it was said last"
                 );
@@ -219,26 +216,28 @@ mod tests {
     }
 
     /// Status of the response to a client; 0 if the request passes.
-    fn status(gate: &Gate, client: &str) -> u16 {
-        let facts = Facts {
+    fn status(limits: &Limits, client: &str) -> u16 {
+        let attributes = RequestAttributes {
             client: client.parse().unwrap(),
             place: None,
             route: "",
             header: &|_| b"",
         };
-        gate.refuses(&facts).map_or(0, |refusal| refusal.status())
+        limits
+            .refuses(&attributes)
+            .map_or(0, |rejection| rejection.status())
     }
 
     #[test]
     fn who_is_denied_takes_nothing_of_a_rate() {
         let (config, rules) = rules(TEXT, None);
-        let gate = rules.gate(&config.limits.demands);
+        let limits = rules.limits(&config.limits.refs);
         assert_eq!(
-            (status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")),
+            (status(&limits, "10.0.0.1"), status(&limits, "10.0.0.2")),
             (403, 0)
         );
         assert_eq!(
-            (status(&gate, "10.0.0.1"), status(&gate, "10.0.0.2")),
+            (status(&limits, "10.0.0.1"), status(&limits, "10.0.0.2")),
             (403, 429)
         );
         assert_eq!(rules.access()[0].denied.sum(), 2);
@@ -249,10 +248,10 @@ mod tests {
     #[test]
     fn one_rate_is_one_wherever_it_is_named() {
         let (config, rules) = rules(TEXT, None);
-        assert_eq!(status(&rules.gate(&config.limits.demands), "10.0.0.2"), 0);
-        assert_eq!(status(&rules.gate(&config.query), "10.0.0.2"), 429);
-        assert!(!rules.gate(&config.query).is_open());
-        assert!(rules.gate(&LimitRefs::default()).is_open());
+        assert_eq!(status(&rules.limits(&config.limits.refs), "10.0.0.2"), 0);
+        assert_eq!(status(&rules.limits(&config.query), "10.0.0.2"), 429);
+        assert!(!rules.limits(&config.query).is_open());
+        assert!(rules.limits(&LimitRefs::default()).is_open());
     }
 
     #[test]
@@ -260,11 +259,11 @@ mod tests {
         let (_, first) = rules(TEXT, None);
         let text = TEXT.replace("deny = '10.0.0.1'", "deny = '10.0.0.9'");
         let (config, second) = rules(&text, Some(&first));
-        let gate = first.gate(&config.query);
-        assert_eq!(status(&gate, "10.0.0.2"), 0);
-        assert_eq!(status(&second.gate(&config.query), "10.0.0.2"), 429);
+        let limits = first.limits(&config.query);
+        assert_eq!(status(&limits, "10.0.0.2"), 0);
+        assert_eq!(status(&second.limits(&config.query), "10.0.0.2"), 429);
         let (config, third) = rules(&text.replace("1/h", "2/h"), Some(&second));
-        assert_eq!(status(&third.gate(&config.query), "10.0.0.2"), 0);
+        assert_eq!(status(&third.limits(&config.query), "10.0.0.2"), 0);
     }
 
     #[test]
@@ -275,14 +274,14 @@ mod tests {
             access.chain(rates).collect::<Vec<_>>()
         };
         let (config, first) = rules(TEXT, None);
-        let gate = first.gate(&config.limits.demands);
-        let statuses = ["10.0.0.1", "10.0.0.2", "10.0.0.2"].map(|client| status(&gate, client));
+        let limits = first.limits(&config.limits.refs);
+        let statuses = ["10.0.0.1", "10.0.0.2", "10.0.0.2"].map(|client| status(&limits, client));
         assert_eq!((statuses, sums(&first)), ([403, 0, 429], vec![1, 3, 1]));
         let changed = TEXT.replace("10.0.0.1", "10.0.0.9").replace("1/h", "2/h");
         let (_, second) = rules(&changed, Some(&first));
         assert_eq!(sums(&second), [1, 3, 1]);
         // Requests that the previous rules still decide on.
-        assert_eq!(status(&gate, "10.0.0.2"), 429);
+        assert_eq!(status(&limits, "10.0.0.2"), 429);
         assert_eq!(sums(&second), [1, 4, 2]);
         let real = changed.replace("dry_run = true", "");
         assert_eq!(sums(&rules(&real, Some(&second)).1), [1, 0, 2]);

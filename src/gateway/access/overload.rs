@@ -1,4 +1,4 @@
-//! Load of the process and its limits: overload protection.
+//! Overload protection: the use of the process and its limits.
 //!
 //! A process that accepts more work than it has memory or files for fails, and with it the requests
 //! that it could have served. So everything that takes memory or files for longer than a moment has
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::inflight::PerClient;
 use super::system;
-use crate::config::model::{Limits, Most};
+use crate::config::model::{Limit, Limits};
 use crate::gateway::shard::Counter;
 
 /// Default share of the files for connections, in quarters. An idle client takes one file, and a
@@ -64,12 +64,12 @@ impl Caps {
         let files = open_files.saturating_sub(OWN_FILES).max(OWN_FILES / 2);
         let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
         let memory = match limits.max_memory {
-            Most::Auto => memory.map(|memory| memory / 10 * 9),
-            Most::Fixed(bytes) => Some(bytes),
+            Limit::Auto => memory.map(|memory| memory / 10 * 9),
+            Limit::Fixed(bytes) => Some(bytes),
         };
         let most = |most, auto| match most {
-            Most::Auto => count(auto),
-            Most::Fixed(most) => count(most),
+            Limit::Auto => count(auto),
+            Limit::Fixed(most) => count(most),
         };
         Caps {
             files: count(files),
@@ -88,9 +88,9 @@ impl Caps {
 /// keeps one client from holding so much memory that others are affected.
 fn requests_per_client(limits: &Limits, memory: Option<u64>) -> u32 {
     let most = match (limits.max_requests_per_client, memory) {
-        (Most::Fixed(most), _) => most,
-        (Most::Auto, None) => return u32::MAX,
-        (Most::Auto, Some(memory)) => {
+        (Limit::Fixed(most), _) => most,
+        (Limit::Auto, None) => return u32::MAX,
+        (Limit::Auto, Some(memory)) => {
             (memory / SHARE_OF_CLIENT / HELD_BY_REQUEST).max(REQUESTS_OF_CLIENT)
         }
     };
@@ -125,7 +125,7 @@ impl Reason {
 
 /// Current load of the process.
 #[derive(Default)]
-pub struct Load {
+pub struct Overload {
     /// Connections of each client, if they are limited.
     pub connections: Arc<PerClient>,
     /// Requests of each client, if they are limited.
@@ -134,7 +134,7 @@ pub struct Load {
     shed: [Counter; Reason::ALL.len()],
 }
 
-impl Load {
+impl Overload {
     /// Counts a rejection.
     pub fn count(&self, reason: Reason) {
         self.shed[reason as usize].add(1);
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_process_above_its_ceiling_says_so_and_below_it_no_longer() {
-        let load = Load::default();
+        let load = Overload::default();
         load.look_at_memory(Some(1));
         assert!(load.is_memory_short());
         load.look_at_memory(None);

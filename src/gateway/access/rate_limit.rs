@@ -13,7 +13,7 @@ use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::{Quota, RateLimiter};
 
-use super::Facts;
+use super::RequestAttributes;
 use super::inflight::network;
 use super::rate_store::Store;
 use crate::config::model::{RateKey, RateLimit};
@@ -108,25 +108,25 @@ impl<C: Clock> Rate<C> {
     ///
     /// # Errors
     /// The time until the next request is allowed, if this one is over the limit.
-    pub fn check(&self, facts: &Facts) -> Result<(), Duration> {
-        let key = self.seed.hash_one(self.key(facts));
+    pub fn check(&self, attributes: &RequestAttributes) -> Result<(), Duration> {
+        let key = self.seed.hash_one(self.key(attributes));
         let now = self.limiter.clock().now();
         let decision = self.limiter.check_key(&key);
         decision.map_err(|not_until| not_until.wait_time_from(now))
     }
 
-    fn key<'k, 'f: 'k>(&self, facts: &Facts<'f>) -> Key<'k> {
+    fn key<'k, 'f: 'k>(&self, attributes: &RequestAttributes<'f>) -> Key<'k> {
         match &self.config.key {
-            RateKey::ClientIp => self.client(facts.client),
+            RateKey::ClientIp => self.client(attributes.client),
             RateKey::Country => {
-                let country = facts
+                let country = attributes
                     .place
                     .map_or("", |place| place.text(Field::CountryCode));
                 Key::Text(country.as_bytes())
             }
-            RateKey::Route => Key::Text(facts.route.as_bytes()),
-            RateKey::Header(name) => match (facts.header)(name) {
-                b"" => self.client(facts.client),
+            RateKey::Route => Key::Text(attributes.route.as_bytes()),
+            RateKey::Header(name) => match (attributes.header)(name) {
+                b"" => self.client(attributes.client),
                 value => Key::Text(value),
             },
         }
@@ -155,8 +155,8 @@ mod tests {
         )
     }
 
-    fn facts(client: &str) -> Facts<'static> {
-        Facts {
+    fn attributes(client: &str) -> RequestAttributes<'static> {
+        RequestAttributes {
             client: client.parse().unwrap(),
             place: None,
             route: "",
@@ -165,15 +165,21 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(rate: &Rate<FakeRelativeClock>, facts: &Facts, expected: Result<(), u64>) {
-        let found = rate.check(facts).map_err(|wait| wait.as_millis() as u64);
+    fn check(
+        rate: &Rate<FakeRelativeClock>,
+        attributes: &RequestAttributes,
+        expected: Result<(), u64>,
+    ) {
+        let found = rate
+            .check(attributes)
+            .map_err(|wait| wait.as_millis() as u64);
         assert_eq!(found, expected);
     }
 
     #[test]
     fn a_burst_passes_and_then_the_rate_holds() {
         let (rate, clock) = rate("rate = '10/s'\nburst = 3");
-        let client = facts("1.0.0.1");
+        let client = attributes("1.0.0.1");
         for _ in 0..3 {
             check(&rate, &client, Ok(()));
         }
@@ -193,43 +199,43 @@ mod tests {
     #[test]
     fn clients_are_counted_apart_and_networks_together() {
         let (rate, _clock) = rate("rate = '1/m'");
-        check(&rate, &facts("1.0.0.1"), Ok(()));
-        check(&rate, &facts("1.0.0.2"), Ok(()));
-        check(&rate, &facts("1.0.0.1"), Err(60_000));
-        check(&rate, &facts("2001:db8::1"), Ok(()));
-        check(&rate, &facts("2001:db8::ffff:0:0:1"), Err(60_000));
-        check(&rate, &facts("2001:db8:0:1::1"), Ok(()));
+        check(&rate, &attributes("1.0.0.1"), Ok(()));
+        check(&rate, &attributes("1.0.0.2"), Ok(()));
+        check(&rate, &attributes("1.0.0.1"), Err(60_000));
+        check(&rate, &attributes("2001:db8::1"), Ok(()));
+        check(&rate, &attributes("2001:db8::ffff:0:0:1"), Err(60_000));
+        check(&rate, &attributes("2001:db8:0:1::1"), Ok(()));
     }
 
     #[test]
     fn ipv6_can_be_counted_by_other_networks() {
         let (rate, _clock) = rate("rate = '1/m'\nipv6_prefix = 48");
-        check(&rate, &facts("2001:db8::1"), Ok(()));
-        check(&rate, &facts("2001:db8:0:1::1"), Err(60_000));
-        check(&rate, &facts("2001:db8:1::1"), Ok(()));
+        check(&rate, &attributes("2001:db8::1"), Ok(()));
+        check(&rate, &attributes("2001:db8:0:1::1"), Err(60_000));
+        check(&rate, &attributes("2001:db8:1::1"), Ok(()));
     }
 
     #[test]
     fn without_the_header_the_address_counts() {
         let (rate, _clock) = rate("rate = '1/m'\nkey = 'header:X-Key'");
-        let with = |key: &'static str, client| Facts {
+        let with = |key: &'static str, client| RequestAttributes {
             header: if key == "a" { &|_| b"a" } else { &|_| b"b" },
-            ..facts(client)
+            ..attributes(client)
         };
         check(&rate, &with("a", "1.0.0.1"), Ok(()));
         check(&rate, &with("a", "1.0.0.2"), Err(60_000));
         check(&rate, &with("b", "1.0.0.1"), Ok(()));
-        check(&rate, &facts("1.0.0.1"), Ok(()));
-        check(&rate, &facts("1.0.0.1"), Err(60_000));
-        check(&rate, &facts("1.0.0.2"), Ok(()));
+        check(&rate, &attributes("1.0.0.1"), Ok(()));
+        check(&rate, &attributes("1.0.0.1"), Err(60_000));
+        check(&rate, &attributes("1.0.0.2"), Ok(()));
     }
 
     #[test]
     fn a_route_is_counted_whoever_comes() {
         let (rate, _clock) = rate("rate = '1/m'\nkey = 'route'");
-        let on = |route| Facts {
+        let on = |route| RequestAttributes {
             route,
-            ..facts("1.0.0.1")
+            ..attributes("1.0.0.1")
         };
         check(&rate, &on("a"), Ok(()));
         check(&rate, &on("b"), Ok(()));
@@ -268,7 +274,7 @@ mod tests {
             let requests = 1_000_000 / each;
             let (rate, clock) = rate(&format!("rate = '{requests}/s'\nburst = {burst}"));
             let mut bucket = Bucket { tokens: burst * each, each, burst, last: 0 };
-            let (mut now, client) = (0, facts("1.0.0.1"));
+            let (mut now, client) = (0, attributes("1.0.0.1"));
             for gap in gaps {
                 let gap = gap / scale;
                 now += gap;

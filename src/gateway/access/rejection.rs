@@ -16,7 +16,7 @@ use crate::query::QueryError;
 const LATER: u64 = 1;
 
 /// Reason for which a request is rejected.
-pub enum Refusal {
+pub enum Rejection {
     /// An access rule denies the client.
     Denied,
     /// The client exceeds a rate limit.
@@ -32,14 +32,14 @@ pub enum Refusal {
     Overloaded,
 }
 
-impl Refusal {
+impl Rejection {
     /// Status of the response.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Refusal::Denied => 403,
-            Refusal::TooOften { .. } | Refusal::TooMany => 429,
-            Refusal::Overloaded => 503,
+            Rejection::Denied => 403,
+            Rejection::TooOften { .. } | Rejection::TooMany => 429,
+            Rejection::Overloaded => 503,
         }
     }
 
@@ -47,9 +47,9 @@ impl Refusal {
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         match self {
-            Refusal::Denied => Vec::new(),
-            Refusal::TooMany | Refusal::Overloaded => vec![("Retry-After", LATER.to_string())],
-            Refusal::TooOften { rate, wait } => {
+            Rejection::Denied => Vec::new(),
+            Rejection::TooMany | Rejection::Overloaded => vec![("Retry-After", LATER.to_string())],
+            Rejection::TooOften { rate, wait } => {
                 let seconds = seconds(*wait);
                 vec![
                     ("Retry-After", seconds.to_string()),
@@ -64,9 +64,9 @@ impl Refusal {
     #[must_use]
     pub fn to_query(&self) -> QueryError {
         match self {
-            Refusal::Denied => QueryError::Denied,
-            Refusal::TooOften { .. } | Refusal::TooMany => QueryError::TooManyRequests,
-            Refusal::Overloaded => QueryError::Overloaded,
+            Rejection::Denied => QueryError::Denied,
+            Rejection::TooOften { .. } | Rejection::TooMany => QueryError::TooManyRequests,
+            Rejection::Overloaded => QueryError::Overloaded,
         }
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     fn a_rate_is_told_in_structured_fields() {
         let text = "[[rate_limit]]\nname = 'per-client'\nrate = '10/m'\nburst = 3\n";
         let config = parse(text, "test", &Overrides::default()).unwrap();
-        let refusal = Refusal::TooOften {
+        let rejection = Rejection::TooOften {
             rate: Arc::new(Rate::new(&config.rate_limits[0])),
             wait: Duration::from_millis(5500),
         };
@@ -101,18 +101,18 @@ mod tests {
             ("RateLimit-Policy", "\"per-client\";q=10;w=60"),
             ("RateLimit", "\"per-client\";r=0;t=6"),
         ];
-        let lines = refusal.lines();
+        let lines = rejection.lines();
         let lines: Vec<_> = lines
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        assert_eq!((refusal.status(), lines.as_slice()), (429, &expected[..]));
+        assert_eq!((rejection.status(), lines.as_slice()), (429, &expected[..]));
     }
 
     #[test]
     fn the_api_tells_the_same_status() {
-        for refusal in [Refusal::Denied, Refusal::TooMany, Refusal::Overloaded] {
-            assert_eq!(refusal.to_query().status(), refusal.status());
+        for rejection in [Rejection::Denied, Rejection::TooMany, Rejection::Overloaded] {
+            assert_eq!(rejection.to_query().status(), rejection.status());
         }
     }
 }

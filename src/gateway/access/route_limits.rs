@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::inflight::{OfShared, Shared};
-use super::{Facts, Gate, Refusal, Rules};
-use crate::config::model::RouteLimits;
+use super::inflight::{Shared, SharedPermit};
+use super::{Limits, Rejection, RequestAttributes, Rules};
+use crate::config::model;
 use crate::gateway::shard::Counter;
 
 /// Access rules, rate limits and resource limits of one route.
 #[derive(Default)]
-pub struct RouteGate {
-    gate: Gate,
+pub struct RouteLimits {
+    limits: Limits,
     /// Requests in flight, and their maximum.
     room: Option<(Arc<Shared>, usize)>,
     /// Maximum size of a request body in bytes.
@@ -22,18 +22,18 @@ pub struct RouteGate {
     pub full: Arc<Counter>,
 }
 
-impl RouteGate {
-    /// Creates the gate of a route. Requests in flight of the previous gate `before` remain
+impl RouteLimits {
+    /// Creates the limits of a route. Requests in flight of the previous limits `before` remain
     /// counted, and so do its rejections: a counter must not go back at a reload.
     #[must_use]
-    pub fn new(limits: &RouteLimits, rules: &Rules, before: Option<&RouteGate>) -> Self {
+    pub fn new(limits: &model::RouteLimits, rules: &Rules, before: Option<&RouteLimits>) -> Self {
         let room = limits.max_requests.map(|most| {
             let before = before.and_then(|before| before.room.as_ref());
             let shared = before.map_or_else(Arc::default, |(shared, _)| Arc::clone(shared));
             (shared, most as usize)
         });
-        RouteGate {
-            gate: rules.gate(&limits.demands),
+        RouteLimits {
+            limits: rules.limits(&limits.refs),
             room,
             max_body_size: limits.max_body_size,
             timeout: limits.timeout,
@@ -46,21 +46,21 @@ impl RouteGate {
     /// # Errors
     /// The reason of the rejection. A request that is rejected because the route is full is not
     /// counted by a rate limit.
-    pub fn take(&self, facts: &Facts) -> Result<Option<OfShared>, Refusal> {
+    pub fn take(&self, attributes: &RequestAttributes) -> Result<Option<SharedPermit>, Rejection> {
         let one = match &self.room {
             None => None,
             Some((shared, most)) => {
                 let one = shared.take(*most);
                 if one.is_none() {
                     self.full.add(1);
-                    return Err(Refusal::Overloaded);
+                    return Err(Rejection::Overloaded);
                 }
                 one
             }
         };
-        match self.gate.refuses(facts) {
+        match self.limits.refuses(attributes) {
             None => Ok(one),
-            Some(refusal) => Err(refusal),
+            Some(rejection) => Err(rejection),
         }
     }
 }
@@ -69,43 +69,43 @@ impl RouteGate {
 mod tests {
     use super::*;
 
-    fn gate(most: u32, before: Option<&RouteGate>) -> RouteGate {
-        let limits = RouteLimits {
+    fn limits(most: u32, before: Option<&RouteLimits>) -> RouteLimits {
+        let limits = model::RouteLimits {
             max_requests: Some(most),
-            ..RouteLimits::default()
+            ..model::RouteLimits::default()
         };
-        RouteGate::new(&limits, &Rules::default(), before)
+        RouteLimits::new(&limits, &Rules::default(), before)
     }
 
-    fn take(gate: &RouteGate) -> Option<OfShared> {
-        let facts = Facts {
+    fn take(limits: &RouteLimits) -> Option<SharedPermit> {
+        let attributes = RequestAttributes {
             client: [127, 0, 0, 1].into(),
             place: None,
             route: "r",
             header: &|_| b"",
         };
-        gate.take(&facts).ok().flatten()
+        limits.take(&attributes).ok().flatten()
     }
 
     #[test]
     fn a_route_has_room_for_so_many_requests() {
-        let gate = gate(2, None);
-        let (first, second) = (take(&gate), take(&gate));
-        assert!(first.is_some() && second.is_some() && take(&gate).is_none());
-        assert_eq!(gate.full.sum(), 1);
+        let limits = limits(2, None);
+        let (first, second) = (take(&limits), take(&limits));
+        assert!(first.is_some() && second.is_some() && take(&limits).is_none());
+        assert_eq!(limits.full.sum(), 1);
         drop(first);
-        assert!(take(&gate).is_some());
+        assert!(take(&limits).is_some());
     }
 
     #[test]
     fn requests_in_flight_count_on_after_a_reload() {
-        let first = gate(2, None);
+        let first = limits(2, None);
         let in_flight = (take(&first), take(&first));
-        let second = gate(1, Some(&first));
+        let second = limits(1, Some(&first));
         drop(first);
         assert!(take(&second).is_none());
         assert_eq!(second.full.sum(), 1);
-        let third = gate(1, Some(&second));
+        let third = limits(1, Some(&second));
         assert!(take(&third).is_none());
         assert_eq!((second.full.sum(), third.full.sum()), (2, 2));
         drop(in_flight);

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use super::rejection_counter::RejectionCounter;
-use crate::config::model::{Access, Clients, Territory, Verdict};
+use crate::config::model::{Access, Clients, Region, Verdict};
 use crate::geo::{Field, Place};
 use crate::tree::{Address, Range, RangeTree};
 
@@ -29,7 +29,7 @@ pub struct AccessSet {
     /// For each field of a place that rules name, the first rule of each of its values.
     facts: Vec<(Field, HashMap<String, u32>)>,
     /// Territories that depend on several fields, in the order of their rules.
-    territories: Vec<(Territory, u32)>,
+    territories: Vec<(Region, u32)>,
     /// Requests that were denied, or only logged in a dry run.
     pub denied: RejectionCounter,
 }
@@ -62,7 +62,7 @@ impl AccessSet {
                         last: u128::from(net.broadcast()),
                         value: number,
                     }),
-                    Clients::Territory(territory) => set.name_territory(territory, number),
+                    Clients::Region(region) => set.name_territory(region, number),
                     Clients::Asn(asn) => set.name_fact(Field::Asn, asn.to_string(), number),
                     Clients::UnknownCountry => {
                         set.unknown_country = set.unknown_country.min(number);
@@ -74,11 +74,11 @@ impl AccessSet {
         set
     }
 
-    fn name_territory(&mut self, territory: &Territory, number: u32) {
-        for facts in territory.ways() {
+    fn name_territory(&mut self, region: &Region, number: u32) {
+        for facts in region.ways() {
             match &facts[..] {
                 [(field, text)] => self.name_fact(*field, text.clone(), number),
-                _ => self.territories.push((territory.clone(), number)),
+                _ => self.territories.push((region.clone(), number)),
             }
         }
     }
@@ -137,9 +137,9 @@ impl AccessSet {
             .iter()
             .filter_map(|(field, rules)| rules.get(place.text(*field)));
         let mut territories = self.territories.iter();
-        let territory = territories.find(|(territory, _)| territory.contains(place));
-        let territory = territory.map_or(NONE, |(_, number)| *number);
-        facts.fold(unknown.min(territory), |first, rule| first.min(*rule))
+        let region = territories.find(|(region, _)| region.contains(place));
+        let region = region.map_or(NONE, |(_, number)| *number);
+        facts.fold(unknown.min(region), |first, rule| first.min(*rule))
     }
 }
 

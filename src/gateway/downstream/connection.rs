@@ -210,15 +210,15 @@ impl<'g> Connection<'g> {
                 State::Ending => return Poll::Ready(Next::End),
                 State::Requested(head) => return Poll::Ready(Next::Request(head)),
             }
-            let turn = SCRATCH.with_borrow_mut(|scratch| self.poll_turn(cx, scratch));
-            if ready!(turn).is_err() {
+            let polled = SCRATCH.with_borrow_mut(|scratch| self.poll_once(cx, scratch));
+            if ready!(polled).is_err() {
                 return Poll::Ready(Next::End);
             }
         }
     }
 
     /// Reads once, answers what came, and sends what the socket takes.
-    fn poll_turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<io::Result<()>> {
+    fn poll_once(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<io::Result<()>> {
         let Scratch { input, output } = scratch;
         let mut read = 0;
         if !std::mem::take(&mut self.unread) {
@@ -364,13 +364,13 @@ impl<'g> Connection<'g> {
                 b""
             }
         };
-        let refusal = settings.refuses_query(self.peer, head, &header, &database);
-        let failure = refusal.as_ref().map(FailureReason::from);
-        let answer = match &refusal {
+        let rejection = settings.refuses_query(self.peer, head, &header, &database);
+        let failure = rejection.as_ref().map(FailureReason::from);
+        let answer = match &rejection {
             None => query::answer(query, &database),
-            Some(refusal) => refusal.to_query().into(),
+            Some(rejection) => rejection.to_query().into(),
         };
-        let mut lines = refusal.map_or_else(Vec::new, |refusal| refusal.lines());
+        let mut lines = rejection.map_or_else(Vec::new, |rejection| rejection.lines());
         lines.extend(settings.hsts_line(self.unsent.needs_flush.is_some()));
         let now = SystemTime::now();
         let with_body = query.method != "HEAD";

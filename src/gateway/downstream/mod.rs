@@ -80,12 +80,12 @@ impl ServerApp for Downstream {
 impl Downstream {
     /// Serves a connection of a plain listener to its end.
     async fn serve(self: Arc<Self>, stream: Stream, peer: PeerAddr) {
-        if let Err(refusal) = self.gateway.has_room() {
-            return reject(&self.gateway, stream, &refusal).await;
+        if let Err(rejection) = self.gateway.has_room() {
+            return reject(&self.gateway, stream, &rejection).await;
         }
         let _share = match self.gateway.share_of(peer) {
             Ok(share) => share,
-            Err(refusal) => return reject(&self.gateway, stream, &refusal).await,
+            Err(rejection) => return reject(&self.gateway, stream, &rejection).await,
         };
         let guards = ConnectionGuards::new(&self.gateway);
         self.serve_http1(stream, peer, guards, true).await;
@@ -111,7 +111,7 @@ impl Downstream {
             Ok(share) => share,
             // In TLS, a response would need a handshake first.
             Err(_) if listener.speaks == Speaks::Tls => return,
-            Err(refusal) => return reject(gateway, stream, &refusal).await,
+            Err(rejection) => return reject(gateway, stream, &rejection).await,
         };
         let guards = ConnectionGuards::new(gateway);
         let deadline = Instant::now() + gateway.settings().client.header_timeout;
@@ -124,7 +124,7 @@ impl Downstream {
         let Some(peer) = peer_of(&stream) else { return };
         let _share = match early.map_or_else(|| gateway.share_of(peer), Ok) {
             Ok(share) => share,
-            Err(refusal) => return reject(gateway, stream, &refusal).await,
+            Err(rejection) => return reject(gateway, stream, &rejection).await,
         };
         if speaks_h2 {
             let serving = http2::serve(

@@ -9,21 +9,21 @@ use pingora::protocols::{ALPN, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::response;
-use crate::gateway::access::Refusal;
+use crate::gateway::access::Rejection;
 use crate::gateway::{Gateway, error_page};
 
 /// Maximum time to write the response. Nothing else was written to the socket before.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sends the reason without waiting for a request, and closes the connection.
-pub async fn reject(gateway: &Gateway, mut stream: Stream, refusal: &Refusal) {
+pub async fn reject(gateway: &Gateway, mut stream: Stream, rejection: &Rejection) {
     if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
         // HTTP/2 would need more than these bytes; just close.
         return;
     }
-    let (status, mut out) = (refusal.status(), Vec::new());
+    let (status, mut out) = (rejection.status(), Vec::new());
     let settings = gateway.settings();
-    let mut lines = refusal.lines();
+    let mut lines = rejection.lines();
     lines.extend(settings.hsts_line(stream.get_ssl_digest().is_some()));
     let page = settings.error_pages.page(status);
     drop(settings);

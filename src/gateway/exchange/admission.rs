@@ -3,8 +3,8 @@
 //! All engines call this with their data of a request; the limits themselves are in
 //! [`access`](crate::gateway::access).
 
-use crate::gateway::access::inflight::{OfClient, network};
-use crate::gateway::access::{Facts, Reason, Refusal};
+use crate::gateway::access::inflight::{ClientPermit, network};
+use crate::gateway::access::{Reason, Rejection, RequestAttributes};
 use crate::gateway::context::Context;
 use crate::gateway::request::client_ip::{self, PeerAddr};
 use crate::gateway::request::request_view::RequestView;
@@ -15,7 +15,7 @@ use crate::proto::headers::Headers;
 
 impl Gateway {
     /// Checks that there is room for another connection, from any client.
-    pub(in crate::gateway) fn has_room(&self) -> Result<(), Refusal> {
+    pub(in crate::gateway) fn has_room(&self) -> Result<(), Rejection> {
         let (open, in_flight) = (self.metrics.open(), self.drain.in_flight());
         let settings = self.settings();
         let caps = &settings.limits.caps;
@@ -30,7 +30,7 @@ impl Gateway {
             return Ok(());
         };
         self.load.count(reason);
-        Err(Refusal::Overloaded)
+        Err(Rejection::Overloaded)
     }
 
     /// Returns `true` if there is a file descriptor left for an idle connection to an upstream.
@@ -41,7 +41,10 @@ impl Gateway {
 
     /// Takes a connection permit of the client, to be held as long as the connection is open.
     /// Returns `None` if connections per client are not limited.
-    pub(in crate::gateway) fn share_of(&self, peer: PeerAddr) -> Result<Option<OfClient>, Refusal> {
+    pub(in crate::gateway) fn share_of(
+        &self,
+        peer: PeerAddr,
+    ) -> Result<Option<ClientPermit>, Rejection> {
         let settings = self.settings();
         let caps = &settings.limits.caps;
         let Some(most) = caps.connections_per_client else {
@@ -55,7 +58,7 @@ impl Gateway {
         let share = self.load.connections.take(client, most);
         if share.is_none() {
             self.load.count(Reason::ClientConnections);
-            return Err(Refusal::TooMany);
+            return Err(Rejection::TooMany);
         }
         Ok(share)
     }
@@ -65,7 +68,7 @@ impl Gateway {
         &self,
         request: &RequestView<H>,
         ctx: &mut Context,
-    ) -> Option<Refusal> {
+    ) -> Option<Rejection> {
         let is_query = is_query_target(request.target);
         let client = ctx.origin.as_ref()?.client.ip();
         let caps = ctx.settings.limits.caps;
@@ -81,20 +84,20 @@ impl Gateway {
         };
         if let Some(reason) = overload {
             self.load.count(reason);
-            return Some(Refusal::Overloaded);
+            return Some(Rejection::Overloaded);
         }
         let most = caps.requests_per_client;
         if most < u32::MAX {
             let client = network(client, caps.ipv6_prefix);
             let Some(one) = self.load.requests.take(client, most) else {
                 self.load.count(Reason::ClientRequests);
-                return Some(Refusal::TooMany);
+                return Some(Rejection::TooMany);
             };
             ctx.hold_client(one);
         }
         let header = |name: &str| request.headers.first(name).unwrap_or_default();
-        let facts = ctx.facts("", &header)?;
-        ctx.settings.refuses(&facts, is_query)
+        let attributes = ctx.attributes("", &header)?;
+        ctx.settings.refuses(&attributes, is_query)
     }
 }
 
@@ -118,26 +121,26 @@ impl Settings {
         head: &impl Headers,
         header: &'h dyn Fn(&str) -> &'h [u8],
         database: &'h Database,
-    ) -> Option<Refusal> {
-        if self.limits.gate.is_open() && self.limits.query_gate.is_open() {
+    ) -> Option<Rejection> {
+        if self.limits.requests.is_open() && self.limits.queries.is_open() {
             return None;
         }
         let client = client_ip::resolve(peer, head, &self.client_ip).client;
-        let facts = Facts {
+        let attributes = RequestAttributes {
             client: client.ip(),
             place: database.lookup(client.ip()),
             route: "",
             header,
         };
-        self.refuses(&facts, true)
+        self.refuses(&attributes, true)
     }
 
-    fn refuses(&self, facts: &Facts, is_query: bool) -> Option<Refusal> {
-        let refusal = self.limits.gate.refuses(facts);
-        if refusal.is_none() && is_query {
-            return self.limits.query_gate.refuses(facts);
+    fn refuses(&self, attributes: &RequestAttributes, is_query: bool) -> Option<Rejection> {
+        let rejection = self.limits.requests.refuses(attributes);
+        if rejection.is_none() && is_query {
+            return self.limits.queries.refuses(attributes);
         }
-        refusal
+        rejection
     }
 }
 
@@ -145,14 +148,14 @@ impl Settings {
 pub(super) fn admit_to_route<H: Headers>(
     request: &RequestView<H>,
     ctx: &mut Context,
-) -> Option<Refusal> {
+) -> Option<Rejection> {
     let route = ctx.route()?;
     let header = |name: &str| request.headers.first(name).unwrap_or_default();
-    let gate = &route.gate;
-    let (max_body_size, timeout) = (gate.max_body_size, gate.timeout);
-    match gate.take(&ctx.facts(&route.name, &header)?) {
+    let limits = &route.limits;
+    let (max_body_size, timeout) = (limits.max_body_size, limits.timeout);
+    match limits.take(&ctx.attributes(&route.name, &header)?) {
         Ok(room) => ctx.hold_room(room),
-        Err(refusal) => return Some(refusal),
+        Err(rejection) => return Some(rejection),
     }
     ctx.body.max_bytes = max_body_size.unwrap_or(ctx.body.max_bytes);
     ctx.deadline = timeout.map(|timeout| ctx.start + timeout);

@@ -14,7 +14,7 @@ use crate::gateway::request::variables::{View, path_and_query, split_query};
 use crate::gateway::respond::files::FileRequest;
 use crate::gateway::respond::local_reply;
 use crate::gateway::route::condition::MatchInput;
-use crate::gateway::route::{Action, Body, Decision, Rewrite, Routed, Routes, target};
+use crate::gateway::route::{Action, Body, Decision, Rewrite, RouteMatch, Routes, target};
 use crate::proto::headers::Headers;
 use crate::query;
 
@@ -35,9 +35,9 @@ pub fn decide<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result
     let decision = find(request, ctx, routes);
     if let Decision::Route(taken) = decision {
         ctx.routed = Some(taken);
-        if let Some(refusal) = admit_to_route(request, ctx) {
-            ctx.failure = Some(FailureReason::from(&refusal));
-            return local_reply::rejection(request, ctx, &refusal).map(Outcome::reply);
+        if let Some(rejection) = admit_to_route(request, ctx) {
+            ctx.failure = Some(FailureReason::from(&rejection));
+            return local_reply::rejection(request, ctx, &rejection).map(Outcome::reply);
         }
         return match refuse_long_body(request, ctx)? {
             Some(reply) => Ok(reply),
@@ -133,7 +133,7 @@ struct BadTarget;
 
 /// Target for the upstream, if it differs from the client's.
 fn upstream_target<H: Headers>(
-    taken: &Routed,
+    taken: &RouteMatch,
     rewrite: Option<&Rewrite>,
     view: &View<H>,
 ) -> std::result::Result<Option<Vec<u8>>, BadTarget> {
@@ -155,7 +155,7 @@ fn upstream_target<H: Headers>(
 
 /// Path of the file that is asked for; `None` if the rewritten one is invalid.
 fn file_path<H: Headers>(
-    taken: &Routed,
+    taken: &RouteMatch,
     rewrite: Option<&Rewrite>,
     view: &View<H>,
 ) -> Option<Vec<u8>> {
@@ -173,7 +173,7 @@ fn file_path<H: Headers>(
     Some(named.into_owned())
 }
 
-fn set_target(routed: &mut Option<Routed>, target: Option<Vec<u8>>) {
+fn set_target(routed: &mut Option<RouteMatch>, target: Option<Vec<u8>>) {
     if let Some(routed) = routed {
         routed.target = target;
     }

@@ -10,7 +10,7 @@ use super::{
     CLIENT_CLOSED_REQUEST, CLIENT_STALLED, LOCAL, Unprocessed, is_malformed, is_too_slow,
     status_of, unprocessed,
 };
-use crate::gateway::access::Refusal;
+use crate::gateway::access::Rejection;
 
 /// Side that caused a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,13 +245,13 @@ impl FailureReason {
     }
 }
 
-impl From<&Refusal> for FailureReason {
-    fn from(refusal: &Refusal) -> Self {
-        match refusal {
-            Refusal::Denied => FailureReason::AccessDenied,
-            Refusal::TooOften { .. } => FailureReason::RateLimited,
-            Refusal::TooMany => FailureReason::TooManyRequests,
-            Refusal::Overloaded => FailureReason::Overloaded,
+impl From<&Rejection> for FailureReason {
+    fn from(rejection: &Rejection) -> Self {
+        match rejection {
+            Rejection::Denied => FailureReason::AccessDenied,
+            Rejection::TooOften { .. } => FailureReason::RateLimited,
+            Rejection::TooMany => FailureReason::TooManyRequests,
+            Rejection::Overloaded => FailureReason::Overloaded,
         }
     }
 }

@@ -10,7 +10,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 
 use super::{hsts, https_redirect};
-use crate::gateway::access::Refusal;
+use crate::gateway::access::Rejection;
 use crate::gateway::context::Context;
 use crate::gateway::error_page;
 use crate::gateway::request::request_view::RequestView;
@@ -141,22 +141,22 @@ pub fn respond<H: Headers>(
 pub fn rejection<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
-    refusal: &Refusal,
+    rejection: &Rejection,
 ) -> Result<Reply> {
     let expect = request.headers.first("expect");
     let waits = expect.is_some_and(is_expectation);
     let mut reply = if is_query_target(request.target) {
-        let answer = Answer::from(refusal.to_query());
+        let answer = Answer::from(rejection.to_query());
         query_reply(request, ctx, &answer)?
     } else {
-        let body = ctx.settings.error_pages.page(refusal.status());
-        let header = page_header(refusal.status(), &body)?;
+        let body = ctx.settings.error_pages.page(rejection.status());
+        let header = page_header(rejection.status(), &body)?;
         complete(request, ctx, header, body)
     };
-    for (name, value) in refusal.lines() {
+    for (name, value) in rejection.lines() {
         reply.header.insert_header(name, value)?;
     }
-    reply.request_body = if waits || matches!(refusal, Refusal::Overloaded) {
+    reply.request_body = if waits || matches!(rejection, Rejection::Overloaded) {
         RequestBody::Leave
     } else {
         RequestBody::Read(REJECTED_BODY)

@@ -46,13 +46,11 @@ impl Conditions {
     /// Returns `true` if all conditions besides the method and the host match.
     pub fn meets<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> bool {
         let route = &self.0;
-        let is_in = |territories: &[crate::config::model::Territory]| {
+        let is_in = |territories: &[crate::config::model::Region]| {
             territories.is_empty()
-                || asked.place.is_some_and(|place| {
-                    territories
-                        .iter()
-                        .any(|territory| territory.contains(&place))
-                })
+                || asked
+                    .place
+                    .is_some_and(|place| territories.iter().any(|region| region.contains(&place)))
         };
         has_path(&route.path, path)
             && route

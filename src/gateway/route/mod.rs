@@ -19,8 +19,8 @@ use regex::bytes::Regex;
 
 use self::condition::MatchInput;
 use self::path_readings::PathReadings;
-use self::table::{Found, Table};
-use super::access::RouteGate;
+use self::table::{Table, TableMatch};
+use super::access::RouteLimits;
 use super::request::header_rules::HeaderRules;
 use super::upstream::Pool;
 use crate::config::model::{self, Files, LocationRewrite, PathPattern, RequestVariable, Template};
@@ -37,7 +37,7 @@ pub struct Routes {
 pub struct Route {
     pub name: String,
     pub action: Action,
-    pub gate: RouteGate,
+    pub limits: RouteLimits,
     pub compress: Option<bool>,
     pub request_headers: HeaderRules,
     pub response_headers: HeaderRules,
@@ -86,7 +86,7 @@ pub struct Rewrite {
 }
 
 /// Route of a request, with the results of matching it.
-pub struct Routed {
+pub struct RouteMatch {
     /// Index of the route.
     number: usize,
     /// Path that was matched; `None` if it is identical to what the client sent.
@@ -97,13 +97,13 @@ pub struct Routed {
     pub target: Option<Vec<u8>>,
 }
 
-impl Routed {
+impl RouteMatch {
     /// Path that the captures refer to.
     pub fn path(&self) -> Option<&[u8]> {
         self.path.as_deref()
     }
 
-    /// Ranges of the pattern's groups in [`Routed::path`].
+    /// Ranges of the pattern's groups in [`RouteMatch::path`].
     pub fn captures(&self) -> &[Option<Range<usize>>] {
         &self.captures
     }
@@ -111,7 +111,7 @@ impl Routed {
 
 /// Result of routing a request.
 pub enum Decision {
-    Route(Routed),
+    Route(RouteMatch),
     /// No route takes this method, but routes for these other methods match.
     OtherMethods(String),
     /// No route matches.
@@ -121,12 +121,12 @@ pub enum Decision {
 }
 
 impl Routes {
-    /// Creates the routes of a configuration with the pools of its upstreams and a gate for each
+    /// Creates the routes of a configuration with the pools of its upstreams and limits for each
     /// route. Returns `None` if there are no routes.
     pub fn new(
         routes: &[model::Route],
         pools: &[Arc<Pool>],
-        gate: impl Fn(&model::Route) -> RouteGate,
+        limits: impl Fn(&model::Route) -> RouteLimits,
     ) -> Option<Self> {
         if routes.is_empty() {
             return None;
@@ -135,7 +135,7 @@ impl Routes {
             table: Table::new(routes),
             routes: routes
                 .iter()
-                .map(|route| Route::new(route, pools, gate(route)))
+                .map(|route| Route::new(route, pools, limits(route)))
                 .collect(),
         })
     }
@@ -146,7 +146,7 @@ impl Routes {
     }
 
     /// Returns the route of a request.
-    pub fn get(&self, routed: &Routed) -> &Route {
+    pub fn get(&self, routed: &RouteMatch) -> &Route {
         &self.routes[routed.number]
     }
 
@@ -179,25 +179,25 @@ impl Routes {
 
     fn decision<H: Headers>(
         &self,
-        found: Found,
+        found: TableMatch,
         asked: &MatchInput<H>,
         path: Option<&[u8]>,
     ) -> Decision {
         match found {
-            Found::Route(number) => Decision::Route(Routed {
+            TableMatch::Route(number) => Decision::Route(RouteMatch {
                 number,
                 path: None,
                 captures: self.table.captures(number, path),
                 target: None,
             }),
-            Found::OtherMethods => Decision::OtherMethods(self.table.methods(asked, path)),
-            Found::Nothing => Decision::Nothing,
+            TableMatch::OtherMethods => Decision::OtherMethods(self.table.methods(asked, path)),
+            TableMatch::Nothing => Decision::Nothing,
         }
     }
 }
 
 impl Route {
-    fn new(route: &model::Route, pools: &[Arc<Pool>], gate: RouteGate) -> Self {
+    fn new(route: &model::Route, pools: &[Arc<Pool>], limits: RouteLimits) -> Self {
         let rewrite = |to: &Option<Template<RequestVariable>>| {
             to.as_ref().map(|to| Rewrite {
                 to: to.clone(),
@@ -242,7 +242,7 @@ impl Route {
         Route {
             name: route.name.clone(),
             action,
-            gate,
+            limits,
             compress: route.compress,
             request_headers: HeaderRules::new(&route.request_headers),
             response_headers: HeaderRules::new(&route.response_headers),

@@ -28,7 +28,7 @@ type Bucket = Vec<usize>;
 
 /// Result of matching a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum TableMatch {
     /// Index of the route.
     Route(usize),
     /// No route takes this method, but routes for other methods match.
@@ -65,15 +65,15 @@ impl Table {
     }
 
     /// Finds the most specific route for a request with this normalised path.
-    pub fn find<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> Found {
-        let mut found = Found::Nothing;
+    pub fn find<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> TableMatch {
+        let mut found = TableMatch::Nothing;
         for number in self.candidates(asked.host) {
             let conditions = &self.conditions[number];
             if conditions.meets(asked, path) {
                 if conditions.takes(asked.method) {
-                    return Found::Route(number);
+                    return TableMatch::Route(number);
                 }
-                found = Found::OtherMethods;
+                found = TableMatch::OtherMethods;
             }
         }
         found

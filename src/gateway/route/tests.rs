@@ -7,7 +7,7 @@ use super::condition::MatchInput;
 use super::*;
 use crate::config::model::{
     Action as ModelAction, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern,
-    Route as ModelRoute, Territory,
+    Region, Route as ModelRoute,
 };
 use crate::config::{Overrides, parse};
 use crate::gateway::request::variables::tests::database;
@@ -20,7 +20,7 @@ fn routes(conditions: &[(&str, &str)]) -> Routes {
     };
     let text = conditions.iter().map(route).collect::<Vec<_>>().concat();
     let config = parse(&text, "test", &Overrides::default()).unwrap();
-    Routes::new(&config.routes, &[], |_| RouteGate::default()).unwrap()
+    Routes::new(&config.routes, &[], |_| RouteLimits::default()).unwrap()
 }
 
 /// Routes `METHOD host path` for a client in Fuzhou. Returns the name of the route, the kind of
@@ -310,7 +310,7 @@ prop_compose! {
             Some(ending) => HostPattern::Wildcard(ending.to_owned()),
             None => HostPattern::Exact((*host).to_owned()),
         };
-        let country = country.map(|code| Territory::country(code, &BUILT_IN).unwrap());
+        let country = country.map(|code| Region::country(code, &BUILT_IN).unwrap());
         ModelRoute {
             name: String::new(),
             hosts: hosts.iter().map(host).collect(),
@@ -384,7 +384,7 @@ fn rank(route: &ModelRoute, request: &Request) -> Option<(usize, usize, usize)> 
     }
     if let [country] = &route.countries[..] {
         // The client is in China.
-        (*country == Territory::country("CN", &BUILT_IN).unwrap()).then_some(())?;
+        (*country == Region::country("CN", &BUILT_IN).unwrap()).then_some(())?;
         conditions += 1;
     }
     Some((host, rank_of_path, conditions))
@@ -427,8 +427,8 @@ proptest! {
             place: database.lookup([1, 0, 0, 7].into()),
         };
         let found = match Table::new(&routes).find(&asked, Some(path.as_bytes())) {
-            Found::Route(number) => Some(number),
-            Found::OtherMethods | Found::Nothing => None,
+            TableMatch::Route(number) => Some(number),
+            TableMatch::OtherMethods | TableMatch::Nothing => None,
         };
         prop_assert_eq!(found, expected);
     }

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use super::verdict::{Cause, Failed, Next, Progress};
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::telemetry::metrics::HttpVersion;
-use crate::gateway::upstream::{Affinity, ConnectionKind, NoPeer, Peer, Pool, Turn};
+use crate::gateway::upstream::{Affinity, ConnectionKind, NoPeer, Peer, PeerPermit, Pool};
 use crate::proto::headers::Headers;
 
 /// Tries of a request.
@@ -25,7 +25,7 @@ pub struct Attempts {
     /// Hash key and sticky cookie of the request; `None` until the first peer is chosen.
     affinity: Option<Affinity>,
     /// Assignment to the current peer, on which the request counts as in flight.
-    turn: Option<Turn>,
+    permit: Option<PeerPermit>,
     refresh: Refresh,
     connected: Option<Connection>,
     progress: Progress,
@@ -118,8 +118,8 @@ impl Attempts {
 
     /// Pool and current peer.
     pub fn peer(&self) -> Option<(&Pool, &Peer)> {
-        let turn = self.turn.as_ref()?;
-        Some((self.pool.as_deref()?, turn.peer()))
+        let permit = self.permit.as_ref()?;
+        Some((self.pool.as_deref()?, permit.peer()))
     }
 
     /// `Set-Cookie` value that binds the client to its peer.
@@ -144,20 +144,20 @@ impl Attempts {
         if let Some(connection) = &mut self.connected {
             connection.is_reused = false;
         }
-        if let (Refresh::Due, Some(turn)) = (self.refresh, &self.turn) {
+        if let (Refresh::Due, Some(permit)) = (self.refresh, &self.permit) {
             self.refresh = Refresh::Used;
-            return Ok((Arc::clone(turn.peer()), ConnectionKind::Fresh));
+            return Ok((Arc::clone(permit.peer()), ConnectionKind::Fresh));
         }
         // Releases the permit of the previous peer.
-        self.turn = None;
+        self.permit = None;
         let affinity = &*self
             .affinity
             .get_or_insert_with(|| pool.affinity(headers, client));
-        let turn = pool.choose(&self.tried, affinity);
-        let turn = turn.inspect_err(|no_peer| self.is_full = *no_peer == NoPeer::Full)?;
-        let peer = Arc::clone(turn.peer());
+        let permit = pool.choose(&self.tried, affinity);
+        let permit = permit.inspect_err(|no_peer| self.is_full = *no_peer == NoPeer::Full)?;
+        let peer = Arc::clone(permit.peer());
         self.tried.push(peer.address);
-        self.turn = Some(turn);
+        self.permit = Some(permit);
         Ok((peer, ConnectionKind::Any))
     }
 
@@ -236,7 +236,7 @@ impl Attempts {
     /// Schedules one more try of the current peer on a new connection. Returns `false` if it was
     /// used already.
     fn is_refreshed(&mut self) -> bool {
-        let is_first = self.refresh == Refresh::Unused && self.turn.is_some();
+        let is_first = self.refresh == Refresh::Unused && self.permit.is_some();
         if is_first {
             self.refresh = Refresh::Due;
         }

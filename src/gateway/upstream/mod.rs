@@ -34,7 +34,7 @@ use std::time::Instant;
 use http::{HeaderValue, StatusCode};
 
 pub use affinity::Affinity;
-pub use peer::{ConnectionKind, Peer, PeerStatus, Turn};
+pub use peer::{ConnectionKind, Peer, PeerPermit, PeerStatus};
 pub use pins::{PinError, Pins};
 pub use transport::{Transport, TransportError};
 
@@ -133,13 +133,13 @@ impl Pool {
     }
 
     /// Chooses the peer for the next try of a request: one that was not tried yet, and a healthy
-    /// one if there is any. The request counts as in flight on that peer until the [`Turn`] is
+    /// one if there is any. The request counts as in flight on that peer until the [`PeerPermit`] is
     /// dropped.
     ///
     /// # Errors
     /// If all peers were tried, the limit of tries is reached, or all remaining peers are at their
     /// limit of requests.
-    pub fn choose(&self, tried: &[SocketAddr], affinity: &Affinity) -> Result<Turn, NoPeer> {
+    pub fn choose(&self, tried: &[SocketAddr], affinity: &Affinity) -> Result<PeerPermit, NoPeer> {
         if tried.len() >= self.endpoints.upstream.tries {
             return Err(NoPeer::NoneLeft);
         }
@@ -147,7 +147,7 @@ impl Pool {
             return Err(NoPeer::Full);
         }
         match balancer::choose(&self.endpoints, tried, affinity) {
-            Ok(peer) => Ok(Turn::new(peer, self.in_flight.clone())),
+            Ok(peer) => Ok(PeerPermit::new(peer, self.in_flight.clone())),
             Err(no_peer) => {
                 if let Some(in_flight) = &self.in_flight {
                     in_flight.fetch_sub(1, Relaxed);

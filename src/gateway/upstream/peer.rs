@@ -194,18 +194,18 @@ fn own(template: &HttpPeer, connection: ConnectionKind) -> HttpPeer {
 }
 
 /// Assignment of a request to a peer, which counts as in flight until it is dropped.
-pub struct Turn {
+pub struct PeerPermit {
     peer: Arc<Peer>,
     /// Counter of the requests in flight of the whole pool, if they are limited.
     pool: Option<Arc<AtomicUsize>>,
 }
 
-impl Turn {
-    /// Creates the turn of a request that is already counted on the peer, and in `pool` if that is
+impl PeerPermit {
+    /// Creates the permit of a request that is already counted on the peer, and in `pool` if that is
     /// limited.
     pub(super) fn new(peer: Arc<Peer>, pool: Option<Arc<AtomicUsize>>) -> Self {
         peer.state.tries.fetch_add(1, Relaxed);
-        Turn { peer, pool }
+        PeerPermit { peer, pool }
     }
 
     /// Returns the peer.
@@ -215,7 +215,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for PeerPermit {
     fn drop(&mut self) {
         self.peer.leave();
         if let Some(pool) = &self.pool {

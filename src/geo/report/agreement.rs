@@ -3,12 +3,12 @@
 //! No source is always right. But where independent sources agree, they are likely right, and a
 //! source that disagrees with all others on a country is doubtful there.
 
+use super::areas;
 use super::countries::Countries;
-use super::seats;
 use super::span::{Family, size};
 use crate::geo::Database;
+use crate::geo::admin_area::{AdminArea, AdminAreas, Level};
 use crate::geo::record::Field;
-use crate::geo::seat::{Level, Seat, Seats};
 use crate::tree::{Address, Range, overlay};
 
 /// The country within which provinces and cities are compared: its names have codes.
@@ -71,7 +71,7 @@ impl Share {
 /// been made uniform in all of them; otherwise different forms of a name count as disagreement.
 #[must_use]
 pub fn agreement(databases: &[Database]) -> Vec<Agreement> {
-    let mut numbers = Seats::default();
+    let mut numbers = AdminAreas::default();
     let mut countries = Countries::default();
     let sides: Vec<_> = databases
         .iter()
@@ -98,17 +98,17 @@ pub fn agreement(databases: &[Database]) -> Vec<Agreement> {
 
 struct Side<'d> {
     database: &'d Database,
-    seats: Vec<Seat>,
+    areas: Vec<AdminArea>,
     countries: Vec<u32>,
     in_china: Vec<bool>,
 }
 
 impl<'d> Side<'d> {
-    fn new(database: &'d Database, numbers: &mut Seats, countries: &mut Countries) -> Self {
+    fn new(database: &'d Database, numbers: &mut AdminAreas, countries: &mut Countries) -> Self {
         let places = database.places();
         Side {
             database,
-            seats: seats(database, numbers),
+            areas: areas(database, numbers),
             countries: countries.of(places),
             in_china: (0..places.len() as u32)
                 .map(|place| places.text(place, Field::CountryCode) == CHINA)
@@ -137,17 +137,17 @@ fn compare<A: Address + Into<u128>>(
             continue;
         };
         let (a, b) = (a as usize, b as usize);
-        let (seat, other_seat) = (&one.seats[a], &other.seats[b]);
+        let (area, other_seat) = (&one.areas[a], &other.areas[b]);
         let size = size(piece.first.into(), piece.last.into());
-        if let Some(same) = seat.agrees(other_seat, Level::Country) {
+        if let Some(same) = area.agrees(other_seat, Level::Country) {
             agreement.country.add(same, size);
             by_country[one.countries[a] as usize].add(same, size);
         }
         if one.in_china[a] && other.in_china[b] {
-            if let Some(same) = seat.agrees(other_seat, Level::Province) {
+            if let Some(same) = area.agrees(other_seat, Level::Province) {
                 agreement.province.add(same, size);
             }
-            if let Some(same) = seat.agrees(other_seat, Level::City) {
+            if let Some(same) = area.agrees(other_seat, Level::City) {
                 agreement.city.add(same, size);
             }
         }

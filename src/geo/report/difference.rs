@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::areas;
 use super::countries::country;
-use super::seats;
 use super::span::{Family, Span};
 use crate::geo::Database;
+use crate::geo::admin_area::{AdminArea, AdminAreas, Level};
 use crate::geo::intern::Interner;
 use crate::geo::record::Field;
-use crate::geo::seat::{Level, Seat, Seats};
 use crate::tree::{Address, Range, overlay};
 
 /// Difference of two databases on one family.
@@ -79,11 +79,11 @@ pub struct Move {
 /// forms of a name count as changes.
 #[must_use]
 pub fn difference(first: &Database, second: &Database, most: usize) -> [Difference; 2] {
-    let mut numbers = Seats::default();
+    let mut numbers = AdminAreas::default();
     let mut labels = Interner::default();
     let sides = [first, second].map(|database| Side {
         database,
-        seats: seats(database, &mut numbers),
+        areas: areas(database, &mut numbers),
         labels: labels_of(database, &mut labels),
     });
     [
@@ -106,7 +106,7 @@ pub fn difference(first: &Database, second: &Database, most: usize) -> [Differen
 
 struct Side<'d> {
     database: &'d Database,
-    seats: Vec<Seat>,
+    areas: Vec<AdminArea>,
     /// Numbers of the displayed country, province and city of each place.
     labels: Vec<u32>,
 }
@@ -196,13 +196,13 @@ fn compare<A: Address + Into<u128>>(
             }
         };
         add(&mut difference.both, size);
-        let seats = [
-            &sides[0].seats[one as usize],
-            &sides[1].seats[other as usize],
+        let areas = [
+            &sides[0].areas[one as usize],
+            &sides[1].areas[other as usize],
         ];
-        let conflict = seats[0].conflict(seats[1]);
+        let conflict = areas[0].conflict(areas[1]);
         for change in &mut difference.levels {
-            change.add(seats, size);
+            change.add(areas, size);
         }
         let Some(level) = conflict else { continue };
         let labels = [
@@ -312,7 +312,7 @@ impl LevelChange {
         }
     }
 
-    fn add(&mut self, [one, other]: [&Seat; 2], size: u128) {
+    fn add(&mut self, [one, other]: [&AdminArea; 2], size: u128) {
         let sum = match (one.says(self.level), other.says(self.level)) {
             (true, true) => match one.agrees(other, self.level) {
                 Some(true) => &mut self.same,

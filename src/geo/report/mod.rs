@@ -17,17 +17,17 @@ pub use difference::difference;
 pub use soundness::soundness;
 pub use span::{Family, Span};
 
+use crate::geo::admin_area::{AdminArea, AdminAreas};
 use crate::geo::database::Database;
-use crate::geo::seat::{Seat, Seats};
 use crate::tree::Range;
 
 /// Returns the administrative areas of each place of a database, for comparison with other
 /// databases.
-fn seats(database: &Database, seats: &mut Seats) -> Vec<Seat> {
+fn areas(database: &Database, areas: &mut AdminAreas) -> Vec<AdminArea> {
     let places = database.places();
     let numbers = 0..places.len() as u32;
-    let seat = |place| seats.seat(|field| places.text(place, field));
-    numbers.map(seat).collect()
+    let area = |place| areas.area(|field| places.text(place, field));
+    numbers.map(area).collect()
 }
 
 /// Returns both ends of a range of any family, and its value.

@@ -152,7 +152,7 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
     let Some((_, route)) = best else {
         return "404".to_owned();
     };
-    let guard = if route.limits.demands.access.is_empty() {
+    let guard = if route.limits.refs.access.is_empty() {
         ""
     } else {
         "guarded "

@@ -93,6 +93,14 @@ impl<'h, 'b, K> Rewrite<'h, 'b, K> {
         self.added
     }
 
+    fn remove_kept(&mut self, matches: impl Fn(&str) -> bool) {
+        for (number, line) in self.lines.iter().enumerate() {
+            if matches(line.name) {
+                self.removed.insert(number);
+            }
+        }
+    }
+
     fn kept(&self) -> impl DoubleEndedIterator<Item = (usize, &Header<'b>)> {
         let lines = self.lines.iter().enumerate();
         lines.filter(|(number, _)| !self.removed.contains(*number))
@@ -151,15 +159,12 @@ impl<K> EditHeaders for Rewrite<'_, '_, K> {
     }
 
     fn remove(&mut self, name: &str) {
-        self.remove_if(|other| other.eq_ignore_ascii_case(name));
+        self.remove_kept(|other| other.eq_ignore_ascii_case(name));
+        self.added.remove(name);
     }
 
     fn remove_if(&mut self, matches: impl Fn(&str) -> bool) {
-        for (number, line) in self.lines.iter().enumerate() {
-            if matches(line.name) {
-                self.removed.insert(number);
-            }
-        }
+        self.remove_kept(&matches);
         self.added.remove_if(matches);
     }
 }

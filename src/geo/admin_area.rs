@@ -171,13 +171,13 @@ impl Step {
     }
 }
 
-/// Country, province and city of a place, as numbers from a [`Seats`].
+/// Country, province and city of a place, as numbers from an [`AdminAreas`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Seat {
+pub struct AdminArea {
     steps: [Step; 3],
 }
 
-impl Seat {
+impl AdminArea {
     /// Returns `true` if the place has data at a level; never for [`Level::Point`].
     #[must_use]
     pub fn says(&self, level: Level) -> bool {
@@ -189,16 +189,16 @@ impl Seat {
     ///
     /// Names in different scripts are different only if their codes are.
     #[must_use]
-    pub fn conflict(&self, other: &Seat) -> Option<Level> {
+    pub fn conflict(&self, other: &AdminArea) -> Option<Level> {
         let different = |level: &Level| self.step_is(other, *level) == Some(false);
         Level::NAMED.into_iter().find(different)
     }
 
-    /// Same as [`Seat::conflict`], but the country is ignored for two places in the same province
+    /// Same as [`AdminArea::conflict`], but the country is ignored for two places in the same province
     /// of China: for Hong Kong, Macau and Taiwan, some sources have `CN` and others their own
     /// codes.
     #[must_use]
-    pub fn conflict_of_places(&self, other: &Seat) -> Option<Level> {
+    pub fn conflict_of_places(&self, other: &AdminArea) -> Option<Level> {
         let [_, province, _] = self.steps;
         let code = province.codes[0];
         let in_one = code != 0 && code == other.steps[1].codes[0];
@@ -214,7 +214,7 @@ impl Seat {
     /// Returns `true` if the two are the same place down to a level; `None` if one has no data at
     /// it, or if they cannot be compared.
     #[must_use]
-    pub fn agrees(&self, other: &Seat, level: Level) -> Option<bool> {
+    pub fn agrees(&self, other: &AdminArea, level: Level) -> Option<bool> {
         if !self.says(level) || !other.says(level) {
             return None;
         }
@@ -224,25 +224,25 @@ impl Seat {
         }
     }
 
-    fn step_is(&self, other: &Seat, level: Level) -> Option<bool> {
+    fn step_is(&self, other: &AdminArea, level: Level) -> Option<bool> {
         self.steps[level as usize].is(other.steps[level as usize], level)
     }
 }
 
-/// Numbers for codes and names. Only areas from the same [`Seats`] can be compared.
+/// Numbers for codes and names. Only areas from the same [`AdminAreas`] can be compared.
 #[derive(Debug)]
-pub struct Seats {
+pub struct AdminAreas {
     texts: TextPool,
     subdivisions: Subdivisions,
     /// Codes of subdivisions that were looked up, by the numbers of country code and name.
     known: HashMap<[u32; 2], u32>,
 }
 
-impl Default for Seats {
+impl Default for AdminAreas {
     fn default() -> Self {
         let mut texts = TextPool::default();
         texts.intern("");
-        Seats {
+        AdminAreas {
             texts,
             subdivisions: Subdivisions::default(),
             known: HashMap::new(),
@@ -250,12 +250,12 @@ impl Default for Seats {
     }
 }
 
-impl Seats {
+impl AdminAreas {
     /// Returns the areas of a place whose fields `text` returns. The codes must be looked up and
     /// the names made uniform; otherwise different forms of a name are different places.
     ///
     /// Some sources repeat the country where they have no province. Such a province is ignored.
-    pub fn seat<'t>(&mut self, text: impl Fn(Field) -> &'t str) -> Seat {
+    pub fn area<'t>(&mut self, text: impl Fn(Field) -> &'t str) -> AdminArea {
         let country = text(Field::Country);
         let repeated = !country.is_empty() && text(Field::Province) == country;
         let text = |field| match field {
@@ -282,7 +282,7 @@ impl Seats {
         let [country, province, city] = codes;
         let [country_name, province_name, city_name] = names;
         let step = |codes, name| Step { codes, name };
-        Seat {
+        AdminArea {
             steps: [
                 step(country, country_name),
                 step(province, province_name),
@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     /// Country, country code, province, province code, city.
-    fn seat(seats: &mut Seats, texts: [&'static str; 5]) -> Seat {
+    fn area(areas: &mut AdminAreas, texts: [&'static str; 5]) -> AdminArea {
         let fields = [
             Field::Country,
             Field::CountryCode,
@@ -330,7 +330,7 @@ mod tests {
             Field::ProvinceCode,
             Field::City,
         ];
-        seats.seat(|field| {
+        areas.area(|field| {
             let index = fields.iter().position(|&known| known == field);
             index.map_or("", |index| texts[index])
         })
@@ -338,16 +338,16 @@ mod tests {
 
     #[track_caller]
     fn check(a: [&'static str; 5], b: [&'static str; 5], expected: Option<Level>) {
-        let mut seats = Seats::default();
-        let (a, b) = (seat(&mut seats, a), seat(&mut seats, b));
+        let mut areas = AdminAreas::default();
+        let (a, b) = (area(&mut areas, a), area(&mut areas, b));
         assert_eq!(a.conflict(&b), expected);
         assert_eq!(b.conflict(&a), expected);
     }
 
     #[track_caller]
     fn check_agrees(a: [&'static str; 5], b: [&'static str; 5], expected: [Option<bool>; 3]) {
-        let mut seats = Seats::default();
-        let (a, b) = (seat(&mut seats, a), seat(&mut seats, b));
+        let mut areas = AdminAreas::default();
+        let (a, b) = (area(&mut areas, a), area(&mut areas, b));
         assert_eq!(Level::NAMED.map(|level| a.agrees(&b, level)), expected);
         assert_eq!(Level::NAMED.map(|level| b.agrees(&a, level)), expected);
     }
@@ -452,9 +452,9 @@ mod tests {
 
     #[test]
     fn a_province_that_repeats_the_country_says_nothing() {
-        let mut seats = Seats::default();
-        let seat = seat(&mut seats, ["中国", "CN", "中国", "100000", ""]);
-        assert!(seat.says(Level::Country) && !seat.says(Level::Province));
+        let mut areas = AdminAreas::default();
+        let area = area(&mut areas, ["中国", "CN", "中国", "100000", ""]);
+        assert!(area.says(Level::Country) && !area.says(Level::Province));
         check(
             ["美国", "US", "美国", "", ""],
             ["美国", "US", "Ohio", "", ""],

@@ -42,12 +42,12 @@ const CHINA: [(&str, &str); 34] = [
 
 /// A country or region: alternatives of field values, one of which a place in it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Territory(Vec<Facts>);
+pub struct Region(Vec<Facts>);
 
 /// Field values, all of which a place must have.
 pub type Facts = Vec<(Field, String)>;
 
-impl Territory {
+impl Region {
     /// Returns a country by its ISO 3166-1 code or any spelling of its name. Hong Kong, Macau and
     /// Taiwan match by their own country code and by their province code, because some databases
     /// list them as provinces of China: a source without codes has 中国, 香港. A name that is not in
@@ -63,7 +63,7 @@ impl Territory {
                 .and_then(|(china, _)| codes.province(china, &region.name));
             let province = province.map(|province| fact(Field::ProvinceCode, &province.code));
             let code = fact(Field::CountryCode, &region.code);
-            return Some(Territory([code].into_iter().chain(province).collect()));
+            return Some(Region([code].into_iter().chain(province).collect()));
         }
         let facts = if codes.country_name(&code).is_some() {
             fact(Field::CountryCode, &code)
@@ -74,18 +74,18 @@ impl Territory {
         } else {
             fact(Field::Country, text)
         };
-        Some(Territory(vec![facts]))
+        Some(Region(vec![facts]))
     }
 
     /// Returns a region by its GB/T 2260 code, its ISO 3166-2 code with the country (`US-CA`), or
     /// its name: any spelling of a province of China, otherwise the exact name in the database.
     #[must_use]
-    pub fn region(text: &str, codes: &Codes) -> Self {
+    pub fn subdivision(text: &str, codes: &Codes) -> Self {
         let is_number = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
         let province = codes
             .china()
             .and_then(|(china, _)| codes.province(china, text));
-        Territory(vec![if is_number {
+        Region(vec![if is_number {
             vec![(Field::ProvinceCode, text.to_owned())]
         } else if let Some(province) = province {
             vec![(Field::ProvinceCode, province.code.clone())]
@@ -107,7 +107,7 @@ impl Territory {
         &self.0
     }
 
-    /// Returns `true` if the place is in the territory.
+    /// Returns `true` if the place is in the region.
     #[must_use]
     pub fn contains(&self, place: &Place) -> bool {
         let says = |(field, text): &(Field, String)| place.text(*field) == text.as_str();
@@ -135,12 +135,12 @@ fn subdivision(text: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn country(text: &str) -> Option<Territory> {
-        Territory::country(text, &Codes::built_in())
+    fn country(text: &str) -> Option<Region> {
+        Region::country(text, &Codes::built_in())
     }
 
     #[track_caller]
-    fn check(found: Option<Territory>, expected: &[(Field, &str)]) {
+    fn check(found: Option<Region>, expected: &[(Field, &str)]) {
         let expected = expected
             .iter()
             .map(|(field, text)| (*field, (*text).to_owned()));
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_region_has_codes_and_names() {
-        let region = |text| Some(Territory::region(text, &Codes::built_in()));
+        let region = |text| Some(Region::subdivision(text, &Codes::built_in()));
         for spelling in ["福建", "福建省", "350000", "CN-FJ"] {
             check(region(spelling), &[(Field::ProvinceCode, "350000")]);
         }
@@ -183,14 +183,14 @@ mod tests {
     fn every_province_of_china_has_its_letters() {
         let codes = Codes::built_in();
         for (letters, number) in CHINA {
-            let named = Territory::region(&format!("CN-{letters}"), &codes);
+            let named = Region::subdivision(&format!("CN-{letters}"), &codes);
             let facts = vec![(Field::ProvinceCode, number.to_owned())];
             assert_eq!(named.ways(), [facts]);
         }
         // Three that are easily confused.
         for (letters, name) in [("HE", "河北"), ("HA", "河南"), ("SN", "陕西")] {
-            let named = Territory::region(&format!("CN-{letters}"), &codes);
-            assert_eq!(named, Territory::region(name, &codes));
+            let named = Region::subdivision(&format!("CN-{letters}"), &codes);
+            assert_eq!(named, Region::subdivision(name, &codes));
         }
     }
 }
