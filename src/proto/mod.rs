@@ -5,7 +5,6 @@
 //! once for all engines.
 
 pub mod authority;
-pub mod basic_auth;
 pub mod date;
 pub mod h1;
 pub mod headers;

@@ -5,6 +5,7 @@
 //! `place_cache` its place, and `identity` its ids. `variables` are the values for templates, and
 //! [`geo_headers`] and `header_rules` the changes to header lines.
 
+pub(in crate::gateway) mod basic_auth;
 pub mod client_ip;
 pub mod geo_headers;
 pub(in crate::gateway) mod header_rules;

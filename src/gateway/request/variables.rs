@@ -9,12 +9,12 @@ use std::ops::Range;
 
 use pingora::protocols::tls::SslDigest;
 
+use super::basic_auth::user;
 use super::client_ip::Origin;
 use super::host;
 use crate::config::model::{ClientCertificateField, Part, RequestVariable, Template};
 use crate::gateway::listener::tls::ClientCertificate;
 use crate::geo::Place;
-use crate::proto::basic_auth::user;
 use crate::proto::headers::Headers;
 use crate::proto::scheme::Scheme;
 use crate::proto::text::write_address;
