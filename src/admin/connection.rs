@@ -12,7 +12,7 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
-use crate::admin::{Admin, Answer};
+use super::{Admin, Answer};
 use crate::config::model::Client;
 use crate::proto::h1::body::Body;
 use crate::proto::h1::head::{self, Demand, Limits, Parse};

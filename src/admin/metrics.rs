@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::admin::exposition_format::{Format, to_prometheus};
+use super::exposition_format::{Format, to_prometheus};
 use crate::gateway::Gateway;
 use crate::gateway::access::Reason;
 use crate::gateway::telemetry::metrics::{BOUNDS, HttpVersion, Kind, Refused, Sums};

@@ -12,7 +12,7 @@ pub(super) struct Completions {
 
 impl Completions {
     pub(super) fn execute(self) {
-        let mut app = crate::cli::Arguments::clap();
+        let mut app = super::Arguments::clap();
         app.gen_completions_to("geogate", self.shell, &mut std::io::stdout());
     }
 }

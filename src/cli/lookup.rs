@@ -8,7 +8,7 @@ use structopt::StructOpt;
 use structopt::clap::arg_enum;
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::{DatabaseFlags, columns};
+use super::{DatabaseFlags, columns};
 use crate::geo::{Database, Place, answer};
 use crate::query;
 use crate::server::load_database;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use anyhow::Context;
 use structopt::StructOpt;
 
-use crate::cli::background::{self, Background};
-use crate::cli::pid_file::PidFile;
+use super::background::{self, Background};
+use super::pid_file::PidFile;
 use crate::config::model::{Database, LogTarget};
 use crate::config::{self, Config, Overrides};
 use crate::server::{self, LoadConfig, NewProcess, Server, Stop};
@@ -28,7 +28,7 @@ pub(super) struct Run {
     upstream: Vec<String>,
     /// Database to use, instead of the configured ones, or "embedded"; may be repeated, highest
     /// priority first
-    #[structopt(long, value_name = "FILE", number_of_values = 1, parse(from_os_str = crate::cli::database))]
+    #[structopt(long, value_name = "FILE", number_of_values = 1, parse(from_os_str = super::database))]
     db: Vec<Database>,
     /// Take over the listeners of the running process, which stops on SIGQUIT
     #[structopt(long)]

@@ -3,7 +3,7 @@
 //! A query then copies bytes and formats nothing. All answers are in one allocation, because ten
 //! thousand small ones would cost more in headers and cache misses than the text itself.
 
-use crate::geo::record::{Field, Records};
+use super::record::{Field, Records};
 
 /// The eight fields of an answer, in the order that clients parse.
 pub const FIELDS: [Field; 8] = [

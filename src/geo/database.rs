@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::geo::answer::Answers;
-use crate::geo::codes::Codes;
-use crate::geo::place::{Names, resolve};
-use crate::geo::record::{Field, Records};
-use crate::geo::table::{Provenance, Table};
+use super::answer::Answers;
+use super::codes::Codes;
+use super::place::{Names, resolve};
+use super::record::{Field, Records};
+use super::table::{Provenance, Table};
 use crate::tree::{Address, BuildError, Range, RangeList, RangeTree};
 
 /// Number of the next database.
@@ -78,7 +78,7 @@ impl Database {
         })
     }
 
-    /// Returns a place as a JSON array of eight strings, see [`FIELDS`](crate::geo::answer::FIELDS).
+    /// Returns a place as a JSON array of eight strings, see [`FIELDS`](super::answer::FIELDS).
     #[must_use]
     pub fn answer(&self, number: u32) -> &[u8] {
         self.answers.get(number)

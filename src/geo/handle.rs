@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::geo::database::Database;
+use super::database::Database;
 
 /// The database that is served now, with counters of its replacements.
 pub struct DatabaseHandle {

@@ -39,11 +39,11 @@
 
 use hashbrown::HashMap;
 
+use super::table::{Provenance, Table};
 use crate::geo::admin_area::{AdminArea, AdminAreas, Level};
 use crate::geo::codes::Codes;
 use crate::geo::place::{Naming, naming, settle};
 use crate::geo::record::{BLANK, Field, Records, Row};
-use crate::geo::table::{Provenance, Table};
 use crate::tree::{Address, BuildError, Range, RangeList, overlay};
 
 /// Fields that are taken together, from one layer, with their administrative level.

@@ -9,8 +9,8 @@
 
 use hashbrown::HashMap;
 
-use crate::geo::codes::{CHINA, Codes, Entry};
-use crate::geo::record::{BLANK, Field, Records, Row};
+use super::codes::{CHINA, Codes, Entry};
+use super::record::{BLANK, Field, Records, Row};
 
 /// Label of ip2region for a private network. It stands in the city, and mostly in the provider too.
 /// Other sources put such a label in the country.
@@ -369,7 +369,7 @@ mod tests {
         let record = records.intern(fields);
         let resolved = resolve(&records, codes, names);
         let place = resolved.place_of_record[record as usize].unwrap();
-        crate::geo::answer::FIELDS.map(|field| resolved.places.text(place, field).to_owned())
+        super::super::answer::FIELDS.map(|field| resolved.places.text(place, field).to_owned())
     }
 
     #[track_caller]

@@ -4,7 +4,7 @@
 //! few thousand words. So text is interned once, a record is an array of text ids, and a range
 //! holds only the number of its record.
 
-use crate::geo::intern::{Interner, TextPool};
+use super::intern::{Interner, TextPool};
 
 /// Meaning of a source's column. The order is the order of columns in our own files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! A whole source: ranges, the records that they point to, and its provenance.
 
-use crate::geo::record::Records;
+use super::record::Records;
 use crate::tree::{BuildError, RangeList, disjoint};
 
 /// Origin of a database, as its file or its maker states it.

@@ -4,10 +4,10 @@
 
 use crate::config::{self, ConfigError, Overrides};
 
-use crate::nginx::document::{Document, Origin};
-use crate::nginx::error::NginxError;
-use crate::nginx::notes::{Fate, Notes};
-use crate::nginx::place::Place;
+use super::document::{Document, Origin};
+use super::error::NginxError;
+use super::notes::{Fate, Notes};
+use super::place::Place;
 
 /// Keys of settings that guard all routes.
 const GUARDS_OF_ALL: [&str; 3] = ["limits.access", "tls.client_auth", "tls.client_ca"];

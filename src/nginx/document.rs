@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 
 use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
 
-use crate::nginx::place::Place;
-use crate::nginx::tree::Directive;
+use super::place::Place;
+use super::tree::Directive;
 
 /// The directive that a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

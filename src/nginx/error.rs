@@ -1,6 +1,6 @@
 //! Errors of reading the files of an nginx configuration.
 
-use crate::nginx::place::Place;
+use super::place::Place;
 
 /// Reason why a configuration cannot be translated.
 #[derive(Debug, thiserror::Error)]

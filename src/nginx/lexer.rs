@@ -4,8 +4,8 @@
 //! where a word begins. `{` does not end a word after `$`. A backslash is dropped only before a
 //! quote, a backslash, `t`, `r` and `n`, so regular expressions keep theirs.
 
-use crate::nginx::error::Fault;
-use crate::nginx::place::Position;
+use super::error::Fault;
+use super::place::Position;
 
 /// Token of a configuration file.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use crate::nginx::document::Origin;
-use crate::nginx::place::Place;
-use crate::nginx::tree::Directive;
+use super::document::Origin;
+use super::place::Place;
+use super::tree::Directive;
 
 /// Text of a directive, and the positions where it occurs.
 type Said<'n> = (&'n str, Vec<&'n Place>);

@@ -7,11 +7,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::nginx::error::{Fault, NginxError};
-use crate::nginx::include::Files;
-use crate::nginx::lexer::{Lexer, Token};
-use crate::nginx::place::{Place, Position};
-use crate::nginx::tree::{Block, Directive, Missing, Tree};
+use super::error::{Fault, NginxError};
+use super::include::Files;
+use super::lexer::{Lexer, Token};
+use super::place::{Place, Position};
+use super::tree::{Block, Directive, Missing, Tree};
 
 /// Limit on blocks within blocks, over all files.
 const DEPTH: usize = 64;
@@ -208,7 +208,7 @@ impl Parser {
                 Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
                     return Err(NginxError::Syntax {
                         place: place(),
-                        fault: Fault::TooLong(crate::nginx::include::BYTES),
+                        fault: Fault::TooLong(super::include::BYTES),
                     });
                 }
                 Err(error) => {

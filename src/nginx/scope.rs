@@ -1,7 +1,7 @@
 //! Scopes: the directives that are in effect in a block. Blocks of nginx inherit from the blocks
 //! around them.
 
-use crate::nginx::tree::{Block, Directive};
+use super::tree::{Block, Directive};
 
 /// A block and the blocks around it.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::nginx::place::Place;
+use super::place::Place;
 
 /// Directives of a block, in the order of the text.
 ///

@@ -219,7 +219,8 @@ impl LineBuffer {
     }
 }
 
-fn position(at: usize) -> u32 {
+/// Converts a position in a head. The configured size limit keeps positions far below 4 GiB.
+pub(super) fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 

@@ -4,7 +4,7 @@
 use http::HeaderName;
 use smallvec::SmallVec;
 
-use crate::proto::headers::Headers;
+use super::headers::Headers;
 
 /// Maximum number of fields that `Connection` of a request may name.
 const LIMIT: usize = 10;

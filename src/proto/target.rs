@@ -1,6 +1,6 @@
 //! Request targets (RFC 9112, 3.2).
 
-use crate::proto::authority::is_authority;
+use super::authority::is_authority;
 
 /// Form of a request target (RFC 9112, 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::proto::h1::rewrite::write_line;
-use crate::proto::headers::letters;
+use super::h1::rewrite::write_line;
+use super::headers::letters;
 
 /// Fields that a trailer must not have: framing, routing, authentication and content (RFC 9110,
 /// 6.5.1). A server acts on them before it reads the body, and another one may act on the trailer.

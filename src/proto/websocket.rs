@@ -1,6 +1,6 @@
 //! Requests to change a connection to a `WebSocket` (RFC 6455, 4.1).
 
-use crate::proto::headers::Headers;
+use super::headers::Headers;
 
 /// Returns `true` if a request asks for a `WebSocket` as RFC 6455 defines it. No other upgrade is
 /// supported: a request for another protocol is served without the upgrade, as RFC 9110, 7.8,

@@ -1,6 +1,6 @@
 //! Errors of a query. Codes and messages are a contract: clients match on them.
 
-use crate::query::METHODS;
+use super::METHODS;
 
 /// Maximum length of client text that an error repeats, in characters.
 const ECHO_LIMIT: usize = 128;
@@ -29,8 +29,8 @@ pub enum QueryError {
     /// A method that the API does not support.
     #[error("method not allowed: use {METHODS}")]
     MethodNotAllowed,
-    /// A body longer than [`BODY_LIMIT`](crate::query::BODY_LIMIT).
-    #[error("request body too large: at most {} bytes", crate::query::BODY_LIMIT)]
+    /// A body longer than [`BODY_LIMIT`](super::BODY_LIMIT).
+    #[error("request body too large: at most {} bytes", super::BODY_LIMIT)]
     BodyTooLarge,
     /// A client that the access rules reject.
     #[error("forbidden: you may not ask")]

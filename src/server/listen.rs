@@ -18,7 +18,7 @@ use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::listening::Service;
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 
-use crate::server::ServerError;
+use super::ServerError;
 
 /// Silence of a client after which the system asks whether it is still there, and the time between two
 /// such questions.

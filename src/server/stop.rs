@@ -346,10 +346,10 @@ impl Helpers {
             loop {
                 if self.hand_over().await? == Given::Taken {
                     successor.announce();
-                    return Ok::<_, crate::server::successor::SuccessorError>(());
+                    return Ok::<_, super::successor::SuccessorError>(());
                 }
                 successor.look()?;
-                tokio::time::sleep(crate::server::successor::LOOK).await;
+                tokio::time::sleep(super::successor::LOOK).await;
             }
         };
         match replaced.await {

@@ -6,7 +6,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::server::handover::{HandoverError, PATIENCE};
+use super::handover::{HandoverError, PATIENCE};
 
 /// Interval at which the state of the new process is checked.
 pub(super) const LOOK: Duration = Duration::from_millis(50);

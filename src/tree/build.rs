@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 
-use crate::tree::address::Address;
-use crate::tree::error::BuildError;
-use crate::tree::flatten::Run;
-use crate::tree::node::{self, Entry, SPARSE_RUNS};
-use crate::tree::{ROOT_BITS, ROOT_SLOTS, Root};
+use super::address::Address;
+use super::error::BuildError;
+use super::flatten::Run;
+use super::node::{self, Entry, SPARSE_RUNS};
+use super::{ROOT_BITS, ROOT_SLOTS, Root};
 
 /// Builds the root's slots and the nodes' words from runs that are pushed one by one, in the order
-/// of [`flatten`](crate::tree::flatten::flatten). The time is O(runs) for each level. Only the runs of
+/// of [`flatten`](super::flatten::flatten). The time is O(runs) for each level. Only the runs of
 /// one slot of the root are kept at a time.
 pub(super) struct RootBuilder<A> {
     builder: Builder,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::tree::MAX_VALUE;
+use super::MAX_VALUE;
 
 /// Reason why ranges do not make a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

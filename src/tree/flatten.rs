@@ -8,9 +8,9 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use crate::tree::address::Address;
-use crate::tree::error::BuildError;
-use crate::tree::{MAX_VALUE, Range};
+use super::address::Address;
+use super::error::BuildError;
+use super::{MAX_VALUE, Range};
 
 /// One value from `start` up to the next run's start, or to the end of the space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

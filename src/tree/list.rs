@@ -19,8 +19,8 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
-use crate::tree::Range;
-use crate::tree::address::Address;
+use super::Range;
+use super::address::Address;
 
 const GAP: u8 = 0x80;
 

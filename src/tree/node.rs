@@ -23,7 +23,7 @@
 //! kinds are never equal. An address is always consumed from its top bits; where fewer than 32 are
 //! left, zeros fill the rest.
 
-use crate::tree::MAX_VALUE;
+use super::MAX_VALUE;
 
 /// Address bits that a dense node consumes.
 pub(super) const DENSE_BITS: u32 = 8;

@@ -6,8 +6,8 @@
 
 use std::iter::FusedIterator;
 
-use crate::tree::Range;
-use crate::tree::address::Address;
+use super::Range;
+use super::address::Address;
 
 /// Consecutive addresses on which neither list changes; at least one of the two has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@
 
 use std::iter::FusedIterator;
 
-use crate::tree::address::Address;
-use crate::tree::node::{self, Entry};
-use crate::tree::{ROOT_BITS, Range, RangeTree};
+use super::address::Address;
+use super::node::{self, Entry};
+use super::{ROOT_BITS, Range, RangeTree};
 
 /// The ranges of a tree, in address order. See [`RangeTree::ranges`].
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::tree::*;
+use super::*;
 
 fn range<A>(first: A, last: A, value: u32) -> Range<A> {
     Range { first, last, value }

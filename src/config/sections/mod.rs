@@ -17,9 +17,9 @@ mod upstream;
 
 use std::path::PathBuf;
 
-use crate::config::Overrides;
-use crate::config::document::{Document, Item, Problem, Problems, Section};
-use crate::config::model::Config;
+use super::Overrides;
+use super::document::{Document, Item, Problem, Problems, Section};
+use super::model::Config;
 
 /// Reads all sections and returns the configuration with all problems in them.
 pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec<Problem>) {

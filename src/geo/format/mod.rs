@@ -19,7 +19,7 @@ pub mod xdb;
 
 use std::path::Path;
 
-use crate::geo::table::Table;
+use super::table::Table;
 
 /// Reason for which bytes are not a database.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

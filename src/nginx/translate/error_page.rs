@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::nginx::Output;
-use crate::nginx::scope::Scope;
-use crate::nginx::tree::Directive;
+use super::super::Output;
+use super::super::scope::Scope;
+use super::super::tree::Directive;
 
 /// Statuses that geogate sends the page for.
 const STATUSES: [&str; 4] = ["500", "502", "503", "504"];

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::nginx::Output;
-use crate::nginx::tree::Directive;
+use super::super::Output;
+use super::super::tree::Directive;
 
 /// One `listen` of a server.
 #[derive(Debug, Clone)]

@@ -33,12 +33,12 @@ mod upstream;
 mod upstream_protocol;
 mod variables;
 
-use crate::nginx::Output;
-use crate::nginx::document::{Origin, Value};
-use crate::nginx::notes::Fate;
-use crate::nginx::scope::Scope;
-use crate::nginx::tree::{Directive, Tree};
-use crate::nginx::units;
+use super::Output;
+use super::document::{Origin, Value};
+use super::notes::Fate;
+use super::scope::Scope;
+use super::tree::{Directive, Tree};
+use super::units;
 
 /// Translates all directives of a configuration.
 pub(super) fn translate(tree: &Tree, output: &mut Output) {

@@ -6,7 +6,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use crate::nginx::tree::Directive;
+use super::super::tree::Directive;
 
 /// Path pattern of a location.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Settings of the process: threads, open files, the error log, and settings that geogate does not
 //! need.
 
-use crate::nginx::Output;
-use crate::nginx::scope::Scope;
-use crate::nginx::tree::Directive;
-use crate::nginx::units;
+use super::super::Output;
+use super::super::scope::Scope;
+use super::super::tree::Directive;
+use super::super::units;
 
 pub(super) fn translate(main: &Scope, output: &mut Output) {
     for directive in main.directives().iter() {

@@ -1,9 +1,9 @@
 //! Targets of locations, and the times of `[[upstream]]`.
 
-use crate::nginx::Output;
-use crate::nginx::document::Table;
-use crate::nginx::tree::Directive;
-use crate::nginx::units;
+use super::super::Output;
+use super::super::document::Table;
+use super::super::tree::Directive;
+use super::super::units;
 
 /// Server that a location's requests go to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Directives that no concern has handled: those that geogate does not need, those that it does not
 //! support, and unknown ones.
 
-use crate::nginx::Output;
-use crate::nginx::notes::Fate;
-use crate::nginx::tree::Directive;
+use super::super::Output;
+use super::super::notes::Fate;
+use super::super::tree::Directive;
 
 /// Note on media types.
 pub(super) const TYPES: &str =

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::nginx::scope::Scope;
+use super::super::scope::Scope;
 
 /// Names that mean the same in both.
 const SAME: [&str; 20] = [

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::body::Body;
 use super::head::{Demand, Framing, Head};
 use super::rewrite::{LineSet, MAX_LINES};
-use crate::proto::headers::Headers;
+use crate::proto::headers::{Headers, position};
 use crate::proto::target::{Absolute, Target, target};
 
 /// Number of lines that need no allocation.
@@ -296,11 +296,6 @@ impl StoredHead {
     fn is(&self, line: &Span, name: &str) -> bool {
         line.name_length as usize == name.len() && self.name(line).eq_ignore_ascii_case(name)
     }
-}
-
-/// Converts a position in a head. The configured size limit keeps positions far below 4 GiB.
-fn position(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 impl Headers for StoredHead {

@@ -113,7 +113,7 @@ impl Followed {
                 });
                 let (published, live) = (published.clone(), Arc::clone(&self.live));
                 let (generation, tell) = (self.generation, Arc::clone(&self.tell));
-                crate::server::reload::spawn("fetch", move || {
+                super::super::reload::spawn("fetch", move || {
                     fetch_for_ever(&published, &versions, &live, &woken, |download| {
                         tell(Event::Fetched(Fetched {
                             generation,
