@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::harness::{
     Authority, Chain, Client, ENGINES, Engine, EngineClient, Gateway, Http2, LOCAL_ENGINES, Origin,
-    Port,
+    Port, Response,
 };
 
 /// A gateway whose upstreams are called `a`, `b` and so on.
@@ -433,6 +433,45 @@ fn headers_are_changed_both_ways() {
             ("X-Geo-Country", &["CN"]),
         ] {
             assert_eq!(request.values(name), expected, "{name}");
+        }
+    }
+}
+
+// Keys: route.response_headers.on_success.set, route.response_headers.on_success.add
+// Keys: route.response_headers.on_success.remove, route.request_headers.add, route.response_headers.add
+#[test]
+fn headers_are_added_and_some_to_successes_alone() {
+    for engine in ENGINES {
+        let origin = Origin::start();
+        let gateway = gateway(
+            engine,
+            &[&origin],
+            "[[route]]\nupstream = 'a'\nexpires = 'epoch'\n\
+             request_headers = { add = { X-Sent = 'more' } }\n\
+             response_headers = { add = { X-Origin = ['1', '2'] }, on_success = { \
+             set = { X-A = 'edge' }, add = { Cache-Control = 'public' }, remove = ['X-Origin'] } }\n",
+        );
+        let mut client = gateway.client();
+        let lines = |response: &Response, name: &str| -> Vec<String> {
+            let lines = response.headers.iter().filter(|(known, _)| known == name);
+            lines.map(|(_, value)| value.clone()).collect()
+        };
+        let response = client.get("/", "X-Sent: one\r\n");
+        assert_eq!(lines(&response, "cache-control"), ["no-cache", "public"]);
+        assert_eq!(
+            response.header("expires"),
+            Some("Thu, 01 Jan 1970 00:00:01 GMT")
+        );
+        assert_eq!(
+            (response.header("x-a"), response.header("x-origin")),
+            (Some("edge"), None)
+        );
+        assert_eq!(origin.last().values("X-Sent"), ["one", "more"]);
+        let response = client.get("/status/404", "");
+        assert_eq!(response.status, 404);
+        assert_eq!(lines(&response, "x-origin"), ["yes", "1", "2"]);
+        for name in ["cache-control", "expires", "x-a"] {
+            assert_eq!(response.header(name), None, "{name}");
         }
     }
 }

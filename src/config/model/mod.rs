@@ -3,6 +3,7 @@
 mod client;
 mod compression;
 mod database;
+mod expires;
 mod files;
 mod geo_headers;
 mod header_names;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
+pub use expires::Expires;
 pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use header_names::HeaderNameSet;
@@ -35,7 +37,7 @@ pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, Syslo
 pub use region::Region;
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, ListenerPattern,
-    LocationRewrite, PathPattern, PathPrefix, Priority, Route, RouteConditions,
+    LocationRewrite, PathPattern, PathPrefix, Priority, ResponseChanges, Route, RouteConditions,
 };
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use template::{Part, Template, TemplateError};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use regex::bytes::Regex;
 
+use super::expires::Expires;
 use super::files::Files;
 use super::limit::RouteLimits;
 use super::region::Region;
@@ -27,8 +28,8 @@ pub struct Route {
     pub compress: Option<bool>,
     /// Header changes in requests to upstreams.
     pub request_headers: HeaderChanges,
-    /// Header changes in all responses of the route.
-    pub response_headers: HeaderChanges,
+    /// Header changes in the responses of the route.
+    pub response_headers: ResponseChanges,
 }
 
 /// Conditions of a route on a request.
@@ -209,4 +210,17 @@ pub struct HeaderChanges {
     pub remove: Vec<String>,
     /// Headers to set in place of all lines of the name; an empty value deletes them.
     pub set: Vec<(String, Template<RequestVariable>)>,
+    /// Lines to add behind the others; an empty value adds none.
+    pub add: Vec<(String, Template<RequestVariable>)>,
+}
+
+/// Changes in the headers of responses.
+#[derive(Debug, Clone, Default)]
+pub struct ResponseChanges {
+    /// Changes of all responses.
+    pub always: HeaderChanges,
+    /// Expiry of successful responses.
+    pub expires: Option<Expires>,
+    /// Changes of successful responses, after all others.
+    pub on_success: HeaderChanges,
 }

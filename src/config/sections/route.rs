@@ -7,7 +7,7 @@ mod matching;
 use std::collections::{HashMap, HashSet};
 
 pub(super) use self::headers::is_framing_name;
-use self::headers::{changes, conditions};
+use self::headers::{conditions, request_changes, response_changes};
 use self::matching::{captures, host, listener, method, path_pattern, priority, scheme};
 use super::limit::{Named, route_limits};
 use crate::config::Overrides;
@@ -144,8 +144,8 @@ impl Reader<'_> {
             action: self.action(section, &captures),
             limits: route_limits(section, self.limits),
             compress: section.value("compress", None, |item| item.boolean().map(Some)),
-            request_headers: changes(section, "request_headers", &captures),
-            response_headers: changes(section, "response_headers", &captures),
+            request_headers: request_changes(section, &captures),
+            response_headers: response_changes(section, &captures),
         };
         section.refuse_unknown();
         route

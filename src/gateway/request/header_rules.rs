@@ -4,13 +4,18 @@
 //! percent-encoded where they are not plain text, so that they cannot end a header line. As in
 //! nginx, an empty value means that the header is absent.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
+use super::expires;
 use super::geo_headers::remove_other_spellings;
 use super::variables::{View, is_decoded};
-use crate::config::model::{HeaderChanges, Part, RequestVariable, Template};
+use crate::config::model::{
+    Expires, HeaderChanges, Part, RequestVariable, ResponseChanges, Template,
+};
 use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
 
 /// Characters to escape: all but printable ASCII, and `%` itself.
@@ -21,6 +26,48 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 pub struct HeaderRules {
     remove: Vec<HeaderName>,
     set: Vec<Rule>,
+    add: Vec<Rule>,
+}
+
+/// Compiled changes of responses.
+#[derive(Default)]
+pub struct ResponseRules {
+    always: HeaderRules,
+    expires: Option<Expires>,
+    on_success: HeaderRules,
+}
+
+/// Statuses that count as success, as for `add_header` of nginx.
+const SUCCESS: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
+
+impl ResponseRules {
+    /// Compiles the rules of a configuration.
+    pub fn new(changes: &ResponseChanges) -> Self {
+        ResponseRules {
+            always: HeaderRules::new(&changes.always),
+            expires: changes.expires,
+            on_success: HeaderRules::new(&changes.on_success),
+        }
+    }
+
+    /// Returns `true` if nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.always.is_empty() && self.expires.is_none() && self.on_success.is_empty()
+    }
+
+    /// Changes a response that is sent now.
+    pub fn change<H: Headers>(&self, response: &mut impl EditResponse, view: &View<H>) {
+        let is_success = SUCCESS.contains(&response.status().as_u16());
+        self.always.delete(response);
+        if let Some(expires) = self.expires.filter(|_| is_success) {
+            expires::set(expires, response, SystemTime::now());
+        }
+        self.always.write(response, view);
+        if is_success {
+            self.on_success.delete(response);
+            self.on_success.write(response, view);
+        }
+    }
 }
 
 struct Rule {
@@ -54,12 +101,13 @@ impl HeaderRules {
         HeaderRules {
             remove: changes.remove.iter().filter_map(name).collect(),
             set: changes.set.iter().filter_map(rule).collect(),
+            add: changes.add.iter().filter_map(rule).collect(),
         }
     }
 
     /// Returns `true` if nothing is changed.
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty()
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
     /// Changes a request. Many applications treat `_` and `-` in a name as the same, so such
@@ -71,29 +119,32 @@ impl HeaderRules {
         }
         for rule in &self.set {
             remove_other_spellings(request, &rule.name);
-            rule.apply(request, view);
+        }
+        self.write(request, view);
+    }
+
+    fn delete(&self, message: &mut impl EditHeaders) {
+        for name in &self.remove {
+            message.remove(name.as_str());
         }
     }
 
-    /// Changes a response.
-    pub fn change_response<H: Headers>(&self, response: &mut impl EditResponse, view: &View<H>) {
-        for name in &self.remove {
-            response.remove(name.as_str());
-        }
+    fn write<H: Headers>(&self, message: &mut impl EditHeaders, view: &View<H>) {
         for rule in &self.set {
-            rule.apply(response, view);
+            match rule.value(view) {
+                Some(value) => message.set(Name::Spelled(&rule.spelling), value.as_bytes()),
+                None => message.remove(rule.name.as_str()),
+            }
+        }
+        for rule in &self.add {
+            if let Some(value) = rule.value(view) {
+                message.append(Name::Spelled(&rule.spelling), value.as_bytes());
+            }
         }
     }
 }
 
 impl Rule {
-    fn apply<H: Headers>(&self, message: &mut impl EditHeaders, view: &View<H>) {
-        match self.value(view) {
-            Some(value) => message.set(Name::Spelled(&self.spelling), value.as_bytes()),
-            None => message.remove(self.name.as_str()),
-        }
-    }
-
     fn value<H: Headers>(&self, view: &View<H>) -> Option<HeaderValue> {
         let template = match &self.value {
             Value::Fixed(value) => return value.clone(),
@@ -134,21 +185,41 @@ mod tests {
     use crate::proto::scheme::Scheme;
     use pingora::http::ResponseHeader;
 
-    fn rules(remove: &[&str], set: &[(&str, &str)]) -> HeaderRules {
+    type Lines<'l> = [(&'l str, &'l str)];
+
+    fn changes(remove: &[&str], set: &Lines, add: &Lines) -> HeaderChanges {
         let captures = Captures::new([None, None]);
-        let template = |text| Template::parse(text, &captures).unwrap();
-        HeaderRules::new(&HeaderChanges {
+        let lines = |lines: &Lines| {
+            let line = |(name, text): &(&str, &str)| {
+                (
+                    (*name).to_owned(),
+                    Template::parse(text, &captures).unwrap(),
+                )
+            };
+            lines.iter().map(line).collect()
+        };
+        HeaderChanges {
             remove: remove.iter().map(|name| (*name).to_owned()).collect(),
-            set: set
-                .iter()
-                .map(|(name, text)| ((*name).to_owned(), template(text)))
-                .collect(),
+            set: lines(set),
+            add: lines(add),
+        }
+    }
+
+    fn rules(remove: &[&str], set: &Lines) -> ResponseRules {
+        ResponseRules::new(&ResponseChanges {
+            always: changes(remove, set, &[]),
+            ..ResponseChanges::default()
         })
     }
 
     /// Checks all lines of a changed response; the upstream's has `x-old: 1` and `x-other: 2`.
     #[track_caller]
-    fn check(rules: &HeaderRules, expected: &[(&str, &str)]) {
+    fn check(rules: &ResponseRules, expected: &Lines) {
+        check_status(200, rules, expected);
+    }
+
+    #[track_caller]
+    fn check_status(status: u16, rules: &ResponseRules, expected: &Lines) {
         let database = database();
         let headers: HeaderMap = headers(&[("host", "h"), ("x-sent", "caf\u{e9} %41")]);
         let view = View {
@@ -169,10 +240,10 @@ mod tests {
             host_patterns: &[],
             tls: None,
         };
-        let mut response = ResponseHeader::build(200, None).unwrap();
+        let mut response = ResponseHeader::build(status, None).unwrap();
         response.insert_header("X-Old", "1").unwrap();
         response.insert_header("X-Other", "2").unwrap();
-        rules.change_response(&mut response, &view);
+        rules.change(&mut response, &view);
         let lines = response.headers.iter();
         let mut lines: Vec<_> = lines
             .map(|(name, value)| {
@@ -198,6 +269,54 @@ mod tests {
         );
         check(&rules(&[], &[("x-old", "")]), &[OTHER]);
         check(&rules(&[], &[("x-old", "$arg_none")]), &[OTHER]);
+    }
+
+    #[test]
+    fn lines_are_added_behind_others() {
+        let rules = ResponseRules::new(&ResponseChanges {
+            always: changes(
+                &[],
+                &[("X-New", "a")],
+                &[("X-Old", "b"), ("X-New", "c"), ("X-No", "")],
+            ),
+            ..ResponseChanges::default()
+        });
+        let expected = [
+            ("x-new", "a"),
+            ("x-new", "c"),
+            ("x-old", "1"),
+            ("x-old", "b"),
+            OTHER,
+        ];
+        check(&rules, &expected);
+    }
+
+    #[test]
+    fn some_changes_are_for_successes() {
+        let rules = ResponseRules::new(&ResponseChanges {
+            always: changes(&[], &[], &[("X-A", "always")]),
+            expires: Some(Expires::Epoch),
+            on_success: changes(
+                &["x-old"],
+                &[],
+                &[("X-A", "success"), ("Cache-Control", "private")],
+            ),
+        });
+        let always = [("x-a", "always"), ("x-old", "1"), OTHER];
+        let success = [
+            ("cache-control", "no-cache"),
+            ("cache-control", "private"),
+            ("expires", "Thu, 01 Jan 1970 00:00:01 GMT"),
+            ("x-a", "always"),
+            ("x-a", "success"),
+            OTHER,
+        ];
+        for status in [200, 206, 301, 304, 308] {
+            check_status(status, &rules, &success);
+        }
+        for status in [202, 300, 400, 404, 502] {
+            check_status(status, &rules, &always);
+        }
     }
 
     #[test]

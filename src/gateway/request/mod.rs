@@ -7,6 +7,7 @@
 
 pub(in crate::gateway) mod basic_auth;
 pub mod client_ip;
+mod expires;
 pub mod geo_headers;
 pub(in crate::gateway) mod header_rules;
 pub(in crate::gateway) mod host;

@@ -200,7 +200,7 @@ pub fn change_headers<H: Headers>(
     let route = ctx.route();
     if let Some(route) = route.filter(|route| !route.response_headers.is_empty()) {
         let view = View::of(request, ctx);
-        route.response_headers.change_response(response, &view);
+        route.response_headers.change(response, &view);
     }
 }
 

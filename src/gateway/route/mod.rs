@@ -21,7 +21,7 @@ use self::condition::MatchInput;
 use self::path_readings::PathReadings;
 use self::table::{Table, TableMatch};
 use super::access::RouteLimits;
-use super::request::header_rules::HeaderRules;
+use super::request::header_rules::{HeaderRules, ResponseRules};
 use super::upstream::Pool;
 use crate::config::model::{
     self, Files, HostPattern, LocationRewrite, PathPattern, RequestVariable, Template,
@@ -46,7 +46,7 @@ pub struct Route {
     pub limits: RouteLimits,
     pub compress: Option<bool>,
     pub request_headers: HeaderRules,
-    pub response_headers: HeaderRules,
+    pub response_headers: ResponseRules,
 }
 
 /// Action of a route.
@@ -283,7 +283,7 @@ impl Route {
             limits,
             compress: route.compress,
             request_headers: HeaderRules::new(&route.request_headers),
-            response_headers: HeaderRules::new(&route.response_headers),
+            response_headers: ResponseRules::new(&route.response_headers),
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use super::tls;
 use super::variables::Variables;
+use crate::config::model::Expires;
 use crate::nginx::Output;
 use crate::nginx::document::Table;
 use crate::nginx::document::{Entry, Item, Value};
 use crate::nginx::scope::Scope;
 use crate::nginx::tree::Directive;
-use crate::nginx::units;
 
 /// Headers that geogate writes itself, and the values in nginx that mean the same.
 const ALWAYS: [(&str, &[&str]); 9] = [
@@ -108,49 +108,13 @@ pub(super) fn to_client(
         if is_of_tls && tls::is_hsts(header) {
             output.notes.carried(header);
         } else {
-            rules.set(
-                header.arg(0),
-                header.arg(1),
-                header,
-                scope,
-                variables,
-                output,
-            );
-            say_when(header, scope, output);
+            rules.add(header, scope, variables, output);
         }
     }
     if let Some(expires) = scope.one("expires") {
-        self::expires(expires, &mut rules, output);
+        self::expires(expires, route, output);
     }
     rules.write("response_headers", route);
-}
-
-/// Notes the differences between a response header and nginx's.
-fn say_when(header: &Directive, scope: &Scope, output: &mut Output) {
-    if header.arg(2) != "always" && !only_succeeds(scope) {
-        let why = "Without `always` nginx leaves it out of errors; geogate does not.";
-        output.notes.differs(header, why);
-    }
-    let is_hidden = scope
-        .all_of(&["proxy_hide_header", "grpc_hide_header"])
-        .iter()
-        .any(|hidden| hidden.arg(0).eq_ignore_ascii_case(header.arg(0)));
-    let passes = scope.here("proxy_pass").chain(scope.here("grpc_pass"));
-    if passes.count() > 0 && !is_hidden {
-        let why = "A header of that name from the upstream is replaced; nginx sends both.";
-        output.notes.differs(header, why);
-    }
-}
-
-/// Returns `true` if a location never answers with an error.
-fn only_succeeds(scope: &Scope) -> bool {
-    const WITH_HEADERS: [&str; 10] = [
-        "200", "201", "204", "206", "301", "302", "303", "304", "307", "308",
-    ];
-    scope.here("return").last().is_some_and(|answer| {
-        WITH_HEADERS.contains(&answer.arg(0))
-            || answer.args.len() == 1 && answer.arg(0).contains(':')
-    })
 }
 
 /// Adds the `Host` that a route's upstream gets, before its other headers.
@@ -175,9 +139,49 @@ pub(super) fn set_host(host: &str, from: &Directive, route: &mut Table) {
 struct Rules {
     set: Vec<Entry>,
     remove: Vec<Item>,
+    /// Lines that are added to every response.
+    always: Vec<Entry>,
+    /// Lines that are added to successful responses.
+    on_success: Vec<Entry>,
 }
 
 impl Rules {
+    /// Adds the line of an `add_header`.
+    fn add(
+        &mut self,
+        header: &Directive,
+        scope: &Scope,
+        variables: &Variables,
+        output: &mut Output,
+    ) {
+        output.notes.carried(header);
+        let value = match variables.template(header.arg(1), scope) {
+            Ok(value) => value,
+            Err(missing) => {
+                let why = format!("There is no {missing} in geogate.");
+                return output.notes.lost(header, why);
+            }
+        };
+        let lines = match header.arg(2) {
+            "always" => &mut self.always,
+            _ => &mut self.on_success,
+        };
+        let name = header.arg(0);
+        let item = Item::new(value.as_str(), Some(header));
+        let mut known = lines.iter_mut();
+        match known.find(|old| old.key.eq_ignore_ascii_case(name)) {
+            None => lines.push(Entry::new(name, value, Some(header))),
+            Some(Entry {
+                value: Value::List(list),
+                ..
+            }) => list.push(item),
+            Some(old) => {
+                let first = std::mem::replace(&mut old.value, Value::List(Vec::new()));
+                old.value = Value::List(vec![Item::new(first, None), item]);
+            }
+        }
+    }
+
     fn set(
         &mut self,
         name: &str,
@@ -215,8 +219,16 @@ impl Rules {
 
     fn write(self, key: &str, route: &mut Table) {
         let mut entries = Vec::new();
-        if !self.set.is_empty() {
-            entries.push(Entry::new("set", Value::Inline(self.set), None));
+        let mut table = |name: &str, content: Vec<Entry>| {
+            if !content.is_empty() {
+                entries.push(Entry::new(name, Value::Inline(content), None));
+            }
+        };
+        table("set", self.set);
+        table("add", self.always);
+        if !self.on_success.is_empty() {
+            let added = Entry::new("add", Value::Inline(self.on_success), None);
+            table("on_success", vec![added]);
         }
         if !self.remove.is_empty() {
             entries.push(Entry::new("remove", Value::List(self.remove), None));
@@ -227,39 +239,24 @@ impl Rules {
     }
 }
 
-/// Sets `Cache-Control` alone: all current clients support it, and it needs no clock.
-fn expires(expires: &Directive, rules: &mut Rules, output: &mut Output) {
-    let value = match expires.arg(0) {
-        "off" => return output.notes.carried(expires),
-        "epoch" => Some("no-cache".to_owned()),
-        "max" => Some("max-age=315360000".to_owned()),
-        time if time.starts_with('-') => Some("no-cache".to_owned()),
-        time if expires.args.len() == 1 => {
-            units::milliseconds(time).map(|time| format!("max-age={}", time / 1000))
-        }
-        _ => None,
-    };
-    match value {
-        Some(value) => {
-            output.notes.differs(
-                expires,
-                "As Cache-Control alone, which goes before Expires, and on errors too.",
-            );
-            let known = |entry: &&mut Entry| entry.key.eq_ignore_ascii_case("cache-control");
-            match rules.set.iter_mut().find(known) {
-                // nginx sends both; caches read two lines as one list.
-                Some(Entry {
-                    value: Value::Text(text),
-                    ..
-                }) => *text = format!("{value}, {text}"),
-                _ => rules
-                    .set
-                    .push(Entry::new("Cache-Control", value, Some(expires))),
+fn expires(expires: &Directive, route: &mut Table, output: &mut Output) {
+    let text = expires.args.join(" ");
+    if text == "off" {
+        return output.notes.carried(expires);
+    }
+    match Expires::parse(&text) {
+        Ok(time) => {
+            output.notes.carried(expires);
+            if matches!(time, Expires::Daily(_)) {
+                output
+                    .notes
+                    .minor(expires, "A time of the day is that of UTC.");
             }
+            route.set("expires", text, Some(expires));
         }
-        None => output.notes.lost(
+        Err(_) => output.notes.lost(
             expires,
-            "Only a time from now, `epoch`, `max` and `off` are carried over.",
+            "Only times, `epoch`, `max` and `off` are carried over, no variables.",
         ),
     }
 }

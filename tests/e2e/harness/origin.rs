@@ -186,7 +186,8 @@ fn serve(stream: TcpStream, state: &Arc<State>) -> std::io::Result<()> {
                 };
                 write!(
                     out,
-                    "HTTP/1.1 200 OK\r\nX-Origin: yes\r\nContent-Length: {}\r\n\r\n",
+                    "HTTP/1.1 {} X\r\nX-Origin: yes\r\nContent-Length: {}\r\n\r\n",
+                    status_of(&target),
                     body.len()
                 )?;
                 if !head {
@@ -196,6 +197,11 @@ fn serve(stream: TcpStream, state: &Arc<State>) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The status of the answer to a target: `/status/404` names its own.
+pub fn status_of(target: &str) -> &str {
+    target.strip_prefix("/status/").unwrap_or("200")
 }
 
 fn read(input: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {

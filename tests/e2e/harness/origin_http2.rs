@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use tokio::sync::Notify;
 
 use super::http2::{line, send};
+use super::origin::status_of;
 use super::origin::{Request, State};
 
 /// Whether a connection begins as one of HTTP/2 does: with a method that HTTP/1 does not have.
@@ -129,6 +130,7 @@ async fn answer(
             let lines = response.headers_mut();
             lines.insert("x-origin", HeaderValue::from_static("yes"));
             lines.insert("content-length", body.len().into());
+            *response.status_mut() = status_of(&target).parse().unwrap();
             let is_end = method == "HEAD" || body.is_empty();
             let mut out = respond.send_response(response, is_end)?;
             if !is_end {

@@ -6,7 +6,8 @@ use super::matching::pattern;
 use super::template;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
-    Captures, HeaderChanges, HeaderCondition, HeaderPattern, is_managed_name,
+    Captures, Expires, HeaderChanges, HeaderCondition, HeaderPattern, ResponseChanges,
+    is_managed_name,
 };
 
 /// Headers of the connection and of message framing. geogate writes these itself.
@@ -45,23 +46,52 @@ pub(super) fn conditions(section: &Section) -> Vec<HeaderCondition> {
     conditions.collect()
 }
 
-/// Reads `{ set = { X-A = "$country" }, remove = ["X-B"] }`.
-pub(super) fn changes(section: &Section, key: &'static str, captures: &Captures) -> HeaderChanges {
-    let section = section.section(key);
-    let is_request = key == "request_headers";
-    let set = section.section("set");
-    let entries = set.entries();
-    let set = entries.iter().filter_map(|(name, item)| {
-        item.read(|item| {
-            changeable(name, is_request)?;
-            let value = template(item, captures)?;
-            if item.string()?.contains(['\n', '\t']) {
-                return Err("has a control character".to_owned());
-            }
-            Ok(((*name).to_owned(), value))
-        })
+/// Reads `request_headers`.
+pub(super) fn request_changes(section: &Section, captures: &Captures) -> HeaderChanges {
+    let section = section.section("request_headers");
+    let changes = changes(&section, true, captures);
+    section.refuse_unknown();
+    changes
+}
+
+/// Reads `response_headers`, with `on_success` within it, and `expires`.
+pub(super) fn response_changes(section: &Section, captures: &Captures) -> ResponseChanges {
+    let expires = section.value("expires", None, |item| {
+        Expires::parse(item.string()?).map(Some)
     });
-    let set = set.collect();
+    let section = section.section("response_headers");
+    let on_success = section.section("on_success");
+    let changes = ResponseChanges {
+        always: changes(&section, false, captures),
+        expires,
+        on_success: changes(&on_success, false, captures),
+    };
+    on_success.refuse_unknown();
+    section.refuse_unknown();
+    changes
+}
+
+/// Reads `{ set = { X-A = "$country" }, add = { Link = ["a", "b"] }, remove = ["X-B"] }`.
+fn changes(section: &Section, is_request: bool, captures: &Captures) -> HeaderChanges {
+    let line = |name: &str, item: &Item| {
+        changeable(name, is_request)?;
+        let value = template(item, captures)?;
+        if item.string()?.contains(['\n', '\t']) {
+            return Err("has a control character".to_owned());
+        }
+        Ok((name.to_owned(), value))
+    };
+    let (set, add) = (section.section("set"), section.section("add"));
+    let entries = set.entries();
+    let set = entries.iter();
+    let set = set.filter_map(|(name, item)| item.read(|item| line(name, item)));
+    let added = add.entries();
+    let add = added.iter().flat_map(|(name, item)| {
+        let items = item.one_or_more();
+        let lines = items.iter();
+        let lines = lines.filter_map(|item| item.read(|item| line(name, item)));
+        lines.collect::<Vec<_>>()
+    });
     let remove = |item: &Item| {
         let name = item.string()?;
         changeable(name, is_request)?;
@@ -72,9 +102,11 @@ pub(super) fn changes(section: &Section, key: &'static str, captures: &Captures)
     };
     let items = section.item("remove").map(|item| item.items());
     let items = items.unwrap_or_default();
-    let remove = items.iter().filter_map(|item| item.read(remove)).collect();
-    section.refuse_unknown();
-    HeaderChanges { remove, set }
+    HeaderChanges {
+        set: set.collect(),
+        add: add.collect(),
+        remove: items.iter().filter_map(|item| item.read(remove)).collect(),
+    }
 }
 
 fn changeable(name: &str, is_request: bool) -> Result<(), String> {

@@ -1,4 +1,4 @@
-use crate::config::model::{Action, Config, HostPattern, PathPattern};
+use crate::config::model::{Action, Config, Expires, HostPattern, PathPattern};
 use crate::config::{Overrides, parse};
 
 const UPSTREAMS: &str = "[[upstream]]\nname = 'a'\npeers = ['127.0.0.1:1']\n[[upstream]]\nname = 'b'\npeers = ['127.0.0.1:2']\n";
@@ -297,6 +297,31 @@ fn groups_of_a_hosts_pattern_are_variables() {
     let error = read(&format!("{route}redirect = {{ to = '$host_3' }}\n")).unwrap_err();
     assert!(error.contains("there is no $host_3 here"), "{error}");
     assert!(error.contains("host_1, host_2, host_shop"), "{error}");
+}
+
+#[test]
+fn responses_have_changes_for_successes_and_an_expiry() {
+    let text = "[[route]]\nrespond = {}\nexpires = '30d'\nresponse_headers = { \
+                add = { Link = ['a', 'b'], X-A = '$host' }, \
+                on_success = { set = { X-B = '1' }, remove = ['X-C'] } }\n";
+    let changes = &read(text).unwrap().routes[0].response_headers;
+    let names: Vec<_> = changes.always.add.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["Link", "Link", "X-A"]);
+    assert_eq!(changes.on_success.set[0].0, "X-B");
+    assert_eq!(changes.on_success.remove, ["x-c"]);
+    assert_eq!(changes.expires, Some(Expires::AfterResponse(2_592_000)));
+    check_problem(
+        "expires = 'soon'",
+        "route[0].expires: \"soon\" is not a time",
+    );
+    check_problem(
+        "response_headers = { on_success = { on_success = {} } }",
+        "route[0].response_headers.on_success.on_success: unknown key",
+    );
+    check_problem(
+        "response_headers = { add = { Connection = 'x' } }",
+        "route[0].response_headers.add.Connection: belongs to the connection",
+    );
 }
 
 #[test]
