@@ -373,6 +373,10 @@ impl<'d> Item<'d> {
         array.is_some_and(|array| array.is_empty())
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
+    }
+
     fn kind(&self) -> &'static str {
         match self.value.get_ref() {
             DeValue::String(_) => "a string",

@@ -69,6 +69,8 @@ struct Permits {
     of_client: Option<ClientPermit>,
     /// Of the limit of requests on the route.
     of_route: Option<SharedPermit>,
+    /// `true` once rate limits of a route have counted the request.
+    is_rate_counted: bool,
 }
 
 impl Context {
@@ -95,6 +97,7 @@ impl Context {
                 _in_flight: gateway.drain.enter(),
                 of_client: None,
                 of_route: None,
+                is_rate_counted: false,
             },
         }
     }
@@ -138,9 +141,16 @@ impl Context {
         self.permits.of_client = Some(one);
     }
 
-    /// Holds the permit of the route, if the route is limited, until the request ends.
-    pub fn hold_room(&mut self, room: Option<SharedPermit>) {
+    /// Holds the permit of the route, if the route is limited, until the request ends or has another
+    /// route. `is_counted` is true if rate limits have counted the request.
+    pub fn hold_room(&mut self, room: Option<SharedPermit>, is_counted: bool) {
         self.permits.of_route = room;
+        self.permits.is_rate_counted |= is_counted;
+    }
+
+    /// Returns `true` if rate limits of a route have counted the request.
+    pub fn is_rate_counted(&self) -> bool {
+        self.permits.is_rate_counted
     }
 
     /// Returns an error if the deadline has passed.
@@ -183,7 +193,10 @@ impl<'r, H: Headers> View<'r, H> {
             place: ctx.place(),
             scheme: request.scheme(),
             method: request.method.as_str(),
-            target: request.target,
+            target: routed
+                .and_then(|routed| routed.redirect.as_ref())
+                .map_or(request.target, |redirect| &redirect.target),
+            sent_target: request.target,
             protocol: request.protocol(),
             authority: request.authority,
             headers: request.headers,

@@ -191,7 +191,7 @@ fn head_has_no_body_and_other_methods_are_refused() {
 // Keys: route.files.index, route.files.types, route.files.fallback, route.files.default_type
 #[test]
 fn the_user_names_index_types_and_fallback() {
-    let settings = ", index = ['none.html', 'page.html'], fallback = 'index.html', \
+    let settings = ", index = ['none.html', 'page.html'], fallback = '/index.html', \
                     types = { bin = 'x/bin' }, default_type = 'x/any'";
     for engine in LOCAL_ENGINES {
         let gateway = gateway(engine, settings, "");
@@ -203,6 +203,85 @@ fn the_user_names_index_types_and_fallback() {
         std::fs::write(gateway.file("www/README"), "read me").unwrap();
         let other = client.get("/README", "");
         assert_eq!(other.header("content-type"), Some("x/any"));
+    }
+}
+
+// Keys: route.internal, route.files.try, route.reroute
+#[test]
+fn what_is_no_file_has_another_route() {
+    for engine in ENGINES {
+        let origin = Origin::start();
+        let gateway = engine.start_in(
+            &format!(
+                "[[upstream]]\nname = 'php'\npeers = ['{}']\n\
+                 [[route]]\nprefix = '/'\npriority = 'below_regex'\nfiles = {{ \
+                 root = '{{folder}}/www', index = ['index.php', 'index.html'], \
+                 try = ['$uri', '$uri.html', '$uri/'], fallback = {{ route = 'app' }} }}\n\
+                 [[route]]\nregex = '[.]php$'\nupstream = 'php'\n\
+                 [[route]]\nname = 'app'\ninternal = true\nupstream = 'php'\n\
+                 response_headers = {{ set = {{ X-Route = '$route $uri' }} }}\n\
+                 [[route]]\npath = '/page.html'\nfiles = {{ root = '{{folder}}/www' }}\n\
+                 response_headers = {{ set = {{ Cache-Control = 'no-store' }} }}\n\
+                 [[route]]\npath = '/secret.html'\ninternal = true\nfiles = {{ root = '{{folder}}/www' }}\n\
+                 [[route]]\nregex = '^/old/(.*)$'\nreroute = '/new.php?p=$1&$args'\n\
+                 [[route]]\npath = '/round'\nreroute = '/round'\n",
+                origin.address
+            ),
+            |folder| {
+                prepare(folder);
+                std::fs::write(folder.join("www/docs/index.php"), "<?php").unwrap();
+                std::fs::write(folder.join("www/secret.html"), "secret").unwrap();
+            },
+        );
+        let mut client = gateway.client();
+        // The index is requested anew, and never sent as a file.
+        assert_eq!(client.get("/docs/?a=1", "").status, 200);
+        assert_eq!(origin.last().target(), "GET /docs/index.php?a=1");
+        assert_eq!(client.request("POST", "/docs/", "", b"form").text(), "form");
+        assert_eq!(origin.last().target(), "POST /docs/index.php");
+        // What is tried is served by the route itself, an index by the one that is specific for it.
+        let page = client.get("/page", "");
+        assert_eq!(
+            (page.text(), page.header("cache-control")),
+            ("<p>page</p>", None)
+        );
+        let page = client.get("/page.html", "");
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+        assert_eq!(client.get("/", "").text(), "<p>index</p>");
+        // The fallback has the path and the body of the client.
+        let sent = client.request("PUT", "/app/%20x?q", "", b"body");
+        assert_eq!(
+            (sent.text(), sent.header("x-route")),
+            ("body", Some("app /app/ x"))
+        );
+        assert_eq!(origin.last().target(), "PUT /app/%20x?q");
+        assert_eq!(client.get("/secret.html", "").status, 404);
+        for (sent, expected) in [
+            ("/old/a b", "GET /new.php?p=a%20b"),
+            ("/old/a?x=1", "GET /new.php?p=a&x=1"),
+        ] {
+            assert_eq!(client.get(&sent.replace(' ', "%20"), "").status, 200);
+            assert_eq!(origin.last().target(), expected);
+        }
+        let asked = origin.requests().len();
+        assert_eq!(client.get("/round", "").status, 404);
+        assert_eq!(origin.requests().len(), asked);
+    }
+}
+
+#[test]
+fn internal_redirects_end() {
+    for engine in LOCAL_ENGINES {
+        let gateway = engine.start(
+            "[[route]]\npath = '/a'\nreroute = '/b'\n[[route]]\npath = '/b'\nreroute = '/a'\n\
+             [[access]]\nname = 'nobody'\nrules = []\ndefault = 'deny'\n\
+             [[route]]\npath = '/c'\nreroute = '/closed'\n\
+             [[route]]\npath = '/closed'\naccess = 'nobody'\nrespond = { body = 'open' }\n",
+        );
+        let mut client = gateway.client();
+        assert_eq!(client.get("/a", "").status, 500);
+        assert_eq!(client.get("/c", "").status, 403);
+        assert_eq!(client.get("/b", "").status, 500);
     }
 }
 

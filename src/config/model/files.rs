@@ -2,15 +2,32 @@
 
 use std::path::PathBuf;
 
+use super::template::Template;
+use super::variable::RequestVariable;
+
+/// Answer to a request for which there is no file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fallback {
+    /// This status, from 200 to 599.
+    Status(u16),
+    /// This path, which is requested anew. It may have a query.
+    Path(Template<RequestVariable>),
+    /// The route of this name, with the path of the request.
+    Route(String),
+}
+
 /// Settings for serving static files from a folder.
 #[derive(Debug, Clone)]
 pub struct Files {
     /// Absolute path of the folder. It does not have to exist yet.
     pub root: PathBuf,
-    /// Index file names for a request of a folder; the first that exists is served.
+    /// Index file names for a request of a folder. The first that exists is requested anew.
     pub index: Vec<String>,
-    /// File that is served for a path that does not exist: relative to the root, no leading slash.
-    pub fallback: Option<String>,
+    /// Paths that are tried in place of the request's, a folder if the template ends in a slash;
+    /// `None` for the path itself, as a file or a folder.
+    pub tried: Option<Vec<Template<RequestVariable>>>,
+    /// Answer where nothing is found.
+    pub fallback: Fallback,
     /// Media types by extension, in lower case without a dot; they override the built-in ones.
     pub types: Vec<(String, String)>,
     /// Media type of files with an unknown extension.

@@ -26,7 +26,7 @@ pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
 pub use expires::Expires;
-pub use files::Files;
+pub use files::{Fallback, Files};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use header_names::HeaderNameSet;
 pub use limit::{

@@ -43,6 +43,9 @@ pub struct RouteConditions {
     pub tls: Option<bool>,
     /// Pattern of the normalized path.
     pub path: PathPattern,
+    /// True if clients get 404, and only internal redirects use the route. Without a pattern of the path
+    /// only those that name it do.
+    pub internal: bool,
     /// Change of the place that the pattern gives the route among others.
     pub priority: Priority,
     /// Allowed methods; empty for any method. `GET` includes `HEAD`.
@@ -56,6 +59,12 @@ pub struct RouteConditions {
 }
 
 impl RouteConditions {
+    /// Returns `true` for a route that is reached by its name alone.
+    #[must_use]
+    pub fn is_by_name(&self) -> bool {
+        self.internal && matches!(self.path, PathPattern::Any)
+    }
+
     /// Returns the number of conditions besides those on host and path.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -175,6 +184,11 @@ pub enum Action {
         files: Arc<Files>,
         /// New path; `None` keeps the path.
         rewrite: Option<Template<RequestVariable>>,
+    },
+    /// Chooses a route anew, by another path.
+    Reroute {
+        /// New path, perhaps with a query.
+        to: Template<RequestVariable>,
     },
     /// Redirects the client.
     Redirect {

@@ -1,12 +1,21 @@
 //! `files = { root = "...", ... }` of a route.
 
-use std::path::Path;
-
 use super::path;
 use crate::config::document::{Item, Section};
-use crate::config::model::Files;
+use crate::config::model::{Fallback, Files, RequestVariable, Template};
 
-pub(super) fn files(section: &Section) -> Files {
+/// Reads `files`. `template` reads a text with the variables of the route.
+pub(super) fn files(
+    section: &Section,
+    template: &dyn Fn(&Item) -> Result<Template<RequestVariable>, String>,
+) -> Files {
+    let path_template = |item: &Item| {
+        let is_path = item.string()?.starts_with(['/', '$']);
+        if !is_path {
+            return Err("a path is expected, which begins with \"/\"".to_owned());
+        }
+        template(item)
+    };
     let root = section.required("root", |item| {
         let root = path(item)?;
         std::path::absolute(&root).map_err(|error| format!("{}: {error}", root.display()))
@@ -19,7 +28,14 @@ pub(super) fn files(section: &Section) -> Files {
     let files = Files {
         root: root.unwrap_or_default(),
         index,
-        fallback: section.value("fallback", None, |item| inner_path(item).map(Some)),
+        tried: section.item("try").map(|item| {
+            let items = item.items();
+            items
+                .iter()
+                .filter_map(|item| item.read(path_template))
+                .collect()
+        }),
+        fallback: fallback(section, &path_template),
         types: types(section),
         default_type: section.value("default_type", octets, content_type),
         follow_links: section.value("follow_links", false, Item::boolean),
@@ -46,17 +62,27 @@ fn name(item: &Item) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn inner_path(item: &Item) -> Result<String, String> {
-    let text = item.string()?;
-    let inner = text.trim_start_matches('/');
-    let mut parts = Path::new(inner).components();
-    let is_inner = parts.all(|part| matches!(part, std::path::Component::Normal(_)));
-    if inner.is_empty() || inner.ends_with('/') || inner.contains('\0') || !is_inner {
-        return Err(format!(
-            "{text:?} is not the path of a file within the root"
-        ));
+/// Reads `fallback`: a path, a status, or `{ route = "name" }`.
+fn fallback(
+    section: &Section,
+    path: &dyn Fn(&Item) -> Result<Template<RequestVariable>, String>,
+) -> Fallback {
+    let is_table = section.item("fallback").is_some_and(|item| item.is_table());
+    if is_table {
+        let table = section.section("fallback");
+        let route = table.required("route", |item| item.string().map(str::to_owned));
+        table.refuse_unknown();
+        return Fallback::Route(route.unwrap_or_default());
     }
-    Ok(inner.to_owned())
+    section.value("fallback", Fallback::Status(404), |item| {
+        if item.string().is_ok() {
+            return path(item).map(Fallback::Path);
+        }
+        let status = item.integer(200, 599);
+        let status = status
+            .map_err(|_| "a path, a status or { route = \"name\" } is expected".to_owned())?;
+        Ok(Fallback::Status(status as u16))
+    })
 }
 
 fn content_type(item: &Item) -> Result<String, String> {
@@ -69,7 +95,7 @@ fn content_type(item: &Item) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::model::{Action, Files};
+    use crate::config::model::{Action, Fallback, Files};
     use crate::config::{Overrides, parse};
 
     fn read(files: &str) -> Result<Files, String> {
@@ -87,7 +113,8 @@ mod tests {
         let files = read("root = '/var/www'").unwrap();
         assert_eq!(files.root.to_str(), Some("/var/www"));
         assert_eq!(files.index, ["index.html"]);
-        assert!(!files.follow_links && !files.hidden && files.fallback.is_none());
+        assert!(!files.follow_links && !files.hidden);
+        assert_eq!((files.tried, files.fallback), (None, Fallback::Status(404)));
         assert!(read("root = 'www'").unwrap().root.is_absolute());
     }
 
@@ -101,12 +128,40 @@ mod tests {
     fn what_leads_out_of_the_root_is_refused() {
         check_problem("index = []", "files.root: is missing");
         check_problem("root = '/x', index = ['../a']", "is not the name of a file");
-        for fallback in ["", "/", "../a", "a/../../b", "a/"] {
-            let files = format!("root = '/x', fallback = '{fallback}'");
-            check_problem(&files, "is not the path of a file within the root");
+    }
+
+    #[test]
+    fn a_fallback_is_a_path_a_status_or_a_route() {
+        let read = |fallback: &str| read(&format!("root = '/x', fallback = {fallback}"));
+        assert!(matches!(
+            read("'/index.php?q=$uri'").unwrap().fallback,
+            Fallback::Path(_)
+        ));
+        assert_eq!(read("403").unwrap().fallback, Fallback::Status(403));
+        for (fallback, expected) in [
+            (
+                "'index.html'",
+                "files.fallback: a path is expected, which begins with",
+            ),
+            ("''", "files.fallback: a path is expected"),
+            ("'/$none'", "files.fallback: there is no $none here"),
+            ("99", "files.fallback: a path, a status or { route"),
+            ("true", "files.fallback: a path, a status or { route"),
+            (
+                "{ route = 'none' }",
+                "files.fallback.route: there is no route \"none\"",
+            ),
+            ("{ path = '/' }", "files.fallback.route: is missing"),
+        ] {
+            let problem = read(fallback).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
         }
-        let files = read("root = '/x', fallback = '/app/index.html'").unwrap();
-        assert_eq!(files.fallback.as_deref(), Some("app/index.html"));
+        let tried = super::tests::read("root = '/x', try = ['$uri', '$uri.html', '/a/']").unwrap();
+        assert_eq!(tried.tried.unwrap().len(), 3);
+        check_problem(
+            "root = '/x', try = ['a']",
+            "files.try[0]: a path is expected",
+        );
     }
 
     #[test]

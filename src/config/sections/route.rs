@@ -13,8 +13,8 @@ use super::limit::{Named, route_limits};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Captures, Listener, PathPattern, Priority, Region, RequestVariable, Route, RouteConditions,
-    Template, Upstream,
+    Action, Captures, Fallback, Listener, PathPattern, Priority, Region, RequestVariable, Route,
+    RouteConditions, Template, Upstream,
 };
 use crate::geo::Codes;
 
@@ -47,6 +47,7 @@ pub(super) fn routes(
         }
         routes.push(route);
     }
+    refuse_unknown_names(&sections, &routes);
     // An invalid condition is read as absent, so these checks are valid only without other problems.
     if problems.is_empty() {
         refuse_unreached(&sections, &routes);
@@ -63,6 +64,9 @@ fn refuse_unreached(sections: &[Section], routes: &[Route]) {
     let mut taken: HashMap<String, &str> = HashMap::new();
     for (section, route) in sections.iter().zip(routes) {
         let own = &route.conditions;
+        if own.is_by_name() {
+            continue;
+        }
         let all = format!("{own:?}");
         let in_order = own.priority == Priority::First || matches!(own.path, PathPattern::Regex(_));
         let path = in_order.then(|| {
@@ -82,6 +86,23 @@ fn refuse_unreached(sections: &[Section], routes: &[Route]) {
             taken.entry(path).or_insert(&route.name);
         }
         taken.entry(all).or_insert(&route.name);
+    }
+}
+
+/// Checks that routes lead to the names of other routes.
+fn refuse_unknown_names(sections: &[Section], routes: &[Route]) {
+    let names: HashSet<&str> = routes.iter().map(|route| &*route.name).collect();
+    for (section, route) in sections.iter().zip(routes) {
+        if let Action::Files { files, .. } = &route.action
+            && let Fallback::Route(name) = &files.fallback
+            && !names.contains(&**name)
+        {
+            let reason = format!("there is no route {name:?}");
+            section
+                .section("files")
+                .section("fallback")
+                .note("route", reason);
+        }
     }
 }
 
@@ -160,6 +181,7 @@ impl Reader<'_> {
                 listener(item, must_be_known.then_some(listeners))
             }),
             tls: section.value("scheme", None, scheme),
+            internal: section.value("internal", false, Item::boolean),
             priority: priority(section, &path),
             path,
             methods: list(section, "methods", method),

@@ -149,6 +149,19 @@ impl Limits {
     /// limits do not count a request that the access rules deny.
     #[must_use]
     pub fn refuses(&self, attributes: &RequestAttributes) -> Option<Rejection> {
+        self.denies(attributes)
+            .or_else(|| self.exceeds_rate(attributes))
+    }
+
+    /// Returns `true` if there are rate limits.
+    #[must_use]
+    pub fn has_rates(&self) -> bool {
+        !self.rates.is_empty()
+    }
+
+    /// Returns the rejection by an access rule, if there is one.
+    #[must_use]
+    pub fn denies(&self, attributes: &RequestAttributes) -> Option<Rejection> {
         for set in &self.access {
             if set.decide(attributes.client, attributes.place.as_ref()) == Verdict::Allow {
                 continue;
@@ -164,6 +177,12 @@ impl Limits {
                 );
             }
         }
+        None
+    }
+
+    /// Counts the request. Returns the rejection by a rate limit, if there is one.
+    #[must_use]
+    pub fn exceeds_rate(&self, attributes: &RequestAttributes) -> Option<Rejection> {
         for rate in &self.rates {
             let Err(wait) = rate.check(attributes) else {
                 continue;

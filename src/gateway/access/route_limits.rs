@@ -47,6 +47,22 @@ impl RouteLimits {
     /// The reason of the rejection. A request that is rejected because the route is full is not
     /// counted by a rate limit.
     pub fn take(&self, attributes: &RequestAttributes) -> Result<Option<SharedPermit>, Rejection> {
+        let one = self.take_uncounted(attributes)?;
+        match self.limits.exceeds_rate(attributes) {
+            None => Ok(one),
+            Some(rejection) => Err(rejection),
+        }
+    }
+
+    /// Same as [`RouteLimits::take`], without the rate limits: for a request that those of another
+    /// route have counted.
+    ///
+    /// # Errors
+    /// The reason of the rejection.
+    pub fn take_uncounted(
+        &self,
+        attributes: &RequestAttributes,
+    ) -> Result<Option<SharedPermit>, Rejection> {
         let one = match &self.room {
             None => None,
             Some((shared, most)) => {
@@ -58,10 +74,16 @@ impl RouteLimits {
                 one
             }
         };
-        match self.limits.refuses(attributes) {
+        match self.limits.denies(attributes) {
             None => Ok(one),
             Some(rejection) => Err(rejection),
         }
+    }
+
+    /// Returns `true` if the route has rate limits.
+    #[must_use]
+    pub fn have_rates(&self) -> bool {
+        self.limits.has_rates()
     }
 }
 

@@ -144,6 +144,17 @@ impl Settings {
     }
 }
 
+/// Applies the limits of the route that an internal redirect led to. Returns the reason if the request
+/// is rejected.
+pub(super) fn admit_again<H: Headers>(
+    request: &RequestView<H>,
+    ctx: &mut Context,
+) -> Option<Rejection> {
+    // The limits of the route before do not hold any more.
+    ctx.body.max_bytes = ctx.settings.client.max_body_size;
+    admit_to_route(request, ctx)
+}
+
 /// Applies the limits of the route to a request. Returns the reason if the request is rejected.
 pub(super) fn admit_to_route<H: Headers>(
     request: &RequestView<H>,
@@ -153,8 +164,15 @@ pub(super) fn admit_to_route<H: Headers>(
     let header = |name: &str| request.headers.first(name).unwrap_or_default();
     let limits = &route.limits;
     let (max_body_size, timeout) = (limits.max_body_size, limits.timeout);
-    match limits.take(&ctx.attributes(&route.name, &header)?) {
-        Ok(room) => ctx.hold_room(room),
+    let attributes = ctx.attributes(&route.name, &header)?;
+    let taken = if ctx.is_rate_counted() {
+        limits.take_uncounted(&attributes)
+    } else {
+        limits.take(&attributes)
+    };
+    let is_counted = limits.have_rates();
+    match taken {
+        Ok(room) => ctx.hold_room(room, is_counted),
         Err(rejection) => return Some(rejection),
     }
     ctx.body.max_bytes = max_body_size.unwrap_or(ctx.body.max_bytes);

@@ -21,7 +21,7 @@ use super::pool;
 use super::relay::{Relay, Relayed, Replay, Timeouts, Tunnel};
 use super::timer::Timer;
 use super::tries::{fail_to_connect, fail_to_exchange};
-use super::{Outcome, decide, locate, peer_is_trusted, reply};
+use super::{Outcome, decide, locate, peer_is_trusted, redirect, reply};
 use crate::config::model::Protocol;
 use crate::gateway::Gateway;
 use crate::gateway::access::drain::Drain;
@@ -222,14 +222,23 @@ impl Forwarder {
             client,
             ..
         } = exchange;
-        match outcome {
+        let mut outcome = outcome;
+        // A file may turn out to be another route's.
+        while let Outcome::File(file) = outcome {
             // In boxes of their own, or every proxied request would set aside room for them.
+            let sent = Box::pin(reply::send_file(*client, request, ctx, file)).await?;
+            match sent {
+                Some(elsewhere) => outcome = redirect::follow(request, ctx, elsewhere)?,
+                None => return Ok(()),
+            }
+        }
+        match outcome {
             Outcome::Reply(answer) => Box::pin(reply::send_reply(*client, request, *answer)).await,
             Outcome::Query => {
                 let database = &self.gateway.database;
                 Box::pin(reply::answer_query(*client, request, ctx, database)).await
             }
-            Outcome::File(file) => Box::pin(reply::send_file(*client, request, ctx, file)).await,
+            Outcome::File(_) => Ok(()),
             Outcome::Forward(pool) => {
                 ctx.attempts.forward_to(pool);
                 match ctx.deadline {

@@ -16,6 +16,7 @@ mod outgoing;
 mod peer;
 mod piece;
 pub mod pool;
+mod redirect;
 mod relay;
 mod reply;
 mod rewrite_location;

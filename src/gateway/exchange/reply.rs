@@ -7,7 +7,7 @@ use super::client::{Client, linger, read_body, send};
 use crate::gateway::context::Context;
 use crate::gateway::failure::too_large;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::respond::files::{self, FileReply, FileRequest};
+use crate::gateway::respond::files::{self, Elsewhere, FileReply, FileRequest};
 use crate::gateway::respond::local_reply::{self, Reply, RequestBody};
 use crate::geo::DatabaseHandle;
 use crate::proto::h1::stored_head::StoredHead;
@@ -58,7 +58,8 @@ pub async fn answer_query(
     send_after(client, request, reply, is_whole).await
 }
 
-/// Answers with a file, each piece of which is sent when the client has taken the one before.
+/// Answers with a file, each piece of which is sent when the client has taken the one before. Returns
+/// where the request continues, if that is elsewhere.
 ///
 /// # Errors
 /// If the client leaves or is too slow, or the file cannot be read to its end.
@@ -67,10 +68,14 @@ pub async fn send_file(
     request: &RequestView<'_, StoredHead>,
     ctx: &Context,
     file: FileRequest,
-) -> Result<()> {
+) -> Result<Option<Elsewhere>> {
     let (header, mut body) = match files::answer(request, ctx, file).await? {
-        FileReply::Reply(reply) => return send_reply(client, request, *reply).await,
+        FileReply::Reply(reply) => {
+            send_reply(client, request, *reply).await?;
+            return Ok(None);
+        }
         FileReply::File { header, body } => (header, body),
+        FileReply::Elsewhere(elsewhere) => return Ok(Some(elsewhere)),
     };
     if !read_request(client, request, ctx.body.max_bytes, |_| ()).await? {
         return Err(too_large());
@@ -85,7 +90,8 @@ pub async fn send_file(
         send(client).await?;
     }
     client.put_end(b"");
-    send(client).await
+    send(client).await?;
+    Ok(None)
 }
 
 /// Sends a reply: head and body in one write, because some clients read only once. Unless `is_whole`,

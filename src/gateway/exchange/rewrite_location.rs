@@ -130,6 +130,7 @@ mod tests {
             scheme: Scheme::Https,
             method: "GET",
             target: b"/a",
+            sent_target: b"/a",
             protocol: "HTTP/1.1",
             authority: Some("shop.test"),
             headers: &headers,

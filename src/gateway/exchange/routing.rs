@@ -6,12 +6,14 @@ use bytes::Bytes;
 use pingora::Result;
 
 use super::admission::admit_to_route;
+use super::redirect::follow;
+use crate::config::model::{Fallback, Files, Part};
 use crate::gateway::context::Context;
 use crate::gateway::exchange::Outcome;
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::{View, path_and_query, split_query};
-use crate::gateway::respond::files::FileRequest;
+use crate::gateway::respond::files::{Elsewhere, FileRequest, Paths, Tried};
 use crate::gateway::respond::local_reply;
 use crate::gateway::route::condition::MatchInput;
 use crate::gateway::route::{
@@ -34,8 +36,12 @@ pub fn decide<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result
             None => failed(request, ctx, FailureReason::NoRoute, 404),
         };
     };
-    let decision = find(request, ctx, routes);
+    let view = View::of(request, ctx);
+    let decision = find_in(routes, &view, request, false);
     if let Decision::Route(taken) = decision {
+        if routes.get(&taken).internal {
+            return failed(request, ctx, FailureReason::NoRoute, 404);
+        }
         ctx.routed = Some(taken);
         if let Some(rejection) = admit_to_route(request, ctx) {
             ctx.failure = Some(FailureReason::from(&rejection));
@@ -59,7 +65,11 @@ pub fn decide<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result
     }
 }
 
-fn failed<H: Headers>(
+/// Answers with the page of a failure.
+///
+/// # Errors
+/// If the status is invalid.
+pub(super) fn failed<H: Headers>(
     request: &RequestView<H>,
     ctx: &mut Context,
     reason: FailureReason,
@@ -69,13 +79,29 @@ fn failed<H: Headers>(
     local_reply::page(request, ctx, status).map(Outcome::reply)
 }
 
-fn find<H: Headers>(request: &RequestView<H>, ctx: &Context, routes: &Routes) -> Decision {
-    let view = View::of(request, ctx);
+/// Finds the route for the target of a view. Returns `None` if there are no routes.
+pub(super) fn find<H: Headers>(
+    view: &View<H>,
+    request: &RequestView<H>,
+    ctx: &Context,
+    is_rerouted: bool,
+) -> Option<Decision> {
+    let routes = ctx.settings.routes.as_ref()?;
+    Some(find_in(routes, view, request, is_rerouted))
+}
+
+fn find_in<H: Headers>(
+    routes: &Routes,
+    view: &View<H>,
+    request: &RequestView<H>,
+    is_rerouted: bool,
+) -> Decision {
     let host = view.host();
     let asked = MatchInput {
         host: host.as_deref(),
         local: request.local,
         tls: request.tls.is_some(),
+        is_rerouted,
         method: request.method,
         headers: view.headers,
         place: view.place,
@@ -84,7 +110,7 @@ fn find<H: Headers>(request: &RequestView<H>, ctx: &Context, routes: &Routes) ->
 }
 
 /// Path of a request target; `None` for `*`.
-fn path(target: &[u8]) -> Option<&[u8]> {
+pub(super) fn path(target: &[u8]) -> Option<&[u8]> {
     match split_query(path_and_query(target)).0 {
         b"*" => None,
         b"" => Some(b"/"),
@@ -93,7 +119,10 @@ fn path(target: &[u8]) -> Option<&[u8]> {
 }
 
 /// Executes the action of the request's route. Returns its outcome.
-fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
+///
+/// # Errors
+/// If a reply cannot be made.
+pub(super) fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
     let settings = Arc::clone(&ctx.settings);
     let (Some(routes), Some(taken)) = (&settings.routes, &ctx.routed) else {
         return failed(request, ctx, FailureReason::NoRoute, 404);
@@ -107,13 +136,25 @@ fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outco
             set_target(&mut ctx.routed, target);
             Ok(Outcome::Forward(Arc::clone(pool)))
         }
-        Action::Files { files, rewrite } => match file_path(taken, rewrite.as_ref(), &view) {
-            Some(path) => Ok(Outcome::File(FileRequest {
-                files: Arc::clone(files),
-                path,
-            })),
-            None => local_reply::page(request, ctx, 400).map(Outcome::reply),
-        },
+        Action::Files { files, rewrite } => {
+            match file_request(files, taken, rewrite.as_ref(), &view) {
+                Some(file) => Ok(Outcome::File(file)),
+                None => local_reply::page(request, ctx, 400).map(Outcome::reply),
+            }
+        }
+        Action::Reroute(rewrite) => {
+            let (path, query) = split_query(path_and_query(view.target));
+            match target::rewritten(rewrite, &view, path, query) {
+                Some(mut target) => {
+                    // The client's query may be empty behind the one of the new path.
+                    while target.ends_with(b"&") || target.ends_with(b"?") {
+                        target.pop();
+                    }
+                    follow(request, ctx, Elsewhere::Rerouted(target))
+                }
+                None => local_reply::page(request, ctx, 400).map(Outcome::reply),
+            }
+        }
         Action::Redirect { status, to } => {
             let location = target::location(to, &view);
             local_reply::redirect(request, ctx, *status, &location).map(Outcome::reply)
@@ -157,13 +198,71 @@ fn upstream_target<H: Headers>(
     }
 }
 
-/// Path of the file that is asked for; `None` if the rewritten one is invalid.
-fn file_path<H: Headers>(
+/// Request for a file; `None` if a path is invalid.
+fn file_request<H: Headers>(
+    files: &Arc<Files>,
     taken: &RouteMatch,
     rewrite: Option<&Rewrite>,
     view: &View<H>,
-) -> Option<Vec<u8>> {
+) -> Option<FileRequest> {
     let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
+    let paths = match &files.tried {
+        None => Paths::One(file_path(normal, rewrite, view)?),
+        Some(templates) => {
+            let tried = templates.iter().map(|template| {
+                let text = view.expand(template);
+                let is_folder = template
+                    .texts()
+                    .last()
+                    .is_some_and(|end| end.ends_with('/'))
+                    && !matches!(template.parts().last(), Some(Part::Variable(_)));
+                let text = if is_folder {
+                    &text[..text.len() - 1]
+                } else {
+                    &text[..]
+                };
+                let text = normalized(text);
+                let path = file_path(&text, rewrite, view)?;
+                Some(if is_folder {
+                    Tried::Folder(path)
+                } else {
+                    Tried::File(path)
+                })
+            });
+            Paths::First(tried.collect::<Option<Vec<_>>>()?)
+        }
+    };
+    let fallback = match &files.fallback {
+        Fallback::Path(to) => {
+            let whole = Rewrite {
+                to: to.clone(),
+                part: RewrittenPart::Path,
+            };
+            Some(target::rewritten(&whole, view, normal, None)?)
+        }
+        Fallback::Status(_) | Fallback::Route(_) => None,
+    };
+    Some(FileRequest {
+        files: Arc::clone(files),
+        paths,
+        fallback,
+        opened: None,
+    })
+}
+
+/// Returns a decoded path without empty segments and dots.
+fn normalized(path: &[u8]) -> Vec<u8> {
+    let escaped = percent_encoding::percent_encode(path, percent_encoding::NON_ALPHANUMERIC);
+    let escaped = escaped.to_string().replace("%2F", "/");
+    query::normalize(escaped.as_bytes()).into_owned()
+}
+
+/// Path of the file for a path of requests; `None` if the rewritten one is invalid.
+fn file_path<H: Headers>(
+    normal: &[u8],
+    rewrite: Option<&Rewrite>,
+    view: &View<H>,
+) -> Option<Vec<u8>> {
     let Some(rewrite) = rewrite else {
         return Some(normal.to_vec());
     };

@@ -228,6 +228,7 @@ mod tests {
             scheme: Scheme::Http,
             method: "GET",
             target: b"/a%0d%0aX:%20b?c=%0d",
+            sent_target: b"/a%0d%0aX:%20b?c=%0d",
             protocol: "HTTP/1.1",
             authority: None,
             headers: &headers,

@@ -31,8 +31,10 @@ pub struct View<'r, H> {
     pub scheme: Scheme,
     /// Method, as sent.
     pub method: &'r str,
-    /// Target, as sent, in any of its forms.
+    /// Target as sent, in any of its forms, or that of an internal redirect.
     pub target: &'r [u8],
+    /// Target as sent.
+    pub sent_target: &'r [u8],
     /// Protocol version, such as `HTTP/1.1`.
     pub protocol: &'r str,
     /// Authority of an HTTP/2 request, which takes precedence over the header `Host`.
@@ -127,7 +129,9 @@ impl<H: Headers> View<'_, H> {
                 out.extend_from_slice(self.host().as_deref().unwrap_or_default().as_bytes());
             }
             RequestVariable::RequestMethod => out.extend_from_slice(self.method.as_bytes()),
-            RequestVariable::RequestUri => out.extend_from_slice(path_and_query(self.target)),
+            RequestVariable::RequestUri => {
+                out.extend_from_slice(path_and_query(self.sent_target));
+            }
             RequestVariable::Uri => out.extend_from_slice(&self.path()),
             RequestVariable::Args => out.extend_from_slice(self.query().unwrap_or_default()),
             RequestVariable::IsArgs => {
@@ -197,7 +201,7 @@ impl<H: Headers> View<'_, H> {
     fn append_request_line(&self, out: &mut Vec<u8>) {
         let parts = [
             self.method.as_bytes(),
-            self.target,
+            self.sent_target,
             self.protocol.as_bytes(),
         ];
         let mut is_first = true;
@@ -341,6 +345,7 @@ pub(in crate::gateway) mod tests {
             scheme: Scheme::Https,
             method: "GET",
             target: target.as_bytes(),
+            sent_target: target.as_bytes(),
             protocol: "HTTP/1.1",
             authority: None,
             headers: &headers,

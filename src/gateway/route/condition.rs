@@ -20,6 +20,8 @@ pub struct MatchInput<'r, H> {
     pub local: Option<SocketAddr>,
     /// `true` if the connection has TLS.
     pub tls: bool,
+    /// `true` for a request that another route has sent on: `priority = "first"` is for others.
+    pub is_rerouted: bool,
     pub method: &'r Method,
     pub headers: &'r H,
     /// Geographic place of the client.
@@ -73,6 +75,7 @@ impl Conditions {
                     .is_some_and(|place| regions.iter().any(|region| region.contains(&place)))
         };
         has_path(&route.path, path)
+            && !(asked.is_rerouted && route.priority == Priority::First)
             && route.tls.is_none_or(|tls| tls == asked.tls)
             && has_listener(&route.listeners, asked.local)
             && route

@@ -40,6 +40,8 @@ pub struct Routes {
 /// Route: its action and the settings of its requests.
 pub struct Route {
     pub name: String,
+    /// `true` if clients get 404, and only internal redirects lead here.
+    pub internal: bool,
     /// Patterns of hosts with groups.
     pub host_patterns: Vec<Regex>,
     pub action: Action,
@@ -62,6 +64,8 @@ pub enum Action {
         files: Arc<Files>,
         rewrite: Option<Rewrite>,
     },
+    /// Chooses a route anew, by another path.
+    Reroute(Rewrite),
     /// Redirects the client.
     Redirect {
         status: u16,
@@ -110,9 +114,25 @@ pub struct RouteMatch {
     captures: Vec<Option<Range<usize>>>,
     /// Request target for the upstream if it differs from the client's.
     pub target: Option<Vec<u8>>,
+    /// Internal redirect that led here; `None` for the client's own request.
+    pub redirect: Option<Box<InternalRedirect>>,
+}
+
+/// Internal redirect of a request to another path or route.
+#[derive(Clone, Debug)]
+pub struct InternalRedirect {
+    /// Target in place of the client's: path and query.
+    pub target: Vec<u8>,
+    /// Number of internal redirects of the request so far.
+    pub count: u8,
 }
 
 impl RouteMatch {
+    /// Returns `true` if both are of one route.
+    pub fn is_same_route(&self, other: &RouteMatch) -> bool {
+        self.number == other.number
+    }
+
     /// Path that the captures refer to.
     pub fn path(&self) -> Option<&[u8]> {
         self.path.as_deref()
@@ -200,6 +220,21 @@ impl Routes {
         decision
     }
 
+    /// Enters the route of this name with a path as sent. Returns `None` if there is none, or the path
+    /// has no valid reading.
+    pub fn enter(&self, name: &str, path: &[u8]) -> Option<RouteMatch> {
+        let number = self.routes.iter().position(|route| route.name == name)?;
+        let readings = PathReadings::read(path)?;
+        Some(RouteMatch {
+            number,
+            captures: self.table.captures(number, Some(&readings.normal)),
+            target: (*readings.sent != *path).then(|| readings.sent.to_vec()),
+            redirect: None,
+            path: (*readings.normal != *path || self.table.has_groups(number))
+                .then(|| readings.normal.into()),
+        })
+    }
+
     fn decision<H: Headers>(
         &self,
         found: TableMatch,
@@ -212,6 +247,7 @@ impl Routes {
                 path: None,
                 captures: self.table.captures(number, path),
                 target: None,
+                redirect: None,
             }),
             TableMatch::OtherMethods => Decision::OtherMethods(self.table.methods(asked, path)),
             TableMatch::Nothing => Decision::Nothing,
@@ -253,6 +289,10 @@ impl Route {
                 files: Arc::clone(files),
                 rewrite: rewrite(to),
             },
+            model::Action::Reroute { to } => Action::Reroute(Rewrite {
+                to: to.clone(),
+                part: RewrittenPart::Path,
+            }),
             model::Action::Redirect { status, to } => Action::Redirect {
                 status: *status,
                 to: to.clone(),
@@ -273,6 +313,7 @@ impl Route {
         let hosts = route.conditions.hosts.iter();
         Route {
             name: route.name.clone(),
+            internal: route.conditions.internal,
             host_patterns: hosts
                 .filter_map(|host| match host {
                     HostPattern::Regex(regex) => Some(regex.clone()),

@@ -54,6 +54,7 @@ impl Table {
             any: Vec::new(),
         };
         let mut order: Vec<usize> = (0..routes.len()).collect();
+        order.retain(|number| !routes[*number].is_by_name());
         order.sort_by_key(|number| std::cmp::Reverse(Precedence::new(routes[*number], *number)));
         // Patterns keep the order of the configuration, each bucket that of precedence.
         for host in routes.iter().flat_map(|route| &route.hosts) {
@@ -135,6 +136,12 @@ impl Table {
             (Some(regex), Some(path)) => super::captures(regex, path),
             _ => Vec::new(),
         }
+    }
+
+    /// Returns `true` if a route's pattern of the path has groups.
+    pub fn has_groups(&self, number: usize) -> bool {
+        let regex = self.conditions[number].path().regex();
+        regex.is_some_and(|regex| regex.captures_len() > 1)
     }
 
     /// Routes of a host, the most specific first: those of the host itself, of its longest suffix,

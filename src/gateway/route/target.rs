@@ -157,6 +157,7 @@ mod tests {
             scheme: Scheme::Http,
             method: "GET",
             target: target.as_bytes(),
+            sent_target: target.as_bytes(),
             protocol: "HTTP/1.1",
             authority: Some("h.test"),
             headers: &HeaderMap::new(),

@@ -37,6 +37,7 @@ fn decide(routes: &Routes, request: &str, headers: &HeaderMap) -> String {
         headers,
         local: None,
         tls: false,
+        is_rerouted: false,
         place: database.lookup([1, 0, 0, 7].into()),
     };
     let path = Some(path.as_bytes()).filter(|path| path != b"*");
@@ -250,6 +251,7 @@ fn check_target(path: &str, expected: Option<&str>) {
         headers: &HeaderMap::new(),
         local: None,
         tls: false,
+        is_rerouted: false,
         place: None,
     };
     let Decision::Route(taken) = routes.decide(&asked, Some(path.as_bytes())) else {
@@ -281,6 +283,7 @@ fn a_pattern_has_its_captures() {
         headers: &HeaderMap::new(),
         local: None,
         tls: false,
+        is_rerouted: false,
         place: None,
     };
     let Decision::Route(taken) = routes.decide(&asked, Some(b"/%61b/77/c")) else {
@@ -421,6 +424,7 @@ fn a_route_may_be_of_one_listener_or_scheme() {
             headers: &HeaderMap::new(),
             local: local.parse().ok(),
             tls,
+            is_rerouted: false,
             place: None,
         };
         let Decision::Route(taken) = routes.decide(&asked, Some(b"/")) else {
@@ -428,6 +432,41 @@ fn a_route_may_be_of_one_listener_or_scheme() {
         };
         assert_eq!(routes.get(&taken).name, expected, "{local}");
     }
+}
+
+#[test]
+fn a_route_may_be_reached_by_its_name_alone() {
+    let routes = routes(&[
+        ("named", "internal = true"),
+        ("first", "priority = 'first'\nregex = '^/x'"),
+        ("rest", "prefix = '/'"),
+    ]);
+    check(
+        &routes,
+        &[
+            ("GET h /y", "rest"),
+            ("GET h *", "rest"),
+            ("GET h /x", "first"),
+        ],
+    );
+    let asked = MatchInput {
+        host: None,
+        method: &Method::GET,
+        headers: &HeaderMap::new(),
+        local: None,
+        tls: false,
+        is_rerouted: true,
+        place: None,
+    };
+    let Decision::Route(taken) = routes.decide(&asked, Some(b"/x")) else {
+        panic!("refused")
+    };
+    assert_eq!(routes.get(&taken).name, "rest");
+    let taken = routes.enter("named", b"/a/../b%20c").unwrap();
+    assert!(routes.get(&taken).internal);
+    assert_eq!(taken.path(), Some(&b"/b c"[..]));
+    assert_eq!(taken.target.as_deref(), Some(&b"/b%20c"[..]));
+    assert!(routes.enter("none", b"/").is_none());
 }
 
 const HOSTS: [&str; 9] = [
@@ -500,6 +539,7 @@ prop_compose! {
             hosts: hosts.iter().map(|host| host_pattern(host)).collect(),
             listeners: port.map(ListenerPattern::Port).into_iter().collect(),
             tls,
+            internal: false,
             path: path_pattern(kind, path),
             priority: match kind {
                 "first" => Priority::First,
@@ -659,6 +699,7 @@ proptest! {
             headers: &headers,
             local: Some(([127, 0, 0, 1], port).into()),
             tls: port == 81,
+            is_rerouted: false,
             place: database.lookup([1, 0, 0, 7].into()),
         };
         let found = match Table::new(&routes).find(&asked, Some(path.as_bytes())) {

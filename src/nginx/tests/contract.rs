@@ -115,7 +115,9 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
         path,
         header,
     };
-    let ranked = routes.iter().enumerate().filter_map(|(number, route)| {
+    let by_path = routes.iter().enumerate();
+    let by_path = by_path.filter(|(_, route)| !route.conditions.is_by_name());
+    let ranked = by_path.filter_map(|(number, route)| {
         let rank = request.rank(&route.conditions)?;
         Some((rank, usize::MAX - number, &routes[number]))
     });
@@ -130,6 +132,9 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
         route = others
             .find(|(.., route)| is_regex(route))
             .map_or(route, |(.., route)| route);
+    }
+    if route.conditions.internal {
+        return "404".to_owned();
     }
     let guard = if route.limits.refs.access.is_empty() {
         ""
@@ -147,6 +152,7 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
                 .into_owned();
             format!("files {name} {}", files.index.join(","))
         }
+        Action::Reroute { .. } => "reroute".to_owned(),
         Action::Redirect { status, .. } | Action::Respond { status, .. } => format!("{status}"),
     };
     format!("{guard}{action}")
@@ -297,12 +303,15 @@ fn an_answer_of_a_location_is_exact() {
 
 #[test]
 fn an_internal_location_is_not_for_clients() {
-    let text = "root w; location /in/ {\n internal; } location / { }";
+    let text = "root w; location /in/ { internal; } location / { }";
     check(
         text,
-        &Lossy(&[2]),
+        &Exact,
         &[("/in/x", "404"), ("/x", "files w index.html")],
     );
+    // Without its path it would be reached by its name alone.
+    let text = "root w; location / { internal; } location /a/ { return 200; }";
+    check(text, &Exact, &[("/x", "404"), ("/a/", "200")]);
 }
 
 #[test]
@@ -499,80 +508,69 @@ fn no_source_is_served() {
         "root w;\nindex index.php index.html;\nlocation / {{ try_files $uri $uri/ /index.php?$args; }}\n{php}"
     );
     let expected = [
-        ("/", "files w index.html"),
+        ("/", "files w index.php,index.html"),
         ("/index.php", "501"),
         ("/a/b.php", "501"),
-        ("/a", "files w index.html"),
+        ("/a", "files w index.php,index.html"),
     ];
-    check(&text, &Lossy(&[2, 3, 4]), &expected);
-    // The only index is index.php, which is left out.
-    let text = format!("root w;\nindex index.php;\nlocation /up/ {{ }}\n{php}");
-    check(
-        &text,
-        &Lossy(&[2, 4]),
-        &[("/up/", "files w "), ("/up/a.php", "501")],
-    );
+    check(&text, &Lossy(&[4]), &expected);
 }
 
 #[test]
-fn an_index_with_a_location_of_its_own_is_said() {
-    let text = "root w; index index.html;\nlocation / { try_files $uri $uri/ /index.html; }\n\
+fn what_is_looked_up_anew_keeps_its_location() {
+    let text = "root w; location / { try_files $uri $uri/ /index.html; } \
                 location = /index.html { add_header Cache-Control no-store; }";
-    check(text, &Lossy(&[1, 2]), &[("/", "files w index.html")]);
-    let text = "root w; index index.html;\nlocation / { }\nlocation = /index.html { return 403; }";
+    check(text, &Exact, &[("/", "files w index.html")]);
+    let text = "root w; location / { } location = /index.html { return 403; }";
     check(
         text,
-        &Lossy(&[1]),
-        &[("/", "files w "), ("/index.html", "403")],
+        &Exact,
+        &[("/", "files w index.html"), ("/index.html", "403")],
     );
 }
 
 #[test]
 fn try_files_is_exact_or_listed() {
-    let exact = [
-        "location / { try_files $uri $uri/ =404; }",
-        "location / { try_files $uri $uri/ /index.html; }",
-        "location ~ \\.(js|css)$ { try_files $uri =404; } location / { }",
-    ];
-    for text in exact {
-        check(
-            &format!("root w; {text}"),
-            &Exact,
-            &[("/", "files w index.html")],
-        );
+    for tried in [
+        "$uri $uri/ =404",
+        "$uri $uri/ /index.html",
+        "$uri /index.html",
+        "$uri /index.html =404",
+        "$uri $uri/ =403",
+        "$uri.html $uri =404",
+        "$uri $uri/ /a/$uri",
+        "$uri $uri/ /?q=$uri&$args",
+        "/closed.html $uri",
+    ] {
+        let text = format!("root w; location / {{ try_files {tried}; }}");
+        check(&text, &Exact, &[("/", "files w index.html")]);
     }
-    let listed = [
-        "try_files $uri /index.html;",
-        "try_files $uri /index.html =404;",
-        "try_files $uri $uri/ =403;",
-        "try_files $uri.html $uri =404;",
-        "try_files $uri $uri/ /a/$uri;",
-        "try_files $uri $uri/ /;",
-    ];
-    for text in listed {
-        check(
-            &format!("root w; location / {{\n{text} }}"),
-            &Lossy(&[2]),
-            &[],
-        );
+    for tried in ["$uri =x", "$uri $none", "x $uri", "$uri =999"] {
+        let text = format!("root w; location / {{\ntry_files {tried}; }}");
+        check(&text, &Lossy(&[2]), &[]);
     }
     // `try_files` is not inherited.
-    check(
-        "root w; try_files $uri /x; location /a/ { }",
-        &Lossy(&[1]),
-        &[("/a/", "files w index.html")],
-    );
+    let text = "root w; try_files $uri /x; location /a/ { }";
+    check(text, &Exact, &[("/a/", "files w index.html")]);
     let named = format!(
-        "root w; {OFF} location / {{\n try_files $uri @app; }} location @app {{ proxy_pass http://a; }}"
+        "root w; {OFF} location / {{ try_files $uri @app; }}\nlocation @app {{ proxy_pass http://a; }}"
     );
-    check(&named, &Lossy(&[1]), &[("/", "upstream 0")]);
+    check(&named, &Exact, &[("/", "files w index.html")]);
+    let toml = translated_text(&format!("http {{ server {{ {named} }} }}"))
+        .unwrap()
+        .toml;
+    for part in [
+        "fallback = { route = \"app-1\" }",
+        "name = \"app-1\"\ninternal = true",
+    ] {
+        assert!(toml.contains(part), "{toml}");
+    }
     let guarded = named.replace("@app {", "@app {\n auth_basic x;");
-    check(&guarded, &Closed(&[3]), &[("/", "403")]);
-    check(
-        "root w; location / { try_files $uri @none; }",
-        &Lossy(&[1]),
-        &[("/", "501")],
-    );
+    check(&guarded, &Closed(&[3]), &[]);
+    let guarded = named.replace("@app {", "@app {\n if ($http_a = x) { return 403; }");
+    check(&guarded, &Closed(&[2]), &[]);
+    let text = "root w; location / { try_files $uri @none; }";
+    check(text, &Lossy(&[1]), &[("/", "files w index.html")]);
 }
 
 #[test]
@@ -590,23 +588,33 @@ fn rewrites_stay_in_their_location() {
         ],
     );
     check(
-        "root w; location /a/ { } location / {\n rewrite ^/old/(.*)$ /new/$1 last; }",
-        &Lossy(&[2]),
+        "root w; location /a/ { } location / { rewrite ^/old/(.*)$ /new/$1 last; }",
+        &Exact,
         &[
-            ("/old/x", "501"),
+            ("/old/x", "reroute"),
             ("/a/x", "files w index.html"),
             ("/x", "files w index.html"),
         ],
     );
     check(
-        "root w; location /a/ {\n rewrite /(.*)$ /new/$1; }",
-        &Lossy(&[2]),
-        &[("/a/x", "501")],
+        "root w; location /a/ { rewrite /(.*)$ /new/$1; }",
+        &Exact,
+        &[("/a/x", "reroute")],
     );
     check(
-        "root w;\nrewrite ^/(x)$ /$1.html last; location = /x { return 200 a; }",
+        "root w; rewrite ^/(x)$ /$1.html last; location = /x { return 200 a; }",
+        &Exact,
+        &[("/x", "reroute"), ("/y", "files w index.html")],
+    );
+    check(
+        "root w; rewrite ^(.*)$ /index.php?q=$1 last; location ~ php { return 200; }",
+        &Exact,
+        &[("/x", "reroute"), ("/x.php", "reroute")],
+    );
+    check(
+        "root w;\nrewrite ^/a /b; rewrite ^/b /c; location / { }",
         &Lossy(&[2]),
-        &[("/x", "501"), ("/y", "files w index.html")],
+        &[("/a", "reroute")],
     );
     check(
         "root w; rewrite ^/old(.*)$ /new$1 permanent; location /old/ { } location = /old { return 200 a; }",
@@ -964,15 +972,6 @@ fn what_geogate_refuses_closes_what_it_guards() {
         "location /a/ { return 999; } location / { return 200 a; }",
         &Lossy(&[1]),
         &[("/a/", "501")],
-    );
-}
-
-#[test]
-fn folders_that_are_not_tried_have_no_index() {
-    check(
-        "root w; location / {\ntry_files $uri =404; }",
-        &Lossy(&[2]),
-        &[("/", "files w ")],
     );
 }
 

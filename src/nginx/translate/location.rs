@@ -17,6 +17,7 @@ use std::collections::HashSet;
 use super::access;
 use super::client;
 use super::error_page;
+use super::files;
 use super::header_guard::{HeaderGuard, Turning, guarded};
 use super::headers;
 use super::listen::Listen;
@@ -58,6 +59,7 @@ pub(super) fn translate<'s>(
         body_size: client::body_size_for_all(http),
         one_access: access::is_for_all(http),
         patterned: sites.with_patterns(),
+        named: 0,
         pending: Vec::new(),
         known: HashSet::new(),
     };
@@ -104,6 +106,8 @@ struct Routes<'r, 's> {
     one_access: bool,
     /// Numbers of the servers with patterns of hosts, which may match the names of other servers.
     patterned: Vec<usize>,
+    /// Number of named routes so far.
+    named: usize,
     /// Routes of the current server.
     pending: Vec<(RoutePath, Table)>,
     /// Hosts, paths and conditions of the routes so far. Of routes with the same ones, the first
@@ -114,6 +118,8 @@ struct Routes<'r, 's> {
 /// Settings that all routes of a server share.
 struct Common<'r, 's> {
     site: &'r Site<'s>,
+    /// Names of the routes of named locations.
+    names: files::Names,
     scope: &'r Scope<'s>,
     plan: &'r Plan<'s>,
     /// Access rules from the server's conditions.
@@ -210,6 +216,7 @@ impl<'s> Routes<'_, 's> {
         let plan = Plan::new(site.block);
         let common = Common {
             site,
+            names: self.named_locations(&scope),
             scope: &scope,
             plan: &plan,
             access: conditions.access,
@@ -247,7 +254,59 @@ impl<'s> Routes<'_, 's> {
             }
         }
         self.guard(0, &turnings);
+        for location in scope.here("location") {
+            if let Some(name) = location
+                .arg(0)
+                .strip_prefix('@')
+                .and_then(|name| common.names.get(name))
+            {
+                self.named(name, location, &common, output);
+            }
+        }
         self.write(site, output);
+    }
+
+    /// Gives the named locations of a server that something leads to names of routes.
+    fn named_locations(&mut self, scope: &Scope) -> files::Names {
+        let tried = scope.everywhere("try_files");
+        let mut names = files::Names::new();
+        for location in scope.here("location") {
+            let Some(name) = location.arg(0).strip_prefix('@') else {
+                continue;
+            };
+            let is_it = |tried: &&&Directive| tried.args.last() == Some(&location.args[0]);
+            if tried.iter().any(|tried| is_it(&tried)) && !names.contains_key(name) {
+                self.named += 1;
+                let number = self.named;
+                names.insert(name.to_owned(), format!("{name}-{number}"));
+            }
+        }
+        names
+    }
+
+    /// Adds the route of a named location, which is reached by its name alone.
+    fn named(
+        &mut self,
+        name: &str,
+        location: &'s Directive,
+        common: &Common<'_, 's>,
+        output: &mut Output,
+    ) {
+        output.notes.carried(location);
+        let inner = common.scope.inner(location);
+        let first = self.pending.len();
+        let whole = Pattern::Prefix("/".to_owned());
+        let paths = [RoutePath::named(name)];
+        self.location(&inner, location, &whole, &paths, common, output);
+        if self.pending.len() > first + 1 {
+            let why = "A route that is reached by its name has no conditions, so this location answers \
+                       403.";
+            output.notes.closed(location, why);
+            self.pending.truncate(first);
+            let mut route = Table::new("route", Some(location));
+            rewrite::closed(403, location, &mut route);
+            self.pending.push((RoutePath::named(name), route));
+        }
     }
 
     /// Redirects requests without TLS to the same URL over TLS, on listeners that do more than that.
@@ -322,7 +381,8 @@ impl<'s> Routes<'_, 's> {
             Rewritten::Prefix(_) => return false,
         };
         Self::site_keys(common, &mut action);
-        let is_all = regex.is_none();
+        // The new path is looked up in the server's locations.
+        let is_all = regex.is_none() && action.get("reroute").is_none();
         self.pending.push((RoutePath::of_server(regex), action));
         is_all
     }

@@ -9,11 +9,7 @@
 //! behind these. An expression that is nested in a prefix applies to the longer prefixes within it,
 //! too, so it has a route for each of them.
 
-use std::collections::HashMap;
-
-use regex::bytes::Regex;
-
-use super::pattern::{Pattern, compiled, is_preferred, pattern, translated};
+use super::pattern::{Pattern, is_preferred, pattern, translated};
 use crate::nginx::tree::Directive;
 
 /// Path of a route.
@@ -32,6 +28,8 @@ pub(super) enum Base {
     Exact(String),
     /// Beginning of the path, which may end within a segment.
     Prefix(String),
+    /// No path of a client: the route is reached by this name.
+    Name(String),
 }
 
 impl RoutePath {
@@ -41,6 +39,14 @@ impl RoutePath {
         regexes: Vec::new(),
         priority: None,
     };
+
+    /// No path of a client, but this name.
+    pub(super) fn named(name: &str) -> Self {
+        RoutePath {
+            base: Base::Name(name.to_owned()),
+            ..RoutePath::REST
+        }
+    }
 
     /// One path.
     pub(super) fn exact(path: &str) -> Self {
@@ -103,24 +109,15 @@ impl<'a> Around<'a> {
 pub(super) struct Plan<'s> {
     server: &'s Directive,
     has_regexes: bool,
-    /// Expressions of locations, by the number of the directive; `None` if one cannot be compiled.
-    compiled: HashMap<usize, Option<Regex>>,
 }
 
 impl<'s> Plan<'s> {
     /// Plans a server.
     pub(super) fn new(server: &'s Directive) -> Self {
         let is_regex = |location| matches!(pattern(location), Some(Pattern::Regex(_)));
-        let mut all = Vec::new();
-        flatten(server, &mut all);
-        let expression = |location: &&Directive| match pattern(location)? {
-            Pattern::Regex(regex) => Some((location.id, compiled(&translated(&regex).regex))),
-            _ => None,
-        };
         Plan {
             server,
             has_regexes: server.named("location").any(is_regex),
-            compiled: all.iter().filter_map(expression).collect(),
         }
     }
 
@@ -208,55 +205,9 @@ impl<'s> Plan<'s> {
             is_exact,
         }
     }
+}
 
-    /// Returns the location that nginx would choose for a path. An expression that cannot be
-    /// compiled counts as a match.
-    pub(super) fn find(&self, path: &str) -> Option<&'s Directive> {
-        self.find_in(self.server, path)
-            .map(|(location, _)| location)
-    }
-
-    /// Returns the location of a block for a path, and `true` if it is final. A prefix is not
-    /// final, because expressions are tried after it.
-    fn find_in<'d>(&self, block: &'d Directive, path: &str) -> Option<(&'d Directive, bool)> {
-        let locations = || {
-            block
-                .named("location")
-                .filter_map(|one| Some((one, pattern(one)?)))
-        };
-        let exact =
-            locations().find(|(_, own)| matches!(own, Pattern::Exact(exact) if exact == path));
-        if let Some((location, _)) = exact {
-            return Some((location, true));
-        }
-        let longest = locations()
-            .filter_map(|(location, own)| match own {
-                Pattern::Prefix(prefix) if path.starts_with(&prefix) => {
-                    Some((location, prefix.len()))
-                }
-                _ => None,
-            })
-            .max_by_key(|(_, length)| *length)
-            .map(|(location, _)| location);
-        let nested = longest.and_then(|location| self.find_in(location, path));
-        if let Some((location, true)) = nested {
-            return Some((location, true));
-        }
-        if !longest.is_some_and(is_preferred) {
-            let matches = |location: &Directive| {
-                let compiled = self.compiled.get(&location.id);
-                let matches = |regex: &Regex| regex.is_match(path.as_bytes());
-                compiled.is_some_and(|regex| regex.as_ref().is_none_or(matches))
-            };
-            let found = locations().find(|(location, _)| matches(location));
-            if let Some((location, _)) = found {
-                let inner = self.find_in(location, path).map(|(location, _)| location);
-                return Some((inner.unwrap_or(location), true));
-            }
-        }
-        nested.or(longest.map(|location| (location, false)))
-    }
-
+impl<'s> Plan<'s> {
     /// Returns all locations of the server, nested ones too.
     pub(super) fn all(&self) -> Vec<&'s Directive> {
         let mut all = Vec::new();
@@ -292,52 +243,5 @@ fn flatten<'d>(block: &'d Directive, all: &mut Vec<&'d Directive>) {
     for location in block.named("location") {
         all.push(location);
         flatten(location, all);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::nginx::include::Files;
-    use crate::nginx::parser;
-
-    const SERVER: &str = "server {
-        location = /a { }
-        location / { }
-        location /up/ { location ~ \\.php$ { } location /up/in/ { } }
-        location ^~ /st/ { location ~ \\.html$ { } }
-        location /st/plain/ { }
-        location ~ \\.(php|gif)$ { }
-        location ~ ^/re { location ~ x { } }
-    }";
-
-    #[track_caller]
-    fn check(path: &str, expected: &str) {
-        let files = Files::of(Path::new("f"));
-        let tree = parser::parse(SERVER.as_bytes(), "f", files).unwrap();
-        let plan = Plan::new(&tree.directives[0]);
-        let found = plan.find(path).map(|location| location.args.join(" "));
-        assert_eq!(found.as_deref(), Some(expected), "{path}");
-    }
-
-    /// The expected locations are the answers of nginx 1.22 with a `return` in each of them.
-    #[test]
-    fn locations_are_found_as_nginx_finds_them() {
-        check("/a", "= /a");
-        check("/b", "/");
-        check("/up/x", "/up/");
-        check("/up/x.php", "~ \\.php$");
-        check("/up/in/x.php", "~ \\.php$");
-        check("/up/in/x.gif", "~ \\.(php|gif)$");
-        check("/up/in/x", "/up/in/");
-        check("/st/x.php", "^~ /st/");
-        check("/st/x.html", "~ \\.html$");
-        check("/st/plain/x.php", "~ \\.(php|gif)$");
-        check("/st/plain/x", "/st/plain/");
-        check("/x.php", "~ \\.(php|gif)$");
-        check("/rex", "~ x");
-        check("/re", "~ ^/re");
     }
 }

@@ -251,7 +251,7 @@ pub(super) fn closed(status: u64, from: &Directive, route: &mut Table) {
 
 /// Result of a `rewrite`.
 pub(super) enum Rewritten {
-    /// Requests whose path matches are redirected by a route of their own.
+    /// Requests whose path matches are redirected, or sent to another route, by a route of their own.
     Redirect { regex: String, action: Table },
     /// All requests are redirected.
     All(Table),
@@ -259,7 +259,7 @@ pub(super) enum Rewritten {
     Prefix(String),
     /// Requests whose path matches get another path and stay in the location.
     Path { regex: String, path: String },
-    /// nginx would look up the new path of matching requests again, which no route does.
+    /// What becomes of matching requests cannot be carried over.
     Again { regex: String },
 }
 
@@ -328,10 +328,29 @@ pub(super) fn rewritten(
             None => Rewritten::Path { regex, path: to },
         };
     }
-    let why = "A request has one route; its new path is not looked up again, so what this matches is \
-               answered with 501. Give the route that it is to end in this pattern, with `rewrite`.";
-    output.notes.lost(rewrite, why);
-    Rewritten::Again { regex }
+    let follows = |other: &&Directive| other.id > rewrite.id;
+    if flag != "last" && scope.here("rewrite").any(|other| follows(&other)) {
+        let why = "The `rewrite` directives behind it are not tried on the new path; its location is \
+                   looked up at once.";
+        output.notes.differs(rewrite, why);
+    }
+    let mut action = Table::new("route", Some(rewrite));
+    // nginx puts the client's query behind that of the new path, unless that ends in `?`.
+    let has_query = plain.contains('?');
+    let drops_query = plain.len() < written.len();
+    let query = match (has_query, drops_query) {
+        (true, false) => "&$args",
+        (false, true) => "?",
+        _ => "",
+    };
+    action.set("reroute", format!("{to}{query}"), Some(rewrite));
+    match of_all(&regex, &to) {
+        Some(to) => {
+            action.set("reroute", format!("{to}{query}"), Some(rewrite));
+            Rewritten::All(action)
+        }
+        None => Rewritten::Redirect { regex, action },
+    }
 }
 
 /// Returns the target of all requests, if the expression matches every path. `None` also if the

@@ -75,7 +75,7 @@ impl Default for StoredHead {
 impl StoredHead {
     /// Copies a head, which was parsed from the start of `bytes`. Of an absolute target only path
     /// and query are kept; its authority becomes `Host` (RFC 9112, 3.2.2). Returns `false` if the
-    /// method is invalid.
+    /// method is invalid, or there is no room for that line.
     pub fn store(&mut self, head: &Head, bytes: &[u8]) -> bool {
         let Ok(method) = Method::from_bytes(head.method.as_bytes()) else {
             return false;
@@ -107,10 +107,10 @@ impl StoredHead {
         let start = at(head.target.as_bytes());
         self.target = start..start + head.target.len();
         let target = target(head.method, head.target.as_bytes());
-        if let Some(Target::Absolute(absolute)) = target {
-            self.store_absolute(head.method, &absolute);
+        match target {
+            Some(Target::Absolute(absolute)) => self.store_absolute(head.method, &absolute),
+            _ => true,
         }
-        true
     }
 
     /// Copies the head of an HTTP/2 request; `is_ended` if there is no body. The authority becomes
@@ -169,7 +169,9 @@ impl StoredHead {
         start..self.bytes.len()
     }
 
-    fn store_absolute(&mut self, method: &str, target: &Absolute) {
+    /// Stores the parts of an absolute target. Returns `false` if there are [`MAX_LINES`] lines and
+    /// none of them is `Host`.
+    fn store_absolute(&mut self, method: &str, target: &Absolute) -> bool {
         let start: &[u8] = match target.path {
             b"" if method == "OPTIONS" => b"*",
             [b'/', ..] => b"",
@@ -189,8 +191,9 @@ impl StoredHead {
                 self.lines[line].value_length = position(value.len());
             }
             None if self.lines.len() < MAX_LINES => self.store_line("Host", value),
-            None => {}
+            None => return false,
         }
+        true
     }
 
     fn store_line(&mut self, name: &str, value: Range<usize>) {

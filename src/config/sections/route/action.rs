@@ -8,30 +8,35 @@ use crate::config::model::{Action, Captures, LocationRewrite, Template};
 use crate::config::sections::files;
 
 impl Reader<'_> {
-    /// Reads `upstream`, `files`, `redirect` or `respond`.
+    /// Reads `upstream`, `files`, `redirect`, `respond` or `reroute`.
     pub(super) fn action(&mut self, section: &Section, captures: &Captures) -> Action {
         let found = [
             section.item("upstream").is_some(),
             section.item("files").is_some(),
             section.item("redirect").is_some(),
             section.item("respond").is_some(),
+            section.item("reroute").is_some(),
         ];
         match found.iter().filter(|found| **found).count() {
             0 => section.note(
                 "",
-                "has neither upstream nor files nor redirect nor respond",
+                "has neither upstream nor files nor redirect nor respond nor reroute",
             ),
             1 => {}
-            _ => section.note("", "has several of upstream, files, redirect and respond"),
+            _ => section.note(
+                "",
+                "has several of upstream, files, redirect, respond and reroute",
+            ),
         }
-        let rewrite = section.value("rewrite", None, |item| {
+        let path = |item: &Item| {
             let template = template(item, captures)?;
             let is_path = item.string()?.starts_with(['/', '$']);
             if !is_path {
                 return Err("a path is expected, which begins with \"/\"".to_owned());
             }
             Ok(Some(template))
-        });
+        };
+        let rewrite = section.value("rewrite", None, path);
         if rewrite.is_some() && !found[0] && !found[1] {
             section.note("rewrite", "is for requests to an upstream and for files");
         }
@@ -40,13 +45,16 @@ impl Reader<'_> {
             section.note("rewrite_location", "is for responses of an upstream");
         }
         if found[1] {
-            let files = files::files(&section.section("files"));
+            let files = files::files(&section.section("files"), &|item| template(item, captures));
             let files = Arc::new(files);
             Action::Files { files, rewrite }
         } else if found[2] {
             redirect(&section.section("redirect"), captures)
         } else if found[3] {
             respond(&section.section("respond"), captures)
+        } else if found[4] {
+            let to = section.value("reroute", None, path).unwrap_or_default();
+            Action::Reroute { to }
         } else {
             let number = section.value("upstream", 0, |item| self.upstream(item.string()?));
             Action::Upstream {

@@ -26,6 +26,8 @@ use crate::config::model::Files;
 pub enum Found {
     /// An open file.
     File(Served),
+    /// The index of a folder: its name, and the open file.
+    Index(String, Served),
     /// A folder whose path lacks the trailing slash.
     FolderWithoutSlash,
     /// Nothing that clients may see.
@@ -51,27 +53,75 @@ pub struct Served {
     pub first: Option<Bytes>,
 }
 
-/// Looks up `path` within the folder. This may block.
-pub fn find(files: &Files, path: &[u8]) -> Found {
-    match look(files, path) {
-        Found::Nothing => match &files.fallback {
-            Some(name) => open(files, Path::new(name)).unwrap_or_else(not_open),
-            None => Found::Nothing,
-        },
+/// Looks up a path within the folder, or the first of several that exists. This may block.
+pub fn find(files: &Files, paths: &Paths) -> Found {
+    let tried = match paths {
+        Paths::One(path) => return look(files, path),
+        Paths::First(tried) => tried,
+    };
+    for path in tried {
+        let found = match path {
+            Tried::File(path) => file_at(files, path),
+            Tried::Folder(path) => match folder_at(files, path) {
+                Some(()) => look(files, path),
+                None => Found::Nothing,
+            },
+        };
+        if !matches!(found, Found::Nothing) {
+            return found;
+        }
+    }
+    Found::Nothing
+}
+
+/// Paths to look up.
+#[derive(Debug)]
+pub enum Paths {
+    /// This path, as a file or as a folder.
+    One(Vec<u8>),
+    /// The first of these that exists.
+    First(Vec<Tried>),
+}
+
+/// Path to try.
+#[derive(Debug)]
+pub enum Tried {
+    /// A file.
+    File(Vec<u8>),
+    /// A folder, whose index is found or which is redirected to.
+    Folder(Vec<u8>),
+}
+
+/// Looks up a file only: a folder is nothing.
+fn file_at(files: &Files, path: &[u8]) -> Found {
+    match look_without_index(files, path) {
+        Found::FolderWithoutSlash => Found::Nothing,
         found => found,
     }
 }
 
+fn folder_at(files: &Files, path: &[u8]) -> Option<()> {
+    let found = look_without_index(files, path);
+    matches!(found, Found::FolderWithoutSlash).then_some(())
+}
+
+fn look_without_index(files: &Files, path: &[u8]) -> Found {
+    match inner_path(path, files.hidden) {
+        Some(inner) => open(files, &inner).unwrap_or_else(not_open),
+        None => Found::Nothing,
+    }
+}
+
 fn look(files: &Files, path: &[u8]) -> Found {
+    if !path.ends_with(b"/") {
+        return look_without_index(files, path);
+    }
     let Some(inner) = inner_path(path, files.hidden) else {
         return Found::Nothing;
     };
-    if !path.ends_with(b"/") {
-        return open(files, &inner).unwrap_or_else(not_open);
-    }
     for name in &files.index {
         match open(files, &inner.join(name)) {
-            Ok(Found::File(file)) => return Found::File(file),
+            Ok(Found::File(file)) => return Found::Index(name.clone(), file),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return not_open(error),
@@ -169,6 +219,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::config::model::Fallback;
 
     struct Folder {
         _folder: tempfile::TempDir,
@@ -201,7 +252,8 @@ mod tests {
         let files = Files {
             root,
             index: vec!["index.htm".to_owned(), "index.html".to_owned()],
-            fallback: None,
+            tried: None,
+            fallback: Fallback::Status(404),
             types: Vec::new(),
             default_type: "text/plain".to_owned(),
             follow_links: false,
@@ -215,7 +267,9 @@ mod tests {
 
     fn word(found: Found) -> String {
         match found {
-            Found::File(file) => String::from_utf8(file.first.unwrap().to_vec()).unwrap(),
+            Found::File(file) | Found::Index(_, file) => {
+                String::from_utf8(file.first.unwrap().to_vec()).unwrap()
+            }
             Found::FolderWithoutSlash => "folder".to_owned(),
             Found::Nothing => "nothing".to_owned(),
             Found::Refused => "refused".to_owned(),
@@ -225,7 +279,8 @@ mod tests {
 
     #[track_caller]
     fn check(files: &Files, path: &str, expected: &str) {
-        assert_eq!(word(find(files, path.as_bytes())), expected, "{path:?}");
+        let found = find(files, &Paths::One(path.as_bytes().to_vec()));
+        assert_eq!(word(found), expected, "{path:?}");
     }
 
     #[test]
@@ -278,13 +333,22 @@ mod tests {
     }
 
     #[test]
-    fn the_fallback_is_for_what_is_not_there() {
-        let mut folder = folder();
-        folder.files.fallback = Some("index.html".to_owned());
-        check(&folder.files, "/no/such/page", "index");
-        check(&folder.files, "/.env", "index");
-        check(&folder.files, "/sub/empty/", "refused");
-        check(&folder.files, "/out", "refused");
+    fn the_first_that_exists_is_found() {
+        let folder = folder();
+        let file = |path: &str| Tried::File(path.as_bytes().to_vec());
+        let sub = |path: &str| Tried::Folder(path.as_bytes().to_vec());
+        for (tried, expected) in [
+            (vec![file("/none"), file("/in"), file("/a b.txt")], "index"),
+            (vec![file("/sub"), file("/a b.txt")], "spaces"),
+            (vec![file("/sub/"), file("/a b.txt")], "spaces"),
+            (vec![sub("/in"), sub("/sub/")], "sub index"),
+            (vec![sub("/sub")], "folder"),
+            (vec![sub("/sub/empty/"), file("/in")], "refused"),
+            (vec![file("/../secret"), file("/.env")], "nothing"),
+            (vec![], "nothing"),
+        ] {
+            assert_eq!(word(find(&folder.files, &Paths::First(tried))), expected);
+        }
     }
 
     #[test]

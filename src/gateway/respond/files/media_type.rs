@@ -29,7 +29,8 @@ mod tests {
         let files = Files {
             root: "/".into(),
             index: Vec::new(),
-            fallback: None,
+            tried: None,
+            fallback: crate::config::model::Fallback::Status(404),
             types: vec![("txt".to_owned(), "text/plain; charset=gbk".to_owned())],
             default_type: "application/x-any".to_owned(),
             follow_links: false,

@@ -21,15 +21,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 
-use self::found::{Found, Served};
+use self::found::Found;
+pub use self::found::{Paths, Served, Tried};
 use self::selection::{Selection, Validators};
 use super::hsts;
 use super::local_reply::{self, Reply};
-use crate::config::model::Files;
+use crate::config::model::{Fallback, Files};
 use crate::gateway::compression::{self, Encoder};
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::request::variables::{path_and_query, split_query};
+use crate::gateway::request::variables::{View, path_and_query, split_query};
+use crate::gateway::route::target::append_query;
 use crate::proto::headers::Headers;
 use crate::query::normalize;
 
@@ -51,8 +53,31 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
 pub struct FileRequest {
     /// Folder and its settings.
     pub files: Arc<Files>,
-    /// Path in the folder: decoded, normalised, with a leading slash.
-    pub path: Vec<u8>,
+    /// Paths in the folder: decoded, normalised, with a leading slash.
+    pub paths: Paths,
+    /// Target to request anew where nothing is found, if that is the fallback.
+    pub fallback: Option<Vec<u8>>,
+    /// File that the lookup of an index has found already.
+    pub opened: Option<Served>,
+}
+
+/// Request that continues elsewhere.
+pub enum Elsewhere {
+    /// With this target, by the route that it has. If that is the same route, this file is served.
+    Index {
+        /// Path.
+        target: Vec<u8>,
+        /// Folder and its settings.
+        files: Arc<Files>,
+        /// File of the index.
+        opened: Served,
+    },
+    /// With this target, path and query, by the route that it has.
+    Target(Vec<u8>),
+    /// The same, but not by a route of the first priority.
+    Rerouted(Vec<u8>),
+    /// By the route of this name.
+    Route(String),
 }
 
 /// Answer to a request for a file.
@@ -66,6 +91,8 @@ pub enum FileReply {
         /// Body.
         body: FileBody,
     },
+    /// An internal redirect.
+    Elsewhere(Elsewhere),
 }
 
 impl FileReply {
@@ -93,15 +120,47 @@ pub async fn answer<H: Headers>(
     ctx: &Context,
     asked: FileRequest,
 ) -> Result<FileReply> {
-    if !matches!(*request.method, Method::GET | Method::HEAD) {
-        return local_reply::method_not_allowed(request, ctx, METHODS).map(FileReply::reply);
-    }
-    let files = Arc::clone(&asked.files);
-    let found = off_worker(move || found::find(&asked.files, &asked.path)).await?;
+    let FileRequest {
+        files,
+        paths,
+        fallback,
+        opened,
+    } = asked;
+    let found = match opened {
+        Some(file) => Found::File(file),
+        None => {
+            let files = Arc::clone(&files);
+            off_worker(move || found::find(&files, &paths)).await?
+        }
+    };
     let reply = match found {
+        Found::File(_) if !matches!(*request.method, Method::GET | Method::HEAD) => {
+            local_reply::method_not_allowed(request, ctx, METHODS)
+        }
         Found::File(file) => return file_reply(request, ctx, &files, file),
+        Found::Index(name, opened) => {
+            let view = View::of(request, ctx);
+            let path = normalize(split_query(path_and_query(view.target)).0);
+            let mut target = percent_encode(&path, PATH).to_string().into_bytes();
+            target.extend_from_slice(percent_encode(name.as_bytes(), PATH).to_string().as_bytes());
+            append_query(&mut target, split_query(path_and_query(view.target)).1);
+            return Ok(FileReply::Elsewhere(Elsewhere::Index {
+                target,
+                files,
+                opened,
+            }));
+        }
         Found::FolderWithoutSlash => redirect_to_folder(request, ctx),
-        Found::Nothing => local_reply::page(request, ctx, 404),
+        Found::Nothing => match &files.fallback {
+            Fallback::Status(status) => local_reply::page(request, ctx, *status),
+            Fallback::Route(name) => {
+                return Ok(FileReply::Elsewhere(Elsewhere::Route(name.clone())));
+            }
+            Fallback::Path(_) => match fallback {
+                Some(target) => return Ok(FileReply::Elsewhere(Elsewhere::Target(target))),
+                None => local_reply::page(request, ctx, 404),
+            },
+        },
         Found::Refused => local_reply::page(request, ctx, 403),
         Found::Failed(error) => {
             log::error!("serving files of {}: {error}", files.root.display());
@@ -239,7 +298,8 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 /// within the folder. The location is built from the normalised path: the client's spelling might
 /// name another host.
 fn redirect_to_folder<H: Headers>(request: &RequestView<H>, ctx: &Context) -> Result<Reply> {
-    let (path, query) = split_query(path_and_query(request.target));
+    let view = View::of(request, ctx);
+    let (path, query) = split_query(path_and_query(view.target));
     let path = normalize(path);
     if path.ends_with(b"/") {
         // A rewrite has removed the slash; a redirect would lead here again.

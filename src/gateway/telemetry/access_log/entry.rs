@@ -235,6 +235,7 @@ pub(super) mod tests {
             scheme: Scheme::Http,
             method: "GET",
             target: b"/a?b=c",
+            sent_target: b"/a?b=c",
             protocol: "HTTP/1.1",
             authority: None,
             headers: &headers,

@@ -306,6 +306,7 @@ pub(super) mod tests {
                 view: View {
                     method: "",
                     target: b"/\"\r\n\\\xff",
+                    sent_target: b"/\"\r\n\\\xff",
                     protocol: "",
                     headers: &headers,
                     ..entry.view

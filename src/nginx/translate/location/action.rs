@@ -96,8 +96,7 @@ impl<'s> Routes<'_, 's> {
         self.serve(scope, location, pattern, common, route, output);
     }
 
-    /// Makes a route serve files. If `try_files` leads to a named location, the route gets that
-    /// action instead.
+    /// Makes a route serve files.
     pub(super) fn serve<'d>(
         &mut self,
         scope: &Scope<'d>,
@@ -107,9 +106,17 @@ impl<'s> Routes<'_, 's> {
         route: &mut Table,
         output: &mut Output,
     ) {
-        match files::translate(scope, location, pattern, common.plan, route, output) {
+        let variables = self.variables;
+        match files::translate(
+            scope,
+            location,
+            pattern,
+            &common.names,
+            variables,
+            route,
+            output,
+        ) {
             Served::Files => {}
-            Served::Named(name) => self.named(&name, location, common, route, output),
             Served::Lost => rewrite::closed(501, location, route),
         }
     }
@@ -140,47 +147,6 @@ impl<'s> Routes<'_, 's> {
         };
         headers::to_upstream(scope, family, self.variables, route, output);
         proxy::say_host(scope, pass, route, output);
-    }
-
-    /// Gives a route the action of a named location. nginx tries files first; the route has the
-    /// location alone.
-    pub(super) fn named(
-        &mut self,
-        name: &str,
-        from: &Directive,
-        common: &Common<'_, 's>,
-        route: &mut Table,
-        output: &mut Output,
-    ) {
-        let named = common
-            .scope
-            .here("location")
-            .find(|location| location.arg(0).strip_prefix('@') == Some(name));
-        let pass = named.and_then(|named| named.inside().iter().find(|d| d.name == "proxy_pass"));
-        let (Some(named), Some(pass)) = (named, pass) else {
-            let why =
-                format!("@{name} cannot be tried where no file is, so the route answers 501.");
-            output.notes.lost(from, why);
-            *route = Table::new("route", Some(from));
-            return rewrite::closed(501, from, route);
-        };
-        output.notes.carried(named);
-        *route = Table::new("route", Some(from));
-        let whole = Pattern::Prefix("/".to_owned());
-        let inner = common.scope.inner(named);
-        self.pass(pass, &inner, &whole, route, output);
-        let mut conditions = self.conditions(&inner, &|_| false, output);
-        self.turnings(&inner, &mut conditions, output);
-        self.protect(&inner, named, conditions, route, output);
-        if inner.here("rewrite").next().is_some() {
-            rewrite::closed(501, named, route);
-        }
-        headers::to_client(&inner, self.hsts, self.variables, route, output);
-        let why = format!(
-            "A route has files or an upstream. This one has the upstream of @{name}; give the paths \
-             that are files a route with `files`."
-        );
-        output.notes.lost(from, why);
     }
 
     /// Adds the redirect from `/admin` to `/admin/`, which nginx sends if a location of that name

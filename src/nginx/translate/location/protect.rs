@@ -157,11 +157,7 @@ impl<'s> Routes<'_, 's> {
         }
         if let Some(internal) = scope.here("internal").last() {
             output.notes.carried(internal);
-            *route = Table::new("route", Some(from));
-            rewrite::closed(404, internal, route);
-            let why = "The location answers 404, as it does to clients. Nothing leads to it from within: \
-                       X-Accel-Redirect of an upstream and internal redirects are not followed.";
-            output.notes.lost(internal, why);
+            route.set("internal", true, Some(internal));
         }
         if let Some(by) = closed_by {
             *route = Table::new("route", Some(from));

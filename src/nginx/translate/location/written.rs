@@ -33,8 +33,10 @@ impl<'s> Routes<'_, 's> {
     ) {
         for (path, action) in pending {
             let mut route = Table::new("route", None);
-            set_all(&mut route, "host", hosts);
-            set_all(&mut route, "listener", &names.addresses);
+            if !matches!(path.base, Base::Name(_)) {
+                set_all(&mut route, "host", hosts);
+                set_all(&mut route, "listener", &names.addresses);
+            }
             set_path(path, &mut route, action);
             let keys = ["scheme", "methods", "headers"];
             let conditions = keys.map(|key| action.get(key).map(Value::to_text));
@@ -69,12 +71,18 @@ fn set_path(path: &RoutePath, route: &mut Table, action: &Table) {
     };
     let ends_segment = replacement.is_none_or(|to| to.ends_with('/'));
     let mut priority = path.priority;
+    let is_internal = action.get("internal").is_some();
     match &path.base {
-        Base::Any if !ends_segment => {
+        // Without a path an internal route is reached by its name alone.
+        Base::Any if !ends_segment || is_internal => {
             route.set("starts_with", "/", None);
             priority = priority.or(Some("below_regex"));
         }
         Base::Any => {}
+        Base::Name(name) => {
+            route.set("name", name.as_str(), None);
+            route.set("internal", true, None);
+        }
         Base::Exact(path) => route.set("path", path.as_str(), None),
         Base::Prefix(prefix) if prefix.ends_with('/') && ends_segment => {
             route.set("prefix", prefix.as_str(), None);
