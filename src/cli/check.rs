@@ -11,7 +11,7 @@ use crate::config::{self, Overrides};
 use crate::nginx;
 use crate::server;
 
-#[derive(StructOpt, Debug)]
+#[derive(StructOpt, Debug, Default)]
 pub(super) struct Check {
     /// Configuration file [default: the built-in configuration]
     #[structopt(value_name = "FILE", parse(from_os_str), conflicts_with_all = &["config", "nginx"])]
@@ -39,6 +39,14 @@ pub(super) struct Check {
 const LOSSY: u8 = 3;
 
 impl Check {
+    /// Returns the check of a configuration file, or of the built-in configuration.
+    pub(super) fn of(config: Option<PathBuf>) -> Self {
+        Check {
+            config,
+            ..Check::default()
+        }
+    }
+
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         match &self.nginx {
             Some(file) => translate(file, self.allow_lossy),

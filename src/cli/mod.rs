@@ -32,6 +32,9 @@ const USAGE: u8 = 2;
     setting = AppSettings::ArgsNegateSubcommands
 )]
 struct Arguments {
+    /// Check the configuration and everything that it names, as `check` does
+    #[structopt(short = "t")]
+    test: bool,
     #[structopt(flatten)]
     run: run::Run,
     #[structopt(subcommand)]
@@ -158,7 +161,11 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let command = arguments.command.unwrap_or(Command::Run(arguments.run));
+    let command = match arguments.command {
+        Some(command) => command,
+        None if arguments.test => Command::Check(check::Check::of(arguments.run.into_config())),
+        None => Command::Run(arguments.run),
+    };
     let result = match command {
         Command::Run(command) => command.execute(),
         Command::Check(command) => command.execute(),

@@ -13,6 +13,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::suggest::known_names;
+
 /// A problem in the configuration, with its location.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -282,7 +284,8 @@ impl<'d> Section<'d> {
             let name: &str = key.get_ref();
             if !asked.contains(name) {
                 let known: Vec<_> = asked.iter().copied().collect();
-                let reason = format!("unknown key; known here: {}", known.join(", "));
+                let known = known_names(name, "known here", known.iter().copied());
+                let reason = format!("unknown key{known}");
                 let line = self.lines.line_of(key.span().start);
                 self.problems.note(line, self.path_to(name), reason);
             }

@@ -7,6 +7,7 @@
 pub mod document;
 pub mod model;
 mod sections;
+mod suggest;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

@@ -377,7 +377,7 @@ fn check_reports_everything_with_line_and_key() {
     std::fs::write(&file, "[server]\nlisten = ['x']\nworker = 3\n").unwrap();
     let expected = format!(
         "{file}: server.listen[0]: \"x\" is not an address with a port, as \"0.0.0.0:9000\" (line 2)\n\
-         {file}: server.worker: unknown key; known here: grace_period, listen, max_open_files, \
+         {file}: server.worker: unknown key; did you mean \"workers\"? Known here: grace_period, listen, max_open_files, \
          pid_file, upgrade_socket, work_stealing, workers (line 3)\n"
     );
     check(&["check", "-c", &file], "", 1, "", &expected);
@@ -670,4 +670,40 @@ fn a_file_that_nginx_does_not_read_is_not_translated() {
 fn completions_are_printed() {
     let output = run(&["completions", "bash"], "");
     assert!(stdout(&output).contains("_geogate"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_flag_checks_as_nginx_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("geogate.toml");
+    let database = small_database(folder.path());
+    std::fs::write(&file, &database).unwrap();
+    let name = file.display().to_string();
+    for arguments in [["-t", "-c", &name], ["-c", &name, "-t"]] {
+        check(&arguments, "", 0, &format!("{name}: ok\n"), "");
+    }
+    std::fs::write(&file, format!("[sever]\n{database}")).unwrap();
+    let output = run(&["-t", "-c", &name], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = format!("{name}: sever: unknown key; did you mean \"server\"? Known here: ");
+    assert!(stderr(&output).starts_with(&said), "{}", stderr(&output));
+    assert!(stderr(&output).ends_with(" (line 1)\n"));
+}
+
+#[test]
+fn a_misspelled_value_is_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, said) = check_configuration(
+        folder.path(),
+        "[error_log]\nlevel = 'warning'\n[geo_headers]\nnames = 'vercell'\nmore = ['timezone']\n",
+    );
+    assert_eq!(code, Some(1));
+    for line in [
+        "error_log.level: \"warning\" is not \"off\" or \"error\" or \"warn\" or \"info\" or \
+         \"debug\" or \"trace\"; did you mean \"warn\"? (line 2)",
+        "\"geogate\" or \"cloudflare\" or \"cloudfront\" or \"vercel\"; did you mean \"vercel\"? (line 4)",
+        "did you mean \"time_zone\"? (line 5)",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
 }

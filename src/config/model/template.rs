@@ -6,6 +6,7 @@
 //! contain a status.
 
 use super::variable::{Captures, Variables};
+use crate::config::suggest::known_names;
 
 /// A sequence of texts and variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +34,11 @@ pub enum Part<V> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// Unknown variable, or one that is not available in this place.
-    #[error("there is no ${name} here; known: {known}")]
+    #[error("there is no ${name} here{known}")]
     Unknown {
         /// Name as written, without the dollar.
         name: String,
-        /// Names of the available variables.
+        /// End of the message: a similar name, if there is one, and the available variables.
         known: String,
     },
     /// `${` without `}`.
@@ -65,9 +66,12 @@ impl<V: Variables> Template<V> {
                 continue;
             }
             let (name, after) = name(after)?;
-            let variable = V::from_name(name, captures).ok_or_else(|| TemplateError::Unknown {
-                name: name.to_owned(),
-                known: V::known(captures),
+            let variable = V::from_name(name, captures).ok_or_else(|| {
+                let known = V::known(captures);
+                TemplateError::Unknown {
+                    name: name.to_owned(),
+                    known: known_names(name, "known", known.split(", ")),
+                }
             })?;
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
@@ -233,6 +237,10 @@ mod tests {
         check_error(
             "$nothing",
             "there is no $nothing here; known: remote_addr, ",
+        );
+        check_error(
+            "$remote_adr",
+            "there is no $remote_adr here; did you mean \"remote_addr\"? Known: ",
         );
         check_error("$2", "there is no $2 here");
         check_error("${10}", "there is no $10 here");

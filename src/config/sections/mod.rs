@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use super::Overrides;
 use super::document::{Document, Item, Problem, Problems, Section};
 use super::model::Config;
+use super::suggest::did_you_mean;
 
 /// Reads all sections and returns the configuration with all problems in them.
 pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec<Problem>) {
@@ -103,7 +104,8 @@ fn one_of<T: Copy>(item: &Item, known: &[(&str, T)]) -> Result<T, String> {
         .find(|(name, _)| name.eq_ignore_ascii_case(text));
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
-        format!("{text:?} is not {}", names.join(" or "))
+        let meant = did_you_mean(text, known.iter().map(|(name, _)| *name));
+        format!("{text:?} is not {}{meant}", names.join(" or "))
     })
 }
 
