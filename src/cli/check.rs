@@ -56,8 +56,9 @@ impl Check {
 
     fn check(&self) -> anyhow::Result<ExitCode> {
         let source = config::Source::read(self.file.as_deref().or(self.config.as_deref()))?;
-        let (config, mut problems) = source.parse(&Overrides::default());
-        if let Some(config) = config {
+        let reading = source.parse(&Overrides::default());
+        let mut problems = reading.problems;
+        if let (Some(config), Some(document)) = (reading.config, reading.document) {
             let checked = server::check(&config);
             for note in checked.notes {
                 eprintln!("geogate: {note}");
@@ -70,11 +71,11 @@ impl Check {
                 .collect();
             let found = checked.problems.into_iter();
             let found = found.filter(|(key, _)| !wrong.iter().any(|wrong| wrong == section(key)));
-            problems.extend(found.map(|(key, reason)| source.problem(&key, reason)));
+            problems.extend(found.map(|(key, reason)| document.problem(&key, &reason)));
             problems.sort();
         }
         for problem in &problems {
-            eprintln!("{}", problem.in_file(source.name()));
+            eprintln!("{problem}");
         }
         if !problems.is_empty() {
             return Ok(ExitCode::FAILURE);

@@ -707,3 +707,68 @@ fn a_misspelled_value_is_recognised() {
         assert!(said.contains(line), "{said}");
     }
 }
+
+/// Runs `geogate check` on a configuration with these variables of the environment.
+fn check_with(folder: &Path, text: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let file = folder.join("geogate.toml");
+    std::fs::write(&file, format!("{text}\n{}", small_database(folder))).unwrap();
+    let mut command = geogate();
+    let output = command
+        .args(["check", "-c", &file.display().to_string()])
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    (output.status.code(), stderr(&output).to_owned())
+}
+
+#[test]
+fn values_come_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[server]\nlisten = ['127.0.0.1:${GEOGATE_TEST_PORT:-0}']\nworkers = '${GEOGATE_TEST_WORKERS}'\n\
+                work_stealing = '${GEOGATE_TEST_STEAL:-true}'\n";
+    let right = check_with(folder.path(), text, &[("GEOGATE_TEST_WORKERS", "2")]);
+    assert_eq!(right, (Some(0), String::new()));
+    let file = folder.path().join("geogate.toml");
+    let (code, said) = check_with(folder.path(), text, &[]);
+    let expected = format!(
+        "{}: server.workers: there is no GEOGATE_TEST_WORKERS in the environment; \
+         ${{GEOGATE_TEST_WORKERS:-default}} has a default (line 3)\n",
+        file.display()
+    );
+    assert_eq!((code, said), (Some(1), expected));
+    let variables = [
+        ("GEOGATE_TEST_WORKERS", "two"),
+        ("GEOGATE_TEST_PORT", "x"),
+        ("GEOGATE_TEST_STEAL", "1"),
+    ];
+    let (code, said) = check_with(folder.path(), text, &variables);
+    assert_eq!(code, Some(1));
+    for line in [
+        "server.listen[0]: \"127.0.0.1:x\" is not an address with a port",
+        "server.workers: an integer is expected, not \"two\"; or \"auto\" (line 3)",
+        "server.work_stealing: true or false is expected, not \"1\" (line 4)",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+/// A problem that is found by using a value does not show it either.
+#[test]
+fn a_secret_is_in_no_message() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "hunter2hunter2\n").unwrap();
+    let secret = format!("${{file:{}/secret}}", folder.path().display());
+    let text = format!(
+        "[server]\nlisten = ['127.0.0.1:0', '{secret}']\n[error_page]\nfile = '/none/{secret}'\n\
+         [[upstream]]\nname = '{secret}'\npeers = ['127.0.0.1:1']\n\
+         [[upstream]]\nname = '{secret}'\npeers = ['127.0.0.1:2']\n"
+    );
+    let (code, said) = check_configuration(folder.path(), &text);
+    assert_eq!(code, Some(1));
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(
+        said.contains("error_page.file: /none/[secret]: No such file"),
+        "{said}"
+    );
+}

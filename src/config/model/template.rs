@@ -88,6 +88,29 @@ impl<V: Variables> Template<V> {
 }
 
 impl<V> Template<V> {
+    /// Returns a template without variables. Dollars in the text are dollars.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        let part = Part::Text(text.to_owned());
+        Template {
+            parts: if text.is_empty() {
+                Vec::new()
+            } else {
+                vec![part]
+            },
+        }
+    }
+
+    /// Adds the parts of another template behind its own.
+    pub fn append(&mut self, other: Self) {
+        for part in other.parts {
+            match (self.parts.last_mut(), part) {
+                (Some(Part::Text(text)), Part::Text(more)) => text.push_str(&more),
+                (_, part) => self.parts.push(part),
+            }
+        }
+    }
+
     /// Returns the parts in their order; none if the text is empty.
     #[must_use]
     pub fn parts(&self) -> &[Part<V>] {

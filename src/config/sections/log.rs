@@ -51,8 +51,7 @@ fn template(item: &Item) -> Result<Template<Variable>, String> {
     if text.contains(['\n', '\r']) {
         return Err("contains a line break; a log entry is one line".to_owned());
     }
-    let template = Template::parse(text, &Captures::default());
-    template.map_err(|error| error.to_string())
+    item.template(&Captures::default())
 }
 
 fn sampling(section: &Section) -> Option<Sampling> {

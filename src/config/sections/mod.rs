@@ -25,9 +25,17 @@ use super::suggest::did_you_mean;
 /// Reads all sections and returns the configuration with all problems in them.
 pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec<Problem>) {
     let problems = Problems::default();
-    let root = document.root(&problems);
+    let config = read(document, overrides, &problems);
+    (config, problems.into_sorted(&document.secrets))
+}
+
+/// Reads all sections and notes the problems in them, and the uses of keys if they are recorded.
+pub(super) fn read(document: &Document, overrides: &Overrides, problems: &Problems) -> Config {
+    let root = document.root(problems);
+    // It is replaced by the files that it names before any section is read.
+    root.item("include");
     let named = limit::Named::read(&root);
-    let upstreams = upstream::upstreams(&root, overrides, &problems);
+    let upstreams = upstream::upstreams(&root, overrides, problems);
     let config = Config {
         server: server::server(&root.section("server"), overrides),
         tls: tls::tls(&root.section("tls")),
@@ -37,7 +45,7 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, &named, overrides, &problems),
+        routes: route::routes(&root, &upstreams, &named, overrides, problems),
         upstreams,
         limits: limit::limits(&root.section("limits"), &named),
         query: limit::query(&root.section("query"), &named),
@@ -52,9 +60,9 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec
         error_page: error_page(&root.section("error_page")),
     };
     server::check_listeners(&root, &config);
-    server::refuse_listening_twice(&root, overrides, &problems);
+    server::refuse_listening_twice(&root, overrides, problems);
     root.refuse_unknown();
-    (config, problems.into_sorted())
+    config
 }
 
 fn error_page(section: &Section) -> Option<PathBuf> {
@@ -98,13 +106,14 @@ fn name(item: &Item) -> Result<String, String> {
 }
 
 fn one_of<T: Copy>(item: &Item, known: &[(&str, T)]) -> Result<T, String> {
-    let text = item.string()?;
+    let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+    let text = item.name_of(&names)?;
     let found = known
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(text));
     found.map(|(_, value)| *value).ok_or_else(|| {
-        let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
-        let meant = did_you_mean(text, known.iter().map(|(name, _)| *name));
+        let meant = did_you_mean(text, names.iter().copied());
+        let names: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
         format!("{text:?} is not {}{meant}", names.join(" or "))
     })
 }
@@ -246,7 +255,10 @@ mod tests {
         else {
             panic!("a wrong configuration was taken")
         };
-        let found: Vec<_> = problems.iter().map(|p| (p.line, p.key.as_str())).collect();
+        let found: Vec<_> = problems
+            .iter()
+            .map(|p| (p.line(), p.key.as_str()))
+            .collect();
         let expected = [
             (3, "server.listen[0]"),
             (4, "server.workers"),
