@@ -5,7 +5,10 @@
 //! program uses. `sections` converts the one into the other.
 
 pub mod document;
+mod dump;
 pub mod model;
+mod reference;
+mod schema;
 mod sections;
 mod suggest;
 
@@ -136,6 +139,22 @@ impl Source {
             },
         }
     }
+}
+
+impl Reading {
+    /// Returns the configuration in force as TOML, without secrets: included files merged, references
+    /// replaced, defaults filled in. `None` if there is none.
+    #[must_use]
+    pub fn dump(&self) -> Option<String> {
+        let document = self.document.as_ref()?;
+        self.problems.is_empty().then(|| dump::dump(document))
+    }
+}
+
+/// Returns the JSON Schema of the configuration, for editors.
+#[must_use]
+pub fn schema() -> String {
+    format!("{:#}\n", schema::schema())
 }
 
 /// Reads the configuration file, or the built-in one if there is none.

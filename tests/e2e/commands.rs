@@ -772,3 +772,82 @@ fn a_secret_is_in_no_message() {
         "{said}"
     );
 }
+
+/// The dump of files with includes, defaults and references is one file without them, which is
+/// accepted from standard input and dumped as itself.
+#[test]
+fn a_dump_is_what_is_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("geogate.toml");
+    let name = file.display().to_string();
+    let text = format!(
+        "include = ['*.part']\n[client]\nread_timeout = '${{GEOGATE_TEST_NONE:-7s}}'\n{}",
+        small_database(folder.path())
+    );
+    std::fs::write(&file, text).unwrap();
+    std::fs::write(folder.path().join("secret"), "sesame-sesame-sesame\n").unwrap();
+    let part = format!(
+        "[client]\nwrite_timeout = '8s'\n[[upstream]]\npeers = ['127.0.0.1:1']\n\
+         sticky_cookie = 'a'\nsticky_key = '${{file:{}/secret}}'\n",
+        folder.path().display()
+    );
+    std::fs::write(folder.path().join("a.part"), part).unwrap();
+    let output = run(&["check", "--dump", &name], "");
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    let dumped = stdout(&output).to_owned();
+    for line in [
+        "read_timeout = \"7s\"",
+        "write_timeout = \"8s\"",
+        "header_timeout = \"60s\"",
+        "connect_timeout = \"5s\"",
+        "peers = [\"127.0.0.1:1\"]",
+    ] {
+        assert!(
+            dumped.lines().any(|shown| shown == line),
+            "{line} in {dumped}"
+        );
+    }
+    assert!(
+        !dumped.contains("include") && !dumped.contains("sesame"),
+        "{dumped}"
+    );
+    check(
+        &["check", "-c", "-"],
+        &dumped,
+        0,
+        "standard input: ok\n",
+        "",
+    );
+    check(&["check", "--dump", "-c", "-"], &dumped, 0, &dumped, "");
+    check(&["-T", "-c", &name], "", 0, &dumped, "");
+
+    std::fs::write(
+        folder.path().join("b.part"),
+        "[client]\nwrite_timeout = '9s'\n",
+    )
+    .unwrap();
+    let said = format!(
+        "{0}/b.part: client.write_timeout: is given already in {0}/a.part (line 2) (line 2)\n",
+        folder.path().display()
+    );
+    check(&["-T", "-c", &name], "", 1, "", &said);
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = run(&["schema"], "");
+    assert_eq!(output.status.code(), Some(0));
+    let schema: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    let tries = &schema["properties"]["upstream"]["items"]["properties"]["tries"];
+    assert_eq!(tries["default"], 3);
+    assert_eq!(tries["anyOf"][0]["maximum"], 16);
+    let description = tries["description"].as_str().unwrap();
+    assert!(
+        description.starts_with("Maximum number of peers"),
+        "{description}"
+    );
+}

@@ -19,11 +19,12 @@ mod usage;
 use std::path::Path;
 use std::rc::Rc;
 
-pub(super) use interpolate::Environment;
-pub(super) use node::{Table, Value};
+pub(super) use interpolate::{Environment, Piece, escape};
+pub(super) use node::{Node, Table, Text, UsedAs, Value};
 pub use problem::{Place, Problem};
 pub(super) use problem::{Problems, Secrets};
 pub(super) use section::{Item, Section};
+pub(super) use usage::{KeyUsage, Kind};
 
 /// A configuration that was read, with all files that it includes.
 #[derive(Debug)]
@@ -72,10 +73,7 @@ impl Document {
                 }
             }
             place = node.place.clone();
-            table = match &node.value {
-                Value::Table(table) => Some(table),
-                _ => None,
-            };
+            table = node.table();
         }
         place
     }

@@ -67,6 +67,15 @@ pub(in crate::config) struct Member {
     pub node: Node,
 }
 
+impl Node {
+    pub fn table(&self) -> Option<&Table> {
+        match &self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+}
+
 impl Table {
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.0.get(key).map(|member| &member.node)

@@ -147,6 +147,22 @@ mod tests {
         assert!(config.databases.len() > 1 && config.geo.codes.is_some());
     }
 
+    /// The example of an edge host is the first block of the file.
+    #[test]
+    fn the_first_example_of_the_built_in_file_is_valid() {
+        let example: Vec<_> = BUILT_IN
+            .lines()
+            .skip_while(|line| !line.starts_with("#     "))
+            .take_while(|line| *line == "#" || line.starts_with("#     "))
+            .map(|line| line.trim_start_matches('#').trim_start())
+            .collect();
+        assert!((10..=16).contains(&example.len()), "{}", example.len());
+        let config = read(&example.join("\n")).unwrap();
+        assert_eq!(config.server.listen.len(), 2);
+        assert_eq!(config.upstreams[0].peers.len(), 2);
+        assert!(config.tls.is_some());
+    }
+
     #[track_caller]
     fn check_upstream(settings: &str, expected: &str) {
         let text = format!("[[upstream]]\n{settings}");
