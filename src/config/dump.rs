@@ -122,7 +122,7 @@ impl Writer<'_> {
                 }
                 // Without any, the embedded database is used.
                 None if key == "database" => {
-                    parts.push("[[database]]\nembedded = true\n".to_owned())
+                    parts.push("[[database]]\nembedded = true\n".to_owned());
                 }
                 other => {
                     let table = match other {
@@ -141,21 +141,20 @@ impl Writer<'_> {
 
     /// Writes the members of a table, each from a line of its own.
     fn lines(&mut self, table: &Table, path: &Path) -> String {
-        let mut text = String::new();
-        for (name, node) in self.members(table, path) {
+        let members = self.members(table, path);
+        let lines = members.into_iter().map(|(name, node)| {
             let path = path.member(name);
             let line = format!("{} = {}\n", key(name), self.value(node, &path));
             match &node.value {
                 Value::Array(elements) if line.chars().count() > WIDTH && !elements.is_empty() => {
-                    let elements = self.elements(elements, &path);
-                    let elements: Vec<_> =
-                        elements.iter().map(|text| format!("  {text},\n")).collect();
-                    text.push_str(&format!("{} = [\n{}]\n", key(name), elements.concat()));
+                    let elements = self.elements(elements, &path).into_iter();
+                    let elements: Vec<_> = elements.map(|text| format!("  {text},\n")).collect();
+                    format!("{} = [\n{}]\n", key(name), elements.concat())
                 }
-                _ => text.push_str(&line),
+                _ => line,
             }
-        }
-        text
+        });
+        lines.collect()
     }
 
     /// Returns the members of a table and the defaults of those that it has not, in the order of the
@@ -217,10 +216,10 @@ impl Writer<'_> {
             return string(written);
         }
         let shown = match (text.used.get(), &text.pieces) {
-            (UsedAs::Bare, _) => return text.text.clone(),
-            (_, None) => text.text.clone(),
+            (UsedAs::Bare, _) => return text.whole.clone(),
+            (_, None) => text.whole.clone(),
             (UsedAs::Template, Some(pieces)) => template(pieces),
-            (UsedAs::Text, Some(_)) => escape(&text.text),
+            (UsedAs::Text, Some(_)) => escape(&text.whole),
         };
         if self.shows_secrets {
             return string(&shown);

@@ -199,7 +199,7 @@ impl Writer<'_> {
 
 fn json_of(node: &Node) -> Json {
     match &node.value {
-        Value::Text(text) => json!(text.text),
+        Value::Text(text) => json!(text.whole),
         Value::Integer(digits, radix) => json!(i64::from_str_radix(digits, *radix).ok()),
         Value::Float(text) | Value::Date(text) => json!(text),
         Value::Boolean(value) => json!(value),

@@ -25,13 +25,13 @@ impl<'d> Item<'d> {
     /// Returns the value as text, with its references replaced.
     pub fn string(&self) -> Result<&'d str, String> {
         self.used_as(|| Kind::Text);
-        self.text().map(|text| text.text.as_str())
+        self.text().map(|text| text.whole.as_str())
     }
 
     /// Returns the value as text that should be one of these names.
     pub fn name_of(&self, known: &[&str]) -> Result<&'d str, String> {
         self.used_as(|| Kind::OneOf(known.iter().map(|name| (*name).to_owned()).collect()));
-        self.text().map(|text| text.text.as_str())
+        self.text().map(|text| text.whole.as_str())
     }
 
     /// Returns `true` if the value is exactly this text, which stands beside another type.
@@ -44,11 +44,8 @@ impl<'d> Item<'d> {
     pub fn template<V: Variables>(&self, captures: &Captures) -> Result<Template<V>, String> {
         self.used_as(|| Kind::Template);
         let text = self.text()?;
-        let pieces = match &text.pieces {
-            None => {
-                return Template::parse(&text.text, captures).map_err(|error| error.to_string());
-            }
-            Some(pieces) => pieces,
+        let Some(pieces) = &text.pieces else {
+            return Template::parse(&text.whole, captures).map_err(|error| error.to_string());
         };
         text.used.set(UsedAs::Template);
         let mut template = Template::default();
@@ -67,9 +64,9 @@ impl<'d> Item<'d> {
     pub fn boolean(&self) -> Result<bool, String> {
         self.used_as(|| Kind::Boolean);
         if let Some(text) = self.referred() {
-            let value = text.text.parse();
+            let value = text.whole.parse();
             let value =
-                value.map_err(|_| format!("true or false is expected, not {:?}", text.text))?;
+                value.map_err(|_| format!("true or false is expected, not {:?}", text.whole))?;
             text.used.set(UsedAs::Bare);
             return Ok(value);
         }
@@ -86,12 +83,12 @@ impl<'d> Item<'d> {
             (Value::Integer(digits, radix), _) => (digits, *radix),
             (_, Some(text)) => {
                 let is_number =
-                    !text.text.is_empty() && text.text.bytes().all(|b| b.is_ascii_digit());
+                    !text.whole.is_empty() && text.whole.bytes().all(|b| b.is_ascii_digit());
                 if !is_number {
-                    return Err(format!("an integer is expected, not {:?}", text.text));
+                    return Err(format!("an integer is expected, not {:?}", text.whole));
                 }
                 text.used.set(UsedAs::Bare);
-                (&text.text, 10)
+                (&text.whole, 10)
             }
             _ => return Err(format!("an integer is expected, not {}", self.kind())),
         };
@@ -105,7 +102,7 @@ impl<'d> Item<'d> {
     /// Returns the value as a fraction from 0 to 1, written as `"30%"`.
     pub fn share(&self) -> Result<f64, String> {
         self.used_as(|| Kind::Share);
-        let text = &self.text()?.text;
+        let text = &self.text()?.whole;
         let percent = text
             .strip_suffix('%')
             .and_then(|number| number.parse().ok());
@@ -119,7 +116,7 @@ impl<'d> Item<'d> {
     /// days).
     pub fn duration(&self) -> Result<Duration, String> {
         self.used_as(|| Kind::Duration);
-        let text = &self.text()?.text;
+        let text = &self.text()?.whole;
         let (number, unit) = split_unit(text);
         let millis = match unit {
             "ms" => Some(1),
@@ -149,7 +146,7 @@ impl<'d> Item<'d> {
             let number = number.filter(|number| *number <= u64::MAX >> 1);
             return number.ok_or_else(|| format!("{digits} is not within 0 and {}", u64::MAX >> 1));
         }
-        let text = &self.text()?.text;
+        let text = &self.text()?.whole;
         let (number, unit) = split_unit(text);
         let bytes = match unit {
             "" => Some(1),

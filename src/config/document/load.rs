@@ -131,8 +131,8 @@ impl Loader<'_> {
         let mut patterns = Vec::new();
         for (key, element) in elements {
             match &element.value {
-                Value::Text(text) if !text.text.is_empty() => {
-                    patterns.push((element.place.clone(), key, text.text.clone()));
+                Value::Text(text) if !text.whole.is_empty() => {
+                    patterns.push((element.place.clone(), key, text.whole.clone()));
                 }
                 _ => self.note(
                     &element.place,

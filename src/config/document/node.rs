@@ -35,8 +35,7 @@ pub(in crate::config) enum Value {
 /// A string, with its references replaced.
 #[derive(Debug, Default)]
 pub(in crate::config) struct Text {
-    /// The whole text.
-    pub text: String,
+    pub whole: String,
     /// Parts of a text with references; `None` for a text without.
     pub pieces: Option<Vec<Piece>>,
     /// The text as the operator wrote it, if it contains a secret.
@@ -207,7 +206,7 @@ impl Conversion<'_> {
 
     fn string(&mut self, written: &str, place: &Place, path: &str) -> Text {
         let plain = |text: &str| Text {
-            text: text.to_owned(),
+            whole: text.to_owned(),
             ..Text::default()
         };
         match interpolate(written, self.environment) {
@@ -217,7 +216,7 @@ impl Conversion<'_> {
                     self.secrets.add(secret);
                 }
                 Text {
-                    text: found.text,
+                    whole: found.text,
                     pieces: Some(found.pieces),
                     secret: (!found.secrets.is_empty()).then(|| written.to_owned()),
                     used: Cell::default(),

@@ -190,13 +190,10 @@ impl<'d> Item<'d> {
     /// table.
     pub fn section(&self) -> Section<'d> {
         self.used_as(|| Kind::Table);
-        let table = match &self.node.value {
-            Value::Table(table) => Some(table),
-            _ => {
-                self.note(format!("a table is expected, not {}", self.kind()));
-                None
-            }
-        };
+        let table = self.node.table();
+        if table.is_none() {
+            self.note(format!("a table is expected, not {}", self.kind()));
+        }
         Section {
             path: self.path.clone(),
             pattern: self.pattern.clone(),
@@ -242,7 +239,7 @@ impl<'d> Item<'d> {
             return None;
         };
         match &table.get(key)?.value {
-            Value::Text(text) => Some(&text.text),
+            Value::Text(text) => Some(&text.whole),
             _ => None,
         }
     }
