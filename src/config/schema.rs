@@ -36,6 +36,9 @@ rate_limit = ['x']
 rules = [{ allow = 'x' }, { deny = 'x' }]
 [[route]]
 host = 'x'
+listener = ['x', 1]
+starts_with = '/x'
+regex = ['x']
 methods = 'GET'
 countries = 'CN'
 regions = 'x'

@@ -4,6 +4,7 @@
 //! for each peer; a response's is written from the buffer that it was read into. Nothing is parsed
 //! twice. Only a side of HTTP/2 needs a map of headers, for the h2 crate.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -30,6 +31,7 @@ use crate::gateway::request::client_ip::PeerAddr;
 use crate::gateway::request::geo_headers;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::respond::local_reply;
+use crate::gateway::route::Routes;
 use crate::gateway::telemetry::access_log::Sent;
 use crate::gateway::upstream::Peer;
 use crate::gateway::upstream::attempts::Request;
@@ -63,6 +65,8 @@ pub struct Http2Connection {
     pub tls: Option<Arc<SslDigest>>,
     /// Port of the redirect to HTTPS, on a listener that only redirects.
     pub redirect_port: Option<u16>,
+    /// Local address of the connection, if it has one.
+    pub local: Option<SocketAddr>,
 }
 
 /// A request on its way through the engine.
@@ -108,7 +112,13 @@ impl Forwarder {
         let socket = connection.stream.get_socket_digest();
         let local = || socket.as_ref()?.local_addr()?.as_inet().copied();
         let redirect_port = ctx.settings.listening.listeners.redirect(local);
-        let request = RequestView::of_stored(&head, tls.as_deref(), redirect_port);
+        let by_listener = ctx
+            .settings
+            .routes
+            .as_ref()
+            .is_some_and(Routes::has_listeners);
+        let local = if by_listener { local() } else { None };
+        let request = RequestView::of_stored(&head, tls.as_deref(), redirect_port, local);
         connection.read_buf.advance(head.length());
         let settings = Arc::clone(&ctx.settings);
         let Http1Connection {
@@ -143,8 +153,12 @@ impl Forwarder {
         drop(parts);
         let answer = Answer::new(settings.access_log.format().wants_sent());
         let mut client = Http2Client::new(body, respond, &settings.client, answer);
-        let request =
-            RequestView::of_stored(&head, connection.tls.as_deref(), connection.redirect_port);
+        let request = RequestView::of_stored(
+            &head,
+            connection.tls.as_deref(),
+            connection.redirect_port,
+            connection.local,
+        );
         let sleep = std::pin::pin!(tokio::time::sleep(settings.client.read_timeout));
         let timer = &mut Timer::new(sleep);
         let is_done = self

@@ -3,6 +3,8 @@
 //! Decisions take this view and no session, so that all engines share the same decisions and a test
 //! needs no socket.
 
+use std::net::SocketAddr;
+
 use http::{Method, Version};
 use pingora::protocols::tls::SslDigest;
 
@@ -25,6 +27,8 @@ pub struct RequestView<'r, H> {
     pub tls: Option<&'r SslDigest>,
     /// Port of the redirect to HTTPS, on a listener that only redirects.
     pub redirect_port: Option<u16>,
+    /// Local address of the connection; `None` if no route has a condition on it.
+    pub local: Option<SocketAddr>,
 }
 
 // Derived implementations would require `H: Clone` and `H: Copy`.
@@ -69,6 +73,7 @@ impl<'r> RequestView<'r, StoredHead> {
         head: &'r StoredHead,
         tls: Option<&'r SslDigest>,
         redirect_port: Option<u16>,
+        local: Option<SocketAddr>,
     ) -> Self {
         RequestView {
             method: head.method(),
@@ -78,6 +83,7 @@ impl<'r> RequestView<'r, StoredHead> {
             headers: head,
             tls,
             redirect_port,
+            local,
         }
     }
 }
@@ -94,6 +100,7 @@ impl<'r> RequestView<'r, http::HeaderMap> {
             headers: &request.headers,
             tls: None,
             redirect_port: None,
+            local: None,
         }
     }
 }

@@ -241,6 +241,7 @@ pub(super) mod tests {
             request_id: "",
             route: "",
             captures: Captured::default(),
+            host_patterns: &[],
             tls: None,
         };
         read(Entry {
