@@ -1,11 +1,11 @@
-//! Every key of conf/geogate.toml is in an end-to-end test.
+//! Every key of conf/geogate.toml has a test that shows its effect: the table `every_key.txt`.
 //!
-//! Tests write configuration as text, so their strings are read for it. A key counts if a string has
-//! it below the header of its section, or, if no other section has a key of this name, anywhere. A
-//! test that puts its configuration together from pieces names its keys in a comment:
-//! `// Keys: client_ip.header, upstream.balance`.
+//! The table says which test that is; this file holds the table and the tests together. A test
+//! counts if one of its strings names the key, or one of a function that it calls, or a comment in it
+//! such as `// Keys: client_ip.header, upstream.balance`, for a test that puts its configuration
+//! together from pieces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A key with the header of its section. Keys of inline tables are behind their table's:
@@ -25,56 +25,199 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-#[test]
-fn every_key_is_in_an_end_to_end_test() {
-    let configuration = std::fs::read_to_string(path("conf/geogate.toml")).unwrap();
-    let known = keys(&uncommented(&configuration));
-    assert!(known.len() > 150, "{} keys", known.len());
-    let (mut seen, mut named) = (BTreeSet::new(), BTreeSet::new());
-    for file in rust_files(&path("tests/e2e")) {
-        let source = std::fs::read_to_string(file).unwrap();
-        seen.extend(strings(&source).iter().flat_map(|text| keys(text)));
-        let comments = source.lines().map(str::trim);
-        let comments = comments.filter_map(|line| line.strip_prefix("// Keys: "));
-        named.extend(
-            comments
-                .flat_map(|list| list.split(", "))
-                .map(str::to_owned),
-        );
+fn dotted((section, key): &Key) -> String {
+    match section.as_str() {
+        "" => key.clone(),
+        section => format!("{section}.{key}"),
     }
-    for name in &named {
-        let is_key = |(section, key): &Key| format!("{section}.{key}") == *name;
-        assert!(
-            known.iter().any(is_key),
-            "{name} is no key, and a test names it"
-        );
-    }
-    let missing = known.iter().filter(|key| {
-        let dotted = format!("{}.{}", key.0, key.1);
-        !named.contains(&dotted) && !is_seen(key, &known, &seen)
-    });
-    let missing: Vec<_> = missing
-        .map(|(section, key)| format!("{section}.{key}"))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "in no end-to-end test: {}",
-        missing.join(", ")
-    );
 }
 
-fn is_seen(key: &Key, known: &BTreeSet<Key>, seen: &BTreeSet<Key>) -> bool {
-    let last = |key: &Key| key.1.rsplit('.').next().unwrap_or_default().to_owned();
-    let name = last(key);
-    let is_only = known.iter().filter(|other| last(other) == name).count() == 1;
-    // A table may stand inline in the one around it: `[[route]]`, `files = { root = ... }`.
-    let inline = key
-        .0
-        .rsplit_once('.')
-        .map(|(section, table)| (section.to_owned(), format!("{table}.{}", key.1)));
-    seen.contains(key)
-        || inline.is_some_and(|inline| seen.contains(&inline))
-        || is_only && seen.iter().any(|other| last(other) == name)
+/// The lines of the table: a key and the names of its tests.
+fn table() -> Vec<(String, Vec<String>)> {
+    let text = std::fs::read_to_string(path("tests/every_key.txt")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let lines = lines.filter(|line| !line.trim().is_empty());
+    let lines = lines.map(|line| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        (words.next().unwrap_or_default(), words.collect())
+    });
+    lines.collect()
+}
+
+#[test]
+fn every_key_is_in_the_table_in_the_order_of_the_documentation() {
+    let configuration = std::fs::read_to_string(path("conf/geogate.toml")).unwrap();
+    let known = keys(&uncommented(&configuration));
+    let known: Vec<_> = known.iter().map(dotted).collect();
+    assert!(known.len() > 150, "{} keys", known.len());
+    let table: Vec<_> = table().into_iter().map(|(key, _)| key).collect();
+    let listed: BTreeSet<_> = table.iter().collect();
+    assert_eq!(
+        listed.len(),
+        table.len(),
+        "a key is twice in tests/every_key.txt"
+    );
+    let missing: Vec<_> = known.iter().filter(|key| !listed.contains(key)).collect();
+    assert!(
+        missing.is_empty(),
+        "in conf/geogate.toml, and not in tests/every_key.txt: {missing:?}"
+    );
+    // Options of listeners stand in comments, without a line of their own.
+    let (documented, options): (Vec<_>, Vec<_>) =
+        table.into_iter().partition(|key| known.contains(key));
+    for option in options {
+        let name = option.rsplit('.').next().unwrap_or_default();
+        let written = [format!("{name} = "), format!("{name}: ")];
+        let is_written = written.iter().any(|text| configuration.contains(text));
+        assert!(is_written, "{option} is no key of conf/geogate.toml");
+    }
+    assert_eq!(documented, known, "the order of conf/geogate.toml");
+}
+
+#[test]
+fn every_test_of_the_table_exists_and_names_its_key() {
+    let mut functions = Functions::default();
+    for file in rust_files(&path("tests/e2e")) {
+        functions.read(&file, &path("tests/e2e"));
+    }
+    for file in rust_files(&path("src")) {
+        functions.read(&file, &path(""));
+    }
+    let mut wrong = Vec::new();
+    for (key, tests) in table() {
+        if tests.is_empty() {
+            wrong.push(format!("{key} has no test"));
+        }
+        for test in tests {
+            let Some(function) = functions.find(&test) else {
+                wrong.push(format!("{key}: there is no {test}"));
+                continue;
+            };
+            if !function.is_test {
+                wrong.push(format!("{key}: {test} is no test"));
+            }
+            if !functions.name(&test, &key) {
+                wrong.push(format!("{key}: {test} does not name it"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A function of the tests or the program.
+struct Function {
+    is_test: bool,
+    /// Its strings.
+    strings: Vec<String>,
+    /// Keys of its comments `// Keys: `.
+    keys: Vec<String>,
+    /// Names of the functions that it may call.
+    calls: BTreeSet<String>,
+}
+
+/// Functions by file, such as `http2` or `harness/secure`, and by their names.
+#[derive(Default)]
+struct Functions(BTreeMap<(String, String), Function>);
+
+impl Functions {
+    fn read(&mut self, file: &Path, folder: &Path) {
+        let source = std::fs::read_to_string(file).unwrap();
+        let module = file.strip_prefix(folder).unwrap().with_extension("");
+        let module = module.display().to_string();
+        let lines: Vec<_> = source.lines().collect();
+        let mut is_test = false;
+        for (at, line) in lines.iter().enumerate() {
+            let code = line.trim_start();
+            is_test |= code.starts_with("#[test]");
+            let Some(name) = function_name(code) else {
+                continue;
+            };
+            let indent = line.len() - code.len();
+            let end = format!("{}}}", " ".repeat(indent));
+            let count = lines[at..].iter().position(|line| *line == end);
+            let body = &lines[at..at + count.unwrap_or_default()];
+            let comments = body
+                .iter()
+                .filter_map(|line| line.trim().strip_prefix("// Keys: "));
+            let keys = comments
+                .flat_map(|list| list.split(", "))
+                .map(str::to_owned);
+            let text = body.join("\n");
+            let function = Function {
+                is_test,
+                keys: keys.collect(),
+                strings: strings(&text),
+                calls: calls(&text),
+            };
+            is_test = false;
+            self.0.insert((module.clone(), name.to_owned()), function);
+        }
+    }
+
+    /// `http2::a_test` of tests/e2e/http2.rs, or `src/config/document/tests.rs::a_test`.
+    fn find(&self, test: &str) -> Option<&Function> {
+        self.0.get(&place(test)?)
+    }
+
+    /// Returns `true` if the test, or a function that it calls, names the key.
+    fn name(&self, test: &str, key: &str) -> bool {
+        let Some(start) = place(test) else {
+            return false;
+        };
+        let last = key.rsplit('.').next().unwrap_or_default();
+        let (mut next, mut seen) = (vec![start], BTreeSet::new());
+        while let Some(function) = next.pop() {
+            if !seen.insert(function.clone()) {
+                continue;
+            }
+            let found = &self.0[&function];
+            let is_named = found.keys.iter().any(|named| named == key);
+            if is_named || found.strings.iter().any(|text| has_word(text, last)) {
+                return true;
+            }
+            let called = self.0.keys().filter(|(module, name)| {
+                let is_near = *module == function.0 || module.starts_with("harness");
+                is_near && found.calls.contains(name)
+            });
+            next.extend(called.cloned());
+        }
+        false
+    }
+}
+
+fn place(test: &str) -> Option<(String, String)> {
+    let (module, name) = test.rsplit_once("::")?;
+    let module = module.strip_suffix(".rs").unwrap_or(module);
+    Some((module.to_owned(), name.to_owned()))
+}
+
+/// The name in a line that begins a function.
+fn function_name(code: &str) -> Option<&str> {
+    let mut rest = code;
+    for word in ["pub ", "pub(crate) ", "pub(super) ", "async "] {
+        rest = rest.strip_prefix(word).unwrap_or(rest);
+    }
+    let name = rest.strip_prefix("fn ")?;
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+    Some(&name[..end])
+}
+
+/// Names that stand before a parenthesis.
+fn calls(text: &str) -> BTreeSet<String> {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let starts = text.match_indices('(').map(|(at, _)| &text[..at]);
+    let names = starts.map(|before| {
+        let name = before.trim_end_matches(is_of_name).len();
+        before[name..].to_owned()
+    });
+    names.collect()
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        !text[..at].ends_with(is_of_word) && !text[at + word.len()..].starts_with(is_of_word)
+    })
 }
 
 /// The configuration with its examples, and without its comments.
@@ -87,9 +230,9 @@ fn uncommented(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// The keys in a piece of TOML. Without a header the section is empty.
-fn keys(text: &str) -> BTreeSet<Key> {
-    let mut keys = BTreeSet::new();
+/// The keys in a piece of TOML, in its order. Without a header the section is empty.
+fn keys(text: &str) -> Vec<Key> {
+    let mut keys = Vec::new();
     let (mut section, mut outer) = (String::new(), String::new());
     for line in text.lines().map(str::trim) {
         if let Some(header) = header(line) {
@@ -99,7 +242,7 @@ fn keys(text: &str) -> BTreeSet<Key> {
         }
         if let Some((key, _)) = line.split_once('=').filter(|(key, _)| is_key(key.trim())) {
             key.trim().clone_into(&mut outer);
-            keys.insert((section.clone(), outer.clone()));
+            keys.push((section.clone(), outer.clone()));
         }
         for piece in line.split(['{', ',']).skip(1) {
             let Some((inner, _)) = piece.split_once('=') else {
@@ -107,15 +250,15 @@ fn keys(text: &str) -> BTreeSet<Key> {
             };
             let key = format!("{outer}.{}", inner.trim());
             if is_key(inner.trim()) && !outer.is_empty() {
-                keys.insert((section.clone(), key));
+                keys.push((section.clone(), key));
             }
         }
     }
-    let is_free = |(section, key): &Key| {
-        let dotted = format!("{section}.{key}");
-        FREE.iter().any(|table| dotted.starts_with(table))
-    };
-    keys.retain(|key| !is_free(key));
+    let mut seen = BTreeSet::new();
+    keys.retain(|key| {
+        let is_free = FREE.iter().any(|table| dotted(key).starts_with(table));
+        !is_free && seen.insert(key.clone())
+    });
     keys
 }
 
@@ -220,15 +363,15 @@ fn keys_are_found_in_toml_and_in_rust() {
                     [[upstream]]\npeers = ['{peer}']\nfiles.root = 1\n";
         let piece = "tries = {tries}\nName = 'no key'";
     "#;
-    let found: BTreeSet<Key> = strings(source).iter().flat_map(|text| keys(text)).collect();
+    let found: Vec<Key> = strings(source).iter().flat_map(|text| keys(text)).collect();
     let expected = [
-        ("", "tries"),
         ("server", "listen"),
         ("server", "listen.address"),
         ("server", "listen.tls"),
-        ("upstream", "files.root"),
         ("upstream", "peers"),
+        ("upstream", "files.root"),
+        ("", "tries"),
     ];
     let expected = expected.map(|(section, key)| (section.to_owned(), key.to_owned()));
-    assert_eq!(found, BTreeSet::from(expected));
+    assert_eq!(found, expected);
 }

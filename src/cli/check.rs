@@ -5,20 +5,25 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use structopt::StructOpt;
 
 use crate::config::{self, Overrides};
 use crate::nginx;
 use crate::server;
 
-#[derive(StructOpt, Debug)]
+#[derive(StructOpt, Debug, Default)]
 pub(super) struct Check {
-    /// Configuration file [default: the built-in configuration]
+    /// Configuration file, or "-" for standard input [default: the built-in configuration]
     #[structopt(value_name = "FILE", parse(from_os_str), conflicts_with_all = &["config", "nginx"])]
     file: Option<PathBuf>,
     /// Same as FILE
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
     config: Option<PathBuf>,
+    /// Print the configuration in force, if it has no problem: with defaults and included files, in
+    /// the order of the built-in configuration, without secrets
+    #[structopt(long)]
+    dump: bool,
     /// Print the geogate.toml that is equivalent to this nginx.conf. Exit status: 0 if it is
     /// equivalent, 1 if the file cannot be read, 3 if something cannot be translated exactly; then
     /// the findings are listed with their lines and no configuration is printed
@@ -26,7 +31,7 @@ pub(super) struct Check {
         long,
         value_name = "FILE",
         parse(from_os_str),
-        conflicts_with = "config"
+        conflicts_with_all = &["config", "dump"]
     )]
     nginx: Option<PathBuf>,
     /// With --nginx: print the configuration even if it is not exact, with exit status 0.
@@ -39,6 +44,15 @@ pub(super) struct Check {
 const LOSSY: u8 = 3;
 
 impl Check {
+    /// Returns the check of a configuration file, or of the built-in configuration.
+    pub(super) fn of(config: Option<PathBuf>, dump: bool) -> Self {
+        Check {
+            config,
+            dump,
+            ..Check::default()
+        }
+    }
+
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         match &self.nginx {
             Some(file) => translate(file, self.allow_lossy),
@@ -47,10 +61,17 @@ impl Check {
     }
 
     fn check(&self) -> anyhow::Result<ExitCode> {
-        let source = config::Source::read(self.file.as_deref().or(self.config.as_deref()))?;
-        let (config, mut problems) = source.parse(&Overrides::default());
-        if let Some(config) = config {
-            let checked = server::check(&config);
+        let file = self.file.as_deref().or(self.config.as_deref());
+        let source = if file == Some(Path::new("-")) {
+            let text = std::io::read_to_string(std::io::stdin()).context("standard input")?;
+            config::Source::of_text(&text, "standard input")
+        } else {
+            config::Source::read(file)?
+        };
+        let reading = source.parse(&Overrides::default());
+        let mut problems = reading.problems.clone();
+        if let (Some(config), Some(document)) = (&reading.config, &reading.document) {
+            let checked = server::check(config);
             for note in checked.notes {
                 eprintln!("geogate: {note}");
             }
@@ -62,16 +83,21 @@ impl Check {
                 .collect();
             let found = checked.problems.into_iter();
             let found = found.filter(|(key, _)| !wrong.iter().any(|wrong| wrong == section(key)));
-            problems.extend(found.map(|(key, reason)| source.problem(&key, reason)));
+            problems.extend(found.map(|(key, reason)| document.problem(&key, &reason)));
             problems.sort();
         }
         for problem in &problems {
-            eprintln!("{}", problem.in_file(source.name()));
+            eprintln!("{problem}");
         }
         if !problems.is_empty() {
             return Ok(ExitCode::FAILURE);
         }
-        println!("{}: ok", source.name());
+        if self.dump {
+            let dump = reading.dump().unwrap_or_default();
+            std::io::stdout().write_all(dump.as_bytes())?;
+        } else {
+            println!("{}: ok", source.name());
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -8,6 +8,7 @@ mod db;
 mod lookup;
 mod pid_file;
 mod run;
+mod schema;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -32,6 +33,12 @@ const USAGE: u8 = 2;
     setting = AppSettings::ArgsNegateSubcommands
 )]
 struct Arguments {
+    /// Check the configuration and everything that it names, as `check` does
+    #[structopt(short = "t")]
+    test: bool,
+    /// Check the configuration and print what is in force, as `check --dump` does
+    #[structopt(short = "T")]
+    test_and_dump: bool,
     #[structopt(flatten)]
     run: run::Run,
     #[structopt(subcommand)]
@@ -48,6 +55,8 @@ enum Command {
     Lookup(lookup::Lookup),
     /// Work with databases
     Db(db::Db),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema(schema::Schema),
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -158,12 +167,20 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let command = arguments.command.unwrap_or(Command::Run(arguments.run));
+    let command = match arguments.command {
+        Some(command) => command,
+        None if arguments.test || arguments.test_and_dump => {
+            let config = arguments.run.into_config();
+            Command::Check(check::Check::of(config, arguments.test_and_dump))
+        }
+        None => Command::Run(arguments.run),
+    };
     let result = match command {
         Command::Run(command) => command.execute(),
         Command::Check(command) => command.execute(),
         Command::Lookup(command) => command.execute(),
         Command::Db(command) => command.execute(),
+        Command::Schema(command) => command.execute(),
         Command::Completions(command) => {
             command.execute();
             Ok(ExitCode::SUCCESS)

@@ -47,6 +47,11 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl Run {
+    /// Returns the configuration file of `-c`.
+    pub(super) fn into_config(self) -> Option<PathBuf> {
+        self.config
+    }
+
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         if self.daemon && !self.in_background {
             return background::start().context("cannot go into the background");

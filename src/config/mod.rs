@@ -5,14 +5,18 @@
 //! program uses. `sections` converts the one into the other.
 
 pub mod document;
+mod dump;
 pub mod model;
+mod reference;
+mod schema;
 mod sections;
+mod suggest;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-pub use document::Problem;
+pub use document::{Document, Place, Problem};
 pub use model::Config;
 
 /// Configuration that is used when no file is given.
@@ -42,24 +46,35 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// The content is invalid.
-    #[error("{}", list(file, problems))]
+    #[error("{}", list(problems))]
     Wrong {
-        /// Name of the configuration: the path of its file, if it has one.
-        file: String,
-        /// All problems, by line; at least one.
+        /// All problems, by place; at least one.
         problems: Vec<Problem>,
     },
 }
 
-fn list(file: &str, problems: &[Problem]) -> String {
-    let lines = problems.iter().map(|problem| problem.in_file(file));
+fn list(problems: &[Problem]) -> String {
+    let lines = problems.iter().map(Problem::to_string);
     lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Text of a configuration, with its name.
 pub struct Source {
     name: String,
+    /// Its file, to which the paths of `include` are relative.
+    path: Option<PathBuf>,
     text: Cow<'static, str>,
+}
+
+/// A configuration that was read, valid or not.
+pub struct Reading {
+    /// The files as a tree of keys; `None` if they cannot be read as one.
+    pub document: Option<Document>,
+    /// The configuration. Invalid elements of lists are left out, and invalid values are replaced by
+    /// their defaults. `None` without a document.
+    pub config: Option<Config>,
+    /// All problems, by place.
+    pub problems: Vec<Problem>,
 }
 
 impl Source {
@@ -71,6 +86,7 @@ impl Source {
         let Some(path) = file else {
             return Ok(Source {
                 name: "built-in configuration".to_owned(),
+                path: None,
                 text: Cow::Borrowed(BUILT_IN),
             });
         };
@@ -78,9 +94,20 @@ impl Source {
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Source {
                 name,
+                path: Some(path.to_owned()),
                 text: Cow::Owned(text),
             }),
             Err(error) => Err(ConfigError::Io { file: name, error }),
+        }
+    }
+
+    /// Returns a configuration from text; `name` stands for its file in error messages.
+    #[must_use]
+    pub fn of_text(text: &str, name: &str) -> Self {
+        Source {
+            name: name.to_owned(),
+            path: None,
+            text: Cow::Owned(text.to_owned()),
         }
     }
 
@@ -90,30 +117,44 @@ impl Source {
         &self.name
     }
 
-    /// Reads the text and returns the configuration with all problems in it. Invalid elements of
-    /// lists are left out, and invalid values are replaced by their defaults. There is no
-    /// configuration if the TOML syntax is invalid.
+    /// Reads the text, the files that it includes, and the variables and files that its values come
+    /// from.
     #[must_use]
-    pub fn parse(&self, overrides: &Overrides) -> (Option<Config>, Vec<Problem>) {
-        match document::Document::parse(&self.text) {
+    pub fn parse(&self, overrides: &Overrides) -> Reading {
+        let environment = |name: &str| std::env::var_os(name);
+        let path = self.path.as_deref();
+        match Document::load(&self.text, &self.name, path, &environment) {
             Ok(document) => {
                 let (config, problems) = sections::config(&document, overrides);
-                (Some(config), problems)
+                Reading {
+                    document: Some(document),
+                    config: Some(config),
+                    problems,
+                }
             }
-            Err(problems) => (None, problems),
+            Err(problems) => Reading {
+                document: None,
+                config: None,
+                problems,
+            },
         }
     }
+}
 
-    /// Returns a problem with the value of a key such as `upstream[2].peers[0]`.
+impl Reading {
+    /// Returns the configuration in force as TOML, without secrets: included files merged, references
+    /// replaced, defaults filled in. `None` if there is none.
     #[must_use]
-    pub fn problem(&self, key: &str, reason: String) -> Problem {
-        let document = document::Document::parse(&self.text);
-        Problem {
-            line: document.map_or(0, |document| document.line_of_key(key)),
-            key: key.to_owned(),
-            reason,
-        }
+    pub fn dump(&self) -> Option<String> {
+        let document = self.document.as_ref()?;
+        self.problems.is_empty().then(|| dump::dump(document))
     }
+}
+
+/// Returns the JSON Schema of the configuration, for editors.
+#[must_use]
+pub fn schema() -> String {
+    format!("{:#}\n", schema::schema())
 }
 
 /// Reads the configuration file, or the built-in one if there is none.
@@ -129,19 +170,16 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Config
 /// # Errors
 /// With all problems in the text.
 pub fn parse(text: &str, file: &str, overrides: &Overrides) -> Result<Config, ConfigError> {
-    let source = Source {
-        name: file.to_owned(),
-        text: Cow::Owned(text.to_owned()),
-    };
-    whole(&source, overrides)
+    whole(&Source::of_text(text, file), overrides)
 }
 
 fn whole(source: &Source, overrides: &Overrides) -> Result<Config, ConfigError> {
     match source.parse(overrides) {
-        (Some(config), problems) if problems.is_empty() => Ok(config),
-        (_, problems) => Err(ConfigError::Wrong {
-            file: source.name.clone(),
+        Reading {
+            config: Some(config),
             problems,
-        }),
+            ..
+        } if problems.is_empty() => Ok(config),
+        Reading { problems, .. } => Err(ConfigError::Wrong { problems }),
     }
 }

@@ -196,6 +196,24 @@ fn a_local_syslog_server_may_come_later() {
     assert!(message.ends_with(" geogate: ip=1.0.0.1"), "{message}");
 }
 
+/// The line of another gateway, with the default of a second, is written later and seen first.
+#[test]
+fn a_line_waits_no_longer_than_configured() {
+    let patient = Gateway::start("[access_log]\nflush = '1h'\n");
+    let usual = Gateway::start("");
+    patient.client().get("/api/ip_query?ip=1.0.0.1", "");
+    let start = std::time::Instant::now();
+    for number in 1..3 {
+        usual.client().get("/api/ip_query?ip=1.0.0.1", "");
+        while usual.log().len() < number {
+            assert!(start.elapsed() < PATIENCE);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+    assert_eq!(patient.log(), [""; 0]);
+    assert_eq!(patient.stop().len(), 1);
+}
+
 /// Two gateways choose the same requests by their ids, and both have every failure.
 #[test]
 fn a_sample_is_the_same_everywhere() {

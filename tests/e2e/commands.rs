@@ -377,7 +377,7 @@ fn check_reports_everything_with_line_and_key() {
     std::fs::write(&file, "[server]\nlisten = ['x']\nworker = 3\n").unwrap();
     let expected = format!(
         "{file}: server.listen[0]: \"x\" is not an address with a port, as \"0.0.0.0:9000\" (line 2)\n\
-         {file}: server.worker: unknown key; known here: grace_period, listen, max_open_files, \
+         {file}: server.worker: unknown key; did you mean \"workers\"? Known here: grace_period, listen, max_open_files, \
          pid_file, upgrade_socket, work_stealing, workers (line 3)\n"
     );
     check(&["check", "-c", &file], "", 1, "", &expected);
@@ -670,4 +670,184 @@ fn a_file_that_nginx_does_not_read_is_not_translated() {
 fn completions_are_printed() {
     let output = run(&["completions", "bash"], "");
     assert!(stdout(&output).contains("_geogate"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_flag_checks_as_nginx_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("geogate.toml");
+    let database = small_database(folder.path());
+    std::fs::write(&file, &database).unwrap();
+    let name = file.display().to_string();
+    for arguments in [["-t", "-c", &name], ["-c", &name, "-t"]] {
+        check(&arguments, "", 0, &format!("{name}: ok\n"), "");
+    }
+    std::fs::write(&file, format!("[sever]\n{database}")).unwrap();
+    let output = run(&["-t", "-c", &name], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = format!("{name}: sever: unknown key; did you mean \"server\"? Known here: ");
+    assert!(stderr(&output).starts_with(&said), "{}", stderr(&output));
+    assert!(stderr(&output).ends_with(" (line 1)\n"));
+}
+
+#[test]
+fn a_misspelled_value_is_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, said) = check_configuration(
+        folder.path(),
+        "[error_log]\nlevel = 'warning'\n[geo_headers]\nnames = 'vercell'\nmore = ['timezone']\n",
+    );
+    assert_eq!(code, Some(1));
+    for line in [
+        "error_log.level: \"warning\" is not \"off\" or \"error\" or \"warn\" or \"info\" or \
+         \"debug\" or \"trace\"; did you mean \"warn\"? (line 2)",
+        "\"geogate\" or \"cloudflare\" or \"cloudfront\" or \"vercel\"; did you mean \"vercel\"? (line 4)",
+        "did you mean \"time_zone\"? (line 5)",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+/// Runs `geogate check` on a configuration with these variables of the environment.
+fn check_with(folder: &Path, text: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let file = folder.join("geogate.toml");
+    std::fs::write(&file, format!("{text}\n{}", small_database(folder))).unwrap();
+    let mut command = geogate();
+    let output = command
+        .args(["check", "-c", &file.display().to_string()])
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    (output.status.code(), stderr(&output).to_owned())
+}
+
+#[test]
+fn values_come_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[server]\nlisten = ['127.0.0.1:${GEOGATE_TEST_PORT:-0}']\nworkers = '${GEOGATE_TEST_WORKERS}'\n\
+                work_stealing = '${GEOGATE_TEST_STEAL:-true}'\n";
+    let right = check_with(folder.path(), text, &[("GEOGATE_TEST_WORKERS", "2")]);
+    assert_eq!(right, (Some(0), String::new()));
+    let file = folder.path().join("geogate.toml");
+    let (code, said) = check_with(folder.path(), text, &[]);
+    let expected = format!(
+        "{}: server.workers: there is no GEOGATE_TEST_WORKERS in the environment; \
+         ${{GEOGATE_TEST_WORKERS:-default}} has a default (line 3)\n",
+        file.display()
+    );
+    assert_eq!((code, said), (Some(1), expected));
+    let variables = [
+        ("GEOGATE_TEST_WORKERS", "two"),
+        ("GEOGATE_TEST_PORT", "x"),
+        ("GEOGATE_TEST_STEAL", "1"),
+    ];
+    let (code, said) = check_with(folder.path(), text, &variables);
+    assert_eq!(code, Some(1));
+    for line in [
+        "server.listen[0]: \"127.0.0.1:x\" is not an address with a port",
+        "server.workers: an integer is expected, not \"two\"; or \"auto\" (line 3)",
+        "server.work_stealing: true or false is expected, not \"1\" (line 4)",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+/// A problem that is found by using a value does not show it either.
+#[test]
+fn a_secret_is_in_no_message() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "hunter2hunter2\n").unwrap();
+    let secret = format!("${{file:{}/secret}}", folder.path().display());
+    let text = format!(
+        "[server]\nlisten = ['127.0.0.1:0', '{secret}']\n[error_page]\nfile = '/none/{secret}'\n\
+         [[upstream]]\nname = '{secret}'\npeers = ['127.0.0.1:1']\n\
+         [[upstream]]\nname = '{secret}'\npeers = ['127.0.0.1:2']\n"
+    );
+    let (code, said) = check_configuration(folder.path(), &text);
+    assert_eq!(code, Some(1));
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(
+        said.contains("error_page.file: /none/[secret]: No such file"),
+        "{said}"
+    );
+}
+
+/// The dump of files with includes, defaults and references is one file without them, which is
+/// accepted from standard input and dumped as itself.
+#[test]
+fn a_dump_is_what_is_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("geogate.toml");
+    let name = file.display().to_string();
+    let text = format!(
+        "include = ['*.part']\n[client]\nread_timeout = '${{GEOGATE_TEST_NONE:-7s}}'\n{}",
+        small_database(folder.path())
+    );
+    std::fs::write(&file, text).unwrap();
+    std::fs::write(folder.path().join("secret"), "sesame-sesame-sesame\n").unwrap();
+    let part = format!(
+        "[client]\nwrite_timeout = '8s'\n[[upstream]]\npeers = ['127.0.0.1:1']\n\
+         sticky_cookie = 'a'\nsticky_key = '${{file:{}/secret}}'\n",
+        folder.path().display()
+    );
+    std::fs::write(folder.path().join("a.part"), part).unwrap();
+    let output = run(&["check", "--dump", &name], "");
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    let dumped = stdout(&output).to_owned();
+    for line in [
+        "read_timeout = \"7s\"",
+        "write_timeout = \"8s\"",
+        "header_timeout = \"60s\"",
+        "connect_timeout = \"5s\"",
+        "peers = [\"127.0.0.1:1\"]",
+    ] {
+        assert!(
+            dumped.lines().any(|shown| shown == line),
+            "{line} in {dumped}"
+        );
+    }
+    assert!(
+        !dumped.contains("include") && !dumped.contains("sesame"),
+        "{dumped}"
+    );
+    check(
+        &["check", "-c", "-"],
+        &dumped,
+        0,
+        "standard input: ok\n",
+        "",
+    );
+    check(&["check", "--dump", "-c", "-"], &dumped, 0, &dumped, "");
+    check(&["-T", "-c", &name], "", 0, &dumped, "");
+
+    std::fs::write(
+        folder.path().join("b.part"),
+        "[client]\nwrite_timeout = '9s'\n",
+    )
+    .unwrap();
+    let said = format!(
+        "{0}/b.part: client.write_timeout: is given already in {0}/a.part (line 2) (line 2)\n",
+        folder.path().display()
+    );
+    check(&["-T", "-c", &name], "", 1, "", &said);
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = run(&["schema"], "");
+    assert_eq!(output.status.code(), Some(0));
+    let schema: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    let tries = &schema["properties"]["upstream"]["items"]["properties"]["tries"];
+    assert_eq!(tries["default"], 3);
+    assert_eq!(tries["anyOf"][0]["maximum"], 16);
+    let description = tries["description"].as_str().unwrap();
+    assert!(
+        description.starts_with("Maximum number of peers"),
+        "{description}"
+    );
 }

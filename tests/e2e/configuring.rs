@@ -294,3 +294,64 @@ fn no_request_fails_while_configurations_come_and_go() {
         });
     }
 }
+
+/// A reload finds files that are new in a folder, and names the file of a mistake.
+#[test]
+fn included_files_are_read_at_every_reload() {
+    let (a, b) = (Origin::start(), Origin::start());
+    let it = Configured::start(
+        &[a.address],
+        "name = 'a'",
+        "include = ['conf.d/*.toml']\n[[route]]\nprefix = '/a'\nupstream = 'a'\n",
+    );
+    let mut client = it.gateway.client();
+    assert_eq!(client.get("/b/", "").status, 404);
+    let folder = it.gateway.file("conf.d");
+    std::fs::create_dir(&folder).unwrap();
+    let more = format!(
+        "[[upstream]]\nname = 'b'\npeers = ['{}']\n[[route]]\nprefix = '/b'\nupstream = 'b'\n",
+        b.address
+    );
+    let file = folder.join("b.toml");
+    std::fs::write(&file, &more).unwrap();
+    assert_eq!(it.reload(""), reloaded());
+    assert_eq!(client.get("/b/", "").status, 200);
+    assert_eq!(client.get("/a/", "").status, 200);
+    assert_eq!((a.requests().len(), b.requests().len()), (1, 1));
+
+    std::fs::write(&file, format!("{more}timeout = 'soon'\n")).unwrap();
+    let (status, said) = it.reload("");
+    assert_eq!(status, 422);
+    let expected = format!(
+        "{}: route[1].timeout: \"soon\" is not a duration",
+        file.display()
+    );
+    assert!(
+        said.contains(&expected) && said.contains("(line 7)"),
+        "{said}"
+    );
+    assert_eq!(client.get("/b/", "").status, 200);
+
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(it.reload(""), reloaded());
+    assert_eq!(client.get("/b/", "").status, 404);
+}
+
+/// The content of a file is text in a header, whatever dollars are in it, and a reload reads it
+/// again.
+#[test]
+fn a_value_comes_from_a_file() {
+    let origin = Origin::start();
+    let gateway = Gateway::start_in(
+        &format!(
+            "[[upstream]]\npeers = ['{}']\n\
+             [[route]]\nupstream = 'default'\n\
+             request_headers.set = {{ X-Key = 'a $request_method ${{file:{{folder}}/key}}' }}\n",
+            origin.address
+        ),
+        |folder| std::fs::write(folder.join("key"), "$host ${HOST}\n").unwrap(),
+    );
+    gateway.client().get("/", "");
+    let requests = origin.requests();
+    assert_eq!(requests[0].values("x-key"), ["a GET $host ${HOST}"]);
+}

@@ -206,9 +206,9 @@ fn the_user_names_index_types_and_fallback() {
     }
 }
 
-// Keys: route.internal, route.files.try, route.reroute
 #[test]
 fn what_is_no_file_has_another_route() {
+    // Keys: route.internal, route.files.try, route.reroute
     for engine in ENGINES {
         let origin = Origin::start();
         let gateway = engine.start_in(

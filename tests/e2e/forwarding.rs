@@ -334,6 +334,23 @@ fn managed_headers_are_deleted_even_if_none_are_sent() {
     }
 }
 
+#[test]
+fn upstreams_are_not_told_the_place_if_they_need_not_know() {
+    for engine in ENGINES {
+        for (settings, expected) in [("", 1), ("[geo_headers]\nenabled = false\n", 0)] {
+            let origin = Origin::start();
+            let more = format!("{TRUST_LOOPBACK}{settings}");
+            let gateway = engine.with_peers(&[origin.address], "", &more);
+            let lines = "X-Forwarded-For: 1.0.0.1\r\n";
+            assert_eq!(gateway.client().get("/", lines).status, 200);
+            let requests = origin.requests();
+            for name in ["x-geo-country", "x-geo-city"] {
+                assert_eq!(requests[0].values(name).len(), expected, "{name}");
+            }
+        }
+    }
+}
+
 /// A client may ask a proxy to drop headers on the way; not ours.
 #[test]
 fn connection_cannot_nominate_our_headers() {

@@ -178,6 +178,37 @@ fn a_bad_database_is_refused_and_the_one_before_serves_on() {
     it.wait_for_metric("geogate_database_reloads_total{result=\"replaced\"} 1");
 }
 
+/// By default a third of the ranges may be lost.
+#[test]
+fn a_database_may_shrink_as_far_as_configured() {
+    let mut it = Reloading::start(&csv("中国", 4), "[geo]\nmax_shrinkage = '90%'\n");
+    it.replace(&csv("韩国", 1));
+    it.wait_for_metric("geogate_database_reloads_total{result=\"replaced\"} 1");
+    assert_eq!(country(&mut it.client), "韩国");
+}
+
+/// Beside a gateway that watches the same file, and has noticed two changes of it.
+#[test]
+fn a_database_that_is_not_watched_is_read_at_a_reload() {
+    let mut watching = Reloading::start(&csv("中国", 4), "");
+    let file = watching.gateway.file("places.csv");
+    let database = format!("file = '{}'", file.display());
+    let mut other = Reloading::on(&database, "[geo]\nwatch = false\n", |_| ());
+    for country in ["韩国", "日本"] {
+        watching.replace(&csv(country, 4));
+        let before = if country == "韩国" {
+            "中国"
+        } else {
+            "韩国"
+        };
+        watching.wait_for_country(before, country);
+    }
+    assert_eq!(country(&mut other.client), "中国");
+    let reloaded = Client::connect(other.admin.address).request("POST", "/reload", "", b"");
+    assert_eq!(reloaded.status, 200);
+    assert_eq!(country(&mut other.client), "日本");
+}
+
 #[test]
 fn a_database_that_fails_a_probe_is_no_start() {
     let said = check_file("[[geo.probe]]\nip = '1.1.1.1'\ncountry_code = 'KR'\n");

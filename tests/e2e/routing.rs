@@ -437,10 +437,11 @@ fn headers_are_changed_both_ways() {
     }
 }
 
-// Keys: route.response_headers.on_success.set, route.response_headers.on_success.add
-// Keys: route.response_headers.on_success.remove, route.request_headers.add, route.response_headers.add
 #[test]
 fn headers_are_added_and_some_to_successes_alone() {
+    // Keys: route.response_headers.on_success.set, route.response_headers.on_success.add
+    // Keys: route.response_headers.on_success.remove, route.request_headers.add
+    // Keys: route.response_headers.add, route.response_headers.on_success, route.expires
     for engine in ENGINES {
         let origin = Origin::start();
         let gateway = gateway(

@@ -268,7 +268,7 @@ fn a_random_choice_has_no_order() {
 #[test]
 fn so_many_checks_in_a_row_turn_a_peer() {
     let (peer, admin) = (Peer::listen(), Port::reserve());
-    let check = "[upstream.health_check]\npath = '/health'\ninterval = '1ms'\nrise = 2\nfall = 3\n";
+    let check = "[upstream.health_check]\npath = '/health'\ninterval = '1ms'\nrise = 3\nfall = 2\n";
     let more = format!("[admin]\nlisten = ['{}']", admin.address);
     let _gateway = Gateway::with_peers(&[peer.address], &format!("name = 'api'\n{check}"), &more);
     let mut next = peer.accept();
@@ -276,15 +276,16 @@ fn so_many_checks_in_a_row_turn_a_peer() {
         // The first one counts at once.
         (500, 1),
         (200, 1),
+        (200, 1),
         (200, 0),
         (500, 0),
-        (500, 0),
         (200, 0),
-        (500, 0),
         (500, 0),
         (500, 1),
         (200, 1),
+        (200, 1),
         (500, 1),
+        (200, 1),
         (200, 1),
         (200, 0),
     ] {

@@ -259,6 +259,48 @@ fn a_check_that_is_answered_with_a_wrong_status_is_a_bad_one() {
 }
 
 #[test]
+fn the_statuses_of_a_good_check_are_those_of_the_configuration() {
+    for engine in HTTP1_CLIENT_ENGINES {
+        let odd = Fixed::start(engine, "500 Internal Server Error");
+        let usual = Origin::start();
+        let list = peers(&[odd.address, usual.address]);
+        let check = "[upstream.health_check]\ninterval = '1h'\nstatuses = ['500-501', 404]\n";
+        let gateway = start(engine, &format!("{list}{check}")).unreached();
+        wait_for(&gateway, "peer_down", usual.address, 1);
+        wait_for(&gateway, "peer_well", odd.address, 1);
+    }
+}
+
+/// Requests go to the peers by turns, until the dead one is ejected.
+#[test]
+fn a_peer_is_ejected_after_so_many_failures() {
+    for (max_fails, expected) in [
+        ("", 1..=1),
+        ("max_fails = 3\n", 3..=3),
+        ("max_fails = 0\n", 5..=20),
+    ] {
+        for engine in ENGINES {
+            let (origin, dead) = (Origin::start(), Port::reserve());
+            let list = peers(&[origin.address, dead.address]);
+            let settings =
+                format!("{list}{max_fails}fail_timeout = '1h'\nmax_fail_timeout = '1h'\n");
+            let gateway = start(engine, &settings);
+            let mut client = gateway.client();
+            for _ in 0..20 {
+                assert_eq!(client.get("/", "").status, 200);
+            }
+            let dead = dead.address;
+            let line =
+                format!("geogate_upstream_failures_total{{upstream=\"default\",peer=\"{dead}\"}} ");
+            let metrics = gateway.metrics();
+            let mut values = metrics.lines().filter_map(|text| text.strip_prefix(&*line));
+            let failures: u32 = values.next().unwrap().parse().unwrap();
+            assert!(expected.contains(&failures), "{max_fails}: {failures}");
+        }
+    }
+}
+
+#[test]
 fn an_answer_that_counts_as_none_is_asked_for_elsewhere() {
     for engine in ENGINES {
         let ill = Fixed::start(engine, "503 Service Unavailable");
@@ -323,7 +365,6 @@ fn an_upstream_that_is_full_says_when_to_come_again() {
     }
 }
 
-// Keys: upstream.retry_budget
 #[test]
 fn retries_are_a_share_of_the_requests() {
     let dead: Vec<_> = (0..2).map(|_| Port::reserve()).collect();
@@ -331,11 +372,16 @@ fn retries_are_a_share_of_the_requests() {
     for engine in ENGINES {
         let settings = format!("{list}retry_budget = '0%'\nmax_fails = 0\n");
         check_retries(&start(engine, &settings).unreached());
+        // The default of a fifth would refuse some of these.
+        let settings = format!("{list}retry_budget = '100%'\nmax_fails = 0\n");
+        let gateway = start(engine, &settings).unreached();
+        assert_eq!(check_retries(&gateway), 150);
     }
 }
 
+/// Returns the number of retries of 150 requests that fail on the first peer.
 #[track_caller]
-fn check_retries(gateway: &Chain) {
+fn check_retries(gateway: &Chain) -> u32 {
     let mut client = gateway.client();
     for _ in 0..150 {
         assert_eq!(client.get("/", "").status, 502);
@@ -353,6 +399,7 @@ fn check_retries(gateway: &Chain) {
     };
     assert_eq!(value("retries") + value("retries_refused"), 150);
     assert!(value("retries") >= 100, "{text}");
+    value("retries")
 }
 
 /// Asks an origin of each version through every engine. It is reached as `settings` say, with files

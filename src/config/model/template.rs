@@ -6,6 +6,7 @@
 //! contain a status.
 
 use super::variable::{Captures, Variables};
+use crate::config::suggest::known_names;
 
 /// A sequence of texts and variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +34,11 @@ pub enum Part<V> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// Unknown variable, or one that is not available in this place.
-    #[error("there is no ${name} here; known: {known}")]
+    #[error("there is no ${name} here{known}")]
     Unknown {
         /// Name as written, without the dollar.
         name: String,
-        /// Names of the available variables.
+        /// End of the message: a similar name, if there is one, and the available variables.
         known: String,
     },
     /// `${` without `}`.
@@ -65,9 +66,12 @@ impl<V: Variables> Template<V> {
                 continue;
             }
             let (name, after) = name(after)?;
-            let variable = V::from_name(name, captures).ok_or_else(|| TemplateError::Unknown {
-                name: name.to_owned(),
-                known: V::known(captures),
+            let variable = V::from_name(name, captures).ok_or_else(|| {
+                let known = V::known(captures);
+                TemplateError::Unknown {
+                    name: name.to_owned(),
+                    known: known_names(name, "known", known.split(", ")),
+                }
             })?;
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
@@ -84,6 +88,29 @@ impl<V: Variables> Template<V> {
 }
 
 impl<V> Template<V> {
+    /// Returns a template without variables. Dollars in the text are dollars.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        let part = Part::Text(text.to_owned());
+        Template {
+            parts: if text.is_empty() {
+                Vec::new()
+            } else {
+                vec![part]
+            },
+        }
+    }
+
+    /// Adds the parts of another template behind its own.
+    pub fn append(&mut self, other: Self) {
+        for part in other.parts {
+            match (self.parts.last_mut(), part) {
+                (Some(Part::Text(text)), Part::Text(more)) => text.push_str(&more),
+                (_, part) => self.parts.push(part),
+            }
+        }
+    }
+
     /// Returns the parts in their order; none if the text is empty.
     #[must_use]
     pub fn parts(&self) -> &[Part<V>] {
@@ -233,6 +260,10 @@ mod tests {
         check_error(
             "$nothing",
             "there is no $nothing here; known: remote_addr, ",
+        );
+        check_error(
+            "$remote_adr",
+            "there is no $remote_adr here; did you mean \"remote_addr\"? Known: ",
         );
         check_error("$2", "there is no $2 here");
         check_error("${10}", "there is no $10 here");

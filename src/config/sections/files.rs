@@ -75,10 +75,10 @@ fn fallback(
         return Fallback::Route(route.unwrap_or_default());
     }
     section.value("fallback", Fallback::Status(404), |item| {
-        if item.string().is_ok() {
+        let status = item.integer(200, 599);
+        if status.is_err() && item.string().is_ok() {
             return path(item).map(Fallback::Path);
         }
-        let status = item.integer(200, 599);
         let status = status
             .map_err(|_| "a path, a status or { route = \"name\" } is expected".to_owned())?;
         Ok(Fallback::Status(status as u16))

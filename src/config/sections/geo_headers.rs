@@ -31,13 +31,7 @@ pub(super) fn geo_headers(section: &Section) -> GeoHeaders {
 }
 
 fn more_fields(section: &Section) -> Vec<Field> {
-    let field = |item: &Item| {
-        let text = item.string()?;
-        Field::from_name(text).ok_or_else(|| {
-            let known = Field::ALL.map(Field::name).join(", ");
-            format!("unknown field {text:?}; known fields: {known}")
-        })
-    };
+    let field = |item: &Item| one_of(item, &Field::ALL.map(|field| (field.name(), field)));
     let items = section.item("more").map(|item| item.items());
     let items = items.unwrap_or_default();
     items.iter().filter_map(|item| item.read(field)).collect()

@@ -200,10 +200,11 @@ pub(super) fn limits(section: &Section, named: &Named) -> Limits {
 }
 
 fn most(item: &Item, number: impl FnOnce(&Item) -> Result<u64, String>) -> Result<Limit, String> {
-    match item.string() {
-        Ok("auto") => Ok(Limit::Auto),
-        _ => number(item).map(Limit::Fixed),
+    if item.is("auto") {
+        return Ok(Limit::Auto);
     }
+    let number = number(item).map(Limit::Fixed);
+    number.map_err(|reason| format!("{reason}; or \"auto\""))
 }
 
 /// Reads the limits of a route.

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use log::LevelFilter;
+
+use super::one_of;
 use super::syslog::syslog;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
@@ -48,8 +51,7 @@ fn template(item: &Item) -> Result<Template<Variable>, String> {
     if text.contains(['\n', '\r']) {
         return Err("contains a line break; a log entry is one line".to_owned());
     }
-    let template = Template::parse(text, &Captures::default());
-    template.map_err(|error| error.to_string())
+    item.template(&Captures::default())
 }
 
 fn sampling(section: &Section) -> Option<Sampling> {
@@ -63,10 +65,16 @@ fn sampling(section: &Section) -> Option<Sampling> {
 pub(super) fn error_log(section: &Section) -> ErrorLog {
     let log = ErrorLog {
         target: section.value("target", LogTarget::Standard, log_target),
-        level: section.value("level", log::LevelFilter::Info, |item| {
-            let text = item.string()?;
-            let level = text.parse();
-            level.map_err(|_| format!("{text:?} is not off, error, warn, info, debug or trace"))
+        level: section.value("level", LevelFilter::Info, |item| {
+            let known = [
+                ("off", LevelFilter::Off),
+                ("error", LevelFilter::Error),
+                ("warn", LevelFilter::Warn),
+                ("info", LevelFilter::Info),
+                ("debug", LevelFilter::Debug),
+                ("trace", LevelFilter::Trace),
+            ];
+            one_of(item, &known)
         }),
     };
     section.refuse_unknown();

@@ -20,13 +20,22 @@ use std::path::PathBuf;
 use super::Overrides;
 use super::document::{Document, Item, Problem, Problems, Section};
 use super::model::Config;
+use super::suggest::did_you_mean;
 
 /// Reads all sections and returns the configuration with all problems in them.
 pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec<Problem>) {
     let problems = Problems::default();
-    let root = document.root(&problems);
+    let config = read(document, overrides, &problems);
+    (config, problems.into_sorted(&document.secrets))
+}
+
+/// Reads all sections and notes the problems in them, and the uses of keys if they are recorded.
+pub(super) fn read(document: &Document, overrides: &Overrides, problems: &Problems) -> Config {
+    let root = document.root(problems);
+    // It is replaced by the files that it names before any section is read.
+    root.item("include");
     let named = limit::Named::read(&root);
-    let upstreams = upstream::upstreams(&root, overrides, &problems);
+    let upstreams = upstream::upstreams(&root, overrides, problems);
     let server = server::server(&root.section("server"), overrides);
     // The command line may replace the listeners that routes name.
     let listeners = (&server.listen[..], overrides.listen.is_empty());
@@ -38,7 +47,7 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, listeners, &named, overrides, &problems),
+        routes: route::routes(&root, &upstreams, listeners, &named, overrides, problems),
         server,
         upstreams,
         limits: limit::limits(&root.section("limits"), &named),
@@ -54,9 +63,9 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec
         error_page: error_page(&root.section("error_page")),
     };
     server::check_listeners(&root, &config);
-    server::refuse_listening_twice(&root, overrides, &problems);
+    server::refuse_listening_twice(&root, overrides, problems);
     root.refuse_unknown();
-    (config, problems.into_sorted())
+    config
 }
 
 fn error_page(section: &Section) -> Option<PathBuf> {
@@ -100,13 +109,15 @@ fn name(item: &Item) -> Result<String, String> {
 }
 
 fn one_of<T: Copy>(item: &Item, known: &[(&str, T)]) -> Result<T, String> {
-    let text = item.string()?;
+    let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+    let text = item.name_of(&names)?;
     let found = known
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(text));
     found.map(|(_, value)| *value).ok_or_else(|| {
-        let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
-        format!("{text:?} is not {}", names.join(" or "))
+        let meant = did_you_mean(text, names.iter().copied());
+        let names: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+        format!("{text:?} is not {}{meant}", names.join(" or "))
     })
 }
 
@@ -137,6 +148,22 @@ mod tests {
         let config = read(&text).unwrap();
         assert!(!config.upstreams.is_empty() && config.error_page.is_some());
         assert!(config.databases.len() > 1 && config.geo.codes.is_some());
+    }
+
+    /// The example of an edge host is the first block of the file.
+    #[test]
+    fn the_first_example_of_the_built_in_file_is_valid() {
+        let example: Vec<_> = BUILT_IN
+            .lines()
+            .skip_while(|line| !line.starts_with("#     "))
+            .take_while(|line| *line == "#" || line.starts_with("#     "))
+            .map(|line| line.trim_start_matches('#').trim_start())
+            .collect();
+        assert!((10..=16).contains(&example.len()), "{}", example.len());
+        let config = read(&example.join("\n")).unwrap();
+        assert_eq!(config.server.listen.len(), 2);
+        assert_eq!(config.upstreams[0].peers.len(), 2);
+        assert!(config.tls.is_some());
     }
 
     #[track_caller]
@@ -247,7 +274,10 @@ mod tests {
         else {
             panic!("a wrong configuration was taken")
         };
-        let found: Vec<_> = problems.iter().map(|p| (p.line, p.key.as_str())).collect();
+        let found: Vec<_> = problems
+            .iter()
+            .map(|p| (p.line(), p.key.as_str()))
+            .collect();
         let expected = [
             (3, "server.listen[0]"),
             (4, "server.workers"),

@@ -211,7 +211,7 @@ fn template(item: &Item, captures: &Captures) -> Result<Template<RequestVariable
     {
         return Err("has a control character".to_owned());
     }
-    Template::parse(text, captures).map_err(|error| error.to_string())
+    item.template(captures)
 }
 
 /// Reads a key with one value or a list of values.

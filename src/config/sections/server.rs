@@ -33,12 +33,12 @@ pub(super) fn server(section: &Section, overrides: &Overrides) -> Server {
             .map(Listener::plain)
             .collect();
     }
-    let workers = section.value("workers", Limit::Auto, |item| match item.string() {
-        Ok("auto") => Ok(Limit::Auto),
-        Ok(text) => Err(format!(
-            "{text:?} is neither \"auto\" nor a number of threads"
-        )),
-        Err(_) => item.integer(1, 1024).map(Limit::Fixed),
+    let workers = section.value("workers", Limit::Auto, |item| {
+        if item.is("auto") {
+            return Ok(Limit::Auto);
+        }
+        let number = item.integer(1, 1024).map(Limit::Fixed);
+        number.map_err(|reason| format!("{reason}; or \"auto\""))
     });
     let server = Server {
         listen,
@@ -155,7 +155,7 @@ pub(super) fn refuse_listening_twice(root: &Section, overrides: &Overrides, prob
         taken.push((name, address));
     };
     for &address in &overrides.listen {
-        let note = |reason| problems.note(0, "--listen", reason);
+        let note = |reason| problems.note_flag("--listen", reason);
         take("--listen".to_owned(), address, &note);
     }
     for key in ["server", "admin"] {

@@ -146,7 +146,7 @@ mod tests {
                 "tls.certificates[0].key: is missing (line 2)",
                 "tls.min_version: \"1.1\" is not \"1.2\" or \"1.3\" (line 3)",
                 "tls.client_auth: needs client_ca",
-                "tls.hsts.subdomains: unknown key",
+                "tls.hsts.subdomains: unknown key; did you mean \"include_subdomains\"? Known here: ",
             ],
         );
     }

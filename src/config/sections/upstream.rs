@@ -33,7 +33,8 @@ pub(super) fn upstreams(
         return upstreams;
     }
     let peer = |name: &String| {
-        let address = host_and_port(name).map_err(|reason| problems.note(0, "--upstream", reason));
+        let address =
+            host_and_port(name).map_err(|reason| problems.note_flag("--upstream", reason));
         address.ok().map(plain_peer)
     };
     let peers = overrides.upstream.iter().filter_map(peer).collect();

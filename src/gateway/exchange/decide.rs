@@ -13,7 +13,7 @@ use crate::gateway::context::Context;
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::is_query_target;
-use crate::gateway::respond::files::FileRequest;
+use crate::gateway::respond::files::{Elsewhere, FileRequest};
 use crate::gateway::respond::https_redirect::is_challenge;
 use crate::gateway::respond::local_reply::{self, Reply};
 use crate::gateway::upstream::Pool;
@@ -28,6 +28,8 @@ pub enum Outcome {
     Reply(Box<Reply>),
     /// A file, which has to be opened.
     File(FileRequest),
+    /// An internal redirect.
+    Elsewhere(Elsewhere),
     /// A request for this upstream.
     Forward(Arc<Pool>),
 }

@@ -224,21 +224,27 @@ impl Forwarder {
         } = exchange;
         let mut outcome = outcome;
         // A file may turn out to be another route's.
-        while let Outcome::File(file) = outcome {
-            // In boxes of their own, or every proxied request would set aside room for them.
-            let sent = Box::pin(reply::send_file(*client, request, ctx, file)).await?;
-            match sent {
-                Some(elsewhere) => outcome = redirect::follow(request, ctx, elsewhere)?,
-                None => return Ok(()),
-            }
-        }
+        let outcome = loop {
+            outcome = match outcome {
+                Outcome::File(file) => {
+                    // In boxes of their own, or every proxied request would set aside room for them.
+                    let sent = Box::pin(reply::send_file(*client, request, ctx, file)).await?;
+                    match sent {
+                        Some(elsewhere) => Outcome::Elsewhere(elsewhere),
+                        None => return Ok(()),
+                    }
+                }
+                Outcome::Elsewhere(elsewhere) => redirect::follow(request, ctx, elsewhere)?,
+                other => break other,
+            };
+        };
         match outcome {
             Outcome::Reply(answer) => Box::pin(reply::send_reply(*client, request, *answer)).await,
             Outcome::Query => {
                 let database = &self.gateway.database;
                 Box::pin(reply::answer_query(*client, request, ctx, database)).await
             }
-            Outcome::File(_) => Ok(()),
+            Outcome::File(_) | Outcome::Elsewhere(_) => Ok(()),
             Outcome::Forward(pool) => {
                 ctx.attempts.forward_to(pool);
                 match ctx.deadline {

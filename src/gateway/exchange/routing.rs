@@ -6,7 +6,6 @@ use bytes::Bytes;
 use pingora::Result;
 
 use super::admission::admit_to_route;
-use super::redirect::follow;
 use crate::config::model::{Fallback, Files, Part};
 use crate::gateway::context::Context;
 use crate::gateway::exchange::Outcome;
@@ -150,7 +149,7 @@ pub(super) fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> R
                     while target.ends_with(b"&") || target.ends_with(b"?") {
                         target.pop();
                     }
-                    follow(request, ctx, Elsewhere::Rerouted(target))
+                    Ok(Outcome::Elsewhere(Elsewhere::Rerouted(target)))
                 }
                 None => local_reply::page(request, ctx, 400).map(Outcome::reply),
             }

@@ -52,6 +52,7 @@ impl Listeners {
 }
 
 /// Returns `true` if the listener of this address accepted a connection with this local address.
+#[must_use]
 pub fn is_at(listener: SocketAddr, local: SocketAddr) -> bool {
     let same = listener.ip() == local.ip();
     let any = listener.ip().is_unspecified() && listener.is_ipv4() == local.is_ipv4();

@@ -33,8 +33,8 @@ pub struct Routes {
     table: Table,
     /// `true` if a route has a condition on the listener.
     has_listeners: bool,
-    /// Routes in the order of the configuration; the table refers to them by index.
-    routes: Vec<Route>,
+    /// All routes in the order of the configuration; the table refers to them by index.
+    all: Vec<Route>,
 }
 
 /// Route: its action and the settings of its requests.
@@ -171,7 +171,7 @@ impl Routes {
             has_listeners: routes
                 .iter()
                 .any(|route| !route.conditions.listeners.is_empty()),
-            routes: routes
+            all: routes
                 .iter()
                 .map(|route| Route::new(route, pools, limits(route)))
                 .collect(),
@@ -185,12 +185,12 @@ impl Routes {
 
     /// All routes, in the order of the configuration.
     pub fn all(&self) -> &[Route] {
-        &self.routes
+        &self.all
     }
 
     /// Returns the route of a request.
     pub fn get(&self, routed: &RouteMatch) -> &Route {
-        &self.routes[routed.number]
+        &self.all[routed.number]
     }
 
     /// Routes a request. `path` is its path as sent, `None` for `*`.
@@ -223,7 +223,7 @@ impl Routes {
     /// Enters the route of this name with a path as sent. Returns `None` if there is none, or the path
     /// has no valid reading.
     pub fn enter(&self, name: &str, path: &[u8]) -> Option<RouteMatch> {
-        let number = self.routes.iter().position(|route| route.name == name)?;
+        let number = self.all.iter().position(|route| route.name == name)?;
         let readings = PathReadings::read(path)?;
         Some(RouteMatch {
             number,

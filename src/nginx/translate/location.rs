@@ -534,12 +534,11 @@ impl<'s> Routes<'_, 's> {
             self.pending
                 .extend(paths.map(|path| (path, action.clone())));
         }
-        match scope.here("limit_except").last() {
-            Some(only) => self.limited(only, paths, &route, output),
-            None => {
-                let paths = paths.iter().cloned();
-                self.pending.extend(paths.map(|path| (path, route.clone())));
-            }
+        if let Some(only) = scope.here("limit_except").last() {
+            self.limited(only, paths, &route, output);
+        } else {
+            let paths = paths.iter().cloned();
+            self.pending.extend(paths.map(|path| (path, route.clone())));
         }
         self.guard(first, &turnings);
     }

@@ -142,7 +142,7 @@ impl<'s> Plan<'s> {
                     is_exact: true,
                 }
             }
-            Pattern::Regex(regex) => self.place_regex(regex, around),
+            Pattern::Regex(regex) => Self::place_regex(regex, around),
         }
     }
 
@@ -161,7 +161,7 @@ impl<'s> Plan<'s> {
         }
     }
 
-    fn place_regex(&self, regex: &str, around: &Around) -> Placed {
+    fn place_regex(regex: &str, around: &Around) -> Placed {
         let mut expressions = Vec::new();
         let mut parent = None;
         for outer in &around.0 {

@@ -130,7 +130,7 @@ async fn answer(
             let lines = response.headers_mut();
             lines.insert("x-origin", HeaderValue::from_static("yes"));
             lines.insert("content-length", body.len().into());
-            *response.status_mut() = status_of(&target).parse().unwrap();
+            *response.status_mut() = status_of(target).parse().unwrap();
             let is_end = method == "HEAD" || body.is_empty();
             let mut out = respond.send_response(response, is_end)?;
             if !is_end {

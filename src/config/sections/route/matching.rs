@@ -64,16 +64,15 @@ pub(super) fn priority(section: &Section, path: &PathPattern) -> Priority {
 /// Reads one value of `listener`: an address as in `server.listen`, or a port. It must be one of the
 /// `known` listeners, if there are any.
 pub(super) fn listener(item: &Item, known: Option<&[Listener]>) -> Result<ListenerPattern, String> {
-    let found = match item.integer(1, 65535) {
-        Ok(port) => ListenerPattern::Port(port as u16),
-        Err(_) => {
-            let text = item.string()?;
-            let address = text.parse();
-            let address = address.map_err(|_| {
-                format!("{text:?} is neither an address and port such as \"0.0.0.0:80\" nor a port")
-            })?;
-            ListenerPattern::Address(address)
-        }
+    let found = if let Ok(port) = item.integer(1, 65535) {
+        ListenerPattern::Port(port as u16)
+    } else {
+        let text = item.string()?;
+        let address = text.parse();
+        let address = address.map_err(|_| {
+            format!("{text:?} is neither an address and port such as \"0.0.0.0:80\" nor a port")
+        })?;
+        ListenerPattern::Address(address)
     };
     let Some(known) = known else {
         return Ok(found);

@@ -62,6 +62,7 @@ pub struct FileRequest {
 }
 
 /// Request that continues elsewhere.
+#[derive(Debug)]
 pub enum Elsewhere {
     /// With this target, by the route that it has. If that is the same route, this file is served.
     Index {
@@ -126,12 +127,11 @@ pub async fn answer<H: Headers>(
         fallback,
         opened,
     } = asked;
-    let found = match opened {
-        Some(file) => Found::File(file),
-        None => {
-            let files = Arc::clone(&files);
-            off_worker(move || found::find(&files, &paths)).await?
-        }
+    let found = if let Some(file) = opened {
+        Found::File(file)
+    } else {
+        let files = Arc::clone(&files);
+        off_worker(move || found::find(&files, &paths)).await?
     };
     let reply = match found {
         Found::File(_) if !matches!(*request.method, Method::GET | Method::HEAD) => {
