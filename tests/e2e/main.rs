@@ -43,6 +43,7 @@ mod stuck_worker;
 mod through;
 mod tls;
 mod tracing;
+mod unix_sockets;
 mod upstream_settings;
 mod upstream_tls;
 mod upstreams;

@@ -12,6 +12,7 @@ mod log;
 mod region;
 mod route;
 mod server;
+mod socket_address;
 mod template;
 mod tls;
 mod tracing;
@@ -38,6 +39,7 @@ pub use route::{
     PathPattern, Route,
 };
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
+pub use socket_address::SocketAddress;
 pub use template::{Part, Template, TemplateError};
 pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use tracing::{RequestIds, TraceSource, Tracing};

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::SocketAddress;
+
 /// A group of equivalent peers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
@@ -80,8 +82,8 @@ pub struct Peer {
 /// Address of a peer, or a name to resolve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerAddress {
-    /// An IP address and port.
-    Socket(SocketAddr),
+    /// An IP address and port, or the path of a UNIX socket.
+    Socket(SocketAddress),
     /// All addresses of a host name, with this port.
     Name(String, u16),
     /// All targets of an SRV record (RFC 2782) such as `_http._tcp.example.com`.

@@ -10,8 +10,8 @@ use super::{one_of, path};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Balance, HashKey, HealthCheck, HealthProbe, Peer, PeerAddress, Protocol, Sticky, Upstream,
-    UpstreamTls,
+    Balance, HashKey, HealthCheck, HealthProbe, Peer, PeerAddress, Protocol, SocketAddress, Sticky,
+    Upstream, UpstreamTls,
 };
 
 pub(super) fn upstreams(
@@ -364,14 +364,17 @@ fn name_server(item: &Item) -> Result<SocketAddr, String> {
     server.ok_or_else(|| format!("{text:?} is not the address of a DNS server"))
 }
 
-/// Parses `address:port` or `name:port`. A name is resolved at run time.
+/// Parses `address:port`, `name:port` or `unix:/path`. A name is resolved at run time.
 fn host_and_port(text: &str) -> Result<PeerAddress, String> {
-    let wrong = |reason: &str| format!("{text:?} is not host:port: {reason}");
+    if let Some(socket) = SocketAddress::unix(text) {
+        return socket.map(PeerAddress::Socket);
+    }
+    let wrong = |reason: &str| format!("{text:?} is not host:port or unix:/path: {reason}");
     if let Ok(address) = text.parse::<SocketAddr>() {
         return if address.port() == 0 {
             Err(wrong("no port is 0"))
         } else {
-            Ok(PeerAddress::Socket(address))
+            Ok(PeerAddress::Socket(address.into()))
         };
     }
     let (host, port) = text

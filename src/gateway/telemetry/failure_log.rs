@@ -7,6 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::model::SocketAddress;
 use crate::gateway::failure::reason::{FailureReason, Side};
 use crate::gateway::failure::tls;
 
@@ -31,7 +32,7 @@ pub struct Line<'l> {
     /// Name of the upstream; empty if no upstream was chosen.
     pub upstream: &'l str,
     /// Last peer that was tried.
-    pub peer: Option<std::net::SocketAddr>,
+    pub peer: Option<SocketAddress>,
     /// Method of the request.
     pub method: &'l str,
     /// Request target, as sent.
@@ -85,7 +86,7 @@ impl Line<'_> {
             target.escape_ascii(),
             self.status
         );
-        if let Some(peer) = self.peer {
+        if let Some(peer) = &self.peer {
             let _ = write!(text, ", peer {peer}");
         }
         if let Some(detail) = self.detail {

@@ -739,13 +739,44 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "empty_gif;",
         "content_by_lua_block { }",
         "js_content a;",
-        "proxy_pass http://unix:/x;",
+        "proxy_pass http://unix:x;",
         "proxy_pass http://$arg_a;",
         "return 302 $hostname;",
     ] {
         let text = format!("location /a/ {{\n{other} }}");
         check(&text, &Lossy(&[2]), &[("/a/x", "501")]);
     }
+}
+
+#[test]
+fn unix_sockets_are_peers() {
+    let check = |text: &str, expected: &[&str]| {
+        let translation = translated_text(&format!("http {{ {text} }}")).unwrap();
+        assert_eq!(graded(&translation).0, Exact, "{:?}", translation.findings);
+        for expected in expected {
+            assert!(translation.toml.contains(expected), "{}", translation.toml);
+        }
+        read(&translation.toml);
+    };
+    let server = |location: &str| format!("server {{ listen 80; {OFF} location {location} }}");
+    check(
+        &server("/ { proxy_pass http://unix:/run/a.sock; }"),
+        &["peers = [\"unix:/run/a.sock\"]"],
+    );
+    check(
+        &server("/a/ { proxy_pass http://unix:/run/a.sock:/b/; }"),
+        &["\"unix:/run/a.sock\"", "rewrite = \"/b/\""],
+    );
+    check(
+        &format!(
+            "upstream u {{ server unix:/run/a.sock weight=2; server unix:/run/b.sock backup; }} {}",
+            server("/ { proxy_pass http://u; }")
+        ),
+        &[
+            "address = \"unix:/run/a.sock\", weight = 2",
+            "address = \"unix:/run/b.sock\", backup = true",
+        ],
+    );
 }
 
 #[test]
@@ -758,6 +789,10 @@ fn upstreams_are_told_the_host_that_nginx_tells_them() {
     check("proxy_pass http://a:8080;", "Host = \"a:8080\"");
     check("proxy_pass https://b.example;", "Host = \"b.example\"");
     check("proxy_pass http://b.example:80;", "Host = \"b.example\"");
+    check(
+        "proxy_pass http://unix:/run/a.sock;",
+        "Host = \"localhost\"",
+    );
     check(
         "proxy_set_header Host c; proxy_pass http://b;",
         "Host = \"c\"",

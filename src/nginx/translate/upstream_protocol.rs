@@ -1,7 +1,7 @@
 //! Protocol settings of a location for its upstream: times, tries, TLS, HTTP/2. The directives
 //! begin with `proxy_` or `grpc_`.
 
-use super::target::{Target, time};
+use super::target::{Target, is_unix, time};
 use crate::nginx::Output;
 use crate::nginx::document::{Item, Table};
 use crate::nginx::scope::Scope;
@@ -82,7 +82,7 @@ fn tls(
             .notes
             .needless(on, "Always: peers are told the name that is asked for.");
     }
-    let mut has_name = !is_address(&target.host);
+    let mut has_name = !is_address(&target.host) && !is_unix(&target.host);
     if let Some(name) = one("name") {
         output.notes.carried(name);
         if name.arg(0).contains('$') {
