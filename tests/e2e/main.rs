@@ -16,6 +16,7 @@ mod downstream;
 mod endings;
 mod engines;
 mod errors;
+mod fastcgi;
 mod files;
 mod forwarding;
 mod framing;

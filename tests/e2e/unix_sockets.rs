@@ -27,7 +27,7 @@ fn a_peer_at_a_unix_socket_is_one_as_any_other() {
             },
         );
         let mut client = gateway.client();
-        for body in [&b"one"[..], b"two", &[b'x'; 200_000]] {
+        for body in [&b"one"[..], b"two", &vec![b'x'; 200_000]] {
             let response = client.request("PUT", "/a?b", "X-Real-IP: 6.6.6.6\r\n", body);
             assert_eq!((response.status, &response.body[..]), (200, body));
         }

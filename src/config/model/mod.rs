@@ -3,6 +3,7 @@
 mod client;
 mod compression;
 mod database;
+mod fastcgi;
 mod files;
 mod geo_headers;
 mod header_names;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
+pub use fastcgi::FastCgi;
 pub use files::Files;
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use header_names::HeaderNameSet;

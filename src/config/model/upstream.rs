@@ -38,7 +38,7 @@ pub struct Upstream {
     pub max_headers: usize,
     /// Idle timeout of a kept connection.
     pub idle_timeout: Duration,
-    /// Maximum number of idle connections to all peers together.
+    /// Maximum number of idle connections to all peers together; 0 keeps none.
     pub keepalive: usize,
     /// Maximum number of tries of one request.
     pub tries: usize,
@@ -151,6 +151,8 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: negotiated by ALPN over TLS, with prior knowledge in plain text.
     Http2,
+    /// FastCGI 1.0, to a responder.
+    FastCgi,
 }
 
 /// TLS settings of connections to peers.

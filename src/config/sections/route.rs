@@ -1,6 +1,7 @@
 //! `[[route]]`.
 
 mod action;
+mod fastcgi;
 mod headers;
 mod matching;
 
@@ -12,7 +13,9 @@ use self::matching::{captures, host, method, path_pattern};
 use super::limit::{Named, route_limits};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
-use crate::config::model::{Captures, Region, RequestVariable, Route, Template, Upstream};
+use crate::config::model::{
+    Captures, Protocol, Region, RequestVariable, Route, Template, Upstream,
+};
 use crate::geo::Codes;
 
 pub(super) fn routes(
@@ -40,6 +43,7 @@ pub(super) fn routes(
         }
         routes.push(route);
     }
+    refuse_fastcgi_without_route(&sections, root, upstreams);
     // An invalid condition is read as absent, so these checks are valid only without other problems.
     if problems.is_empty() {
         refuse_unreached(&sections, &routes);
@@ -48,6 +52,22 @@ pub(super) fn routes(
         }
     }
     routes
+}
+
+/// Checks that a FastCGI upstream has routes: without one there is no script.
+fn refuse_fastcgi_without_route(sections: &[Section], root: &Section, upstreams: &[Upstream]) {
+    let is_fastcgi = upstreams
+        .iter()
+        .map(|one| one.protocol == Protocol::FastCgi);
+    if sections.is_empty() {
+        for (section, _) in (root.sections("upstream").iter().zip(is_fastcgi)).filter(|(_, is)| *is)
+        {
+            section.note(
+                "protocol",
+                "\"fastcgi\" needs a [[route]] with fastcgi = { root = ... }",
+            );
+        }
+    }
 }
 
 /// Checks that no route is unreachable because an earlier one has the same conditions.

@@ -37,7 +37,7 @@ fn with_edits<T>(edit: impl FnOnce(LineBuffer) -> (T, LineBuffer)) -> T {
 ///
 /// # Errors
 /// With status 400 if `Connection` names what it may not.
-fn request_lines<T>(
+pub fn request_lines<T>(
     request: &RequestView<StoredHead>,
     ctx: &Context,
     read: impl FnOnce(&mut Rewrite<()>) -> T,

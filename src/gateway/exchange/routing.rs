@@ -7,7 +7,7 @@ use pingora::Result;
 
 use super::admission::admit_to_route;
 use crate::gateway::context::Context;
-use crate::gateway::exchange::Outcome;
+use crate::gateway::exchange::{Outcome, ScriptPath};
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::{View, path_and_query, split_query};
@@ -96,6 +96,19 @@ fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outco
     };
     let view = View::of(request, ctx);
     match &routes.get(taken).action {
+        Action::Upstream {
+            pool,
+            rewrite,
+            fastcgi: Some(settings),
+            ..
+        } => match file_path(taken, rewrite.as_ref(), &view) {
+            Some(path) => Ok(Outcome::Script(ScriptPath {
+                pool: Arc::clone(pool),
+                settings: Arc::clone(settings),
+                path,
+            })),
+            None => local_reply::page(request, ctx, 400).map(Outcome::reply),
+        },
         Action::Upstream { pool, rewrite, .. } => {
             let Ok(target) = upstream_target(taken, rewrite.as_ref(), &view) else {
                 return local_reply::page(request, ctx, 400).map(Outcome::reply);

@@ -4,6 +4,7 @@
 //! needs no socket.
 
 use http::{Method, Version};
+use pingora::protocols::SocketDigest;
 use pingora::protocols::tls::SslDigest;
 
 use crate::proto::h1::stored_head::StoredHead;
@@ -25,6 +26,8 @@ pub struct RequestView<'r, H> {
     pub tls: Option<&'r SslDigest>,
     /// Port of the redirect to HTTPS, on a listener that only redirects.
     pub redirect_port: Option<u16>,
+    /// Addresses of the connection, as far as they are asked for.
+    pub socket: Option<&'r SocketDigest>,
 }
 
 // Derived implementations would require `H: Clone` and `H: Copy`.
@@ -64,7 +67,7 @@ impl<H> RequestView<'_, H> {
 }
 
 impl<'r> RequestView<'r, StoredHead> {
-    /// View of a stored head.
+    /// View of a stored head, without the addresses of its connection.
     pub fn of_stored(
         head: &'r StoredHead,
         tls: Option<&'r SslDigest>,
@@ -78,6 +81,7 @@ impl<'r> RequestView<'r, StoredHead> {
             headers: head,
             tls,
             redirect_port,
+            socket: None,
         }
     }
 }
@@ -94,6 +98,7 @@ impl<'r> RequestView<'r, http::HeaderMap> {
             headers: &request.headers,
             tls: None,
             redirect_port: None,
+            socket: None,
         }
     }
 }

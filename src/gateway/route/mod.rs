@@ -23,7 +23,9 @@ use self::table::{Table, TableMatch};
 use super::access::RouteLimits;
 use super::request::header_rules::HeaderRules;
 use super::upstream::Pool;
-use crate::config::model::{self, Files, LocationRewrite, PathPattern, RequestVariable, Template};
+use crate::config::model::{
+    self, FastCgi, Files, LocationRewrite, PathPattern, RequestVariable, Template,
+};
 use crate::proto::headers::Headers;
 
 /// All routes of a configuration.
@@ -50,6 +52,7 @@ pub enum Action {
         pool: Arc<Pool>,
         rewrite: Option<Rewrite>,
         rewrite_location: Vec<LocationRewrite>,
+        fastcgi: Option<Arc<FastCgi>>,
     },
     /// Serves a file.
     Files {
@@ -213,10 +216,12 @@ impl Route {
                 number,
                 rewrite: to,
                 rewrite_location,
+                fastcgi,
             } => Action::Upstream {
                 pool: Arc::clone(&pools[*number]),
                 rewrite: rewrite(to),
                 rewrite_location: rewrite_location.clone(),
+                fastcgi: fastcgi.clone(),
             },
             model::Action::Files { files, rewrite: to } => Action::Files {
                 files: Arc::clone(files),

@@ -330,7 +330,7 @@ prop_compose! {
                 .collect(),
             countries: country.into_iter().collect(),
             regions: Vec::new(),
-            action: ModelAction::Upstream { number: 0, rewrite: None, rewrite_location: Vec::new() },
+            action: ModelAction::Upstream { number: 0, rewrite: None, rewrite_location: Vec::new(), fastcgi: None },
             limits: crate::config::model::RouteLimits::default(),
             compress: None,
             request_headers: HeaderChanges::default(),

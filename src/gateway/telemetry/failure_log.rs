@@ -23,6 +23,8 @@ const TARGET: usize = 200;
 /// Rate-limited log of failed requests.
 pub struct FailureLog {
     kinds: [Mutex<Limiter>; FailureReason::ALL.len()],
+    /// Messages of scripts.
+    scripts: Mutex<Limiter>,
 }
 
 /// Contents of a log line.
@@ -47,6 +49,7 @@ impl Default for FailureLog {
     fn default() -> Self {
         FailureLog {
             kinds: std::array::from_fn(|_| Mutex::default()),
+            scripts: Mutex::default(),
         }
     }
 }
@@ -58,15 +61,43 @@ impl FailureLog {
         if line.reason.side() == Side::Client || !log::log_enabled!(log::Level::Error) {
             return;
         }
-        let limiter = &self.kinds[line.reason as usize];
-        // The limiter holds only numbers, so a panic cannot leave it inconsistent.
-        let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        let admitted = limiter.admit(Instant::now());
-        drop(limiter);
-        if let Some(left_out) = admitted {
+        if let Some(left_out) = admit(&self.kinds[line.reason as usize]) {
             log::error!("{}", line.text(left_out));
         }
     }
+
+    /// Logs what a script wrote to its error output, unless that is nothing or the limit is reached.
+    pub fn log_script(&self, upstream: &str, peer: &SocketAddress, message: &[u8]) {
+        let message = message.trim_ascii();
+        if message.is_empty() || !log::log_enabled!(log::Level::Error) {
+            return;
+        }
+        if let Some(left_out) = admit(&self.scripts) {
+            let text = script_text(upstream, peer, message, left_out);
+            log::error!("{text}");
+        }
+    }
+}
+
+/// Asks a limiter for a line. Returns the number of lines that were left out before it; `None` if there
+/// is no room for it.
+fn admit(limiter: &Mutex<Limiter>) -> Option<u64> {
+    // The limiter holds only numbers, so a panic cannot leave it inconsistent.
+    let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
+    limiter.admit(Instant::now())
+}
+
+/// Text of a script's message, on one line.
+fn script_text(upstream: &str, peer: &SocketAddress, message: &[u8], left_out: u64) -> String {
+    use std::fmt::Write;
+
+    let message = String::from_utf8_lossy(message);
+    let message = message.replace(char::is_control, " ");
+    let mut text = format!("upstream {upstream:?}: script on peer {peer}: {message}");
+    if left_out > 0 {
+        let _ = write!(text, " ({left_out} messages before it were left out)");
+    }
+    text
 }
 
 impl Line<'_> {

@@ -61,6 +61,11 @@ impl IdlePool {
         self.limit == limit && self.idle_timeout == idle_timeout
     }
 
+    /// Maximum number of idle connections.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Number of idle connections.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)

@@ -150,6 +150,12 @@ impl Peer {
         self.kept.take(&self.key)
     }
 
+    /// Returns `true` if idle connections are kept at all.
+    #[must_use]
+    pub fn may_keep(&self) -> bool {
+        self.kept.limit() > 0
+    }
+
     /// Puts a connection to the peer back into the idle pool. Must be called within a runtime.
     pub fn keep(&self, stream: Stream) {
         self.kept.put(self.key.clone(), stream);

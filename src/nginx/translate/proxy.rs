@@ -96,6 +96,7 @@ fn destination_of(
             port,
             tls,
             http2,
+            fastcgi: false,
         },
         is_whole: path.is_some_and(variables::has_variables),
         path: path.map(str::to_owned),

@@ -15,6 +15,20 @@ pub(super) struct Target {
     pub(super) tls: bool,
     /// True for HTTP/2 without negotiation, as for gRPC.
     pub(super) http2: bool,
+    pub(super) fastcgi: bool,
+}
+
+impl Target {
+    /// Prefix of the directives for this protocol.
+    pub(super) fn family(&self) -> &'static str {
+        if self.fastcgi {
+            "fastcgi"
+        } else if self.http2 {
+            "grpc"
+        } else {
+            "proxy"
+        }
+    }
 }
 
 /// Returns `true` for the path of a UNIX socket in place of a host.

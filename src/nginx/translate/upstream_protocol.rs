@@ -1,5 +1,5 @@
-//! Protocol settings of a location for its upstream: times, tries, TLS, HTTP/2. The directives
-//! begin with `proxy_` or `grpc_`.
+//! Protocol settings of a location for its upstream: times, tries, TLS, HTTP/2. FastCGI. The
+//! directives begin with `proxy_`, `grpc_` or `fastcgi_`.
 
 use super::target::{Target, is_unix, time};
 use crate::nginx::Output;
@@ -15,7 +15,7 @@ pub(super) fn translate(
     table: &mut Table,
     output: &mut Output,
 ) {
-    let family = if target.http2 { "grpc" } else { "proxy" };
+    let family = target.family();
     let one = |name: &str| scope.one(&format!("{family}_{name}"));
     for (name, key) in [
         ("connect_timeout", "connect_timeout"),
@@ -42,6 +42,14 @@ pub(super) fn translate(
     }
     if target.http2 {
         table.set("protocol", "http2", Some(from));
+    }
+    if target.fastcgi {
+        table.set("protocol", "fastcgi", Some(from));
+        if let Some(keep) = one("keep_conn") {
+            let why = "Connections are closed after each request, unless the upstream has `keepalive`. Each \
+                       that is open holds a process of php-fpm.";
+            output.notes.minor(keep, why);
+        }
     }
     if target.tls {
         tls(scope, family, target, from, table, output);

@@ -6,6 +6,7 @@ mod client;
 mod dns;
 mod engine;
 mod engine_client;
+pub mod fastcgi;
 mod gateway;
 mod http2;
 mod origin;
