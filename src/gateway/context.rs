@@ -193,6 +193,7 @@ impl<'r, H: Headers> View<'r, H> {
                 text: routed.path().unwrap_or_default(),
                 groups: routed.captures(),
             }),
+            host_patterns: ctx.route().map_or(&[], |route| &route.host_patterns),
             tls: request.tls,
         }
     }

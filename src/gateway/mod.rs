@@ -134,7 +134,12 @@ impl Gateway {
     /// Waits until all lines logged so far are written, those of replaced access logs too, or until
     /// `deadline`. Returns the number of lines of each log that are not written.
     pub fn flush_access_logs(&self, deadline: Instant) -> Vec<u64> {
-        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        // A reload must not wait for the writers.
+        let logs = self
+            .logs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         logs.iter().map(|log| log.flush(deadline)).collect()
     }
 

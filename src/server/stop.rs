@@ -36,6 +36,9 @@ const LAME_DUCK: Duration = Duration::from_secs(1);
 /// then, so connections with infrequent requests get more time.
 const LAME_DUCK_OF_UPGRADE: Duration = Duration::from_secs(5);
 
+/// Maximum time until the log files are open again.
+const REOPENING: Duration = Duration::from_secs(5);
+
 /// Time limit of [`StopHandle::stop`] for requests in flight.
 const HANDLE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -256,7 +259,19 @@ impl Helpers {
         log::info!("USR1: opening the log files again");
         self.gateway.reopen_access_logs();
         error_log::reopen();
-        log::info!("USR1: log files were opened again");
+        // Whoever rotates logs waits for this message before touching the old files. A slow target
+        // must not delay other signals, so the wait has a thread of its own.
+        let gateway = Arc::clone(&self.gateway);
+        std::thread::spawn(move || {
+            let unwritten = gateway.flush_access_logs(Instant::now() + REOPENING);
+            if unwritten.iter().all(|lines| *lines == 0) {
+                log::info!("USR1: log files were opened again");
+            } else {
+                log::error!(
+                    "USR1: the access log is too slow; it opens its file once its lines are written"
+                );
+            }
+        });
     }
 
     /// Waits for a signal that stops the process, and acts on the others.

@@ -1,6 +1,11 @@
 //! Which request goes where, and what becomes of it on the way.
 
-use crate::harness::{Chain, ENGINES, Engine, LOCAL_ENGINES, Origin};
+use std::sync::Arc;
+
+use crate::harness::{
+    Authority, Chain, Client, ENGINES, Engine, EngineClient, Gateway, Http2, LOCAL_ENGINES, Origin,
+    Port,
+};
 
 /// A gateway whose upstreams are called `a`, `b` and so on.
 fn gateway(engine: Engine, origins: &[&Origin], routes: &str) -> Chain {
@@ -43,6 +48,107 @@ fn requests_go_by_host_path_and_method() {
         assert_eq!(a.last().target(), "GET /x?y");
         assert_eq!(b.last().target(), "GET /b/c");
         assert_eq!((a.requests().len(), b.requests().len()), (1, 1));
+    }
+}
+
+#[test]
+fn paths_have_their_place_among_prefixes_and_patterns() {
+    for engine in ENGINES {
+        let (a, b) = (Origin::start(), Origin::start());
+        let gateway = gateway(
+            engine,
+            &[&a, &b],
+            "[[route]]\nstarts_with = '/api'\npriority = 'below_regex'\nupstream = 'a'\nrewrite = '/v'\n\
+             [[route]]\nstarts_with = '/api'\nregex = ['old', '[.]php$']\nrespond = { status = 410 }\n\
+             [[route]]\nregex = '[.]php$'\nupstream = 'b'\n\
+             [[route]]\npriority = 'first'\nregex = '/[.]git'\nrespond = { status = 403 }\n\
+             [[route]]\npath = '/.git/x'\nupstream = 'a'\n",
+        );
+        let mut client = gateway.client();
+        for (target, status) in [
+            ("/api/x", 200),
+            ("/apix", 200),
+            ("/api/x.php", 200),
+            ("/api/old.php", 410),
+            ("/old.php", 200),
+            ("/.git/x", 403),
+            ("/other", 404),
+        ] {
+            let response = client.request("GET", target, "", b"");
+            assert_eq!(response.status, status, "{target}");
+        }
+        let targets = |origin: &Origin| -> Vec<String> {
+            origin
+                .requests()
+                .iter()
+                .map(|one| one.target().to_owned())
+                .collect()
+        };
+        assert_eq!(targets(&a), ["GET /v/x", "GET /vx"]);
+        assert_eq!(targets(&b), ["GET /api/x.php", "GET /old.php"]);
+    }
+}
+
+#[test]
+fn hosts_may_be_patterns_with_groups() {
+    for engine in LOCAL_ENGINES {
+        let gateway = engine.start(
+            "[[route]]\nhost = '~^(?<shop>[a-z]+)[.]([a-z]+)[.]test$'\n\
+             respond = { body = '$host_shop of $host_2' }\n\
+             [[route]]\nhost = 'grafana.*'\nrespond = { body = 'grafana' }\n",
+        );
+        let mut client = gateway.client();
+        for (host, expected) in [
+            ("shoes.city.test", "shoes of city"),
+            ("grafana.example:81", "grafana"),
+            ("Grafana.city.test", "grafana"),
+        ] {
+            let response = client.request_to(host, "GET", "/", "", b"");
+            assert_eq!(
+                (response.status, response.text()),
+                (200, expected),
+                "{host}"
+            );
+        }
+        assert_eq!(
+            client.request_to("shoes.test", "GET", "/", "", b"").status,
+            404
+        );
+    }
+}
+
+#[test]
+fn listeners_and_schemes_have_routes_of_their_own() {
+    let (second, third) = (Port::reserve(), Port::reserve());
+    let authority = Authority::new();
+    let gateway = Gateway::start_in(
+        &format!(
+            "[server]\nlisten = [{{ address = '{{address}}', h2c = true }}, \
+             {{ address = '{second}', h2c = true }}, {{ address = '{third}', tls = true }}]\n\
+             [tls]\ncertificates = [{{ cert = '{{folder}}/tls.pem', key = '{{folder}}/tls.key' }}]\n\
+             [[route]]\nlistener = '{second}'\nrespond = {{ body = 'second' }}\n\
+             [[route]]\nscheme = 'https'\nrespond = {{ body = 'https' }}\n\
+             [[route]]\nlistener = {}\npath = '/port'\nrespond = {{ body = 'port' }}\n\
+             [[route]]\nrespond = {{ body = 'rest' }}\n",
+            third.address.port(),
+            second = second.address,
+            third = third.address,
+        ),
+        |folder| authority.sign(&["localhost"]).write(folder, "tls"),
+    );
+    for (address, expected) in [(gateway.address, "rest"), (second.address, "second")] {
+        let http1 = EngineClient::http1(Client::connect(address), Arc::default());
+        let http2 = EngineClient::http2(Http2::connect(address), Arc::default());
+        for mut client in [http1, http2] {
+            for path in ["/", "/port"] {
+                assert_eq!(client.get(path, "").text(), expected, "{path}");
+            }
+        }
+    }
+    let config = authority.client(&[]);
+    let mut client = Client::connect_tls(third.address, &config, "localhost");
+    for (path, expected) in [("/", "https"), ("/port", "port")] {
+        assert_eq!(client.get(path, "").text(), expected, "{path}");
     }
 }
 

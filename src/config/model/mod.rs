@@ -37,8 +37,8 @@ pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
 pub use region::Region;
 pub use route::{
-    Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, LocationRewrite,
-    PathPattern, Route,
+    Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, ListenerPattern,
+    LocationRewrite, PathPattern, PathPrefix, Priority, Route, RouteConditions,
 };
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use socket_address::SocketAddress;

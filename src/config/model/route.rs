@@ -1,5 +1,6 @@
 //! Routes: conditions on requests, and actions.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Method;
@@ -17,18 +18,8 @@ use super::variable::RequestVariable;
 pub struct Route {
     /// Unique name in logs and metrics.
     pub name: String,
-    /// Hosts, of which one must match; empty for any host.
-    pub hosts: Vec<HostPattern>,
-    /// Pattern of the normalized path.
-    pub path: PathPattern,
-    /// Allowed methods; empty for any method. `GET` includes `HEAD`.
-    pub methods: Vec<Method>,
-    /// Header conditions, all of which must match.
-    pub headers: Vec<HeaderCondition>,
-    /// Countries, of which one must match; empty for any country, also an unknown one.
-    pub countries: Vec<Region>,
-    /// Regions, of which one must match; empty for any region, also an unknown one.
-    pub regions: Vec<Region>,
+    /// Conditions, all of which must match.
+    pub conditions: RouteConditions,
     /// Action for matching requests.
     pub action: Action,
     /// Access rules, rate limits and request limits.
@@ -41,13 +32,64 @@ pub struct Route {
     pub response_headers: HeaderChanges,
 }
 
+/// Conditions of a route on a request.
+#[derive(Debug, Clone)]
+pub struct RouteConditions {
+    /// Hosts, of which one must match; empty for any host.
+    pub hosts: Vec<HostPattern>,
+    /// Listeners, of which one must have accepted the connection; empty for any listener.
+    pub listeners: Vec<ListenerPattern>,
+    /// True for connections with TLS, false for those in clear text; `None` for both.
+    pub tls: Option<bool>,
+    /// Pattern of the normalized path.
+    pub path: PathPattern,
+    /// Change of the place that the pattern gives the route among others.
+    pub priority: Priority,
+    /// Allowed methods; empty for any method. `GET` includes `HEAD`.
+    pub methods: Vec<Method>,
+    /// Header conditions, all of which must match.
+    pub headers: Vec<HeaderCondition>,
+    /// Countries, of which one must match; empty for any country, also an unknown one.
+    pub countries: Vec<Region>,
+    /// Regions, of which one must match; empty for any region, also an unknown one.
+    pub regions: Vec<Region>,
+}
+
+impl RouteConditions {
+    /// Returns the number of conditions besides those on host and path.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let others = [
+            !self.listeners.is_empty(),
+            self.tls.is_some(),
+            !self.methods.is_empty(),
+            !self.countries.is_empty(),
+            !self.regions.is_empty(),
+        ];
+        self.headers.len() + others.into_iter().filter(|is_there| *is_there).count()
+    }
+}
+
 /// Pattern of hosts: lower case, without a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum HostPattern {
     /// This host.
     Exact(String),
     /// All hosts with this suffix, which begins with a dot.
-    Wildcard(String),
+    Suffix(String),
+    /// All hosts with this prefix, which ends with a dot.
+    Prefix(String),
+    /// Hosts that contain a match of this pattern.
+    Regex(Regex),
+}
+
+/// Pattern of listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerPattern {
+    /// The listener of this address and port.
+    Address(SocketAddr),
+    /// All listeners of this port.
+    Port(u16),
 }
 
 /// Pattern of paths: decoded and normalized.
@@ -55,12 +97,46 @@ pub enum HostPattern {
 pub enum PathPattern {
     /// Every path, also that of a request without one (`OPTIONS *`).
     Any,
-    /// Paths that contain a match of this pattern.
-    Regex(Regex),
-    /// This path and all paths below it.
-    Prefix(String),
+    /// Paths that contain a match of each of these patterns; at least one.
+    Regex(Vec<Regex>),
+    /// Paths with this beginning.
+    Prefix(PathPrefix),
     /// This path only.
     Exact(String),
+}
+
+/// Beginning of paths.
+#[derive(Debug, Clone)]
+pub struct PathPrefix {
+    /// Beginning of the path.
+    pub text: String,
+    /// True if the beginning ends with a segment: `/api` does not match `/apix` then.
+    pub whole_segments: bool,
+    /// Patterns that the path must contain a match of, too.
+    pub regexes: Vec<Regex>,
+}
+
+/// Change of a route's place among the routes of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// The place follows from the conditions.
+    Normal,
+    /// Before all routes of the host without this priority.
+    First,
+    /// Of a prefix: behind the regular expressions that match, too.
+    BelowRegex,
+}
+
+impl PathPattern {
+    /// Returns the regular expression whose groups are variables: the last one.
+    #[must_use]
+    pub fn regex(&self) -> Option<&Regex> {
+        match self {
+            PathPattern::Regex(regexes) => regexes.last(),
+            PathPattern::Prefix(prefix) => prefix.regexes.last(),
+            PathPattern::Any | PathPattern::Exact(_) => None,
+        }
+    }
 }
 
 /// A required header.

@@ -1,5 +1,7 @@
 //! Variables of templates, with nginx's names where nginx has them.
 
+use std::collections::BTreeSet;
+
 use crate::geo::Field;
 
 /// A set of variables that are available in one place of the configuration.
@@ -11,24 +13,45 @@ pub trait Variables: Sized {
     fn known(captures: &Captures) -> String;
 }
 
-/// Names of a pattern's groups: `$1` and so on, some with their own names.
+/// Names of the groups of a route's patterns: `$1` and so on, some with their own names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Captures(Vec<Option<String>>);
+pub struct Captures {
+    path: Vec<Option<String>>,
+    /// Names and numbers of the groups of patterns of hosts.
+    hosts: BTreeSet<String>,
+}
 
 impl Captures {
-    /// Takes the names of all groups in their order; the first group is the whole match.
+    /// Takes the names of all groups of the path's pattern in their order; the first group is the
+    /// whole match.
     pub fn new(names: impl IntoIterator<Item = Option<String>>) -> Self {
-        Captures(names.into_iter().collect())
+        Captures {
+            path: names.into_iter().collect(),
+            hosts: BTreeSet::new(),
+        }
+    }
+
+    /// Adds the groups of the patterns of hosts.
+    #[must_use]
+    pub fn with_hosts(mut self, patterns: impl IntoIterator<Item = Vec<Option<String>>>) -> Self {
+        for (number, name) in patterns
+            .into_iter()
+            .flat_map(|names| names.into_iter().enumerate())
+        {
+            self.hosts.extend((number > 0).then(|| number.to_string()));
+            self.hosts.extend(name);
+        }
+        self
     }
 
     fn number(&self, name: &str) -> Option<usize> {
         match name.as_bytes() {
             [digit @ b'1'..=b'9'] => {
                 let number = usize::from(digit - b'0');
-                (number < self.0.len()).then_some(number)
+                (number < self.path.len()).then_some(number)
             }
             _ => self
-                .0
+                .path
                 .iter()
                 .position(|known| known.as_deref() == Some(name)),
         }
@@ -76,8 +99,10 @@ pub enum RequestVariable {
     Geo(Field),
     /// Field of the client's certificate.
     SslClient(ClientCertificateField),
-    /// Group of the route's pattern.
+    /// Group of the pattern of the route's path.
     Capture(usize),
+    /// Group of the pattern of the route's host, by its name or number.
+    HostCapture(String),
 }
 
 /// Field of a client certificate.
@@ -231,6 +256,8 @@ impl Variables for RequestVariable {
             Some(RequestVariable::Cookie(name.to_owned()))
         } else if let Some(name) = part("http_") {
             Some(RequestVariable::Http(header(name)))
+        } else if let Some(group) = part("host_").filter(|group| captures.hosts.contains(*group)) {
+            Some(RequestVariable::HostCapture(group.to_owned()))
         } else {
             let field = part("geo_").and_then(Field::from_name)?;
             Some(RequestVariable::Geo(field))
@@ -241,8 +268,9 @@ impl Variables for RequestVariable {
         let mut names: Vec<_> = REQUEST.iter().map(|(name, _)| (*name).to_owned()).collect();
         names.extend(["arg_NAME", "cookie_NAME", "http_NAME"].map(str::to_owned));
         names.extend(Field::ALL.map(|field| format!("geo_{}", field.name())));
-        names.extend((1..captures.0.len().min(10)).map(|number| number.to_string()));
-        names.extend(captures.0.iter().flatten().cloned());
+        names.extend((1..captures.path.len().min(10)).map(|number| number.to_string()));
+        names.extend(captures.path.iter().flatten().cloned());
+        names.extend(captures.hosts.iter().map(|group| format!("host_{group}")));
         names.join(", ")
     }
 }

@@ -27,8 +27,10 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec
     let root = document.root(&problems);
     let named = limit::Named::read(&root);
     let upstreams = upstream::upstreams(&root, overrides, &problems);
+    let server = server::server(&root.section("server"), overrides);
+    // The command line may replace the listeners that routes name.
+    let listeners = (&server.listen[..], overrides.listen.is_empty());
     let config = Config {
-        server: server::server(&root.section("server"), overrides),
         tls: tls::tls(&root.section("tls")),
         http2: tls::http2(&root.section("http2")),
         client: server::client(&root.section("client")),
@@ -36,7 +38,8 @@ pub(super) fn config(document: &Document, overrides: &Overrides) -> (Config, Vec
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, &named, overrides, &problems),
+        routes: route::routes(&root, &upstreams, listeners, &named, overrides, &problems),
+        server,
         upstreams,
         limits: limit::limits(&root.section("limits"), &named),
         query: limit::query(&root.section("query"), &named),

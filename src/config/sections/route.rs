@@ -9,18 +9,22 @@ use std::collections::{HashMap, HashSet};
 
 pub(super) use self::headers::is_framing_name;
 use self::headers::{changes, conditions};
-use self::matching::{captures, host, method, path_pattern};
+use self::matching::{captures, host, listener, method, path_pattern, priority, scheme};
 use super::limit::{Named, route_limits};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Captures, Protocol, Region, RequestVariable, Route, Template, Upstream,
+    Captures, Listener, PathPattern, Priority, Protocol, Region, RequestVariable, Route,
+    RouteConditions, Template, Upstream,
 };
 use crate::geo::Codes;
 
+/// Reads all routes. `listeners` are those of `server.listen`, and `true` if the routes' listeners
+/// must be among them.
 pub(super) fn routes(
     root: &Section,
     upstreams: &[Upstream],
+    listeners: (&[Listener], bool),
     limits: &Named,
     overrides: &Overrides,
     problems: &Problems,
@@ -28,6 +32,7 @@ pub(super) fn routes(
     let sections = root.sections("route");
     let mut reader = Reader {
         upstreams,
+        listeners,
         limits,
         overridden: !overrides.upstream.is_empty(),
         numbers: numbers(upstreams),
@@ -70,15 +75,31 @@ fn refuse_fastcgi_without_route(sections: &[Section], root: &Section, upstreams:
     }
 }
 
-/// Checks that no route is unreachable because an earlier one has the same conditions.
+/// Checks that no route is unreachable because of an earlier one: one with the same conditions, or,
+/// of routes that are tried in the order of the file, one with the same path and no other condition.
 fn refuse_unreached(sections: &[Section], routes: &[Route]) {
     let mut taken: HashMap<String, &str> = HashMap::new();
     for (section, route) in sections.iter().zip(routes) {
-        let other = *taken.entry(conditions_of(route)).or_insert(&route.name);
+        let own = &route.conditions;
+        let all = format!("{own:?}");
+        let in_order = own.priority == Priority::First || matches!(own.path, PathPattern::Regex(_));
+        let path = in_order.then(|| {
+            format!(
+                "{:?}",
+                (&own.hosts, &own.listeners, &own.path, own.priority)
+            )
+        });
+        let is_plain = own.count() == 0;
+        let before = path.as_ref().and_then(|path| taken.get(path));
+        let other = *before.unwrap_or(taken.get(&all).unwrap_or(&&*route.name));
         if other != route.name {
             let reason = format!("takes the same requests as {other:?}, so none comes here");
             section.note("", reason);
         }
+        if let Some(path) = path.filter(|_| is_plain) {
+            taken.entry(path).or_insert(&route.name);
+        }
+        taken.entry(all).or_insert(&route.name);
     }
 }
 
@@ -102,22 +123,10 @@ fn refuse_unused(root: &Section, reader: &Reader, no_routes: bool) {
     }
 }
 
-fn conditions_of(route: &Route) -> String {
-    format!(
-        "{:?}",
-        (
-            &route.hosts,
-            &route.path,
-            &route.methods,
-            &route.headers,
-            &route.countries,
-            &route.regions
-        )
-    )
-}
-
 struct Reader<'u> {
     upstreams: &'u [Upstream],
+    /// Listeners, and `true` if a route's must be among them.
+    listeners: (&'u [Listener], bool),
     /// Positions of the upstreams, by name.
     numbers: HashMap<&'u str, usize>,
     /// Access rules and rate limits that a route can refer to.
@@ -145,11 +154,32 @@ impl Reader<'_> {
             "" => Err("a name is expected".to_owned()),
             name => Ok(name.to_owned()),
         };
-        let path = path_pattern(section);
-        let captures = captures(&path);
+        let conditions = self.conditions(section);
+        let captures = captures(&conditions.path, &conditions.hosts);
         let route = Route {
             name: section.value("name", format!("route[{index}]"), name),
+            conditions,
+            action: self.action(section, &captures),
+            limits: route_limits(section, self.limits),
+            compress: section.value("compress", None, |item| item.boolean().map(Some)),
+            request_headers: changes(section, "request_headers", &captures),
+            response_headers: changes(section, "response_headers", &captures),
+        };
+        section.refuse_unknown();
+        route
+    }
+
+    fn conditions(&mut self, section: &Section) -> RouteConditions {
+        let (listeners, must_be_known) = self.listeners;
+        let path = path_pattern(section);
+        RouteConditions {
             hosts: list(section, "host", host),
+            listeners: list(section, "listener", |item| {
+                listener(item, must_be_known.then_some(listeners))
+            }),
+            tls: section.value("scheme", None, scheme),
+            priority: priority(section, &path),
+            path,
             methods: list(section, "methods", method),
             headers: conditions(section),
             countries: list(section, "countries", |item| {
@@ -161,15 +191,7 @@ impl Reader<'_> {
                 "" => Err("a region is expected".to_owned()),
                 text => Ok(Region::subdivision(text, self.codes())),
             }),
-            action: self.action(section, &captures),
-            limits: route_limits(section, self.limits),
-            compress: section.value("compress", None, |item| item.boolean().map(Some)),
-            request_headers: changes(section, "request_headers", &captures),
-            response_headers: changes(section, "response_headers", &captures),
-            path,
-        };
-        section.refuse_unknown();
-        route
+        }
     }
 
     fn codes(&mut self) -> &Codes {

@@ -416,6 +416,7 @@ impl<'g> Connection<'g> {
             request_id: id.as_ref().map_or("", RequestId::as_str),
             route: "",
             captures: Captured::default(),
+            host_patterns: &[],
             tls: tls.as_deref(),
         };
         let entry = Entry {
@@ -462,6 +463,7 @@ impl<'g> Connection<'g> {
             request_id: "",
             route: "",
             captures: Captured::default(),
+            host_patterns: &[],
             tls: tls.as_deref(),
         };
         let entry = Entry {

@@ -4,6 +4,7 @@
 //! for each peer; a response's is written from the buffer that it was read into. Nothing is parsed
 //! twice. Only a side of HTTP/2 needs a map of headers, for the h2 crate.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -32,6 +33,7 @@ use crate::gateway::request::client_ip::PeerAddr;
 use crate::gateway::request::geo_headers;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::respond::{local_reply, script};
+use crate::gateway::route::Routes;
 use crate::gateway::telemetry::access_log::Sent;
 use crate::gateway::upstream::attempts::Request;
 use crate::gateway::upstream::{Peer, Pool};
@@ -67,6 +69,8 @@ pub struct Http2Connection {
     pub socket: Option<Arc<SocketDigest>>,
     /// Port of the redirect to HTTPS, on a listener that only redirects.
     pub redirect_port: Option<u16>,
+    /// Local address of the connection, if it has one.
+    pub local: Option<SocketAddr>,
 }
 
 /// A request on its way through the engine.
@@ -114,9 +118,15 @@ impl Forwarder {
         let socket = connection.stream.get_socket_digest();
         let local = || socket.as_ref()?.local_addr()?.as_inet().copied();
         let redirect_port = ctx.settings.listening.listeners.redirect(local);
+        let by_listener = ctx
+            .settings
+            .routes
+            .as_ref()
+            .is_some_and(Routes::has_listeners);
+        let local = if by_listener { local() } else { None };
         let request = RequestView {
             socket: socket.as_deref(),
-            ..RequestView::of_stored(&head, tls.as_deref(), redirect_port)
+            ..RequestView::of_stored(&head, tls.as_deref(), redirect_port, local)
         };
         connection.read_buf.advance(head.length());
         let settings = Arc::clone(&ctx.settings);
@@ -155,7 +165,7 @@ impl Forwarder {
         let tls = connection.tls.as_deref();
         let request = RequestView {
             socket: connection.socket.as_deref(),
-            ..RequestView::of_stored(&head, tls, connection.redirect_port)
+            ..RequestView::of_stored(&head, tls, connection.redirect_port, connection.local)
         };
         let sleep = std::pin::pin!(tokio::time::sleep(settings.client.read_timeout));
         let timer = &mut Timer::new(sleep);

@@ -136,6 +136,7 @@ mod tests {
             request_id: "",
             route: "",
             captures: Captured::default(),
+            host_patterns: &[],
             tls: None,
         };
         let mut response = ResponseHeader::build(302, None).unwrap();

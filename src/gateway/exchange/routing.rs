@@ -14,7 +14,9 @@ use crate::gateway::request::variables::{View, path_and_query, split_query};
 use crate::gateway::respond::files::FileRequest;
 use crate::gateway::respond::local_reply;
 use crate::gateway::route::condition::MatchInput;
-use crate::gateway::route::{Action, Body, Decision, Rewrite, RouteMatch, Routes, target};
+use crate::gateway::route::{
+    Action, Body, Decision, Rewrite, RewrittenPart, RouteMatch, Routes, target,
+};
 use crate::proto::headers::Headers;
 use crate::query;
 
@@ -72,6 +74,8 @@ fn find<H: Headers>(request: &RequestView<H>, ctx: &Context, routes: &Routes) ->
     let host = view.host();
     let asked = MatchInput {
         host: host.as_deref(),
+        local: request.local,
+        tls: request.tls.is_some(),
         method: request.method,
         headers: view.headers,
         place: view.place,
@@ -179,7 +183,7 @@ fn file_path<H: Headers>(
     let named = target::rewritten(rewrite, view, normal, None)?;
     let named = query::normalize(split_query(&named).0);
     // The prefix itself names a folder without the trailing slash, whatever it is replaced by.
-    if rewrite.prefix == Some(normal.len()) && !normal.ends_with(b"/") {
+    if rewrite.part == RewrittenPart::Segments(normal.len()) && !normal.ends_with(b"/") {
         let named = &named[..];
         return Some(named.strip_suffix(b"/").unwrap_or(named).to_vec());
     }

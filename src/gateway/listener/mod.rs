@@ -51,7 +51,8 @@ impl Listeners {
     }
 }
 
-fn is_at(listener: SocketAddr, local: SocketAddr) -> bool {
+/// Returns `true` if the listener of this address accepted a connection with this local address.
+pub fn is_at(listener: SocketAddr, local: SocketAddr) -> bool {
     let same = listener.ip() == local.ip();
     let any = listener.ip().is_unspecified() && listener.is_ipv4() == local.is_ipv4();
     listener.port() == local.port() && (same || any)

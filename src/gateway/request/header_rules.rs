@@ -166,6 +166,7 @@ mod tests {
                 text: b"a\r\nb",
                 groups: &[None, Some(0..4)],
             },
+            host_patterns: &[],
             tls: None,
         };
         let mut response = ResponseHeader::build(200, None).unwrap();

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use pingora::protocols::tls::SslDigest;
+use regex::bytes::Regex;
 
 use super::basic_auth::user;
 use super::client_ip::Origin;
@@ -42,8 +43,10 @@ pub struct View<'r, H> {
     pub request_id: &'r str,
     /// Name of the route.
     pub route: &'r str,
-    /// Groups of the route's pattern.
+    /// Groups of the pattern of the route's path.
     pub captures: Captured<'r>,
+    /// Patterns of the route's hosts.
+    pub host_patterns: &'r [Regex],
     /// TLS session of the connection, if it is encrypted.
     pub tls: Option<&'r SslDigest>,
 }
@@ -149,7 +152,22 @@ impl<H: Headers> View<'_, H> {
                 out.extend_from_slice(self.client_certificate(*field).as_bytes());
             }
             RequestVariable::Capture(number) => out.extend_from_slice(self.captures.get(*number)),
+            RequestVariable::HostCapture(group) => self.append_host_group(group, out),
         }
+    }
+
+    /// Appends a group of the first pattern of hosts that matches, by its name or number.
+    fn append_host_group(&self, group: &str, out: &mut Vec<u8>) {
+        let Some(host) = self.host() else {
+            return;
+        };
+        let mut patterns = self.host_patterns.iter();
+        let Some(found) = patterns.find_map(|pattern| pattern.captures(host.as_bytes())) else {
+            return;
+        };
+        let number = group.parse::<usize>().ok();
+        let text = number.map_or_else(|| found.name(group), |number| found.get(number));
+        out.extend_from_slice(text.map(|text| text.as_bytes()).unwrap_or_default());
     }
 
     /// Returns the normalised host of the request; `None` if it is missing or invalid.
@@ -332,6 +350,7 @@ pub(in crate::gateway) mod tests {
                 text: b"/one/two",
                 groups: &groups,
             },
+            host_patterns: &[],
             tls: None,
         };
         let captures = Captures::new([None, Some("word".to_owned()), None]);

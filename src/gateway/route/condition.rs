@@ -1,8 +1,14 @@
 //! Conditions of one route on a request.
 
+use std::net::SocketAddr;
+
 use http::Method;
 
-use crate::config::model::{HeaderCondition, HeaderPattern, PathPattern, Route};
+use crate::config::model::{
+    HeaderCondition, HeaderPattern, ListenerPattern, PathPattern, PathPrefix, Priority, Region,
+    RouteConditions,
+};
+use crate::gateway::listener::is_at;
 use crate::geo::Place;
 use crate::proto::headers::Headers;
 
@@ -10,6 +16,10 @@ use crate::proto::headers::Headers;
 pub struct MatchInput<'r, H> {
     /// Normalised host; `None` if the request has none.
     pub host: Option<&'r str>,
+    /// Local address of the connection; `None` if it is unknown, or no route has a condition on it.
+    pub local: Option<SocketAddr>,
+    /// `true` if the connection has TLS.
+    pub tls: bool,
     pub method: &'r Method,
     pub headers: &'r H,
     /// Geographic place of the client.
@@ -17,16 +27,26 @@ pub struct MatchInput<'r, H> {
 }
 
 /// Conditions of a route besides its host.
-pub struct Conditions(Route);
+pub struct Conditions(RouteConditions);
 
 impl Conditions {
-    pub fn new(route: &Route) -> Self {
+    pub fn new(route: &RouteConditions) -> Self {
         Conditions(route.clone())
     }
 
     /// Pattern of the path.
     pub fn path(&self) -> &PathPattern {
         &self.0.path
+    }
+
+    /// Returns `true` if regular expressions that match go before the route.
+    pub fn is_below_regex(&self) -> bool {
+        self.0.priority == Priority::BelowRegex
+    }
+
+    /// Returns `true` for a regular expression without a prefix.
+    pub fn is_regex(&self) -> bool {
+        matches!(self.0.path, PathPattern::Regex(_))
     }
 
     /// Methods that the route takes; empty if it takes all.
@@ -46,13 +66,15 @@ impl Conditions {
     /// Returns `true` if all conditions besides the method and the host match.
     pub fn meets<H: Headers>(&self, asked: &MatchInput<H>, path: Option<&[u8]>) -> bool {
         let route = &self.0;
-        let is_in = |territories: &[crate::config::model::Region]| {
-            territories.is_empty()
+        let is_in = |regions: &[Region]| {
+            regions.is_empty()
                 || asked
                     .place
-                    .is_some_and(|place| territories.iter().any(|region| region.contains(&place)))
+                    .is_some_and(|place| regions.iter().any(|region| region.contains(&place)))
         };
         has_path(&route.path, path)
+            && route.tls.is_none_or(|tls| tls == asked.tls)
+            && has_listener(&route.listeners, asked.local)
             && route
                 .headers
                 .iter()
@@ -62,25 +84,40 @@ impl Conditions {
     }
 }
 
+fn has_listener(listeners: &[ListenerPattern], local: Option<SocketAddr>) -> bool {
+    let is_it = |pattern: &ListenerPattern, local: SocketAddr| match pattern {
+        ListenerPattern::Address(address) => is_at(*address, local),
+        ListenerPattern::Port(port) => *port == local.port(),
+    };
+    listeners.is_empty()
+        || local.is_some_and(|local| listeners.iter().any(|pattern| is_it(pattern, local)))
+}
+
 fn has_path(pattern: &PathPattern, path: Option<&[u8]>) -> bool {
     let Some(path) = path else {
         // `OPTIONS *` refers to the whole server, so only a route for all paths matches.
         return match pattern {
             PathPattern::Any => true,
-            PathPattern::Prefix(prefix) => prefix == "/",
+            PathPattern::Prefix(prefix) => prefix.text == "/" && prefix.regexes.is_empty(),
             PathPattern::Exact(_) | PathPattern::Regex(_) => false,
         };
     };
     match pattern {
         PathPattern::Any => true,
         PathPattern::Exact(exact) => path == exact.as_bytes(),
-        PathPattern::Prefix(prefix) => {
-            let rest = path.strip_prefix(prefix.as_bytes());
-            // A prefix matches whole segments: `/api` does not match `/apix`.
-            rest.is_some_and(|rest| prefix.ends_with('/') || matches!(rest, [] | [b'/', ..]))
-        }
-        PathPattern::Regex(regex) => regex.is_match(path),
+        PathPattern::Prefix(prefix) => has_prefix(prefix, path),
+        PathPattern::Regex(regexes) => regexes.iter().all(|regex| regex.is_match(path)),
     }
+}
+
+fn has_prefix(prefix: &PathPrefix, path: &[u8]) -> bool {
+    let Some(rest) = path.strip_prefix(prefix.text.as_bytes()) else {
+        return false;
+    };
+    // With whole segments, `/api` does not match `/apix`.
+    let is_segment = || prefix.text.ends_with('/') || matches!(rest, [] | [b'/', ..]);
+    (!prefix.whole_segments || is_segment())
+        && prefix.regexes.iter().all(|regex| regex.is_match(path))
 }
 
 fn has_header(condition: &HeaderCondition, headers: &impl Headers) -> bool {

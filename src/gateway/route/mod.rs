@@ -24,13 +24,15 @@ use super::access::RouteLimits;
 use super::request::header_rules::HeaderRules;
 use super::upstream::Pool;
 use crate::config::model::{
-    self, FastCgi, Files, LocationRewrite, PathPattern, RequestVariable, Template,
+    self, FastCgi, Files, HostPattern, LocationRewrite, PathPattern, RequestVariable, Template,
 };
 use crate::proto::headers::Headers;
 
 /// All routes of a configuration.
 pub struct Routes {
     table: Table,
+    /// `true` if a route has a condition on the listener.
+    has_listeners: bool,
     /// Routes in the order of the configuration; the table refers to them by index.
     routes: Vec<Route>,
 }
@@ -38,6 +40,8 @@ pub struct Routes {
 /// Route: its action and the settings of its requests.
 pub struct Route {
     pub name: String,
+    /// Patterns of hosts with groups.
+    pub host_patterns: Vec<Regex>,
     pub action: Action,
     pub limits: RouteLimits,
     pub compress: Option<bool>,
@@ -83,9 +87,18 @@ pub enum Body {
 /// Rewrite of a path.
 pub struct Rewrite {
     pub to: Template<RequestVariable>,
-    /// Length of the prefix of the normalised path that is replaced, in bytes; `None` for the whole
-    /// path.
-    pub prefix: Option<usize>,
+    pub part: RewrittenPart,
+}
+
+/// Part of the normalised path that is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RewrittenPart {
+    /// Whole path.
+    Path,
+    /// Prefix of this length in bytes. One slash separates its replacement from the rest.
+    Segments(usize),
+    /// Prefix of this length in bytes. The rest follows its replacement as it is.
+    Beginning(usize),
 }
 
 /// Route of a request, with the results of matching it.
@@ -135,12 +148,20 @@ impl Routes {
             return None;
         }
         Some(Routes {
-            table: Table::new(routes),
+            table: Table::new(routes.iter().map(|route| &route.conditions)),
+            has_listeners: routes
+                .iter()
+                .any(|route| !route.conditions.listeners.is_empty()),
             routes: routes
                 .iter()
                 .map(|route| Route::new(route, pools, limits(route)))
                 .collect(),
         })
+    }
+
+    /// Returns `true` if a request is routed by the local address of its connection, too.
+    pub fn has_listeners(&self) -> bool {
+        self.has_listeners
     }
 
     /// All routes, in the order of the configuration.
@@ -204,10 +225,18 @@ impl Route {
         let rewrite = |to: &Option<Template<RequestVariable>>| {
             to.as_ref().map(|to| Rewrite {
                 to: to.clone(),
-                prefix: match &route.path {
-                    PathPattern::Prefix(prefix) => Some(prefix.len()),
-                    PathPattern::Any => Some(0),
-                    PathPattern::Exact(_) | PathPattern::Regex(_) => None,
+                part: match &route.conditions.path {
+                    PathPattern::Prefix(prefix) if prefix.regexes.is_empty() => {
+                        if prefix.whole_segments {
+                            RewrittenPart::Segments(prefix.text.len())
+                        } else {
+                            RewrittenPart::Beginning(prefix.text.len())
+                        }
+                    }
+                    PathPattern::Any => RewrittenPart::Segments(0),
+                    PathPattern::Prefix(_) | PathPattern::Exact(_) | PathPattern::Regex(_) => {
+                        RewrittenPart::Path
+                    }
                 },
             })
         };
@@ -244,8 +273,15 @@ impl Route {
                 media_type: media_type.clone(),
             },
         };
+        let hosts = route.conditions.hosts.iter();
         Route {
             name: route.name.clone(),
+            host_patterns: hosts
+                .filter_map(|host| match host {
+                    HostPattern::Regex(regex) => Some(regex.clone()),
+                    _ => None,
+                })
+                .collect(),
             action,
             limits,
             compress: route.compress,

@@ -6,7 +6,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
-use super::Rewrite;
+use super::{Rewrite, RewrittenPart};
 use crate::config::model::{Part, RequestVariable, Template};
 use crate::gateway::request::variables::{View, split_query};
 use crate::proto::headers::Headers;
@@ -59,8 +59,14 @@ pub fn rewritten<H: Headers>(
     let url = expand(&rewrite.to, view);
     let (to, own_query) = split_query(&url);
     let mut target = to.to_vec();
-    if let Some(length) = rewrite.prefix {
-        append_rest(&mut target, path.get(length..).unwrap_or_default());
+    match rewrite.part {
+        RewrittenPart::Path => {}
+        RewrittenPart::Segments(length) => {
+            append_rest(&mut target, path.get(length..).unwrap_or_default());
+        }
+        RewrittenPart::Beginning(length) => {
+            encode(path.get(length..).unwrap_or_default(), PATH, &mut target);
+        }
     }
     if target.first() != Some(&b'/') {
         target.insert(0, b'/');
@@ -160,6 +166,7 @@ mod tests {
                 text: captured.as_bytes(),
                 groups: &groups,
             },
+            host_patterns: &[],
             tls: None,
         })
     }
@@ -199,10 +206,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_rewritten(to: &str, prefix: Option<usize>, path: &str, expected: Option<&str>) {
+    fn check_rewritten(to: &str, part: RewrittenPart, path: &str, expected: Option<&str>) {
         let rewrite = Rewrite {
             to: template(to),
-            prefix,
+            part,
         };
         let target = with_view(path, path, |view| {
             rewritten(&rewrite, view, path.as_bytes(), Some(b"q"))
@@ -214,25 +221,49 @@ mod tests {
     #[test]
     fn a_prefix_is_replaced_with_one_slash_between() {
         for to in ["/new", "/new/"] {
-            check_rewritten(to, Some(4), "/api/x", Some("/new/x?q"));
-            check_rewritten(to, Some(5), "/api/x", Some("/new/x?q"));
+            check_rewritten(to, RewrittenPart::Segments(4), "/api/x", Some("/new/x?q"));
+            check_rewritten(to, RewrittenPart::Segments(5), "/api/x", Some("/new/x?q"));
         }
-        check_rewritten("/", Some(4), "/api", Some("/?q"));
-        check_rewritten("/", Some(4), "/api/", Some("/?q"));
-        check_rewritten("/a", Some(0), "/b c", Some("/a/b%20c?q"));
+        check_rewritten("/", RewrittenPart::Segments(4), "/api", Some("/?q"));
+        check_rewritten("/", RewrittenPart::Segments(4), "/api/", Some("/?q"));
+        check_rewritten("/a", RewrittenPart::Segments(0), "/b c", Some("/a/b%20c?q"));
+    }
+
+    #[test]
+    fn the_rest_of_a_beginning_follows_as_it_is() {
+        let beginning = RewrittenPart::Beginning(4);
+        check_rewritten("/v2", beginning, "/api/x", Some("/v2/x?q"));
+        check_rewritten("/v2", beginning, "/apix", Some("/v2x?q"));
+        check_rewritten("/v2/", beginning, "/api b", Some("/v2/%20b?q"));
+        check_rewritten("/", beginning, "/api/x", Some("/x?q"));
     }
 
     #[test]
     fn a_rewrite_may_have_a_query_of_its_own() {
-        check_rewritten("/new?a=$1", None, "/b?c", Some("/new?a=b%3Fc"));
-        check_rewritten("/new?a", Some(4), "/api/x", Some("/new/x?a"));
-        check_rewritten("/new", None, "/b", Some("/new?q"));
+        check_rewritten(
+            "/new?a=$1",
+            RewrittenPart::Path,
+            "/b?c",
+            Some("/new?a=b%3Fc"),
+        );
+        check_rewritten(
+            "/new?a",
+            RewrittenPart::Segments(4),
+            "/api/x",
+            Some("/new/x?a"),
+        );
+        check_rewritten("/new", RewrittenPart::Path, "/b", Some("/new?q"));
     }
 
     #[test]
     fn a_rewrite_leads_nowhere_else() {
-        check_rewritten("/x/$1", None, "/../y", None);
-        check_rewritten("/x/$1", None, "/.", None);
-        check_rewritten("$1", None, "//evil.test", Some("/evil.test?q"));
+        check_rewritten("/x/$1", RewrittenPart::Path, "/../y", None);
+        check_rewritten("/x/$1", RewrittenPart::Path, "/.", None);
+        check_rewritten(
+            "$1",
+            RewrittenPart::Path,
+            "//evil.test",
+            Some("/evil.test?q"),
+        );
     }
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use super::condition::MatchInput;
 use super::*;
 use crate::config::model::{
-    Action as ModelAction, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, PathPattern,
-    Region, Route as ModelRoute,
+    HeaderCondition, HeaderPattern, HostPattern, ListenerPattern, PathPattern, PathPrefix,
+    Priority, Region, RouteConditions,
 };
 use crate::config::{Overrides, parse};
 use crate::gateway::request::variables::tests::database;
@@ -35,6 +35,8 @@ fn decide(routes: &Routes, request: &str, headers: &HeaderMap) -> String {
         host: Some(host).filter(|host| *host != "-"),
         method: &method,
         headers,
+        local: None,
+        tls: false,
         place: database.lookup([1, 0, 0, 7].into()),
     };
     let path = Some(path.as_bytes()).filter(|path| path != b"*");
@@ -246,6 +248,8 @@ fn check_target(path: &str, expected: Option<&str>) {
         host: None,
         method: &Method::GET,
         headers: &HeaderMap::new(),
+        local: None,
+        tls: false,
         place: None,
     };
     let Decision::Route(taken) = routes.decide(&asked, Some(path.as_bytes())) else {
@@ -275,6 +279,8 @@ fn a_pattern_has_its_captures() {
         host: None,
         method: &Method::GET,
         headers: &HeaderMap::new(),
+        local: None,
+        tls: false,
         place: None,
     };
     let Decision::Route(taken) = routes.decide(&asked, Some(b"/%61b/77/c")) else {
@@ -284,8 +290,158 @@ fn a_pattern_has_its_captures() {
     assert_eq!(taken.captures(), [Some(0..6), Some(1..3), Some(4..6)]);
 }
 
-const HOSTS: [&str; 6] = ["a.com", "b.a.com", "*.a.com", "*.com", "*.b.a.com", "x"];
-const PATHS: [(&str, &str); 10] = [
+#[test]
+fn a_beginning_ends_within_a_segment_as_well() {
+    let routes = routes(&[
+        ("beginning", "starts_with = '/api'"),
+        ("segments", "prefix = '/api'"),
+        ("rest", ""),
+    ]);
+    check(
+        &routes,
+        &[
+            ("GET h /api", "segments"),
+            ("GET h /api/x", "segments"),
+            ("GET h /apix", "beginning"),
+            ("GET h /ap", "rest"),
+        ],
+    );
+}
+
+/// The order of nginx: the longest prefix, then regular expressions unless it has `^~`.
+#[test]
+fn regular_expressions_go_before_the_prefixes_that_say_so() {
+    let routes = routes(&[
+        ("exact", "path = '/up/x.php'"),
+        ("up", "starts_with = '/up/'\npriority = 'below_regex'"),
+        ("static", "starts_with = '/static/'"),
+        (
+            "inside",
+            "starts_with = '/static/in/'\npriority = 'below_regex'",
+        ),
+        ("nested", "starts_with = '/up/'\nregex = '[.]sql$'"),
+        ("php", "regex = '[.]php$'"),
+        ("both", "regex = ['[.]gif$', '^/b']"),
+        ("a", "regex = '/a'"),
+        ("rest", ""),
+    ]);
+    check(
+        &routes,
+        &[
+            ("GET h /up/x.php", "exact"),
+            ("GET h /up/y.php", "php"),
+            ("GET h /up/y", "up"),
+            ("GET h /up/y.sql", "nested"),
+            ("GET h /y.sql", "rest"),
+            ("GET h /static/x.php", "static"),
+            ("GET h /static/in/x.php", "php"),
+            ("GET h /static/in/x", "inside"),
+            ("GET h /a.php", "php"),
+            ("GET h /a", "a"),
+            ("GET h /b.gif", "both"),
+            ("GET h /c.gif", "rest"),
+        ],
+    );
+}
+
+#[test]
+fn a_regular_expression_of_another_host_does_not_go_before_a_prefix() {
+    let routes = routes(&[
+        ("any", "regex = 'x'"),
+        ("a", "host = 'a'\nprefix = '/x'\npriority = 'below_regex'"),
+    ]);
+    check(&routes, &[("GET a /x", "a"), ("GET b /x", "any")]);
+}
+
+#[test]
+fn the_first_routes_go_before_an_exact_path() {
+    let routes = routes(&[
+        ("exact", "path = '/x'"),
+        (
+            "first",
+            "priority = 'first'\nregex = 'x$'\nmethods = 'POST'",
+        ),
+        ("bots", "priority = 'first'\nheaders = { X-A = '1' }"),
+    ]);
+    check(&routes, &[("GET h /x", "exact"), ("POST h /x", "first")]);
+    let mut headers = HeaderMap::new();
+    headers.insert("x-a", HeaderValue::from_static("1"));
+    assert_eq!(decide(&routes, "GET h /x", &headers), "bots");
+    assert_eq!(decide(&routes, "POST h /x", &headers), "first");
+}
+
+#[test]
+fn hosts_are_told_apart_as_by_nginx() {
+    let routes = routes(&[
+        ("pattern", "host = '~^w(?<number>[0-9]+)[.]a[.]test$'"),
+        ("later", "host = '~w1'"),
+        ("prefix", "host = 'www.*'"),
+        ("longer", "host = 'www.a.*'"),
+        ("suffix", "host = '*.b.test'"),
+        ("exact", "host = 'www.c.test'"),
+        ("rest", ""),
+    ]);
+    check(
+        &routes,
+        &[
+            ("GET w1.a.test /", "pattern"),
+            ("GET w1.b.test /", "suffix"),
+            ("GET www.b.test /", "suffix"),
+            ("GET www.a.test /", "longer"),
+            ("GET www.c.test /", "exact"),
+            ("GET www.d.test /", "prefix"),
+            ("GET www /", "rest"),
+            ("GET www. /", "rest"),
+            ("GET xw12 /", "later"),
+        ],
+    );
+}
+
+#[test]
+fn a_route_may_be_of_one_listener_or_scheme() {
+    let text = "server.listen = ['0.0.0.0:80', '127.0.0.1:8080', { address = '0.0.0.0:443', tls = true }]\n\
+                tls.certificates = [{ cert = 'c', key = 'k' }]\n\
+                [[route]]\nname = 'address'\nlistener = '127.0.0.1:8080'\nrespond = {}\n\
+                [[route]]\nname = 'port'\nlistener = 80\nrespond = {}\n\
+                [[route]]\nname = 'secure'\nscheme = 'https'\nrespond = {}\n\
+                [[route]]\nname = 'rest'\nrespond = {}\n";
+    let config = parse(text, "test", &Overrides::default()).unwrap();
+    let routes = Routes::new(&config.routes, &[], |_| RouteLimits::default()).unwrap();
+    assert!(routes.has_listeners());
+    for (local, tls, expected) in [
+        ("127.0.0.1:8080", false, "address"),
+        ("127.0.0.2:8080", false, "rest"),
+        ("192.0.2.1:80", false, "port"),
+        ("192.0.2.1:443", true, "secure"),
+        ("-", false, "rest"),
+    ] {
+        let asked = MatchInput {
+            host: None,
+            method: &Method::GET,
+            headers: &HeaderMap::new(),
+            local: local.parse().ok(),
+            tls,
+            place: None,
+        };
+        let Decision::Route(taken) = routes.decide(&asked, Some(b"/")) else {
+            panic!("{local} is refused")
+        };
+        assert_eq!(routes.get(&taken).name, expected, "{local}");
+    }
+}
+
+const HOSTS: [&str; 9] = [
+    "a.com",
+    "b.a.com",
+    "*.a.com",
+    "*.com",
+    "*.b.a.com",
+    "x",
+    "b.*",
+    "b.a.*",
+    "~^[ab]",
+];
+const PATHS: [(&str, &str); 15] = [
     ("any", ""),
     ("exact", "/"),
     ("exact", "/x"),
@@ -294,9 +450,40 @@ const PATHS: [(&str, &str); 10] = [
     ("prefix", "/x"),
     ("prefix", "/x/"),
     ("prefix", "/x/y"),
+    ("below", "/x"),
+    ("below", "/x/"),
+    ("starts", "/x"),
+    ("within", "/x"),
     ("regex", "^/x"),
     ("regex", "y$"),
+    ("first", "z$"),
 ];
+
+fn host_pattern(text: &str) -> HostPattern {
+    if let Some(regex) = text.strip_prefix('~') {
+        HostPattern::Regex(Regex::new(regex).unwrap())
+    } else if let Some(end) = text.strip_prefix('*') {
+        HostPattern::Suffix(end.to_owned())
+    } else if let Some(begin) = text.strip_suffix('*') {
+        HostPattern::Prefix(begin.to_owned())
+    } else {
+        HostPattern::Exact(text.to_owned())
+    }
+}
+
+fn path_pattern(kind: &str, path: &str) -> PathPattern {
+    let regex = |text| Regex::new(text).unwrap();
+    match kind {
+        "exact" => PathPattern::Exact(path.to_owned()),
+        "regex" | "first" => PathPattern::Regex(vec![regex(path)]),
+        "any" => PathPattern::Any,
+        _ => PathPattern::Prefix(PathPrefix {
+            text: path.to_owned(),
+            whole_segments: kind != "starts",
+            regexes: (kind == "within").then(|| regex("y")).into_iter().collect(),
+        }),
+    }
+}
 
 prop_compose! {
     fn any_route()(
@@ -305,20 +492,19 @@ prop_compose! {
         methods in prop::sample::subsequence(vec!["GET", "POST"], 0..2),
         header in prop::option::of(prop::sample::select(vec!["1", "2"])),
         country in prop::option::of(prop::sample::select(vec!["CN", "JP"])),
-    ) -> ModelRoute {
-        let host = |host: &&str| match host.strip_prefix('*') {
-            Some(ending) => HostPattern::Wildcard(ending.to_owned()),
-            None => HostPattern::Exact((*host).to_owned()),
-        };
+        port in prop::option::of(prop::sample::select(vec![80, 81])),
+        tls in prop::option::of(any::<bool>()),
+    ) -> RouteConditions {
         let country = country.map(|code| Region::country(code, &BUILT_IN).unwrap());
-        ModelRoute {
-            name: String::new(),
-            hosts: hosts.iter().map(host).collect(),
-            path: match kind {
-                "exact" => PathPattern::Exact(path.to_owned()),
-                "prefix" => PathPattern::Prefix(path.to_owned()),
-                "regex" => PathPattern::Regex(Regex::new(path).unwrap()),
-                _ => PathPattern::Any,
+        RouteConditions {
+            hosts: hosts.iter().map(|host| host_pattern(host)).collect(),
+            listeners: port.map(ListenerPattern::Port).into_iter().collect(),
+            tls,
+            path: path_pattern(kind, path),
+            priority: match kind {
+                "first" => Priority::First,
+                "below" => Priority::BelowRegex,
+                _ => Priority::Normal,
             },
             methods: methods.iter().map(|method| method.parse().unwrap()).collect(),
             headers: header
@@ -330,37 +516,59 @@ prop_compose! {
                 .collect(),
             countries: country.into_iter().collect(),
             regions: Vec::new(),
-            action: ModelAction::Upstream { number: 0, rewrite: None, rewrite_location: Vec::new(), fastcgi: None },
-            limits: crate::config::model::RouteLimits::default(),
-            compress: None,
-            request_headers: HeaderChanges::default(),
-            response_headers: HeaderChanges::default(),
         }
     }
 }
 
 static BUILT_IN: std::sync::LazyLock<Codes> = std::sync::LazyLock::new(Codes::built_in);
 
-/// Specificity of a route that takes the request, compared part by part.
-fn rank(route: &ModelRoute, request: &Request) -> Option<(usize, usize, usize)> {
+/// Specificity of a route that takes the request, compared part by part: host, path, conditions.
+fn rank(route: &RouteConditions, request: &Request) -> Option<(usize, usize, usize)> {
     let hosts = route.hosts.iter().filter_map(|host| match host {
-        HostPattern::Exact(name) => (name == request.host).then_some(100),
-        HostPattern::Wildcard(end) => request.host.ends_with(end.as_str()).then_some(end.len()),
+        HostPattern::Exact(name) => (name == request.host).then_some(1000),
+        HostPattern::Suffix(end) => request.host.ends_with(&**end).then_some(500 + end.len()),
+        HostPattern::Prefix(begin) => request
+            .host
+            .starts_with(&**begin)
+            .then_some(200 + begin.len()),
+        HostPattern::Regex(regex) => regex.is_match(request.host.as_bytes()).then_some(100),
     });
     let host = if route.hosts.is_empty() {
         Some(0)
     } else {
         hosts.max()
     }?;
-    let path = request.path;
+    let (path, mut in_order) = (request.path, false);
     let rank_of_path = match &route.path {
         PathPattern::Any => 0,
-        PathPattern::Regex(regex) => regex.is_match(path.as_bytes()).then_some(1)?,
-        PathPattern::Prefix(prefix) => {
-            let under = format!("{}/", prefix.trim_end_matches('/'));
-            (path == prefix || path.starts_with(&under)).then_some(2 + prefix.len())?
+        PathPattern::Regex(regexes) => {
+            in_order = true;
+            let rank = if route.priority == Priority::First {
+                1000
+            } else {
+                1
+            };
+            regexes[0].is_match(path.as_bytes()).then_some(rank)?
         }
-        PathPattern::Exact(exact) => (path == exact).then_some(100)?,
+        PathPattern::Prefix(PathPrefix {
+            text,
+            whole_segments,
+            regexes,
+        }) => {
+            let under = format!("{}/", text.trim_end_matches('/'));
+            let is_below = path == text || path.starts_with(&under);
+            let is_met = if *whole_segments {
+                is_below
+            } else {
+                path.starts_with(&**text)
+            };
+            let has_regex = !regexes.is_empty();
+            in_order = has_regex;
+            let is_met = is_met && (!has_regex || path.contains('y'));
+            let rest = usize::from(has_regex) * 2 + usize::from(*whole_segments);
+            is_met.then_some(2 + 4 * text.len() + rest)?
+        }
+        PathPattern::Exact(exact) => (path == exact).then_some(500)?,
     };
     let mut conditions = 0;
     if !route.methods.is_empty() {
@@ -387,7 +595,15 @@ fn rank(route: &ModelRoute, request: &Request) -> Option<(usize, usize, usize)> 
         (*country == Region::country("CN", &BUILT_IN).unwrap()).then_some(())?;
         conditions += 1;
     }
-    Some((host, rank_of_path, conditions))
+    if let [ListenerPattern::Port(port)] = route.listeners[..] {
+        (port == request.port).then_some(())?;
+        conditions += 1;
+    }
+    if let Some(tls) = route.tls {
+        (tls == (request.port == 81)).then_some(())?;
+        conditions += 1;
+    }
+    Some((host, rank_of_path, if in_order { 0 } else { conditions }))
 }
 
 struct Request<'r> {
@@ -395,6 +611,27 @@ struct Request<'r> {
     host: &'r str,
     path: &'r str,
     header: Option<&'r str>,
+    /// Port of the listener; 81 has TLS.
+    port: u16,
+}
+
+/// Finds the route of a request by a comparison of all.
+fn linear_search(routes: &[RouteConditions], request: &Request) -> Option<usize> {
+    let ranks = routes.iter().enumerate().filter_map(|(number, route)| {
+        let rank = rank(route, request)?;
+        // Among equal routes the first one wins.
+        Some((rank, usize::MAX - number, number))
+    });
+    let ranks: Vec<_> = ranks.collect();
+    let ((host, ..), _, number) = ranks.iter().max().copied()?;
+    if routes[number].priority != Priority::BelowRegex {
+        return Some(number);
+    }
+    let is_regex = |number: usize| matches!(routes[number].path, PathPattern::Regex(_));
+    let regexes = ranks
+        .iter()
+        .filter(|((other, ..), _, number)| *other == host && is_regex(*number));
+    regexes.map(|(.., number)| *number).min().or(Some(number))
 }
 
 proptest! {
@@ -405,14 +642,10 @@ proptest! {
         host in prop::sample::select(vec!["a.com", "b.a.com", "c.b.a.com", "com", "x", "d.com"]),
         path in prop::sample::select(vec!["/", "/x", "/x/", "/x/y", "/x/y/z", "/xy", "/z"]),
         header in prop::option::of(prop::sample::select(vec!["1", "2"])),
+        port in prop::sample::select(vec![80, 81]),
     ) {
-        let request = Request { method, host, path, header };
-        let ranks = routes.iter().enumerate().filter_map(|(number, route)| {
-            let rank = rank(route, &request)?;
-            // Among equal routes the first one wins.
-            Some((rank, usize::MAX - number, number))
-        });
-        let expected = ranks.max().map(|(_, _, number)| number);
+        let request = Request { method, host, path, header, port };
+        let expected = linear_search(&routes, &request);
 
         let method: Method = method.parse().unwrap();
         let mut headers = HeaderMap::new();
@@ -424,6 +657,8 @@ proptest! {
             host: Some(host),
             method: &method,
             headers: &headers,
+            local: Some(([127, 0, 0, 1], port).into()),
+            tls: port == 81,
             place: database.lookup([1, 0, 0, 7].into()),
         };
         let found = match Table::new(&routes).find(&asked, Some(path.as_bytes())) {

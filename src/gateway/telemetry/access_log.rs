@@ -69,6 +69,7 @@ struct Buffers {
 
 /// Handle of an access log that does not keep it open, but still finds the lines that its thread
 /// has to write after the log was replaced.
+#[derive(Clone)]
 pub struct Pending {
     log: Weak<AccessLog>,
     buffers: Option<Arc<Buffers>>,

@@ -117,3 +117,12 @@ fn address(text: &str) -> Option<SocketAddr> {
     };
     text.parse().ok().or_else(without_port)
 }
+
+/// Returns the address of the listener for all addresses of the same family and port.
+pub(super) fn of_all_addresses(address: &str) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(SocketAddr::V4(v4)) => format!("0.0.0.0:{}", v4.port()),
+        Ok(SocketAddr::V6(v6)) => format!("[::]:{}", v6.port()),
+        Err(_) => address.to_owned(),
+    }
+}

@@ -1,8 +1,9 @@
 //! Translation of locations into routes.
 //!
-//! The routes of a server are collected first and then written in the order in which nginx tries
-//! its locations ([`super::order`]). nginx uses a single server; geogate tries the routes of the
-//! most specific host and then others, so every server ends with a route for all paths.
+//! The routes of a server are collected first and then written for its hosts and listeners. Their
+//! paths have the order in which nginx tries locations ([`super::order`]). nginx uses a single server;
+//! geogate tries the routes of the most specific host and then others, so every server ends with a
+//! route for all paths.
 //!
 //! A location is closed if its protection cannot be carried over ([`super::guard`]). It answers 501
 //! if its action cannot be carried over.
@@ -19,8 +20,8 @@ use super::error_page;
 use super::header_guard::{HeaderGuard, Turning, guarded};
 use super::headers;
 use super::listen::Listen;
-use super::order::{Around, Placed, Plan, Rank, Written};
-use super::pattern::{Pattern, pattern, within};
+use super::order::{Around, Placed, Plan, RoutePath};
+use super::pattern::{Pattern, pattern};
 use super::rate;
 use super::rewrite::{self, Rewritten};
 use super::site::{Site, Sites};
@@ -56,11 +57,12 @@ pub(super) fn translate<'s>(
         hsts: tls::hsts_for_all(http, &secure),
         body_size: client::body_size_for_all(http),
         one_access: access::is_for_all(http),
+        patterned: sites.with_patterns(),
         pending: Vec::new(),
         known: HashSet::new(),
     };
     for site in &sites.all {
-        routes.site(site, sites, output);
+        routes.site(site, output);
     }
     if let Some(block) = sites.nameless {
         let why = "Some names of servers cannot be carried over, so requests for hosts that no route \
@@ -100,8 +102,10 @@ struct Routes<'r, 's> {
     body_size: Option<&'s Directive>,
     /// True if the rules on addresses are the same for all, in `[limits]`.
     one_access: bool,
+    /// Numbers of the servers with patterns of hosts, which may match the names of other servers.
+    patterned: Vec<usize>,
     /// Routes of the current server.
-    pending: Vec<(Rank, Option<Written>, Table)>,
+    pending: Vec<(RoutePath, Table)>,
     /// Hosts, paths and conditions of the routes so far. Of routes with the same ones, the first
     /// counts.
     known: HashSet<String>,
@@ -171,14 +175,19 @@ struct Conditions<'s> {
 }
 
 impl<'s> Routes<'_, 's> {
-    fn site(&mut self, site: &Site<'s>, sites: &Sites<'s>, output: &mut Output) {
+    fn site(&mut self, site: &Site<'s>, output: &mut Output) {
         let scope = self.http.inner(site.block);
         if let Some(why) = site.closed {
             output.notes.closed(site.block, why);
-            return self.closed_site(site, sites, output);
+            return self.closed_site(site, output);
         }
-        let to_https = site.to_https.and_then(|_| rewrite::to_https(site.block));
+        let to_https = rewrite::to_https(site.block);
         let to_https = to_https.map(|redirect| redirect.directives);
+        let by_scheme = to_https
+            .as_ref()
+            .and_then(|steps| rewrite::of_scheme(steps))
+            .filter(|_| site.to_https.is_none());
+        let to_https = to_https.filter(|_| site.to_https.is_some() || by_scheme.is_some());
         // Every form of this redirect but a `location /` answers before nginx looks for a location.
         let answers = site.only_redirects
             && to_https
@@ -192,20 +201,23 @@ impl<'s> Routes<'_, 's> {
         let to_https: Vec<usize> = to_https.iter().flatten().map(|one| one.id).collect();
         let is_done = |directive: &Directive| to_https.contains(&directive.id);
         let mut conditions = self.conditions(&scope, &is_done, output);
-        let are_exact = site.to_https.is_none();
-        let turnings = self.turnings(&scope, &mut conditions, are_exact, output);
+        let turnings = self.turnings(&scope, &mut conditions, output);
         let is_closed = Self::close_by_site(&scope, output);
         if is_closed || conditions.closed_by.is_some() {
-            return self.closed_site(site, sites, output);
+            return self.closed_site(site, output);
         }
         let rewrites: Vec<&Directive> = scope.here("rewrite").filter(|one| !is_done(one)).collect();
-        let plan = Plan::new(site.block, !rewrites.is_empty());
+        let plan = Plan::new(site.block);
         let common = Common {
             site,
             scope: &scope,
             plan: &plan,
             access: conditions.access,
         };
+        if let Some((condition, answer)) = by_scheme {
+            output.notes.carried(condition);
+            self.redirect_scheme(answer, &common, output);
+        }
         let steps = scope.directives().iter().filter(|one| !is_done(one));
         let mut answers_all = answers;
         if answers {
@@ -229,13 +241,44 @@ impl<'s> Routes<'_, 's> {
             }
         }
         if !answers_all {
-            self.locations(&scope, &common, Around::NOTHING, &is_done, output);
+            self.locations(&scope, &common, &Around::default(), &is_done, output);
             if !site.only_redirects {
                 self.rest(&common, output);
             }
         }
         self.guard(0, &turnings);
-        self.write(site, sites, output);
+        self.write(site, output);
+    }
+
+    /// Redirects requests without TLS to the same URL over TLS, on listeners that do more than that.
+    fn redirect_scheme(
+        &mut self,
+        answer: &'s Directive,
+        common: &Common<'_, 's>,
+        output: &mut Output,
+    ) {
+        let mut route = Table::new("route", Some(answer));
+        route.set("scheme", "http", Some(answer));
+        if answer.name == "return" {
+            rewrite::answer(
+                answer,
+                None,
+                common.scope,
+                self.variables,
+                &mut route,
+                output,
+            );
+        } else {
+            output.notes.carried(answer);
+            let status = if answer.arg(2) == "permanent" {
+                301
+            } else {
+                302
+            };
+            rewrite::redirect("https://$host$request_uri", status, answer, &mut route);
+        }
+        self.common_keys(common.scope, common, &mut route, output);
+        self.pending.push((RoutePath::of_server(None), route));
     }
 
     /// Adds the routes that reject requests beside the pending routes from the index `first` on.
@@ -243,20 +286,20 @@ impl<'s> Routes<'_, 's> {
         if turnings.is_empty() {
             return;
         }
-        for (rank, written, route) in self.pending.split_off(first) {
+        for (path, route) in self.pending.split_off(first) {
             let routes = guarded(turnings, &route).into_iter();
             self.pending
-                .extend(routes.map(|route| (rank, written.clone(), route)));
+                .extend(routes.map(|route| (path.clone(), route)));
         }
     }
 
     /// Writes a server that answers 403 to everything.
-    fn closed_site(&mut self, site: &Site<'s>, sites: &Sites<'s>, output: &mut Output) {
+    fn closed_site(&mut self, site: &Site<'s>, output: &mut Output) {
         super::silence(site.block, output);
         let mut route = Table::new("route", Some(site.block));
         rewrite::closed(403, site.block, &mut route);
-        self.pending.push((Rank::of_rest(), None, route));
-        self.write(site, sites, output);
+        self.pending.push((RoutePath::REST, route));
+        self.write(site, output);
     }
 
     /// Translates a server's `rewrite`, which nginx applies before it looks for a location. Returns
@@ -267,9 +310,8 @@ impl<'s> Routes<'_, 's> {
         common: &Common<'_, 's>,
         output: &mut Output,
     ) -> bool {
-        let rank = Rank::of_server();
         let found = rewrite::rewritten(step, None, true, common.scope, self.variables, output);
-        let (written, mut action) = match found {
+        let (regex, mut action) = match found {
             Rewritten::All(action) => (None, action),
             Rewritten::Redirect { regex, action } => (Some(regex), action),
             Rewritten::Again { regex } | Rewritten::Path { regex, .. } => {
@@ -280,9 +322,8 @@ impl<'s> Routes<'_, 's> {
             Rewritten::Prefix(_) => return false,
         };
         Self::site_keys(common, &mut action);
-        let is_all = written.is_none();
-        let written = written.map(|regex| Written::Plain(Pattern::Regex(regex)));
-        self.pending.push((rank, written, action));
+        let is_all = regex.is_none();
+        self.pending.push((RoutePath::of_server(regex), action));
         is_all
     }
 
@@ -292,7 +333,7 @@ impl<'s> Routes<'_, 's> {
             rewrite::closed(501, step, &mut route);
         }
         self.common_keys(common.scope, common, &mut route, output);
-        self.pending.push((Rank::of_rest(), None, route));
+        self.pending.push((RoutePath::REST, route));
     }
 
     /// Adds the route for paths without a location.
@@ -318,35 +359,29 @@ impl<'s> Routes<'_, 's> {
         } else {
             rewrite::closed(404, block, &mut route);
         }
-        self.pending.push((Rank::of_rest(), None, route));
+        self.pending.push((RoutePath::REST, route));
     }
 
+    /// Adds the routes of all locations of a block. Regular expressions come last, in their order.
     fn locations<'d>(
         &mut self,
         scope: &'d Scope<'d>,
         common: &Common<'_, 's>,
-        around: Around,
+        around: &Around<'d>,
         is_done: &dyn Fn(&Directive) -> bool,
         output: &mut Output,
     ) {
-        for location in scope.here("location") {
-            if is_done(location) {
-                output.notes.carried(location);
-                continue;
-            }
-            let inner = scope.inner(location);
-            // A named location is translated together with the location that leads to it.
-            if location.arg(0).starts_with('@') {
-                continue;
-            }
+        let is_regex = |location: &&Directive| matches!(pattern(location), Some(Pattern::Regex(_)));
+        let (regexes, others): (Vec<_>, Vec<_>) = scope.here("location").partition(is_regex);
+        for location in others.into_iter().chain(regexes) {
             output.notes.carried(location);
-            if error_page::is_page(scope, location) {
-                self.error_page(location, common, output);
+            // A named location is translated together with the location that leads to it.
+            if is_done(location) || location.arg(0).starts_with('@') {
                 continue;
             }
-            if common.site.only_redirects {
-                let why = "It is also there over TLS; listeners have the same routes.";
-                output.notes.differs(location, why);
+            if error_page::is_page(scope, location) {
+                self.error_page(location, output);
+                continue;
             }
             let Some(own) = pattern(location) else {
                 let why = "geogate does not know this kind of location.";
@@ -354,24 +389,18 @@ impl<'s> Routes<'_, 's> {
                 super::silence(location, output);
                 continue;
             };
-            match common.plan.place(location, &own, &around) {
-                Placed::At {
-                    rank,
-                    written,
-                    is_exact,
-                } => {
+            let inner = scope.inner(location);
+            match common.plan.place(location, &own, around) {
+                Placed::At { paths, is_exact } => {
+                    // What is nested comes before the location itself.
+                    let around = around.within(location);
+                    self.locations(&inner, common, &around, &|_| false, output);
                     if is_exact {
-                        self.location(&inner, location, &own, (rank, written), common, output);
+                        self.location(&inner, location, &own, &paths, common, output);
                     } else {
-                        let why = "Routes cannot have the order that nginx has here, so the location \
-                                   answers 403.";
-                        self.close(location, why, (rank, written), output);
+                        self.close(location, paths, output);
                     }
-                    let around = around.within(location, &own);
-                    let is_done = |_: &Directive| false;
-                    self.locations(&inner, common, around, &is_done, output);
                 }
-                Placed::Apart => close_around(location, output),
                 Placed::Unreached => {
                     let why = "Longer prefixes take all its requests, in nginx as well.";
                     output.notes.minor(location, why);
@@ -382,31 +411,28 @@ impl<'s> Routes<'_, 's> {
     }
 
     /// Adds the route of a location that only serves an error page, if the location hides the page.
-    fn error_page(&mut self, page: &Directive, common: &Common<'_, 's>, output: &mut Output) {
+    fn error_page(&mut self, page: &Directive, output: &mut Output) {
         super::silence(page, output);
         let own = pattern(page).filter(|_| page.named("internal").next().is_some());
         let Some(Pattern::Exact(path)) = own else {
             let why = "The page is not there under its own path.";
             return output.notes.minor(page, why);
         };
-        let (rank, written) = common.plan.place_exact(&path);
         let mut route = Table::new("route", Some(page));
         rewrite::closed(404, page, &mut route);
-        self.pending.push((rank, Some(written), route));
+        self.pending.push((RoutePath::exact(&path), route));
     }
 
-    fn close(
-        &mut self,
-        location: &Directive,
-        why: &str,
-        (rank, written): (Rank, Written),
-        output: &mut Output,
-    ) {
+    /// Closes a location whose regular expression takes more requests than in nginx.
+    fn close(&mut self, location: &Directive, paths: Vec<RoutePath>, output: &mut Output) {
+        let why = "geogate does not have this kind of regular expression, so all that it may match \
+                   answers 403.";
         output.notes.closed(location, why);
         super::silence(location, output);
         let mut route = Table::new("route", Some(location));
         rewrite::closed(403, location, &mut route);
-        self.pending.push((rank, Some(written), route));
+        self.pending
+            .extend(paths.into_iter().map(|path| (path, route.clone())));
     }
 
     fn location<'d>(
@@ -414,20 +440,15 @@ impl<'s> Routes<'_, 's> {
         scope: &Scope<'d>,
         location: &'d Directive,
         own: &Pattern,
-        (rank, written): (Rank, Written),
+        paths: &[RoutePath],
         common: &Common<'_, 's>,
         output: &mut Output,
     ) {
         self.redirect_to_slash(location, own, common);
         let mut conditions = self.conditions(scope, &|_| false, output);
-        // Among regular expressions, a route with a condition would precede the others.
-        let is_path = matches!(
-            written,
-            Written::Plain(Pattern::Exact(_) | Pattern::Prefix(_))
-        ) && scope.here("rewrite").next().is_none();
-        let turnings = self.turnings(scope, &mut conditions, is_path, output);
+        let turnings = self.turnings(scope, &mut conditions, output);
         let first = self.pending.len();
-        let mut steps = self.steps(scope, location, own, output);
+        let mut steps = self.steps(scope, own, output);
         let mut route = if let Some(decided) = steps.decided.take() {
             decided
         } else {
@@ -449,24 +470,22 @@ impl<'s> Routes<'_, 's> {
         self.common_keys(scope, common, &mut route, output);
         for step in steps.routes {
             let action = step.action(&route, location);
-            let written = Written::Plain(Pattern::Regex(step.regex));
-            self.pending.push((rank, Some(written), action));
+            let paths = paths.iter().map(|path| path.and(&step.regex));
+            self.pending
+                .extend(paths.map(|path| (path, action.clone())));
         }
         match scope.here("limit_except").last() {
-            Some(only) => self.limited(only, (rank, written), route, output),
-            None => self.pending.push((rank, Some(written), route)),
+            Some(only) => self.limited(only, paths, &route, output),
+            None => {
+                let paths = paths.iter().cloned();
+                self.pending.extend(paths.map(|path| (path, route.clone())));
+            }
         }
         self.guard(first, &turnings);
     }
 
     /// Translates the `rewrite` directives of a location.
-    fn steps<'d>(
-        &self,
-        scope: &Scope<'d>,
-        location: &'d Directive,
-        own: &Pattern,
-        output: &mut Output,
-    ) -> Steps<'d> {
+    fn steps<'d>(&self, scope: &Scope<'d>, own: &Pattern, output: &mut Output) -> Steps<'d> {
         let prefix = match own {
             Pattern::Prefix(prefix) => Some(prefix.as_str()),
             _ => None,
@@ -490,17 +509,6 @@ impl<'s> Routes<'_, 's> {
                     rewrite::closed(501, by, &mut action);
                     (regex, Outcome::Answer(action))
                 }
-            };
-            let inner = prefix.and_then(|prefix| within(prefix, &regex));
-            let same = matches!(own, Pattern::Regex(own) if *own == regex);
-            let Some(regex) = inner.or(same.then_some(regex)) else {
-                let why = "No route can take the requests of this location that it matches and no \
-                           others, so the location answers 501.";
-                output.notes.lost(by, why);
-                let mut action = Table::new("route", Some(location));
-                rewrite::closed(501, by, &mut action);
-                steps.decided = Some(action);
-                break;
             };
             steps.routes.push(Step { by, regex, outcome });
         }
@@ -562,13 +570,4 @@ fn say_unreachable(scope: &Scope, answer: &Directive, output: &mut Output) {
         output.notes.needless(location, why);
         super::silence(location, output);
     }
-}
-
-/// Notes a nested location for which no route can be written, so that the locations around it are
-/// closed.
-fn close_around(location: &Directive, output: &mut Output) {
-    let why = "No route can take the requests of this nested location and no others, so the \
-               location around it answers 403.";
-    output.notes.closed(location, why);
-    super::silence(location, output);
 }

@@ -194,68 +194,6 @@ fn group_length(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the expression for paths that begin with `prefix` and match `regex`, if it can be
-/// written. A match must not be able to begin within the prefix.
-pub(super) fn within(prefix: &str, regex: &str) -> Option<String> {
-    if prefix == "/" {
-        return Some(regex.to_owned());
-    }
-    let (flags, body) = match regex.strip_prefix("(?i)") {
-        Some(body) => ("(?i)", body),
-        None => ("", regex),
-    };
-    if has_alternatives(body) {
-        return None;
-    }
-    if let Some(anchored) = body.strip_prefix('^') {
-        let same = flags.is_empty() && literal_start(anchored).starts_with(prefix);
-        return same.then(|| regex.to_owned());
-    }
-    // `\.php$` in `/uploads/`: the prefix has no dot, so the match begins after it.
-    let first = body.strip_prefix('\\')?.chars().next()?;
-    let begins_behind = !first.is_ascii_alphanumeric() && !prefix.contains(first);
-    begins_behind.then(|| format!("^{}.*(?:{regex})", escaped(prefix)))
-}
-
-/// Returns `true` if an expression has `|` outside of brackets.
-fn has_alternatives(regex: &str) -> bool {
-    let (mut depth, mut in_class, mut is_escaped) = (0_i32, false, false);
-    for c in regex.chars() {
-        match c {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '[' => in_class = true,
-            ']' => in_class = false,
-            '(' if !in_class => depth += 1,
-            ')' if !in_class => depth -= 1,
-            '|' if !in_class && depth == 0 => return true,
-            _ => {}
-        }
-    }
-    false
-}
-
-/// Returns the text that every match of an expression begins with.
-fn literal_start(regex: &str) -> String {
-    let mut text = String::new();
-    let mut chars = regex.chars().peekable();
-    while let Some(c) = chars.next() {
-        let literal = match c {
-            '\\' => match chars.next() {
-                Some(next) if !next.is_ascii_alphanumeric() => next,
-                _ => break,
-            },
-            c if r".+*?()|[]{}^$".contains(c) => break,
-            c => c,
-        };
-        if matches!(chars.peek(), Some('*' | '?' | '{')) {
-            break;
-        }
-        text.push(literal);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,25 +233,5 @@ mod tests {
         check_translated(r"^/x(?>a|b)c++$", false, &["/xac"], &["/ya"]);
         check_translated(r"^/(a)\1$", false, &["/aa", "/anything"], &[]);
         check_translated(r"\.php$", true, &["/a.php"], &["/a"]);
-    }
-
-    #[test]
-    fn an_expression_within_a_prefix_matches_nothing_else() {
-        let check = |prefix: &str, regex: &str, expected: Option<&str>| {
-            assert_eq!(
-                within(prefix, regex).as_deref(),
-                expected,
-                "{prefix} {regex}"
-            );
-        };
-        check("/", "x", Some("x"));
-        check("/up/", r"\.php$", Some(r"^/up/.*(?:\.php$)"));
-        check("/up/", r"(?i)\.(a|b)$", Some(r"^/up/.*(?:(?i)\.(a|b)$)"));
-        check("/up/", r"^/up/x(.*)$", Some(r"^/up/x(.*)$"));
-        check("/up/", r"^/(.*)$", None);
-        check("/up/", r"^/up/?(.*)$", None);
-        check("/u.p/", r"\.php$", None);
-        check("/up/", "php$", None);
-        check("/up/", r"\.a|b", None);
     }
 }

@@ -66,6 +66,17 @@ pub(super) fn to_https(block: &Directive) -> Option<ToHttps<'_>> {
     })
 }
 
+/// Returns the condition of a redirect for requests without TLS, and what it answers; `None` if the
+/// redirect has another form.
+pub(super) fn of_scheme<'s>(steps: &[&'s Directive]) -> Option<(&'s Directive, &'s Directive)> {
+    match steps {
+        [condition, answer] if condition.name == "if" && is_of_scheme(condition) => {
+            Some((*condition, *answer))
+        }
+        _ => None,
+    }
+}
+
 /// Reads the redirect that certbot writes: a condition for each name, and 404 for the others.
 fn by_hosts<'s>(
     block: &Directive,

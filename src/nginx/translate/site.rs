@@ -1,13 +1,13 @@
 //! Virtual servers: their names and their listeners.
 //!
-//! geogate's routes do not distinguish listeners, so every server that is carried over must be on
-//! every listener that is carried over. [`all`] keeps the listeners for which that is true of the
-//! largest part of the file. Servers on other listeners are left out, and a server on only some of
-//! the kept ones is closed.
+//! nginx chooses a server by the listener first, and by the host among the servers of that listener.
+//! So each server has [`Names`] for each listener: those that no earlier server of the listener has,
+//! and all other hosts if it is the listener's default. Listeners with the same names share routes.
 
 use std::collections::{HashMap, HashSet};
 
 use super::listen::{self, Listen, Speaks};
+use super::pattern::translated;
 use super::rewrite;
 use crate::nginx::Output;
 use crate::nginx::scope::Scope;
@@ -17,12 +17,12 @@ use crate::nginx::tree::Directive;
 #[derive(Debug)]
 pub(super) struct Site<'s> {
     pub(super) block: &'s Directive,
-    /// Hosts as geogate writes them, `name` or `*.name`.
-    pub(super) hosts: Vec<String>,
-    /// True if the server gets requests for hosts that no server names.
-    pub(super) is_default: bool,
+    /// Hosts as geogate writes them: `name`, `*.name`, `name.*` or `~REGEX`.
+    hosts: Vec<String>,
     /// True if the server has names that geogate cannot have.
     has_lost_names: bool,
+    /// Hosts that the server answers, with the listeners.
+    pub(super) names: Vec<Names>,
     /// Listeners; nginx's default if the server has no `listen`.
     pub(super) listens: Vec<Listen<'s>>,
     /// Port of the redirect to TLS, if the server does nothing else on listeners without TLS.
@@ -33,20 +33,14 @@ pub(super) struct Site<'s> {
     pub(super) closed: Option<&'static str>,
 }
 
-impl Site<'_> {
-    /// Returns the addresses where the server does more than redirect clients to TLS.
-    fn serving(&self) -> Vec<&str> {
-        let serving = |listen: &&Listen| self.to_https.is_none() || listen.is_tls();
-        let listens = self.listens.iter().filter(serving);
-        let mut addresses: Vec<&str> = listens.map(|listen| listen.address.as_str()).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
-    }
-
-    fn is_on(&self, address: &str) -> bool {
-        self.listens.iter().any(|listen| listen.address == address)
-    }
+/// Hosts that a server answers on some listeners.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Names {
+    /// Addresses of the listeners; empty for all.
+    pub(super) addresses: Vec<String>,
+    pub(super) hosts: Vec<String>,
+    /// True if the server answers hosts that no server names.
+    pub(super) is_default: bool,
 }
 
 /// The servers of a configuration.
@@ -59,6 +53,18 @@ pub(super) struct Sites<'s> {
     pub(super) nameless: Option<&'s Directive>,
 }
 
+impl Sites<'_> {
+    /// Returns the servers that have patterns of hosts: `*.name`, `name.*` or a regular expression.
+    pub(super) fn with_patterns(&self) -> Vec<usize> {
+        let is_pattern = |host: &String| host.contains('*') || host.starts_with('~');
+        let sites = self
+            .all
+            .iter()
+            .filter(|site| site.hosts.iter().any(is_pattern));
+        sites.map(|site| site.block.id).collect()
+    }
+}
+
 /// Returns all servers of the file that are carried over.
 pub(super) fn all<'s>(http: &'s Scope<'s>, output: &mut Output) -> Sites<'s> {
     let mut sites: Vec<Site> = Vec::new();
@@ -67,9 +73,9 @@ pub(super) fn all<'s>(http: &'s Scope<'s>, output: &mut Output) -> Sites<'s> {
     }
     close_other_authorities(http, &mut sites);
     redirect_together(&mut sites);
-    keep_common_listeners(&mut sites, output);
-    drop_repeated_names(&mut sites, output);
-    let nameless = choose_default(&mut sites, output);
+    drop_covered_listeners(&mut sites, output);
+    give_names(&mut sites, output);
+    let nameless = drop_unreached(&mut sites, output);
     Sites {
         all: sites,
         nameless,
@@ -132,138 +138,119 @@ fn redirect_together(sites: &mut [Site]) {
     }
 }
 
-/// Keeps the listeners that serve the same servers, and the servers on these listeners.
-fn keep_common_listeners(sites: &mut Vec<Site<'_>>, output: &mut Output) {
-    let serving = || sites.iter().filter(|site| !site.only_redirects);
-    let mut kept: Vec<String> = Vec::new();
-    let mut most = 0;
-    let mut tried: HashSet<Vec<&str>> = HashSet::new();
-    for candidate in serving() {
-        let addresses = candidate.serving();
-        if !tried.insert(addresses.clone()) {
-            continue;
-        }
-        let is_there = |site: &&Site| {
-            let own = site.serving();
-            !own.is_empty() && addresses.iter().all(|address| own.contains(address))
-        };
-        let size: usize = serving()
-            .filter(is_there)
-            .map(|site| size(site.block))
-            .sum();
-        let is_wider = size == most && addresses.len() > kept.len();
-        if !addresses.is_empty() && (size > most || is_wider) {
-            most = size;
-            kept = addresses.into_iter().map(str::to_owned).collect();
-        }
-    }
-    let listed = kept.join(", ");
-    let is_kept = |listen: &Listen| kept.contains(&listen.address);
-    sites.retain_mut(|site| {
-        if site.only_redirects {
-            return true;
-        }
-        let own: Vec<String> = site.serving().into_iter().map(str::to_owned).collect();
-        let has_any = own.iter().any(|address| kept.contains(address));
-        let has_all = kept.iter().all(|address| own.contains(address));
-        if !has_any {
-            let why = format!(
-                "Routes do not tell listeners apart. The listeners that are carried over are {listed}, \
-                 and this server is on none of them. Run a second geogate for it."
-            );
-            output.notes.lost(site.block, why);
-            super::silence(site.block, output);
-            return false;
-        }
-        if !has_all {
-            site.closed = Some(
-                "Routes do not tell listeners apart, and this server is not on all of those that are \
-                 carried over. It answers 403 there.",
-            );
-        }
-        let redirects = site.to_https.is_some();
+/// Drops listeners of one address where another listener takes all addresses of the same port, since
+/// the system does not open both.
+fn drop_covered_listeners(sites: &mut [Site], output: &mut Output) {
+    let all: HashSet<String> = sites
+        .iter()
+        .flat_map(|site| site.listens.iter().map(|listen| listen.address.clone()))
+        .collect();
+    for site in sites {
         site.listens.retain(|listen| {
-            let stays = is_kept(listen) || redirects && !listen.is_tls();
-            if let (false, Some(directive)) = (stays, listen.directive) {
+            let cover = listen::of_all_addresses(&listen.address);
+            let is_covered = cover != listen.address && all.contains(&cover);
+            if let (true, Some(directive)) = (is_covered, listen.directive) {
                 let why = format!(
-                    "Routes do not tell listeners apart, and other servers are not on this one. The \
-                     listeners that are carried over are {listed}."
+                    "{cover} is listened on, too, and takes the connections to this address."
                 );
                 output.notes.lost(directive, why);
             }
-            stays
+            !is_covered
         });
-        true
-    });
+    }
 }
 
-/// Returns the number of directives in a block, with the block itself.
-fn size(block: &Directive) -> usize {
-    1 + block.inside().iter().map(size).sum::<usize>()
-}
-
-/// Drops names that an earlier server has, because nginx takes the first of two servers with one
-/// name.
-fn drop_repeated_names(sites: &mut [Site], output: &mut Output) {
-    let mut known: HashSet<String> = HashSet::new();
-    for site in sites.iter_mut().filter(|site| !site.only_redirects) {
-        let block = site.block;
-        site.hosts.retain(|host| {
-            let is_new = !known.contains(host);
-            if !is_new {
+/// Gives each server the hosts that it answers on each of its listeners.
+fn give_names(sites: &mut [Site], output: &mut Output) {
+    let addresses: Vec<String> = {
+        let all = sites.iter().flat_map(|site| &site.listens);
+        let mut known = HashSet::new();
+        all.map(|listen| listen.address.clone())
+            .filter(|address| known.insert(address.clone()))
+            .collect()
+    };
+    for address in &addresses {
+        let default = default_of(address, sites);
+        let mut taken: HashSet<String> = HashSet::new();
+        for (at, site) in sites.iter_mut().enumerate() {
+            if !site.is_on(address) {
+                continue;
+            }
+            let (hosts, repeated): (Vec<_>, Vec<_>) = site
+                .hosts
+                .iter()
+                .cloned()
+                .partition(|host| !taken.contains(host));
+            for host in repeated {
                 let why =
                     format!("An earlier server of this listener has the name {host}, as in nginx.");
-                output.notes.minor(block, why);
+                output.notes.minor(site.block, why);
             }
-            is_new
-        });
-        known.extend(site.hosts.iter().cloned());
+            taken.extend(hosts.iter().cloned());
+            let is_default = default == Some(at);
+            let is_same =
+                |names: &&mut Names| names.hosts == hosts && names.is_default == is_default;
+            match site.names.iter_mut().find(is_same) {
+                Some(names) => names.addresses.push(address.clone()),
+                None => site.names.push(Names {
+                    addresses: vec![address.clone()],
+                    hosts,
+                    is_default,
+                }),
+            }
+        }
+    }
+    // Listeners that redirect have no routes but those of ACME challenges.
+    let serving: Vec<String> = sites
+        .iter()
+        .flat_map(Site::serving)
+        .map(str::to_owned)
+        .collect();
+    for site in sites {
+        for names in site.names.iter_mut().filter(|_| !site.only_redirects) {
+            if serving
+                .iter()
+                .all(|address| names.addresses.contains(address))
+            {
+                names.addresses.clear();
+            }
+        }
+        site.names
+            .retain(|names| names.is_default || !names.hosts.is_empty());
     }
 }
 
-/// Chooses the server for hosts that no server names, and leaves out servers that no host leads to.
-/// Returns a server with names that geogate cannot have, if there are other servers that must not
-/// get its requests.
-fn choose_default<'s>(sites: &mut Vec<Site<'s>>, output: &mut Output) -> Option<&'s Directive> {
-    let serving: Vec<usize> = (0..sites.len())
-        .filter(|at| !sites[*at].only_redirects)
-        .collect();
-    let addresses: Vec<String> = {
-        let all = serving.iter().flat_map(|at| sites[*at].serving());
-        let mut all: Vec<String> = all.map(str::to_owned).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+/// Returns the position of a listener's default server: the one that says so, or the first.
+fn default_of(address: &str, sites: &[Site]) -> Option<usize> {
+    let is_told = |site: &Site| {
+        let mut here = site
+            .listens
+            .iter()
+            .filter(|listen| listen.address == address);
+        here.any(|listen| listen.is_default)
     };
-    let default_of = |address: &String| {
-        let is_told = |at: &&usize| {
-            let listens = sites[**at].listens.iter();
-            let mut here = listens.filter(|listen| listen.address == *address);
-            here.any(|listen| listen.is_default)
-        };
-        let told = serving.iter().find(is_told);
-        told.or_else(|| serving.iter().find(|at| sites[**at].is_on(address)))
-    };
-    let defaults: Vec<usize> = addresses.iter().filter_map(default_of).copied().collect();
-    let first = *defaults.first()?;
-    let lost = serving.iter().find(|at| sites[**at].has_lost_names);
-    let lost = lost
-        .filter(|_| serving.len() > 1)
-        .map(|at| sites[*at].block);
-    if defaults.iter().any(|other| *other != first) {
-        output.notes.lost(
-            sites[first].block,
-            "The listeners have different default servers. A host that no server names is answered \
-             with 404.",
-        );
-    } else if lost.is_none() {
-        sites[first].is_default = true;
+    let told = sites.iter().position(is_told);
+    told.or_else(|| sites.iter().position(|site| site.is_on(address)))
+}
+
+/// Leaves out servers that no host leads to. Returns a server with names that geogate cannot have,
+/// if there are other servers that must not get its requests; then no server is a default.
+fn drop_unreached<'s>(sites: &mut Vec<Site<'s>>, output: &mut Output) -> Option<&'s Directive> {
+    let lost = sites.iter().find(|site| site.has_lost_names);
+    let lost = lost.filter(|_| sites.len() > 1).map(|site| site.block);
+    if lost.is_some() {
+        for site in sites.iter_mut() {
+            for names in &mut site.names {
+                names.is_default = false;
+            }
+            site.names.retain(|names| !names.hosts.is_empty());
+        }
     }
     sites.retain(|site| {
-        let is_reached = site.only_redirects || site.is_default || !site.hosts.is_empty();
+        let is_reached = site.only_redirects || !site.names.is_empty();
         if !is_reached {
-            if site.has_lost_names || site.block.id == lost.map_or(usize::MAX, |block| block.id) {
-                output.notes.lost(site.block, "None of its names can be carried over.");
+            if site.has_lost_names || site.listens.is_empty() {
+                output.notes.lost(site.block, "None of its names or listeners can be carried over.");
             } else {
                 output.notes.minor(
                     site.block,
@@ -275,6 +262,19 @@ fn choose_default<'s>(sites: &mut Vec<Site<'s>>, output: &mut Output) -> Option<
         is_reached
     });
     lost
+}
+
+impl Site<'_> {
+    /// Returns the addresses where the server does more than redirect clients to TLS.
+    fn serving(&self) -> impl Iterator<Item = &str> {
+        let serving = |listen: &&Listen| self.to_https.is_none() || listen.is_tls();
+        let listens = self.listens.iter().filter(serving);
+        listens.map(|listen| listen.address.as_str())
+    }
+
+    fn is_on(&self, address: &str) -> bool {
+        self.listens.iter().any(|listen| listen.address == address)
+    }
 }
 
 fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> Site<'s> {
@@ -317,8 +317,8 @@ fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> S
     Site {
         block,
         hosts,
-        is_default: false,
         has_lost_names,
+        names: Vec::new(),
         only_redirects: to_https.is_some() && !has_tls,
         to_https,
         listens,
@@ -328,6 +328,15 @@ fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> S
 
 /// Returns the hosts of a server name in geogate; none for a name that no client asks for.
 fn host(name: &str) -> Result<Vec<String>, &'static str> {
+    if let Some(regex) = name.strip_prefix('~') {
+        // nginx matches names in lower case, and ignores the case of the expression.
+        let found = translated(&format!("(?i){regex}"));
+        return if found.is_exact {
+            Ok(vec![format!("~{}", found.regex)])
+        } else {
+            Err("geogate does not have this kind of regular expression. List the names.")
+        };
+    }
     let plain = name.trim_end_matches('.').to_ascii_lowercase();
     let is_host = |name: &str| {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
@@ -336,11 +345,11 @@ fn host(name: &str) -> Result<Vec<String>, &'static str> {
     if plain.is_empty() || plain == "_" {
         return Ok(Vec::new());
     }
-    if name.starts_with('~') {
-        return Err("a host is a name or `*.name`; a regular expression is none. List the names.");
-    }
     if let Some(rest) = plain.strip_prefix("*.").filter(|rest| is_host(rest)) {
         return Ok(vec![format!("*.{rest}")]);
+    }
+    if let Some(rest) = plain.strip_suffix(".*").filter(|rest| is_host(rest)) {
+        return Ok(vec![format!("{rest}.*")]);
     }
     if let Some(rest) = plain.strip_prefix('.').filter(|rest| is_host(rest)) {
         return Ok(vec![rest.to_owned(), format!("*.{rest}")]);
@@ -348,5 +357,5 @@ fn host(name: &str) -> Result<Vec<String>, &'static str> {
     if is_host(&plain) {
         return Ok(vec![plain]);
     }
-    Err("a host is a name or `*.name`. List the names.")
+    Err("a host is `name`, `*.name`, `name.*` or a regular expression. List the names.")
 }

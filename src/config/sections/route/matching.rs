@@ -1,33 +1,100 @@
-//! Conditions of a route on host, path and method.
+//! Conditions of a route on host, listener, scheme, path and method.
 
 use http::Method;
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::list;
 use crate::config::document::{Item, Section};
-use crate::config::model::{Captures, HostPattern, PathPattern};
+use crate::config::model::{
+    Captures, HostPattern, Listener, ListenerPattern, PathPattern, PathPrefix, Priority,
+};
+use crate::config::sections::one_of;
 
 /// Maximum memory of a compiled pattern in bytes.
 const PATTERN_LIMIT: usize = 1 << 20;
 
-/// Reads `path`, `prefix` or `regex`.
+/// Reads `path`, `prefix`, `starts_with` and `regex`. A prefix of either kind may have `regex`, too.
 pub(super) fn path_pattern(section: &Section) -> PathPattern {
-    let keys = ["path", "prefix", "regex"];
-    let found = keys.into_iter().filter(|key| section.item(key).is_some());
-    if found.count() > 1 {
-        section.note("", "has several of path, prefix and regex");
+    let is_there = |key: &'static str| section.item(key).is_some();
+    let keys = ["path", "prefix", "starts_with"];
+    if keys.into_iter().filter(|key| is_there(key)).count() > 1 {
+        section.note("", "has several of path, prefix and starts_with");
+    }
+    if is_there("path") && is_there("regex") {
+        section.note("", "has path and regex");
     }
     let exact = section.value("path", None, |item| plain_path(item).map(Some));
     let prefix = section.value("prefix", None, |item| plain_path(item).map(Some));
-    let regex = section.value("regex", None, |item| pattern(item.string()?).map(Some));
+    let beginning = section.value("starts_with", None, |item| plain_path(item).map(Some));
+    let regexes = list(section, "regex", |item| pattern(item.string()?));
+    let whole_segments = prefix.is_some();
     if let Some(path) = exact {
         PathPattern::Exact(path)
-    } else if let Some(prefix) = prefix {
-        PathPattern::Prefix(prefix)
-    } else if let Some(regex) = regex {
-        PathPattern::Regex(regex)
-    } else {
+    } else if let Some(text) = prefix.or(beginning) {
+        PathPattern::Prefix(PathPrefix {
+            text,
+            whole_segments,
+            regexes,
+        })
+    } else if regexes.is_empty() {
         PathPattern::Any
+    } else {
+        PathPattern::Regex(regexes)
     }
+}
+
+/// Reads `priority`.
+pub(super) fn priority(section: &Section, path: &PathPattern) -> Priority {
+    let is_prefix = matches!(path, PathPattern::Prefix(_));
+    let known = [
+        ("first", Priority::First),
+        ("below_regex", Priority::BelowRegex),
+    ];
+    section.value("priority", Priority::Normal, |item| {
+        match one_of(item, &known)? {
+            Priority::BelowRegex if !is_prefix => Err(
+                "\"below_regex\" is for routes with prefix or starts_with, and without regex"
+                    .to_owned(),
+            ),
+            priority => Ok(priority),
+        }
+    })
+}
+
+/// Reads one value of `listener`: an address as in `server.listen`, or a port. It must be one of the
+/// `known` listeners, if there are any.
+pub(super) fn listener(item: &Item, known: Option<&[Listener]>) -> Result<ListenerPattern, String> {
+    let found = match item.integer(1, 65535) {
+        Ok(port) => ListenerPattern::Port(port as u16),
+        Err(_) => {
+            let text = item.string()?;
+            let address = text.parse();
+            let address = address.map_err(|_| {
+                format!("{text:?} is neither an address and port such as \"0.0.0.0:80\" nor a port")
+            })?;
+            ListenerPattern::Address(address)
+        }
+    };
+    let Some(known) = known else {
+        return Ok(found);
+    };
+    let is_it = |listener: &Listener| match found {
+        ListenerPattern::Address(address) => listener.address == address,
+        ListenerPattern::Port(port) => listener.address.port() == port,
+    };
+    if known.iter().any(is_it) {
+        return Ok(found);
+    }
+    let known: Vec<_> = known.iter().map(|one| one.address.to_string()).collect();
+    Err(format!(
+        "is not in server.listen, which has {}",
+        known.join(", ")
+    ))
+}
+
+/// Reads `scheme`. Returns `true` for `https`.
+pub(super) fn scheme(item: &Item) -> Result<Option<bool>, String> {
+    one_of(item, &[("http", false), ("https", true)]).map(Some)
 }
 
 /// Reads a path in the normalized form that requests have; a path in another form would never match.
@@ -74,35 +141,51 @@ pub(super) fn pattern(text: &str) -> Result<Regex, String> {
     })
 }
 
-/// Returns the names of the pattern's groups for templates.
-pub(super) fn captures(path: &PathPattern) -> Captures {
-    match path {
-        PathPattern::Regex(regex) => {
-            Captures::new(regex.capture_names().map(|name| name.map(str::to_owned)))
-        }
-        _ => Captures::default(),
-    }
+/// Returns the names of the groups of a route's patterns for templates.
+pub(super) fn captures(path: &PathPattern, hosts: &[HostPattern]) -> Captures {
+    let names = |regex: &Regex| -> Vec<Option<String>> {
+        let names = regex.capture_names();
+        names.map(|name| name.map(str::to_owned)).collect()
+    };
+    let hosts = hosts.iter().filter_map(|host| match host {
+        HostPattern::Regex(regex) => Some(names(regex)),
+        _ => None,
+    });
+    let captures = path
+        .regex()
+        .map_or_else(Captures::default, |regex| Captures::new(names(regex)));
+    captures.with_hosts(hosts)
 }
 
+/// Reads a host: a name, `*.name`, `name.*`, or a regular expression after `~`.
 pub(super) fn host(item: &Item) -> Result<HostPattern, String> {
     let text = item.string()?;
+    if let Some(regex) = text.strip_prefix('~') {
+        return pattern(regex).map(HostPattern::Regex);
+    }
     let lower = text.to_ascii_lowercase();
-    let wildcard = lower.strip_prefix("*.");
-    let name = wildcard.unwrap_or(&lower);
-    let name = name.strip_suffix('.').unwrap_or(name);
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let is_name = name
-        .split('.')
-        .all(|label| !label.is_empty() && label.bytes().all(known));
+    let is_name = |name: &str| {
+        name.split('.')
+            .all(|label| !label.is_empty() && label.bytes().all(known))
+    };
+    if let Some(name) = lower.strip_suffix(".*")
+        && is_name(name)
+    {
+        return Ok(HostPattern::Prefix(format!("{name}.")));
+    }
+    let suffix = lower.strip_prefix("*.");
+    let name = suffix.unwrap_or(&lower);
+    let name = name.strip_suffix('.').unwrap_or(name);
     let inner = name
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let is_address = inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
-    match wildcard {
-        Some(_) if is_name => Ok(HostPattern::Wildcard(format!(".{name}"))),
-        None if is_name || is_address => Ok(HostPattern::Exact(name.to_owned())),
+    match suffix {
+        Some(_) if is_name(name) => Ok(HostPattern::Suffix(format!(".{name}"))),
+        None if is_name(name) || is_address => Ok(HostPattern::Exact(name.to_owned())),
         _ => Err(format!(
-            "{text:?} is neither a host such as \"example.com\" nor \"*.example.com\"; \
+            "{text:?} is no host such as \"example.com\", \"*.example.com\", \"example.*\" or \"~REGEX\"; \
              without a port, and left out for every host"
         )),
     }

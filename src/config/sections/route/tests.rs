@@ -36,14 +36,13 @@ fn a_route_has_conditions_and_an_action() {
         panic!("{routes:?}")
     };
     assert_eq!((&one.name[..], &two.name[..]), ("one", "route[1]"));
-    assert_eq!(
-        one.hosts,
-        [
-            HostPattern::Exact("example.com".to_owned()),
-            HostPattern::Wildcard(".example.com".to_owned())
-        ]
-    );
-    assert!(matches!(&one.path, PathPattern::Prefix(prefix) if prefix == "/api"));
+    assert!(matches!(
+        &one.conditions.hosts[..],
+        [HostPattern::Exact(name), HostPattern::Suffix(end)]
+            if name == "example.com" && end == ".example.com"
+    ));
+    let path = &one.conditions.path;
+    assert!(matches!(path, PathPattern::Prefix(prefix) if prefix.text == "/api"));
     assert!(matches!(
         &one.action,
         Action::Upstream {
@@ -179,7 +178,34 @@ fn a_route_has_one_action() {
 fn conditions_must_be_ones_that_can_be_met() {
     check_problem(
         "path = '/'\nprefix = '/'",
-        "route[0]: has several of path, prefix and regex (line 1)",
+        "route[0]: has several of path, prefix and starts_with (line 1)",
+    );
+    check_problem(
+        "path = '/'\nregex = 'x'",
+        "route[0]: has path and regex (line 1)",
+    );
+    check_problem(
+        "regex = 'x'\npriority = 'below_regex'",
+        "route[0].priority: \"below_regex\" is for routes with prefix or starts_with",
+    );
+    check_problem(
+        "priority = 'high'",
+        "route[0].priority: \"high\" is not \"first\" or \"below_regex\"",
+    );
+    check_problem(
+        "scheme = 'ftp'",
+        "route[0].scheme: \"ftp\" is not \"http\" or",
+    );
+    check_problem("host = '~('", "route[0].host: \"(\": unclosed group");
+    for listener in ["'127.0.0.1:1'", "81"] {
+        check_problem(
+            &format!("listener = {listener}"),
+            "route[0].listener: is not in server.listen, which has 0.0.0.0:9000 (line 3)",
+        );
+    }
+    check_problem(
+        "listener = 'x'",
+        "route[0].listener: \"x\" is neither an address and port such as",
     );
     check_problem(
         "path = 'x'",
@@ -202,7 +228,7 @@ fn conditions_must_be_ones_that_can_be_met() {
     );
     check_problem("regex = '(x{1000}){1000}'", "route[0].regex: ");
     for host in [
-        "", "*", "a:80", "a..b", "*.*.b", "a.*", ".a", "http://a", "[x]",
+        "", "*", "a:80", "a..b", "*.*.b", "*.a.*", "a.*.*", ".*", ".a", "http://a", "[x]",
     ] {
         check_problem(&format!("host = '{host}'"), "route[0].host: ");
     }
@@ -246,6 +272,31 @@ fn no_two_routes_are_the_same() {
         read(named).unwrap_err(),
         "file: route[1].name: there is another \"a\" (line 6)"
     );
+}
+
+/// Regular expressions are tried in the order of the file, so one without other conditions hides
+/// what follows.
+#[test]
+fn a_pattern_hides_the_same_one_behind_it() {
+    let route = |lines: &str| format!("[[route]]\n{lines}\nrespond = {{}}\n");
+    let (plain, narrow) = (route("regex = 'x'"), route("regex = 'x'\nmethods = 'GET'"));
+    assert_eq!(
+        read(&format!("{plain}{narrow}")).unwrap_err(),
+        "file: route[1]: takes the same requests as \"route[0]\", so none comes here (line 4)"
+    );
+    read(&format!("{narrow}{plain}")).unwrap();
+}
+
+#[test]
+fn groups_of_a_hosts_pattern_are_variables() {
+    let route = "[[route]]\nhost = ['~^(?<shop>[a-z]+)[.]([a-z]+)[.]test$', 'x']\n";
+    read(&format!(
+        "{route}redirect = {{ to = '/$host_shop/$host_2$host' }}\n"
+    ))
+    .unwrap();
+    let error = read(&format!("{route}redirect = {{ to = '$host_3' }}\n")).unwrap_err();
+    assert!(error.contains("there is no $host_3 here"), "{error}");
+    assert!(error.contains("host_1, host_2, host_shop"), "{error}");
 }
 
 #[test]

@@ -251,6 +251,7 @@ pub(super) mod tests {
             request_id: "",
             route: "",
             captures: Captured::default(),
+            host_patterns: &[],
             tls: None,
         };
         read(Entry {

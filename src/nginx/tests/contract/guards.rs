@@ -73,15 +73,39 @@ fn guards_on_headers_go_together() {
 }
 
 #[test]
-fn a_guard_on_a_header_that_routes_cannot_say_closes() {
-    for text in [
-        "root w; location / { } location ~ x$ {\nif ($http_a = x) { return 403; } }",
-        "root w; location / { } location /x {\nif ($http_a = x) { return 403; } }",
-        "root w; location / { } location /x/ { rewrite ^ /y break;\nif ($http_a = x) { return 403; } }",
-    ] {
-        let expected = [("/x/x", "403"), ("/y", "files w index.html")];
-        check(text, &Closed(&[2]), &expected);
+fn a_guard_on_a_header_has_the_place_of_its_location() {
+    for location in ["~ x$", "/x"] {
+        let text = format!(
+            "root w; location {location} {{ if ($http_a = x) {{ return 403; }} return 200; }} \
+             location ~ ^/x {{ return 201; }} location / {{ }}"
+        );
+        let first = if location.starts_with('~') {
+            "200"
+        } else {
+            "201"
+        };
+        let guarded = if location.starts_with('~') {
+            "403"
+        } else {
+            "201"
+        };
+        let expected = [
+            ("/x/x", first),
+            ("/x/x|a: x", guarded),
+            ("/y", "files w index.html"),
+        ];
+        check(&text, &Exact, &expected);
     }
+}
+
+#[test]
+fn a_guard_on_a_header_that_routes_cannot_say_closes() {
+    let text = "root w; location / { } location /x/ { rewrite ^ /y break;\nif ($http_a = x) { return 403; } }";
+    check(
+        text,
+        &Closed(&[2]),
+        &[("/x/x", "403"), ("/y", "files w index.html")],
+    );
     let text = "root w;\nif ($http_a = x) { return 444; }";
     let expected = [("/|a: x", "403"), ("/", "files w index.html")];
     check(text, &Lossy(&[2]), &expected);

@@ -3,6 +3,7 @@
 use super::super::fastcgi;
 use super::super::files::{self, Served};
 use super::super::headers;
+use super::super::order::RoutePath;
 use super::super::pattern::{Pattern, pattern};
 use super::super::proxy;
 use super::super::rewrite;
@@ -177,7 +178,7 @@ impl<'s> Routes<'_, 's> {
         let inner = common.scope.inner(named);
         self.pass(pass, &inner, &whole, route, output);
         let mut conditions = self.conditions(&inner, &|_| false, output);
-        self.turnings(&inner, &mut conditions, false, output);
+        self.turnings(&inner, &mut conditions, output);
         self.protect(&inner, named, conditions, route, output);
         if inner.here("rewrite").next().is_some() {
             rewrite::closed(501, named, route);
@@ -219,7 +220,6 @@ impl<'s> Routes<'_, 's> {
         let to = format!("{}/$is_args$args", short.replace('$', "$$"));
         rewrite::redirect(&to, 301, pass, &mut route);
         Self::site_keys(common, &mut route);
-        let (rank, written) = common.plan.place_exact(short);
-        self.pending.push((rank, Some(written), route));
+        self.pending.push((RoutePath::exact(short), route));
     }
 }

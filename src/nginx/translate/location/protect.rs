@@ -4,8 +4,7 @@ use super::super::access;
 use super::super::guard;
 use super::super::header_guard::{HeaderGuard, Turning};
 use super::super::headers;
-use super::super::order::{Rank, Written};
-use super::super::pattern::{Pattern, pattern, translated, within};
+use super::super::order::RoutePath;
 use super::super::rewrite;
 use super::{Conditions, Routes};
 use crate::nginx::Output;
@@ -67,7 +66,6 @@ impl<'s> Routes<'_, 's> {
         &self,
         scope: &Scope<'d>,
         conditions: &mut Conditions<'d>,
-        are_exact: bool,
         output: &mut Output,
     ) -> Vec<Turning<'d>> {
         let guards: Vec<HeaderGuard> = std::mem::take(&mut conditions.guards);
@@ -84,7 +82,7 @@ impl<'s> Routes<'_, 's> {
             .min();
         let last = guards.iter().map(|guard| guard.condition.id).max();
         let comes_first = decided.is_none_or(|decided| Some(decided) > last);
-        if !are_exact || !comes_first || !HeaderGuard::go_together(&guards) {
+        if !comes_first || !HeaderGuard::go_together(&guards) {
             for guard in &guards {
                 let why = "What this forbids by a header cannot be said by routes here, so what it \
                            protects answers 403.";
@@ -146,8 +144,6 @@ impl<'s> Routes<'_, 's> {
             output.notes.closed(closing.by, why);
             closed_by = closed_by.or(Some(closing.by));
         }
-        let mut nested = Vec::new();
-        nested_apart(from, &mut nested);
         let sets = if self.one_access {
             Vec::new()
         } else {
@@ -167,7 +163,7 @@ impl<'s> Routes<'_, 's> {
                        X-Accel-Redirect of an upstream and internal redirects are not followed.";
             output.notes.lost(internal, why);
         }
-        if let Some(by) = closed_by.or(nested.first().copied()) {
+        if let Some(by) = closed_by {
             *route = Table::new("route", Some(from));
             rewrite::closed(403, by, route);
             return true;
@@ -179,12 +175,12 @@ impl<'s> Routes<'_, 's> {
     }
 
     /// Splits a route by `limit_except`: the listed methods keep their action, the others answer
-    /// 403. Closes the route if its path is a regular expression.
+    /// 403.
     pub(super) fn limited(
         &mut self,
         only: &Directive,
-        (rank, written): (Rank, Written),
-        mut route: Table,
+        paths: &[RoutePath],
+        route: &Table,
         output: &mut Output,
     ) {
         output.notes.carried(only);
@@ -195,25 +191,18 @@ impl<'s> Routes<'_, 's> {
         if let Some(sets) = route.get("access") {
             rest.set("access", sets.clone(), Some(only));
         }
-        let is_regex = !matches!(
-            written,
-            Written::Plain(Pattern::Exact(_) | Pattern::Prefix(_))
-        );
-        if is_regex {
-            let why = "The location answers 403: of several regular expressions, one with methods would \
-                       go before the others.";
-            output.notes.closed(only, why);
-            return self.pending.push((rank, Some(written), rest));
-        }
         if !closes {
             let why = "Other methods are answered with 403 for everybody.";
             output.notes.closed(only, why);
         }
-        self.pending.push((rank, Some(written.clone()), rest));
+        let mut limited = route.clone();
         for method in &only.args {
-            route.push("methods", Item::new(method.as_str(), Some(only)));
+            limited.push("methods", Item::new(method.as_str(), Some(only)));
         }
-        self.pending.push((rank, Some(written), route));
+        for path in paths {
+            self.pending.push((path.clone(), limited.clone()));
+            self.pending.push((path.clone(), rest.clone()));
+        }
     }
 }
 
@@ -221,27 +210,6 @@ impl<'s> Routes<'_, 's> {
 fn has_exception(scope: &Scope, name: &str) -> bool {
     let all = scope.everywhere(name);
     all.iter().any(|directive| directive.arg(0) == "off")
-}
-
-/// Collects the locations within this one for which no route can be written.
-fn nested_apart<'d>(location: &'d Directive, found: &mut Vec<&'d Directive>) {
-    if location.name != "location" {
-        return;
-    }
-    let own = pattern(location);
-    for inner in location.named("location") {
-        let is_apart = match (&own, pattern(inner)) {
-            (Some(Pattern::Prefix(prefix)), Some(Pattern::Regex(regex))) => {
-                within(prefix, &translated(&regex).regex).is_none()
-            }
-            (Some(Pattern::Prefix(_)), _) => false,
-            _ => true,
-        };
-        if is_apart {
-            found.push(inner);
-        }
-        nested_apart(inner, found);
-    }
 }
 
 /// Notes that nginx's `return` answers before rules on addresses apply, while a route applies them
