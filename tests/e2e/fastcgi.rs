@@ -182,7 +182,7 @@ fn only_scripts_that_exist_run() {
     }
 }
 
-// Keys: route.fastcgi.check_file, route.fastcgi.follow_links
+// Keys: route.fastcgi.check_file, route.fastcgi.follow_links, route.fastcgi.index
 #[test]
 fn a_route_says_which_scripts_there_are() {
     for (settings, path, expected) in [
@@ -471,6 +471,7 @@ fn what_a_script_complains_of_is_in_the_error_log() {
         folder.path().display()
     );
     let mut process = Process::start_with(&configuration, folder.path(), port.address, &[]);
+    process.wait_for("listening");
     for _ in 0..15 {
         let mut client = Client::connect(port.address);
         assert_eq!(client.get("/app.php", "").status, 200);
