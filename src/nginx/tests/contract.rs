@@ -973,6 +973,11 @@ fn scripts_run_behind_fastcgi() {
         &Lossy(&[]),
         &["protocol = \"fastcgi\""],
     );
+    check(
+        &format!("location ~ \\.php5$ {{ fastcgi_pass php; {file} }}"),
+        &Lossy(&[]),
+        &["protocol = \"fastcgi\""],
+    );
     for lost in [
         "fastcgi_pass unix:/run/php.sock;",
         "fastcgi_pass a; include fastcgi_params;",

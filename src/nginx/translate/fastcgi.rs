@@ -193,7 +193,10 @@ fn by_path(
     if split.is_some() || is_debian(scope) {
         entries.push(Entry::new("path_info", true, split));
     }
-    let names_php = matches!(pattern, Pattern::Regex(regex) if regex.contains("php"));
+    // `\.php5$` and `\.(php|phar)$` mean other names, too.
+    let is_php = |rest: &str| rest.is_empty() || rest.starts_with(['$', '(', ')', '/']);
+    let names_php =
+        matches!(pattern, Pattern::Regex(regex) if regex.split("\\.php").skip(1).any(is_php));
     let exact = matches!(pattern, Pattern::Exact(path) if path.rsplit('.').next() == Some("php"));
     if !names_php && !exact {
         let why = "Only names that end in `.php` run here; `fastcgi.extensions` names others. All else \
