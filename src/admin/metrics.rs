@@ -84,9 +84,12 @@ impl Metrics {
         let help = "Requests that ended: IP queries, proxied ones, and those that geogate \
                     answered with a page of its own";
         out.counters("requests", help, statuses)?;
-        let upstreams = [None, Some(HttpVersion::Http1), Some(HttpVersion::Http2)];
-        let versions = HttpVersion::ALL.into_iter().flat_map(|client| {
-            upstreams.map(|upstream| {
+        let upstreams: Vec<_> = [None]
+            .into_iter()
+            .chain(HttpVersion::ALL.map(Some))
+            .collect();
+        let versions = HttpVersion::OF_CLIENTS.into_iter().flat_map(|client| {
+            upstreams.iter().map(move |&upstream| {
                 let name = |version: HttpVersion| version.as_str().to_owned();
                 let labels = [
                     ("client", name(client)),
@@ -95,7 +98,7 @@ impl Metrics {
                 (labels, self.0.metrics().by_version((client, upstream)))
             })
         });
-        let help = "Requests by the versions of HTTP of their client and their upstream. IP queries \
+        let help = "Requests by the protocols of their client and their upstream. IP queries \
                     in plain form are not among them";
         out.counters("engine_requests", help, versions)?;
         let bytes = kinds

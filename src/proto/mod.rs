@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod date;
+pub mod fastcgi;
 pub mod h1;
 pub mod headers;
 pub mod hop_by_hop;

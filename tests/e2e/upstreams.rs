@@ -4,16 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use crate::commands::check_configuration;
 use crate::harness::{
     Bridge, Chain, ENGINES, Engine, HTTP1_CLIENT_ENGINES, HTTP2_UPSTREAM_ENGINES, NameServer,
-    Origin, PATIENCE, Port, Secure, SelfSigned, Speaks, wait_for_metrics,
+    Origin, Port, Secure, SelfSigned, Speaks, until, wait_for_metrics,
 };
-
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A gateway of an engine with one upstream.
 fn start(engine: Engine, upstream: &str) -> Chain {
@@ -30,16 +26,6 @@ fn wait_for(gateway: &Chain, metric: &str, peer: SocketAddr, value: u64) {
 fn reconfigure(gateway: &Chain, change: impl FnOnce(String) -> String) {
     let (status, text) = gateway.reload(change);
     assert_eq!(status, 200, "{text}");
-}
-
-/// Calls `done` until it is so; fails if it never is.
-#[track_caller]
-fn until(mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "it never happens");
-        std::thread::sleep(PAUSE);
-    }
 }
 
 /// `peers = [...]` of these.

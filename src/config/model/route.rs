@@ -7,6 +7,7 @@ use http::Method;
 use regex::bytes::Regex;
 
 use super::expires::Expires;
+use super::fastcgi::FastCgi;
 use super::files::Files;
 use super::limit::RouteLimits;
 use super::region::Region;
@@ -177,6 +178,8 @@ pub enum Action {
         rewrite: Option<Template<RequestVariable>>,
         /// Changes of where the upstream redirects to; the first that fits is made.
         rewrite_location: Vec<LocationRewrite>,
+        /// Scripts of an upstream that speaks FastCGI; `None` for every other upstream.
+        fastcgi: Option<Arc<FastCgi>>,
     },
     /// Serves a static file.
     Files {

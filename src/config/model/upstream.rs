@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::SocketAddress;
+
 /// A group of equivalent peers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
@@ -36,7 +38,7 @@ pub struct Upstream {
     pub max_headers: usize,
     /// Idle timeout of a kept connection.
     pub idle_timeout: Duration,
-    /// Maximum number of idle connections to all peers together.
+    /// Maximum number of idle connections to all peers together; 0 keeps none.
     pub keepalive: usize,
     /// Maximum number of tries of one request.
     pub tries: usize,
@@ -80,8 +82,8 @@ pub struct Peer {
 /// Address of a peer, or a name to resolve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerAddress {
-    /// An IP address and port.
-    Socket(SocketAddr),
+    /// An IP address and port, or the path of a UNIX socket.
+    Socket(SocketAddress),
     /// All addresses of a host name, with this port.
     Name(String, u16),
     /// All targets of an SRV record (RFC 2782) such as `_http._tcp.example.com`.
@@ -149,6 +151,8 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: negotiated by ALPN over TLS, with prior knowledge in plain text.
     Http2,
+    /// FastCGI 1.0, to a responder.
+    FastCgi,
 }
 
 /// TLS settings of connections to peers.

@@ -229,23 +229,23 @@ mod tests {
             ("{ srv = '_http._tcp.example.' }", ""),
             (
                 "'localhost'",
-                "\"localhost\" is not host:port: it has no port",
+                "\"localhost\" is not host:port or unix:/path: it has no port",
             ),
             (
                 "'a b:80'",
-                "\"a b:80\" is not host:port: \"a b\" is no name of a host",
+                "\"a b:80\" is not host:port or unix:/path: \"a b\" is no name of a host",
             ),
             (
                 "'1.2.3:80'",
-                "\"1.2.3:80\" is not host:port: \"1.2.3\" is no name of a host",
+                "\"1.2.3:80\" is not host:port or unix:/path: \"1.2.3\" is no name of a host",
             ),
             (
                 "'a:0'",
-                "\"a:0\" is not host:port: the port is no number from 1 to 65535",
+                "\"a:0\" is not host:port or unix:/path: the port is no number from 1 to 65535",
             ),
             (
                 "'1.2.3.4:0'",
-                "\"1.2.3.4:0\" is not host:port: no port is 0",
+                "\"1.2.3.4:0\" is not host:port or unix:/path: no port is 0",
             ),
         ] {
             let problem = format!("file: upstream[0].peers[0]: {reason} (line 2)");
@@ -366,7 +366,7 @@ mod tests {
         };
         let error = parse("", "file", &overrides).unwrap_err().to_string();
         assert!(
-            error.contains("--upstream: \"127.0.0.1\" is not host:port"),
+            error.contains("--upstream: \"127.0.0.1\" is not host:port or unix:/path"),
             "{error}"
         );
     }

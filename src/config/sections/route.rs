@@ -1,6 +1,7 @@
 //! `[[route]]`.
 
 mod action;
+mod fastcgi;
 mod headers;
 mod matching;
 
@@ -13,8 +14,8 @@ use super::limit::{Named, route_limits};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Action, Captures, Fallback, Listener, PathPattern, Priority, Region, RequestVariable, Route,
-    RouteConditions, Template, Upstream,
+    Action, Captures, Fallback, Listener, PathPattern, Priority, Protocol, Region, RequestVariable,
+    Route, RouteConditions, Template, Upstream,
 };
 use crate::geo::Codes;
 
@@ -48,6 +49,7 @@ pub(super) fn routes(
         routes.push(route);
     }
     refuse_unknown_names(&sections, &routes);
+    refuse_fastcgi_without_route(&sections, root, upstreams);
     // An invalid condition is read as absent, so these checks are valid only without other problems.
     if problems.is_empty() {
         refuse_unreached(&sections, &routes);
@@ -56,6 +58,22 @@ pub(super) fn routes(
         }
     }
     routes
+}
+
+/// Checks that a FastCGI upstream has routes: without one there is no script.
+fn refuse_fastcgi_without_route(sections: &[Section], root: &Section, upstreams: &[Upstream]) {
+    let is_fastcgi = upstreams
+        .iter()
+        .map(|one| one.protocol == Protocol::FastCgi);
+    if sections.is_empty() {
+        for (section, _) in (root.sections("upstream").iter().zip(is_fastcgi)).filter(|(_, is)| *is)
+        {
+            section.note(
+                "protocol",
+                "\"fastcgi\" needs a [[route]] with fastcgi = { root = ... }",
+            );
+        }
+    }
 }
 
 /// Checks that no route is unreachable because of an earlier one: one with the same conditions, or,

@@ -10,8 +10,8 @@ use super::{one_of, path};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Balance, HashKey, HealthCheck, HealthProbe, Peer, PeerAddress, Protocol, Sticky, Upstream,
-    UpstreamTls,
+    Balance, HashKey, HealthCheck, HealthProbe, Peer, PeerAddress, Protocol, SocketAddress, Sticky,
+    Upstream, UpstreamTls,
 };
 
 pub(super) fn upstreams(
@@ -86,6 +86,18 @@ fn upstream_settings(section: &Section) -> Upstream {
     let fail_timeout = section.value("fail_timeout", seconds(10), Item::duration);
     let max_fail_timeout = section.value("max_fail_timeout", seconds(300), Item::duration);
     let count = |item: &Item| Ok(item.integer(1, 1 << 30)? as usize);
+    let protocol = section.value("protocol", Protocol::Http1, |item| {
+        let known = [
+            ("http1", Protocol::Http1),
+            ("http2", Protocol::Http2),
+            ("fastcgi", Protocol::FastCgi),
+        ];
+        one_of(item, &known)
+    });
+    let is_fastcgi = protocol == Protocol::FastCgi;
+    if is_fastcgi && section.item("tls").is_some() {
+        section.note("tls", "means nothing with protocol = \"fastcgi\"");
+    }
     Upstream {
         name: section.value("name", "default".to_owned(), |i| {
             i.string().map(str::to_owned)
@@ -93,10 +105,7 @@ fn upstream_settings(section: &Section) -> Upstream {
         peers: Vec::new(),
         balance: balance(section),
         sticky: sticky(section),
-        protocol: section.value("protocol", Protocol::Http1, |item| {
-            let known = [("http1", Protocol::Http1), ("http2", Protocol::Http2)];
-            one_of(item, &known)
-        }),
+        protocol,
         tls: tls(section),
         connect_timeout: section.value("connect_timeout", seconds(5), Item::duration),
         read_timeout: section.value("read_timeout", seconds(60), Item::duration),
@@ -109,7 +118,9 @@ fn upstream_settings(section: &Section) -> Upstream {
             item.integer(8, 256).map(|lines| lines as usize)
         }),
         idle_timeout: section.value("idle_timeout", seconds(60), Item::duration),
-        keepalive: section.value("keepalive", 4096, |i| Ok(i.integer(1, 1 << 20)? as usize)),
+        keepalive: section.value("keepalive", keepalive(protocol), |i| {
+            Ok(i.integer(0, 1 << 20)? as usize)
+        }),
         tries: section.value("tries", 3, |i| Ok(i.integer(1, 16)? as usize)),
         retry_on: list(section, "retry_on", |item| {
             Ok(item.integer(400, 599)? as u16)
@@ -123,9 +134,18 @@ fn upstream_settings(section: &Section) -> Upstream {
         max_requests: section.value("max_requests", None, |item| count(item).map(Some)),
         health_check: section
             .item("health_check")
-            .map(|item| health_check(&item.section())),
+            .map(|item| health_check(&item.section(), is_fastcgi)),
         resolver: list(section, "resolver", name_server).unwrap_or_default(),
         resolve_interval: section.value("resolve_interval", seconds(30), Item::duration),
+    }
+}
+
+/// Default number of idle connections. A FastCGI server such as php-fpm gives each open connection one
+/// of its processes, which then serves nobody else.
+fn keepalive(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Http1 | Protocol::Http2 => 4096,
+        Protocol::FastCgi => 0,
     }
 }
 
@@ -298,10 +318,13 @@ fn client_certificate(
     }
 }
 
-fn health_check(section: &Section) -> HealthCheck {
-    let is_tcp = section.value("type", false, |item| {
+fn health_check(section: &Section, is_fastcgi: bool) -> HealthCheck {
+    let is_tcp = section.value("type", is_fastcgi, |item| {
         one_of(item, &[("http", false), ("tcp", true)])
     });
+    if is_fastcgi && !is_tcp {
+        section.note("type", "is \"tcp\" with protocol = \"fastcgi\"");
+    }
     let path = section.value("path", "/".to_owned(), |item| {
         let text = item.string()?;
         let uri: Option<http::uri::PathAndQuery> = text.parse().ok();
@@ -365,14 +388,17 @@ fn name_server(item: &Item) -> Result<SocketAddr, String> {
     server.ok_or_else(|| format!("{text:?} is not the address of a DNS server"))
 }
 
-/// Parses `address:port` or `name:port`. A name is resolved at run time.
+/// Parses `address:port`, `name:port` or `unix:/path`. A name is resolved at run time.
 fn host_and_port(text: &str) -> Result<PeerAddress, String> {
-    let wrong = |reason: &str| format!("{text:?} is not host:port: {reason}");
+    if let Some(socket) = SocketAddress::unix(text) {
+        return socket.map(PeerAddress::Socket);
+    }
+    let wrong = |reason: &str| format!("{text:?} is not host:port or unix:/path: {reason}");
     if let Ok(address) = text.parse::<SocketAddr>() {
         return if address.port() == 0 {
             Err(wrong("no port is 0"))
         } else {
-            Ok(PeerAddress::Socket(address))
+            Ok(PeerAddress::Socket(address.into()))
         };
     }
     let (host, port) = text

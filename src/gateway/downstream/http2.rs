@@ -61,6 +61,7 @@ pub async fn serve(
         Http2Connection {
             peer,
             tls: stream.get_ssl_digest(),
+            socket: socket.clone(),
             redirect_port: gateway.settings().listening.listeners.redirect(local),
             // A later configuration may have routes for this listener.
             local: local(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use pingora::Result;
 
 use super::routing;
+use crate::config::model::FastCgi;
 use crate::gateway::Gateway;
 use crate::gateway::context::Context;
 use crate::gateway::failure::reason::FailureReason;
@@ -30,8 +31,21 @@ pub enum Outcome {
     File(FileRequest),
     /// An internal redirect.
     Elsewhere(Elsewhere),
+    /// A request for a script, which has to be found.
+    Script(ScriptPath),
     /// A request for this upstream.
     Forward(Arc<Pool>),
+}
+
+/// Path that may name a script.
+#[derive(Debug)]
+pub struct ScriptPath {
+    /// FastCGI upstream.
+    pub pool: Arc<Pool>,
+    /// Settings of the route.
+    pub settings: Arc<FastCgi>,
+    /// Path: decoded, normalised, with a leading slash.
+    pub path: Vec<u8>,
 }
 
 impl Outcome {

@@ -67,7 +67,7 @@ pub fn change_response<H: Headers>(
 }
 
 /// Returns `true` if the client uses TLS, with us or with a trusted proxy.
-fn is_https<H: Headers>(request: &RequestView<H>, ctx: &Context) -> bool {
+pub fn is_https<H: Headers>(request: &RequestView<H>, ctx: &Context) -> bool {
     let origin = ctx.origin.as_ref();
     origin.is_some_and(|origin| geo_headers::proto(request, origin) == "https")
 }

@@ -8,17 +8,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use pingora::protocols::Stream;
 use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{SocketDigest, Stream};
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use super::client::{self, Answer, Client, Http1Client, Http2Client, Http2Request};
 use super::log::Served;
-use super::peer::{self, Connected, Connections, Http1Peer, Http2Peer};
+use super::peer::{self, Connected, Connections, FastCgiPeer, Http1Peer, Http2Peer};
 use super::pool;
 use super::relay::{Relay, Relayed, Replay, Timeouts, Tunnel};
+use super::script_request::ScriptRequest;
 use super::timer::Timer;
 use super::tries::{fail_to_connect, fail_to_exchange};
 use super::{Outcome, decide, locate, peer_is_trusted, redirect, reply};
@@ -26,15 +27,16 @@ use crate::config::model::Protocol;
 use crate::gateway::Gateway;
 use crate::gateway::access::drain::Drain;
 use crate::gateway::context::Context;
+use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::failure::{CLIENT_CLOSED_REQUEST, out_of_time, status_error, status_of};
 use crate::gateway::request::client_ip::PeerAddr;
 use crate::gateway::request::geo_headers;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::respond::local_reply;
+use crate::gateway::respond::{local_reply, script};
 use crate::gateway::route::Routes;
 use crate::gateway::telemetry::access_log::Sent;
-use crate::gateway::upstream::Peer;
 use crate::gateway::upstream::attempts::Request;
+use crate::gateway::upstream::{Peer, Pool};
 use crate::proto::h1::response_head::Limits;
 use crate::proto::h1::stored_head::StoredHead;
 
@@ -63,6 +65,8 @@ pub struct Http2Connection {
     pub peer: PeerAddr,
     /// TLS of the connection.
     pub tls: Option<Arc<SslDigest>>,
+    /// Addresses of the connection.
+    pub socket: Option<Arc<SocketDigest>>,
     /// Port of the redirect to HTTPS, on a listener that only redirects.
     pub redirect_port: Option<u16>,
     /// Local address of the connection, if it has one.
@@ -76,6 +80,8 @@ struct Exchange<'e, C> {
     client: &'e mut C,
     /// Connection to the peer after an upgrade.
     tunnel: Option<Tunnel>,
+    /// Script of the request, if a FastCGI server runs it.
+    script: Option<Box<ScriptRequest>>,
 }
 
 impl Forwarder {
@@ -118,7 +124,10 @@ impl Forwarder {
             .as_ref()
             .is_some_and(Routes::has_listeners);
         let local = if by_listener { local() } else { None };
-        let request = RequestView::of_stored(&head, tls.as_deref(), redirect_port, local);
+        let request = RequestView {
+            socket: socket.as_deref(),
+            ..RequestView::of_stored(&head, tls.as_deref(), redirect_port, local)
+        };
         connection.read_buf.advance(head.length());
         let settings = Arc::clone(&ctx.settings);
         let Http1Connection {
@@ -153,12 +162,11 @@ impl Forwarder {
         drop(parts);
         let answer = Answer::new(settings.access_log.format().wants_sent());
         let mut client = Http2Client::new(body, respond, &settings.client, answer);
-        let request = RequestView::of_stored(
-            &head,
-            connection.tls.as_deref(),
-            connection.redirect_port,
-            connection.local,
-        );
+        let tls = connection.tls.as_deref();
+        let request = RequestView {
+            socket: connection.socket.as_deref(),
+            ..RequestView::of_stored(&head, tls, connection.redirect_port, connection.local)
+        };
         let sleep = std::pin::pin!(tokio::time::sleep(settings.client.read_timeout));
         let timer = &mut Timer::new(sleep);
         let is_done = self
@@ -190,6 +198,7 @@ impl Forwarder {
             request,
             client: &mut *client,
             tunnel: None,
+            script: None,
         };
         let result = match decided {
             Ok(outcome) => self.answer(&mut exchange, outcome, timer).await,
@@ -245,21 +254,41 @@ impl Forwarder {
                 Box::pin(reply::answer_query(*client, request, ctx, database)).await
             }
             Outcome::File(_) | Outcome::Elsewhere(_) => Ok(()),
-            Outcome::Forward(pool) => {
-                ctx.attempts.forward_to(pool);
-                match ctx.deadline {
-                    None => self.try_peers(exchange, timer).await?,
-                    Some(deadline) => {
-                        let tries = self.try_peers(exchange, timer);
-                        let tries = tokio::time::timeout_at(deadline.into(), tries).await;
-                        tries.unwrap_or_else(|_| Err(out_of_time()))?;
-                    }
-                }
-                match exchange.tunnel.take() {
-                    Some(tunnel) => Box::pin(exchange.pass(tunnel, timer)).await,
-                    None => Ok(()),
-                }
+            Outcome::Script(asked) => {
+                let Some(script) = Box::pin(script::find(&asked.settings, &asked.path)).await?
+                else {
+                    ctx.failure = Some(FailureReason::NoRoute);
+                    let page = local_reply::page(request, ctx, 404)?;
+                    return Box::pin(reply::send_reply(*client, request, page)).await;
+                };
+                let script = ScriptRequest::new(asked.settings, script, *client, request, ctx);
+                exchange.script = Some(Box::new(Box::pin(script).await?));
+                Box::pin(self.forward(exchange, asked.pool, timer)).await
             }
+            Outcome::Forward(pool) => self.forward(exchange, pool, timer).await,
+        }
+    }
+
+    /// Forwards a request to a peer of an upstream.
+    async fn forward<C: Client>(
+        &self,
+        exchange: &mut Exchange<'_, C>,
+        pool: Arc<Pool>,
+        timer: &mut Timer<'_>,
+    ) -> Result<()> {
+        let ctx = &mut *exchange.ctx;
+        ctx.attempts.forward_to(pool);
+        match ctx.deadline {
+            None => self.try_peers(exchange, timer).await?,
+            Some(deadline) => {
+                let tries = self.try_peers(exchange, timer);
+                let tries = tokio::time::timeout_at(deadline.into(), tries).await;
+                tries.unwrap_or_else(|_| Err(out_of_time()))?;
+            }
+        }
+        match exchange.tunnel.take() {
+            Some(tunnel) => Box::pin(exchange.pass(tunnel, timer)).await,
+            None => Ok(()),
         }
     }
 
@@ -270,9 +299,12 @@ impl Forwarder {
     ) -> Result<()> {
         // A peer of HTTP/2 may say that it has not processed a request, whatever its method.
         let pool = exchange.ctx.attempts.pool();
-        let may_be_http2 = pool.is_some_and(|pool| pool.protocol() != Protocol::Http1);
+        let may_be_http2 = pool.is_some_and(|pool| pool.protocol() == Protocol::Http2);
         let is_idempotent = exchange.request.method.is_idempotent();
-        let mut replay = Replay::new(is_idempotent || may_be_http2);
+        let mut replay = match &mut exchange.script {
+            Some(script) => script.replay(),
+            None => Replay::new(is_idempotent || may_be_http2),
+        };
         while let Err(error) = self.try_peer(exchange, &mut replay, timer).await {
             if !error.retry() {
                 return Err(error);
@@ -300,12 +332,19 @@ impl Forwarder {
                 }
             },
         };
+        let connected = match connected {
+            Connected::Http1(stream) if exchange.script.is_some() => Connected::FastCgi(stream),
+            connected => connected,
+        };
         let version = connected.version();
         exchange.ctx.attempts.on_connected(version, is_reused);
         let result = match connected {
             Connected::Http1(stream) => {
                 self.try_http1(exchange, stream, &chosen, replay, timer)
                     .await
+            }
+            Connected::FastCgi(stream) => {
+                Box::pin(self.try_fastcgi(exchange, stream, &chosen, replay, timer)).await
             }
             Connected::Http2(session, apart) => {
                 let apart = apart.as_deref();
@@ -362,6 +401,34 @@ impl Forwarder {
             Relayed::Early => {}
         }
         Ok(relayed)
+    }
+
+    async fn try_fastcgi<C: Client>(
+        &self,
+        exchange: &mut Exchange<'_, C>,
+        stream: Stream,
+        chosen: &Peer,
+        replay: &mut Replay,
+        timer: &mut Timer<'_>,
+    ) -> Result<Relayed> {
+        let no_script = || Error::explain(ErrorType::InternalError, "FastCGI without a script");
+        let script = exchange.script.take().ok_or_else(no_script)?;
+        let keeps = chosen.may_keep() && self.gateway.may_keep(&exchange.ctx.settings);
+        let mut peer = FastCgiPeer::new(stream, exchange.limits(), &script, keeps);
+        let timeouts = Timeouts::of(chosen);
+        let drain = &self.gateway.drain;
+        let relayed = exchange
+            .relay(&mut peer, timeouts, drain, replay, timer)
+            .await;
+        let upstream = exchange.ctx.attempts.pool().map_or("", Pool::name);
+        self.gateway
+            .failures
+            .log_script(upstream, &chosen.address, peer.stderr());
+        if let (Ok(Relayed::Whole), Some(stream)) = (&relayed, peer.into_reusable()) {
+            chosen.keep(stream);
+        }
+        exchange.script = Some(script);
+        relayed
     }
 
     async fn try_http2<C: Client>(

@@ -7,6 +7,7 @@ use pingora::Result;
 
 use super::client::{Client, Content, FinalHead, InterimHead};
 use super::edit::{change_request, change_response};
+use crate::config::model::SocketAddress;
 use crate::gateway::context::Context;
 use crate::gateway::failure::{bad_connection, status_error};
 use crate::gateway::request::request_view::RequestView;
@@ -36,7 +37,7 @@ fn with_edits<T>(edit: impl FnOnce(LineBuffer) -> (T, LineBuffer)) -> T {
 ///
 /// # Errors
 /// With status 400 if `Connection` names what it may not.
-fn request_lines<T>(
+pub fn request_lines<T>(
     request: &RequestView<StoredHead>,
     ctx: &Context,
     read: impl FnOnce(&mut Rewrite<()>) -> T,
@@ -53,10 +54,18 @@ fn request_lines<T>(
         change_request(&mut sent, request, ctx);
         if let (false, Some(peer)) = (sent.has("host"), ctx.attempts.tried().last()) {
             // HTTP/1.0 needs no host; upstreams, which are spoken to in later versions, do.
-            sent.set(Name::Static("Host"), peer.to_string().as_bytes());
+            sent.set(Name::Static("Host"), host_of(peer).as_bytes());
         }
         (read(&mut sent), sent.into_memory())
     }))
+}
+
+/// Host for a request without one. A path is no host (RFC 9110, 7.2).
+fn host_of(peer: &SocketAddress) -> String {
+    match peer {
+        SocketAddress::Inet(address) => address.to_string(),
+        SocketAddress::Unix(_) => "localhost".to_owned(),
+    }
 }
 
 /// Target that a peer gets.

@@ -45,7 +45,7 @@ impl Gateway {
             self.failures.log(&Line {
                 reason,
                 upstream,
-                peer: ctx.attempts.tried().last().copied(),
+                peer: ctx.attempts.tried().last().cloned(),
                 method: request.method.as_str(),
                 target: request.target,
                 status,

@@ -3,7 +3,7 @@
 //! [`decide`](decide()) says what answers a request, [`edit`] what is changed in the heads on the way,
 //! [`attempts`](super::upstream::attempts) what follows when a peer fails, [`log`] what is left of it.
 //! None of them knows a socket. [`forward`] carries the decision out, between a [`client`] and a
-//! [`peer`] of either version of HTTP.
+//! [`peer`] of either version of HTTP, or of FastCGI.
 
 pub mod admission;
 pub mod client;
@@ -13,6 +13,7 @@ pub mod forward;
 mod head;
 pub mod log;
 mod outgoing;
+mod params;
 mod peer;
 mod piece;
 pub mod pool;
@@ -21,12 +22,13 @@ mod relay;
 mod reply;
 mod rewrite_location;
 mod routing;
+mod script_request;
 mod stream_out;
 pub mod timer;
 mod tries;
 mod unsent;
 
-pub use decide::{Outcome, decide};
+pub use decide::{Outcome, ScriptPath, decide};
 
 use super::context::Context;
 use super::request::client_ip::{self, PeerAddr};

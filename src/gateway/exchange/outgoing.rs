@@ -11,6 +11,7 @@ use tokio::io::AsyncWrite;
 use super::piece::{Piece, write_chunk_size};
 use super::unsent::Unsent;
 use crate::gateway::access::min_rate::MinRateMeter;
+use crate::proto::fastcgi::{MAX_CONTENT, stdin_header};
 
 /// Framing of the content of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Framing {
     Raw,
     /// Chunks (RFC 9112, 7.1).
     Chunks,
+    /// Records of FastCGI.
+    Records,
 }
 
 /// State of what was written to a stream and waits to be sent.
@@ -102,8 +105,16 @@ impl Outgoing {
         if piece.is_empty() || self.framing == Framing::Nothing {
             return;
         }
-        if self.framing == Framing::Chunks {
-            piece.make_chunk();
+        match self.framing {
+            Framing::Chunks => piece.make_chunk(),
+            Framing::Records if piece.content().len() > MAX_CONTENT => {
+                return self.put_bytes(piece.content());
+            }
+            Framing::Records => {
+                let has_room = piece.prepend(&stdin_header(piece.content().len()));
+                debug_assert!(has_room, "room before the content is set aside");
+            }
+            Framing::Nothing | Framing::Raw => {}
         }
         debug_assert!(self.piece.is_none(), "one piece at a time");
         self.piece = Some(piece);
@@ -114,27 +125,35 @@ impl Outgoing {
         if content.is_empty() || self.framing == Framing::Nothing {
             return;
         }
-        let is_chunked = self.framing == Framing::Chunks;
+        let framing = self.framing;
         if self.piece.is_none() && self.head_length == 0 {
             self.head_length = self.unsent.remaining();
         }
         let out = self.behind();
-        if is_chunked {
-            let mut size = [0; 18];
-            out.extend_from_slice(write_chunk_size(content.len(), &mut size));
-        }
-        out.extend_from_slice(content);
-        if is_chunked {
-            out.extend_from_slice(b"\r\n");
+        match framing {
+            Framing::Chunks => {
+                let mut size = [0; 18];
+                out.extend_from_slice(write_chunk_size(content.len(), &mut size));
+                out.extend_from_slice(content);
+                out.extend_from_slice(b"\r\n");
+            }
+            Framing::Records => {
+                for part in content.chunks(MAX_CONTENT) {
+                    out.extend_from_slice(&stdin_header(part.len()));
+                    out.extend_from_slice(part);
+                }
+            }
+            Framing::Nothing | Framing::Raw => out.extend_from_slice(content),
         }
     }
 
     /// Puts the end of the content behind what waits, with trailer lines if they can be sent.
     pub fn put_end(&mut self, trailers: &[u8]) {
-        if self.framing != Framing::Chunks {
-            return;
-        }
-        let end = [b"0\r\n", trailers, b"\r\n"].concat();
+        let end = match self.framing {
+            Framing::Chunks => [b"0\r\n", trailers, b"\r\n"].concat(),
+            Framing::Records => stdin_header(0).to_vec(),
+            Framing::Nothing | Framing::Raw => return,
+        };
         let is_added = self.piece.as_mut().is_some_and(|piece| piece.append(&end));
         if !is_added {
             self.behind().extend_from_slice(&end);

@@ -105,7 +105,7 @@ impl<'r, C: Client, P: Peer> Relay<'r, C, P> {
             timeouts,
             drain,
         };
-        if P::IS_HTTP2 {
+        if P::INVITES {
             relay.invite()?;
         }
         relay.send_what_is_here()?;
@@ -113,7 +113,7 @@ impl<'r, C: Client, P: Peer> Relay<'r, C, P> {
     }
 
     /// Asks for the body of a client that waits for it, once (RFC 9110, 10.1.1): few servers of
-    /// HTTP/2 do, so the client would wait in vain.
+    /// HTTP/2 do, and none of FastCGI, so the client would wait in vain.
     fn invite(&mut self) -> Result<()> {
         let mut expectations = self.request.headers.lines("expect");
         if expectations.any(is_expectation)

@@ -120,7 +120,10 @@ async fn send_after(
 
 /// Reads a body to its end, for a client that waits to be asked for it as well (RFC 9110, 10.1.1).
 /// Returns `false` if it is longer than `limit` bytes.
-async fn read_request(
+///
+/// # Errors
+/// If the client leaves, is too slow, or sends malformed chunks.
+pub async fn read_request(
     client: &mut impl Client,
     request: &RequestView<'_, StoredHead>,
     limit: u64,

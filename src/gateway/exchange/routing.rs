@@ -8,7 +8,7 @@ use pingora::Result;
 use super::admission::admit_to_route;
 use crate::config::model::{Fallback, Files, Part};
 use crate::gateway::context::Context;
-use crate::gateway::exchange::Outcome;
+use crate::gateway::exchange::{Outcome, ScriptPath};
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::{View, path_and_query, split_query};
@@ -128,6 +128,19 @@ pub(super) fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> R
     };
     let view = View::of(request, ctx);
     match &routes.get(taken).action {
+        Action::Upstream {
+            pool,
+            rewrite,
+            fastcgi: Some(settings),
+            ..
+        } => match file_path(normal_path(taken, &view), rewrite.as_ref(), &view) {
+            Some(path) => Ok(Outcome::Script(ScriptPath {
+                pool: Arc::clone(pool),
+                settings: Arc::clone(settings),
+                path,
+            })),
+            None => local_reply::page(request, ctx, 400).map(Outcome::reply),
+        },
         Action::Upstream { pool, rewrite, .. } => {
             let Ok(target) = upstream_target(taken, rewrite.as_ref(), &view) else {
                 return local_reply::page(request, ctx, 400).map(Outcome::reply);
@@ -197,6 +210,11 @@ fn upstream_target<H: Headers>(
     }
 }
 
+/// Path that was matched.
+fn normal_path<'r, H>(taken: &'r RouteMatch, view: &View<'r, H>) -> &'r [u8] {
+    taken.path().or(path(view.target)).unwrap_or(b"/")
+}
+
 /// Request for a file; `None` if a path is invalid.
 fn file_request<H: Headers>(
     files: &Arc<Files>,
@@ -204,7 +222,7 @@ fn file_request<H: Headers>(
     rewrite: Option<&Rewrite>,
     view: &View<H>,
 ) -> Option<FileRequest> {
-    let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
+    let normal = normal_path(taken, view);
     let paths = match &files.tried {
         None => Paths::One(file_path(normal, rewrite, view)?),
         Some(templates) => {

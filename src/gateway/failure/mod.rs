@@ -22,6 +22,9 @@ pub const LOCAL: ErrorType = ErrorType::new("LocalError");
 /// ended.
 pub const CLIENT_STALLED: ErrorType = ErrorType::new("ClientStalled");
 
+/// Error type of a FastCGI server that has no room for a request, and has not processed it.
+pub const REFUSED_REQUEST: ErrorType = ErrorType::new("RefusedRequest");
+
 /// Errors of the operating system with a cause on this host (Linux numbers).
 const LOCAL_ERRNO: [i32; 8] = [
     1,   // EPERM: a local firewall rule
@@ -57,12 +60,12 @@ fn os_error(error: &Error) -> Option<i32> {
     None
 }
 
-/// Report of an HTTP/2 peer that it has not processed a request (RFC 9113, 8.7).
+/// Report of a peer that it has not processed a request (RFC 9113, 8.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unprocessed {
     /// A GOAWAY whose last stream is below the request's.
     GoAway,
-    /// A `RST_STREAM` with `REFUSED_STREAM`.
+    /// A `RST_STREAM` with `REFUSED_STREAM`, or the end of a FastCGI request for lack of room.
     RefusedStream,
 }
 
@@ -71,6 +74,9 @@ pub enum Unprocessed {
 /// The h2 crate ends a stream with the error of a remote GOAWAY only if its id is above the last one
 /// that the frame names; the streams below go on.
 pub fn unprocessed(error: &Error) -> Option<Unprocessed> {
+    if *error.etype() == REFUSED_REQUEST {
+        return Some(Unprocessed::RefusedStream);
+    }
     let cause = error.root_cause().downcast_ref::<h2::Error>()?;
     if !cause.is_remote() {
         None

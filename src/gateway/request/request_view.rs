@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use http::{Method, Version};
+use pingora::protocols::SocketDigest;
 use pingora::protocols::tls::SslDigest;
 
 use crate::proto::h1::stored_head::StoredHead;
@@ -27,6 +28,8 @@ pub struct RequestView<'r, H> {
     pub tls: Option<&'r SslDigest>,
     /// Port of the redirect to HTTPS, on a listener that only redirects.
     pub redirect_port: Option<u16>,
+    /// Addresses of the connection, as far as they are asked for.
+    pub socket: Option<&'r SocketDigest>,
     /// Local address of the connection; `None` if no route has a condition on it.
     pub local: Option<SocketAddr>,
 }
@@ -68,7 +71,7 @@ impl<H> RequestView<'_, H> {
 }
 
 impl<'r> RequestView<'r, StoredHead> {
-    /// View of a stored head.
+    /// View of a stored head, without the addresses of its connection.
     pub fn of_stored(
         head: &'r StoredHead,
         tls: Option<&'r SslDigest>,
@@ -83,6 +86,7 @@ impl<'r> RequestView<'r, StoredHead> {
             headers: head,
             tls,
             redirect_port,
+            socket: None,
             local,
         }
     }
@@ -100,6 +104,7 @@ impl<'r> RequestView<'r, http::HeaderMap> {
             headers: &request.headers,
             tls: None,
             redirect_port: None,
+            socket: None,
             local: None,
         }
     }

@@ -5,3 +5,4 @@ pub mod files;
 pub mod hsts;
 pub mod https_redirect;
 pub mod local_reply;
+pub mod script;

@@ -24,7 +24,7 @@ use super::access::RouteLimits;
 use super::request::header_rules::{HeaderRules, ResponseRules};
 use super::upstream::Pool;
 use crate::config::model::{
-    self, Files, HostPattern, LocationRewrite, PathPattern, RequestVariable, Template,
+    self, FastCgi, Files, HostPattern, LocationRewrite, PathPattern, RequestVariable, Template,
 };
 use crate::proto::headers::Headers;
 
@@ -58,6 +58,7 @@ pub enum Action {
         pool: Arc<Pool>,
         rewrite: Option<Rewrite>,
         rewrite_location: Vec<LocationRewrite>,
+        fastcgi: Option<Arc<FastCgi>>,
     },
     /// Serves a file.
     Files {
@@ -280,10 +281,12 @@ impl Route {
                 number,
                 rewrite: to,
                 rewrite_location,
+                fastcgi,
             } => Action::Upstream {
                 pool: Arc::clone(&pools[*number]),
                 rewrite: rewrite(to),
                 rewrite_location: rewrite_location.clone(),
+                fastcgi: fastcgi.clone(),
             },
             model::Action::Files { files, rewrite: to } => Action::Files {
                 files: Arc::clone(files),

@@ -7,6 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::model::SocketAddress;
 use crate::gateway::failure::reason::{FailureReason, Side};
 use crate::gateway::failure::tls;
 
@@ -22,6 +23,8 @@ const TARGET: usize = 200;
 /// Rate-limited log of failed requests.
 pub struct FailureLog {
     kinds: [Mutex<Limiter>; FailureReason::ALL.len()],
+    /// Messages of scripts.
+    scripts: Mutex<Limiter>,
 }
 
 /// Contents of a log line.
@@ -31,7 +34,7 @@ pub struct Line<'l> {
     /// Name of the upstream; empty if no upstream was chosen.
     pub upstream: &'l str,
     /// Last peer that was tried.
-    pub peer: Option<std::net::SocketAddr>,
+    pub peer: Option<SocketAddress>,
     /// Method of the request.
     pub method: &'l str,
     /// Request target, as sent.
@@ -46,6 +49,7 @@ impl Default for FailureLog {
     fn default() -> Self {
         FailureLog {
             kinds: std::array::from_fn(|_| Mutex::default()),
+            scripts: Mutex::default(),
         }
     }
 }
@@ -57,15 +61,43 @@ impl FailureLog {
         if line.reason.side() == Side::Client || !log::log_enabled!(log::Level::Error) {
             return;
         }
-        let limiter = &self.kinds[line.reason as usize];
-        // The limiter holds only numbers, so a panic cannot leave it inconsistent.
-        let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        let admitted = limiter.admit(Instant::now());
-        drop(limiter);
-        if let Some(left_out) = admitted {
+        if let Some(left_out) = admit(&self.kinds[line.reason as usize]) {
             log::error!("{}", line.text(left_out));
         }
     }
+
+    /// Logs what a script wrote to its error output, unless that is nothing or the limit is reached.
+    pub fn log_script(&self, upstream: &str, peer: &SocketAddress, message: &[u8]) {
+        let message = message.trim_ascii();
+        if message.is_empty() || !log::log_enabled!(log::Level::Error) {
+            return;
+        }
+        if let Some(left_out) = admit(&self.scripts) {
+            let text = script_text(upstream, peer, message, left_out);
+            log::error!("{text}");
+        }
+    }
+}
+
+/// Asks a limiter for a line. Returns the number of lines that were left out before it; `None` if there
+/// is no room for it.
+fn admit(limiter: &Mutex<Limiter>) -> Option<u64> {
+    // The limiter holds only numbers, so a panic cannot leave it inconsistent.
+    let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
+    limiter.admit(Instant::now())
+}
+
+/// Text of a script's message, on one line.
+fn script_text(upstream: &str, peer: &SocketAddress, message: &[u8], left_out: u64) -> String {
+    use std::fmt::Write;
+
+    let message = String::from_utf8_lossy(message);
+    let message = message.replace(char::is_control, " ");
+    let mut text = format!("upstream {upstream:?}: script on peer {peer}: {message}");
+    if left_out > 0 {
+        let _ = write!(text, " ({left_out} messages before it were left out)");
+    }
+    text
 }
 
 impl Line<'_> {
@@ -85,7 +117,7 @@ impl Line<'_> {
             target.escape_ascii(),
             self.status
         );
-        if let Some(peer) = self.peer {
+        if let Some(peer) = &self.peer {
             let _ = write!(text, ", peer {peer}");
         }
         if let Some(detail) = self.detail {

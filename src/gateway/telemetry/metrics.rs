@@ -25,18 +25,24 @@ impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Query, Kind::Upstream, Kind::Local];
 }
 
-/// Version of HTTP on one side of a request.
+/// Protocol on one side of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpVersion {
     /// HTTP/1.0 and HTTP/1.1.
     Http1,
     /// HTTP/2.
     Http2,
+    /// FastCGI, to an upstream only.
+    FastCgi,
 }
 
 impl HttpVersion {
-    /// All versions, in the order of the discriminants.
-    pub const ALL: [HttpVersion; 2] = [HttpVersion::Http1, HttpVersion::Http2];
+    /// All protocols, in the order of the discriminants.
+    pub const ALL: [HttpVersion; 3] =
+        [HttpVersion::Http1, HttpVersion::Http2, HttpVersion::FastCgi];
+
+    /// Protocols of clients, which come first.
+    pub const OF_CLIENTS: [HttpVersion; 2] = [HttpVersion::Http1, HttpVersion::Http2];
 
     /// Name in metrics.
     #[must_use]
@@ -44,11 +50,12 @@ impl HttpVersion {
         match self {
             HttpVersion::Http1 => "http1",
             HttpVersion::Http2 => "http2",
+            HttpVersion::FastCgi => "fastcgi",
         }
     }
 }
 
-/// Versions of HTTP that a request is served in: to its client, and to its peer if one was reached.
+/// Protocols that a request is served in: to its client, and to its peer if one was reached.
 pub type Versions = (HttpVersion, Option<HttpVersion>);
 
 /// Reason for which a connection ended before its first request.
@@ -91,7 +98,7 @@ pub struct Metrics {
 struct Part {
     kinds: [Counts; Kind::ALL.len()],
     /// Requests by the versions of both sides; the last one of each client is without a peer.
-    versions: [[AtomicU64; HttpVersion::ALL.len() + 1]; HttpVersion::ALL.len()],
+    versions: [[AtomicU64; HttpVersion::ALL.len() + 1]; HttpVersion::OF_CLIENTS.len()],
 }
 
 impl Part {

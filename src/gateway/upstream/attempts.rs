@@ -3,13 +3,14 @@
 //! A state machine without I/O: the engine reports events, and [`verdict`](super::verdict) decides
 //! over plain facts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode};
 
 use super::verdict::{Cause, Failed, Next, Progress};
+use crate::config::model::SocketAddress;
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::telemetry::metrics::HttpVersion;
 use crate::gateway::upstream::{Affinity, ConnectionKind, NoPeer, Peer, PeerPermit, Pool};
@@ -21,7 +22,7 @@ pub struct Attempts {
     /// Upstream; `None` until it is chosen, and for a local reply.
     pool: Option<Arc<Pool>>,
     /// Peers that were tried; the last one is the current one.
-    tried: Vec<SocketAddr>,
+    tried: Vec<SocketAddress>,
     /// Hash key and sticky cookie of the request; `None` until the first peer is chosen.
     affinity: Option<Affinity>,
     /// Assignment to the current peer, on which the request counts as in flight.
@@ -87,7 +88,7 @@ impl Attempts {
     }
 
     /// Peers that were tried, in their order.
-    pub fn tried(&self) -> &[SocketAddr] {
+    pub fn tried(&self) -> &[SocketAddress] {
         &self.tried
     }
 
@@ -156,7 +157,7 @@ impl Attempts {
         let permit = pool.choose(&self.tried, affinity);
         let permit = permit.inspect_err(|no_peer| self.is_full = *no_peer == NoPeer::Full)?;
         let peer = Arc::clone(permit.peer());
-        self.tried.push(peer.address);
+        self.tried.push(peer.address.clone());
         self.permit = Some(permit);
         Ok((peer, ConnectionKind::Any))
     }
@@ -283,7 +284,7 @@ mod tests {
     /// Begins a try; its peer's port.
     fn next(attempts: &mut Attempts) -> Result<(u16, ConnectionKind), NoPeer> {
         let next = attempts.next(&HeaderMap::new(), None);
-        next.map(|(peer, kind)| (peer.address.port(), kind))
+        next.map(|(peer, kind)| (peer.address.inet().unwrap().port(), kind))
     }
 
     #[test]
@@ -313,7 +314,10 @@ mod tests {
         attempts.on_connected(HttpVersion::Http1, false);
         attempts.on_sent();
         assert_eq!(attempts.on_failure(Cause::Closed, GET, ""), Step::Fail);
-        assert_eq!(attempts.tried(), [SocketAddr::from(([127, 0, 0, 1], port))]);
+        assert_eq!(
+            attempts.tried(),
+            [format!("127.0.0.1:{port}").parse().unwrap()]
+        );
     }
 
     #[test]

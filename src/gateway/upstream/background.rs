@@ -102,9 +102,11 @@ async fn follow(
             Ok(answer) => {
                 is_lost = false;
                 pause = answer.time_to_live.min(upstream.resolve_interval);
-                let addresses: Vec<_> = answer.found.iter().map(|f| f.address).collect();
+                let addresses: Vec<_> =
+                    answer.found.iter().map(|f| f.address.to_string()).collect();
+                let addresses = addresses.join(", ");
                 if endpoints.set_found(index, answer.found) {
-                    log::info!("upstream {}: {name} is {addresses:?}", upstream.name);
+                    log::info!("upstream {}: {name} is [{addresses}]", upstream.name);
                 }
             }
             Err(reason) => {
@@ -147,7 +149,11 @@ async fn watch(endpoints: &Endpoints, check: &HealthCheck) {
                 let peer_health = &peer.state.peer_health;
                 let change = peer_health.checked(good, check.rise, check.fall, policy, now);
                 let reason = result.err().unwrap_or_default();
-                endpoints.say(change, peer.address, &format!("its health check: {reason}"));
+                endpoints.say(
+                    change,
+                    &peer.address,
+                    &format!("its health check: {reason}"),
+                );
             }
         });
         join_all(checks.collect::<Vec<_>>()).await;

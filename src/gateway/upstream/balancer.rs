@@ -3,7 +3,6 @@
 //! The order is: the peer that the sticky cookie names; a primary peer; a backup peer; and if none
 //! of them is available, any peer with room, because an unhealthy peer is better than none.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::NoPeer;
@@ -11,11 +10,12 @@ use super::affinity::Affinity;
 use super::endpoints::{EndpointSnapshot, Endpoints, Tier};
 use super::peer::Peer;
 use super::selection::Candidates;
+use crate::config::model::SocketAddress;
 
 /// Takes a peer for a request that was already tried on the peers in `tried`.
 pub fn choose(
     endpoints: &Endpoints,
-    tried: &[SocketAddr],
+    tried: &[SocketAddress],
     affinity: &Affinity,
 ) -> Result<Arc<Peer>, NoPeer> {
     let snapshot = endpoints.current();
@@ -46,7 +46,7 @@ pub fn choose(
 
 struct Choice<'c> {
     endpoints: &'c Endpoints,
-    tried: &'c [SocketAddr],
+    tried: &'c [SocketAddress],
     /// True if an unhealthy peer is acceptable.
     is_last_resort: bool,
     /// Candidates of the selection.

@@ -4,7 +4,6 @@
 //! list that is never modified, only replaced as a whole. The state of a peer moves from one list
 //! to the next if its address stays the same.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -17,21 +16,21 @@ use super::peer_health::Policy;
 use super::selection::Selection;
 use super::sticky::Cookies;
 use super::transport::{Transport, without_verification};
-use crate::config::model::{PeerAddress, Upstream};
+use crate::config::model::{PeerAddress, SocketAddress, Upstream};
 
 /// One resolved address of a configured peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
     /// Address that the peer listens on.
-    pub address: SocketAddr,
+    pub address: SocketAddress,
     /// Weight from the SRV record; `None` for a plain address.
     pub weight: Option<u32>,
     /// True if the SRV record makes it a backup.
     pub is_backup: bool,
 }
 
-impl From<SocketAddr> for Found {
-    fn from(address: SocketAddr) -> Self {
+impl From<SocketAddress> for Found {
+    fn from(address: SocketAddress) -> Self {
         Found {
             address,
             weight: None,
@@ -86,7 +85,7 @@ impl Endpoints {
             Cookies::new(sticky, like)
         });
         let found = upstream.peers.iter().map(|peer| match &peer.address {
-            PeerAddress::Socket(address) => vec![Found::from(*address)],
+            PeerAddress::Socket(address) => vec![Found::from(address.clone())],
             name => before.map_or_else(Vec::new, |before| before.found(name)),
         });
         let found = found.collect();
@@ -172,19 +171,19 @@ impl Endpoints {
                     max_requests: configured.max_requests,
                 };
                 let cookies = self.cookies.as_ref();
-                let template = self.transport.template(&self.upstream, at.address, host);
+                let template = self.transport.template(&self.upstream, &at.address, host);
                 let pinned = self.transport.pins(host).map(|pins| Pinned {
                     template: without_verification(template.clone()),
                     pins,
                 });
                 let peer = Peer::new(
-                    at.address,
+                    at.address.clone(),
                     &settings,
                     template,
                     pinned,
-                    cookies.map(|cookies| cookies.of(&self.upstream.name, at.address)),
+                    cookies.map(|cookies| cookies.of(&self.upstream.name, &at.address)),
                     Arc::clone(&self.kept),
-                    self.state(at.address, known),
+                    self.state(&at.address, known),
                 );
                 peers.push(Arc::new(peer));
             }
@@ -198,8 +197,8 @@ impl Endpoints {
         EndpointSnapshot::new(&self.upstream, peers, found, earlier_tries)
     }
 
-    fn state(&self, address: SocketAddr, known: &[Arc<Peer>]) -> Arc<State> {
-        if let Some(peer) = known.iter().find(|peer| peer.address == address) {
+    fn state(&self, address: &SocketAddress, known: &[Arc<Peer>]) -> Arc<State> {
+        if let Some(peer) = known.iter().find(|peer| peer.address == *address) {
             return Arc::clone(&peer.state);
         }
         let state = State::default();
@@ -241,7 +240,10 @@ impl EndpointSnapshot {
         let tier = |is_backup| {
             let peers = peers.iter().filter(|peer| peer.is_backup == is_backup);
             let peers: Box<[_]> = peers.map(Arc::clone).collect();
-            let weights: Vec<_> = peers.iter().map(|p| (p.address, p.weight)).collect();
+            let weights: Vec<_> = peers
+                .iter()
+                .map(|p| (p.address.clone(), p.weight))
+                .collect();
             Tier {
                 selection: Selection::new(&upstream.balance, &weights),
                 peers,

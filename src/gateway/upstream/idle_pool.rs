@@ -5,7 +5,6 @@
 //! work. Here a connection is checked when it is taken, and all connections are checked once a
 //! second.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::config::model::SocketAddress;
 use crate::gateway::plain_stream::{make_bare, may_be_bare};
 use crate::gateway::shard::{SHARDS, shard};
 
@@ -23,7 +23,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Key of a connection: the peer's address, and pingora's hash of the connection settings. The hash
 /// does not cover the trusted authorities, so only peers with the same authorities may share a
 /// pool.
-pub type Key = (SocketAddr, u64);
+pub type Key = (SocketAddress, u64);
 
 /// Idle connections to all peers of an upstream.
 ///
@@ -59,6 +59,11 @@ impl IdlePool {
     /// Returns `true` if it has the same limit and idle timeout.
     pub fn is_like(&self, limit: usize, idle_timeout: Duration) -> bool {
         self.limit == limit && self.idle_timeout == idle_timeout
+    }
+
+    /// Maximum number of idle connections.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Number of idle connections.

@@ -25,7 +25,7 @@ mod transport;
 pub(in crate::gateway) mod verdict;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +38,7 @@ pub use peer::{ConnectionKind, Peer, PeerPermit, PeerStatus};
 pub use pins::{PinError, Pins};
 pub use transport::{Transport, TransportError};
 
-use crate::config::model::{Protocol, Upstream};
+use crate::config::model::{Protocol, SocketAddress, Upstream};
 use crate::proto::h1::response_head::Limits;
 use crate::proto::headers::Headers;
 use background::Keeper;
@@ -139,7 +139,11 @@ impl Pool {
     /// # Errors
     /// If all peers were tried, the limit of tries is reached, or all remaining peers are at their
     /// limit of requests.
-    pub fn choose(&self, tried: &[SocketAddr], affinity: &Affinity) -> Result<PeerPermit, NoPeer> {
+    pub fn choose(
+        &self,
+        tried: &[SocketAddress],
+        affinity: &Affinity,
+    ) -> Result<PeerPermit, NoPeer> {
         if tried.len() >= self.endpoints.upstream.tries {
             return Err(NoPeer::NoneLeft);
         }
@@ -159,7 +163,7 @@ impl Pool {
 
     /// Returns `true` if a request that failed on the last of `tried` can be tried on another peer.
     #[must_use]
-    pub fn has_another(&self, tried: &[SocketAddr]) -> bool {
+    pub fn has_another(&self, tried: &[SocketAddress]) -> bool {
         let snapshot = self.endpoints.current();
         let mut peers = snapshot.peers.iter();
         tried.len() < self.endpoints.upstream.tries
@@ -185,7 +189,7 @@ impl Pool {
         let (endpoints, state) = (&self.endpoints, &peer.state);
         state.failures.fetch_add(1, Relaxed);
         let change = state.peer_health.failed(&endpoints.policy, endpoints.now());
-        endpoints.say(change, peer.address, reason);
+        endpoints.say(change, &peer.address, reason);
     }
 
     /// Records a response of the peer, which ends its ejection.
@@ -195,7 +199,7 @@ impl Pool {
             .state
             .peer_health
             .succeeded(&endpoints.policy, || endpoints.now());
-        endpoints.say(change, peer.address, "");
+        endpoints.say(change, &peer.address, "");
     }
 
     /// Returns the `Set-Cookie` value that binds a client to this peer, or `None` if its cookie
@@ -266,7 +270,7 @@ impl Pool {
 
 impl Endpoints {
     /// Logs once when a peer goes down or recovers.
-    fn say(&self, change: Change, peer: SocketAddr, reason: &str) {
+    fn say(&self, change: Change, peer: &SocketAddress, reason: &str) {
         let name = &self.upstream.name;
         match change {
             Change::None => {}

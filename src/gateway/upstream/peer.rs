@@ -1,6 +1,5 @@
 //! One peer: its address and connection settings, its counters and its health.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -14,6 +13,7 @@ use super::idle_pool::{IdlePool, Key};
 use super::peer_health::PeerHealth;
 use super::pins::Pins;
 use super::sticky::PeerCookie;
+use crate::config::model::SocketAddress;
 
 /// Kind of connection that a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum ConnectionKind {
 /// One server of a pool, with its current configuration.
 pub struct Peer {
     /// Address that the peer listens on.
-    pub address: SocketAddr,
+    pub address: SocketAddress,
     pub(super) weight: u32,
     pub(super) is_backup: bool,
     pub(super) is_draining: bool,
@@ -58,10 +58,10 @@ pub struct State {
 }
 
 /// Snapshot of a peer's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
     /// Address that the peer listens on.
-    pub address: SocketAddr,
+    pub address: SocketAddress,
     /// True if the peer is neither ejected nor marked down.
     pub is_healthy: bool,
     /// True if health checks mark the peer as down.
@@ -84,7 +84,7 @@ pub(super) struct Settings {
 
 impl Peer {
     pub(super) fn new(
-        address: SocketAddr,
+        address: SocketAddress,
         settings: &Settings,
         template: HttpPeer,
         pinned: Option<Pinned>,
@@ -93,6 +93,7 @@ impl Peer {
         state: Arc<State>,
     ) -> Self {
         Peer {
+            key: (address.clone(), template.reuse_hash()),
             address,
             weight: settings.weight,
             is_backup: settings.is_backup,
@@ -100,7 +101,6 @@ impl Peer {
             max_requests: settings.max_requests.unwrap_or(usize::MAX),
             cookie,
             state,
-            key: (address, template.reuse_hash()),
             template,
             pinned,
             kept,
@@ -150,9 +150,15 @@ impl Peer {
         self.kept.take(&self.key)
     }
 
+    /// Returns `true` if idle connections are kept at all.
+    #[must_use]
+    pub fn may_keep(&self) -> bool {
+        self.kept.limit() > 0
+    }
+
     /// Puts a connection to the peer back into the idle pool. Must be called within a runtime.
     pub fn keep(&self, stream: Stream) {
-        self.kept.put(self.key, stream);
+        self.kept.put(self.key.clone(), stream);
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -174,7 +180,7 @@ impl Peer {
 
     pub(super) fn status(&self) -> PeerStatus {
         PeerStatus {
-            address: self.address,
+            address: self.address.clone(),
             is_healthy: self.state.peer_health.is_healthy(),
             is_down: self.state.peer_health.is_down(),
             in_flight: self.state.in_flight.load(Relaxed),

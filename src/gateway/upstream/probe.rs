@@ -8,6 +8,7 @@ use pingora::connectors::TransportConnector;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::l4::socket::SocketAddr;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
@@ -130,11 +131,12 @@ impl Question<'_> {
     }
 }
 
-/// Returns the server name of the peer, or else its address.
+/// Returns the server name of the peer, or else its address, or `localhost` for a UNIX socket.
 fn host_of(peer: &HttpPeer) -> String {
-    if peer.sni.is_empty() {
-        peer._address.to_string()
-    } else {
-        peer.sni.clone()
+    match &peer._address {
+        _ if !peer.sni.is_empty() => peer.sni.clone(),
+        SocketAddr::Inet(address) => address.to_string(),
+        // A path is no host (RFC 9110, 7.2). nginx sends the same.
+        SocketAddr::Unix(_) => "localhost".to_owned(),
     }
 }

@@ -16,7 +16,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 
 use super::endpoints::Found;
-use crate::config::model::PeerAddress;
+use crate::config::model::{PeerAddress, SocketAddress};
 
 /// Timeout of one query to a name server, and the number of attempts.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ pub async fn resolve(address: &PeerAddress, servers: &[SocketAddr]) -> Result<An
     let resolver = resolver(servers).map_err(|error| error.to_string())?;
     let answer = match address {
         PeerAddress::Socket(address) => Ok(Answer {
-            found: vec![Found::from(*address)],
+            found: vec![Found::from(address.clone())],
             time_to_live: Duration::MAX,
         }),
         PeerAddress::Name(host, port) => host_addresses(&resolver, host, *port).await,
@@ -48,7 +48,9 @@ pub async fn resolve(address: &PeerAddress, servers: &[SocketAddr]) -> Result<An
     };
     let mut answer = answer.map_err(|error| error.to_string())?;
     answer.found.sort_unstable();
-    answer.found.dedup_by_key(|found| found.address);
+    answer
+        .found
+        .dedup_by(|one, other| one.address == other.address);
     if answer.found.is_empty() {
         return Err("it has no address".to_owned());
     }
@@ -61,7 +63,9 @@ async fn host_addresses(
     port: u16,
 ) -> Result<Answer, NetError> {
     let lookup = resolver.lookup_ip(host).await?;
-    let found = lookup.iter().map(|ip| SocketAddr::new(ip, port).into());
+    let found = lookup
+        .iter()
+        .map(|ip| SocketAddress::from(SocketAddr::new(ip, port)).into());
     Ok(Answer {
         found: found.collect(),
         time_to_live: until(lookup.valid_until()),

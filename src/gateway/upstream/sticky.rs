@@ -3,12 +3,10 @@
 //! The value is a keyed hash of the peer's address. So it reveals nothing about the network behind
 //! the gateway, and clients cannot forge one.
 
-use std::net::SocketAddr;
-
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
-use crate::config::model::Sticky;
+use crate::config::model::{SocketAddress, Sticky};
 use crate::gateway::request::random;
 use crate::gateway::request::variables::cookie;
 use crate::proto::headers::Headers;
@@ -59,7 +57,7 @@ impl Cookies {
     ///
     /// # Panics
     /// Never: a token and hexadecimal digits are a header's value.
-    pub fn of(&self, upstream: &str, peer: SocketAddr) -> PeerCookie {
+    pub fn of(&self, upstream: &str, peer: &SocketAddress) -> PeerCookie {
         let hash = Sha256::new()
             .chain_update(self.key)
             .chain_update(upstream)
@@ -93,6 +91,8 @@ impl Cookies {
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
     use http::header;
 
     use super::*;
@@ -131,21 +131,24 @@ mod tests {
 
     #[test]
     fn a_cookie_leads_back_to_its_peer_and_says_nothing_of_it() {
-        let (cookies, peer) = (cookies(None), SocketAddr::from(([10, 0, 0, 1], 8080)));
-        let made = cookies.of("api", peer);
+        let (cookies, peer) = (
+            cookies(None),
+            SocketAddress::from_str("10.0.0.1:8080").unwrap(),
+        );
+        let made = cookies.of("api", &peer);
         let text = made.header(true).to_str().unwrap();
         let (pair, attributes) = text.split_once("; ").unwrap();
         assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax; Secure");
         assert!(!made.header(false).to_str().unwrap().contains("Secure"));
         assert_eq!(cookies.read(&headers(&[pair])), Some(made.id));
-        assert_ne!(cookies.of("other", peer).id, made.id);
+        assert_ne!(cookies.of("other", &peer).id, made.id);
         assert_eq!(cookies.read(&headers(&["peer=10.0.0.1:8080"])), None);
     }
 
     #[test]
     fn the_key_makes_the_value() {
-        let peer = SocketAddr::from(([10, 0, 0, 1], 8080));
-        let id = |key| cookies(key).of("api", peer).id;
+        let peer = SocketAddress::from_str("10.0.0.1:8080").unwrap();
+        let id = |key| cookies(key).of("api", &peer).id;
         assert_ne!(id(None), id(None));
         assert_eq!(id(Some("one key for all")), id(Some("one key for all")));
         assert_ne!(id(Some("one key for all")), id(Some("another")));

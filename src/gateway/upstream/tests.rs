@@ -1,4 +1,4 @@
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -8,8 +8,8 @@ use crate::config::model::{
     Balance, HealthCheck, HealthProbe, Peer as Configured, PeerAddress, Sticky,
 };
 
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
+fn address(port: u16) -> SocketAddress {
+    SocketAddr::from(([127, 0, 0, 1], port)).into()
 }
 
 /// A peer at this port of the loopback address.
@@ -65,7 +65,7 @@ fn pool(upstream: &Upstream) -> Pool {
 fn choose(pool: &Pool, tried: &[u16]) -> Result<u16, NoPeer> {
     let tried: Vec<_> = tried.iter().copied().map(address).collect();
     let turn = pool.choose(&tried, &Affinity::default())?;
-    Ok(turn.peer().address.port())
+    Ok(turn.peer().address.inet().unwrap().port())
 }
 
 /// Ports that consecutive requests go to.
@@ -192,7 +192,15 @@ fn belongs_to(pool: &Pool, port: u16) -> Affinity {
 fn a_client_stays_with_its_peer_while_that_is_well() {
     let pool = pool(&sticky_upstream(3));
     let client = belongs_to(&pool, 2);
-    let chosen = || pool.choose(&[], &client).unwrap().peer().address.port();
+    let chosen = || {
+        pool.choose(&[], &client)
+            .unwrap()
+            .peer()
+            .address
+            .inet()
+            .unwrap()
+            .port()
+    };
     assert_eq!([chosen(), chosen(), chosen()], [2, 2, 2]);
     assert_eq!(pool.cookie(&peer(&pool, 2), &client, false), None);
     fail(&pool, 2);
@@ -222,7 +230,13 @@ fn the_same_key_goes_to_the_same_peer() {
     let pool = pool(&hashed);
     let chosen = |client: u8| {
         let affinity = pool.affinity(&HeaderMap::new(), Some([10, 0, 0, client].into()));
-        pool.choose(&[], &affinity).unwrap().peer().address.port()
+        pool.choose(&[], &affinity)
+            .unwrap()
+            .peer()
+            .address
+            .inet()
+            .unwrap()
+            .port()
     };
     let all: std::collections::BTreeSet<_> = (0..=255)
         .map(|client| {

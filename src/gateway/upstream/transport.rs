@@ -5,7 +5,6 @@
 //! And its connection pool does not distinguish sets of authorities, so connections are separated
 //! by a group key that is a hash of all these settings.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::x509::X509Version;
 
 use super::pins::Pins;
-use crate::config::model::{Protocol, Upstream, UpstreamTls};
+use crate::config::model::{Protocol, SocketAddress, Upstream, UpstreamTls};
 
 /// Number of concurrent requests on an HTTP/2 connection; most servers allow this many.
 const STREAMS: usize = 100;
@@ -98,14 +97,22 @@ impl Transport {
 
     /// Returns pingora's settings for the peer at an address, with the host name it is configured
     /// by.
+    ///
+    /// # Panics
+    /// Never: the configuration has checked the paths of UNIX sockets.
     #[must_use]
-    pub fn template(&self, upstream: &Upstream, at: SocketAddr, host: Option<&str>) -> HttpPeer {
+    pub fn template(
+        &self,
+        upstream: &Upstream,
+        at: &SocketAddress,
+        host: Option<&str>,
+    ) -> HttpPeer {
         let sni = self.tls.as_ref().map_or_else(String::new, |tls| {
             let name = tls.settings.sni.as_deref().or(host);
             // Without verification an address is sufficient; it is not sent.
-            name.map_or_else(|| at.ip().to_string(), str::to_owned)
+            name.map_or_else(|| host_of(at), str::to_owned)
         });
-        let mut peer = HttpPeer::new(at, self.tls.is_some(), sni);
+        let mut peer = peer_at(at, self.tls.is_some(), sni);
         let mut group = [0; 8];
         group.copy_from_slice(&self.digest[..8]);
         peer.group_key = u64::from_ne_bytes(group);
@@ -138,6 +145,24 @@ impl Transport {
             peer.client_cert_key.clone_from(&tls.client);
         }
         peer
+    }
+}
+
+/// Returns pingora's peer at an address.
+fn peer_at(at: &SocketAddress, is_tls: bool, sni: String) -> HttpPeer {
+    match at {
+        SocketAddress::Inet(at) => HttpPeer::new(at, is_tls, sni),
+        SocketAddress::Unix(path) => {
+            HttpPeer::new_uds(path, is_tls, sni).expect("a path that fits an address")
+        }
+    }
+}
+
+/// Name of a peer that has none: its IP address.
+fn host_of(at: &SocketAddress) -> String {
+    match at {
+        SocketAddress::Inet(at) => at.ip().to_string(),
+        SocketAddress::Unix(_) => "localhost".to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ mod client;
 mod client_ip;
 mod compression;
 mod error_page;
+mod fastcgi;
 mod files;
 mod geo;
 mod guard;
@@ -53,6 +54,9 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
         // geogate has the usual content of that file built in.
         } else if missing.pattern.ends_with("mime.types") {
             let why = unsupported::TYPES.to_owned();
+            output.notes.note_origin(Fate::Needless, origin, why);
+        } else if fastcgi::is_known_file(&missing.pattern) {
+            let why = "The parameters of nginx's file are sent by themselves.".to_owned();
             output.notes.note_origin(Fate::Needless, origin, why);
         } else {
             let why = format!(

@@ -3,7 +3,7 @@
 use super::headers;
 use super::pattern::Pattern;
 use super::redirect;
-use super::target::Target;
+use super::target::{self, Target};
 use super::upstream;
 use super::variables::{self, Variables};
 use crate::nginx::Output;
@@ -33,10 +33,7 @@ fn destination(pass: &Directive, scope: &Scope) -> Result<Destination, &'static 
     // With a variable anywhere, the path of `proxy_pass` is the whole path of the request.
     let has_variables = variables::has_variables(written);
     let (scheme, rest) = written.split_once("://").unwrap_or(("", written));
-    let (host, path) = match rest.find(['/', '?']) {
-        Some(at) => (&rest[..at], Some(&rest[at..])),
-        None => (rest, None),
-    };
+    let (host, path) = split_path(rest);
     let why = "Where requests go has no variables, but for those that `set` gives one value. Write a \
                route for each.";
     let scheme = Variables::constant(scheme, scope).ok_or(why)?;
@@ -48,6 +45,24 @@ fn destination(pass: &Directive, scope: &Scope) -> Result<Destination, &'static 
     };
     found.is_whole |= has_variables && found.path.is_some();
     Ok(found)
+}
+
+/// Splits the rest of a URL behind its scheme into the server and the path with its query. The path
+/// of a UNIX socket ends with a colon if a path of the URL follows.
+fn split_path(rest: &str) -> (&str, Option<&str>) {
+    if let Some(socket) = rest.strip_prefix("unix:") {
+        return match socket.split_once(':') {
+            Some((socket, path)) => (
+                &rest[.."unix:".len() + socket.len()],
+                Some(path).filter(|path| !path.is_empty()),
+            ),
+            None => (rest, None),
+        };
+    }
+    match rest.find(['/', '?']) {
+        Some(at) => (&rest[..at], Some(&rest[at..])),
+        None => (rest, None),
+    }
 }
 
 fn destination_of(
@@ -62,14 +77,9 @@ fn destination_of(
         "" if http2 => false,
         _ => return Err("An upstream is reached by http:// or https://."),
     };
-    if rest.starts_with("unix:") {
-        return Err("Peers are reached over TCP; there are no UNIX sockets.");
-    }
-    let (host, own_path) = match rest.find(['/', '?']) {
-        Some(at) => (&rest[..at], Some(&rest[at..])),
-        None => (rest, None),
-    };
+    let (host, own_path) = split_path(rest);
     let (host, port) = match host.rsplit_once(':') {
+        _ if target::is_unix(host) => (host, None),
         Some((name, port)) if !port.ends_with(']') => {
             let port = port.parse().map_err(|_| "The port is no number.")?;
             (name, Some(port))
@@ -86,6 +96,7 @@ fn destination_of(
             port,
             tls,
             http2,
+            fastcgi: false,
         },
         is_whole: path.is_some_and(variables::has_variables),
         path: path.map(str::to_owned),
@@ -181,13 +192,11 @@ fn replacement(
 /// Sets the Host that nginx sends by default, its own name for the upstream, unless the file sets
 /// one.
 pub(super) fn say_host(scope: &Scope, pass: &Directive, route: &mut Table, output: &mut Output) {
-    let (Some(text), Ok(found)) = (own_name(scope, pass), destination(pass, scope)) else {
+    let Some(text) = own_name(scope, pass) else {
         return;
     };
     // geogate cannot send a host with other characters than these.
-    let is_host = found
-        .target
-        .host
+    let is_host = text
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"-.[]:_".contains(&b));
     if !is_host {
@@ -215,6 +224,7 @@ fn own_name(scope: &Scope, pass: &Directive) -> Option<String> {
     let port = target.port.filter(|port| *port != usual);
     (!is_said).then(|| match port {
         Some(port) => format!("{}:{port}", target.host),
+        None if target::is_unix(&target.host) => "localhost".to_owned(),
         None => target.host,
     })
 }

@@ -8,13 +8,32 @@ use super::super::units;
 /// Server that a location's requests go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Name of an `upstream` block, or a host.
+    /// Name of an `upstream` block, a host, or `unix:` with the path of a socket.
     pub(super) host: String,
     /// Port, if the location names one.
     pub(super) port: Option<u16>,
     pub(super) tls: bool,
     /// True for HTTP/2 without negotiation, as for gRPC.
     pub(super) http2: bool,
+    pub(super) fastcgi: bool,
+}
+
+impl Target {
+    /// Prefix of the directives for this protocol.
+    pub(super) fn family(&self) -> &'static str {
+        if self.fastcgi {
+            "fastcgi"
+        } else if self.http2 {
+            "grpc"
+        } else {
+            "proxy"
+        }
+    }
+}
+
+/// Returns `true` for the path of a UNIX socket in place of a host.
+pub(super) fn is_unix(host: &str) -> bool {
+    host.starts_with("unix:")
 }
 
 /// Sets a key to a time, or notes why that is impossible.

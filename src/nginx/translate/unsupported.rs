@@ -11,7 +11,7 @@ pub(super) const TYPES: &str =
 
 /// Names of directives, with their outcome and a note. A name that ends with `*` is a prefix; with
 /// `*` at both ends it is any part. The first match counts.
-const KNOWN: [(&[&str], Fate, &str); 49] = [
+const KNOWN: [(&[&str], Fate, &str); 54] = [
     (&["http"], Fate::Needless, "There is nothing in it."),
     (
         &["user"],
@@ -410,9 +410,49 @@ const KNOWN: [(&[&str], Fate, &str); 49] = [
         "geogate runs no scripts.",
     ),
     (
-        &["fastcgi_*", "uwsgi_*", "scgi_*", "memcached_*"],
+        &[
+            "fastcgi_buffer*",
+            "fastcgi_busy_buffers_size",
+            "fastcgi_temp_*",
+            "fastcgi_max_temp_file_size",
+            "fastcgi_request_buffering",
+            "fastcgi_socket_keepalive",
+            "fastcgi_keep_conn",
+            "fastcgi_index",
+            "fastcgi_split_path_info",
+            "fastcgi_param",
+            "fastcgi_connect_timeout",
+            "fastcgi_read_timeout",
+            "fastcgi_send_timeout",
+            "fastcgi_next_upstream*",
+        ],
+        Fate::Needless,
+        "Bytes are passed on as they come; what `fastcgi_pass` needs is carried over with it.",
+    ),
+    (
+        &["fastcgi_cache", "fastcgi_cache_use_stale"],
+        Fate::Lost,
+        "There is no cache.",
+    ),
+    (
+        &["fastcgi_cache*", "fastcgi_no_cache"],
         Fate::Minor,
-        "Upstreams speak HTTP. Where requests go to one that does not is listed by itself.",
+        "There is no cache.",
+    ),
+    (
+        &["fastcgi_hide_header", "fastcgi_pass_header"],
+        Fate::Lost,
+        "`response_headers.remove` of the route takes headers out.",
+    ),
+    (
+        &["fastcgi_*"],
+        Fate::Lost,
+        "There is nothing like it for FastCGI.",
+    ),
+    (
+        &["uwsgi_*", "scgi_*", "memcached_*"],
+        Fate::Minor,
+        "Upstreams speak HTTP or FastCGI. Where requests go to another one is listed by itself.",
     ),
     (
         &[

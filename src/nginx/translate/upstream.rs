@@ -1,8 +1,9 @@
 //! Upstreams. In nginx the protocol settings of an upstream belong to the location, so an upstream
 //! with different settings in two locations becomes two.
 
-use super::target::{Target, time};
+use super::target::{Target, is_unix, time};
 use super::upstream_protocol;
+use crate::config::model::SocketAddress;
 use crate::nginx::Output;
 use crate::nginx::document::{Entry, Item, Table, Value};
 use crate::nginx::scope::Scope;
@@ -27,6 +28,10 @@ pub(super) fn name(
         target.host.clone()
     } else {
         let address = literal(target);
+        if let Some(why) = not_a_socket(&address) {
+            output.notes.lost(from, why);
+            return None;
+        }
         table.push("peers", Item::new(address.as_str(), Some(from)));
         address
     };
@@ -57,6 +62,9 @@ pub(super) fn numbered(base: &str, number: usize) -> String {
 }
 
 fn literal(target: &Target) -> String {
+    if is_unix(&target.host) {
+        return target.host.clone();
+    }
     let port = target.port.unwrap_or(if target.tls { 443 } else { 80 });
     format!("{}:{port}", target.host)
 }
@@ -200,11 +208,8 @@ fn for_all_peers(
 /// Translates one `server` of an `upstream` block.
 fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
     let address = server.arg(0);
-    if address.starts_with("unix:") {
-        return output.notes.lost(
-            server,
-            "Peers are reached over TCP; there are no UNIX sockets.",
-        );
+    if let Some(why) = not_a_socket(address) {
+        return output.notes.lost(server, why);
     }
     let mut entries = Vec::new();
     let mut service = None;
@@ -272,8 +277,17 @@ fn address_of(peer: &Value) -> Option<&Value> {
     }
 }
 
+/// Returns why a path cannot be that of a peer's UNIX socket; `None` if it can, and for all other
+/// addresses.
+fn not_a_socket(address: &str) -> Option<String> {
+    SocketAddress::unix(address)?.err()
+}
+
 /// Returns an address with its port, which is 80 by default.
 fn with_port(address: &str) -> String {
+    if is_unix(address) {
+        return address.to_owned();
+    }
     let has_port = match address.rsplit_once(']') {
         Some((_, rest)) => rest.starts_with(':'),
         None => address.contains(':'),

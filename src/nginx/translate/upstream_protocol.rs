@@ -1,7 +1,7 @@
-//! Protocol settings of a location for its upstream: times, tries, TLS, HTTP/2. The directives
-//! begin with `proxy_` or `grpc_`.
+//! Protocol settings of a location for its upstream: times, tries, TLS, HTTP/2. FastCGI. The
+//! directives begin with `proxy_`, `grpc_` or `fastcgi_`.
 
-use super::target::{Target, time};
+use super::target::{Target, is_unix, time};
 use crate::nginx::Output;
 use crate::nginx::document::{Item, Table};
 use crate::nginx::scope::Scope;
@@ -15,7 +15,7 @@ pub(super) fn translate(
     table: &mut Table,
     output: &mut Output,
 ) {
-    let family = if target.http2 { "grpc" } else { "proxy" };
+    let family = target.family();
     let one = |name: &str| scope.one(&format!("{family}_{name}"));
     for (name, key) in [
         ("connect_timeout", "connect_timeout"),
@@ -42,6 +42,14 @@ pub(super) fn translate(
     }
     if target.http2 {
         table.set("protocol", "http2", Some(from));
+    }
+    if target.fastcgi {
+        table.set("protocol", "fastcgi", Some(from));
+        if let Some(keep) = one("keep_conn") {
+            let why = "Connections are closed after each request, unless the upstream has `keepalive`. Each \
+                       that is open holds a process of php-fpm.";
+            output.notes.minor(keep, why);
+        }
     }
     if target.tls {
         tls(scope, family, target, from, table, output);
@@ -82,7 +90,7 @@ fn tls(
             .notes
             .needless(on, "Always: peers are told the name that is asked for.");
     }
-    let mut has_name = !is_address(&target.host);
+    let mut has_name = !is_address(&target.host) && !is_unix(&target.host);
     if let Some(name) = one("name") {
         output.notes.carried(name);
         if name.arg(0).contains('$') {

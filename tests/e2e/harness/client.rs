@@ -275,6 +275,16 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     socket
 }
 
+/// Calls `done` until it is so; fails if it never is.
+#[track_caller]
+pub fn until(mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "it never happens");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Asks for the metrics until they have these lines: what has ended is counted a moment later.
 #[track_caller]
 pub fn wait_for_metrics(admin: SocketAddr, lines: &[&str]) {

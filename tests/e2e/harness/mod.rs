@@ -6,6 +6,7 @@ mod client;
 mod dns;
 mod engine;
 mod engine_client;
+pub mod fastcgi;
 mod gateway;
 mod http2;
 mod origin;
@@ -15,9 +16,10 @@ mod secure;
 #[cfg(target_os = "linux")]
 mod stopped_thread;
 mod strict_origin;
+mod unix_socket;
 
 pub use authority::{Authority, Identity, trusting_client};
-pub use client::{Client, Response, connect, wait_for_metrics};
+pub use client::{Client, Response, connect, until, wait_for_metrics};
 pub use dns::NameServer;
 pub use engine::{
     Bridge, Chain, ENGINES, Engine, HTTP1_CLIENT_ENGINES, HTTP1_UPSTREAM_ENGINES,
@@ -32,6 +34,7 @@ pub use secure::{Secure, SelfSigned, Speaks};
 #[cfg(target_os = "linux")]
 pub use stopped_thread::StoppedThread;
 pub use strict_origin::{Event, StrictOrigin};
+pub use unix_socket::UnixSocket;
 
 /// Header lines that choose who answers an IP query of HTTP/1. With none, the query is plain, and its
 /// connection answers it at once. With an option of `Connection` it is not plain, and the engine

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Reader, template};
+use super::{Reader, fastcgi, template};
 use crate::config::document::{Item, Section};
-use crate::config::model::{Action, Captures, LocationRewrite, Template};
+use crate::config::model::{Action, Captures, FastCgi, LocationRewrite, Protocol, Template};
 use crate::config::sections::files;
 
 impl Reader<'_> {
@@ -44,6 +44,9 @@ impl Reader<'_> {
         if section.item("rewrite_location").is_some() && !found[0] {
             section.note("rewrite_location", "is for responses of an upstream");
         }
+        if section.item("fastcgi").is_some() && !found[0] {
+            section.note("fastcgi", "is for requests to an upstream");
+        }
         if found[1] {
             let files = files::files(&section.section("files"), &|item| template(item, captures));
             let files = Arc::new(files);
@@ -57,12 +60,40 @@ impl Reader<'_> {
             Action::Reroute { to }
         } else {
             let number = section.value("upstream", 0, |item| self.upstream(item.string()?));
+            let fastcgi = self.fastcgi(section, number, captures);
             Action::Upstream {
                 number,
                 rewrite,
                 rewrite_location,
+                fastcgi,
             }
         }
+    }
+
+    /// Reads `fastcgi`, which a route to a FastCGI upstream has, and no other.
+    fn fastcgi(
+        &self,
+        section: &Section,
+        number: usize,
+        captures: &Captures,
+    ) -> Option<Arc<FastCgi>> {
+        let upstream = self.upstreams.get(number);
+        let is_meant = upstream.is_some_and(|known| known.protocol == Protocol::FastCgi);
+        let is_there = section.item("fastcgi").is_some();
+        if is_there && !is_meant {
+            section.note(
+                "fastcgi",
+                "means nothing without protocol = \"fastcgi\" of the upstream",
+            );
+        }
+        if is_meant && !is_there {
+            section.note(
+                "upstream",
+                "speaks FastCGI, which needs fastcgi = { root = ... } here",
+            );
+        }
+        let read = || fastcgi::fastcgi(&section.section("fastcgi"), captures);
+        (is_there && is_meant).then(|| Arc::new(read()))
     }
 
     fn upstream(&mut self, name: &str) -> Result<usize, String> {

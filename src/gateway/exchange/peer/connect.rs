@@ -21,15 +21,18 @@ pub struct Connections(Connector);
 pub enum Connected {
     /// A whole connection.
     Http1(Stream),
+    /// A whole connection to a FastCGI server.
+    FastCgi(Stream),
     /// A stream of a connection, with the key of the connection if no other request may find it.
     Http2(Box<Http2Session>, Option<Box<HttpPeer>>),
 }
 
 impl Connected {
-    /// Version of HTTP that the peer is spoken to in.
+    /// Protocol that the peer is spoken to in.
     pub fn version(&self) -> HttpVersion {
         match self {
             Connected::Http1(_) => HttpVersion::Http1,
+            Connected::FastCgi(_) => HttpVersion::FastCgi,
             Connected::Http2(..) => HttpVersion::Http2,
         }
     }
@@ -51,7 +54,7 @@ impl Connections {
             let apart = Box::new(chosen.http_peer_to_check(kind));
             let connected = match self.open(chosen, &apart).await? {
                 Connected::Http2(session, _) => Connected::Http2(session, Some(apart)),
-                connected @ Connected::Http1(_) => connected,
+                connected => connected,
             };
             return Ok((connected, false));
         }

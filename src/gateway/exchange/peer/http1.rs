@@ -185,7 +185,7 @@ impl Http1Peer {
 }
 
 impl Peer for Http1Peer {
-    const IS_HTTP2: bool = false;
+    const INVITES: bool = false;
 
     fn put_request(
         &mut self,

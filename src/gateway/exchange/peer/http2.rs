@@ -225,7 +225,7 @@ impl Http2Peer {
 }
 
 impl Peer for Http2Peer {
-    const IS_HTTP2: bool = true;
+    const INVITES: bool = true;
 
     fn put_request(
         &mut self,

@@ -1,6 +1,8 @@
-//! The peer's side of a try: the request sent, the response received, in either version of HTTP.
+//! The peer's side of a try: the request sent, the response received, in either version of HTTP or in
+//! FastCGI.
 
 mod connect;
+mod fastcgi;
 mod http1;
 mod http2;
 mod http2_connection;
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 
 pub use self::connect::{Connected, Connections, kept, may_be_kept};
+pub use self::fastcgi::FastCgiPeer;
 pub use self::http1::Http1Peer;
 pub use self::http2::Http2Peer;
 use super::piece::{Piece, Size};
@@ -43,8 +46,8 @@ fn bad(head: &BadHead) -> Box<Error> {
 
 /// Peer of one try. What is put is sent by `poll_send`.
 pub trait Peer: Send {
-    /// `true` for a peer that is spoken to in HTTP/2.
-    const IS_HTTP2: bool;
+    /// `true` if the peer does not ask for a body that a client holds back, so the gateway does.
+    const INVITES: bool;
 
     /// Puts the head of a request. `is_complete` if it has no body.
     ///

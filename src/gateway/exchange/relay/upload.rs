@@ -68,6 +68,15 @@ impl Replay {
         }
     }
 
+    /// A body that was read before the first try.
+    pub fn of(content: Vec<u8>) -> Self {
+        Replay {
+            content,
+            is_lost: false,
+            is_wanted: true,
+        }
+    }
+
     /// Keeps content that is sent for the first time.
     fn keep(&mut self, content: &[u8]) {
         if content.is_empty() || self.is_lost {

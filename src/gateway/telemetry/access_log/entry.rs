@@ -1,12 +1,11 @@
 //! Log entry of a finished request, with the value of each variable.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pingora::protocols::tls::SslDigest;
 
 use super::times::with_times;
-use crate::config::model::{RequestVariable, ResponseVariable, Variable};
+use crate::config::model::{RequestVariable, ResponseVariable, SocketAddress, Variable};
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::request::trace_context::Trace;
 use crate::gateway::request::variables::View;
@@ -16,6 +15,17 @@ use crate::proto::text::{write_number, write_peer, write_seconds, write_share};
 /// Head of a response as it was sent: lines behind a first one; empty if it is not kept for the log.
 #[derive(Clone, Copy, Default)]
 pub struct Sent<'s>(pub &'s [u8]);
+
+/// Writes the address of a peer of an upstream.
+pub fn append_peer(peer: &SocketAddress, out: &mut Vec<u8>) {
+    match peer {
+        SocketAddress::Inet(address) => write_peer(*address, out),
+        SocketAddress::Unix(path) => {
+            out.extend_from_slice(b"unix:");
+            out.extend_from_slice(path.as_bytes());
+        }
+    }
+}
 
 impl Sent<'_> {
     /// Calls `read` with the value of every line of a name.
@@ -46,7 +56,7 @@ pub struct Entry<'r, H> {
     /// Name of the upstream; empty for a local reply.
     pub upstream: &'r str,
     /// Peers that the request was tried on, in this order.
-    pub peers: &'r [SocketAddr],
+    pub peers: &'r [SocketAddress],
     /// Time from the head of the request to the end of the response.
     pub request_time: Duration,
     /// Time from the choice of the first peer to the end of the response.
@@ -191,7 +201,7 @@ impl<'r, H: Headers> Entry<'r, H> {
             if index > 0 {
                 out.extend_from_slice(b", ");
             }
-            write_peer(*peer, out);
+            append_peer(peer, out);
         }
     }
 

@@ -3,12 +3,12 @@
 //! The built-in formats are templates, too. Templates are parsed with the configuration, so at run
 //! time a variable costs one branch, which is negligible beside its value.
 
-use super::entry::{Entry, Source};
+use super::entry::{Entry, Source, append_peer};
 use crate::config::model::{
     Captures, LogFormat, Part, RequestVariable, ResponseVariable, Template, Variable,
 };
 use crate::proto::headers::Headers;
-use crate::proto::text::{escape_controls_from, escape_from, escape_json_from, write_peer};
+use crate::proto::text::{escape_controls_from, escape_from, escape_json_from};
 
 /// nginx's `main` format with fields of geogate appended; the last one is the reason of a failure.
 const MAIN: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status \
@@ -209,7 +209,7 @@ fn write_json<H: Headers>(entry: &Entry<H>, variable: &Variable, share: f64, out
             out.push(b'[');
             for (index, peer) in entry.peers.iter().enumerate() {
                 out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
-                write_peer(*peer, out);
+                append_peer(peer, out);
                 out.push(b'"');
             }
             out.push(b']');

@@ -2,14 +2,17 @@
 //! its own keys move.
 //!
 //! The ring is identical to nginx's `hash ... consistent`, so that a migration from one to the
-//! other moves no client.
+//! other moves no client. UNIX sockets are the exception: the ring knows IP addresses alone, so a path
+//! stands on it as an address that is made of it.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use pingora_ketama::{Bucket, Continuum};
+use sha2::{Digest, Sha256};
 
 use super::{Candidates, weights};
+use crate::config::model::SocketAddress;
 
 /// Maximum sum of the weights. Each unit is 160 points on the ring.
 const WEIGHTS: u32 = 4096;
@@ -22,10 +25,10 @@ pub struct Ketama {
 
 impl Ketama {
     /// Creates the ring of peers with these addresses and weights.
-    pub fn new(peers: &[(SocketAddr, u32)]) -> Self {
-        let given: Vec<_> = peers.iter().map(|&(_, weight)| weight).collect();
+    pub fn new(peers: &[(SocketAddress, u32)]) -> Self {
+        let given: Vec<_> = peers.iter().map(|(_, weight)| *weight).collect();
         let weights = weights::reduced(&given, WEIGHTS);
-        let addresses = peers.iter().map(|&(address, _)| address);
+        let addresses = peers.iter().map(|(address, _)| on_ring(address));
         let buckets = addresses.clone().zip(weights);
         let buckets: Vec<_> = buckets.map(|(a, weight)| Bucket::new(a, weight)).collect();
         Ketama {
@@ -53,19 +56,34 @@ impl Ketama {
     }
 }
 
+/// Address of a peer on the ring. That of a UNIX socket is in the discard prefix (RFC 6666), where no
+/// peer is.
+fn on_ring(address: &SocketAddress) -> SocketAddr {
+    match address {
+        SocketAddress::Inet(address) => *address,
+        SocketAddress::Unix(path) => {
+            let digest = Sha256::digest(path.as_bytes());
+            let mut ip = [0; 16];
+            ip[0] = 1;
+            ip[8..].copy_from_slice(&digest[..8]);
+            SocketAddr::from((Ipv6Addr::from(ip), 1))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Fake, addresses};
     use super::*;
 
-    fn owners(peers: &[(SocketAddr, u32)], open: &[bool]) -> Vec<SocketAddr> {
+    fn owners(peers: &[(SocketAddress, u32)], open: &[bool]) -> Vec<SocketAddress> {
         let ring = Ketama::new(peers);
         let mut fake = Fake::all_open(peers.len());
         fake.open = open.to_vec();
         let owner = |key: u32| ring.pick(key.to_string().as_bytes(), &mut fake);
         (0..10_000)
             .map(owner)
-            .map(|peer| peers[peer.unwrap()].0)
+            .map(|peer| peers[peer.unwrap()].0.clone())
             .collect()
     }
 
@@ -76,11 +94,12 @@ mod tests {
         let peers = addresses(&[1, 2, 1]);
         let mut points = Vec::new();
         for (address, weight) in &peers {
-            let name = format!("{}\0{}", address.ip(), address.port());
+            let inet = address.inet().unwrap();
+            let name = format!("{}\0{}", inet.ip(), inet.port());
             let mut last = 0_u32;
             for _ in 0..weight * 160 {
                 last = crc32fast::hash(&[name.as_bytes(), &last.to_le_bytes()].concat());
-                points.push((last, *address));
+                points.push((last, address.clone()));
             }
         }
         for (key, owner) in owners(&peers, &[true; 3]).into_iter().enumerate() {
@@ -94,13 +113,16 @@ mod tests {
 
     #[test]
     fn only_the_keys_of_a_peer_that_goes_move() {
-        let peers = addresses(&[1; 5]);
+        let mut peers = addresses(&[1; 5]);
+        // The ring of UNIX sockets is no other.
+        peers[1].0 = SocketAddress::Unix("/run/one.sock".into());
+        peers[2].0 = SocketAddress::Unix("/run/two.sock".into());
         let before = owners(&peers, &[true; 5]);
-        let gone = peers[2].0;
+        let gone = peers[2].0.clone();
         let without: Vec<_> = peers
             .iter()
-            .copied()
             .filter(|peer| peer.0 != gone)
+            .cloned()
             .collect();
         let closed = [true, true, false, true, true];
         for after in [owners(&without, &[true; 4]), owners(&peers, &closed)] {

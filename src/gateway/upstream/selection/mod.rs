@@ -10,9 +10,7 @@ mod random;
 mod round_robin;
 mod weights;
 
-use std::net::SocketAddr;
-
-use crate::config::model::Balance;
+use crate::config::model::{Balance, SocketAddress};
 
 use ketama::Ketama;
 use random::Draw;
@@ -50,7 +48,7 @@ pub enum Selection {
 
 impl Selection {
     /// Creates the algorithm for peers at these addresses with these weights.
-    pub fn new(balance: &Balance, peers: &[(SocketAddr, u32)]) -> Self {
+    pub fn new(balance: &Balance, peers: &[(SocketAddress, u32)]) -> Self {
         let weights: Vec<_> = peers.iter().map(|&(_, weight)| weight).collect();
         match balance {
             Balance::RoundRobin => Selection::RoundRobin(RoundRobin::new(&weights)),
@@ -81,6 +79,8 @@ fn first_from(start: usize, count: usize, candidates: &mut impl Candidates) -> O
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     /// Peers with their availability, load, and share of their weight.
@@ -128,8 +128,8 @@ mod tests {
         shares
     }
 
-    pub fn addresses(weights: &[u32]) -> Vec<(SocketAddr, u32)> {
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    pub fn addresses(weights: &[u32]) -> Vec<(SocketAddress, u32)> {
+        let address = |port| SocketAddress::from(SocketAddr::from(([127, 0, 0, 1], port)));
         let ports = 1..;
         ports.map(address).zip(weights.iter().copied()).collect()
     }

@@ -1,5 +1,6 @@
 //! Action of a location: `return`, an upstream, files, or an answer that geogate does not have.
 
+use super::super::fastcgi;
 use super::super::files::{self, Served};
 use super::super::headers;
 use super::super::order::RoutePath;
@@ -12,8 +13,8 @@ use crate::nginx::document::Table;
 use crate::nginx::scope::Scope;
 use crate::nginx::tree::Directive;
 
-/// Directives that pass requests on by other protocols than HTTP.
-const OTHER_PROTOCOLS: [&str; 4] = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
+/// Directives that pass requests on by other protocols than HTTP and FastCGI.
+const OTHER_PROTOCOLS: [&str; 3] = ["uwsgi_pass", "scgi_pass", "memcached_pass"];
 
 /// Directives of answers that geogate does not have, with the reason.
 const OTHER_ANSWERS: [(&str, &str); 14] = [
@@ -76,7 +77,7 @@ impl<'s> Routes<'_, 's> {
         }
         for name in OTHER_PROTOCOLS {
             if let Some(pass) = here(name) {
-                let why = "Upstreams speak HTTP; gunicorn, uWSGI and PHP servers can. The route answers \
+                let why = "Upstreams speak HTTP or FastCGI; gunicorn and uWSGI can. The route answers \
                            501 until then.";
                 output.notes.lost(pass, why);
                 return rewrite::closed(501, pass, route);
@@ -89,6 +90,13 @@ impl<'s> Routes<'_, 's> {
                     .lost(directive, format!("{why} The route answers 501."));
                 return rewrite::closed(501, directive, route);
             }
+        }
+        if let Some(pass) = here("fastcgi_pass") {
+            let (http, variables) = (self.http, self.variables);
+            if !fastcgi::translate(http, scope, pass, pattern, variables, route, output) {
+                rewrite::closed(501, pass, route);
+            }
+            return;
         }
         if let Some(pass) = here("proxy_pass").or_else(|| here("grpc_pass")) {
             return self.pass(pass, scope, pattern, route, output);
