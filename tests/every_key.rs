@@ -48,7 +48,10 @@ fn table() -> Vec<(String, Vec<String>)> {
 fn every_key_is_in_the_table_in_the_order_of_the_documentation() {
     let configuration = std::fs::read_to_string(path("conf/geogate.toml")).unwrap();
     let known = keys(&uncommented(&configuration));
-    let known: Vec<_> = known.iter().map(dotted).collect();
+    // An example may show a key once more.
+    let mut seen = BTreeSet::new();
+    let known = known.iter().map(dotted);
+    let known: Vec<_> = known.filter(|key| seen.insert(key.clone())).collect();
     assert!(known.len() > 150, "{} keys", known.len());
     let table: Vec<_> = table().into_iter().map(|(key, _)| key).collect();
     let listed: BTreeSet<_> = table.iter().collect();
