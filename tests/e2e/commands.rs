@@ -609,7 +609,8 @@ fn a_file_of_nginx_is_translated() {
     std::fs::write(&nginx, text).unwrap();
     std::fs::create_dir(path("sites")).unwrap();
     let site = "server { listen 127.0.0.1:8000; server_name a; location / { proxy_pass http://127.0.0.1:8001; \
-                proxy_set_header Host $http_host; }\nlocation /b/ { teapot on; } location /c/ {\nexpires 1d; } }";
+                proxy_set_header Host $http_host; }\nlocation /b/ { teapot on; } location /c/ {\nproxy_pass https://127.0.0.1:8002; \
+                proxy_set_header Host $http_host; } }";
     std::fs::write(path("sites/one"), site).unwrap();
     let site = path("sites/one");
     let output = run(&["check", "--nginx", &nginx], "");
@@ -619,7 +620,7 @@ fn a_file_of_nginx_is_translated() {
     let lines: Vec<&str> = error.lines().collect();
     let begins = [
         format!("{site}:2: closed: teapot on: The location answers 403: "),
-        format!("{site}:3: differs: expires 1d: "),
+        format!("{site}:3: differs: proxy_pass https://127.0.0.1:8002: "),
         format!("geogate: {nginx}: not exact: 1 closed with 403, 0 not carried over, 1 different."),
     ];
     assert_eq!(lines.len(), begins.len(), "{error}");
