@@ -15,7 +15,7 @@ use super::request::client_ip::Origin;
 use super::request::identity::Identity;
 use super::request::place_cache::{ClientPlace, place_of};
 use super::request::request_view::RequestView;
-use super::request::variables::{Captured, View};
+use super::request::variables::{Captured, RoutedTarget, View};
 use super::route::{Route, RouteMatch};
 use super::upstream::attempts::Attempts;
 use super::upstream::{ConnectionKind, NoPeer, Peer};
@@ -188,15 +188,16 @@ impl<'r, H: Headers> View<'r, H> {
     /// Creates the view of a request.
     pub fn of(request: &RequestView<'r, H>, ctx: &'r Context) -> Self {
         let routed = ctx.routed.as_ref();
+        let redirect = routed.and_then(|routed| routed.redirect.as_ref());
         View {
             origin: ctx.origin.as_ref(),
             place: ctx.place(),
             scheme: request.scheme(),
             method: request.method.as_str(),
-            target: routed
-                .and_then(|routed| routed.redirect.as_ref())
-                .map_or(request.target, |redirect| &redirect.target),
-            sent_target: request.target,
+            target: RoutedTarget {
+                routed: redirect.map_or(request.target, |redirect| &redirect.target),
+                sent: request.target,
+            },
             protocol: request.protocol(),
             authority: request.authority,
             headers: request.headers,
@@ -205,8 +206,8 @@ impl<'r, H: Headers> View<'r, H> {
             captures: routed.map_or(Captured::default(), |routed| Captured {
                 text: routed.path().unwrap_or_default(),
                 groups: routed.captures(),
+                hosts: ctx.route().map_or(&[], |route| &route.host_patterns),
             }),
-            host_patterns: ctx.route().map_or(&[], |route| &route.host_patterns),
             tls: request.tls,
         }
     }

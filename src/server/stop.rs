@@ -259,8 +259,8 @@ impl Helpers {
         log::info!("USR1: opening the log files again");
         self.gateway.reopen_access_logs();
         error_log::reopen();
-        // Whoever rotates logs waits for this message before touching the old files. A slow target
-        // must not delay other signals, so the wait has a thread of its own.
+        // Log rotation may wait for this message before it touches the old files. A slow target must
+        // not delay other signals, so the wait has a thread of its own.
         let gateway = Arc::clone(&self.gateway);
         std::thread::spawn(move || {
             let unwritten = gateway.flush_access_logs(Instant::now() + REOPENING);

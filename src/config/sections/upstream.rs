@@ -141,7 +141,7 @@ fn upstream_settings(section: &Section) -> Upstream {
 }
 
 /// Default number of idle connections. A FastCGI server such as php-fpm gives each open connection one
-/// of its processes, which then serves nobody else.
+/// of its processes, which then serves no other connection.
 fn keepalive(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Http1 | Protocol::Http2 => 4096,

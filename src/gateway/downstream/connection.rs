@@ -23,7 +23,7 @@ use crate::gateway::plain_stream::{make_bare, may_be_bare};
 use crate::gateway::request::client_ip::{self, PeerAddr};
 use crate::gateway::request::identity;
 use crate::gateway::request::request_id::RequestId;
-use crate::gateway::request::variables::{Captured, View};
+use crate::gateway::request::variables::{Captured, RoutedTarget, View};
 use crate::gateway::telemetry::access_log::Entry;
 use crate::gateway::telemetry::metrics::{Kind, Open};
 use crate::gateway::{Gateway, Settings, error_page};
@@ -409,15 +409,13 @@ impl<'g> Connection<'g> {
             place: database.lookup(origin.client.ip()),
             scheme: scheme(tls.is_some()),
             method: head.method,
-            target: head.target.as_bytes(),
-            sent_target: head.target.as_bytes(),
+            target: RoutedTarget::sent(head.target.as_bytes()),
             protocol: "HTTP/1.1",
             authority: None,
             headers: head,
             request_id: id.as_ref().map_or("", RequestId::as_str),
             route: "",
             captures: Captured::default(),
-            host_patterns: &[],
             tls: tls.as_deref(),
         };
         let entry = Entry {
@@ -457,15 +455,13 @@ impl<'g> Connection<'g> {
             place: database.lookup(origin.client.ip()),
             scheme: scheme(tls.is_some()),
             method,
-            target,
-            sent_target: target,
+            target: RoutedTarget::sent(target),
             protocol: "",
             authority: None,
             headers: &headers,
             request_id: "",
             route: "",
             captures: Captured::default(),
-            host_patterns: &[],
             tls: tls.as_deref(),
         };
         let entry = Entry {

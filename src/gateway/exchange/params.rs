@@ -91,7 +91,7 @@ fn each_standard(
     let root = script.settings.root.as_os_str().as_bytes();
     let (name, path_info) = (&script.script.name[..], &script.script.path_info[..]);
     // That of an internal redirect, if there was one; the URI is the client's.
-    let query = split_query(path_and_query(view.target)).1;
+    let query = split_query(path_and_query(view.target.routed)).1;
     let is_https = is_https(request, ctx);
     push("GATEWAY_INTERFACE", b"CGI/1.1");
     push("SERVER_SOFTWARE", SOFTWARE.as_bytes());

@@ -11,7 +11,7 @@ use crate::gateway::context::Context;
 use crate::gateway::exchange::admission::admit_again;
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::request::variables::View;
+use crate::gateway::request::variables::{RoutedTarget, View};
 use crate::gateway::respond::files::{Elsewhere, FileRequest, Paths};
 use crate::gateway::respond::local_reply;
 use crate::gateway::route::{Decision, InternalRedirect, RouteMatch};
@@ -51,14 +51,17 @@ pub fn follow<H: Headers>(
             opened,
         } => (target, None, Some((files, opened))),
         Elsewhere::Target(target) | Elsewhere::Rerouted(target) => (target, None, None),
-        Elsewhere::Route(name) => (view.target.to_vec(), Some(name), None),
+        Elsewhere::Route(name) => (view.target.routed.to_vec(), Some(name), None),
     };
-    let is_same_target = target == view.target;
+    let is_same_target = target == view.target.routed;
     let found = match name {
         Some(name) => enter(ctx, &name, &target),
         None => find(
             &View {
-                target: &target,
+                target: RoutedTarget {
+                    routed: &target,
+                    ..view.target
+                },
                 ..view
             },
             request,

@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::config::model::{Captures, Template};
-    use crate::gateway::request::variables::Captured;
+    use crate::gateway::request::variables::{Captured, RoutedTarget};
     use crate::proto::scheme::Scheme;
 
     fn rules(rules: &[(&str, &str)]) -> Vec<LocationRewrite> {
@@ -129,15 +129,13 @@ mod tests {
             place: None,
             scheme: Scheme::Https,
             method: "GET",
-            target: b"/a",
-            sent_target: b"/a",
+            target: RoutedTarget::sent(b"/a"),
             protocol: "HTTP/1.1",
             authority: Some("shop.test"),
             headers: &headers,
             request_id: "",
             route: "",
             captures: Captured::default(),
-            host_patterns: &[],
             tls: None,
         };
         let mut response = ResponseHeader::build(302, None).unwrap();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pingora::Result;
 
 use super::admission::admit_to_route;
-use crate::config::model::{Fallback, Files, Part};
+use crate::config::model::{Fallback, Files, Part, RequestVariable, Template};
 use crate::gateway::context::Context;
 use crate::gateway::exchange::{Outcome, ScriptPath};
 use crate::gateway::failure::reason::FailureReason;
@@ -105,7 +105,7 @@ fn find_in<H: Headers>(
         headers: view.headers,
         place: view.place,
     };
-    routes.decide(&asked, path(view.target))
+    routes.decide(&asked, path(view.target.routed))
 }
 
 /// Path of a request target; `None` for `*`.
@@ -155,7 +155,7 @@ pub(super) fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> R
             }
         }
         Action::Reroute(rewrite) => {
-            let (path, query) = split_query(path_and_query(view.target));
+            let (path, query) = split_query(path_and_query(view.target.routed));
             match target::rewritten(rewrite, &view, path, query) {
                 Some(mut target) => {
                     // The client's query may be empty behind the one of the new path.
@@ -194,10 +194,10 @@ fn upstream_target<H: Headers>(
     rewrite: Option<&Rewrite>,
     view: &View<H>,
 ) -> std::result::Result<Option<Vec<u8>>, BadTarget> {
-    let query = split_query(path_and_query(view.target)).1;
+    let query = split_query(path_and_query(view.target.routed)).1;
     match (rewrite, &taken.target) {
         (Some(rewrite), _) => {
-            let normal = taken.path().or(path(view.target)).unwrap_or(b"/");
+            let normal = taken.path().or(path(view.target.routed)).unwrap_or(b"/");
             let target = target::rewritten(rewrite, view, normal, query);
             target.map(Some).ok_or(BadTarget)
         }
@@ -212,7 +212,7 @@ fn upstream_target<H: Headers>(
 
 /// Path that was matched.
 fn normal_path<'r, H>(taken: &'r RouteMatch, view: &View<'r, H>) -> &'r [u8] {
-    taken.path().or(path(view.target)).unwrap_or(b"/")
+    taken.path().or(path(view.target.routed)).unwrap_or(b"/")
 }
 
 /// Request for a file; `None` if a path is invalid.
@@ -226,26 +226,9 @@ fn file_request<H: Headers>(
     let paths = match &files.tried {
         None => Paths::One(file_path(normal, rewrite, view)?),
         Some(templates) => {
-            let tried = templates.iter().map(|template| {
-                let text = view.expand(template);
-                let is_folder = template
-                    .texts()
-                    .last()
-                    .is_some_and(|end| end.ends_with('/'))
-                    && !matches!(template.parts().last(), Some(Part::Variable(_)));
-                let text = if is_folder {
-                    &text[..text.len() - 1]
-                } else {
-                    &text[..]
-                };
-                let text = normalized(text);
-                let path = file_path(&text, rewrite, view)?;
-                Some(if is_folder {
-                    Tried::Folder(path)
-                } else {
-                    Tried::File(path)
-                })
-            });
+            let tried = templates
+                .iter()
+                .map(|template| tried_path(template, rewrite, view));
             Paths::First(tried.collect::<Option<Vec<_>>>()?)
         }
     };
@@ -264,6 +247,30 @@ fn file_request<H: Headers>(
         paths,
         fallback,
         opened: None,
+    })
+}
+
+/// Path to try; `None` if the rewritten one is invalid. A template that ends in a slash is a folder's.
+fn tried_path<H: Headers>(
+    template: &Template<RequestVariable>,
+    rewrite: Option<&Rewrite>,
+    view: &View<H>,
+) -> Option<Tried> {
+    let text = view.expand(template);
+    let is_folder = match template.parts().last() {
+        Some(Part::Text(end)) => end.ends_with('/'),
+        Some(Part::Variable(_)) | None => false,
+    };
+    let text = match text.strip_suffix(b"/") {
+        Some(b"") => b"/",
+        Some(path) if is_folder => path,
+        _ => &text[..],
+    };
+    let path = file_path(&normalized(text), rewrite, view)?;
+    Some(if is_folder {
+        Tried::Folder(path)
+    } else {
+        Tried::File(path)
     })
 }
 

@@ -178,8 +178,8 @@ fn value(text: Vec<u8>) -> Option<HeaderValue> {
 mod tests {
     use http::HeaderMap;
 
-    use super::super::variables::Captured;
     use super::super::variables::tests::{database, headers};
+    use super::super::variables::{Captured, RoutedTarget};
     use super::*;
     use crate::config::model::Captures;
     use crate::proto::scheme::Scheme;
@@ -227,8 +227,7 @@ mod tests {
             place: database.lookup([1, 0, 0, 7].into()),
             scheme: Scheme::Http,
             method: "GET",
-            target: b"/a%0d%0aX:%20b?c=%0d",
-            sent_target: b"/a%0d%0aX:%20b?c=%0d",
+            target: RoutedTarget::sent(b"/a%0d%0aX:%20b?c=%0d"),
             protocol: "HTTP/1.1",
             authority: None,
             headers: &headers,
@@ -237,8 +236,8 @@ mod tests {
             captures: Captured {
                 text: b"a\r\nb",
                 groups: &[None, Some(0..4)],
+                hosts: &[],
             },
-            host_patterns: &[],
             tls: None,
         };
         let mut response = ResponseHeader::build(status, None).unwrap();

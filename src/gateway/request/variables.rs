@@ -31,10 +31,8 @@ pub struct View<'r, H> {
     pub scheme: Scheme,
     /// Method, as sent.
     pub method: &'r str,
-    /// Target as sent, in any of its forms, or that of an internal redirect.
-    pub target: &'r [u8],
-    /// Target as sent.
-    pub sent_target: &'r [u8],
+    /// Target, in any of its forms.
+    pub target: RoutedTarget<'r>,
     /// Protocol version, such as `HTTP/1.1`.
     pub protocol: &'r str,
     /// Authority of an HTTP/2 request, which takes precedence over the header `Host`.
@@ -45,10 +43,8 @@ pub struct View<'r, H> {
     pub request_id: &'r str,
     /// Name of the route.
     pub route: &'r str,
-    /// Groups of the pattern of the route's path.
+    /// Groups of the route's patterns.
     pub captures: Captured<'r>,
-    /// Patterns of the route's hosts.
-    pub host_patterns: &'r [Regex],
     /// TLS session of the connection, if it is encrypted.
     pub tls: Option<&'r SslDigest>,
 }
@@ -62,13 +58,34 @@ impl<H> Clone for View<'_, H> {
 
 impl<H> Copy for View<'_, H> {}
 
-/// Groups that a pattern matched.
+/// Groups that the patterns of a route matched.
 #[derive(Clone, Copy, Default)]
 pub struct Captured<'r> {
-    /// Text that the pattern was matched on.
+    /// Path that the pattern of the path was matched on.
     pub text: &'r [u8],
     /// Ranges of the groups in it; the first one is the whole match.
     pub groups: &'r [Option<Range<usize>>],
+    /// Patterns of the route's hosts.
+    pub hosts: &'r [Regex],
+}
+
+/// Target of a request.
+#[derive(Clone, Copy)]
+pub struct RoutedTarget<'r> {
+    /// Target that the route was chosen by: as sent, or that of an internal redirect.
+    pub routed: &'r [u8],
+    /// Target as sent.
+    pub sent: &'r [u8],
+}
+
+impl<'r> RoutedTarget<'r> {
+    /// Target of a request that was not redirected.
+    pub fn sent(target: &'r [u8]) -> Self {
+        RoutedTarget {
+            routed: target,
+            sent: target,
+        }
+    }
 }
 
 impl<'r> Captured<'r> {
@@ -130,7 +147,7 @@ impl<H: Headers> View<'_, H> {
             }
             RequestVariable::RequestMethod => out.extend_from_slice(self.method.as_bytes()),
             RequestVariable::RequestUri => {
-                out.extend_from_slice(path_and_query(self.sent_target));
+                out.extend_from_slice(path_and_query(self.target.sent));
             }
             RequestVariable::Uri => out.extend_from_slice(&self.path()),
             RequestVariable::Args => out.extend_from_slice(self.query().unwrap_or_default()),
@@ -165,7 +182,7 @@ impl<H: Headers> View<'_, H> {
         let Some(host) = self.host() else {
             return;
         };
-        let mut patterns = self.host_patterns.iter();
+        let mut patterns = self.captures.hosts.iter();
         let Some(found) = patterns.find_map(|pattern| pattern.captures(host.as_bytes())) else {
             return;
         };
@@ -191,17 +208,17 @@ impl<H: Headers> View<'_, H> {
 
     /// Returns the path, decoded and normalised.
     fn path(&self) -> Cow<'_, [u8]> {
-        query::normalize(split_query(path_and_query(self.target)).0)
+        query::normalize(split_query(path_and_query(self.target.routed)).0)
     }
 
     fn query(&self) -> Option<&[u8]> {
-        split_query(path_and_query(self.target)).1
+        split_query(path_and_query(self.target.routed)).1
     }
 
     fn append_request_line(&self, out: &mut Vec<u8>) {
         let parts = [
             self.method.as_bytes(),
-            self.sent_target,
+            self.target.sent,
             self.protocol.as_bytes(),
         ];
         let mut is_first = true;
@@ -344,8 +361,7 @@ pub(in crate::gateway) mod tests {
             place: database.lookup(origin.client.ip()),
             scheme: Scheme::Https,
             method: "GET",
-            target: target.as_bytes(),
-            sent_target: target.as_bytes(),
+            target: RoutedTarget::sent(target.as_bytes()),
             protocol: "HTTP/1.1",
             authority: None,
             headers: &headers,
@@ -354,8 +370,8 @@ pub(in crate::gateway) mod tests {
             captures: Captured {
                 text: b"/one/two",
                 groups: &groups,
+                hosts: &[],
             },
-            host_patterns: &[],
             tls: None,
         };
         let captures = Captures::new([None, Some("word".to_owned()), None]);

@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::config::model::Captures;
-    use crate::gateway::request::variables::Captured;
+    use crate::gateway::request::variables::{Captured, RoutedTarget};
     use crate::proto::scheme::Scheme;
 
     /// Request for this target whose captures are the text and the text from its second byte on.
@@ -156,8 +156,7 @@ mod tests {
             place: None,
             scheme: Scheme::Http,
             method: "GET",
-            target: target.as_bytes(),
-            sent_target: target.as_bytes(),
+            target: RoutedTarget::sent(target.as_bytes()),
             protocol: "HTTP/1.1",
             authority: Some("h.test"),
             headers: &HeaderMap::new(),
@@ -166,8 +165,8 @@ mod tests {
             captures: Captured {
                 text: captured.as_bytes(),
                 groups: &groups,
+                hosts: &[],
             },
-            host_patterns: &[],
             tls: None,
         })
     }

@@ -166,76 +166,53 @@ fn try_files(
     output: &mut Output,
 ) {
     output.notes.carried(tried);
+    let template = |text: &str| match variables.template(text, scope) {
+        Ok(path) if path.starts_with(['/', '$']) => Ok(path),
+        Ok(_) => Err(format!("{text} does not begin with a slash.")),
+        Err(missing) => Err(format!("There is no {missing} in geogate.")),
+    };
     let Some((last, before)) = tried.args.split_last() else {
         return output.notes.lost(tried, "It names nothing.");
     };
-    let closed = |why: String, entries: &mut Vec<Entry>, output: &mut Output| {
-        output
-            .notes
-            .lost(tried, format!("{why} The route answers 501."));
-        entries.push(Entry::new("try", Value::List(Vec::new()), Some(tried)));
-        entries.push(Entry::new("fallback", 501_u64, Some(tried)));
-    };
-    let mut items = Vec::new();
-    for name in before {
-        match variables.template(name, scope) {
-            Ok(path) if path.starts_with(['/', '$']) => items.push(Item::new(path, Some(tried))),
-            Ok(_) => {
-                return closed(
-                    format!("{name} does not begin with a slash."),
-                    entries,
-                    output,
-                );
-            }
-            Err(missing) => {
-                return closed(
-                    format!("There is no {missing} in geogate."),
-                    entries,
-                    output,
-                );
-            }
-        }
-    }
-    let is_usual = before == ["$uri", "$uri/"];
-    let fallback: Option<Value> = if let Some(name) = last.strip_prefix('@') {
-        match names.get(name) {
-            Some(route) => Some(Value::Inline(vec![Entry::new(
-                "route",
-                route.as_str(),
-                Some(tried),
-            )])),
-            None => return closed(format!("There is no location @{name}."), entries, output),
-        }
-    } else if let Some(status) = last.strip_prefix('=') {
-        match status.parse::<u64>() {
-            Ok(404) => None,
-            Ok(status) if (200..600).contains(&status) => Some(status.into()),
-            _ => return closed(format!("{last} is no status."), entries, output),
-        }
-    } else {
-        match variables.template(last, scope) {
-            Ok(path) if path.starts_with(['/', '$']) => Some(path.into()),
-            Ok(_) => {
-                return closed(
-                    format!("{last} does not begin with a slash."),
-                    entries,
-                    output,
-                );
-            }
-            Err(missing) => {
-                return closed(
-                    format!("There is no {missing} in geogate."),
-                    entries,
-                    output,
-                );
-            }
+    let paths = before.iter().map(|name| template(name));
+    let paths = paths.collect::<Result<Vec<_>, _>>();
+    let found = paths.and_then(|paths| Ok((paths, fallback(last, tried, names, &template)?)));
+    let (paths, fallback) = match found {
+        Ok(found) => found,
+        Err(why) => {
+            output
+                .notes
+                .lost(tried, format!("{why} The route answers 501."));
+            (Vec::new(), Some(501_u64.into()))
         }
     };
-    if !is_usual {
-        entries.push(Entry::new("try", Value::List(items), Some(tried)));
+    if paths != ["$uri", "$uri/"] {
+        let paths = paths.into_iter().map(|path| Item::new(path, Some(tried)));
+        entries.push(Entry::new("try", Value::List(paths.collect()), Some(tried)));
     }
     if let Some(fallback) = fallback {
         entries.push(Entry::new("fallback", fallback, Some(tried)));
+    }
+}
+
+/// Returns the answer where nothing is found, from the last name of `try_files`; `None` for 404.
+fn fallback(
+    last: &str,
+    tried: &Directive,
+    names: &Names,
+    template: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<Option<Value>, String> {
+    if let Some(name) = last.strip_prefix('@') {
+        let route = names.get(name);
+        let route = route.ok_or_else(|| format!("There is no location @{name}."))?;
+        let entry = Entry::new("route", route.as_str(), Some(tried));
+        return Ok(Some(Value::Inline(vec![entry])));
+    }
+    match last.strip_prefix('=').map(str::parse::<u64>) {
+        None => Ok(Some(template(last)?.into())),
+        Some(Ok(404)) => Ok(None),
+        Some(Ok(status)) if (200..600).contains(&status) => Ok(Some(status.into())),
+        Some(_) => Err(format!("{last} is no status.")),
     }
 }
 

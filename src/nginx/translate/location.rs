@@ -212,7 +212,6 @@ impl<'s> Routes<'_, 's> {
         if is_closed || conditions.closed_by.is_some() {
             return self.closed_site(site, output);
         }
-        let rewrites: Vec<&Directive> = scope.here("rewrite").filter(|one| !is_done(one)).collect();
         let plan = Plan::new(site.block);
         let common = Common {
             site,
@@ -225,28 +224,10 @@ impl<'s> Routes<'_, 's> {
             output.notes.carried(condition);
             self.redirect_scheme(answer, &common, output);
         }
-        let steps = scope.directives().iter().filter(|one| !is_done(one));
-        let mut answers_all = answers;
         if answers {
             say_unreachable(&scope, site.block, output);
         }
-        for step in steps.filter(|_| !answers) {
-            match step.name.as_str() {
-                "rewrite" => answers_all = self.server_rewrite(step, &common, output),
-                "return" => {
-                    self.server_return(step, &common, output);
-                    answers_all = true;
-                }
-                "break" if rewrites.iter().any(|rewrite| rewrite.id > step.id) => output
-                    .notes
-                    .lost(step, "What comes after it is carried over all the same."),
-                _ => {}
-            }
-            if answers_all {
-                say_unreachable(&scope, step, output);
-                break;
-            }
-        }
+        let answers_all = answers || self.server_steps(&common, &is_done, output);
         if !answers_all {
             self.locations(&scope, &common, &Around::default(), &is_done, output);
             if !site.only_redirects {
@@ -255,15 +236,47 @@ impl<'s> Routes<'_, 's> {
         }
         self.guard(0, &turnings);
         for location in scope.here("location") {
-            if let Some(name) = location
-                .arg(0)
-                .strip_prefix('@')
-                .and_then(|name| common.names.get(name))
-            {
+            let name = location.arg(0).strip_prefix('@');
+            if let Some(name) = name.and_then(|name| common.names.get(name)) {
                 self.named(name, location, &common, output);
             }
         }
         self.write(site, output);
+    }
+
+    /// Translates the `rewrite` and `return` directives of a server, which nginx executes before it looks
+    /// for a location. Returns `true` if they answer all requests.
+    fn server_steps(
+        &mut self,
+        common: &Common<'_, 's>,
+        is_done: &dyn Fn(&Directive) -> bool,
+        output: &mut Output,
+    ) -> bool {
+        let scope = common.scope;
+        let is_followed = |step: &Directive| {
+            let mut rewrites = scope.here("rewrite");
+            rewrites.any(|rewrite| !is_done(rewrite) && rewrite.id > step.id)
+        };
+        for step in scope.directives().iter().filter(|one| !is_done(one)) {
+            let answers_all = match step.name.as_str() {
+                "rewrite" => self.server_rewrite(step, common, output),
+                "return" => {
+                    self.server_return(step, common, output);
+                    true
+                }
+                "break" if is_followed(step) => {
+                    let why = "What comes after it is carried over all the same.";
+                    output.notes.lost(step, why);
+                    false
+                }
+                _ => false,
+            };
+            if answers_all {
+                say_unreachable(scope, step, output);
+                return true;
+            }
+        }
+        false
     }
 
     /// Gives the named locations of a server that something leads to names of routes.

@@ -259,7 +259,7 @@ pub(super) enum Rewritten {
     Prefix(String),
     /// Requests whose path matches get another path and stay in the location.
     Path { regex: String, path: String },
-    /// What becomes of matching requests cannot be carried over.
+    /// The outcome for matching requests cannot be carried over.
     Again { regex: String },
 }
 
@@ -328,27 +328,35 @@ pub(super) fn rewritten(
             None => Rewritten::Path { regex, path: to },
         };
     }
+    rerouted(rewrite, regex, &to, scope, output)
+}
+
+/// Translates a `rewrite` whose new path has its location looked up.
+fn rerouted(
+    rewrite: &Directive,
+    regex: String,
+    to: &str,
+    scope: &Scope,
+    output: &mut Output,
+) -> Rewritten {
     let follows = |other: &&Directive| other.id > rewrite.id;
-    if flag != "last" && scope.here("rewrite").any(|other| follows(&other)) {
+    if rewrite.arg(2) != "last" && scope.here("rewrite").any(|other| follows(&other)) {
         let why = "The `rewrite` directives behind it are not tried on the new path; its location is \
                    looked up at once.";
         output.notes.differs(rewrite, why);
     }
-    let mut action = Table::new("route", Some(rewrite));
     // nginx puts the client's query behind that of the new path, unless that ends in `?`.
-    let has_query = plain.contains('?');
-    let drops_query = plain.len() < written.len();
-    let query = match (has_query, drops_query) {
+    let query = match (to.contains('?'), rewrite.arg(1).ends_with('?')) {
         (true, false) => "&$args",
         (false, true) => "?",
         _ => "",
     };
-    action.set("reroute", format!("{to}{query}"), Some(rewrite));
-    match of_all(&regex, &to) {
-        Some(to) => {
-            action.set("reroute", format!("{to}{query}"), Some(rewrite));
-            Rewritten::All(action)
-        }
+    let all = of_all(&regex, to);
+    let mut action = Table::new("route", Some(rewrite));
+    let path = all.as_deref().unwrap_or(to);
+    action.set("reroute", format!("{path}{query}"), Some(rewrite));
+    match all {
+        Some(_) => Rewritten::All(action),
         None => Rewritten::Redirect { regex, action },
     }
 }

@@ -92,8 +92,11 @@ pub enum Tried {
     Folder(Vec<u8>),
 }
 
-/// Looks up a file only: a folder is nothing.
+/// Looks up a file only: a folder is nothing, and so is a file with a slash behind its name.
 fn file_at(files: &Files, path: &[u8]) -> Found {
+    if path.ends_with(b"/") {
+        return Found::Nothing;
+    }
     match look_without_index(files, path) {
         Found::FolderWithoutSlash => Found::Nothing,
         found => found,
@@ -342,6 +345,8 @@ mod tests {
             (vec![file("/sub"), file("/a b.txt")], "spaces"),
             (vec![file("/sub/"), file("/a b.txt")], "spaces"),
             (vec![sub("/in"), sub("/sub/")], "sub index"),
+            (vec![file("/in/"), file("/a b.txt")], "spaces"),
+            (vec![sub("/")], "index"),
             (vec![sub("/sub")], "folder"),
             (vec![sub("/sub/empty/"), file("/in")], "refused"),
             (vec![file("/../secret"), file("/.env")], "nothing"),

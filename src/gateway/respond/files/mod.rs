@@ -140,10 +140,13 @@ pub async fn answer<H: Headers>(
         Found::File(file) => return file_reply(request, ctx, &files, file),
         Found::Index(name, opened) => {
             let view = View::of(request, ctx);
-            let path = normalize(split_query(path_and_query(view.target)).0);
+            let path = normalize(split_query(path_and_query(view.target.routed)).0);
             let mut target = percent_encode(&path, PATH).to_string().into_bytes();
             target.extend_from_slice(percent_encode(name.as_bytes(), PATH).to_string().as_bytes());
-            append_query(&mut target, split_query(path_and_query(view.target)).1);
+            append_query(
+                &mut target,
+                split_query(path_and_query(view.target.routed)).1,
+            );
             return Ok(FileReply::Elsewhere(Elsewhere::Index {
                 target,
                 files,
@@ -299,7 +302,7 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 /// name another host.
 fn redirect_to_folder<H: Headers>(request: &RequestView<H>, ctx: &Context) -> Result<Reply> {
     let view = View::of(request, ctx);
-    let (path, query) = split_query(path_and_query(view.target));
+    let (path, query) = split_query(path_and_query(view.target.routed));
     let path = normalize(path);
     if path.ends_with(b"/") {
         // A rewrite has removed the slash; a redirect would lead here again.

@@ -223,8 +223,8 @@ pub(super) mod tests {
     use super::*;
     use crate::config::model::{ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders};
     use crate::gateway::request::client_ip::{PeerAddr, resolve};
-    use crate::gateway::request::variables::Captured;
     use crate::gateway::request::variables::tests::{database, headers};
+    use crate::gateway::request::variables::{Captured, RoutedTarget};
     use crate::proto::scheme::Scheme;
     use http::HeaderMap;
 
@@ -244,15 +244,13 @@ pub(super) mod tests {
             place: database.lookup(origin.client.ip()),
             scheme: Scheme::Http,
             method: "GET",
-            target: b"/a?b=c",
-            sent_target: b"/a?b=c",
+            target: RoutedTarget::sent(b"/a?b=c"),
             protocol: "HTTP/1.1",
             authority: None,
             headers: &headers,
             request_id: "",
             route: "",
             captures: Captured::default(),
-            host_patterns: &[],
             tls: None,
         };
         read(Entry {

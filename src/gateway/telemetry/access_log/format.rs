@@ -305,8 +305,9 @@ pub(super) mod tests {
             let hostile = Entry {
                 view: View {
                     method: "",
-                    target: b"/\"\r\n\\\xff",
-                    sent_target: b"/\"\r\n\\\xff",
+                    target: crate::gateway::request::variables::RoutedTarget::sent(
+                        b"/\"\r\n\\\xff",
+                    ),
                     protocol: "",
                     headers: &headers,
                     ..entry.view

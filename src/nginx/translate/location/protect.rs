@@ -158,6 +158,19 @@ impl<'s> Routes<'_, 's> {
         if let Some(internal) = scope.here("internal").last() {
             output.notes.carried(internal);
             route.set("internal", true, Some(internal));
+            let passes = [
+                "proxy_pass",
+                "fastcgi_pass",
+                "grpc_pass",
+                "uwsgi_pass",
+                "scgi_pass",
+            ];
+            let mut passes = passes.iter();
+            if passes.any(|name| !self.http.everywhere(name).is_empty()) {
+                let why = "Clients get 404, as in nginx. X-Accel-Redirect of an upstream does not lead here: \
+                           it is not followed.";
+                output.notes.lost(internal, why);
+            }
         }
         if let Some(by) = closed_by {
             *route = Table::new("route", Some(from));
