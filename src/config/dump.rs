@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
 
 use super::Overrides;
-use super::document::{Document, Node, Piece, Problems, Table, Text, UsedAs, Value, escape};
-use super::reference::{Reference, join};
+use super::document::{Document, Node, Piece, Problems, Table, Text, UsedAs, Value, escape, join};
+use super::reference::Reference;
 use super::sections;
 
 /// Text in place of a secret. It has the length that `sticky_key` must have.
@@ -20,8 +20,16 @@ const HIDDEN: &str = "[secret, not shown]";
 /// Longest line of a list.
 const WIDTH: usize = 100;
 
-/// Headers whose names contain one of these words hold secrets.
-const SECRET_HEADERS: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
+/// Headers and parameters whose names contain one of these words hold secrets.
+const SECRET_NAMES: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
+
+/// Tables with headers and parameters, and tables of these.
+const NAMED_VALUES: [&str; 4] = [
+    "route[].request_headers.",
+    "route[].response_headers.",
+    "route[].headers.",
+    "route[].fastcgi.params.",
+];
 
 /// Writes the configuration of a valid document.
 pub(super) fn dump(document: &Document) -> String {
@@ -230,17 +238,14 @@ impl Writer<'_> {
 
 /// Returns a value, or text in place of it or of a part of it that is secret.
 fn without_secret(value: String, pattern: &str) -> String {
-    let header = [
-        "route[].request_headers.set.",
-        "route[].response_headers.set.",
-        "route[].headers.",
-    ];
-    let header = header.iter().find_map(|table| pattern.strip_prefix(table));
-    let is_secret_header = header.is_some_and(|name| {
+    let mut tables = NAMED_VALUES.iter();
+    let name = tables.find_map(|table| pattern.strip_prefix(table));
+    let name = name.and_then(|path| path.rsplit('.').next());
+    let is_secret = name.is_some_and(|name| {
         let name = name.to_ascii_lowercase();
-        SECRET_HEADERS.iter().any(|word| name.contains(word))
+        SECRET_NAMES.iter().any(|word| name.contains(word))
     });
-    if is_secret_header || pattern == "upstream[].sticky_key" {
+    if is_secret || pattern == "upstream[].sticky_key" {
         return HIDDEN.to_owned();
     }
     // A user and a password in a URL.
@@ -451,6 +456,21 @@ mod tests {
         }
         let again = Source::of_text(&dumped, "dump").parse(&Overrides::default());
         assert_eq!(again.problems, []);
+    }
+
+    #[test]
+    fn secrets_are_hidden_wherever_a_header_or_parameter_may_stand() {
+        let text = "[[upstream]]\npeers = ['a:1']\nprotocol = 'fastcgi'\n\
+                    [[route]]\nupstream = 'default'\nrequest_headers.add = { X-Token = 'sesame' }\n\
+                    fastcgi = { root = '/', params = { DB_PASSWORD = 'sesame', DB_NAME = 'shown' } }\n\
+                    [route.response_headers]\nadd = { Set-Cookie = ['a=sesame', 'b=sesame'] }\n\
+                    on_success = { set = { X-Secret = 'sesame' }, add = { X-Key = 'sesame', X-A = 'shown' } }\n";
+        let reading = Source::of_text(text, "file").parse(&Overrides::default());
+        assert_eq!(reading.problems, []);
+        let dumped = reading.dump().unwrap();
+        assert!(!dumped.contains("sesame"), "{dumped}");
+        assert_eq!(dumped.matches("shown\"").count(), 2, "{dumped}");
+        assert_eq!(dumped.matches(HIDDEN).count(), 6, "{dumped}");
     }
 
     /// A document with these variables of the environment, and its dump.
