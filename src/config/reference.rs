@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::BUILT_IN;
-use super::document::{Document, Node, Table, Value};
+use super::document::{Document, Node, Table, Value, join};
 
 /// Defaults of keys that the documentation shows only as examples.
 const DEFAULTS: &str = include_str!("defaults.toml");
@@ -128,14 +128,6 @@ pub(super) fn uncommented() -> String {
 fn read(text: &str) -> Document {
     let document = Document::load(text, "built-in configuration", None, &|_| None);
     document.expect("the built-in files are valid")
-}
-
-pub(super) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
 }
 
 /// Returns the node of `upstream[].peers[].weight` in the first elements of the arrays.

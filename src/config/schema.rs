@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::Overrides;
-use super::document::{Document, KeyUsage, Kind, Node, Problems, Value};
-use super::reference::{Reference, join, uncommented};
+use super::document::{Document, KeyUsage, Kind, Node, Problems, Value, join};
+use super::reference::{Reference, uncommented};
 use super::sections;
 use crate::geo::Field;
 

@@ -26,48 +26,51 @@ struct Opened {
     by: Option<Place>,
 }
 
-/// All files, as one tree.
-pub(super) struct Loaded {
-    pub root: Table,
-    pub first: Place,
-    pub secrets: Secrets,
+/// A configuration that was read, with all files that it includes.
+#[derive(Debug)]
+pub struct Document {
+    pub(super) first: Place,
+    pub(in crate::config) root: Table,
+    pub(in crate::config) secrets: Secrets,
 }
 
-/// Reads a text with its includes. `path` is its own file, if it has one.
-///
-/// # Errors
-/// With all errors of syntax, includes and references, and all keys that are given twice.
-pub(super) fn load(
-    text: &str,
-    name: &str,
-    path: Option<&Path>,
-    environment: Environment,
-) -> Result<Loaded, Vec<Problem>> {
-    let mut loader = Loader {
-        environment,
-        opened: Vec::new(),
-        problems: Vec::new(),
-        secrets: Secrets::default(),
-    };
-    loader.opened.push(Opened {
-        path: path.and_then(|path| path.canonicalize().ok()),
-        by: None,
-    });
-    let first = Place::whole(name);
-    let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
-    let root = loader.file(text, &first, folder, 0);
-    match root {
-        Some(root) if loader.problems.is_empty() => Ok(Loaded {
-            root,
-            first,
-            secrets: loader.secrets,
-        }),
-        _ => {
-            for problem in &mut loader.problems {
-                problem.reason = loader.secrets.redact(&problem.reason);
+impl Document {
+    /// Reads a text and the files that it includes. `path` is the text's own file, if it has one.
+    ///
+    /// # Errors
+    /// With all errors of syntax, includes and references, and all keys that are given twice.
+    pub(in crate::config) fn load(
+        text: &str,
+        name: &str,
+        path: Option<&Path>,
+        environment: Environment,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut loader = Loader {
+            environment,
+            opened: Vec::new(),
+            problems: Vec::new(),
+            secrets: Secrets::default(),
+        };
+        loader.opened.push(Opened {
+            path: path.and_then(|path| path.canonicalize().ok()),
+            by: None,
+        });
+        let first = Place::whole(name);
+        let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        let root = loader.file(text, &first, folder, 0);
+        match root {
+            Some(root) if loader.problems.is_empty() => Ok(Document {
+                first,
+                root,
+                secrets: loader.secrets,
+            }),
+            _ => {
+                for problem in &mut loader.problems {
+                    problem.reason = loader.secrets.redact(&problem.reason);
+                }
+                loader.problems.sort();
+                Err(loader.problems)
             }
-            loader.problems.sort();
-            Err(loader.problems)
         }
     }
 }

@@ -16,43 +16,17 @@ mod problem;
 mod section;
 mod usage;
 
-use std::path::Path;
 use std::rc::Rc;
 
-pub(super) use interpolate::{Environment, Piece, escape};
+pub(super) use interpolate::{Piece, escape};
+pub use load::Document;
 pub(super) use node::{Node, Table, Text, UsedAs, Value};
+pub(super) use problem::Problems;
 pub use problem::{Place, Problem};
-pub(super) use problem::{Problems, Secrets};
 pub(super) use section::{Item, Section};
-pub(super) use usage::{KeyUsage, Kind};
-
-/// A configuration that was read, with all files that it includes.
-#[derive(Debug)]
-pub struct Document {
-    first: Place,
-    pub(super) root: Table,
-    pub(super) secrets: Secrets,
-}
+pub(super) use usage::{KeyUsage, Kind, join};
 
 impl Document {
-    /// Reads a text and the files that it includes. `path` is the text's own file, if it has one.
-    ///
-    /// # Errors
-    /// With all errors of syntax, includes and references, and all keys that are given twice.
-    pub(super) fn load(
-        text: &str,
-        name: &str,
-        path: Option<&Path>,
-        environment: Environment,
-    ) -> Result<Self, Vec<Problem>> {
-        let loaded = load::load(text, name, path, environment)?;
-        Ok(Document {
-            first: loaded.first,
-            root: loaded.root,
-            secrets: loaded.secrets,
-        })
-    }
-
     /// Returns the place of a key such as `upstream[2].peers[0]`, or of its nearest parent that
     /// exists.
     pub(super) fn place_of_key(&self, key: &str) -> Place {

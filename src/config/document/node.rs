@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::interpolate::{Environment, Piece, interpolate};
 use super::problem::{Place, Problem, Secrets};
+use super::usage::join;
 
 /// A value with its place.
 #[derive(Debug)]
@@ -101,10 +102,7 @@ impl Table {
     pub fn merge(&mut self, later: Table, path: &str, problems: &mut Vec<Problem>) {
         let count = self.0.len();
         for (key, mut member) in later.0 {
-            let path = match path {
-                "" => key.clone(),
-                path => format!("{path}.{key}"),
-            };
+            let path = join(path, &key);
             let Some(earlier) = self.0.get_mut(&key) else {
                 member.position += count;
                 self.0.insert(key, member);
@@ -155,10 +153,7 @@ impl Conversion<'_> {
         let mut members = BTreeMap::new();
         for (position, (key, value)) in keys.into_iter().enumerate() {
             let name = key.get_ref().to_string();
-            let path = match path {
-                "" => name.clone(),
-                path => format!("{path}.{name}"),
-            };
+            let path = join(path, &name);
             let member = Member {
                 place: self.place(key.span().start),
                 position,

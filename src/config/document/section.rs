@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::node::{Node, Table, Text, Value};
 use super::problem::{Place, Problems};
-use super::usage::Kind;
+use super::usage::{Kind, join};
 use crate::config::suggest::known_names;
 
 /// A table of the configuration, or an absent table, whose keys all take their defaults.
@@ -27,14 +27,6 @@ pub(in crate::config) struct Item<'d> {
     pub(super) pattern: String,
     pub(super) node: &'d Node,
     pub(super) problems: &'d Problems,
-}
-
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
 }
 
 impl<'d> Section<'d> {

@@ -80,6 +80,15 @@ impl Usage {
     }
 }
 
+/// Returns the path of a key within a table; the root table has an empty path.
+pub(in crate::config) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
 /// Returns the path `upstream[].peers[]` for `upstream[2].peers[0]`.
 pub(in crate::config) fn without_indexes(path: &str) -> String {
     let mut plain = String::with_capacity(path.len());

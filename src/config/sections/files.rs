@@ -1,5 +1,7 @@
 //! `files = { root = "...", ... }` of a route.
 
+use std::path::PathBuf;
+
 use super::path;
 use crate::config::document::{Item, Section};
 use crate::config::model::{Fallback, Files, RequestVariable, Template};
@@ -16,17 +18,13 @@ pub(super) fn files(
         }
         template(item)
     };
-    let root = section.required("root", |item| {
-        let root = path(item)?;
-        std::path::absolute(&root).map_err(|error| format!("{}: {error}", root.display()))
-    });
     let index = match section.item("index").map(|item| item.items()) {
         Some(items) => items.iter().filter_map(|item| item.read(name)).collect(),
         None => vec!["index.html".to_owned()],
     };
     let octets = "application/octet-stream".to_owned();
     let files = Files {
-        root: root.unwrap_or_default(),
+        root: root(section),
         index,
         tried: section.item("try").map(|item| {
             let items = item.items();
@@ -54,7 +52,17 @@ fn types(section: &Section) -> Vec<(String, String)> {
     table.entries().into_iter().filter_map(read).collect()
 }
 
-fn name(item: &Item) -> Result<String, String> {
+/// Reads the required `root` as an absolute path.
+pub(super) fn root(section: &Section) -> PathBuf {
+    let root = section.required("root", |item| {
+        let root = path(item)?;
+        std::path::absolute(&root).map_err(|error| format!("{}: {error}", root.display()))
+    });
+    root.unwrap_or_default()
+}
+
+/// Reads the name of a file in a folder.
+pub(super) fn name(item: &Item) -> Result<String, String> {
     let text = item.string()?;
     if text.is_empty() || text == "." || text == ".." || text.contains(['/', '\0']) {
         return Err(format!("{text:?} is not the name of a file"));

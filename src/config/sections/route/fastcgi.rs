@@ -3,16 +3,12 @@
 use super::template;
 use crate::config::document::{Item, Section};
 use crate::config::model::{Captures, FastCgi, RequestVariable, Template};
-use crate::config::sections::path;
+use crate::config::sections::files;
 
 /// Largest `body_buffer`, in bytes.
 const MAX_BUFFER: u64 = 64 << 20;
 
 pub(super) fn fastcgi(section: &Section, captures: &Captures) -> FastCgi {
-    let root = section.required("root", |item| {
-        let root = path(item)?;
-        std::path::absolute(&root).map_err(|error| format!("{}: {error}", root.display()))
-    });
     let extensions = match section.item("extensions").map(|item| item.one_or_more()) {
         Some(items) => items
             .iter()
@@ -28,7 +24,7 @@ pub(super) fn fastcgi(section: &Section, captures: &Captures) -> FastCgi {
         section.note("extensions", "at least one is needed");
     }
     let fastcgi = FastCgi {
-        root: root.unwrap_or_default(),
+        root: files::root(section),
         index: section.value("index", "index.php".to_owned(), name),
         script: section.value("script", None, |item| script(item).map(Some)),
         extensions,
@@ -66,12 +62,13 @@ fn params(section: &Section, captures: &Captures) -> Vec<(String, Template<Reque
     table.entries().into_iter().filter_map(read).collect()
 }
 
+/// Reads the name of a file that is not hidden.
 fn name(item: &Item) -> Result<String, String> {
-    let text = item.string()?;
-    if text.is_empty() || text.starts_with('.') || text.contains(['/', '\0']) {
-        return Err(format!("{text:?} is not the name of a file"));
+    let name = files::name(item)?;
+    if name.starts_with('.') {
+        return Err(format!("{name:?} is not the name of a file"));
     }
-    Ok(text.to_owned())
+    Ok(name)
 }
 
 fn extension(item: &Item) -> Result<String, String> {
