@@ -4,7 +4,7 @@
 //! `fastcgi.conf` by itself. What a file says beyond that becomes a setting, or is listed.
 
 use super::pattern::Pattern;
-use super::target::{Target, is_unix};
+use super::target::{Target, is_unix, split_port};
 use super::upstream;
 use super::variables::Variables;
 use crate::nginx::Output;
@@ -97,15 +97,11 @@ fn target(pass: &Directive, http: &Scope, scope: &Scope) -> Result<Target, &'sta
     let why = "Where requests go has no variables, but for those that `set` gives one value. Write a \
                route for each.";
     let server = Variables::constant(pass.arg(0), scope).ok_or(why)?;
-    let (host, port) = match server.rsplit_once(':') {
-        _ if is_unix(&server) => (&server[..], None),
-        Some((host, port)) if !port.ends_with(']') => {
-            let port = port.parse().map_err(|_| "The port is no number.")?;
-            (host, Some(port))
-        }
-        _ if http.directives().find("upstream", &server).is_some() => (&server[..], None),
-        _ => return Err("The server has no port."),
-    };
+    let (host, port) = split_port(&server)?;
+    let is_block = || http.directives().find("upstream", host).is_some();
+    if port.is_none() && !is_unix(host) && !is_block() {
+        return Err("The server has no port.");
+    }
     Ok(Target {
         host: host.to_owned(),
         port,

@@ -194,18 +194,13 @@ impl<'s> Routes<'_, 's> {
             .and_then(|steps| rewrite::of_scheme(steps))
             .filter(|_| site.to_https.is_none());
         let to_https = to_https.filter(|_| site.to_https.is_some() || by_scheme.is_some());
+        let to_https = to_https.unwrap_or_default();
         // Every form of this redirect but a `location /` answers before nginx looks for a location.
+        let is_step = |step: &&Directive| matches!(&*step.name, "return" | "rewrite" | "if");
         let answers = site.only_redirects
-            && to_https
-                .iter()
-                .flatten()
-                .any(|step| matches!(step.name.as_str(), "return" | "rewrite" | "if"))
-            && !to_https
-                .iter()
-                .flatten()
-                .any(|step| step.name == "location");
-        let to_https: Vec<usize> = to_https.iter().flatten().map(|one| one.id).collect();
-        let is_done = |directive: &Directive| to_https.contains(&directive.id);
+            && to_https.iter().any(is_step)
+            && !to_https.iter().any(|step| step.name == "location");
+        let is_done = |directive: &Directive| to_https.iter().any(|step| step.id == directive.id);
         let mut conditions = self.conditions(&scope, &is_done, output);
         let turnings = self.turnings(&scope, &mut conditions, output);
         let is_closed = Self::close_by_site(&scope, output);

@@ -78,14 +78,7 @@ fn destination_of(
         _ => return Err("An upstream is reached by http:// or https://."),
     };
     let (host, own_path) = split_path(rest);
-    let (host, port) = match host.rsplit_once(':') {
-        _ if target::is_unix(host) => (host, None),
-        Some((name, port)) if !port.ends_with(']') => {
-            let port = port.parse().map_err(|_| "The port is no number.")?;
-            (name, Some(port))
-        }
-        _ => (host, None),
-    };
+    let (host, port) = target::split_port(host)?;
     if host.is_empty() {
         return Err("There is no host.");
     }

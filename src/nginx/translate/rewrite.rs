@@ -298,24 +298,7 @@ pub(super) fn rewritten(
         }
     };
     if is_absolute || matches!(flag, "redirect" | "permanent") {
-        let mut action = Table::new("route", Some(rewrite));
-        let status = if flag == "permanent" { 301 } else { 302 };
-        let drops_query = plain.len() < written.len();
-        if plain.contains('?') && !drops_query {
-            let why = "nginx adds the query behind the one of the new address; here it is dropped.";
-            output.notes.differs(rewrite, why);
-        }
-        let query = if drops_query || plain.contains('?') {
-            ""
-        } else {
-            "$is_args$args"
-        };
-        if let Some(to) = of_all(&regex, &to) {
-            redirect(&format!("{to}{query}"), status, rewrite, &mut action);
-            return Rewritten::All(action);
-        }
-        redirect(&format!("{to}{query}"), status, rewrite, &mut action);
-        return Rewritten::Redirect { regex, action };
+        return redirected(rewrite, regex, &to, output);
     }
     if flag == "break" && !is_server {
         if written.contains('?') {
@@ -331,6 +314,30 @@ pub(super) fn rewritten(
     rerouted(rewrite, regex, &to, scope, output)
 }
 
+/// Translates a `rewrite` that redirects clients to `to`.
+fn redirected(rewrite: &Directive, regex: String, to: &str, output: &mut Output) -> Rewritten {
+    let (has_query, drops_query) = (to.contains('?'), rewrite.arg(1).ends_with('?'));
+    if has_query && !drops_query {
+        let why = "nginx adds the query behind the one of the new address; here it is dropped.";
+        output.notes.differs(rewrite, why);
+    }
+    let query = if has_query || drops_query {
+        ""
+    } else {
+        "$is_args$args"
+    };
+    let status = if rewrite.arg(2) == "permanent" {
+        301
+    } else {
+        302
+    };
+    of_matching(regex, to, |to| {
+        let mut action = Table::new("route", Some(rewrite));
+        redirect(&format!("{to}{query}"), status, rewrite, &mut action);
+        action
+    })
+}
+
 /// Translates a `rewrite` whose new path has its location looked up.
 fn rerouted(
     rewrite: &Directive,
@@ -339,8 +346,8 @@ fn rerouted(
     scope: &Scope,
     output: &mut Output,
 ) -> Rewritten {
-    let follows = |other: &&Directive| other.id > rewrite.id;
-    if rewrite.arg(2) != "last" && scope.here("rewrite").any(|other| follows(&other)) {
+    let follows = |other: &Directive| other.id > rewrite.id;
+    if rewrite.arg(2) != "last" && scope.here("rewrite").any(follows) {
         let why = "The `rewrite` directives behind it are not tried on the new path; its location is \
                    looked up at once.";
         output.notes.differs(rewrite, why);
@@ -351,13 +358,21 @@ fn rerouted(
         (false, true) => "?",
         _ => "",
     };
-    let all = of_all(&regex, to);
-    let mut action = Table::new("route", Some(rewrite));
-    let path = all.as_deref().unwrap_or(to);
-    action.set("reroute", format!("{path}{query}"), Some(rewrite));
-    match all {
-        Some(_) => Rewritten::All(action),
-        None => Rewritten::Redirect { regex, action },
+    of_matching(regex, to, |to| {
+        let mut action = Table::new("route", Some(rewrite));
+        action.set("reroute", format!("{to}{query}"), Some(rewrite));
+        action
+    })
+}
+
+/// Returns the action of a `rewrite` for the requests that match, or for all if these are all.
+fn of_matching(regex: String, to: &str, action: impl Fn(&str) -> Table) -> Rewritten {
+    match of_all(&regex, to) {
+        Some(to) => Rewritten::All(action(&to)),
+        None => Rewritten::Redirect {
+            action: action(to),
+            regex,
+        },
     }
 }
 

@@ -36,6 +36,19 @@ pub(super) fn is_unix(host: &str) -> bool {
     host.starts_with("unix:")
 }
 
+/// Splits the port from a host; a UNIX socket has none.
+pub(super) fn split_port(host: &str) -> Result<(&str, Option<u16>), &'static str> {
+    match host.rsplit_once(':') {
+        _ if is_unix(host) => Ok((host, None)),
+        // The colons of an IPv6 address are in brackets.
+        Some((name, port)) if !port.ends_with(']') => {
+            let port = port.parse().map_err(|_| "The port is no number.")?;
+            Ok((name, Some(port)))
+        }
+        _ => Ok((host, None)),
+    }
+}
+
 /// Sets a key to a time, or notes why that is impossible.
 pub(super) fn time(directive: &Directive, key: &str, table: &mut Table, output: &mut Output) {
     match units::milliseconds(directive.arg(0)) {

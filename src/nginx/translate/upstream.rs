@@ -243,17 +243,7 @@ fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
                 .lost(server, format!("{name}: peers have nothing like it.")),
         }
     }
-    let first = match service {
-        Some(service) => {
-            let service = if service.contains('.') || service.starts_with('_') {
-                format!("{service}.{address}")
-            } else {
-                format!("_{service}._tcp.{address}")
-            };
-            Entry::new("srv", service, Some(server))
-        }
-        None => Entry::new("address", with_port(address), Some(server)),
-    };
+    let first = first_entry(service, address, server);
     let is_there = matches!(table.get("peers"), Some(Value::List(peers))
         if peers.iter().any(|peer| address_of(&peer.value) == Some(&first.value)));
     if is_there {
@@ -268,6 +258,20 @@ fn peer(server: &Directive, table: &mut Table, output: &mut Output) {
         Item::new(Value::Inline(entries), Some(server))
     };
     table.push("peers", item);
+}
+
+/// Returns the name of a peer's service, or its address.
+fn first_entry(service: Option<&str>, address: &str, server: &Directive) -> Entry {
+    match service {
+        Some(service) if service.contains('.') || service.starts_with('_') => {
+            Entry::new("srv", format!("{service}.{address}"), Some(server))
+        }
+        Some(service) => {
+            let name = format!("_{service}._tcp.{address}");
+            Entry::new("srv", name, Some(server))
+        }
+        None => Entry::new("address", with_port(address), Some(server)),
+    }
 }
 
 fn address_of(peer: &Value) -> Option<&Value> {
