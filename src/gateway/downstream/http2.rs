@@ -63,8 +63,6 @@ pub async fn serve(
             tls: stream.get_ssl_digest(),
             socket: socket.clone(),
             redirect_port: gateway.settings().listening.listeners.redirect(local),
-            // A later configuration may have routes for this listener.
-            local: local(),
         }
     };
     let begun = timeout_at(deadline, handshake(stream, Some(options))).await;

@@ -65,8 +65,7 @@ pub fn decide<H: Headers>(
     ctx: &mut Context,
 ) -> Result<Outcome> {
     if let Some(refusal) = gateway.refuses_request(request, ctx) {
-        ctx.failure = Some(FailureReason::from(&refusal));
-        return local_reply::rejection(request, ctx, &refusal).map(Outcome::reply);
+        return routing::rejected(request, ctx, &refusal);
     }
     if let Some(port) = request.redirect_port
         && !is_challenge(request.target)

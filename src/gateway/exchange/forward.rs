@@ -4,7 +4,6 @@
 //! for each peer; a response's is written from the buffer that it was read into. Nothing is parsed
 //! twice. Only a side of HTTP/2 needs a map of headers, for the h2 crate.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -33,7 +32,6 @@ use crate::gateway::request::client_ip::PeerAddr;
 use crate::gateway::request::geo_headers;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::respond::{local_reply, script};
-use crate::gateway::route::Routes;
 use crate::gateway::telemetry::access_log::Sent;
 use crate::gateway::upstream::attempts::Request;
 use crate::gateway::upstream::{Peer, Pool};
@@ -69,8 +67,6 @@ pub struct Http2Connection {
     pub socket: Option<Arc<SocketDigest>>,
     /// Port of the redirect to HTTPS, on a listener that only redirects.
     pub redirect_port: Option<u16>,
-    /// Local address of the connection, if it has one.
-    pub local: Option<SocketAddr>,
 }
 
 /// A request on its way through the engine.
@@ -118,15 +114,9 @@ impl Forwarder {
         let socket = connection.stream.get_socket_digest();
         let local = || socket.as_ref()?.local_addr()?.as_inet().copied();
         let redirect_port = ctx.settings.listening.listeners.redirect(local);
-        let by_listener = ctx
-            .settings
-            .routes
-            .as_ref()
-            .is_some_and(Routes::has_listeners);
-        let local = if by_listener { local() } else { None };
         let request = RequestView {
             socket: socket.as_deref(),
-            ..RequestView::of_stored(&head, tls.as_deref(), redirect_port, local)
+            ..RequestView::of_stored(&head, tls.as_deref(), redirect_port)
         };
         connection.read_buf.advance(head.length());
         let settings = Arc::clone(&ctx.settings);
@@ -165,7 +155,7 @@ impl Forwarder {
         let tls = connection.tls.as_deref();
         let request = RequestView {
             socket: connection.socket.as_deref(),
-            ..RequestView::of_stored(&head, tls, connection.redirect_port, connection.local)
+            ..RequestView::of_stored(&head, tls, connection.redirect_port)
         };
         let sleep = std::pin::pin!(tokio::time::sleep(settings.client.read_timeout));
         let timer = &mut Timer::new(sleep);
@@ -376,10 +366,9 @@ impl Forwarder {
         timer: &mut Timer<'_>,
     ) -> Result<Relayed> {
         let mut peer = Http1Peer::new(stream, exchange.limits());
-        let timeouts = Timeouts::of(chosen);
         let drain = &self.gateway.drain;
         let relayed = exchange
-            .relay(&mut peer, timeouts, drain, replay, timer)
+            .relay(&mut peer, chosen, drain, replay, timer)
             .await?;
         match relayed {
             Relayed::Whole => {
@@ -395,7 +384,7 @@ impl Forwarder {
                 exchange.tunnel = Some(Tunnel {
                     peer,
                     received,
-                    idle_timeout: timeouts.read,
+                    idle_timeout: Timeouts::of(chosen).read,
                 });
             }
             Relayed::Early => {}
@@ -415,10 +404,9 @@ impl Forwarder {
         let script = exchange.script.take().ok_or_else(no_script)?;
         let keeps = chosen.may_keep() && self.gateway.may_keep(&exchange.ctx.settings);
         let mut peer = FastCgiPeer::new(stream, exchange.limits(), &script, keeps);
-        let timeouts = Timeouts::of(chosen);
         let drain = &self.gateway.drain;
         let relayed = exchange
-            .relay(&mut peer, timeouts, drain, replay, timer)
+            .relay(&mut peer, chosen, drain, replay, timer)
             .await;
         let upstream = exchange.ctx.attempts.pool().map_or("", Pool::name);
         self.gateway
@@ -440,10 +428,9 @@ impl Forwarder {
         replay: &mut Replay,
         timer: &mut Timer<'_>,
     ) -> Result<Relayed> {
-        let timeouts = Timeouts::of(chosen);
         let drain = &self.gateway.drain;
         let relayed = exchange
-            .relay(&mut peer, timeouts, drain, replay, timer)
+            .relay(&mut peer, chosen, drain, replay, timer)
             .await;
         let is_silent = |error: &Error| *error.etype() == ErrorType::ReadTimedout;
         if relayed.as_ref().is_err_and(|error| is_silent(error))
@@ -460,12 +447,13 @@ impl<C: Client> Exchange<'_, C> {
     async fn relay(
         &mut self,
         peer: &mut impl peer::Peer,
-        timeouts: Timeouts,
+        chosen: &Peer,
         drain: &Drain,
         replay: &mut Replay,
         timer: &mut Timer<'_>,
     ) -> Result<Relayed> {
         let (ctx, request, client) = (&mut *self.ctx, self.request, &mut *self.client);
+        let timeouts = Timeouts::of(chosen);
         let mut relay = Relay::new(ctx, request, client, peer, timeouts, drain, replay)?;
         relay.run(timer).await
     }

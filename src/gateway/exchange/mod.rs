@@ -9,6 +9,7 @@ pub mod admission;
 pub mod client;
 mod decide;
 mod edit;
+mod file_paths;
 pub mod forward;
 mod head;
 pub mod log;

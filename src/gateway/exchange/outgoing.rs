@@ -232,6 +232,21 @@ impl Outgoing {
         }
     }
 
+    /// Writes and flushes all that waits, a head and the content behind it in one write; ready when the
+    /// stream has taken all of it.
+    ///
+    /// # Errors
+    /// If the stream fails.
+    pub fn poll_send_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+    ) -> Poll<io::Result<()>> {
+        self.join();
+        ready!(self.poll_send(cx, stream, None))?;
+        self.poll_flush(cx, stream)
+    }
+
     fn written(&mut self, length: usize) {
         self.has_moved = true;
         self.sent += length;

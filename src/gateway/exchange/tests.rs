@@ -90,7 +90,7 @@ fn first_try(gateway: &Gateway, request: &RequestView<StoredHead>) -> Context {
 async fn run(config: &str, request: &str, rest: Script<'_>, response: Script<'_>) -> Ended {
     let gateway = gateway(&format!("{UPSTREAM}{config}"));
     let (head, behind) = stored(request);
-    let view = RequestView::of_stored(&head, None, None, None);
+    let view = RequestView::of_stored(&head, None, None);
     let mut ctx = first_try(&gateway, &view);
     let (near_client, mut client) = duplex(ROOM);
     let (near_peer, mut peer) = duplex(ROOM);

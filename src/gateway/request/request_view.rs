@@ -3,8 +3,6 @@
 //! Decisions take this view and no session, so that all engines share the same decisions and a test
 //! needs no socket.
 
-use std::net::SocketAddr;
-
 use http::{Method, Version};
 use pingora::protocols::SocketDigest;
 use pingora::protocols::tls::SslDigest;
@@ -30,8 +28,6 @@ pub struct RequestView<'r, H> {
     pub redirect_port: Option<u16>,
     /// Addresses of the connection, as far as they are asked for.
     pub socket: Option<&'r SocketDigest>,
-    /// Local address of the connection; `None` if no route has a condition on it.
-    pub local: Option<SocketAddr>,
 }
 
 // Derived implementations would require `H: Clone` and `H: Copy`.
@@ -76,7 +72,6 @@ impl<'r> RequestView<'r, StoredHead> {
         head: &'r StoredHead,
         tls: Option<&'r SslDigest>,
         redirect_port: Option<u16>,
-        local: Option<SocketAddr>,
     ) -> Self {
         RequestView {
             method: head.method(),
@@ -87,7 +82,6 @@ impl<'r> RequestView<'r, StoredHead> {
             tls,
             redirect_port,
             socket: None,
-            local,
         }
     }
 }
@@ -105,7 +99,6 @@ impl<'r> RequestView<'r, http::HeaderMap> {
             tls: None,
             redirect_port: None,
             socket: None,
-            local: None,
         }
     }
 }

@@ -206,12 +206,13 @@ impl<H: Headers> View<'_, H> {
         }
     }
 
-    /// Returns the path, decoded and normalised.
-    fn path(&self) -> Cow<'_, [u8]> {
+    /// Returns the path of the target that the route was chosen by, decoded and normalised.
+    pub fn path(&self) -> Cow<'_, [u8]> {
         query::normalize(split_query(path_and_query(self.target.routed)).0)
     }
 
-    fn query(&self) -> Option<&[u8]> {
+    /// Returns the query of the target that the route was chosen by.
+    pub fn query(&self) -> Option<&[u8]> {
         split_query(path_and_query(self.target.routed)).1
     }
 

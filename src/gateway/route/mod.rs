@@ -6,7 +6,7 @@
 //! in a normal form that all its equivalent spellings share ([`path_readings`]).
 
 pub mod condition;
-mod path_readings;
+pub mod path_readings;
 mod precedence;
 mod table;
 pub mod target;
@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use regex::bytes::Regex;
 
 use self::condition::MatchInput;
@@ -35,6 +36,8 @@ pub struct Routes {
     has_listeners: bool,
     /// All routes in the order of the configuration; the table refers to them by index.
     all: Vec<Route>,
+    /// Indexes of the routes by their names.
+    names: HashMap<String, usize>,
 }
 
 /// Route: its action and the settings of its requests.
@@ -65,8 +68,8 @@ pub enum Action {
         files: Arc<Files>,
         rewrite: Option<Rewrite>,
     },
-    /// Chooses a route anew, by another path.
-    Reroute(Rewrite),
+    /// Chooses a route anew, by another path, perhaps with a query.
+    Reroute(Template<RequestVariable>),
     /// Redirects the client.
     Redirect {
         status: u16,
@@ -172,6 +175,10 @@ impl Routes {
             has_listeners: routes
                 .iter()
                 .any(|route| !route.conditions.listeners.is_empty()),
+            names: (0..)
+                .zip(routes)
+                .map(|(number, route)| (route.name.clone(), number))
+                .collect(),
             all: routes
                 .iter()
                 .map(|route| Route::new(route, pools, limits(route)))
@@ -224,7 +231,7 @@ impl Routes {
     /// Enters the route of this name with a path as sent. Returns `None` if there is none, or the path
     /// has no valid reading.
     pub fn enter(&self, name: &str, path: &[u8]) -> Option<RouteMatch> {
-        let number = self.all.iter().position(|route| route.name == name)?;
+        let number = *self.names.get(name)?;
         let readings = PathReadings::read(path)?;
         Some(RouteMatch {
             number,
@@ -256,27 +263,15 @@ impl Routes {
     }
 }
 
-impl Route {
-    fn new(route: &model::Route, pools: &[Arc<Pool>], limits: RouteLimits) -> Self {
+impl Action {
+    fn new(route: &model::Route, pools: &[Arc<Pool>]) -> Self {
         let rewrite = |to: &Option<Template<RequestVariable>>| {
             to.as_ref().map(|to| Rewrite {
                 to: to.clone(),
-                part: match &route.conditions.path {
-                    PathPattern::Prefix(prefix) if prefix.regexes.is_empty() => {
-                        if prefix.whole_segments {
-                            RewrittenPart::Segments(prefix.text.len())
-                        } else {
-                            RewrittenPart::Beginning(prefix.text.len())
-                        }
-                    }
-                    PathPattern::Any => RewrittenPart::Segments(0),
-                    PathPattern::Prefix(_) | PathPattern::Exact(_) | PathPattern::Regex(_) => {
-                        RewrittenPart::Path
-                    }
-                },
+                part: RewrittenPart::of(&route.conditions.path),
             })
         };
-        let action = match &route.action {
+        match &route.action {
             model::Action::Upstream {
                 number,
                 rewrite: to,
@@ -292,10 +287,7 @@ impl Route {
                 files: Arc::clone(files),
                 rewrite: rewrite(to),
             },
-            model::Action::Reroute { to } => Action::Reroute(Rewrite {
-                to: to.clone(),
-                part: RewrittenPart::Path,
-            }),
+            model::Action::Reroute { to } => Action::Reroute(to.clone()),
             model::Action::Redirect { status, to } => Action::Redirect {
                 status: *status,
                 to: to.clone(),
@@ -312,18 +304,37 @@ impl Route {
                 },
                 media_type: media_type.clone(),
             },
-        };
+        }
+    }
+}
+
+impl RewrittenPart {
+    /// Part that a rewrite of a route with this pattern replaces.
+    fn of(path: &PathPattern) -> Self {
+        match path {
+            PathPattern::Prefix(prefix) if !prefix.regexes.is_empty() => RewrittenPart::Path,
+            PathPattern::Prefix(prefix) if prefix.whole_segments => {
+                RewrittenPart::Segments(prefix.text.len())
+            }
+            PathPattern::Prefix(prefix) => RewrittenPart::Beginning(prefix.text.len()),
+            PathPattern::Any => RewrittenPart::Segments(0),
+            PathPattern::Exact(_) | PathPattern::Regex(_) => RewrittenPart::Path,
+        }
+    }
+}
+
+impl Route {
+    fn new(route: &model::Route, pools: &[Arc<Pool>], limits: RouteLimits) -> Self {
         let hosts = route.conditions.hosts.iter();
+        let host_patterns = hosts.filter_map(|host| match host {
+            HostPattern::Regex(regex) => Some(regex.clone()),
+            _ => None,
+        });
         Route {
             name: route.name.clone(),
             internal: route.conditions.internal,
-            host_patterns: hosts
-                .filter_map(|host| match host {
-                    HostPattern::Regex(regex) => Some(regex.clone()),
-                    _ => None,
-                })
-                .collect(),
-            action,
+            host_patterns: host_patterns.collect(),
+            action: Action::new(route, pools),
             limits,
             compress: route.compress,
             request_headers: HeaderRules::new(&route.request_headers),

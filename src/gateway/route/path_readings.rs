@@ -106,8 +106,12 @@ impl<'r> PathReadings<'r> {
 fn with_slashes(path: &[u8]) -> Vec<u8> {
     let slash = |byte| if byte == b'\\' { b'/' } else { byte };
     let all: Vec<u8> = percent_decode(path).map(slash).collect();
-    // After decoding, an escape in the text is literal text.
-    query::normalize(&escape_percent(&all)).into_owned()
+    normalize_decoded(&all)
+}
+
+/// Returns the normal form of a decoded path, in which an escape is literal text.
+pub fn normalize_decoded(path: &[u8]) -> Vec<u8> {
+    query::normalize(&escape_percent(path)).into_owned()
 }
 
 /// Treatment of empty segments.
@@ -182,8 +186,7 @@ fn without_parameters(path: &[u8]) -> Vec<u8> {
         let end = memchr::memchr(b';', segment).unwrap_or(segment.len());
         &segment[..end]
     });
-    let path = segments.collect::<Vec<_>>().join(&b'/');
-    query::normalize(&escape_percent(&path)).into_owned()
+    normalize_decoded(&segments.collect::<Vec<_>>().join(&b'/'))
 }
 
 fn escape_percent(text: &[u8]) -> Vec<u8> {

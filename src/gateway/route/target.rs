@@ -68,10 +68,27 @@ pub fn rewritten<H: Headers>(
             encode(path.get(length..).unwrap_or_default(), PATH, &mut target);
         }
     }
-    if target.first() != Some(&b'/') {
-        target.insert(0, b'/');
+    checked(target, own_query.or(query))
+}
+
+/// Returns the target that a template names, with `query` if it has none of its own. Returns `None` if
+/// a segment would lead to a parent folder.
+pub fn requested<H: Headers>(
+    to: &Template<RequestVariable>,
+    view: &View<H>,
+    query: Option<&[u8]>,
+) -> Option<Vec<u8>> {
+    let url = expand(to, view);
+    let (path, own_query) = split_query(&url);
+    checked(path.to_vec(), own_query.or(query))
+}
+
+/// Returns a target of this path and query; `None` if a segment would lead to a parent folder.
+fn checked(mut path: Vec<u8>, query: Option<&[u8]>) -> Option<Vec<u8>> {
+    if path.first() != Some(&b'/') {
+        path.insert(0, b'/');
     }
-    let mut target = with_one_slash(target);
+    let mut target = with_one_slash(path);
     let leads_up = |segment: &[u8]| {
         let decoded: Vec<u8> = percent_encoding::percent_decode(segment).collect();
         matches!(&decoded[..], b"." | b"..")
@@ -79,7 +96,7 @@ pub fn rewritten<H: Headers>(
     if target.split(|&byte| byte == b'/').any(leads_up) {
         return None;
     }
-    append_query(&mut target, own_query.or(query));
+    append_query(&mut target, query);
     Some(target)
 }
 
@@ -253,6 +270,21 @@ mod tests {
             Some("/new/x?a"),
         );
         check_rewritten("/new", RewrittenPart::Path, "/b", Some("/new?q"));
+    }
+
+    #[test]
+    fn a_request_anew_has_the_query_that_it_names() {
+        let requested = |to: &str, query: Option<&[u8]>| {
+            let target = with_view("/a b?q", "", |view| requested(&template(to), view, query));
+            target.map(|target| String::from_utf8(target).unwrap())
+        };
+        assert_eq!(requested("/x$uri", None).as_deref(), Some("/x/a%20b"));
+        assert_eq!(requested("/x", Some(b"q")).as_deref(), Some("/x?q"));
+        assert_eq!(
+            requested("/x?p&$args", Some(b"q")).as_deref(),
+            Some("/x?p&q")
+        );
+        assert_eq!(requested("/x/../y", None), None);
     }
 
     #[test]

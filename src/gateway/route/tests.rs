@@ -23,6 +23,19 @@ fn routes(conditions: &[(&str, &str)]) -> Routes {
     Routes::new(&config.routes, &[], |_| RouteLimits::default()).unwrap()
 }
 
+/// A GET without a host, from nowhere.
+fn get(headers: &HeaderMap) -> MatchInput<'_, HeaderMap> {
+    MatchInput {
+        host: None,
+        method: &Method::GET,
+        headers,
+        local: None,
+        tls: false,
+        is_rerouted: false,
+        place: None,
+    }
+}
+
 /// Routes `METHOD host path` for a client in Fuzhou. Returns the name of the route, the kind of
 /// failure, or the allowed methods.
 fn decide(routes: &Routes, request: &str, headers: &HeaderMap) -> String {
@@ -34,11 +47,8 @@ fn decide(routes: &Routes, request: &str, headers: &HeaderMap) -> String {
     let asked = MatchInput {
         host: Some(host).filter(|host| *host != "-"),
         method: &method,
-        headers,
-        local: None,
-        tls: false,
-        is_rerouted: false,
         place: database.lookup([1, 0, 0, 7].into()),
+        ..get(headers)
     };
     let path = Some(path.as_bytes()).filter(|path| path != b"*");
     match routes.decide(&asked, path) {
@@ -245,15 +255,8 @@ fn no_spelling_of_a_path_gets_past_its_route() {
 #[track_caller]
 fn check_target(path: &str, expected: Option<&str>) {
     let routes = routes(&[("public", ""), ("admin", "prefix = '/admin'")]);
-    let asked = MatchInput {
-        host: None,
-        method: &Method::GET,
-        headers: &HeaderMap::new(),
-        local: None,
-        tls: false,
-        is_rerouted: false,
-        place: None,
-    };
+    let headers = HeaderMap::new();
+    let asked = get(&headers);
     let Decision::Route(taken) = routes.decide(&asked, Some(path.as_bytes())) else {
         panic!("{path} is refused")
     };
@@ -277,15 +280,8 @@ fn what_is_sent_is_what_was_matched() {
 #[test]
 fn a_pattern_has_its_captures() {
     let routes = routes(&[("a", "regex = '^/(?<kind>[a-z]+)/([0-9]+)?'")]);
-    let asked = MatchInput {
-        host: None,
-        method: &Method::GET,
-        headers: &HeaderMap::new(),
-        local: None,
-        tls: false,
-        is_rerouted: false,
-        place: None,
-    };
+    let headers = HeaderMap::new();
+    let asked = get(&headers);
     let Decision::Route(taken) = routes.decide(&asked, Some(b"/%61b/77/c")) else {
         panic!("refused")
     };
@@ -418,14 +414,11 @@ fn a_route_may_be_of_one_listener_or_scheme() {
         ("192.0.2.1:443", true, "secure"),
         ("-", false, "rest"),
     ] {
+        let headers = HeaderMap::new();
         let asked = MatchInput {
-            host: None,
-            method: &Method::GET,
-            headers: &HeaderMap::new(),
             local: local.parse().ok(),
             tls,
-            is_rerouted: false,
-            place: None,
+            ..get(&headers)
         };
         let Decision::Route(taken) = routes.decide(&asked, Some(b"/")) else {
             panic!("{local} is refused")
@@ -449,14 +442,10 @@ fn a_route_may_be_reached_by_its_name_alone() {
             ("GET h /x", "first"),
         ],
     );
+    let headers = HeaderMap::new();
     let asked = MatchInput {
-        host: None,
-        method: &Method::GET,
-        headers: &HeaderMap::new(),
-        local: None,
-        tls: false,
         is_rerouted: true,
-        place: None,
+        ..get(&headers)
     };
     let Decision::Route(taken) = routes.decide(&asked, Some(b"/x")) else {
         panic!("refused")
@@ -564,31 +553,34 @@ static BUILT_IN: std::sync::LazyLock<Codes> = std::sync::LazyLock::new(Codes::bu
 
 /// Specificity of a route that takes the request, compared part by part: host, path, conditions.
 fn rank(route: &RouteConditions, request: &Request) -> Option<(usize, usize, usize)> {
-    let hosts = route.hosts.iter().filter_map(|host| match host {
-        HostPattern::Exact(name) => (name == request.host).then_some(1000),
-        HostPattern::Suffix(end) => request.host.ends_with(&**end).then_some(500 + end.len()),
-        HostPattern::Prefix(begin) => request
-            .host
-            .starts_with(&**begin)
-            .then_some(200 + begin.len()),
-        HostPattern::Regex(regex) => regex.is_match(request.host.as_bytes()).then_some(100),
+    let conditions = rank_of_conditions(route, request)?;
+    let (path, in_order) = rank_of_path(route, request.path)?;
+    let conditions = if in_order { 0 } else { conditions };
+    Some((rank_of_host(route, request.host)?, path, conditions))
+}
+
+fn rank_of_host(route: &RouteConditions, host: &str) -> Option<usize> {
+    let ranks = route.hosts.iter().filter_map(|pattern| match pattern {
+        HostPattern::Exact(name) => (name == host).then_some(1000),
+        HostPattern::Suffix(end) => host.ends_with(&**end).then_some(500 + end.len()),
+        HostPattern::Prefix(begin) => host.starts_with(&**begin).then_some(200 + begin.len()),
+        HostPattern::Regex(regex) => regex.is_match(host.as_bytes()).then_some(100),
     });
-    let host = if route.hosts.is_empty() {
+    if route.hosts.is_empty() {
         Some(0)
     } else {
-        hosts.max()
-    }?;
-    let (path, mut in_order) = (request.path, false);
-    let rank_of_path = match &route.path {
-        PathPattern::Any => 0,
+        ranks.max()
+    }
+}
+
+/// Rank of a path that matches, and `true` if routes of this kind are tried in their order.
+fn rank_of_path(route: &RouteConditions, path: &str) -> Option<(usize, bool)> {
+    match &route.path {
+        PathPattern::Any => Some((0, false)),
         PathPattern::Regex(regexes) => {
-            in_order = true;
-            let rank = if route.priority == Priority::First {
-                1000
-            } else {
-                1
-            };
-            regexes[0].is_match(path.as_bytes()).then_some(rank)?
+            let is_first = route.priority == Priority::First;
+            let rank = if is_first { 1000 } else { 1 };
+            regexes[0].is_match(path.as_bytes()).then_some((rank, true))
         }
         PathPattern::Prefix(PathPrefix {
             text,
@@ -596,20 +588,22 @@ fn rank(route: &RouteConditions, request: &Request) -> Option<(usize, usize, usi
             regexes,
         }) => {
             let under = format!("{}/", text.trim_end_matches('/'));
-            let is_below = path == text || path.starts_with(&under);
             let is_met = if *whole_segments {
-                is_below
+                path == text || path.starts_with(&under)
             } else {
                 path.starts_with(&**text)
             };
             let has_regex = !regexes.is_empty();
-            in_order = has_regex;
             let is_met = is_met && (!has_regex || path.contains('y'));
             let rest = usize::from(has_regex) * 2 + usize::from(*whole_segments);
-            is_met.then_some(2 + 4 * text.len() + rest)?
+            is_met.then_some((2 + 4 * text.len() + rest, has_regex))
         }
-        PathPattern::Exact(exact) => (path == exact).then_some(500)?,
-    };
+        PathPattern::Exact(exact) => (path == exact).then_some((500, false)),
+    }
+}
+
+/// Number of the other conditions, if the request meets all of them.
+fn rank_of_conditions(route: &RouteConditions, request: &Request) -> Option<usize> {
     let mut conditions = 0;
     if !route.methods.is_empty() {
         let method = if request.method == "HEAD" {
@@ -643,7 +637,7 @@ fn rank(route: &RouteConditions, request: &Request) -> Option<(usize, usize, usi
         (tls == (request.port == 81)).then_some(())?;
         conditions += 1;
     }
-    Some((host, rank_of_path, if in_order { 0 } else { conditions }))
+    Some(conditions)
 }
 
 struct Request<'r> {

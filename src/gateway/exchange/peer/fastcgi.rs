@@ -13,7 +13,7 @@ use super::super::outgoing::{Framing as Sending, Outgoing};
 use super::super::params::write_params;
 use super::super::piece::{Piece, Size};
 use super::super::script_request::ScriptRequest;
-use super::{Peer, Received, Sink, bad};
+use super::{Peer, Received, Sink, closed_early, invalid, not_read};
 use crate::gateway::context::Context;
 use crate::gateway::failure::REFUSED_REQUEST;
 use crate::gateway::request::request_view::RequestView;
@@ -88,7 +88,7 @@ impl<'s> FastCgiPeer<'s> {
         self.head.extend_from_slice(piece.content());
         let mut head = Vec::new();
         let length = to_http(&self.head, self.limits.max_size, &mut head);
-        let length = length.map_err(|error| invalid(error.to_string()))?;
+        let length = length.map_err(invalid)?;
         let Some(length) = length else {
             return end.map_or(Ok(()), |end| Err(self.headless(end)));
         };
@@ -100,8 +100,8 @@ impl<'s> FastCgiPeer<'s> {
         let mut slots = slots();
         let head = match response_head::read(&head, limits, &mut slots) {
             Parse::Complete(head) => head,
-            Parse::Invalid(invalid) => return Err(bad(&invalid)),
-            Parse::Incomplete => return Err(invalid("a head without an end".to_owned())),
+            Parse::Invalid(head) => return Err(invalid(head)),
+            Parse::Incomplete => return Err(invalid("a head without an end")),
         };
         sink.head(&head)?;
         self.stage = match head.framing {
@@ -146,9 +146,7 @@ impl<'s> FastCgiPeer<'s> {
             };
         };
         if end.protocol_status != ProtocolStatus::Complete {
-            return Err(invalid(
-                "the peer gave a request up that it had begun".to_owned(),
-            ));
+            return Err(invalid("the peer gave a request up that it had begun"));
         }
         self.end_content(content, sink)
     }
@@ -188,14 +186,8 @@ impl<'s> FastCgiPeer<'s> {
             self.is_clean = false;
             return self.end_content(Received::Bytes(Bytes::new()), sink);
         }
-        let reason = "the peer closed the connection before the end of its response";
-        Err(Error::explain(ErrorType::ConnectionClosed, reason).into_up())
+        Err(closed_early())
     }
-}
-
-/// Error of a response that is not passed on.
-fn invalid(reason: String) -> Box<Error> {
-    Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up()
 }
 
 impl Peer for FastCgiPeer<'_> {
@@ -235,12 +227,7 @@ impl Peer for FastCgiPeer<'_> {
     }
 
     fn poll_send(&mut self, cx: &mut Task<'_>) -> Poll<Result<bool>> {
-        self.outgoing.join();
-        let sent = ready!(self.outgoing.poll_send(cx, &mut self.stream, None));
-        let sent = match sent {
-            Ok(()) => ready!(self.outgoing.poll_flush(cx, &mut self.stream)),
-            failed => failed,
-        };
+        let sent = ready!(self.outgoing.poll_send_all(cx, &mut self.stream));
         Poll::Ready(Ok(sent.is_ok()))
     }
 
@@ -255,8 +242,7 @@ impl Peer for FastCgiPeer<'_> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
         let length = buffer.filled().len();
         if let Err(error) = read {
-            let error = Error::because(ErrorType::ReadError, "reading a response", error);
-            return Poll::Ready(Err(error.into_up()));
+            return Poll::Ready(Err(not_read(error)));
         }
         if length == 0 {
             return Poll::Ready(self.end_of_peer(sink));
@@ -264,7 +250,7 @@ impl Peer for FastCgiPeer<'_> {
         piece.fill(length);
         let decoded = match self.decoder.decode(piece.content_mut()) {
             Ok(decoded) => decoded,
-            Err(error) => return Poll::Ready(Err(invalid(error.to_string()))),
+            Err(error) => return Poll::Ready(Err(invalid(error))),
         };
         // Bytes behind a response are none that the next request should get.
         self.is_clean &= decoded.consumed == length;

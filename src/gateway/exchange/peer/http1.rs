@@ -5,14 +5,14 @@ use std::task::{Context as Task, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::{Method, StatusCode};
+use pingora::Result;
 use pingora::protocols::Stream;
-use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::super::head::write_request;
 use super::super::outgoing::{Framing as Sending, Outgoing};
 use super::super::piece::{Piece, Size};
-use super::{Peer, Received, Sink, bad};
+use super::{Peer, Received, Sink, closed_early, invalid, not_read};
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
 use crate::proto::h1::chunked::Scanner;
@@ -111,11 +111,11 @@ impl Http1Peer {
             let mut slots = slots();
             let head = match response_head::read(piece.content(), self.limits, &mut slots) {
                 Parse::Incomplete => return Ok(false),
-                Parse::Invalid(invalid) => return Err(bad(&invalid)),
+                Parse::Invalid(head) => return Err(invalid(head)),
                 Parse::Complete(head) => head,
             };
             let counted = self.heads.count(&head, self.limits);
-            counted.map_err(|error| bad(&error))?;
+            counted.map_err(invalid)?;
             sink.head(&head)?;
             let length = head.length;
             if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -150,9 +150,7 @@ impl Http1Peer {
             }
             Body::Chunked(scanner) => {
                 let decoded = scanner.decode(piece.content_mut());
-                let decoded = decoded.map_err(|error| {
-                    Error::explain(ErrorType::InvalidHTTPHeader, error.to_string()).into_up()
-                })?;
+                let decoded = decoded.map_err(invalid)?;
                 (decoded.consumed, decoded.content, scanner.is_complete())
             }
             Body::Close => (length, length, false),
@@ -179,8 +177,7 @@ impl Http1Peer {
             self.stage = Stage::End;
             return sink.content(Received::Bytes(Bytes::new()), Some(b""));
         }
-        let reason = "the peer closed the connection before the end of its response";
-        Err(Error::explain(ErrorType::ConnectionClosed, reason).into_up())
+        Err(closed_early())
     }
 }
 
@@ -221,12 +218,7 @@ impl Peer for Http1Peer {
     }
 
     fn poll_send(&mut self, cx: &mut Task<'_>) -> Poll<Result<bool>> {
-        self.outgoing.join();
-        let sent = ready!(self.outgoing.poll_send(cx, &mut self.stream, None));
-        let sent = match sent {
-            Ok(()) => ready!(self.outgoing.poll_flush(cx, &mut self.stream)),
-            failed => failed,
-        };
+        let sent = ready!(self.outgoing.poll_send_all(cx, &mut self.stream));
         Poll::Ready(Ok(sent.is_ok()))
     }
 
@@ -247,10 +239,7 @@ impl Peer for Http1Peer {
                 }
                 Poll::Pending
             }
-            Poll::Ready(Err(error)) => {
-                let error = Error::because(ErrorType::ReadError, "reading a response", error);
-                Poll::Ready(Err(error.into_up()))
-            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(not_read(error))),
             Poll::Ready(Ok(())) if length == 0 => Poll::Ready(self.end_of_peer(sink)),
             Poll::Ready(Ok(())) => {
                 piece.fill(length);

@@ -20,7 +20,7 @@ use super::super::head::http2_request;
 use super::super::piece::{Piece, Size};
 use super::super::stream_out::StreamOut;
 use super::http2_connection::handle;
-use super::{Peer, Received, Sink, bad};
+use super::{Peer, Received, Sink, invalid};
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
 use crate::proto::h1::response_head::{self, Framing, Limits};
@@ -174,9 +174,9 @@ impl Http2Peer {
             .map(|line| line.name.len() + line.value.len() + 4);
         let size = size.sum::<usize>() + "HTTP/1.1 200 OK\r\n\r\n".len();
         let head = response_head::of_http2(status, &lines, size, is_end, self.limits);
-        let head = head.map_err(|error| bad(&error))?;
+        let head = head.map_err(invalid)?;
         let counted = self.heads.count(&head, self.limits);
-        counted.map_err(|error| bad(&error))?;
+        counted.map_err(invalid)?;
         // The h2 crate accepts it (RFC 9113, 8.1.1).
         let has_content = head.framing != Framing::None && !self.is_head_request;
         if is_end && has_content && head.content_length.is_some_and(|length| length > 0) {

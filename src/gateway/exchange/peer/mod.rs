@@ -7,6 +7,8 @@ mod http1;
 mod http2;
 mod http2_connection;
 
+use std::fmt::Display;
+use std::io;
 use std::task::{Context as Task, Poll};
 
 use bytes::Bytes;
@@ -19,7 +21,7 @@ pub use self::http2::Http2Peer;
 use super::piece::{Piece, Size};
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
-use crate::proto::h1::response_head::{BadHead, ResponseHead};
+use crate::proto::h1::response_head::ResponseHead;
 use crate::proto::h1::stored_head::StoredHead;
 
 /// Content of a response, in the memory that it was received into.
@@ -39,9 +41,20 @@ impl AsRef<[u8]> for Received {
     }
 }
 
-/// Error of a response whose head is not passed on.
-fn bad(head: &BadHead) -> Box<Error> {
-    Error::explain(ErrorType::InvalidHTTPHeader, head.to_string()).into_up()
+/// Error of a response that is not passed on.
+fn invalid(reason: impl Display) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, reason.to_string()).into_up()
+}
+
+/// Error of a connection that the peer closed before the end of its response.
+fn closed_early() -> Box<Error> {
+    let reason = "the peer closed the connection before the end of its response";
+    Error::explain(ErrorType::ConnectionClosed, reason).into_up()
+}
+
+/// Error of a response that cannot be read.
+fn not_read(error: io::Error) -> Box<Error> {
+    Error::because(ErrorType::ReadError, "reading a response", error).into_up()
 }
 
 /// Peer of one try. What is put is sent by `poll_send`.

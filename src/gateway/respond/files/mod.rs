@@ -30,10 +30,9 @@ use crate::config::model::{Fallback, Files};
 use crate::gateway::compression::{self, Encoder};
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::request::variables::{View, path_and_query, split_query};
+use crate::gateway::request::variables::View;
 use crate::gateway::route::target::append_query;
 use crate::proto::headers::Headers;
-use crate::query::normalize;
 
 const METHODS: &str = "GET, HEAD";
 
@@ -53,12 +52,17 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
 pub struct FileRequest {
     /// Folder and its settings.
     pub files: Arc<Files>,
-    /// Paths in the folder: decoded, normalised, with a leading slash.
-    pub paths: Paths,
-    /// Target to request anew where nothing is found, if that is the fallback.
-    pub fallback: Option<Vec<u8>>,
-    /// File that the lookup of an index has found already.
-    pub opened: Option<Served>,
+    /// File to look up.
+    pub lookup: Lookup,
+}
+
+/// File of a request.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The file of these paths in the folder: decoded, normalised, with a leading slash.
+    Paths(Paths),
+    /// This file, which the lookup of an index has opened.
+    Opened(Served),
 }
 
 /// Request that continues elsewhere.
@@ -73,12 +77,10 @@ pub enum Elsewhere {
         /// File of the index.
         opened: Served,
     },
-    /// With this target, path and query, by the route that it has.
-    Target(Vec<u8>),
-    /// The same, but not by a route of the first priority.
+    /// As the fallback of these files says: by the route of a target or of a name.
+    Fallback(Arc<Files>),
+    /// With this target, path and query, by the route that it has, unless that has the first priority.
     Rerouted(Vec<u8>),
-    /// By the route of this name.
-    Route(String),
 }
 
 /// Answer to a request for a file.
@@ -121,17 +123,13 @@ pub async fn answer<H: Headers>(
     ctx: &Context,
     asked: FileRequest,
 ) -> Result<FileReply> {
-    let FileRequest {
-        files,
-        paths,
-        fallback,
-        opened,
-    } = asked;
-    let found = if let Some(file) = opened {
-        Found::File(file)
-    } else {
-        let files = Arc::clone(&files);
-        off_worker(move || found::find(&files, &paths)).await?
+    let FileRequest { files, lookup } = asked;
+    let found = match lookup {
+        Lookup::Opened(file) => Found::File(file),
+        Lookup::Paths(paths) => {
+            let files = Arc::clone(&files);
+            off_worker(move || found::find(&files, &paths)).await?
+        }
     };
     let reply = match found {
         Found::File(_) if !matches!(*request.method, Method::GET | Method::HEAD) => {
@@ -140,15 +138,8 @@ pub async fn answer<H: Headers>(
         Found::File(file) => return file_reply(request, ctx, &files, file),
         Found::Index(name, opened) => {
             let view = View::of(request, ctx);
-            let path = normalize(split_query(path_and_query(view.target.routed)).0);
-            let mut target = percent_encode(&path, PATH).to_string().into_bytes();
-            target.extend_from_slice(percent_encode(name.as_bytes(), PATH).to_string().as_bytes());
-            append_query(
-                &mut target,
-                split_query(path_and_query(view.target.routed)).1,
-            );
             return Ok(FileReply::Elsewhere(Elsewhere::Index {
-                target,
+                target: target_within(&view, name.as_bytes()),
                 files,
                 opened,
             }));
@@ -156,13 +147,9 @@ pub async fn answer<H: Headers>(
         Found::FolderWithoutSlash => redirect_to_folder(request, ctx),
         Found::Nothing => match &files.fallback {
             Fallback::Status(status) => local_reply::page(request, ctx, *status),
-            Fallback::Route(name) => {
-                return Ok(FileReply::Elsewhere(Elsewhere::Route(name.clone())));
+            Fallback::Path(_) | Fallback::Route(_) => {
+                return Ok(FileReply::Elsewhere(Elsewhere::Fallback(files)));
             }
-            Fallback::Path(_) => match fallback {
-                Some(target) => return Ok(FileReply::Elsewhere(Elsewhere::Target(target))),
-                None => local_reply::page(request, ctx, 404),
-            },
         },
         Found::Refused => local_reply::page(request, ctx, 403),
         Found::Failed(error) => {
@@ -302,19 +289,19 @@ async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 /// name another host.
 fn redirect_to_folder<H: Headers>(request: &RequestView<H>, ctx: &Context) -> Result<Reply> {
     let view = View::of(request, ctx);
-    let (path, query) = split_query(path_and_query(view.target.routed));
-    let path = normalize(path);
-    if path.ends_with(b"/") {
+    if view.path().ends_with(b"/") {
         // A rewrite has removed the slash; a redirect would lead here again.
         return local_reply::page(request, ctx, 404);
     }
-    let mut location = percent_encode(&path, PATH).to_string().into_bytes();
-    location.push(b'/');
-    if let Some(query) = query {
-        location.push(b'?');
-        location.extend_from_slice(query);
-    }
-    local_reply::redirect(request, ctx, 301, &location)
+    local_reply::redirect(request, ctx, 301, &target_within(&view, b"/"))
+}
+
+/// Returns the target of the request with more text behind its path.
+fn target_within<H: Headers>(view: &View<H>, rest: &[u8]) -> Vec<u8> {
+    let path = [&view.path(), rest].concat();
+    let mut target = percent_encode(&path, PATH).to_string().into_bytes();
+    append_query(&mut target, view.query());
+    target
 }
 
 /// Returns seconds since 1970, for HTTP dates.
