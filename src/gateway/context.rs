@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::StatusCode;
 use pingora::{Error, Result};
 
 use super::access::RequestAttributes;
@@ -16,7 +17,7 @@ use super::request::identity::Identity;
 use super::request::place_cache::{ClientPlace, place_of};
 use super::request::request_view::RequestView;
 use super::request::variables::{Captured, RoutedTarget, View};
-use super::route::{Route, RouteMatch};
+use super::route::{Replaced, Route, RouteMatch};
 use super::upstream::attempts::Attempts;
 use super::upstream::{ConnectionKind, NoPeer, Peer};
 use super::{Gateway, Settings};
@@ -71,6 +72,8 @@ struct Permits {
     of_route: Option<SharedPermit>,
     /// `true` once rate limits of a route have counted the request.
     is_rate_counted: bool,
+    /// `true` once the limits of a route have rejected the request.
+    is_limited: bool,
 }
 
 impl Context {
@@ -98,6 +101,7 @@ impl Context {
                 of_client: None,
                 of_route: None,
                 is_rate_counted: false,
+                is_limited: false,
             },
         }
     }
@@ -148,6 +152,22 @@ impl Context {
         self.permits.is_rate_counted |= is_counted;
     }
 
+    /// Releases the permit of a route that the request leaves.
+    pub fn leave_route(&mut self) {
+        self.permits.of_route = None;
+    }
+
+    /// Notes that the limits of a route have rejected the request. Those of no other route apply to
+    /// the answer.
+    pub fn note_limited(&mut self) {
+        self.permits.is_limited = true;
+    }
+
+    /// Returns `true` if the limits of a route have rejected the request.
+    pub fn is_limited(&self) -> bool {
+        self.permits.is_limited
+    }
+
     /// Returns `true` if rate limits of a route have counted the request.
     pub fn is_rate_counted(&self) -> bool {
         self.permits.is_rate_counted
@@ -159,6 +179,18 @@ impl Context {
             Some(deadline) if Instant::now() >= deadline => Err(out_of_time()),
             _ => Ok(()),
         }
+    }
+
+    /// Response in whose place another one is sent; `None` if there is none.
+    pub fn replaced(&self) -> Option<&Replaced> {
+        let redirect = self.routed.as_ref()?.redirect.as_ref()?;
+        redirect.replaced.as_ref()
+    }
+
+    /// Status of an answer that has this status by itself.
+    pub fn final_status(&self, own: StatusCode) -> StatusCode {
+        let replaced = self.replaced();
+        replaced.and_then(|replaced| replaced.status).unwrap_or(own)
     }
 
     /// Route of the request.

@@ -33,6 +33,7 @@ mod query;
 mod rates;
 mod redirects;
 mod reloading;
+mod replacing;
 mod request_id;
 mod route_settings;
 mod routing;

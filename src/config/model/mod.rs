@@ -3,6 +3,7 @@
 mod client;
 mod compression;
 mod database;
+mod error_page;
 mod expires;
 mod fastcgi;
 mod files;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
+pub use error_page::{ErrorPage, ErrorPages, ErrorSource, ErrorStatus};
 pub use expires::Expires;
 pub use fastcgi::FastCgi;
 pub use files::{Fallback, Files};

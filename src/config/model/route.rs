@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use regex::bytes::Regex;
 
+use super::error_page::ErrorPages;
 use super::expires::Expires;
 use super::fastcgi::FastCgi;
 use super::files::Files;
@@ -27,6 +28,8 @@ pub struct Route {
     pub limits: RouteLimits,
     /// True if responses are compressed; `None` for the global setting.
     pub compress: Option<bool>,
+    /// Answers in place of errors.
+    pub errors: ErrorPages,
     /// Header changes in requests to upstreams.
     pub request_headers: HeaderChanges,
     /// Header changes in the responses of the route.

@@ -44,6 +44,8 @@ pub struct Upstream {
     pub tries: usize,
     /// Response statuses that trigger a retry on another peer.
     pub retry_on: Vec<u16>,
+    /// True if `X-Accel-Redirect` of a response chooses a route anew.
+    pub x_accel_redirect: bool,
     /// Maximum number of retries as a fraction of the requests, 0 to 1.
     pub retry_budget: f64,
     /// Number of consecutive failures that eject a peer; 0 disables ejection.

@@ -1,12 +1,14 @@
 //! `[[route]]`.
 
 mod action;
+mod error_pages;
 mod fastcgi;
 mod headers;
 mod matching;
 
 use std::collections::{HashMap, HashSet};
 
+use self::error_pages::error_pages;
 pub(super) use self::headers::is_framing_name;
 use self::headers::{conditions, request_changes, response_changes};
 use self::matching::{captures, host, listener, method, path_pattern, priority, scheme};
@@ -14,8 +16,8 @@ use super::limit::{Named, route_limits};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Action, Captures, Fallback, Listener, PathPattern, Priority, Protocol, Region, RequestVariable,
-    Route, RouteConditions, Template, Upstream,
+    Action, Captures, ErrorSource, Fallback, Listener, PathPattern, Priority, Protocol, Region,
+    RequestVariable, Route, RouteConditions, Template, Upstream,
 };
 use crate::geo::Codes;
 
@@ -49,7 +51,7 @@ pub(super) fn routes(
         routes.push(route);
     }
     refuse_unknown_names(&sections, &routes);
-    refuse_fastcgi_without_route(&sections, root, upstreams);
+    refuse_settings_without_route(&sections, root, upstreams);
     // An invalid condition is read as absent, so these checks are valid only without other problems.
     if problems.is_empty() {
         refuse_unreached(&sections, &routes);
@@ -60,18 +62,20 @@ pub(super) fn routes(
     routes
 }
 
-/// Checks that a FastCGI upstream has routes: without one there is no script.
-fn refuse_fastcgi_without_route(sections: &[Section], root: &Section, upstreams: &[Upstream]) {
-    let is_fastcgi = upstreams
-        .iter()
-        .map(|one| one.protocol == Protocol::FastCgi);
-    if sections.is_empty() {
-        for (section, _) in (root.sections("upstream").iter().zip(is_fastcgi)).filter(|(_, is)| *is)
-        {
-            section.note(
-                "protocol",
-                "\"fastcgi\" needs a [[route]] with fastcgi = { root = ... }",
-            );
+/// Checks that upstreams whose settings mean nothing without routes have some: a FastCGI server runs
+/// the script of a route, and a redirect of the upstream leads to one.
+fn refuse_settings_without_route(sections: &[Section], root: &Section, upstreams: &[Upstream]) {
+    if !sections.is_empty() {
+        return;
+    }
+    for (section, upstream) in root.sections("upstream").iter().zip(upstreams) {
+        if upstream.protocol == Protocol::FastCgi {
+            let reason = "\"fastcgi\" needs a [[route]] with fastcgi = { root = ... }";
+            section.note("protocol", reason);
+        }
+        if upstream.x_accel_redirect {
+            let reason = "needs a [[route]] that answers what the upstream names";
+            section.note("x_accel_redirect", reason);
         }
     }
 }
@@ -111,6 +115,14 @@ fn refuse_unreached(sections: &[Section], routes: &[Route]) {
 fn refuse_unknown_names(sections: &[Section], routes: &[Route]) {
     let names: HashSet<&str> = routes.iter().map(|route| &*route.name).collect();
     for (section, route) in sections.iter().zip(routes) {
+        let pages = section.sections("error_pages");
+        for (section, page) in pages.iter().zip(&route.errors.pages) {
+            if let ErrorSource::Route { name, .. } = &page.source
+                && !names.contains(&**name)
+            {
+                section.note("route", format!("there is no route {name:?}"));
+            }
+        }
         if let Action::Files { files, .. } = &route.action
             && let Fallback::Route(name) = &files.fallback
             && !names.contains(&**name)
@@ -183,6 +195,7 @@ impl Reader<'_> {
             action: self.action(section, &captures),
             limits: route_limits(section, self.limits),
             compress: section.value("compress", None, |item| item.boolean().map(Some)),
+            errors: error_pages(section, &captures),
             request_headers: request_changes(section, &captures),
             response_headers: response_changes(section, &captures),
         };

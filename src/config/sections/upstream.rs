@@ -126,6 +126,7 @@ fn upstream_settings(section: &Section) -> Upstream {
             Ok(item.integer(400, 599)? as u16)
         })
         .unwrap_or_default(),
+        x_accel_redirect: section.value("x_accel_redirect", false, Item::boolean),
         retry_budget: section.value("retry_budget", 0.2, Item::share),
         max_fails: section.value("max_fails", 1, |i| Ok(i.integer(0, 1000)? as u32)),
         fail_timeout,

@@ -80,6 +80,14 @@ impl RouteLimits {
         }
     }
 
+    /// Applies the access rules alone.
+    ///
+    /// # Errors
+    /// The reason of the rejection.
+    pub fn check_access(&self, attributes: &RequestAttributes) -> Result<(), Rejection> {
+        self.limits.denies(attributes).map_or(Ok(()), Err)
+    }
+
     /// Returns `true` if the route has rate limits.
     #[must_use]
     pub fn have_rates(&self) -> bool {

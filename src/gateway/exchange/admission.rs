@@ -151,6 +151,7 @@ pub(super) fn admit_again<H: Headers>(
     ctx: &mut Context,
 ) -> Option<Rejection> {
     // The limits of the route before do not hold any more.
+    ctx.leave_route();
     ctx.body.max_bytes = ctx.settings.client.max_body_size;
     admit_to_route(request, ctx)
 }
@@ -165,7 +166,9 @@ pub(super) fn admit_to_route<H: Headers>(
     let limits = &route.limits;
     let (max_body_size, timeout) = (limits.max_body_size, limits.timeout);
     let attributes = ctx.attributes(&route.name, &header)?;
-    let taken = if ctx.is_rate_counted() {
+    let taken = if ctx.is_limited() {
+        limits.check_access(&attributes).map(|()| None)
+    } else if ctx.is_rate_counted() {
         limits.take_uncounted(&attributes)
     } else {
         limits.take(&attributes)
@@ -173,7 +176,12 @@ pub(super) fn admit_to_route<H: Headers>(
     let is_counted = limits.have_rates();
     match taken {
         Ok(room) => ctx.hold_room(room, is_counted),
-        Err(rejection) => return Some(rejection),
+        Err(rejection) => {
+            if !matches!(rejection, Rejection::Denied) {
+                ctx.note_limited();
+            }
+            return Some(rejection);
+        }
     }
     ctx.body.max_bytes = max_body_size.unwrap_or(ctx.body.max_bytes);
     ctx.deadline = timeout.map(|timeout| ctx.start + timeout);

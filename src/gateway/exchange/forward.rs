@@ -4,6 +4,7 @@
 //! for each peer; a response's is written from the buffer that it was read into. Nothing is parsed
 //! twice. Only a side of HTTP/2 needs a map of headers, for the h2 crate.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -21,7 +22,7 @@ use super::relay::{Relay, Relayed, Replay, Timeouts, Tunnel};
 use super::script_request::ScriptRequest;
 use super::timer::Timer;
 use super::tries::{fail_to_connect, fail_to_exchange};
-use super::{Outcome, decide, locate, peer_is_trusted, redirect, reply};
+use super::{Outcome, ScriptPath, decide, locate, peer_is_trusted, redirect, replacement, reply};
 use crate::config::model::Protocol;
 use crate::gateway::Gateway;
 use crate::gateway::access::drain::Drain;
@@ -31,12 +32,16 @@ use crate::gateway::failure::{CLIENT_CLOSED_REQUEST, out_of_time, status_error, 
 use crate::gateway::request::client_ip::PeerAddr;
 use crate::gateway::request::geo_headers;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::respond::{local_reply, script};
+use crate::gateway::respond::local_reply::{self, Reply};
+use crate::gateway::respond::script;
+use crate::gateway::route::{Replacement, Source};
 use crate::gateway::telemetry::access_log::Sent;
 use crate::gateway::upstream::attempts::Request;
 use crate::gateway::upstream::{Peer, Pool};
+use crate::proto::h1::head::Framing;
 use crate::proto::h1::response_head::Limits;
 use crate::proto::h1::stored_head::StoredHead;
+use crate::proto::headers::{Headers, is_expectation};
 
 /// The engine, with the connections to peers.
 pub struct Forwarder {
@@ -78,6 +83,10 @@ struct Exchange<'e, C> {
     tunnel: Option<Tunnel>,
     /// Script of the request, if a FastCGI server runs it.
     script: Option<Box<ScriptRequest>>,
+    /// Body of the request, as far as an upstream was sent it.
+    replay: Option<Replay>,
+    /// Answer in place of the last response, which was not passed on.
+    replacement: Option<Box<Replacement>>,
 }
 
 impl Forwarder {
@@ -183,20 +192,14 @@ impl Forwarder {
             Some(status) => Err(status_error(status, "a request that is not well formed")),
             None => decide(gateway, &request, ctx),
         };
-        let mut exchange = Exchange {
-            ctx: &mut *ctx,
-            request,
-            client: &mut *client,
-            tunnel: None,
-            script: None,
-        };
+        let mut exchange = Exchange::new(&mut *ctx, request, &mut *client);
         let result = match decided {
             Ok(outcome) => self.answer(&mut exchange, outcome, timer).await,
             Err(error) => Err(error),
         };
         let is_failed = match &result {
             Ok(()) => false,
-            Err(error) => !Box::pin(exchange.fail(error)).await,
+            Err(error) => !Box::pin(self.fail(&mut exchange, error, timer)).await,
         };
         let answer = client.answer();
         let served = Served {
@@ -209,63 +212,133 @@ impl Forwarder {
         !is_failed
     }
 
+    /// Answers a request. An answer may turn out to be another one: a file that another route has, an
+    /// error that has a page, or a response of an upstream that names a file.
     async fn answer<C: Client>(
         &self,
         exchange: &mut Exchange<'_, C>,
-        outcome: Outcome,
+        mut outcome: Outcome,
         timer: &mut Timer<'_>,
     ) -> Result<()> {
-        let Exchange {
-            ctx,
-            request,
-            client,
-            ..
-        } = exchange;
-        let mut outcome = outcome;
-        // A file may turn out to be another route's.
-        let outcome = loop {
+        // All but forwarding in boxes of their own, or every proxied request would set aside room
+        // for them.
+        let replacement = loop {
+            let (request, ctx) = (&exchange.request, &mut *exchange.ctx);
             outcome = match outcome {
+                Outcome::Elsewhere(elsewhere) => redirect::follow(request, ctx, elsewhere)?,
                 Outcome::File(file) => {
-                    // In boxes of their own, or every proxied request would set aside room for them.
-                    let sent = Box::pin(reply::send_file(*client, request, ctx, file)).await?;
-                    match sent {
-                        Some(elsewhere) => Outcome::Elsewhere(elsewhere),
+                    let sent = reply::send_file(&mut *exchange.client, request, ctx, file);
+                    match Box::pin(sent).await? {
+                        Some(outcome) => outcome,
                         None => return Ok(()),
                     }
                 }
-                Outcome::Elsewhere(elsewhere) => redirect::follow(request, ctx, elsewhere)?,
-                other => break other,
+                Outcome::Reply(reply) => match exchange.page_of(&reply) {
+                    Some(page) => break Some(page),
+                    None => return Box::pin(exchange.send(*reply)).await,
+                },
+                Outcome::Query => {
+                    let database = &self.gateway.database;
+                    let client = &mut *exchange.client;
+                    return Box::pin(reply::answer_query(client, request, ctx, database)).await;
+                }
+                Outcome::Script(asked) => match Box::pin(exchange.find_script(asked)).await? {
+                    Ok(pool) => break Box::pin(self.forward(exchange, pool, timer)).await?,
+                    Err(page) => page,
+                },
+                Outcome::Forward(pool) => break self.forward(exchange, pool, timer).await?,
             };
         };
-        match outcome {
-            Outcome::Reply(answer) => Box::pin(reply::send_reply(*client, request, *answer)).await,
-            Outcome::Query => {
-                let database = &self.gateway.database;
-                Box::pin(reply::answer_query(*client, request, ctx, database)).await
-            }
-            Outcome::File(_) | Outcome::Elsewhere(_) => Ok(()),
-            Outcome::Script(asked) => {
-                let Some(script) = Box::pin(script::find(&asked.settings, &asked.path)).await?
-                else {
-                    ctx.failure = Some(FailureReason::NoRoute);
-                    let page = local_reply::page(request, ctx, 404)?;
-                    return Box::pin(reply::send_reply(*client, request, page)).await;
-                };
-                let script = ScriptRequest::new(asked.settings, script, *client, request, ctx);
-                exchange.script = Some(Box::new(Box::pin(script).await?));
-                Box::pin(self.forward(exchange, asked.pool, timer)).await
-            }
-            Outcome::Forward(pool) => self.forward(exchange, pool, timer).await,
+        match replacement {
+            Some(replacement) => self.answer_anew(exchange, replacement, timer).await,
+            None => Ok(()),
         }
     }
 
-    /// Forwards a request to a peer of an upstream.
+    /// Answers a request in place of a response. The answer may be replaced again, so this is a box,
+    /// whose size does not depend on its own.
+    fn answer_anew<'f, C: Client>(
+        &'f self,
+        exchange: &'f mut Exchange<'_, C>,
+        replacement: Box<Replacement>,
+        timer: &'f mut Timer<'_>,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>> {
+        Box::pin(async move {
+            let mut is_left = false;
+            let mut head = None;
+            if let Source::Target(_) = replacement.source {
+                is_left = !exchange.drop_body(replacement.read_body).await?;
+                exchange.client.leave_body(is_left);
+                exchange.replay = None;
+                head = Some(exchange.request.headers.without_body());
+            }
+            if replacement.replaced.status.is_some() {
+                // The client may have what it asks for, but has none of the page.
+                let asked = head.as_ref().unwrap_or(exchange.request.headers);
+                head = Some(asked.without_conditions());
+            }
+            let headers = head.as_ref().unwrap_or(exchange.request.headers);
+            let request = RequestView {
+                method: headers.method(),
+                headers,
+                ..exchange.request
+            };
+            let outcome = redirect::replace(&request, exchange.ctx, *replacement)?;
+            let mut anew = Exchange {
+                replay: exchange.replay.take(),
+                ..Exchange::new(&mut *exchange.ctx, request, &mut *exchange.client)
+            };
+            self.answer(&mut anew, outcome, timer).await?;
+            if is_left {
+                exchange.client.leave_body(false);
+                client::linger(exchange.client).await;
+            }
+            Ok(())
+        })
+    }
+
+    /// Tells the client of a failure, if it has received nothing yet. Returns `true` if it was told.
+    async fn fail<C: Client>(
+        &self,
+        exchange: &mut Exchange<'_, C>,
+        error: &Error,
+        timer: &mut Timer<'_>,
+    ) -> bool {
+        exchange.client.close_after();
+        let status = status_of(error);
+        if status == CLIENT_CLOSED_REQUEST || !exchange.client.take_back() {
+            return false;
+        }
+        let page =
+            replacement::of_status(status, &exchange.request, exchange.ctx, exchange.has_body());
+        if let Some(page) = page {
+            match self.answer_anew(exchange, page, timer).await {
+                Ok(()) => return true,
+                Err(error) => log::debug!("an error page for {status} failed: {error}"),
+            }
+            if !exchange.client.take_back() {
+                return false;
+            }
+        }
+        let page = local_reply::error_page(&exchange.request, exchange.ctx, status);
+        let sent = match page {
+            Ok(page) => exchange.send(page).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &sent {
+            log::debug!("the client left before its error page: {error}");
+        }
+        sent.is_ok()
+    }
+
+    /// Forwards a request to a peer of an upstream. Returns the answer in place of its response, if
+    /// that was not passed on.
     async fn forward<C: Client>(
         &self,
         exchange: &mut Exchange<'_, C>,
         pool: Arc<Pool>,
         timer: &mut Timer<'_>,
-    ) -> Result<()> {
+    ) -> Result<Option<Box<Replacement>>> {
         let ctx = &mut *exchange.ctx;
         ctx.attempts.forward_to(pool);
         match ctx.deadline {
@@ -276,10 +349,10 @@ impl Forwarder {
                 tries.unwrap_or_else(|_| Err(out_of_time()))?;
             }
         }
-        match exchange.tunnel.take() {
-            Some(tunnel) => Box::pin(exchange.pass(tunnel, timer)).await,
-            None => Ok(()),
+        if let Some(tunnel) = exchange.tunnel.take() {
+            Box::pin(exchange.pass(tunnel, timer)).await?;
         }
+        Ok(exchange.replacement.take())
     }
 
     async fn try_peers<C: Client>(
@@ -287,20 +360,19 @@ impl Forwarder {
         exchange: &mut Exchange<'_, C>,
         timer: &mut Timer<'_>,
     ) -> Result<()> {
-        // A peer of HTTP/2 may say that it has not processed a request, whatever its method.
-        let pool = exchange.ctx.attempts.pool();
-        let may_be_http2 = pool.is_some_and(|pool| pool.protocol() == Protocol::Http2);
-        let is_idempotent = exchange.request.method.is_idempotent();
+        let before = exchange.replay.take();
         let mut replay = match &mut exchange.script {
-            Some(script) => script.replay(),
-            None => Replay::new(is_idempotent || may_be_http2),
+            Some(script) => script.replay(before),
+            None => before.unwrap_or_else(|| Replay::new(exchange.may_be_sent_again())),
         };
-        while let Err(error) = self.try_peer(exchange, &mut replay, timer).await {
-            if !error.retry() {
-                return Err(error);
+        let result = loop {
+            match self.try_peer(exchange, &mut replay, timer).await {
+                Err(error) if error.retry() => {}
+                result => break result,
             }
-        }
-        Ok(())
+        };
+        exchange.replay = Some(replay);
+        result
     }
 
     async fn try_peer<C: Client>(
@@ -343,12 +415,12 @@ impl Forwarder {
             }
         };
         match result {
-            Ok(Relayed::Early) => {
+            Ok(Relayed::Early) if exchange.replacement.is_none() => {
                 // Closing with unread data would take the response from the client.
                 Box::pin(client::linger(exchange.client)).await;
                 Ok(())
             }
-            Ok(Relayed::Whole | Relayed::Upgraded) => Ok(()),
+            Ok(_) => Ok(()),
             Err(error) => {
                 let error = error.more_context(format!("Peer: {}", chosen.address));
                 let request = exchange.facts(replay);
@@ -443,7 +515,76 @@ impl Forwarder {
     }
 }
 
-impl<C: Client> Exchange<'_, C> {
+impl<'e, C: Client> Exchange<'e, C> {
+    fn new(ctx: &'e mut Context, request: RequestView<'e, StoredHead>, client: &'e mut C) -> Self {
+        Exchange {
+            ctx,
+            request,
+            client,
+            tunnel: None,
+            script: None,
+            replay: None,
+            replacement: None,
+        }
+    }
+
+    /// Returns `true` if all that was read of the body is still there.
+    fn has_body(&self) -> bool {
+        match &self.replay {
+            Some(replay) => replay.is_complete(),
+            None => self.request.headers.framing() == Framing::None,
+        }
+    }
+
+    /// Returns `true` if the body may be needed again: another peer may get it after one has seen it,
+    /// or another upstream.
+    fn may_be_sent_again(&self) -> bool {
+        // A peer of HTTP/2 may say that it has not processed a request, whatever its method.
+        let pool = self.ctx.attempts.pool();
+        self.request.method.is_idempotent()
+            || pool.is_some_and(|pool| pool.protocol() == Protocol::Http2 || pool.may_redirect())
+            || self
+                .ctx
+                .route()
+                .is_some_and(|route| route.errors.lead_to_routes())
+    }
+
+    /// Error page in place of a reply of the gateway's own, if the route has one.
+    fn page_of(&self, reply: &Reply) -> Option<Box<Replacement>> {
+        replacement::of_reply(reply, &self.request, self.ctx, self.has_body())
+    }
+
+    async fn send(&mut self, reply: Reply) -> Result<()> {
+        reply::send_reply(self.client, &self.request, reply).await
+    }
+
+    /// Finds the script of a path. Returns the upstream that runs it, or the answer if there is none.
+    async fn find_script(
+        &mut self,
+        asked: ScriptPath,
+    ) -> Result<std::result::Result<Arc<Pool>, Outcome>> {
+        let (request, ctx) = (&self.request, &mut *self.ctx);
+        let Some(script) = script::find(&asked.settings, &asked.path).await? else {
+            ctx.failure = Some(FailureReason::NoRoute);
+            let page = local_reply::page(request, ctx, 404)?;
+            return Ok(Err(Outcome::reply(page)));
+        };
+        let before = self.replay.as_ref();
+        let script = ScriptRequest::new(asked.settings, script, self.client, request, ctx, before);
+        self.script = Some(Box::new(script.await?));
+        Ok(Ok(asked.pool))
+    }
+
+    /// Reads and drops the body of a request that is answered without it. Returns `false` if it is longer
+    /// than `limit` bytes, or the client waits to be asked for it.
+    async fn drop_body(&mut self, limit: u64) -> Result<bool> {
+        let mut expectations = self.request.headers.lines("expect");
+        if !self.client.is_complete() && (limit == 0 || expectations.any(is_expectation)) {
+            return Ok(false);
+        }
+        client::read_body(self.client, limit, |_| ()).await
+    }
+
     async fn relay(
         &mut self,
         peer: &mut impl peer::Peer,
@@ -455,7 +596,9 @@ impl<C: Client> Exchange<'_, C> {
         let (ctx, request, client) = (&mut *self.ctx, self.request, &mut *self.client);
         let timeouts = Timeouts::of(chosen);
         let mut relay = Relay::new(ctx, request, client, peer, timeouts, drain, replay)?;
-        relay.run(timer).await
+        let relayed = relay.run(timer).await?;
+        self.replacement = relay.into_replacement();
+        Ok(relayed)
     }
 
     /// Passes the bytes of an upgraded connection on, to the end of both sides.
@@ -483,24 +626,6 @@ impl<C: Client> Exchange<'_, C> {
             is_idempotent: self.request.method.is_idempotent(),
             has_body: replay.is_complete(),
         }
-    }
-
-    /// Tells the client of a failure, if it has received nothing yet. Returns `true` if it was told.
-    async fn fail(&mut self, error: &Error) -> bool {
-        self.client.close_after();
-        let status = status_of(error);
-        if status == CLIENT_CLOSED_REQUEST || !self.client.take_back() {
-            return false;
-        }
-        let page = local_reply::error_page(&self.request, self.ctx, status);
-        let sent = match page {
-            Ok(page) => reply::send_reply(self.client, &self.request, page).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = &sent {
-            log::debug!("the client left before its error page: {error}");
-        }
-        sent.is_ok()
     }
 }
 

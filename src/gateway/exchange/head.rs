@@ -188,7 +188,12 @@ pub fn put_response(
     ctx: &mut Context,
 ) -> Result<()> {
     with_edits(|memory| {
-        let mut sent = Rewrite::new(response.status, response.lines, memory);
+        // A status without content says that of its own response.
+        let status = match response.framing {
+            Framing::None => response.status,
+            _ => ctx.final_status(response.status),
+        };
+        let mut sent = Rewrite::new(status, response.lines, memory);
         remove_hop_by_hop(&mut sent);
         if let Err(error) = change_response(&mut sent, request, ctx) {
             return (Err(error), sent.into_memory());
@@ -196,7 +201,7 @@ pub fn put_response(
         let is_encoded = ctx.encoder.is_some();
         let content = content(response, request, is_encoded);
         let head = FinalHead {
-            reason: response.reason,
+            reason: reason(response, status),
             content,
             length: length(response, request, content, sent.has("content-length")),
             needs_date: !sent.has("date"),
@@ -220,6 +225,14 @@ fn remove_hop_by_hop(sent: &mut Rewrite<StatusCode>) {
         sent.remove(name.as_str());
     }
     sent.remove_if(is_hop_by_hop_in_response);
+}
+
+/// Reason phrase of the response, or of the status that it has in place of its own.
+fn reason<'b>(response: &ResponseHead<'_, 'b>, status: StatusCode) -> &'b str {
+    if status == response.status {
+        return response.reason;
+    }
+    status.canonical_reason().unwrap_or_default()
 }
 
 /// Content behind a response's head, as the client gets it.

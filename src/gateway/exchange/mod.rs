@@ -20,6 +20,7 @@ mod piece;
 pub mod pool;
 mod redirect;
 mod relay;
+mod replacement;
 mod reply;
 mod rewrite_location;
 mod routing;

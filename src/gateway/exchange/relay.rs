@@ -24,6 +24,7 @@ use crate::gateway::access::drain::Drain;
 use crate::gateway::context::Context;
 use crate::gateway::failure::slow_body;
 use crate::gateway::request::request_view::RequestView;
+use crate::gateway::route::Replacement;
 use crate::gateway::upstream;
 use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::headers::{Headers, is_expectation};
@@ -69,9 +70,9 @@ pub struct Relay<'r, C, P> {
 /// End of a try that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relayed {
-    /// The response was passed on, after the whole request.
+    /// The response was received, after the whole request was sent.
     Whole,
-    /// The response was passed on; a part of the request was not sent.
+    /// A part of the request was not sent, or a part of a response that is given up was not received.
     Early,
     /// The connections have changed to another protocol.
     Upgraded,
@@ -134,9 +135,14 @@ impl<'r, C: Client, P: Peer> Relay<'r, C, P> {
         std::future::poll_fn(|cx| self.poll(cx, timer)).await?;
         Ok(match (self.download.stage, self.upload.state) {
             (Stage::Upgraded, _) => Relayed::Upgraded,
-            (_, UploadState::Sent) => Relayed::Whole,
+            (Stage::End, UploadState::Sent) => Relayed::Whole,
             _ => Relayed::Early,
         })
+    }
+
+    /// Answer in place of the response, if that was not passed on.
+    pub fn into_replacement(self) -> Option<Box<Replacement>> {
+        Some(self.download.given_up?.replacement)
     }
 
     fn poll(&mut self, cx: &mut Task<'_>, timer: &mut Timer<'_>) -> Poll<Result<()>> {

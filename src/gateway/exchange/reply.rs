@@ -3,11 +3,12 @@
 use http::Method;
 use pingora::Result;
 
+use super::Outcome;
 use super::client::{Client, linger, read_body, send};
 use crate::gateway::context::Context;
 use crate::gateway::failure::too_large;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::respond::files::{self, Elsewhere, FileReply, FileRequest};
+use crate::gateway::respond::files::{self, FileReply, FileRequest};
 use crate::gateway::respond::local_reply::{self, Reply, RequestBody};
 use crate::geo::DatabaseHandle;
 use crate::proto::h1::stored_head::StoredHead;
@@ -59,7 +60,7 @@ pub async fn answer_query(
 }
 
 /// Answers with a file, each piece of which is sent when the client has taken the one before. Returns
-/// where the request continues, if that is elsewhere.
+/// what answers the request in its place, if there is no file to send.
 ///
 /// # Errors
 /// If the client leaves or is too slow, or the file cannot be read to its end.
@@ -68,14 +69,11 @@ pub async fn send_file(
     request: &RequestView<'_, StoredHead>,
     ctx: &Context,
     file: FileRequest,
-) -> Result<Option<Elsewhere>> {
+) -> Result<Option<Outcome>> {
     let (header, mut body) = match files::answer(request, ctx, file).await? {
-        FileReply::Reply(reply) => {
-            send_reply(client, request, *reply).await?;
-            return Ok(None);
-        }
+        FileReply::Reply(reply) => return Ok(Some(Outcome::Reply(reply))),
         FileReply::File { header, body } => (header, body),
-        FileReply::Elsewhere(elsewhere) => return Ok(Some(elsewhere)),
+        FileReply::Elsewhere(elsewhere) => return Ok(Some(Outcome::Elsewhere(elsewhere))),
     };
     if !read_request(client, request, ctx.body.max_bytes, |_| ()).await? {
         return Err(too_large());

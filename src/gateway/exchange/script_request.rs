@@ -29,7 +29,7 @@ pub struct ScriptRequest {
 }
 
 impl ScriptRequest {
-    /// Request whose script was found. A body without a length is read, because a script is told the
+    /// Request whose script was found. `before` is what another upstream was sent of the body. A body without a length is read, because a script is told the
     /// length first.
     ///
     /// # Errors
@@ -41,12 +41,13 @@ impl ScriptRequest {
         client: &mut impl Client,
         request: &RequestView<'_, StoredHead>,
         ctx: &Context,
+        before: Option<&Replay>,
     ) -> Result<Self> {
         let (content_length, body) = match request.headers.framing() {
             Framing::None => (None, None),
             Framing::Length(length) => (Some(length), None),
             Framing::Chunked => {
-                let mut body = Vec::new();
+                let mut body = before.map_or(Vec::new(), |before| before.content().to_vec());
                 let limit = settings.body_buffer.min(ctx.body.max_bytes);
                 let is_whole =
                     read_request(client, request, limit, |part| body.extend_from_slice(part))
@@ -71,12 +72,13 @@ impl ScriptRequest {
         })
     }
 
-    /// Body to send, as far as it was read, for all tries.
-    pub fn replay(&mut self) -> Replay {
+    /// Body to send, as far as it was read, for all tries. `before` is what another upstream was sent of
+    /// it.
+    pub fn replay(&mut self, before: Option<Replay>) -> Replay {
         match self.body.take() {
             Some(body) => Replay::of(body),
             // A server may say that it has not processed a request, whatever its method.
-            None => Replay::new(true),
+            None => before.unwrap_or_else(|| Replay::new(true)),
         }
     }
 }

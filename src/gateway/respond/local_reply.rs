@@ -5,7 +5,7 @@
 //! it, so that a new decision needs no new code in any engine.
 
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 
@@ -15,8 +15,9 @@ use crate::gateway::context::Context;
 use crate::gateway::error_page;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::{View, is_query_target, path_and_query, split_query};
+use crate::gateway::route::Replaced;
 use crate::geo::Database;
-use crate::proto::headers::{EditResponse, Headers, is_expectation};
+use crate::proto::headers::{EditResponse, Headers, Name, is_expectation};
 use crate::query::{self, Answer, QueryError};
 
 /// Maximum number of bytes of a rejected request's body that are read to keep its connection.
@@ -31,6 +32,8 @@ pub struct Reply {
     pub body: Bytes,
     /// Treatment of the request's body before the reply is sent.
     pub request_body: RequestBody,
+    /// `true` for a page that says nothing but its status. A page of the route may take its place.
+    pub is_page: bool,
 }
 
 /// Treatment of a request's body by a reply.
@@ -49,7 +52,10 @@ pub enum RequestBody {
 /// If the status is invalid.
 pub fn page<H: Headers>(request: &RequestView<H>, ctx: &Context, status: u16) -> Result<Reply> {
     let (header, body) = page_parts(ctx, status)?;
-    Ok(complete(request, ctx, header, body))
+    Ok(Reply {
+        is_page: true,
+        ..complete(request, ctx, header, body)
+    })
 }
 
 /// Creates the page of a failed request, whose body is not read any further.
@@ -79,7 +85,10 @@ pub fn method_not_allowed<H: Headers>(
 ) -> Result<Reply> {
     let (mut header, body) = page_parts(ctx, 405)?;
     header.insert_header("Allow", allow)?;
-    Ok(complete(request, ctx, header, body))
+    Ok(Reply {
+        is_page: true,
+        ..complete(request, ctx, header, body)
+    })
 }
 
 /// Creates a redirect to `location`.
@@ -124,12 +133,20 @@ pub fn respond<H: Headers>(
     media_type: &str,
     body: Bytes,
 ) -> Result<Reply> {
+    let is_page = body.is_empty();
+    let own = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // An error in place of another answer is the answer.
+    let is_error = is_page && status >= 400;
+    let status = if is_error { own } else { ctx.final_status(own) };
     let mut header = ResponseHeader::build(status, Some(4))?;
-    if !matches!(status, 204 | 304) {
+    if !matches!(status.as_u16(), 204 | 304) {
         header.insert_header(header::CONTENT_TYPE, media_type)?;
         header.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
-    Ok(complete(request, ctx, header, body))
+    Ok(Reply {
+        is_page,
+        ..complete(request, ctx, header, body)
+    })
 }
 
 /// Creates the reply to a request that access rules or limits reject. The connection is kept if the
@@ -151,7 +168,10 @@ pub fn rejection<H: Headers>(
     } else {
         let body = ctx.settings.error_pages.page(rejection.status());
         let header = page_header(rejection.status(), &body)?;
-        complete(request, ctx, header, body)
+        Reply {
+            is_page: true,
+            ..complete(request, ctx, header, body)
+        }
     };
     for (name, value) in rejection.lines() {
         reply.header.insert_header(name, value)?;
@@ -196,11 +216,29 @@ pub fn change_headers<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
 ) {
+    if let Some(replaced) = ctx.replaced() {
+        add_lines(response, replaced);
+    }
     ctx.identity.tell_client(response, &ctx.settings.ids);
     let route = ctx.route();
     if let Some(route) = route.filter(|route| !route.response_headers.is_empty()) {
         let view = View::of(request, ctx);
         route.response_headers.change(response, &view);
+    }
+}
+
+/// Adds the lines of a response that the answer replaces. Of those that an upstream meant for another
+/// answer, an error gets the cookies alone.
+fn add_lines(response: &mut impl EditResponse, replaced: &Replaced) {
+    let is_other = !replaced.is_error && response.status().as_u16() >= 400;
+    for (name, value) in replaced.lines.iter() {
+        let is_cookie = name.eq_ignore_ascii_case("set-cookie");
+        if is_cookie || !is_other && !response.has(name) {
+            response.append(
+                Name::Spelled(&Bytes::copy_from_slice(name.as_bytes())),
+                value,
+            );
+        }
     }
 }
 
@@ -218,6 +256,7 @@ fn complete<H: Headers>(
         header,
         body,
         request_body: RequestBody::Read(ctx.body.max_bytes),
+        is_page: false,
     }
 }
 
@@ -259,5 +298,6 @@ fn query_reply<H: Headers>(
         header,
         body: Bytes::copy_from_slice(&answer.body),
         request_body: RequestBody::Leave,
+        is_page: false,
     })
 }

@@ -6,6 +6,7 @@
 //! in a normal form that all its equivalent spellings share ([`path_readings`]).
 
 pub mod condition;
+mod internal_redirect;
 pub mod path_readings;
 mod precedence;
 mod table;
@@ -19,13 +20,15 @@ use hashbrown::HashMap;
 use regex::bytes::Regex;
 
 use self::condition::MatchInput;
+pub use self::internal_redirect::{InternalRedirect, Replaced, Replacement, Source};
 use self::path_readings::PathReadings;
 use self::table::{Table, TableMatch};
 use super::access::RouteLimits;
 use super::request::header_rules::{HeaderRules, ResponseRules};
 use super::upstream::Pool;
 use crate::config::model::{
-    self, FastCgi, Files, HostPattern, LocationRewrite, PathPattern, RequestVariable, Template,
+    self, ErrorPages, FastCgi, Files, HostPattern, LocationRewrite, PathPattern, RequestVariable,
+    Template,
 };
 use crate::proto::headers::Headers;
 
@@ -45,11 +48,14 @@ pub struct Route {
     pub name: String,
     /// `true` if clients get 404, and only internal redirects lead here.
     pub internal: bool,
+    /// `true` if only redirects to its name lead here.
+    pub is_by_name: bool,
     /// Patterns of hosts with groups.
     pub host_patterns: Vec<Regex>,
     pub action: Action,
     pub limits: RouteLimits,
     pub compress: Option<bool>,
+    pub errors: ErrorPages,
     pub request_headers: HeaderRules,
     pub response_headers: ResponseRules,
 }
@@ -122,19 +128,15 @@ pub struct RouteMatch {
     pub redirect: Option<Box<InternalRedirect>>,
 }
 
-/// Internal redirect of a request to another path or route.
-#[derive(Clone, Debug)]
-pub struct InternalRedirect {
-    /// Target in place of the client's: path and query.
-    pub target: Vec<u8>,
-    /// Number of internal redirects of the request so far.
-    pub count: u8,
-}
-
 impl RouteMatch {
     /// Returns `true` if both are of one route.
     pub fn is_same_route(&self, other: &RouteMatch) -> bool {
         self.number == other.number
+    }
+
+    /// Response that the answer of the route replaces.
+    pub fn into_replaced(self) -> Option<Replaced> {
+        self.redirect?.replaced
     }
 
     /// Path that the captures refer to.
@@ -184,6 +186,16 @@ impl Routes {
                 .map(|route| Route::new(route, pools, limits(route)))
                 .collect(),
         })
+    }
+
+    /// Route of this name.
+    pub fn by_name(&self, name: &str) -> Option<&Route> {
+        Some(&self.all[*self.names.get(name)?])
+    }
+
+    /// Returns `true` for the name of a route that is reached by its name alone.
+    pub fn is_by_name(&self, name: &str) -> bool {
+        self.by_name(name).is_some_and(|route| route.is_by_name)
     }
 
     /// Returns `true` if a request is routed by the local address of its connection, too.
@@ -333,10 +345,12 @@ impl Route {
         Route {
             name: route.name.clone(),
             internal: route.conditions.internal,
+            is_by_name: route.conditions.is_by_name(),
             host_patterns: host_patterns.collect(),
             action: Action::new(route, pools),
             limits,
             compress: route.compress,
+            errors: route.errors.clone(),
             request_headers: HeaderRules::new(&route.request_headers),
             response_headers: ResponseRules::new(&route.response_headers),
         }

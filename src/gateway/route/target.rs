@@ -83,6 +83,18 @@ pub fn requested<H: Headers>(
     checked(path.to_vec(), own_query.or(query))
 }
 
+/// Returns the target that an upstream names, path and perhaps query, with what may not be in a target
+/// encoded. Returns `None` if it does not begin with a slash or a segment would lead to a parent folder.
+pub fn named(target: &[u8]) -> Option<Vec<u8>> {
+    let mut encoded = Vec::new();
+    encode(target, URL, &mut encoded);
+    let (path, query) = split_query(&encoded);
+    if path.first() != Some(&b'/') {
+        return None;
+    }
+    checked(path.to_vec(), query)
+}
+
 /// Returns a target of this path and query; `None` if a segment would lead to a parent folder.
 fn checked(mut path: Vec<u8>, query: Option<&[u8]>) -> Option<Vec<u8>> {
     if path.first() != Some(&b'/') {
@@ -285,6 +297,24 @@ mod tests {
             Some("/x?p&q")
         );
         assert_eq!(requested("/x/../y", None), None);
+    }
+
+    #[test]
+    fn a_target_that_an_upstream_names_is_encoded() {
+        let named = |target: &str| {
+            let named = named(target.as_bytes());
+            named.map(|target| String::from_utf8(target).unwrap())
+        };
+        for (target, expected) in [
+            ("/a b/中.txt?q=1", "/a%20b/%E4%B8%AD.txt?q=1"),
+            ("/a%20b#c", "/a%20b%23c"),
+            ("//a", "/a"),
+        ] {
+            assert_eq!(named(target).as_deref(), Some(expected), "{target}");
+        }
+        for target in ["", "a", "http://a/", "/a/../b", "/%2e%2e/b"] {
+            assert_eq!(named(target), None, "{target}");
+        }
     }
 
     #[test]

@@ -79,6 +79,13 @@ pub enum Step {
 impl Attempts {
     /// Sets the upstream.
     pub fn forward_to(&mut self, pool: Arc<Pool>) {
+        if self.pool.is_some() {
+            // The tries of the upstream before are over.
+            *self = Attempts {
+                start: self.start,
+                ..Attempts::default()
+            };
+        }
         self.pool = Some(pool);
     }
 

@@ -177,6 +177,12 @@ impl Pool {
         self.budget.spend(tries, Instant::now())
     }
 
+    /// Returns `true` if a response with `X-Accel-Redirect` chooses a route anew.
+    #[must_use]
+    pub fn may_redirect(&self) -> bool {
+        self.endpoints.upstream.x_accel_redirect
+    }
+
     /// Returns `true` if `retry_on` lists the status, so that the request is tried on another peer.
     #[must_use]
     pub fn refuses(&self, status: StatusCode) -> bool {

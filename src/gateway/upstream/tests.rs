@@ -42,6 +42,7 @@ fn upstream(peers: u16) -> Upstream {
         keepalive: 1,
         tries: 3,
         retry_on: vec![503],
+        x_accel_redirect: false,
         retry_budget: 0.2,
         max_fails: 1,
         fail_timeout: Duration::from_secs(3600),

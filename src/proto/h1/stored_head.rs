@@ -24,7 +24,7 @@ const INLINE_LINES: usize = 32;
 pub type Lines<'b> = SmallVec<[Header<'b>; INLINE_LINES]>;
 
 /// Head that owns its bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredHead {
     bytes: Vec<u8>,
     /// Names of all lines, one behind the other.
@@ -234,6 +234,45 @@ impl StoredHead {
         }
     }
 
+    /// Returns the head of a request for something else in place of this one: with the method `GET`,
+    /// unless it is `HEAD`, and without a body.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        let mut head = self.clone();
+        if head.method != Method::HEAD {
+            head.method = Method::GET;
+        }
+        head.framing = Framing::None;
+        head.is_upgrade = false;
+        head.hide_if(|name| {
+            let of_body = ["content-length", "expect", "transfer-encoding", "upgrade"];
+            of_body
+                .iter()
+                .any(|of_body| name.eq_ignore_ascii_case(of_body))
+        });
+        head
+    }
+
+    /// Returns the head of the same request for its whole answer, whatever the client has of it.
+    #[must_use]
+    pub fn without_conditions(&self) -> Self {
+        let mut head = self.clone();
+        head.hide_if(|name| {
+            let conditions = [
+                "if-match",
+                "if-modified-since",
+                "if-none-match",
+                "if-range",
+                "if-unmodified-since",
+                "range",
+            ];
+            conditions
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
+        });
+        head
+    }
+
     /// Method.
     #[must_use]
     pub fn method(&self) -> &Method {
@@ -357,6 +396,34 @@ mod tests {
         assert_eq!(head.lines("proxy").count(), 0);
         assert_eq!(all_lines(&head).len(), 2);
         assert_eq!(head.version(), Version::HTTP_10);
+    }
+
+    #[test]
+    fn another_answer_needs_neither_body_nor_conditions() {
+        let head = stored(
+            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\nRange: bytes=0-\r\n\r\n",
+        );
+        let other = head.without_body();
+        assert_eq!(
+            (other.method(), other.framing()),
+            (&Method::GET, Framing::None)
+        );
+        let names = |head: &StoredHead| {
+            let lines = all_lines(head);
+            lines
+                .iter()
+                .map(|line| line.name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&other), ["Host", "Range"]);
+        let whole = head.without_conditions();
+        assert_eq!(
+            (whole.method(), whole.framing()),
+            (&Method::POST, Framing::Length(2))
+        );
+        assert_eq!(names(&whole), ["Host", "Expect", "Content-Length"]);
+        let head = stored(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(head.without_body().method(), Method::HEAD);
     }
 
     #[test]

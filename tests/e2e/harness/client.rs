@@ -305,6 +305,12 @@ impl Response {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// All values of a header, in their order.
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        let same = self.headers.iter().filter(|(known, _)| known == name);
+        same.map(|(_, value)| value.as_str()).collect()
+    }
+
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }

@@ -12,6 +12,7 @@ mod http2;
 mod origin;
 mod origin_http2;
 mod peer;
+mod scripted;
 mod secure;
 #[cfg(target_os = "linux")]
 mod stopped_thread;
@@ -30,6 +31,7 @@ pub use gateway::{Gateway, small_database};
 pub use http2::{Http2, h2c_requests, request};
 pub use origin::Origin;
 pub use peer::{Incoming, Peer};
+pub use scripted::Scripted;
 pub use secure::{Secure, SelfSigned, Speaks};
 #[cfg(target_os = "linux")]
 pub use stopped_thread::StoppedThread;

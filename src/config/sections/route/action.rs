@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{Reader, fastcgi, template};
 use crate::config::document::{Item, Section};
-use crate::config::model::{Action, Captures, FastCgi, LocationRewrite, Protocol, Template};
+use crate::config::model::{
+    Action, Captures, FastCgi, LocationRewrite, Protocol, RequestVariable, Template,
+};
 use crate::config::sections::files;
 
 impl Reader<'_> {
@@ -28,15 +30,7 @@ impl Reader<'_> {
                 "has several of upstream, files, redirect, respond and reroute",
             ),
         }
-        let path = |item: &Item| {
-            let template = template(item, captures)?;
-            let is_path = item.string()?.starts_with(['/', '$']);
-            if !is_path {
-                return Err("a path is expected, which begins with \"/\"".to_owned());
-            }
-            Ok(Some(template))
-        };
-        let rewrite = section.value("rewrite", None, path);
+        let rewrite = section.value("rewrite", None, |item| path(item, captures).map(Some));
         if rewrite.is_some() && !found[0] && !found[1] {
             section.note("rewrite", "is for requests to an upstream and for files");
         }
@@ -56,7 +50,7 @@ impl Reader<'_> {
         } else if found[3] {
             respond(&section.section("respond"), captures)
         } else if found[4] {
-            let to = section.value("reroute", None, path).unwrap_or_default();
+            let to = section.value("reroute", Template::default(), |item| path(item, captures));
             Action::Reroute { to }
         } else {
             let number = section.value("upstream", 0, |item| self.upstream(item.string()?));
@@ -118,6 +112,28 @@ impl Reader<'_> {
     }
 }
 
+/// Reads a template of a path.
+pub(super) fn path(item: &Item, captures: &Captures) -> Result<Template<RequestVariable>, String> {
+    let template = template(item, captures)?;
+    if !item.string()?.starts_with(['/', '$']) {
+        return Err("a path is expected, which begins with \"/\"".to_owned());
+    }
+    Ok(template)
+}
+
+/// Reads the `status` of a redirect.
+pub(super) fn redirect_status(section: &Section) -> u16 {
+    let statuses = [301, 302, 303, 307, 308];
+    // Browsers do not cache 302 by default, so a mistake in the configuration can be corrected.
+    section.value("status", 302, |item| {
+        let status = item.integer(0, 999)? as u16;
+        let known = statuses.contains(&status);
+        known
+            .then_some(status)
+            .ok_or_else(|| format!("{status} is not one of {statuses:?}"))
+    })
+}
+
 /// `[{ from = "http://api:8080/", to = "/" }]`.
 fn rewrite_location(section: &Section, captures: &Captures) -> Vec<LocationRewrite> {
     let url = |item: &Item| {
@@ -144,20 +160,12 @@ fn rewrite_location(section: &Section, captures: &Captures) -> Vec<LocationRewri
 }
 
 fn redirect(section: &Section, captures: &Captures) -> Action {
-    let statuses = [301, 302, 303, 307, 308];
     let to = section.required("to", |item| match item.string()? {
         "" => Err("a URL or a path is expected".to_owned()),
         _ => template(item, captures),
     });
     let action = Action::Redirect {
-        // Browsers do not cache 302 by default, so a mistake in the configuration can be corrected.
-        status: section.value("status", 302, |item| {
-            let status = item.integer(0, 999)? as u16;
-            let known = statuses.contains(&status);
-            known
-                .then_some(status)
-                .ok_or_else(|| format!("{status} is not one of {statuses:?}"))
-        }),
+        status: redirect_status(section),
         to: to.unwrap_or_default(),
     };
     section.refuse_unknown();

@@ -46,6 +46,8 @@ pub struct Http1Client<'c> {
     /// `true` if the end of the response was put.
     is_answered: bool,
     keep: bool,
+    /// `true` while the rest of the body is not to be read.
+    is_body_left: bool,
     /// Position of the final response in what is sent.
     answered_at: usize,
     answer: Answer,
@@ -76,6 +78,7 @@ impl<'c> Http1Client<'c> {
             has_ended: false,
             is_answered: false,
             keep,
+            is_body_left: false,
             answered_at: 0,
             answer,
         }
@@ -121,7 +124,12 @@ impl<'c> Http1Client<'c> {
 
 impl Client for Http1Client<'_> {
     fn is_complete(&self) -> bool {
-        self.body.is_complete()
+        self.is_body_left || self.body.is_complete()
+    }
+
+    fn leave_body(&mut self, is_left: bool) {
+        self.is_body_left = is_left;
+        self.keep &= self.body.is_complete();
     }
 
     fn trailers(&self) -> &[u8] {

@@ -48,6 +48,8 @@ pub struct Http2Client {
     unreleased: usize,
     /// `true` if the end of the body was read.
     is_complete: bool,
+    /// `true` while the rest of the body is not to be read.
+    is_body_left: bool,
     trailers: Vec<u8>,
     respond: SendResponse<Bytes>,
     /// Content of the response; `None` until its head was sent.
@@ -70,6 +72,7 @@ impl Http2Client {
             body,
             received: Bytes::new(),
             unreleased: 0,
+            is_body_left: false,
             trailers: Vec::new(),
             respond,
             out: None,
@@ -134,7 +137,11 @@ impl Http2Client {
 
 impl Client for Http2Client {
     fn is_complete(&self) -> bool {
-        self.is_complete
+        self.is_body_left || self.is_complete
+    }
+
+    fn leave_body(&mut self, is_left: bool) {
+        self.is_body_left = is_left;
     }
 
     fn trailers(&self) -> &[u8] {

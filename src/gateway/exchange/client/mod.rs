@@ -30,6 +30,9 @@ pub trait Client: Send {
     /// Returns `true` if the whole body was read.
     fn is_complete(&self) -> bool;
 
+    /// Leaves the rest of the body unread, as if the body were complete, or reads it again.
+    fn leave_body(&mut self, is_left: bool);
+
     /// Trailer lines of a body that is complete, each with its end.
     fn trailers(&self) -> &[u8];
 

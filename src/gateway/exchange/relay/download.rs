@@ -10,20 +10,27 @@ use super::super::client::Client;
 use super::super::head::{put_interim, put_response};
 use super::super::peer::{Peer, Received, Sink};
 use super::super::piece::Size;
+use super::super::replacement;
 use super::super::tries::judge_response;
 use super::Relay;
 use crate::gateway::access::drain::Drain;
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
+use crate::gateway::route::Replacement;
 use crate::proto::h1::response_head::ResponseHead;
 use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::headers::Headers;
+
+/// Bytes of a response that are dropped to keep the connection to the peer.
+const MAX_DROPPED: usize = 64 << 10;
 
 /// The response on its way to the client.
 pub(super) struct Download {
     pub(super) stage: Stage,
     /// `true` if the client has taken all that was read, at once.
     keeps_up: bool,
+    /// Answer in place of the response, once it is given up.
+    pub(super) given_up: Option<GivenUp>,
     pub(super) since: Instant,
     pub(super) has_moved: bool,
 }
@@ -34,10 +41,18 @@ impl Download {
         Download {
             stage: Stage::Response,
             keeps_up: false,
+            given_up: None,
             since: now,
             has_moved: false,
         }
     }
+}
+
+/// A response in whose place the client gets another one. What is there of it is dropped; more is not
+/// waited for.
+pub(super) struct GivenUp {
+    pub(super) replacement: Box<Replacement>,
+    dropped: usize,
 }
 
 /// Progress of a response.
@@ -65,14 +80,21 @@ impl<C: Client, P: Peer> Relay<'_, C, P> {
                 size => size,
             };
             let mut response = Response {
-                may_repeat: self.request.method.is_idempotent() && self.upload.replay.is_complete(),
+                has_body: self.upload.replay.is_complete(),
                 ctx: self.ctx,
                 request: &self.request,
                 client: self.client,
                 drain: self.drain,
                 stage: &mut self.download.stage,
+                given_up: &mut self.download.given_up,
             };
             let received = self.peer.poll_receive(cx, size, &mut response);
+            if let Some(given_up) = &self.download.given_up {
+                let goes_on = matches!(received, Poll::Ready(Ok(())));
+                if !goes_on || given_up.dropped > MAX_DROPPED {
+                    return Poll::Ready(Ok(()));
+                }
+            }
             if received.is_pending() {
                 ready!(self.client.poll_flush(cx))?;
             }
@@ -98,8 +120,9 @@ struct Response<'s, 'r, C> {
     client: &'s mut C,
     drain: &'s Drain,
     stage: &'s mut Stage,
-    /// `true` if the request could be sent again.
-    may_repeat: bool,
+    given_up: &'s mut Option<GivenUp>,
+    /// `true` if the body of the request could be sent again.
+    has_body: bool,
 }
 
 impl<C: Client> Response<'_, '_, C> {
@@ -128,7 +151,17 @@ impl<C: Client> Sink for Response<'_, '_, C> {
         if head.status.is_informational() {
             return put_interim(self.client, head, self.request, self.ctx, None);
         }
-        judge_response(self.ctx, head.status, self.may_repeat)?;
+        let may_repeat = self.has_body && self.request.method.is_idempotent();
+        judge_response(self.ctx, head.status, may_repeat)?;
+        if let Some(replacement) =
+            replacement::of_response(head, self.request, self.ctx, self.has_body)
+        {
+            *self.given_up = Some(GivenUp {
+                replacement,
+                dropped: 0,
+            });
+            return Ok(());
+        }
         // A client that waits to be asked for its body may send it or the next request.
         let waits = self.request.headers.has("expect") && !self.client.is_complete();
         if waits || self.drain.is_draining() {
@@ -138,6 +171,13 @@ impl<C: Client> Sink for Response<'_, '_, C> {
     }
 
     fn content(&mut self, content: Received, end: Option<&[u8]>) -> Result<()> {
+        if let Some(given_up) = self.given_up {
+            given_up.dropped += content.as_ref().len();
+            if end.is_some() {
+                *self.stage = Stage::End;
+            }
+            return Ok(());
+        }
         let is_encoded = self.ctx.encoder.is_some();
         if let Some(encoder) = &mut self.ctx.encoder {
             let encoded = encoder.encode(content.as_ref(), end.is_some())?;

@@ -12,6 +12,7 @@ use super::super::piece::{Piece, Size};
 use super::Relay;
 use crate::gateway::context::Context;
 use crate::gateway::failure::too_large;
+use crate::proto::h1::head::Framing;
 
 /// Bytes of a request's body that are kept for another try.
 const REPLAY_LIMIT: usize = 64 << 10;
@@ -90,6 +91,11 @@ impl Replay {
         }
     }
 
+    /// Content that was read, to be sent again.
+    pub fn content(&self) -> &[u8] {
+        &self.content
+    }
+
     /// Returns `true` if there is nothing to send again.
     pub fn is_empty(&self) -> bool {
         self.content.is_empty()
@@ -134,7 +140,11 @@ impl<C: Client, P: Peer> Relay<'_, C, P> {
     /// Puts the end of the body behind what is to be sent.
     fn end_upload(&mut self) {
         self.upload.is_ended = true;
-        let trailers = self.client.trailers();
+        let trailers = match self.request.headers.framing() {
+            // The body that had them was dropped.
+            Framing::None => b"",
+            Framing::Length(_) | Framing::Chunked => self.client.trailers(),
+        };
         if trailers.is_empty() {
             self.peer.put_end(trailers);
         } else {

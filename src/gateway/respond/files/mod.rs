@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
@@ -167,10 +167,21 @@ fn file_reply<H: Headers>(
     served: Served,
 ) -> Result<FileReply> {
     let validators = Validators::new(served.modified, served.length, SystemTime::now());
-    let selection = selection::select(request, &validators, served.length);
-    let mut header = ResponseHeader::build(200, Some(8))?;
-    let media_type = media_type::of(files, &served.name);
-    header.insert_header(header::CONTENT_TYPE, media_type)?;
+    let status = ctx.final_status(StatusCode::OK);
+    let selection = match status {
+        StatusCode::OK => selection::select(request, &validators, served.length),
+        // Neither a part of the page nor its absence is an answer to the request.
+        _ => Selection::Whole,
+    };
+    let mut header = ResponseHeader::build(status, Some(8))?;
+    let replaced = ctx.replaced().filter(|replaced| !replaced.is_error);
+    match replaced.and_then(|replaced| replaced.lines.first("content-type")) {
+        Some(media_type) => header.insert_header(header::CONTENT_TYPE, media_type)?,
+        None => {
+            let media_type = media_type::of(files, &served.name);
+            header.insert_header(header::CONTENT_TYPE, media_type)?;
+        }
+    }
     header.insert_header(header::CONTENT_LENGTH, served.length)?;
     header.insert_header("Last-Modified", validators.last_modified())?;
     header.insert_header("ETag", validators.tag())?;
