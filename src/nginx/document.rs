@@ -282,6 +282,14 @@ impl Document {
         self.tables.retain(|table| table.name != name);
     }
 
+    /// Removes a key from all tables of a name.
+    pub(super) fn leave_out_key(&mut self, name: &str, key: &str) {
+        let tables = self.tables.iter_mut().filter(|table| table.name == name);
+        for table in tables {
+            table.entries.retain(|entry| entry.key != key);
+        }
+    }
+
     /// Removes the tables of `kind` that no table of the kind `users` refers to by name.
     pub(super) fn leave_out_unused(&mut self, kind: &str, users: &str) {
         let names: HashSet<String> = self

@@ -10,7 +10,11 @@ use crate::gateway::request::geo_headers;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::View;
 use crate::gateway::respond::{hsts, local_reply};
+use crate::gateway::upstream::Pool;
 use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
+
+/// Beginning of the names by which an upstream tells the gateway what to do.
+const ACCEL: &str = "x-accel-";
 
 /// Changes the headers of a request to those that its upstream gets.
 pub fn change_request<H: Headers>(
@@ -54,6 +58,13 @@ pub fn change_response<H: Headers>(
     hsts::add(request.tls.is_some(), &ctx.settings, response);
     if response.status().is_informational() {
         return Ok(());
+    }
+    if ctx.attempts.pool().is_some_and(Pool::may_redirect) {
+        // Those are for the gateway.
+        response.remove_if(|name| {
+            let start = name.get(..ACCEL.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(ACCEL))
+        });
     }
     if let Some(cookie) = ctx.attempts.cookie(is_https(request, ctx)) {
         response.append(Name::Static("Set-Cookie"), cookie.as_bytes());

@@ -2,6 +2,7 @@
 //! its line, or closed. Each row is a configuration, its grade with the lines of its findings, and
 //! the answers to requests.
 
+mod errors;
 mod files;
 mod guards;
 mod limits;
@@ -381,6 +382,10 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "proxy_hide_header X-A; add_header X-A b always;",
         "access_log off;",
         "proxy_ignore_headers X-Accel-Redirect;",
+        "proxy_intercept_errors on;",
+        "error_page 404 /404.html;",
+        "error_page 404 =200 /404.html; proxy_intercept_errors on;",
+        "error_page 401 403 =303 https://a/;",
     ] {
         check(&proxied.replace('@', exact), &Exact, &[("/", "upstream 0")]);
     }
@@ -388,7 +393,6 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "proxy_redirect ~^http://a/(.*)$ /$1;",
         "proxy_redirect http://a:$server_port/ /;",
         "proxy_cookie_path / /a;",
-        "proxy_intercept_errors on;",
         "proxy_method GET;",
         "proxy_pass_request_headers off;",
         "proxy_cache z;",
@@ -396,7 +400,6 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "mirror /m;",
         "sub_filter a b;",
         "charset utf-8;",
-        "error_page 404 /404.html;",
         "error_page 502 = @b;",
         "gzip_static on;",
         "more_set_headers 'A: b';",

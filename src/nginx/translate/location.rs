@@ -57,12 +57,17 @@ pub(super) fn translate<'s>(
         unknown_clients: shared.unknown_clients,
         hsts: tls::hsts_for_all(http, &secure),
         body_size: client::body_size_for_all(http),
+        error_page: error_page::Single::find(http),
         one_access: access::is_for_all(http),
         patterned: sites.with_patterns(),
         named: 0,
+        names: files::Names::new(),
         pending: Vec::new(),
         known: HashSet::new(),
     };
+    if let Some(page) = &routes.error_page {
+        page.write(output);
+    }
     for site in &sites.all {
         routes.site(site, output);
     }
@@ -92,6 +97,10 @@ fn leave_the_obvious_out(output: &mut Output) {
     if routes.next().is_some_and(is_obvious) && routes.next().is_none() {
         drop(routes);
         output.document.leave_out("route");
+        // What it names is answered by the route that it comes from, without an end.
+        output
+            .document
+            .leave_out_key("upstream", "x_accel_redirect");
     }
 }
 
@@ -102,12 +111,16 @@ struct Routes<'r, 's> {
     hsts: Option<&'s Directive>,
     /// Limit on bodies that applies to routes without their own.
     body_size: Option<&'s Directive>,
+    /// Error page of a file that needs no routes for it.
+    error_page: Option<error_page::Single<'s>>,
     /// True if the rules on addresses are the same for all, in `[limits]`.
     one_access: bool,
     /// Numbers of the servers with patterns of hosts, which may match the names of other servers.
     patterned: Vec<usize>,
     /// Number of named routes so far.
     named: usize,
+    /// Names of the routes of named locations of the current server.
+    names: files::Names,
     /// Routes of the current server.
     pending: Vec<(RoutePath, Table)>,
     /// Hosts, paths and conditions of the routes so far. Of routes with the same ones, the first
@@ -118,8 +131,6 @@ struct Routes<'r, 's> {
 /// Settings that all routes of a server share.
 struct Common<'r, 's> {
     site: &'r Site<'s>,
-    /// Names of the routes of named locations.
-    names: files::Names,
     scope: &'r Scope<'s>,
     plan: &'r Plan<'s>,
     /// Access rules from the server's conditions.
@@ -201,6 +212,7 @@ impl<'s> Routes<'_, 's> {
             && to_https.iter().any(is_step)
             && !to_https.iter().any(|step| step.name == "location");
         let is_done = |directive: &Directive| to_https.iter().any(|step| step.id == directive.id);
+        self.names = self.named_locations(&scope);
         let mut conditions = self.conditions(&scope, &is_done, output);
         let turnings = self.turnings(&scope, &mut conditions, output);
         let is_closed = Self::close_by_site(&scope, output);
@@ -210,7 +222,6 @@ impl<'s> Routes<'_, 's> {
         let plan = Plan::new(site.block);
         let common = Common {
             site,
-            names: self.named_locations(&scope),
             scope: &scope,
             plan: &plan,
             access: conditions.access,
@@ -232,8 +243,8 @@ impl<'s> Routes<'_, 's> {
         self.guard(0, &turnings);
         for location in scope.here("location") {
             let name = location.arg(0).strip_prefix('@');
-            if let Some(name) = name.and_then(|name| common.names.get(name)) {
-                self.named(name, location, &common, output);
+            if let Some(name) = name.and_then(|name| self.names.get(name).cloned()) {
+                self.named(&name, location, &common, output);
             }
         }
         self.write(site, output);
@@ -276,14 +287,16 @@ impl<'s> Routes<'_, 's> {
 
     /// Gives the named locations of a server that something leads to names of routes.
     fn named_locations(&mut self, scope: &Scope) -> files::Names {
-        let tried = scope.everywhere("try_files");
+        let mut leading = scope.everywhere("try_files");
+        leading.extend(self.http.here("error_page"));
+        leading.extend(scope.everywhere("error_page"));
         let mut names = files::Names::new();
         for location in scope.here("location") {
             let Some(name) = location.arg(0).strip_prefix('@') else {
                 continue;
             };
-            let is_it = |tried: &&&Directive| tried.args.last() == Some(&location.args[0]);
-            if tried.iter().any(|tried| is_it(&tried)) && !names.contains_key(name) {
+            let is_it = |by: &&Directive| by.args.last() == Some(&location.args[0]);
+            if leading.iter().any(is_it) && !names.contains_key(name) {
                 self.named += 1;
                 let number = self.named;
                 names.insert(name.to_owned(), format!("{name}-{number}"));
@@ -415,7 +428,7 @@ impl<'s> Routes<'_, 's> {
         let mut route = Table::new("route", Some(block));
         if common.scope.one("root").is_some() {
             let whole = Pattern::Prefix("/".to_owned());
-            self.serve(common.scope, block, &whole, common, &mut route, output);
+            self.serve(common.scope, block, &whole, &mut route, output);
             self.protect(
                 common.scope,
                 block,
@@ -426,6 +439,7 @@ impl<'s> Routes<'_, 's> {
             self.common_keys(common.scope, common, &mut route, output);
         } else {
             rewrite::closed(404, block, &mut route);
+            self.error_pages(common.scope, &mut route, output);
         }
         self.pending.push((RoutePath::REST, route));
     }
@@ -447,8 +461,11 @@ impl<'s> Routes<'_, 's> {
             if is_done(location) || location.arg(0).starts_with('@') {
                 continue;
             }
-            if error_page::is_page(scope, location) {
-                self.error_page(location, output);
+            if self
+                .error_page
+                .as_ref()
+                .is_some_and(|page| page.is_for(location))
+            {
                 continue;
             }
             let Some(own) = pattern(location) else {
@@ -476,19 +493,6 @@ impl<'s> Routes<'_, 's> {
                 }
             }
         }
-    }
-
-    /// Adds the route of a location that only serves an error page, if the location hides the page.
-    fn error_page(&mut self, page: &Directive, output: &mut Output) {
-        super::silence(page, output);
-        let own = pattern(page).filter(|_| page.named("internal").next().is_some());
-        let Some(Pattern::Exact(path)) = own else {
-            let why = "The page is not there under its own path.";
-            return output.notes.minor(page, why);
-        };
-        let mut route = Table::new("route", Some(page));
-        rewrite::closed(404, page, &mut route);
-        self.pending.push((RoutePath::exact(&path), route));
     }
 
     /// Closes a location whose regular expression takes more requests than in nginx.
@@ -521,7 +525,7 @@ impl<'s> Routes<'_, 's> {
             decided
         } else {
             let mut route = Table::new("route", Some(location));
-            self.action(scope, location, own, common, &mut route, output);
+            self.action(scope, location, own, &mut route, output);
             if let Some((new, step)) = steps.prefix.take()
                 && (route.get("upstream").is_some() || route.get("files").is_some())
             {
@@ -582,6 +586,13 @@ impl<'s> Routes<'_, 's> {
         steps
     }
 
+    /// Sets the error pages of a route.
+    fn error_pages(&self, scope: &Scope, route: &mut Table, output: &mut Output) {
+        if self.error_page.is_none() && route.get("error_pages").is_none() {
+            error_page::of_route(scope, &self.names, self.variables, route, output);
+        }
+    }
+
     /// Adds the access rules from the server's conditions to a route.
     fn site_keys(common: &Common<'_, 's>, route: &mut Table) {
         for name in &common.access {
@@ -624,6 +635,7 @@ impl<'s> Routes<'_, 's> {
         }
         Self::site_keys(common, route);
         rate::of_block(self.http, scope, route, output);
+        self.error_pages(scope, route, output);
     }
 }
 

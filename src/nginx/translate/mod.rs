@@ -88,7 +88,6 @@ fn http(http: &Scope, output: &mut Output) {
     let sites = site::all(http, output);
     listeners::translate(&sites.all, output);
     tls::translate(http, &sites.all, output);
-    error_page::translate(http, output);
     rate::translate(http, output);
     let shared = location::Shared {
         variables: &variables,

@@ -249,9 +249,13 @@ const KNOWN: [(&[&str], Fate, &str); 54] = [
         "Cookies of upstreams are passed on as they are.",
     ),
     (
-        &["proxy_intercept_errors"],
-        Fate::Lost,
-        "What an upstream answers is passed on.",
+        &[
+            "proxy_intercept_errors",
+            "fastcgi_intercept_errors",
+            "grpc_intercept_errors",
+        ],
+        Fate::Needless,
+        "Nothing that it is for is passed on here.",
     ),
     (
         &[

@@ -54,6 +54,15 @@ pub(super) fn translate(
     if target.tls {
         tls(scope, family, target, from, table, output);
     }
+    let ignored = one("ignore_headers");
+    let is_ignored = ignored.is_some_and(|ignored| {
+        let mut names = ignored.args.iter();
+        names.any(|name| name.eq_ignore_ascii_case("x-accel-redirect"))
+    });
+    // nginx knows it in answers of HTTP and FastCGI.
+    if !is_ignored && !target.http2 {
+        table.set("x_accel_redirect", true, None);
+    }
 }
 
 fn next_upstream(next: &Directive, table: &mut Table, output: &mut Output) {

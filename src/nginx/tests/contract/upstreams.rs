@@ -158,7 +158,6 @@ fn what_is_not_carried_over_of_scripts_is_listed() {
         "fastcgi_param A $nothing;",
         "fastcgi_hide_header X-Powered-By;",
         "fastcgi_cache z;",
-        "fastcgi_intercept_errors on;",
     ] {
         let location =
             format!("location ~ \\.php$ {{ {listed} {FILE} fastcgi_pass unix:/run/php.sock; }}");

@@ -60,7 +60,6 @@ impl<'s> Routes<'_, 's> {
         scope: &Scope<'d>,
         location: &'d Directive,
         pattern: &Pattern,
-        common: &Common<'_, 's>,
         route: &mut Table,
         output: &mut Output,
     ) {
@@ -101,7 +100,7 @@ impl<'s> Routes<'_, 's> {
         if let Some(pass) = here("proxy_pass").or_else(|| here("grpc_pass")) {
             return self.pass(pass, scope, pattern, route, output);
         }
-        self.serve(scope, location, pattern, common, route, output);
+        self.serve(scope, location, pattern, route, output);
     }
 
     /// Makes a route serve files.
@@ -110,7 +109,6 @@ impl<'s> Routes<'_, 's> {
         scope: &Scope<'d>,
         location: &'d Directive,
         pattern: &Pattern,
-        common: &Common<'_, 's>,
         route: &mut Table,
         output: &mut Output,
     ) {
@@ -119,7 +117,7 @@ impl<'s> Routes<'_, 's> {
             scope,
             location,
             pattern,
-            &common.names,
+            &self.names,
             variables,
             route,
             output,

@@ -105,6 +105,7 @@ impl<'s> Routes<'_, 's> {
                 output,
             );
             headers::to_client(scope, self.hsts, self.variables, &mut answer, output);
+            self.error_pages(scope, &mut answer, output);
             Turning { guard, answer }
         };
         guards.into_iter().map(turned).collect()
@@ -158,19 +159,6 @@ impl<'s> Routes<'_, 's> {
         if let Some(internal) = scope.here("internal").last() {
             output.notes.carried(internal);
             route.set("internal", true, Some(internal));
-            let passes = [
-                "proxy_pass",
-                "fastcgi_pass",
-                "grpc_pass",
-                "uwsgi_pass",
-                "scgi_pass",
-            ];
-            let mut passes = passes.iter();
-            if passes.any(|name| !self.http.everywhere(name).is_empty()) {
-                let why = "Clients get 404, as in nginx. X-Accel-Redirect of an upstream does not lead here: \
-                           it is not followed.";
-                output.notes.lost(internal, why);
-            }
         }
         if let Some(by) = closed_by {
             *route = Table::new("route", Some(from));
