@@ -380,7 +380,11 @@ fn an_upstream_leads_to_another_route() {
         let named = client.request("POST", "/x?q", &to("@by-name"), b"form");
         assert_eq!((named.status, named.text()), (200, "form"));
         assert_eq!(site.other.last().target(), "POST /x?q");
-        assert_eq!(client.get("/x", &to("/public")).text(), "public");
+        let public = client.get("/x", &to("/public"));
+        assert_eq!(
+            (public.text(), public.header("content-type")),
+            ("public", Some("x/y"))
+        );
         // Rules of the other route hold, and an error there has none of the headers for a file.
         let closed = client.get("/x", &to("/closed/404.html"));
         assert_eq!(
@@ -391,8 +395,12 @@ fn an_upstream_leads_to_another_route() {
             closed.header("content-type"),
             Some("text/html; charset=utf-8")
         );
-        assert_eq!(client.get("/x", &to("/files/none")).status, 404);
-        // What is no place is the upstream's mistake; its page is the route's.
+        let missing = client.get("/x", &to("/files/none"));
+        assert_eq!(
+            (missing.status, missing.values("set-cookie")),
+            (404, vec!["c=1"])
+        );
+        // What is no place is not found; the page is the route's.
         for nowhere in [
             "files/a",
             "",
@@ -404,7 +412,7 @@ fn an_upstream_leads_to_another_route() {
             let page = client.get("/x", &to(nowhere));
             assert_eq!(
                 (page.status, page.text()),
-                (502, "0123456789"),
+                (404, "0123456789"),
                 "{nowhere:?}"
             );
         }

@@ -38,7 +38,6 @@ use crate::gateway::route::{Replacement, Source};
 use crate::gateway::telemetry::access_log::Sent;
 use crate::gateway::upstream::attempts::Request;
 use crate::gateway::upstream::{Peer, Pool};
-use crate::proto::h1::head::Framing;
 use crate::proto::h1::response_head::Limits;
 use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::headers::{Headers, is_expectation};
@@ -360,7 +359,8 @@ impl Forwarder {
         exchange: &mut Exchange<'_, C>,
         timer: &mut Timer<'_>,
     ) -> Result<()> {
-        let before = exchange.replay.take();
+        // Of tries that do not come to an end, the body is lost.
+        let before = exchange.replay.replace(Replay::lost());
         let mut replay = match &mut exchange.script {
             Some(script) => script.replay(before),
             None => before.unwrap_or_else(|| Replay::new(exchange.may_be_sent_again())),
@@ -528,12 +528,9 @@ impl<'e, C: Client> Exchange<'e, C> {
         }
     }
 
-    /// Returns `true` if all that was read of the body is still there.
+    /// Returns `true` if all that an upstream was sent of the body is still there.
     fn has_body(&self) -> bool {
-        match &self.replay {
-            Some(replay) => replay.is_complete(),
-            None => self.request.headers.framing() == Framing::None,
-        }
+        self.replay.as_ref().is_none_or(Replay::is_complete)
     }
 
     /// Returns `true` if the body may be needed again: another peer may get it after one has seen it,

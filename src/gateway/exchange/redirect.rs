@@ -83,8 +83,13 @@ pub fn replace<H: Headers>(
     replacement: Replacement,
 ) -> Result<Outcome> {
     let Replacement {
-        source, replaced, ..
+        source,
+        mut replaced,
+        ..
     } = replacement;
+    if let Some(before) = ctx.replaced() {
+        replaced.keep_cookies_of(before);
+    }
     let (is_error, is_own) = (replaced.is_error, replaced.status.is_none());
     if is_error && is_own {
         // The error is not the answer.
@@ -107,7 +112,7 @@ pub fn replace<H: Headers>(
             return redirect.map(Outcome::reply);
         }
         Source::Nowhere => {
-            return failed(request, ctx, FailureReason::UpstreamBadResponse, 502);
+            return failed(request, ctx, FailureReason::UpstreamBadResponse, 404);
         }
     };
     let next = Next {

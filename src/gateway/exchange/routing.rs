@@ -35,10 +35,11 @@ pub fn decide<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result
     };
     let decision = find(routes, &View::of(request, ctx), request, false);
     if let Decision::Route(taken) = decision {
-        if routes.get(&taken).internal {
+        let is_internal = routes.get(&taken).internal;
+        ctx.routed = Some(taken);
+        if is_internal {
             return failed(request, ctx, FailureReason::NoRoute, 404);
         }
-        ctx.routed = Some(taken);
         if let Some(rejection) = admit_to_route(request, ctx) {
             return rejected(request, ctx, &rejection);
         }

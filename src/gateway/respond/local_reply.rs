@@ -140,6 +140,8 @@ pub fn respond<H: Headers>(
     let status = if is_error { own } else { ctx.final_status(own) };
     let mut header = ResponseHeader::build(status, Some(4))?;
     if !matches!(status.as_u16(), 204 | 304) {
+        let of_upstream = ctx.replaced().and_then(Replaced::media_type);
+        let media_type = of_upstream.unwrap_or(media_type.as_bytes());
         header.insert_header(header::CONTENT_TYPE, media_type)?;
         header.insert_header(header::CONTENT_LENGTH, body.len())?;
     }

@@ -26,6 +26,21 @@ pub struct Replaced {
     pub is_error: bool,
 }
 
+impl Replaced {
+    /// Media type that an upstream gives the answer in place of its own.
+    pub fn media_type(&self) -> Option<&[u8]> {
+        let media_type = self.lines.first("content-type");
+        media_type.filter(|_| !self.is_error)
+    }
+
+    /// Adds the cookies of a response that was replaced before.
+    pub fn keep_cookies_of(&mut self, before: &Replaced) {
+        for cookie in before.lines.values("set-cookie") {
+            self.lines.push("Set-Cookie", cookie);
+        }
+    }
+}
+
 /// Answer that takes the place of a response.
 #[derive(Debug)]
 pub struct Replacement {

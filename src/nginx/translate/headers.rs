@@ -1,6 +1,7 @@
 //! Headers of requests to upstreams and of responses to clients.
 
 use super::tls;
+use super::upstream_protocol;
 use super::variables::Variables;
 use crate::config::model::Expires;
 use crate::nginx::Output;
@@ -42,6 +43,15 @@ const MANAGED: [&str; 5] = [
     "forwarded",
     "x-forwarded",
     "true-client-ip",
+];
+
+/// Headers of upstreams that nginx passes to no client, even where it ignores them.
+const ACCEL: [&str; 5] = [
+    "X-Accel-Redirect",
+    "X-Accel-Expires",
+    "X-Accel-Limit-Rate",
+    "X-Accel-Buffering",
+    "X-Accel-Charset",
 ];
 
 /// Sets a route's headers to its upstream: `request_headers`.
@@ -101,6 +111,12 @@ pub(super) fn to_client(
             for name in &hidden.args {
                 rules.remove.push(Item::new(name.as_str(), Some(hidden)));
             }
+        }
+    }
+    let is_ignored = |family: &&str| upstream_protocol::ignores_redirects(scope, family).is_some();
+    if ["proxy", "fastcgi"].iter().any(is_ignored) && route.get("upstream").is_some() {
+        for name in ACCEL {
+            rules.remove.push(Item::new(name, None));
         }
     }
     for header in scope.all("add_header") {

@@ -54,15 +54,18 @@ pub(super) fn translate(
     if target.tls {
         tls(scope, family, target, from, table, output);
     }
-    let ignored = one("ignore_headers");
-    let is_ignored = ignored.is_some_and(|ignored| {
-        let mut names = ignored.args.iter();
-        names.any(|name| name.eq_ignore_ascii_case("x-accel-redirect"))
-    });
     // nginx knows it in answers of HTTP and FastCGI.
-    if !is_ignored && !target.http2 {
+    if ignores_redirects(scope, family).is_none() && !target.http2 {
         table.set("x_accel_redirect", true, None);
     }
+}
+
+/// Returns the directive that ignores `X-Accel-Redirect` of upstreams.
+pub(super) fn ignores_redirects<'s>(scope: &Scope<'s>, family: &str) -> Option<&'s Directive> {
+    let ignored = scope.one(&format!("{family}_ignore_headers"))?;
+    let mut names = ignored.args.iter();
+    let is_ignored = names.any(|name| name.eq_ignore_ascii_case("x-accel-redirect"));
+    is_ignored.then_some(ignored)
 }
 
 fn next_upstream(next: &Directive, table: &mut Table, output: &mut Output) {

@@ -69,6 +69,15 @@ impl Replay {
         }
     }
 
+    /// A body of which something was read and is not there any more.
+    pub fn lost() -> Self {
+        Replay {
+            content: Vec::new(),
+            is_lost: true,
+            is_wanted: false,
+        }
+    }
+
     /// A body that was read before the first try.
     pub fn of(content: Vec<u8>) -> Self {
         Replay {

@@ -31,6 +31,7 @@ use crate::gateway::compression::{self, Encoder};
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::View;
+use crate::gateway::route::Replaced;
 use crate::gateway::route::target::append_query;
 use crate::proto::headers::Headers;
 
@@ -174,8 +175,7 @@ fn file_reply<H: Headers>(
         _ => Selection::Whole,
     };
     let mut header = ResponseHeader::build(status, Some(8))?;
-    let replaced = ctx.replaced().filter(|replaced| !replaced.is_error);
-    match replaced.and_then(|replaced| replaced.lines.first("content-type")) {
+    match ctx.replaced().and_then(Replaced::media_type) {
         Some(media_type) => header.insert_header(header::CONTENT_TYPE, media_type)?,
         None => {
             let media_type = media_type::of(files, &served.name);
@@ -185,7 +185,9 @@ fn file_reply<H: Headers>(
     header.insert_header(header::CONTENT_LENGTH, served.length)?;
     header.insert_header("Last-Modified", validators.last_modified())?;
     header.insert_header("ETag", validators.tag())?;
-    header.insert_header("Accept-Ranges", "bytes")?;
+    if status == StatusCode::OK {
+        header.insert_header("Accept-Ranges", "bytes")?;
+    }
     local_reply::change_headers(&mut header, request, ctx);
     let mut encoder = None;
     let mut range = 0..0;
