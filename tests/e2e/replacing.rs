@@ -63,7 +63,7 @@ const PAGES: &str = "\
 
 #[test]
 fn an_error_of_an_upstream_has_a_page() {
-    // Keys: route.error_pages.on, route.error_pages.path, route.intercept_errors
+    // Keys: route.error_pages, route.error_pages.on, route.error_pages.path, route.intercept_errors
     for engine in ENGINES {
         let site = Site::start(engine, "", PAGES);
         let mut client = site.chain.client();

@@ -4,7 +4,6 @@
 //! for each peer; a response's is written from the buffer that it was read into. Nothing is parsed
 //! twice. Only a side of HTTP/2 needs a map of headers, for the h2 crate.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -22,25 +21,22 @@ use super::relay::{Relay, Relayed, Replay, Timeouts, Tunnel};
 use super::script_request::ScriptRequest;
 use super::timer::Timer;
 use super::tries::{fail_to_connect, fail_to_exchange};
-use super::{Outcome, ScriptPath, decide, locate, peer_is_trusted, redirect, replacement, reply};
+use super::{decide, locate, peer_is_trusted};
 use crate::config::model::Protocol;
 use crate::gateway::Gateway;
 use crate::gateway::access::drain::Drain;
 use crate::gateway::context::Context;
-use crate::gateway::failure::reason::FailureReason;
-use crate::gateway::failure::{CLIENT_CLOSED_REQUEST, out_of_time, status_error, status_of};
+use crate::gateway::failure::{out_of_time, status_error};
 use crate::gateway::request::client_ip::PeerAddr;
 use crate::gateway::request::geo_headers;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::respond::local_reply::{self, Reply};
-use crate::gateway::respond::script;
-use crate::gateway::route::{Replacement, Source};
+use crate::gateway::route::Replacement;
 use crate::gateway::telemetry::access_log::Sent;
 use crate::gateway::upstream::attempts::Request;
 use crate::gateway::upstream::{Peer, Pool};
+use crate::geo::DatabaseHandle;
 use crate::proto::h1::response_head::Limits;
 use crate::proto::h1::stored_head::StoredHead;
-use crate::proto::headers::{Headers, is_expectation};
 
 /// The engine, with the connections to peers.
 pub struct Forwarder {
@@ -74,16 +70,16 @@ pub struct Http2Connection {
 }
 
 /// A request on its way through the engine.
-struct Exchange<'e, C> {
-    ctx: &'e mut Context,
-    request: RequestView<'e, StoredHead>,
-    client: &'e mut C,
+pub struct Exchange<'e, C> {
+    pub(super) ctx: &'e mut Context,
+    pub(super) request: RequestView<'e, StoredHead>,
+    pub(super) client: &'e mut C,
     /// Connection to the peer after an upgrade.
     tunnel: Option<Tunnel>,
     /// Script of the request, if a FastCGI server runs it.
-    script: Option<Box<ScriptRequest>>,
+    pub(super) script: Option<Box<ScriptRequest>>,
     /// Body of the request, as far as an upstream was sent it.
-    replay: Option<Replay>,
+    pub(super) replay: Option<Replay>,
     /// Answer in place of the last response, which was not passed on.
     replacement: Option<Box<Replacement>>,
 }
@@ -96,6 +92,11 @@ impl Forwarder {
             gateway,
             connections: Connections::new(conf),
         }
+    }
+
+    /// The database, as of now.
+    pub(super) fn database(&self) -> &DatabaseHandle {
+        &self.gateway.database
     }
 
     /// Serves the request of HTTP/1 with this head, which begins the connection's buffer. Returns
@@ -211,128 +212,9 @@ impl Forwarder {
         !is_failed
     }
 
-    /// Answers a request. An answer may turn out to be another one: a file that another route has, an
-    /// error that has a page, or a response of an upstream that names a file.
-    async fn answer<C: Client>(
-        &self,
-        exchange: &mut Exchange<'_, C>,
-        mut outcome: Outcome,
-        timer: &mut Timer<'_>,
-    ) -> Result<()> {
-        // All but forwarding in boxes of their own, or every proxied request would set aside room
-        // for them.
-        let replacement = loop {
-            let (request, ctx) = (&exchange.request, &mut *exchange.ctx);
-            outcome = match outcome {
-                Outcome::Elsewhere(elsewhere) => redirect::follow(request, ctx, elsewhere)?,
-                Outcome::File(file) => {
-                    let sent = reply::send_file(&mut *exchange.client, request, ctx, file);
-                    match Box::pin(sent).await? {
-                        Some(outcome) => outcome,
-                        None => return Ok(()),
-                    }
-                }
-                Outcome::Reply(reply) => match exchange.page_of(&reply) {
-                    Some(page) => break Some(page),
-                    None => return Box::pin(exchange.send(*reply)).await,
-                },
-                Outcome::Query => {
-                    let database = &self.gateway.database;
-                    let client = &mut *exchange.client;
-                    return Box::pin(reply::answer_query(client, request, ctx, database)).await;
-                }
-                Outcome::Script(asked) => match Box::pin(exchange.find_script(asked)).await? {
-                    Ok(pool) => break Box::pin(self.forward(exchange, pool, timer)).await?,
-                    Err(page) => page,
-                },
-                Outcome::Forward(pool) => break self.forward(exchange, pool, timer).await?,
-            };
-        };
-        match replacement {
-            Some(replacement) => self.answer_anew(exchange, replacement, timer).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Answers a request in place of a response. The answer may be replaced again, so this is a box,
-    /// whose size does not depend on its own.
-    fn answer_anew<'f, C: Client>(
-        &'f self,
-        exchange: &'f mut Exchange<'_, C>,
-        replacement: Box<Replacement>,
-        timer: &'f mut Timer<'_>,
-    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>> {
-        Box::pin(async move {
-            let mut is_left = false;
-            let mut head = None;
-            if let Source::Target(_) = replacement.source {
-                is_left = !exchange.drop_body(replacement.read_body).await?;
-                exchange.client.leave_body(is_left);
-                exchange.replay = None;
-                head = Some(exchange.request.headers.without_body());
-            }
-            if replacement.replaced.status.is_some() {
-                // The client may have what it asks for, but has none of the page.
-                let asked = head.as_ref().unwrap_or(exchange.request.headers);
-                head = Some(asked.without_conditions());
-            }
-            let headers = head.as_ref().unwrap_or(exchange.request.headers);
-            let request = RequestView {
-                method: headers.method(),
-                headers,
-                ..exchange.request
-            };
-            let outcome = redirect::replace(&request, exchange.ctx, *replacement)?;
-            let mut anew = Exchange {
-                replay: exchange.replay.take(),
-                ..Exchange::new(&mut *exchange.ctx, request, &mut *exchange.client)
-            };
-            self.answer(&mut anew, outcome, timer).await?;
-            if is_left {
-                exchange.client.leave_body(false);
-                client::linger(exchange.client).await;
-            }
-            Ok(())
-        })
-    }
-
-    /// Tells the client of a failure, if it has received nothing yet. Returns `true` if it was told.
-    async fn fail<C: Client>(
-        &self,
-        exchange: &mut Exchange<'_, C>,
-        error: &Error,
-        timer: &mut Timer<'_>,
-    ) -> bool {
-        exchange.client.close_after();
-        let status = status_of(error);
-        if status == CLIENT_CLOSED_REQUEST || !exchange.client.take_back() {
-            return false;
-        }
-        let page =
-            replacement::of_status(status, &exchange.request, exchange.ctx, exchange.has_body());
-        if let Some(page) = page {
-            match self.answer_anew(exchange, page, timer).await {
-                Ok(()) => return true,
-                Err(error) => log::debug!("an error page for {status} failed: {error}"),
-            }
-            if !exchange.client.take_back() {
-                return false;
-            }
-        }
-        let page = local_reply::error_page(&exchange.request, exchange.ctx, status);
-        let sent = match page {
-            Ok(page) => exchange.send(page).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = &sent {
-            log::debug!("the client left before its error page: {error}");
-        }
-        sent.is_ok()
-    }
-
     /// Forwards a request to a peer of an upstream. Returns the answer in place of its response, if
     /// that was not passed on.
-    async fn forward<C: Client>(
+    pub(super) async fn forward<C: Client>(
         &self,
         exchange: &mut Exchange<'_, C>,
         pool: Arc<Pool>,
@@ -516,7 +398,12 @@ impl Forwarder {
 }
 
 impl<'e, C: Client> Exchange<'e, C> {
-    fn new(ctx: &'e mut Context, request: RequestView<'e, StoredHead>, client: &'e mut C) -> Self {
+    /// A request that nothing was done for.
+    pub fn new(
+        ctx: &'e mut Context,
+        request: RequestView<'e, StoredHead>,
+        client: &'e mut C,
+    ) -> Self {
         Exchange {
             ctx,
             request,
@@ -526,11 +413,6 @@ impl<'e, C: Client> Exchange<'e, C> {
             replay: None,
             replacement: None,
         }
-    }
-
-    /// Returns `true` if all that an upstream was sent of the body is still there.
-    fn has_body(&self) -> bool {
-        self.replay.as_ref().is_none_or(Replay::is_complete)
     }
 
     /// Returns `true` if the body may be needed again: another peer may get it after one has seen it,
@@ -544,42 +426,6 @@ impl<'e, C: Client> Exchange<'e, C> {
                 .ctx
                 .route()
                 .is_some_and(|route| route.errors.lead_to_routes())
-    }
-
-    /// Error page in place of a reply of the gateway's own, if the route has one.
-    fn page_of(&self, reply: &Reply) -> Option<Box<Replacement>> {
-        replacement::of_reply(reply, &self.request, self.ctx, self.has_body())
-    }
-
-    async fn send(&mut self, reply: Reply) -> Result<()> {
-        reply::send_reply(self.client, &self.request, reply).await
-    }
-
-    /// Finds the script of a path. Returns the upstream that runs it, or the answer if there is none.
-    async fn find_script(
-        &mut self,
-        asked: ScriptPath,
-    ) -> Result<std::result::Result<Arc<Pool>, Outcome>> {
-        let (request, ctx) = (&self.request, &mut *self.ctx);
-        let Some(script) = script::find(&asked.settings, &asked.path).await? else {
-            ctx.failure = Some(FailureReason::NoRoute);
-            let page = local_reply::page(request, ctx, 404)?;
-            return Ok(Err(Outcome::reply(page)));
-        };
-        let before = self.replay.as_ref();
-        let script = ScriptRequest::new(asked.settings, script, self.client, request, ctx, before);
-        self.script = Some(Box::new(script.await?));
-        Ok(Ok(asked.pool))
-    }
-
-    /// Reads and drops the body of a request that is answered without it. Returns `false` if it is longer
-    /// than `limit` bytes, or the client waits to be asked for it.
-    async fn drop_body(&mut self, limit: u64) -> Result<bool> {
-        let mut expectations = self.request.headers.lines("expect");
-        if !self.client.is_complete() && (limit == 0 || expectations.any(is_expectation)) {
-            return Ok(false);
-        }
-        client::read_body(self.client, limit, |_| ()).await
     }
 
     async fn relay(

@@ -41,16 +41,22 @@ pub struct Http1Client<'c> {
     outgoing: Outgoing,
     rates: Rates,
     times: Times,
-    /// `true` if the client has sent all that it will. It may still read.
-    has_ended: bool,
-    /// `true` if the end of the response was put.
-    is_answered: bool,
+    progress: Progress,
     keep: bool,
-    /// `true` while the rest of the body is not to be read.
-    is_body_left: bool,
     /// Position of the final response in what is sent.
     answered_at: usize,
     answer: Answer,
+}
+
+/// Progress of a request and its response.
+#[derive(Default)]
+struct Progress {
+    /// `true` if the client has sent all that it will. It may still read.
+    has_ended: bool,
+    /// `true` while the rest of the body is not to be read.
+    is_body_left: bool,
+    /// `true` if the end of the response was put.
+    is_answered: bool,
 }
 
 impl<'c> Http1Client<'c> {
@@ -75,10 +81,8 @@ impl<'c> Http1Client<'c> {
                 read: config.read_timeout,
                 write: config.write_timeout,
             },
-            has_ended: false,
-            is_answered: false,
+            progress: Progress::default(),
             keep,
-            is_body_left: false,
             answered_at: 0,
             answer,
         }
@@ -124,11 +128,11 @@ impl<'c> Http1Client<'c> {
 
 impl Client for Http1Client<'_> {
     fn is_complete(&self) -> bool {
-        self.is_body_left || self.body.is_complete()
+        self.progress.is_body_left || self.body.is_complete()
     }
 
     fn leave_body(&mut self, is_left: bool) {
-        self.is_body_left = is_left;
+        self.progress.is_body_left = is_left;
         self.keep &= self.body.is_complete();
     }
 
@@ -188,14 +192,14 @@ impl Client for Http1Client<'_> {
     /// after its last request and wait for the response (RFC 9112, 9.6). What it sends ahead is kept,
     /// up to a limit.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while !self.has_ended && self.read_buf.len() < AHEAD_LIMIT {
+        while !self.progress.has_ended && self.read_buf.len() < AHEAD_LIMIT {
             let mut bytes = [MaybeUninit::uninit(); 1024];
             let mut buffer = ReadBuf::uninit(&mut bytes);
             let read = Pin::new(&mut *self.stream).poll_read(cx, &mut buffer);
             ready!(read).map_err(|error| {
                 Error::because(ErrorType::ConnectionClosed, "the client left", error).into_down()
             })?;
-            self.has_ended = buffer.filled().is_empty();
+            self.progress.has_ended = buffer.filled().is_empty();
             self.read_buf.extend_from_slice(buffer.filled());
         }
         Poll::Pending
@@ -293,7 +297,7 @@ impl Client for Http1Client<'_> {
     }
 
     fn put_end(&mut self, trailers: &[u8]) {
-        self.is_answered = true;
+        self.progress.is_answered = true;
         self.outgoing.put_end(trailers);
     }
 
@@ -307,7 +311,7 @@ impl Client for Http1Client<'_> {
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         // Only a second write tells that a client which closed its sending direction has left.
-        if !self.has_ended || self.is_answered {
+        if !self.progress.has_ended || self.progress.is_answered {
             self.outgoing.join();
         }
         let rate = Some(&mut self.rates.response);
@@ -343,7 +347,7 @@ impl Client for Http1Client<'_> {
         let is_back = self.outgoing.take_back(self.answered_at);
         if is_back {
             self.answer = Answer::new(self.answer.keeps_head);
-            self.is_answered = false;
+            self.progress.is_answered = false;
         }
         is_back
     }

@@ -175,13 +175,9 @@ fn file_reply<H: Headers>(
         _ => Selection::Whole,
     };
     let mut header = ResponseHeader::build(status, Some(8))?;
-    match ctx.replaced().and_then(Replaced::media_type) {
-        Some(media_type) => header.insert_header(header::CONTENT_TYPE, media_type)?,
-        None => {
-            let media_type = media_type::of(files, &served.name);
-            header.insert_header(header::CONTENT_TYPE, media_type)?;
-        }
-    }
+    let of_upstream = ctx.replaced().and_then(Replaced::media_type);
+    let of_file = || media_type::of(files, &served.name).as_bytes();
+    header.insert_header(header::CONTENT_TYPE, of_upstream.unwrap_or_else(of_file))?;
     header.insert_header(header::CONTENT_LENGTH, served.length)?;
     header.insert_header("Last-Modified", validators.last_modified())?;
     header.insert_header("ETag", validators.tag())?;

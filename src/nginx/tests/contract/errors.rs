@@ -77,7 +77,7 @@ fn pages_are_inherited_as_a_whole() {
     }
 }
 
-/// What forbids by a header or a `return` has the page of its place.
+/// A guard on a header and a `return` have the page of their place.
 #[test]
 fn answers_and_guards_have_pages() {
     let toml = translated_text(

@@ -1,6 +1,6 @@
 //! Locations, in the order in which nginx tries them.
 
-use super::Grade::{Closed, Exact, Lossy};
+use super::Grade::{Closed, Exact};
 use super::{OFF, check};
 use crate::nginx::tests::translated_text;
 
