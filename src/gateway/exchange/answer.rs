@@ -96,10 +96,9 @@ impl Forwarder {
                 ..exchange.request
             };
             let outcome = redirect::replace(&request, exchange.ctx, *replacement)?;
-            let mut anew = Exchange {
-                replay: exchange.replay.take(),
-                ..Exchange::new(&mut *exchange.ctx, request, &mut *exchange.client)
-            };
+            let replay = exchange.replay.take();
+            let mut anew = Exchange::new(&mut *exchange.ctx, request, &mut *exchange.client);
+            anew.replay = replay;
             self.answer(&mut anew, outcome, timer).await?;
             if is_left {
                 exchange.client.leave_body(false);
