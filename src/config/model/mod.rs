@@ -1,5 +1,6 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
+mod auth;
 mod client;
 mod compression;
 mod database;
@@ -11,6 +12,7 @@ mod header_names;
 mod limit;
 mod listener;
 mod log;
+mod password_hash;
 mod region;
 mod route;
 mod server;
@@ -24,6 +26,7 @@ mod variable;
 
 use std::path::PathBuf;
 
+pub use auth::{Auth, Satisfy};
 pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
@@ -37,6 +40,7 @@ pub use limit::{
 };
 pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
+pub use password_hash::{CRYPT_ALPHABET, PasswordHash};
 pub use region::Region;
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, ListenerPattern,
@@ -81,6 +85,8 @@ pub struct Config {
     pub access: Vec<Access>,
     /// Named rate limits.
     pub rate_limits: Vec<RateLimit>,
+    /// Named sets of users.
+    pub auth: Vec<Auth>,
     /// Global limits.
     pub limits: Limits,
     /// Access rules and rate limits of IP queries, in addition to the global ones.

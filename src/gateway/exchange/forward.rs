@@ -21,7 +21,7 @@ use super::relay::{Relay, Relayed, Replay, Timeouts, Tunnel};
 use super::script_request::ScriptRequest;
 use super::timer::Timer;
 use super::tries::{fail_to_connect, fail_to_exchange};
-use super::{Outcome, decide, locate, peer_is_trusted, redirect, reply};
+use super::{Outcome, authenticate, decide, locate, peer_is_trusted, redirect, reply, routing};
 use crate::config::model::Protocol;
 use crate::gateway::Gateway;
 use crate::gateway::access::drain::Drain;
@@ -234,6 +234,10 @@ impl Forwarder {
                     }
                 }
                 Outcome::Elsewhere(elsewhere) => redirect::follow(request, ctx, elsewhere)?,
+                Outcome::Authenticate(unverified) => {
+                    let rejection = Box::pin(authenticate::verify(ctx, *unverified)).await;
+                    routing::resume(request, ctx, rejection.as_ref())?
+                }
                 other => break other,
             };
         };
@@ -243,7 +247,7 @@ impl Forwarder {
                 let database = &self.gateway.database;
                 Box::pin(reply::answer_query(*client, request, ctx, database)).await
             }
-            Outcome::File(_) | Outcome::Elsewhere(_) => Ok(()),
+            Outcome::File(_) | Outcome::Elsewhere(_) | Outcome::Authenticate(_) => Ok(()),
             Outcome::Script(asked) => {
                 let Some(script) = Box::pin(script::find(&asked.settings, &asked.path)).await?
                 else {

@@ -6,6 +6,7 @@
 //! [`peer`] of either version of HTTP, or of FastCGI.
 
 pub mod admission;
+mod authenticate;
 pub mod client;
 mod decide;
 mod edit;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pingora::Result;
 
 use super::Outcome;
-use super::routing::{failed, find, no_route, path, rejected, take};
+use super::routing::{enter, failed, find, no_route, path, rejected, take};
 use crate::config::model::{Fallback, Files};
 use crate::gateway::context::Context;
 use crate::gateway::exchange::admission::admit_again;
@@ -63,7 +63,7 @@ pub fn follow<H: Headers>(
     if !is_same_route {
         return match admit_again(request, ctx) {
             Some(rejection) => rejected(request, ctx, &rejection),
-            None => take(request, ctx),
+            None => enter(request, ctx),
         };
     }
     match elsewhere {

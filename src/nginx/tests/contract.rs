@@ -2,6 +2,7 @@
 //! its line, or closed. Each row is a configuration, its grade with the lines of its findings, and
 //! the answers to requests.
 
+mod auth;
 mod files;
 mod guards;
 mod limits;
@@ -13,7 +14,7 @@ mod upstreams;
 use super::{read, translated_text};
 use crate::config::model::{
     Action, HeaderCondition, HeaderPattern, HostPattern, ListenerPattern, PathPattern, Priority,
-    Route, RouteConditions,
+    Route, RouteConditions, Satisfy,
 };
 use crate::nginx::Translation;
 
@@ -140,6 +141,11 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
     if route.conditions.internal {
         return "404".to_owned();
     }
+    let password = match (route.limits.auth.is_empty(), route.limits.satisfy) {
+        (true, _) => "",
+        (false, Satisfy::All) => "password ",
+        (false, Satisfy::Any) => "or password ",
+    };
     let guard = if route.limits.refs.access.is_empty() {
         ""
     } else {
@@ -159,7 +165,7 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
         Action::Reroute { .. } => "reroute".to_owned(),
         Action::Redirect { status, .. } | Action::Respond { status, .. } => format!("{status}"),
     };
-    format!("{guard}{action}")
+    format!("{guard}{password}{action}")
 }
 
 /// Request of a client.
@@ -240,7 +246,7 @@ const OFF: &str = "proxy_set_header Host $http_host; proxy_redirect off;";
 #[test]
 fn what_forbids_is_closed() {
     for guard in [
-        "auth_basic x; auth_basic_user_file f;",
+        "auth_digest x;",
         "auth_request /auth;",
         "auth_jwt x;",
         "secure_link $arg_a;",

@@ -5,6 +5,7 @@
 //! if the blocks agree.
 
 mod access;
+mod auth;
 mod client;
 mod client_ip;
 mod compression;

@@ -371,8 +371,8 @@ const KNOWN: [(&[&str], Fate, &str); 54] = [
     ),
     (
         &["satisfy"],
-        Fate::Minor,
-        "Everything that is asked of a client must hold.",
+        Fate::Needless,
+        "There is nothing here that it could combine.",
     ),
     (
         &[
