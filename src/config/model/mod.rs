@@ -32,7 +32,7 @@ pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
 pub use expires::Expires;
 pub use fastcgi::FastCgi;
-pub use files::{Fallback, Files};
+pub use files::{Fallback, Files, Listing};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use header_names::HeaderNameSet;
 pub use limit::{

@@ -404,7 +404,6 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "charset utf-8;",
         "error_page 404 /404.html;",
         "error_page 502 = @b;",
-        "gzip_static on;",
         "more_set_headers 'A: b';",
         "add_trailer A b;",
         "if ($host = a) { add_header X b; }",
