@@ -14,6 +14,7 @@ mod listener;
 mod log;
 mod password_hash;
 mod region;
+mod rewrite;
 mod route;
 mod server;
 mod socket_address;
@@ -42,9 +43,10 @@ pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
 pub use password_hash::{CRYPT_ALPHABET, PasswordHash};
 pub use region::Region;
+pub use rewrite::{CookieFlags, CookieName, CookieRewrites, ValuePattern, ValueRewrite};
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, ListenerPattern,
-    LocationRewrite, PathPattern, PathPrefix, Priority, ResponseChanges, Route, RouteConditions,
+    PathPattern, PathPrefix, Priority, ResponseChanges, Route, RouteConditions,
 };
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use socket_address::SocketAddress;

@@ -4,6 +4,7 @@ mod action;
 mod fastcgi;
 mod headers;
 mod matching;
+mod rewrites;
 
 use std::collections::{HashMap, HashSet};
 
@@ -183,6 +184,7 @@ impl Reader<'_> {
             action: self.action(section, &captures),
             limits: route_limits(section, self.limits),
             compress: section.value("compress", None, |item| item.boolean().map(Some)),
+            cookies: rewrites::cookies(section, &captures),
             request_headers: request_changes(section, &captures),
             response_headers: response_changes(section, &captures),
         };

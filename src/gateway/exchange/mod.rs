@@ -22,6 +22,7 @@ pub mod pool;
 mod redirect;
 mod relay;
 mod reply;
+mod rewrite_cookies;
 mod rewrite_location;
 mod routing;
 mod script_request;

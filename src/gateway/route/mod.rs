@@ -25,7 +25,8 @@ use super::access::RouteLimits;
 use super::request::header_rules::{HeaderRules, ResponseRules};
 use super::upstream::Pool;
 use crate::config::model::{
-    self, FastCgi, Files, HostPattern, LocationRewrite, PathPattern, RequestVariable, Template,
+    self, CookieRewrites, FastCgi, Files, HostPattern, PathPattern, RequestVariable, Template,
+    ValueRewrite,
 };
 use crate::proto::headers::Headers;
 
@@ -50,6 +51,8 @@ pub struct Route {
     pub action: Action,
     pub limits: RouteLimits,
     pub compress: Option<bool>,
+    /// Changes of the cookies that an upstream sets; `None` if there are none.
+    pub cookies: Option<Box<CookieRewrites>>,
     pub request_headers: HeaderRules,
     pub response_headers: ResponseRules,
 }
@@ -60,7 +63,7 @@ pub enum Action {
     Upstream {
         pool: Arc<Pool>,
         rewrite: Option<Rewrite>,
-        rewrite_location: Vec<LocationRewrite>,
+        rewrite_location: Vec<ValueRewrite>,
         fastcgi: Option<Arc<FastCgi>>,
     },
     /// Serves a file.
@@ -337,6 +340,7 @@ impl Route {
             action: Action::new(route, pools),
             limits,
             compress: route.compress,
+            cookies: (!route.cookies.is_empty()).then(|| Box::new(route.cookies.clone())),
             request_headers: HeaderRules::new(&route.request_headers),
             response_headers: ResponseRules::new(&route.response_headers),
         }

@@ -385,15 +385,19 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "proxy_read_timeout 3s;",
         "proxy_http_version 1.1; proxy_buffering off;",
         "proxy_hide_header X-A; add_header X-A b always;",
+        "proxy_redirect ~^http://a/(.*)$ /$1;",
+        "proxy_cookie_path / /a; proxy_cookie_domain off; proxy_cookie_flags a secure;",
         "access_log off;",
         "proxy_ignore_headers X-Accel-Redirect;",
     ] {
         check(&proxied.replace('@', exact), &Exact, &[("/", "upstream 0")]);
     }
     for listed in [
-        "proxy_redirect ~^http://a/(.*)$ /$1;",
+        "proxy_redirect ~^http://a/(?=x) /;",
         "proxy_redirect http://a:$server_port/ /;",
-        "proxy_cookie_path / /a;",
+        "proxy_cookie_path ~(?=x) /a;",
+        "proxy_cookie_domain a $nothing;",
+        "proxy_cookie_flags $arg_a secure;",
         "proxy_intercept_errors on;",
         "proxy_method GET;",
         "proxy_pass_request_headers off;",

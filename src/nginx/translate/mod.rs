@@ -9,6 +9,7 @@ mod auth;
 mod client;
 mod client_ip;
 mod compression;
+mod cookies;
 mod error_page;
 mod fastcgi;
 mod files;

@@ -250,8 +250,8 @@ const KNOWN: [(&[&str], Fate, &str); 55] = [
     ),
     (
         &["proxy_cookie_*"],
-        Fate::Lost,
-        "Cookies of upstreams are passed on as they are.",
+        Fate::Needless,
+        "No location with `proxy_pass` has it from here.",
     ),
     (
         &["proxy_intercept_errors"],
@@ -446,8 +446,8 @@ const KNOWN: [(&[&str], Fate, &str); 55] = [
     ),
     (
         &["fastcgi_hide_header", "fastcgi_pass_header"],
-        Fate::Lost,
-        "`response_headers.remove` of the route takes headers out.",
+        Fate::Needless,
+        "No location with `fastcgi_pass` has it from here, or all headers are passed on.",
     ),
     (
         &["fastcgi_*"],
