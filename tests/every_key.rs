@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 type Key = (String, String);
 
 /// Tables whose keys the operator invents.
-const FREE: [&str; 5] = [
+const FREE: [&str; 6] = [
     "access_log.json.",
+    "auth.users.",
     "route.files.types.",
     "route.headers.",
     "route.request_headers.set.",

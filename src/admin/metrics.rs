@@ -159,6 +159,12 @@ impl Metrics {
         });
         let help = "Requests that a set of rules denied, or would have";
         out.counters("access_denied", help, denied)?;
+        let refused = settings.rules().auth().iter().map(|set| {
+            let labels = [("auth", set.name().to_owned())];
+            (labels, set.refused.sum())
+        });
+        let help = "Requests without a password that the users have";
+        out.counters("auth_refused", help, refused)?;
         let limited = rates.iter().map(|rate| {
             let labels = labels("rate_limit", rate.name(), rate.is_dry_run());
             (labels, rate.limited.sum())

@@ -17,6 +17,9 @@ use super::sections;
 /// Text in place of a secret. It has the length that `sticky_key` must have.
 const HIDDEN: &str = "[secret, not shown]";
 
+/// Hash in place of a password's. No password has it that anybody knows.
+const NO_PASSWORD: &str = "{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
 /// Longest line of a list.
 const WIDTH: usize = 100;
 
@@ -248,6 +251,9 @@ fn without_secret(value: String, pattern: &str) -> String {
     if is_secret || pattern == "upstream[].sticky_key" {
         return HIDDEN.to_owned();
     }
+    if pattern.starts_with("auth[].users.") {
+        return NO_PASSWORD.to_owned();
+    }
     // A user and a password in a URL.
     if pattern.ends_with("url")
         && let Some((scheme, rest)) = value.split_once("://")
@@ -442,6 +448,7 @@ mod tests {
         let text = "[[upstream]]\npeers = ['a:1']\nsticky_cookie = 'a'\nsticky_key = 'sesame-sesame-sesame'\n\
                     [[route]]\nupstream = 'default'\nheaders = { X-Api-Key = 'sesame' }\n\
                     request_headers.set = { Authorization = 'Basic sesame', X-A = 'shown' }\n\
+                    [[auth]]\nname = 'a'\nusers = { joe = '$5$sesame$C3o4O1TC6aRHF4FI.QSZMXtHbaj2gSXr4sUc/3NcUi.' }\n\
                     [[database]]\nurl = 'https://me:sesame@example.com/a@b'\nfile = 'a'\n";
         let reading = Source::of_text(text, "file").parse(&Overrides::default());
         assert_eq!(reading.problems, []);
@@ -449,6 +456,7 @@ mod tests {
         assert!(!dumped.contains("sesame"), "{dumped}");
         for text in [
             "sticky_key = \"[secret, not shown]\"",
+            "users = { joe = \"{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA=\" }",
             "set = { Authorization = \"[secret, not shown]\", X-A = \"shown\" }",
             "url = \"https://***@example.com/a@b\"",
         ] {

@@ -4,7 +4,7 @@
 //! configuration creates complete new settings before any request uses them; they take over the
 //! state of upstream peers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -46,6 +46,12 @@ pub enum SettingsError {
         /// Error of the system.
         #[source]
         error: std::io::Error,
+    },
+    /// A file of users is not there any more.
+    #[error("{}: does not exist any more", file.display())]
+    Users {
+        /// Path of the file.
+        file: PathBuf,
     },
     /// The token of the admin listener cannot be read.
     #[error(transparent)]
@@ -119,6 +125,10 @@ impl Settings {
         );
         let tls_before = before.and_then(|before| before.listening.tls.as_ref());
         let rules = Rules::new(config, before.map(|before| &before.limits.rules));
+        let lost = before.and_then(|before| rules.lost_file(&before.limits.rules));
+        if let Some(file) = lost.map(Path::to_owned) {
+            return Err(SettingsError::Users { file });
+        }
         let limits = |route: &model::Route| {
             let mut known = before.into_iter().flat_map(Settings::routes);
             let same = known.find(|known| known.name == route.name);
@@ -191,6 +201,15 @@ impl Settings {
     /// upstream.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter().flat_map(Routes::all)
+    }
+
+    /// Logs what the operator should know about the users with passwords.
+    pub fn warn_of_users(&self) {
+        for set in self.limits.rules.auth() {
+            if let Some(warning) = set.warning() {
+                log::warn!("{warning}");
+            }
+        }
     }
 
     /// Returns the access rules and rate limits.

@@ -12,6 +12,9 @@ use super::place::Place;
 /// Keys of settings that guard all routes.
 const GUARDS_OF_ALL: [&str; 3] = ["limits.access", "tls.client_auth", "tls.client_ca"];
 
+/// Parts of keys that restrict the clients of a route.
+const CLIENTS: [&str; 2] = ["access", "auth"];
+
 /// Parts of keys that limit the requests or connections of clients.
 const LIMITS: [&str; 3] = ["rate_limit", "max_requests", "max_connections"];
 
@@ -50,7 +53,9 @@ pub(super) fn accept(
                 document.close();
                 let why = format!("{why}. Every route answers 403.");
                 notes.note_origin(Fate::Closed, origin, why);
-            } else if problem.key.contains("access") {
+            } else if problem.reason.starts_with("no [[auth]]") {
+                // The table that is missing now has a note already.
+            } else if CLIENTS.iter().any(|key| problem.key.contains(key)) {
                 notes.note_origin(
                     Fate::Closed,
                     origin,

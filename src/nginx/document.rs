@@ -66,7 +66,7 @@ pub(super) struct Table {
 
 /// The tables of a configuration, in the order in which they are written. The second value is
 /// `true` for an array of tables, written `[[name]]`.
-const TABLES: [(&str, bool); 17] = [
+const TABLES: [(&str, bool); 18] = [
     ("server", false),
     ("tls", false),
     ("client", false),
@@ -77,6 +77,7 @@ const TABLES: [(&str, bool); 17] = [
     ("limits", false),
     ("rate_limit", true),
     ("access", true),
+    ("auth", true),
     ("compression", false),
     ("upstream", true),
     ("route", true),
@@ -382,14 +383,27 @@ fn begins_anew(rest: &str) -> bool {
 
 /// Keys that select the requests of a route. A route that lost one of them would match more
 /// requests, so it is removed.
-const NARROWING: [&str; 6] = ["host", "path", "prefix", "regex", "methods", "headers"];
+const NARROWING: [&str; 12] = [
+    "name",
+    "host",
+    "listener",
+    "scheme",
+    "path",
+    "prefix",
+    "starts_with",
+    "regex",
+    "priority",
+    "internal",
+    "methods",
+    "headers",
+];
 
 /// Keys of a route's action. A route that loses its action answers 501; without the route, its
 /// requests would match other routes.
 const ACTIONS: [&str; 5] = ["upstream", "rewrite", "files", "redirect", "respond"];
 
 /// Keys that restrict the clients of a route. A route that loses one of them answers 403.
-const GUARDS: [&str; 1] = ["access"];
+const GUARDS: [&str; 2] = ["access", "auth"];
 
 fn refuse_in_table(table: &mut Table, rest: &str) -> Refusal {
     let key = rest.trim_start_matches('.').split(['.', '[']).next();
@@ -397,7 +411,7 @@ fn refuse_in_table(table: &mut Table, rest: &str) -> Refusal {
     let is_one_of = |keys: &[&str]| key.is_some_and(|key| keys.contains(&key));
     let is_narrowing = match table.name {
         "route" => is_one_of(&NARROWING),
-        "access" => true,
+        "access" | "auth" => true,
         _ => false,
     };
     if table.name == "route" && is_one_of(&GUARDS) {

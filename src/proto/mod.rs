@@ -13,6 +13,7 @@ pub mod hop_by_hop;
 pub mod proxy_protocol;
 pub mod quality;
 pub mod scheme;
+pub mod set_cookie;
 pub mod target;
 pub mod text;
 pub mod trailers;

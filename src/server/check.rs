@@ -205,6 +205,8 @@ impl Checked {
                 }
                 let warnings = settings.tls().map(|tls| tls.warnings());
                 self.notes.extend(warnings.unwrap_or_default());
+                let users = settings.rules().auth().iter();
+                self.notes.extend(users.filter_map(|set| set.warning()));
             }
             Err(error) => self.problem("", error),
         }

@@ -150,6 +150,7 @@ impl Server {
         if let Some(tls) = settings.tls() {
             tls.warn();
         }
+        settings.warn_of_users();
         let gateway = Gateway::new(settings, Arc::clone(&database), Arc::clone(&drain));
         let workers = match config.server.workers {
             Limit::Auto => processors(),

@@ -295,6 +295,7 @@ impl Work {
         if let Some(tls) = settings.tls() {
             tls.warn();
         }
+        settings.warn_of_users();
         self.replaced.push(self.gateway.replace_settings(settings));
         Ok(fixed_differences(&self.config, &config))
     }

@@ -99,3 +99,80 @@ fn without_a_rule_a_redirect_stays_as_it_is() {
         assert_eq!(own.header("location"), Some(&expected[..]));
     }
 }
+
+#[test]
+fn a_redirect_may_be_matched_by_a_regex() {
+    let upstream = redirecting();
+    for engine in ENGINES {
+        let bridge = engine.bridge(upstream);
+        let gateway = engine.start(&format!(
+            "[[upstream]]\nname = 'a'\npeers = ['{}']\n\
+             [[route]]\nprefix = '/api'\nupstream = 'a'\nrewrite = '/v2'\n\
+             rewrite_location = [{{ from = '~^http://[^/]+:(\\d+)/v2(/.*)$', to = 'https://$host$2?port=$1' }}]\n",
+            bridge.address
+        ));
+        for (sent, expected) in [
+            ("http://in:81/v2/a%2Fb", "https://test/a%2Fb?port=81"),
+            ("http://in/v2/a", "http://in/v2/a"),
+        ] {
+            let response = gateway.client().get(&format!("/api/Location?{sent}"), "");
+            assert_eq!(response.header("location"), Some(expected));
+        }
+    }
+}
+
+#[test]
+fn cookies_of_the_upstream_are_those_of_the_gateway() {
+    let upstream = redirecting();
+    for engine in ENGINES {
+        let bridge = engine.bridge(upstream);
+        let gateway = engine.start(&format!(
+            "[[upstream]]\nname = 'a'\npeers = ['{}']\nsticky_cookie = 'peer'\n\
+             [[route]]\nprefix = '/api'\nupstream = 'a'\nrewrite = '/v2'\n\
+             [route.rewrite_cookies]\n\
+             path = [{{ from = '/v2/', to = '/api/' }}, {{ from = '~^/x/([a-z]+)', to = '/y/$1' }}]\n\
+             domain = [{{ from = 'in.test', to = '$host' }}]\n\
+             flags = [\n\
+             {{ name = 'plain', secure = false, http_only = false, same_site = 'off' }},\n\
+             {{ name = '~^s', secure = true, same_site = 'lax' }},\n\
+             {{ http_only = true }}]\n\
+             [[route]]\nprefix = '/same'\nupstream = 'a'\nrewrite = '/v2'\n",
+            bridge.address
+        ));
+        for (sent, expected) in [
+            ("a=1;Path=/v2/x", "a=1; Path=/api/x; HttpOnly"),
+            ("a=1;path=/x/abc/d;HttpOnly", "a=1; path=/y/abc; HttpOnly"),
+            (
+                "a=1;HttpOnly;Domain=.IN.test",
+                "a=1; HttpOnly; Domain=.test",
+            ),
+            (
+                "a=1;HttpOnly;Domain=sub.in.test",
+                "a=1;HttpOnly;Domain=sub.in.test",
+            ),
+            ("s=1;SameSite=None;Secure", "s=1; Secure; SameSite=Lax"),
+            (
+                "PLAIN=1;Secure;HttpOnly;SameSite=None;Path=/z",
+                "PLAIN=1; Path=/z",
+            ),
+            // Nothing is changed, so the line stays as it is.
+            ("plain=1;Path=/z", "plain=1;Path=/z"),
+        ] {
+            let response = gateway.client().get(&format!("/api/Set-Cookie?{sent}"), "");
+            let lines = response.headers.iter();
+            let lines = lines.filter(|(name, _)| name == "set-cookie");
+            let lines: Vec<_> = lines.map(|(_, value)| value.as_str()).collect();
+            assert_eq!(lines.len(), 2, "{lines:?}");
+            assert_eq!(lines[0], expected, "{sent}");
+            // The gateway's own cookie is not the upstream's.
+            assert!(
+                lines[1].starts_with("peer=") && lines[1].contains("Path=/"),
+                "{lines:?}"
+            );
+            let same = gateway
+                .client()
+                .get(&format!("/same/Set-Cookie?{sent}"), "");
+            assert_eq!(same.header("set-cookie"), Some(sent));
+        }
+    }
+}

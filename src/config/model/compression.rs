@@ -27,6 +27,16 @@ pub enum Coding {
 }
 
 impl Coding {
+    /// Returns the extension of files in this coding.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Coding::Gzip => "gz",
+            Coding::Brotli => "br",
+            Coding::Zstd => "zst",
+        }
+    }
+
     /// Returns the name in `Accept-Encoding` and `Content-Encoding`.
     #[must_use]
     pub fn token(self) -> &'static str {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::compression::Coding;
 use super::template::Template;
 use super::variable::RequestVariable;
 
@@ -16,6 +17,15 @@ pub enum Fallback {
     Route(String),
 }
 
+/// Form of the listing of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// HTML.
+    Html,
+    /// A JSON array of objects.
+    Json,
+}
+
 /// Settings for serving static files from a folder.
 #[derive(Debug, Clone)]
 pub struct Files {
@@ -28,8 +38,16 @@ pub struct Files {
     pub tried: Option<Vec<Template<RequestVariable>>>,
     /// Answer where nothing is found.
     pub fallback: Fallback,
+    /// Codings of files that are looked for beside a file, such as `a.css.gz`, in order of preference.
+    pub precompressed: Vec<Coding>,
+    /// Form of the listing of a folder without an index; `None` for no listing.
+    pub listing: Option<Listing>,
+    /// Maximum number of ranges of a request that are sent; 0 for none.
+    pub max_ranges: usize,
     /// Media types by extension, in lower case without a dot; they override the built-in ones.
     pub types: Vec<(String, String)>,
+    /// True if extensions without a type of their own have the built-in ones.
+    pub known_types: bool,
     /// Media type of files with an unknown extension.
     pub default_type: String,
     /// True if symbolic links may point outside the root.

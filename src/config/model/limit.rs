@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::auth::Satisfy;
 use super::region::Region;
 
 /// Ordered access rules. The first rule that matches the client decides.
@@ -100,6 +101,10 @@ pub struct LimitRefs {
 pub struct RouteLimits {
     /// Access rules and rate limits in addition to the global ones.
     pub refs: LimitRefs,
+    /// Indexes in `Config::auth`. All of these must accept the client's password.
+    pub auth: Vec<usize>,
+    /// Combination of the access rules and the authentication.
+    pub satisfy: Satisfy,
     /// Maximum number of requests in flight; `None` for no limit.
     pub max_requests: Option<u32>,
     /// Maximum body size in bytes; `None` for the global limit.

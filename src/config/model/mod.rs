@@ -1,5 +1,6 @@
 //! The configuration as the program uses it. A value of these types is valid by construction.
 
+mod auth;
 mod client;
 mod compression;
 mod database;
@@ -12,7 +13,9 @@ mod header_names;
 mod limit;
 mod listener;
 mod log;
+mod password_hash;
 mod region;
+mod rewrite;
 mod route;
 mod server;
 mod socket_address;
@@ -25,13 +28,14 @@ mod variable;
 
 use std::path::PathBuf;
 
+pub use auth::{Auth, Satisfy};
 pub use client::{Methods, MinRate};
 pub use compression::{Coding, Compression, MediaType, MediaTypes};
 pub use database::{Database, Geo, Probe, Published};
 pub use error_page::{ErrorPage, ErrorPages, ErrorSource, ErrorStatus};
 pub use expires::Expires;
 pub use fastcgi::FastCgi;
-pub use files::{Fallback, Files};
+pub use files::{Fallback, Files, Listing};
 pub use geo_headers::{GeoHeaders, HeaderEncoding, HeaderNames, is_managed_name};
 pub use header_names::HeaderNameSet;
 pub use limit::{
@@ -39,10 +43,12 @@ pub use limit::{
 };
 pub use listener::{Listener, Speaks};
 pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
+pub use password_hash::{CRYPT_ALPHABET, PasswordHash};
 pub use region::Region;
+pub use rewrite::{CookieFlags, CookieName, CookieRewrites, ValuePattern, ValueRewrite};
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, ListenerPattern,
-    LocationRewrite, PathPattern, PathPrefix, Priority, ResponseChanges, Route, RouteConditions,
+    PathPattern, PathPrefix, Priority, ResponseChanges, Route, RouteConditions,
 };
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use socket_address::SocketAddress;
@@ -83,6 +89,8 @@ pub struct Config {
     pub access: Vec<Access>,
     /// Named rate limits.
     pub rate_limits: Vec<RateLimit>,
+    /// Named sets of users.
+    pub auth: Vec<Auth>,
     /// Global limits.
     pub limits: Limits,
     /// Access rules and rate limits of IP queries, in addition to the global ones.

@@ -12,6 +12,7 @@ use super::fastcgi::FastCgi;
 use super::files::Files;
 use super::limit::RouteLimits;
 use super::region::Region;
+use super::rewrite::{CookieRewrites, ValueRewrite};
 use super::template::Template;
 use super::variable::RequestVariable;
 
@@ -30,6 +31,8 @@ pub struct Route {
     pub compress: Option<bool>,
     /// Answers in place of errors.
     pub errors: ErrorPages,
+    /// Changes of the cookies that an upstream sets.
+    pub cookies: CookieRewrites,
     /// Header changes in requests to upstreams.
     pub request_headers: HeaderChanges,
     /// Header changes in the responses of the route.
@@ -180,7 +183,7 @@ pub enum Action {
         /// New path; `None` keeps the path.
         rewrite: Option<Template<RequestVariable>>,
         /// Changes of where the upstream redirects to; the first that fits is made.
-        rewrite_location: Vec<LocationRewrite>,
+        rewrite_location: Vec<ValueRewrite>,
         /// Scripts of an upstream that speaks FastCGI; `None` for every other upstream.
         fastcgi: Option<Arc<FastCgi>>,
     },
@@ -212,15 +215,6 @@ pub enum Action {
         /// Media type of the body.
         media_type: String,
     },
-}
-
-/// Change of a URL to which an upstream redirects, in `Location` or `Refresh`.
-#[derive(Debug, Clone)]
-pub struct LocationRewrite {
-    /// Beginning of the URLs that are changed; with no text, of none.
-    pub from: Template<RequestVariable>,
-    /// Replacement of that beginning.
-    pub to: Template<RequestVariable>,
 }
 
 /// Changes in the headers of a message.

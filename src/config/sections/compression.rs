@@ -46,6 +46,12 @@ fn algorithms(section: &Section) -> Vec<Coding> {
     if item.is_empty_array() {
         section.note("algorithms", "at least one algorithm is needed");
     }
+    codings(section, "algorithms")
+}
+
+/// Reads a list of different codings.
+pub(super) fn codings(section: &Section, key: &'static str) -> Vec<Coding> {
+    let items = section.item(key).map(|item| item.items());
     let read = |item: &Item| {
         let known = [
             ("gzip", Coding::Gzip),
@@ -54,18 +60,14 @@ fn algorithms(section: &Section) -> Vec<Coding> {
         ];
         one_of(item, &known)
     };
-    let items = item.items();
-    let mut algorithms: Vec<Coding> = Vec::new();
-    for coding in items.iter().filter_map(|item| item.read(read)) {
-        if algorithms.contains(&coding) {
-            section.note(
-                "algorithms",
-                format!("{:?} is listed twice", coding.token()),
-            );
+    let mut codings: Vec<Coding> = Vec::new();
+    for coding in items.iter().flatten().filter_map(|item| item.read(read)) {
+        if codings.contains(&coding) {
+            section.note(key, format!("{:?} is listed twice", coding.token()));
         }
-        algorithms.push(coding);
+        codings.push(coding);
     }
-    algorithms
+    codings
 }
 
 fn types(section: &Section) -> MediaTypes {

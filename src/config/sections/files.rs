@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::path;
+use super::compression::codings;
+use super::{one_of, path};
 use crate::config::document::{Item, Section};
-use crate::config::model::{Fallback, Files, RequestVariable, Template};
+use crate::config::model::{Fallback, Files, Listing, RequestVariable, Template};
 
 /// Reads `files`. `template` reads a text with the variables of the route.
 pub(super) fn files(
@@ -34,7 +35,22 @@ pub(super) fn files(
                 .collect()
         }),
         fallback: fallback(section, &path_template),
+        precompressed: codings(section, "precompressed"),
+        listing: section.value("listing", None, |item| {
+            let known = [
+                ("off", None),
+                ("html", Some(Listing::Html)),
+                ("json", Some(Listing::Json)),
+            ];
+            one_of(item, &known)
+        }),
+        max_ranges: section.value(
+            "max_ranges",
+            100,
+            |item| Ok(item.integer(0, 1000)? as usize),
+        ),
         types: types(section),
+        known_types: section.value("known_types", true, Item::boolean),
         default_type: section.value("default_type", octets, content_type),
         follow_links: section.value("follow_links", false, Item::boolean),
         hidden: section.value("hidden", false, Item::boolean),

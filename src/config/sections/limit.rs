@@ -6,10 +6,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::access::access_set;
-use super::name;
+use super::auth::auth;
+use super::{name, one_of};
 use crate::config::document::{Item, Section};
 use crate::config::model::{
-    Access, Limit, LimitRefs, Limits, RateKey, RateLimit, RouteLimits, is_managed_name,
+    Access, Auth, Limit, LimitRefs, Limits, RateKey, RateLimit, RouteLimits, Satisfy,
+    is_managed_name,
 };
 use crate::geo::Codes;
 
@@ -17,16 +19,17 @@ use crate::geo::Codes;
 /// arithmetic in nanoseconds.
 const LONGEST_BURST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Access rules and rate limits of the file, which other sections refer to by name.
+/// Access rules, rate limits and users of the file, which other sections refer to by name.
 pub(super) struct Named {
     pub access: Vec<Access>,
     pub rate_limits: Vec<RateLimit>,
+    pub auth: Vec<Auth>,
     /// Their places, by name.
-    numbers: [HashMap<String, usize>; 2],
+    numbers: [HashMap<String, usize>; 3],
 }
 
 impl Named {
-    /// Reads `[[access]]` and `[[rate_limit]]`.
+    /// Reads `[[access]]`, `[[rate_limit]]` and `[[auth]]`.
     pub(super) fn read(root: &Section) -> Self {
         let access = root.sections("access");
         let rate_limits = root.sections("rate_limit");
@@ -38,20 +41,24 @@ impl Named {
         };
         let sets: Vec<Access> = access.iter().map(|set| access_set(set, &codes)).collect();
         let rates: Vec<RateLimit> = rate_limits.iter().map(rate_limit).collect();
+        let auths = root.sections("auth");
+        let auth: Vec<Auth> = auths.iter().map(auth).collect();
         let numbers = [
             numbered(&access, sets.iter().map(|set| &set.name)),
             numbered(&rate_limits, rates.iter().map(|rate| &rate.name)),
+            numbered(&auths, auth.iter().map(|auth| &auth.name)),
         ];
         Named {
             access: sets,
             rate_limits: rates,
+            auth,
             numbers,
         }
     }
 
     /// Reads the keys `access` and `rate_limit` of a section: one name, or a list of names.
     pub(super) fn refs(&self, section: &Section) -> LimitRefs {
-        let [access, rates] = &self.numbers;
+        let [access, rates, _] = &self.numbers;
         LimitRefs {
             access: places(section, "access", "[[access]]", access),
             rate_limits: places(section, "rate_limit", "[[rate_limit]]", rates),
@@ -209,8 +216,21 @@ fn most(item: &Item, number: impl FnOnce(&Item) -> Result<u64, String>) -> Resul
 
 /// Reads the limits of a route.
 pub(super) fn route_limits(section: &Section, named: &Named) -> RouteLimits {
+    let refs = named.refs(section);
+    let auth = places(section, "auth", "[[auth]]", &named.numbers[2]);
+    let known = [("all", Satisfy::All), ("any", Satisfy::Any)];
+    let satisfy = section.value("satisfy", Satisfy::All, |item| {
+        match one_of(item, &known)? {
+            Satisfy::Any if section.item("auth").is_none() => {
+                Err("\"any\" is for routes with auth".to_owned())
+            }
+            satisfy => Ok(satisfy),
+        }
+    });
     RouteLimits {
-        refs: named.refs(section),
+        refs,
+        auth,
+        satisfy,
         max_requests: section.value("max_requests", None, |item| {
             Ok(Some(item.integer(1, 1 << 30)? as u32))
         }),

@@ -2,6 +2,7 @@
 //! defined here; `conf/geogate.toml` shows the same values, and a test compares the two.
 
 mod access;
+mod auth;
 mod compression;
 mod database;
 mod files;
@@ -53,6 +54,7 @@ pub(super) fn read(document: &Document, overrides: &Overrides, problems: &Proble
         limits: limit::limits(&root.section("limits"), &named),
         query: limit::query(&root.section("query"), &named),
         access: named.access,
+        auth: named.auth,
         rate_limits: named.rate_limits,
         compression: compression::compression(&root.section("compression")),
         admin: server::admin(&root.section("admin")),

@@ -5,6 +5,7 @@ mod error_pages;
 mod fastcgi;
 mod headers;
 mod matching;
+mod rewrites;
 
 use std::collections::{HashMap, HashSet};
 
@@ -196,6 +197,7 @@ impl Reader<'_> {
             limits: route_limits(section, self.limits),
             compress: section.value("compress", None, |item| item.boolean().map(Some)),
             errors: error_pages(section, &captures),
+            cookies: rewrites::cookies(section, &captures),
             request_headers: request_changes(section, &captures),
             response_headers: response_changes(section, &captures),
         };

@@ -5,6 +5,7 @@
 //! engines share them. Limits without rules decide nothing, and nothing is computed for them.
 //!
 //! - [`rules`]: lists of allowed and denied clients;
+//! - [`auth`]: users and their passwords;
 //! - [`rate_limit`]: rate limits, `rate_store` their state;
 //! - [`inflight`]: concurrency limits, per client and global;
 //! - `route_limits`: limits of one route;
@@ -16,6 +17,7 @@
 //! - [`drain`]: requests in flight at the shutdown.
 
 pub(in crate::gateway) mod admin_access;
+pub mod auth;
 mod cgroup;
 pub mod drain;
 pub mod inflight;
@@ -30,6 +32,7 @@ pub mod rules;
 pub mod system;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,6 +41,7 @@ pub use rate_limit::Rate;
 pub use rejection::Rejection;
 pub use route_limits::RouteLimits;
 
+use self::auth::{AuthSet, CheckQueue};
 use self::rejection_counter::RejectionCounter;
 use self::rules::AccessSet;
 use crate::config::Config;
@@ -58,11 +62,14 @@ pub struct RequestAttributes<'r> {
     pub header: &'r dyn Fn(&str) -> &'r [u8],
 }
 
-/// Access rules and rate limits of a configuration, which limits are made of.
+/// Access rules, rate limits and users of a configuration, which limits are made of.
 #[derive(Default)]
 pub struct Rules {
     access: Vec<Arc<AccessSet>>,
     rates: Vec<Arc<Rate>>,
+    auth: Vec<Arc<AuthSet>>,
+    /// Queue of password checks, which lasts as long as the process.
+    checks: Arc<CheckQueue>,
 }
 
 impl Rules {
@@ -101,9 +108,26 @@ impl Rules {
                 }
             }
         });
+        let auth = config.auth.iter().map(|set| {
+            let mut known = before.into_iter().flat_map(|before| &before.auth);
+            let known = known.find(|known| known.name() == set.name);
+            match known {
+                // With the same passwords, clients that are logged in stay so.
+                Some(same) if same.is_for(set) => Arc::clone(same),
+                known => {
+                    let mut set = AuthSet::new(set);
+                    if let Some(known) = known {
+                        set.refused = RejectionCounter::continuing(&known.refused);
+                    }
+                    Arc::new(set)
+                }
+            }
+        });
         Rules {
             access: access.collect(),
             rates: rates.collect(),
+            auth: auth.collect(),
+            checks: before.map_or_else(Arc::default, |before| Arc::clone(&before.checks)),
         }
     }
 
@@ -122,6 +146,29 @@ impl Rules {
     #[must_use]
     pub fn access(&self) -> &[Arc<AccessSet>] {
         &self.access
+    }
+
+    /// All sets of users.
+    #[must_use]
+    pub fn auth(&self) -> &[Arc<AuthSet>] {
+        &self.auth
+    }
+
+    /// Returns the first file of users that is missing, while a set of the same name had it `before`.
+    #[must_use]
+    pub fn lost_file(&self, before: &Rules) -> Option<&Path> {
+        let had_file = |name: &str| {
+            let mut known = before.auth.iter().filter(|known| known.name() == name);
+            known.any(|known| known.warning().is_none())
+        };
+        let mut lost = self.auth.iter().filter(|set| had_file(set.name()));
+        lost.find_map(|set| set.missing_file())
+    }
+
+    /// Queue of password checks.
+    #[must_use]
+    pub fn checks(&self) -> &Arc<CheckQueue> {
+        &self.checks
     }
 
     /// All rate limits.
@@ -157,6 +204,21 @@ impl Limits {
     #[must_use]
     pub fn has_rates(&self) -> bool {
         !self.rates.is_empty()
+    }
+
+    /// Returns `true` if there are access rules and all of them allow the client. A denial is not
+    /// counted, and a dry run allows nothing.
+    #[must_use]
+    pub fn allows(&self, attributes: &RequestAttributes) -> bool {
+        let mut sets = self
+            .access
+            .iter()
+            .filter(|set| !set.is_dry_run())
+            .peekable();
+        sets.peek().is_some()
+            && sets.all(|set| {
+                set.decide(attributes.client, attributes.place.as_ref()) == Verdict::Allow
+            })
     }
 
     /// Returns the rejection by an access rule, if there is one.

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::AuthSet;
 use super::rate_limit::Rate;
 use crate::query::QueryError;
 
@@ -19,6 +20,11 @@ const LATER: u64 = 1;
 pub enum Rejection {
     /// An access rule denies the client.
     Denied,
+    /// The client has no password that is accepted.
+    Unauthenticated {
+        /// Users whose password is asked for.
+        set: Arc<AuthSet>,
+    },
     /// The client exceeds a rate limit.
     TooOften {
         /// Rate limit that was exceeded.
@@ -37,6 +43,7 @@ impl Rejection {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
+            Rejection::Unauthenticated { .. } => 401,
             Rejection::Denied => 403,
             Rejection::TooOften { .. } | Rejection::TooMany => 429,
             Rejection::Overloaded => 503,
@@ -47,6 +54,9 @@ impl Rejection {
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         match self {
+            Rejection::Unauthenticated { set } => {
+                vec![("WWW-Authenticate", set.challenge().to_owned())]
+            }
             Rejection::Denied => Vec::new(),
             Rejection::TooMany | Rejection::Overloaded => vec![("Retry-After", LATER.to_string())],
             Rejection::TooOften { rate, wait } => {
@@ -64,7 +74,7 @@ impl Rejection {
     #[must_use]
     pub fn to_query(&self) -> QueryError {
         match self {
-            Rejection::Denied => QueryError::Denied,
+            Rejection::Denied | Rejection::Unauthenticated { .. } => QueryError::Denied,
             Rejection::TooOften { .. } | Rejection::TooMany => QueryError::TooManyRequests,
             Rejection::Overloaded => QueryError::Overloaded,
         }

@@ -3,15 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::AuthSet;
 use super::inflight::{Shared, SharedPermit};
 use super::{Limits, Rejection, RequestAttributes, Rules};
-use crate::config::model;
+use crate::config::model::{self, Satisfy};
 use crate::gateway::shard::Counter;
 
 /// Access rules, rate limits and resource limits of one route.
 #[derive(Default)]
 pub struct RouteLimits {
     limits: Limits,
+    /// Sets of users that must accept the client.
+    pub auth: Box<[Arc<AuthSet>]>,
+    /// True if the access rules or one set of users are enough.
+    pub satisfies_any: bool,
     /// Requests in flight, and their maximum.
     room: Option<(Arc<Shared>, usize)>,
     /// Maximum size of a request body in bytes.
@@ -32,8 +37,11 @@ impl RouteLimits {
             let shared = before.map_or_else(Arc::default, |(shared, _)| Arc::clone(shared));
             (shared, most as usize)
         });
+        let auth = limits.auth.iter().map(|&at| Arc::clone(&rules.auth[at]));
         RouteLimits {
             limits: rules.limits(&limits.refs),
+            auth: auth.collect(),
+            satisfies_any: limits.satisfy == Satisfy::Any && !limits.auth.is_empty(),
             room,
             max_body_size: limits.max_body_size,
             timeout: limits.timeout,
@@ -74,6 +82,10 @@ impl RouteLimits {
                 one
             }
         };
+        // A client that the rules deny may still have a password.
+        if self.satisfies_any {
+            return Ok(one);
+        }
         match self.limits.denies(attributes) {
             None => Ok(one),
             Some(rejection) => Err(rejection),
@@ -85,7 +97,17 @@ impl RouteLimits {
     /// # Errors
     /// The reason of the rejection.
     pub fn check_access(&self, attributes: &RequestAttributes) -> Result<(), Rejection> {
+        // A client that the rules deny may still have a password.
+        if self.satisfies_any {
+            return Ok(());
+        }
         self.limits.denies(attributes).map_or(Ok(()), Err)
+    }
+
+    /// Returns `true` if the access rules of the route accept a client without a password.
+    #[must_use]
+    pub fn admits_without_password(&self, attributes: &RequestAttributes) -> bool {
+        self.satisfies_any && self.limits.allows(attributes)
     }
 
     /// Returns `true` if the route has rate limits.

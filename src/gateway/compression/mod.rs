@@ -69,6 +69,19 @@ pub fn recode<H: Headers>(
     coding
 }
 
+/// Returns those of `known` codings that the client prefers to the plain form, the best first.
+pub fn preferred<H: Headers>(request: &RequestView<H>, known: &[Coding]) -> Vec<Coding> {
+    let (mut left, mut found) = (known.to_vec(), Vec::new());
+    if request.version == Version::HTTP_10 {
+        return found;
+    }
+    while let Some(best) = accept::best(request.headers.lines("accept-encoding"), &left) {
+        left.retain(|coding| *coding != best);
+        found.push(best);
+    }
+    found
+}
+
 /// Returns `true` if the response would be compressed for a client that accepts it.
 fn is_candidate(config: &Compression, response: &impl EditResponse) -> bool {
     let value = |name: &str| response.first(name);
@@ -112,7 +125,7 @@ fn forbids_transformation(response: &impl EditResponse) -> bool {
 }
 
 /// Adds `Vary: Accept-Encoding`, because other clients get another response (RFC 9110, 12.5.5).
-fn add_vary(response: &mut impl EditResponse) {
+pub fn add_vary(response: &mut impl EditResponse) {
     let says_so = response.lines("vary").any(|line| {
         let mut names = line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))

@@ -13,7 +13,7 @@ use super::forward::{Exchange, Forwarder};
 use super::relay::Replay;
 use super::script_request::ScriptRequest;
 use super::timer::Timer;
-use super::{Outcome, ScriptPath, redirect, replacement, reply};
+use super::{Outcome, ScriptPath, authenticate, redirect, replacement, reply, routing};
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::failure::{CLIENT_CLOSED_REQUEST, status_of};
 use crate::gateway::request::request_view::RequestView;
@@ -49,6 +49,10 @@ impl Forwarder {
                     Some(page) => break Some(page),
                     None => return Box::pin(exchange.send(*reply)).await,
                 },
+                Outcome::Authenticate(unverified) => {
+                    let rejection = Box::pin(authenticate::verify(ctx, *unverified)).await;
+                    routing::resume(request, ctx, rejection.as_ref())?
+                }
                 Outcome::Query => {
                     let database = self.database();
                     let client = &mut *exchange.client;

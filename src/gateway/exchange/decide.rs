@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use pingora::Result;
 
+use super::authenticate::Unverified;
 use super::routing;
 use crate::config::model::FastCgi;
 use crate::gateway::Gateway;
@@ -27,6 +28,8 @@ pub enum Outcome {
     Query,
     /// A response of the gateway's own.
     Reply(Box<Reply>),
+    /// Credentials, which have to be verified.
+    Authenticate(Box<Unverified>),
     /// A file, which has to be opened.
     File(FileRequest),
     /// An internal redirect.

@@ -3,6 +3,7 @@
 use pingora::Result;
 
 use super::peer_is_trusted;
+use super::rewrite_cookies::rewrite_cookies;
 use super::rewrite_location::rewrite_location;
 use crate::gateway::compression;
 use crate::gateway::context::Context;
@@ -66,6 +67,8 @@ pub fn change_response<H: Headers>(
             start.is_some_and(|start| start.eq_ignore_ascii_case(ACCEL))
         });
     }
+    // Before the gateway's own cookie.
+    rewrite_cookies(response, request, ctx);
     if let Some(cookie) = ctx.attempts.cookie(is_https(request, ctx)) {
         response.append(Name::Static("Set-Cookie"), cookie.as_bytes());
     }

@@ -7,6 +7,7 @@
 
 pub mod admission;
 mod answer;
+mod authenticate;
 pub mod client;
 mod decide;
 mod edit;
@@ -23,6 +24,7 @@ mod redirect;
 mod relay;
 mod replacement;
 mod reply;
+mod rewrite_cookies;
 mod rewrite_location;
 mod routing;
 mod script_request;

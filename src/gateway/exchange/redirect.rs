@@ -11,7 +11,7 @@ use std::time::Instant;
 use pingora::Result;
 
 use super::Outcome;
-use super::routing::{failed, find, no_route, path, rejected, take};
+use super::routing::{enter, failed, find, no_route, path, rejected, take};
 use crate::config::model::Fallback;
 use crate::gateway::context::Context;
 use crate::gateway::exchange::admission::admit_again;
@@ -56,7 +56,7 @@ pub fn follow<H: Headers>(
     let Some(next) = next(&elsewhere, &View::of(request, ctx)) else {
         return local_reply::page(request, ctx, 400).map(Outcome::reply);
     };
-    let entered = match enter(request, ctx, next)? {
+    let entered = match choose_anew(request, ctx, next)? {
         ControlFlow::Continue(entered) => entered,
         ControlFlow::Break(outcome) => return Ok(outcome),
     };
@@ -120,7 +120,7 @@ pub fn replace<H: Headers>(
         route,
         is_rerouted: false,
     };
-    if let ControlFlow::Break(outcome) = enter(request, ctx, next)? {
+    if let ControlFlow::Break(outcome) = choose_anew(request, ctx, next)? {
         return Ok(outcome);
     }
     // The rules that have rejected a request apply to its page, too, even in the same route.
@@ -137,12 +137,12 @@ pub fn replace<H: Headers>(
 fn admitted<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
     match admit_again(request, ctx) {
         Some(rejection) => rejected(request, ctx, &rejection),
-        None => take(request, ctx),
+        None => enter(request, ctx),
     }
 }
 
 /// Gives a request its new route. Breaks with the answer if there is none.
-fn enter<H: Headers>(
+fn choose_anew<H: Headers>(
     request: &RequestView<H>,
     ctx: &mut Context,
     next: Next,

@@ -3,13 +3,31 @@
 //! Every engine applies it to the response's head before the header rules, so that these see the
 //! URL that clients receive. The rest of the URL, behind the replaced part, stays unchanged.
 
-use crate::config::model::LocationRewrite;
+use std::ops::Range;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use regex::bytes::Regex;
+
+use crate::config::model::{ValuePattern, ValueRewrite};
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::request::variables::View;
+use crate::gateway::request::variables::{Captured, View};
 use crate::gateway::route::Action;
 use crate::gateway::route::target;
 use crate::proto::headers::{EditResponse, Headers, Name, is_value};
+
+/// Characters that a URL does not have (RFC 3986, 2).
+const NOT_OF_A_URL: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Headers that redirect.
 const REDIRECTS: [&str; 2] = ["Location", "Refresh"];
@@ -38,7 +56,7 @@ pub fn rewrite_location<H: Headers>(
 fn rewrite_lines<H: Headers>(
     response: &mut impl EditResponse,
     name: &'static str,
-    rules: &[LocationRewrite],
+    rules: &[ValueRewrite],
     view: &View<H>,
 ) {
     let known = name.to_ascii_lowercase();
@@ -59,18 +77,13 @@ fn rewrite_lines<H: Headers>(
 fn rewritten<H: Headers>(
     line: &[u8],
     name: &str,
-    rules: &[LocationRewrite],
+    rules: &[ValueRewrite],
     view: &View<H>,
 ) -> Option<Vec<u8>> {
     let (before, url) = line.split_at(start_of_url(line, name)?);
-    let (rule, rest) = rules.iter().find_map(|rule| {
-        let from = view.expand(&rule.from);
-        // An empty pattern, because a variable has no value, would match every URL.
-        let rest = url.strip_prefix(&from[..]).filter(|_| !from.is_empty());
-        rest.map(|rest| (rule, rest))
-    })?;
-    let mut url = target::location(&rule.to, view);
-    url.extend_from_slice(rest);
+    let (rule, url) = rules
+        .iter()
+        .find_map(|rule| Some((rule, replaced(url, rule, view)?)))?;
     let is_host_meant = rule
         .to
         .texts()
@@ -84,6 +97,40 @@ fn rewritten<H: Headers>(
         return None;
     }
     is_value(&line).then_some(line)
+}
+
+/// Returns a URL whose beginning is replaced, or all of it if it matches a regex.
+fn replaced<H: Headers>(url: &[u8], rule: &ValueRewrite, view: &View<H>) -> Option<Vec<u8>> {
+    match &rule.from {
+        ValuePattern::Text(from) => {
+            let from = view.expand(from);
+            // An empty pattern, because a variable has no value, would match every URL.
+            let rest = url.strip_prefix(&from[..]).filter(|_| !from.is_empty())?;
+            let mut url = target::location(&rule.to, view);
+            url.extend_from_slice(rest);
+            Some(url)
+        }
+        ValuePattern::Regex(regex) => {
+            let groups = groups(regex, url)?;
+            let captures = Captured {
+                text: url,
+                groups: &groups,
+                ..view.captures
+            };
+            // The groups are parts of a URL already, so nothing in them is escaped again.
+            let url = View { captures, ..*view }.expand(&rule.to);
+            Some(percent_encode(&url, NOT_OF_A_URL).to_string().into_bytes())
+        }
+    }
+}
+
+/// Returns the ranges of the groups that a regex matches in a value; `None` if it does not match.
+pub fn groups(regex: &Regex, value: &[u8]) -> Option<Vec<Option<Range<usize>>>> {
+    let captures = regex.captures(value)?;
+    let groups = captures
+        .iter()
+        .map(|group| group.map(|group| group.range()));
+    Some(groups.collect())
 }
 
 /// Returns the position of the URL in a line. `Refresh: 5; url=/x` has it behind `url=`, in any
@@ -105,16 +152,27 @@ mod tests {
 
     use super::*;
     use crate::config::model::{Captures, Template};
-    use crate::gateway::request::variables::{Captured, RoutedTarget};
+    use crate::gateway::request::variables::RoutedTarget;
     use crate::proto::scheme::Scheme;
 
-    fn rules(rules: &[(&str, &str)]) -> Vec<LocationRewrite> {
+    fn rules(rules: &[(&str, &str)]) -> Vec<ValueRewrite> {
         let template = |text| Template::parse(text, &Captures::default()).unwrap();
         rules
             .iter()
-            .map(|(from, to)| LocationRewrite {
-                from: template(from),
-                to: template(to),
+            .map(|(from, to)| match from.strip_prefix('~') {
+                None => ValueRewrite {
+                    from: ValuePattern::Text(template(from)),
+                    to: template(to),
+                },
+                Some(regex) => {
+                    let regex = Regex::new(regex).unwrap();
+                    let names = regex.capture_names();
+                    let names = Captures::new(names.map(|name| name.map(str::to_owned)));
+                    ValueRewrite {
+                        from: ValuePattern::Regex(regex),
+                        to: Template::parse(to, &names).unwrap(),
+                    }
+                }
             })
             .collect()
     }
@@ -190,6 +248,36 @@ mod tests {
         ] {
             check("Refresh", &[line], &pairs, &[expected]);
         }
+    }
+
+    #[test]
+    fn a_regex_replaces_the_whole_url() {
+        let pairs = [
+            (r"~^http://[^/:]+:(\d+)(/.*)$", "https://out.test/p$1$2"),
+            (r"~/(?<file>[^/]+)\.old$", "/new/$file?x=%20"),
+        ];
+        for (from, to) in [
+            (
+                "http://in:81/a%20b?c=%2F#d",
+                "https://out.test/p81/a%20b?c=%2F#d",
+            ),
+            ("http://in/a", "http://in/a"),
+            ("http://in/a/b.old", "/new/b?x=%20"),
+        ] {
+            check("Location", &[from], &pairs, &[to]);
+        }
+        check(
+            "Refresh",
+            &["5; url=http://in:81/"],
+            &pairs,
+            &["5; url=https://out.test/p81/"],
+        );
+        check(
+            "Location",
+            &["http://a//evil"],
+            &[("~^http://a(.*)$", "$1")],
+            &["/.//evil"],
+        );
     }
 
     #[test]

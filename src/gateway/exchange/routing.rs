@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pingora::Result;
 
 use super::admission::admit_to_route;
+use super::authenticate::{Verdict, authenticate};
 use super::file_paths::{file_path, file_request};
 use crate::gateway::access::Rejection;
 use crate::gateway::context::Context;
@@ -45,12 +46,40 @@ pub fn decide<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result
         }
         return match refuse_long_body(request, ctx)? {
             Some(reply) => Ok(reply),
-            None => take(request, ctx),
+            None => enter(request, ctx),
         };
     }
     match refuse_long_body(request, ctx)? {
         Some(reply) => Ok(reply),
         None => no_route(request, ctx, &decision),
+    }
+}
+
+/// Authenticates a request that its route admits, and executes the action of the route, unless the
+/// credentials have to be verified first.
+///
+/// # Errors
+/// If a reply cannot be made.
+pub(super) fn enter<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> Result<Outcome> {
+    match authenticate(request, ctx) {
+        Verdict::Accepted => take(request, ctx),
+        Verdict::Refused(rejection) => rejected(request, ctx, &rejection),
+        Verdict::Unverified(unverified) => Ok(Outcome::Authenticate(unverified)),
+    }
+}
+
+/// Executes the action of a request's route after its credentials were verified, or rejects the request.
+///
+/// # Errors
+/// If a reply cannot be made.
+pub(super) fn resume<H: Headers>(
+    request: &RequestView<H>,
+    ctx: &mut Context,
+    rejection: Option<&Rejection>,
+) -> Result<Outcome> {
+    match rejection {
+        None => take(request, ctx),
+        Some(rejection) => rejected(request, ctx, rejection),
     }
 }
 

@@ -46,6 +46,8 @@ pub enum FailureReason {
     NoRoute,
     /// An access rule denies it.
     AccessDenied,
+    /// The client has no password that is accepted.
+    Unauthenticated,
     /// A rate limit rejects it.
     RateLimited,
     /// The client has too many requests in flight.
@@ -84,7 +86,7 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [FailureReason; 27] = [
+    pub const ALL: [FailureReason; 28] = [
         FailureReason::BadRequest,
         FailureReason::HeadTooLarge,
         FailureReason::HeadTimeout,
@@ -95,6 +97,7 @@ impl FailureReason {
         FailureReason::MethodNotAllowed,
         FailureReason::NoRoute,
         FailureReason::AccessDenied,
+        FailureReason::Unauthenticated,
         FailureReason::RateLimited,
         FailureReason::TooManyRequests,
         FailureReason::UpstreamConnectFailed,
@@ -128,6 +131,7 @@ impl FailureReason {
             FailureReason::MethodNotAllowed => "method_not_allowed",
             FailureReason::NoRoute => "no_route",
             FailureReason::AccessDenied => "access_denied",
+            FailureReason::Unauthenticated => "unauthenticated",
             FailureReason::RateLimited => "rate_limited",
             FailureReason::TooManyRequests => "too_many_requests",
             FailureReason::UpstreamConnectFailed => "upstream_connect_failed",
@@ -188,6 +192,7 @@ impl FailureReason {
     #[must_use]
     pub fn of_status(status: u16) -> Self {
         match status {
+            401 => FailureReason::Unauthenticated,
             403 => FailureReason::AccessDenied,
             404 => FailureReason::NoRoute,
             405 | 501 => FailureReason::MethodNotAllowed,
@@ -249,6 +254,7 @@ impl From<&Rejection> for FailureReason {
     fn from(rejection: &Rejection) -> Self {
         match rejection {
             Rejection::Denied => FailureReason::AccessDenied,
+            Rejection::Unauthenticated { .. } => FailureReason::Unauthenticated,
             Rejection::TooOften { .. } => FailureReason::RateLimited,
             Rejection::TooMany => FailureReason::TooManyRequests,
             Rejection::Overloaded => FailureReason::Overloaded,

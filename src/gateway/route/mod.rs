@@ -27,8 +27,8 @@ use super::access::RouteLimits;
 use super::request::header_rules::{HeaderRules, ResponseRules};
 use super::upstream::Pool;
 use crate::config::model::{
-    self, ErrorPages, FastCgi, Files, HostPattern, LocationRewrite, PathPattern, RequestVariable,
-    Template,
+    self, CookieRewrites, ErrorPages, FastCgi, Files, HostPattern, PathPattern, RequestVariable,
+    Template, ValueRewrite,
 };
 use crate::proto::headers::Headers;
 
@@ -56,6 +56,8 @@ pub struct Route {
     pub limits: RouteLimits,
     pub compress: Option<bool>,
     pub errors: ErrorPages,
+    /// Changes of the cookies that an upstream sets; `None` if there are none.
+    pub cookies: Option<Box<CookieRewrites>>,
     pub request_headers: HeaderRules,
     pub response_headers: ResponseRules,
 }
@@ -66,7 +68,7 @@ pub enum Action {
     Upstream {
         pool: Arc<Pool>,
         rewrite: Option<Rewrite>,
-        rewrite_location: Vec<LocationRewrite>,
+        rewrite_location: Vec<ValueRewrite>,
         fastcgi: Option<Arc<FastCgi>>,
     },
     /// Serves a file.
@@ -351,6 +353,7 @@ impl Route {
             limits,
             compress: route.compress,
             errors: route.errors.clone(),
+            cookies: (!route.cookies.is_empty()).then(|| Box::new(route.cookies.clone())),
             request_headers: HeaderRules::new(&route.request_headers),
             response_headers: ResponseRules::new(&route.response_headers),
         }

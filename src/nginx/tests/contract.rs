@@ -2,6 +2,7 @@
 //! its line, or closed. Each row is a configuration, its grade with the lines of its findings, and
 //! the answers to requests.
 
+mod auth;
 mod errors;
 mod files;
 mod guards;
@@ -14,7 +15,7 @@ mod upstreams;
 use super::{read, translated_text};
 use crate::config::model::{
     Action, HeaderCondition, HeaderPattern, HostPattern, ListenerPattern, PathPattern, Priority,
-    Route, RouteConditions,
+    Route, RouteConditions, Satisfy,
 };
 use crate::nginx::Translation;
 
@@ -141,6 +142,11 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
     if route.conditions.internal {
         return "404".to_owned();
     }
+    let password = match (route.limits.auth.is_empty(), route.limits.satisfy) {
+        (true, _) => "",
+        (false, Satisfy::All) => "password ",
+        (false, Satisfy::Any) => "or password ",
+    };
     let guard = if route.limits.refs.access.is_empty() {
         ""
     } else {
@@ -160,7 +166,7 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
         Action::Reroute { .. } => "reroute".to_owned(),
         Action::Redirect { status, .. } | Action::Respond { status, .. } => format!("{status}"),
     };
-    format!("{guard}{action}")
+    format!("{guard}{password}{action}")
 }
 
 /// Request of a client.
@@ -241,7 +247,7 @@ const OFF: &str = "proxy_set_header Host $http_host; proxy_redirect off;";
 #[test]
 fn what_forbids_is_closed() {
     for guard in [
-        "auth_basic x; auth_basic_user_file f;",
+        "auth_digest x;",
         "auth_request /auth;",
         "auth_jwt x;",
         "secure_link $arg_a;",
@@ -380,6 +386,8 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "proxy_read_timeout 3s;",
         "proxy_http_version 1.1; proxy_buffering off;",
         "proxy_hide_header X-A; add_header X-A b always;",
+        "proxy_redirect ~^http://a/(.*)$ /$1;",
+        "proxy_cookie_path / /a; proxy_cookie_domain off; proxy_cookie_flags a secure;",
         "access_log off;",
         "proxy_ignore_headers X-Accel-Redirect;",
         "proxy_intercept_errors on;",
@@ -390,9 +398,12 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         check(&proxied.replace('@', exact), &Exact, &[("/", "upstream 0")]);
     }
     for listed in [
-        "proxy_redirect ~^http://a/(.*)$ /$1;",
+        "proxy_redirect ~^http://a/(?=x) /;",
         "proxy_redirect http://a:$server_port/ /;",
-        "proxy_cookie_path / /a;",
+        "proxy_cookie_path ~(?=x) /a;",
+        "proxy_cookie_domain a $nothing;",
+        "proxy_cookie_flags $arg_a secure;",
+        "proxy_intercept_errors on;",
         "proxy_method GET;",
         "proxy_pass_request_headers off;",
         "proxy_cache z;",
@@ -401,7 +412,6 @@ fn what_clients_or_upstreams_see_is_exact_or_listed() {
         "sub_filter a b;",
         "charset utf-8;",
         "error_page 502 = @b;",
-        "gzip_static on;",
         "more_set_headers 'A: b';",
         "add_trailer A b;",
         "if ($host = a) { add_header X b; }",

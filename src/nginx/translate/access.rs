@@ -1,5 +1,6 @@
 //! Access rules: `allow` and `deny`, and conditions on a client's country or network.
 
+use super::auth;
 use super::variables::Variables;
 use crate::nginx::Output;
 use crate::nginx::document::{Entry, Item, Table, Value};
@@ -24,10 +25,13 @@ pub(super) fn for_all(http: &Scope, output: &mut Output) {
 /// Returns `true` if all rules on addresses stand in `http`.
 pub(super) fn is_for_all(http: &Scope) -> bool {
     let count = |name: &str| (http.here(name).count(), http.everywhere(name).len());
-    RULES.iter().all(|name| {
+    // With `satisfy any` a client that the rules deny may still have a password.
+    let is_combined = |satisfy: &&Directive| satisfy.arg(0) == "any";
+    let is_here = |name: &str| {
         let (here, everywhere) = count(name);
         here == everywhere
-    })
+    };
+    RULES.iter().all(|name| is_here(name)) && !http.everywhere("satisfy").iter().any(is_combined)
 }
 
 /// Returns the names of the `[[access]]` for the routes of a block. Not for use if [`is_for_all`],
@@ -43,7 +47,17 @@ fn addresses<'s>(scope: &Scope<'s>, output: &mut Output) -> Option<(String, &'s 
     let all = scope.all_of(&RULES);
     let first = *all.first()?;
     let mut rules: Vec<Rule> = Vec::new();
-    let mut default = "allow";
+    // With `satisfy any` a client without a rule needs a password.
+    let mut default = match auth::any(scope) {
+        Some(_)
+            if scope
+                .one("auth_basic")
+                .is_some_and(|basic| basic.arg(0) != "off") =>
+        {
+            "deny"
+        }
+        _ => "allow",
+    };
     for directive in all {
         output.notes.carried(directive);
         let action = if directive.name == "allow" {

@@ -57,17 +57,9 @@ pub(super) fn translate<'s>(
     let from = folder.from.or(Some(location));
     let mut entries = vec![Entry::new("root", folder.root.as_str(), from)];
     index(scope, location, &mut entries, output);
-    if let Some(list) = scope.one("autoindex") {
-        if list.arg(0) == "on" {
-            output
-                .notes
-                .lost(list, "The content of folders is not listed.");
-        } else {
-            output
-                .notes
-                .needless(list, "The content of folders is not listed.");
-        }
-    }
+    listing(scope, &mut entries, output);
+    precompressed(scope, &mut entries, output);
+    max_ranges(scope, &mut entries, output);
     // `try_files` is not inherited.
     if let Some(tried) = scope.here("try_files").last() {
         try_files(tried, scope, names, variables, &mut entries, output);
@@ -153,6 +145,93 @@ fn index(scope: &Scope, location: &Directive, entries: &mut Vec<Entry>, output: 
     entries.push(Entry::new("index", Value::List(items), index));
 }
 
+/// Sets the listing of folders.
+fn listing(scope: &Scope, entries: &mut Vec<Entry>, output: &mut Output) {
+    let Some(list) = scope.one("autoindex") else {
+        return;
+    };
+    output.notes.carried(list);
+    let settings = [
+        "autoindex_format",
+        "autoindex_exact_size",
+        "autoindex_localtime",
+    ];
+    let [format, exact, local] = settings.map(|name| scope.one(name));
+    for setting in [format, exact, local].into_iter().flatten() {
+        output.notes.carried(setting);
+    }
+    if list.arg(0) != "on" {
+        return;
+    }
+    let form = match format.map_or("html", |format| format.arg(0)) {
+        "html" => "html",
+        "json" => "json",
+        other => {
+            let why =
+                format!("Folders are listed as html or json, not as {other}; here not at all.");
+            return output.notes.lost(format.unwrap_or(list), why);
+        }
+    };
+    entries.push(Entry::new("listing", form, Some(list)));
+    if form == "json" {
+        return;
+    }
+    if let Some(exact) = exact.filter(|exact| exact.arg(0) == "off") {
+        output.notes.minor(exact, "Sizes are listed in bytes.");
+    }
+    if let Some(local) = local.filter(|local| local.arg(0) == "on") {
+        output.notes.minor(local, "Times are listed in UTC.");
+    }
+}
+
+/// Sets the codings that are looked for beside a file. A file of nginx's modules for brotli and zstd
+/// comes first.
+fn precompressed(scope: &Scope, entries: &mut Vec<Entry>, output: &mut Output) {
+    let mut codings = Vec::new();
+    for (name, coding) in [
+        ("zstd_static", "zstd"),
+        ("brotli_static", "brotli"),
+        ("gzip_static", "gzip"),
+    ] {
+        let Some(directive) = scope.one(name) else {
+            continue;
+        };
+        output.notes.carried(directive);
+        match directive.arg(0) {
+            "on" => {
+                codings.push(Item::new(coding, Some(directive)));
+                let why = "A compressed file counts if the file itself is there and is not newer.";
+                output.notes.minor(directive, why);
+            }
+            "always" => {
+                codings.push(Item::new(coding, Some(directive)));
+                let why = "Clients that do not accept the coding get the file itself, which must be there.";
+                output.notes.differs(directive, why);
+            }
+            _ => {}
+        }
+    }
+    if !codings.is_empty() {
+        entries.push(Entry::new("precompressed", Value::List(codings), None));
+    }
+}
+
+fn max_ranges(scope: &Scope, entries: &mut Vec<Entry>, output: &mut Output) {
+    let Some(most) = scope.one("max_ranges") else {
+        return;
+    };
+    match most.arg(0).parse::<u64>() {
+        Ok(number) => {
+            output.notes.carried(most);
+            if number > 1000 {
+                output.notes.minor(most, "At most 1000 ranges are sent.");
+            }
+            entries.push(Entry::new("max_ranges", number.min(1000), Some(most)));
+        }
+        Err(_) => output.notes.lost(most, "This is no number."),
+    }
+}
+
 /// Names of the routes of named locations: `@name` of nginx, and the name of the route.
 pub(super) type Names = std::collections::HashMap<String, String>;
 
@@ -216,23 +295,48 @@ fn fallback(
     }
 }
 
-/// Sets media types: those of nginx's list that differ from the known ones, and the default.
+/// Maximum number of extensions in `http` that are written for each route.
+const SHORT_TABLE: usize = 20;
+
+/// Returns `true` if the media types of a block are written as they are, without the known ones: those of
+/// a server or a location, which are meant, and a short list. `mime.types` is long, and nearly the same as
+/// the known types.
+fn is_whole_table(scope: &Scope, lists: &[&Directive]) -> bool {
+    let mut levels = scope.chain();
+    let level = levels.find(|level| level.here("types").next().is_some());
+    let lines = lists.iter().flat_map(|list| list.inside());
+    let count: usize = lines.map(|line| line.args.len()).sum();
+    let is_inner = level.is_some_and(|level| level.is("server") || level.is("location"));
+    !lists.is_empty() && (is_inner || count <= SHORT_TABLE)
+}
+
+/// Sets media types: those of nginx's list that differ from the known ones, or all of a short list, and
+/// the default.
 fn types(scope: &Scope, entries: &mut Vec<Entry>, output: &mut Output) {
-    let mut differing: Vec<Entry> = Vec::new();
-    for list in scope.all("types") {
-        output.notes.needless(list, unsupported::TYPES);
+    let lists = scope.all("types");
+    let is_whole_table = is_whole_table(scope, &lists);
+    let mut own: Vec<Entry> = Vec::new();
+    for list in lists {
+        if is_whole_table {
+            output.notes.carried(list);
+        } else {
+            output.notes.needless(list, unsupported::TYPES);
+        }
         for line in list.inside() {
             for extension in &line.args {
                 let known = mime_guess::from_ext(extension).first_raw();
-                let is_new = !differing.iter().any(|other| other.key == *extension);
-                if known != Some(line.name.as_str()) && is_new {
-                    differing.push(Entry::new(extension, line.name.as_str(), Some(list)));
+                let is_new = !own.iter().any(|other| other.key == *extension);
+                if is_new && (is_whole_table || known != Some(line.name.as_str())) {
+                    own.push(Entry::new(extension, line.name.as_str(), Some(list)));
                 }
             }
         }
     }
-    if !differing.is_empty() {
-        entries.push(Entry::new("types", Value::Inline(differing), None));
+    if !own.is_empty() {
+        entries.push(Entry::new("types", Value::Inline(own), None));
+    }
+    if is_whole_table {
+        entries.push(Entry::new("known_types", false, None));
     }
     let default = scope.one("default_type");
     // A file of conf.d does not show the settings of the `http` block around it.

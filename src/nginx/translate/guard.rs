@@ -11,14 +11,16 @@ use crate::nginx::tree::Directive;
 
 /// Directives that require more of clients than geogate can check, with the reason. A name that
 /// ends with `*` is a prefix.
-const ASKING: [(&str, &str); 11] = [
-    ("auth_basic", "geogate asks for no passwords"),
+const ASKING: [(&str, &str); 10] = [
     (
         "auth_request",
         "geogate asks no other server whether a client may come",
     ),
     ("auth_jwt", "geogate reads no tokens"),
-    ("auth_digest", "geogate asks for no passwords"),
+    (
+        "auth_digest",
+        "geogate asks for passwords by `auth_basic` alone",
+    ),
     ("secure_link", "geogate checks no signed links"),
     ("secure_link_secret", "geogate checks no signed links"),
     (

@@ -101,11 +101,16 @@ pub(super) fn to_client(
     output: &mut Output,
 ) {
     let mut rules = Rules::default();
-    for family in [
-        "proxy_hide_header",
-        "grpc_hide_header",
-        "more_clear_headers",
+    for (family, pass) in [
+        ("proxy_hide_header", Some("proxy_pass")),
+        ("grpc_hide_header", Some("grpc_pass")),
+        ("fastcgi_hide_header", Some("fastcgi_pass")),
+        ("more_clear_headers", None),
     ] {
+        // Only what an upstream answers is hidden.
+        if pass.is_some_and(|pass| scope.here(pass).next().is_none()) {
+            continue;
+        }
         for hidden in scope.all(family) {
             output.notes.carried(hidden);
             for name in &hidden.args {

@@ -5,9 +5,11 @@
 //! if the blocks agree.
 
 mod access;
+mod auth;
 mod client;
 mod client_ip;
 mod compression;
+mod cookies;
 mod error_page;
 mod fastcgi;
 mod files;

@@ -1,5 +1,6 @@
 //! `proxy_pass` and `grpc_pass`: the upstream of a location's requests, and their path there.
 
+use super::cookies;
 use super::headers;
 use super::pattern::Pattern;
 use super::redirect;
@@ -151,6 +152,9 @@ pub(super) fn translate(
         route.set("rewrite", rewrite, Some(pass));
     }
     redirect::translate(scope, pass, variables, route, output);
+    if pass.name == "proxy_pass" {
+        cookies::translate(scope, variables, route, output);
+    }
     true
 }
 

@@ -1,6 +1,7 @@
 //! `proxy_redirect` becomes `rewrite_location`: if a redirect of the upstream begins with one text,
 //! that is replaced by another. nginx does so by default if `proxy_pass` has no variables.
 
+use super::cookies;
 use super::pattern::{Pattern, pattern};
 use super::variables::{self, Variables};
 use crate::nginx::Output;
@@ -109,20 +110,16 @@ fn given<'s>(
     if redirect.args.len() != 2 {
         return Err("Two texts are expected, or `default` or `off`.".to_owned());
     }
-    if from.starts_with('~') {
-        return Err(
-            "Redirects are rewritten by how they begin and by no regular expression, so clients \
-             are sent where the upstream says."
-                .to_owned(),
-        );
-    }
-    let template = |text| {
+    let template = |text: &str| {
         let template = variables.template(text, level);
         template.map_err(|missing| format!("There is no {missing} in geogate."))
     };
     Ok(Rule {
         by: redirect,
-        from: template(from)?,
-        to: template(to)?,
+        from: match cookies::regex(from) {
+            Some(regex) => regex?,
+            None => template(from)?,
+        },
+        to: template(&cookies::with_numbers(from, to))?,
     })
 }

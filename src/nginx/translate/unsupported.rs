@@ -11,7 +11,7 @@ pub(super) const TYPES: &str =
 
 /// Names of directives, with their outcome and a note. A name that ends with `*` is a prefix; with
 /// `*` at both ends it is any part. The first match counts.
-const KNOWN: [(&[&str], Fate, &str); 54] = [
+const KNOWN: [(&[&str], Fate, &str); 55] = [
     (&["http"], Fate::Needless, "There is nothing in it."),
     (
         &["user"],
@@ -71,7 +71,12 @@ const KNOWN: [(&[&str], Fate, &str); 54] = [
         "No charset is added to Content-Type; `files.types` may name one.",
     ),
     (
-        &["etag", "if_modified_since", "max_ranges", "merge_slashes"],
+        &["max_ranges"],
+        Fate::Needless,
+        "No files are served here, and the ranges of an upstream's responses are its own.",
+    ),
+    (
+        &["etag", "if_modified_since", "merge_slashes"],
         Fate::Differs,
         "geogate's own: files have ETag, Last-Modified and ranges, and `//` is `/`.",
     ),
@@ -230,8 +235,8 @@ const KNOWN: [(&[&str], Fate, &str); 54] = [
     ),
     (
         &["gzip_static", "brotli_static", "zstd_static"],
-        Fate::Lost,
-        "Files that are compressed beforehand are not looked for.",
+        Fate::Needless,
+        "No files are served here.",
     ),
     (
         &["resolver", "resolver_timeout"],
@@ -245,8 +250,8 @@ const KNOWN: [(&[&str], Fate, &str); 54] = [
     ),
     (
         &["proxy_cookie_*"],
-        Fate::Lost,
-        "Cookies of upstreams are passed on as they are.",
+        Fate::Needless,
+        "No location with `proxy_pass` has it from here.",
     ),
     (
         &[
@@ -375,8 +380,8 @@ const KNOWN: [(&[&str], Fate, &str); 54] = [
     ),
     (
         &["satisfy"],
-        Fate::Minor,
-        "Everything that is asked of a client must hold.",
+        Fate::Needless,
+        "There is nothing here that it could combine.",
     ),
     (
         &[
@@ -445,8 +450,8 @@ const KNOWN: [(&[&str], Fate, &str); 54] = [
     ),
     (
         &["fastcgi_hide_header", "fastcgi_pass_header"],
-        Fate::Lost,
-        "`response_headers.remove` of the route takes headers out.",
+        Fate::Needless,
+        "No location with `fastcgi_pass` has it from here, or all headers are passed on.",
     ),
     (
         &["fastcgi_*"],

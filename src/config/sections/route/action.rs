@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
+use super::rewrites::rewrites;
 use super::{Reader, fastcgi, template};
 use crate::config::document::{Item, Section};
-use crate::config::model::{
-    Action, Captures, FastCgi, LocationRewrite, Protocol, RequestVariable, Template,
-};
+use crate::config::model::{Action, Captures, FastCgi, Protocol, RequestVariable, Template};
 use crate::config::sections::files;
 
 impl Reader<'_> {
@@ -34,9 +33,11 @@ impl Reader<'_> {
         if rewrite.is_some() && !found[0] && !found[1] {
             section.note("rewrite", "is for requests to an upstream and for files");
         }
-        let rewrite_location = rewrite_location(section, captures);
-        if section.item("rewrite_location").is_some() && !found[0] {
-            section.note("rewrite_location", "is for responses of an upstream");
+        let rewrite_location = rewrites(section, "rewrite_location", captures);
+        for key in ["rewrite_location", "rewrite_cookies"] {
+            if section.item(key).is_some() && !found[0] {
+                section.note(key, "is for responses of an upstream");
+            }
         }
         if section.item("fastcgi").is_some() && !found[0] {
             section.note("fastcgi", "is for requests to an upstream");
@@ -132,31 +133,6 @@ pub(super) fn redirect_status(section: &Section) -> u16 {
             .then_some(status)
             .ok_or_else(|| format!("{status} is not one of {statuses:?}"))
     })
-}
-
-/// `[{ from = "http://api:8080/", to = "/" }]`.
-fn rewrite_location(section: &Section, captures: &Captures) -> Vec<LocationRewrite> {
-    let url = |item: &Item| {
-        let url = template(item, captures)?;
-        if item.string()?.contains(['\n', '\t']) {
-            return Err("has a control character".to_owned());
-        }
-        Ok(url)
-    };
-    let rules = section.sections("rewrite_location");
-    let rules = rules.iter().filter_map(|rule| {
-        let from = rule.required("from", |item| match item.string()? {
-            "" => Err("the beginning of a URL is expected".to_owned()),
-            _ => url(item),
-        });
-        let to = rule.required("to", url);
-        rule.refuse_unknown();
-        Some(LocationRewrite {
-            from: from?,
-            to: to?,
-        })
-    });
-    rules.collect()
 }
 
 fn redirect(section: &Section, captures: &Captures) -> Action {

@@ -121,7 +121,7 @@ fn a_route_has_one_action() {
         ("[{ from = 'http://a/' }]", "[0].to: is missing (line 3)"),
         (
             "[{ from = '', to = '/' }]",
-            "[0].from: the beginning of a URL",
+            "[0].from: a beginning is expected",
         ),
         (
             "[{ from = '$status', to = '/' }]",

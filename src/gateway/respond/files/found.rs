@@ -19,7 +19,8 @@ use cap_std::fs::Dir;
 use rustix::fs::OFlags;
 
 use super::PIECE;
-use crate::config::model::Files;
+use super::listing::{self, Entry};
+use crate::config::model::{Coding, Files};
 
 /// Result of looking up a path.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub enum Found {
     File(Served),
     /// The index of a folder: its name, and the open file.
     Index(String, Served),
+    /// A folder without an index, to be listed.
+    Listing(Vec<Entry>),
     /// A folder whose path lacks the trailing slash.
     FolderWithoutSlash,
     /// Nothing that clients may see.
@@ -51,6 +54,50 @@ pub struct Served {
     pub name: PathBuf,
     /// Whole content of a small file.
     pub first: Option<Bytes>,
+    /// Coding of the content, and whether the file is there in another coding as well.
+    pub encoded: Encoded,
+}
+
+/// Coding of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// Coding; `None` for the plain form.
+    pub coding: Option<Coding>,
+    /// `true` if other clients may get another form of the file.
+    pub varies: bool,
+}
+
+/// Replaces a file by the first of `preferred` codings that is beside it, as `a.css.gz` beside `a.css`.
+/// A coding that is older than the file is not of its content, and is ignored. This may block.
+pub fn precompressed(files: &Files, plain: Served, preferred: &[Coding]) -> Served {
+    let mut wanted = preferred.iter().chain(&files.precompressed);
+    let sibling = wanted.find_map(|coding| {
+        let mut name = plain.name.clone().into_os_string();
+        name.push(".");
+        name.push(coding.extension());
+        match open(files, Path::new(&name)) {
+            Ok(Found::File(file)) if file.modified >= plain.modified => Some((*coding, file)),
+            _ => None,
+        }
+    });
+    match sibling {
+        None => plain,
+        Some((coding, file)) if preferred.contains(&coding) => Served {
+            name: plain.name,
+            encoded: Encoded {
+                coding: Some(coding),
+                varies: true,
+            },
+            ..file
+        },
+        Some(_) => Served {
+            encoded: Encoded {
+                coding: None,
+                varies: true,
+            },
+            ..plain
+        },
+    }
 }
 
 /// Looks up a path within the folder, or the first of several that exists. This may block.
@@ -131,6 +178,9 @@ fn look(files: &Files, path: &[u8]) -> Found {
         }
     }
     match open(files, &inner) {
+        Ok(Found::FolderWithoutSlash) if files.listing.is_some() => {
+            listing::read(files, &inner).map_or_else(not_open, Found::Listing)
+        }
         Ok(Found::FolderWithoutSlash) => Found::Refused,
         Ok(_) => Found::Nothing,
         Err(error) => not_open(error),
@@ -186,6 +236,7 @@ fn open(files: &Files, inner: &Path) -> io::Result<Found> {
         length,
         modified: metadata.modified().unwrap_or(UNIX_EPOCH),
         name: inner.to_owned(),
+        encoded: Encoded::default(),
         file,
     }))
 }
@@ -222,7 +273,6 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::config::model::Fallback;
 
     struct Folder {
         _folder: tempfile::TempDir,
@@ -253,14 +303,8 @@ mod tests {
         symlink("index.html", root.join("in")).unwrap();
         symlink("round", root.join("round")).unwrap();
         let files = Files {
-            root,
             index: vec!["index.htm".to_owned(), "index.html".to_owned()],
-            tried: None,
-            fallback: Fallback::Status(404),
-            types: Vec::new(),
-            default_type: "text/plain".to_owned(),
-            follow_links: false,
-            hidden: false,
+            ..super::super::tests::files(&root)
         };
         Folder {
             _folder: folder,
@@ -273,6 +317,7 @@ mod tests {
             Found::File(file) | Found::Index(_, file) => {
                 String::from_utf8(file.first.unwrap().to_vec()).unwrap()
             }
+            Found::Listing(entries) => format!("{} entries", entries.len()),
             Found::FolderWithoutSlash => "folder".to_owned(),
             Found::Nothing => "nothing".to_owned(),
             Found::Refused => "refused".to_owned(),
@@ -370,5 +415,68 @@ mod tests {
         let mut folder = folder();
         folder.files.root.push("none");
         check(&folder.files, "/", "nothing");
+    }
+
+    #[test]
+    fn a_folder_without_an_index_is_listed_if_it_may_be() {
+        let mut folder = folder();
+        assert_eq!(word(look(&folder.files, b"/sub/empty/")), "refused");
+        folder.files.listing = Some(crate::config::model::Listing::Html);
+        assert_eq!(word(look(&folder.files, b"/sub/empty/")), "0 entries");
+        assert_eq!(word(look(&folder.files, b"/sub/")), "sub index");
+        assert_eq!(word(look(&folder.files, b"/sub/empty")), "folder");
+        // A link that leads out of the root.
+        assert_eq!(word(look(&folder.files, b"/up/")), "refused");
+    }
+
+    #[test]
+    fn a_coding_beside_a_file_is_used_if_it_is_not_older() {
+        let mut folder = folder();
+        let root = folder.files.root.clone();
+        let write = |name: &str, seconds: u64| {
+            std::fs::write(root.join(name), name).unwrap();
+            let time = UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            let file = File::options().write(true).open(root.join(name)).unwrap();
+            file.set_modified(time).unwrap();
+        };
+        for (name, seconds) in [
+            ("a.css", 100),
+            ("a.css.br", 99),
+            ("a.css.gz", 100),
+            ("a.css.zst", 101),
+            ("b.css", 100),
+            ("c.css.gz", 100),
+        ] {
+            write(name, seconds);
+        }
+        let coded = |files: &Files, name: &str, preferred: &[Coding]| {
+            let Found::File(plain) = look(files, name.as_bytes()) else {
+                panic!("{name}");
+            };
+            let served = precompressed(files, plain, preferred);
+            let text = String::from_utf8(served.first.unwrap().to_vec()).unwrap();
+            assert_eq!(served.name, Path::new(&name[1..]));
+            (text, served.encoded.coding, served.encoded.varies)
+        };
+        let all = [Coding::Brotli, Coding::Gzip, Coding::Zstd];
+        let plain = |name: &str, varies| (name.to_owned(), None, varies);
+        assert_eq!(coded(&folder.files, "/a.css", &[]), plain("a.css", false));
+        folder.files.precompressed = all.to_vec();
+        let files = &folder.files;
+        for (preferred, expected) in [
+            (&all[..], ("a.css.gz".to_owned(), Some(Coding::Gzip), true)),
+            (
+                &all[2..],
+                ("a.css.zst".to_owned(), Some(Coding::Zstd), true),
+            ),
+            // Older than the file.
+            (&all[..1], plain("a.css", true)),
+            (&[], plain("a.css", true)),
+        ] {
+            assert_eq!(coded(files, "/a.css", preferred), expected);
+        }
+        assert_eq!(coded(files, "/b.css", &all), plain("b.css", false));
+        // Without the file itself there is nothing.
+        assert_eq!(word(look(files, b"/c.css")), "nothing");
     }
 }

@@ -17,6 +17,7 @@ pub fn of<'f>(files: &'f Files, name: &Path) -> &'f str {
         return media_type;
     }
     let known = mime_guess::from_ext(extension).first_raw();
+    let known = known.filter(|_| files.known_types);
     known.unwrap_or(&files.default_type)
 }
 
@@ -26,15 +27,10 @@ mod tests {
 
     #[test]
     fn the_users_types_go_before_the_known_ones() {
-        let files = Files {
-            root: "/".into(),
-            index: Vec::new(),
-            tried: None,
-            fallback: crate::config::model::Fallback::Status(404),
+        let mut files = Files {
             types: vec![("txt".to_owned(), "text/plain; charset=gbk".to_owned())],
             default_type: "application/x-any".to_owned(),
-            follow_links: false,
-            hidden: false,
+            ..super::super::tests::files(Path::new("/"))
         };
         for (name, expected) in [
             ("a.html", "text/html"),
@@ -47,5 +43,8 @@ mod tests {
         ] {
             assert_eq!(of(&files, Path::new(name)), expected, "{name}");
         }
+        files.known_types = false;
+        assert_eq!(of(&files, Path::new("a.html")), "application/x-any");
+        assert_eq!(of(&files, Path::new("a.txt")), "text/plain; charset=gbk");
     }
 }

@@ -4,30 +4,30 @@
 //! read piece by piece as the client takes it, so a large file costs a worker neither time nor
 //! memory. Nothing is cached between requests: a replaced file is served in its current state.
 
+mod body;
 mod found;
+mod listing;
 mod media_type;
 mod selection;
 
-use std::fs::File;
-use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 
-use self::found::Found;
+pub use self::body::FileBody;
+use self::body::Segments;
+use self::found::{Encoded, Found};
 pub use self::found::{Paths, Served, Tried};
 use self::selection::{Selection, Validators};
 use super::hsts;
 use super::local_reply::{self, Reply};
-use crate::config::model::{Fallback, Files};
-use crate::gateway::compression::{self, Encoder};
+use crate::config::model::{Coding, Fallback, Files, Listing};
+use crate::gateway::compression;
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::View;
@@ -105,16 +105,6 @@ impl FileReply {
     }
 }
 
-/// Body of a response that is read from a file as the client takes it.
-pub struct FileBody {
-    file: Arc<File>,
-    /// Whole content of a small file.
-    first: Option<Bytes>,
-    /// Bytes that are still to be sent.
-    range: Range<u64>,
-    encoder: Option<Box<Encoder>>,
-}
-
 /// Looks up a file and prepares the response.
 ///
 /// # Errors
@@ -126,10 +116,11 @@ pub async fn answer<H: Headers>(
 ) -> Result<FileReply> {
     let FileRequest { files, lookup } = asked;
     let found = match lookup {
-        Lookup::Opened(file) => Found::File(file),
-        Lookup::Paths(paths) => {
+        Lookup::Opened(file) if files.precompressed.is_empty() => Found::File(file),
+        lookup => {
+            let preferred = compression::preferred(request, &files.precompressed);
             let files = Arc::clone(&files);
-            off_worker(move || found::find(&files, &paths)).await?
+            off_worker(move || look(&files, lookup, &preferred)).await?
         }
     };
     let reply = match found {
@@ -145,6 +136,10 @@ pub async fn answer<H: Headers>(
                 opened,
             }));
         }
+        Found::Listing(_) if !matches!(*request.method, Method::GET | Method::HEAD) => {
+            local_reply::method_not_allowed(request, ctx, METHODS)
+        }
+        Found::Listing(entries) => list(request, ctx, &files, &entries),
         Found::FolderWithoutSlash => redirect_to_folder(request, ctx),
         Found::Nothing => match &files.fallback {
             Fallback::Status(status) => local_reply::page(request, ctx, *status),
@@ -161,42 +156,64 @@ pub async fn answer<H: Headers>(
     reply.map(FileReply::reply)
 }
 
+/// Looks up a file, in the coding that the client prefers. This may block.
+fn look(files: &Files, lookup: Lookup, preferred: &[Coding]) -> Found {
+    let found = match lookup {
+        Lookup::Opened(file) => Found::File(file),
+        Lookup::Paths(paths) => found::find(files, &paths),
+    };
+    match found {
+        Found::File(file) if !files.precompressed.is_empty() => {
+            Found::File(found::precompressed(files, file, preferred))
+        }
+        found => found,
+    }
+}
+
+/// Lists a folder. The path is that of the request, which a rewrite may have led here from.
+fn list<H: Headers>(
+    request: &RequestView<H>,
+    ctx: &Context,
+    files: &Files,
+    entries: &[listing::Entry],
+) -> Result<Reply> {
+    let form = files.listing.unwrap_or(Listing::Html);
+    let path = View::of(request, ctx).path().into_owned();
+    let text = listing::write(form, &path, entries);
+    local_reply::respond(request, ctx, 200, listing::media_type(form), text.into())
+}
+
 fn file_reply<H: Headers>(
     request: &RequestView<H>,
     ctx: &Context,
     files: &Files,
     served: Served,
 ) -> Result<FileReply> {
-    let validators = Validators::new(served.modified, served.length, SystemTime::now());
-    let status = ctx.final_status(StatusCode::OK);
-    let selection = match status {
-        StatusCode::OK => selection::select(request, &validators, served.length),
+    let now = SystemTime::now();
+    let coding = served.encoded.coding;
+    let validators = Validators::new(served.modified, served.length, coding, now);
+    let selection = match ctx.final_status(StatusCode::OK) {
+        StatusCode::OK => selection::select(request, &validators, served.length, files.max_ranges),
         // Neither a part of the page nor its absence is an answer to the request.
         _ => Selection::Whole,
     };
-    let mut header = ResponseHeader::build(status, Some(8))?;
-    let of_upstream = ctx.replaced().and_then(Replaced::media_type);
-    let of_file = || media_type::of(files, &served.name).as_bytes();
-    header.insert_header(header::CONTENT_TYPE, of_upstream.unwrap_or_else(of_file))?;
-    header.insert_header(header::CONTENT_LENGTH, served.length)?;
-    header.insert_header("Last-Modified", validators.last_modified())?;
-    header.insert_header("ETag", validators.tag())?;
-    if status == StatusCode::OK {
-        header.insert_header("Accept-Ranges", "bytes")?;
-    }
+    let mut header = whole_header(ctx, files, &served, &validators)?;
     local_reply::change_headers(&mut header, request, ctx);
     let mut encoder = None;
-    let mut range = 0..0;
+    let mut segments = Segments::default();
     match selection {
         Selection::Whole => {
             if let Some(config) = ctx.compression() {
                 encoder = compression::begin(config, request, &mut header)?;
             }
-            range = 0..served.length;
+            segments.push_file(0..served.length);
         }
         Selection::Part(part) => {
             make_part(&mut header, &part, served.length)?;
-            range = part;
+            segments.push_file(part);
+        }
+        Selection::Parts(parts) => {
+            segments = make_parts(&mut header, &parts, served.length)?;
         }
         Selection::NotModified => {
             if let Some(config) = ctx.compression() {
@@ -213,19 +230,42 @@ fn file_reply<H: Headers>(
         }
     }
     if *request.method == Method::HEAD {
-        range = 0..0;
+        segments = Segments::default();
     }
     hsts::add(request.tls.is_some(), &ctx.settings, &mut header);
-    let body = FileBody {
-        file: Arc::new(served.file),
-        first: served.first,
-        range,
-        encoder,
-    };
+    let body = FileBody::new(served.file, served.first, segments, encoder);
     Ok(FileReply::File {
         header: Box::new(header),
         body,
     })
+}
+
+/// Head of the response with a whole file.
+fn whole_header(
+    ctx: &Context,
+    files: &Files,
+    served: &Served,
+    validators: &Validators,
+) -> Result<ResponseHeader> {
+    let status = ctx.final_status(StatusCode::OK);
+    let mut header = ResponseHeader::build(status, Some(8))?;
+    let of_upstream = ctx.replaced().and_then(Replaced::media_type);
+    let of_file = || media_type::of(files, &served.name).as_bytes();
+    header.insert_header(header::CONTENT_TYPE, of_upstream.unwrap_or_else(of_file))?;
+    header.insert_header(header::CONTENT_LENGTH, served.length)?;
+    header.insert_header("Last-Modified", validators.last_modified())?;
+    header.insert_header("ETag", validators.tag())?;
+    if status == StatusCode::OK && files.max_ranges > 0 {
+        header.insert_header("Accept-Ranges", "bytes")?;
+    }
+    let Encoded { coding, varies } = served.encoded;
+    if let Some(coding) = coding {
+        header.insert_header(header::CONTENT_ENCODING, coding.token())?;
+    }
+    if varies {
+        compression::add_vary(&mut header);
+    }
+    Ok(header)
 }
 
 fn make_part(header: &mut ResponseHeader, part: &Range<u64>, length: u64) -> Result<()> {
@@ -233,6 +273,32 @@ fn make_part(header: &mut ResponseHeader, part: &Range<u64>, length: u64) -> Res
     let (first, last) = (part.start, part.end - 1);
     header.insert_header("Content-Range", format!("bytes {first}-{last}/{length}"))?;
     header.insert_header(header::CONTENT_LENGTH, part.end - part.start)
+}
+
+/// Makes the head that of a response with several parts (RFC 9110, 15.3.7.2). Returns its body.
+fn make_parts(header: &mut ResponseHeader, parts: &[Range<u64>], length: u64) -> Result<Segments> {
+    // It must not be in the content, whose authors do not know it.
+    let boundary = format!("{:032x}", fastrand::u128(..));
+    let media_type = header.headers.get(header::CONTENT_TYPE);
+    let media_type = media_type.map_or(&b""[..], |value| value.as_bytes());
+    let mut segments = Segments::default();
+    for part in parts {
+        let (first, last) = (part.start, part.end - 1);
+        let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
+        if !media_type.is_empty() {
+            head.extend_from_slice(&[b"Content-Type: ", media_type, b"\r\n"].concat());
+        }
+        let range = format!("Content-Range: bytes {first}-{last}/{length}\r\n\r\n");
+        head.extend_from_slice(range.as_bytes());
+        segments.push_text(head.into());
+        segments.push_file(part.clone());
+    }
+    segments.push_text(format!("\r\n--{boundary}--\r\n").into());
+    let kind = format!("multipart/byteranges; boundary={boundary}");
+    header.set_status(206)?;
+    header.insert_header(header::CONTENT_TYPE, kind)?;
+    header.insert_header(header::CONTENT_LENGTH, segments.length())?;
+    Ok(segments)
 }
 
 fn make_not_modified(header: &mut ResponseHeader) -> Result<()> {
@@ -244,47 +310,6 @@ fn make_not_modified(header: &mut ResponseHeader) -> Result<()> {
         header.remove_header(&name);
     }
     header.set_status(304)
-}
-
-impl FileBody {
-    /// Returns `true` if nothing of the body is left.
-    pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
-    }
-
-    /// Returns the next piece of the body. It may be empty while an encoder waits for more input.
-    ///
-    /// # Errors
-    /// If the file has become shorter, or cannot be read.
-    pub async fn next(&mut self) -> Result<Bytes> {
-        let range = &mut self.range;
-        let piece = match self.first.take() {
-            Some(all) => all.slice(range.start as usize..range.end as usize),
-            None => read_piece(&self.file, range.start, length_of(range)).await?,
-        };
-        range.start += piece.len() as u64;
-        match &mut self.encoder {
-            Some(encoder) => encoder.encode(&piece, range.is_empty()),
-            None => Ok(piece),
-        }
-    }
-}
-
-fn length_of(range: &Range<u64>) -> usize {
-    (range.end - range.start).min(PIECE) as usize
-}
-
-/// Reads a piece of a file. If the file was truncated meanwhile, the announced length cannot be
-/// sent, so the response is aborted.
-async fn read_piece(file: &Arc<File>, offset: u64, length: usize) -> Result<Bytes> {
-    let file = Arc::clone(file);
-    let read = move || -> io::Result<Bytes> {
-        let mut piece = vec![0; length];
-        file.read_exact_at(&mut piece, offset)?;
-        Ok(piece.into())
-    };
-    let piece = off_worker(read).await?;
-    piece.map_err(|error| Error::because(ErrorType::InternalError, "reading a file", error))
 }
 
 /// Runs blocking work on a thread where it blocks no connection.
@@ -317,4 +342,50 @@ fn target_within<H: Headers>(view: &View<H>, rest: &[u8]) -> Vec<u8> {
 fn whole_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Settings of a folder with everything else as it is by default.
+    pub(super) fn files(root: &Path) -> Files {
+        Files {
+            root: root.to_owned(),
+            index: Vec::new(),
+            tried: None,
+            fallback: Fallback::Status(404),
+            precompressed: Vec::new(),
+            listing: None,
+            max_ranges: 100,
+            types: Vec::new(),
+            known_types: true,
+            default_type: "text/plain".to_owned(),
+            follow_links: false,
+            hidden: false,
+        }
+    }
+
+    #[test]
+    fn a_response_of_parts_is_as_long_as_it_says() {
+        let mut header = ResponseHeader::build(200, None).unwrap();
+        header.insert_header("Content-Type", "text/css").unwrap();
+        let segments = make_parts(&mut header, &[0..2, 5..6], 9).unwrap();
+        assert_eq!(header.status, 206);
+        let kind = header.headers["content-type"].to_str().unwrap();
+        let boundary = kind
+            .strip_prefix("multipart/byteranges; boundary=")
+            .unwrap();
+        let part = |range: &str| {
+            format!(
+                "\r\n--{boundary}\r\nContent-Type: text/css\r\nContent-Range: bytes {range}/9\r\n\r\n"
+            )
+        };
+        let text = [part("0-1"), part("5-5"), format!("\r\n--{boundary}--\r\n")].concat();
+        let length = text.len() + 3;
+        assert_eq!(header.headers["content-length"], length.to_string());
+        assert_eq!(segments.length(), length as u64);
+    }
 }

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_range_header::{SyntacticallyCorrectRange as Spec, parse_range_header};
 
 use super::whole_seconds;
+use crate::config::model::Coding;
 use crate::gateway::request::request_view::RequestView;
 use crate::proto::headers::Headers;
 
@@ -22,6 +23,8 @@ pub enum Selection {
     Whole,
     /// This range of bytes, not empty.
     Part(Range<u64>),
+    /// These ranges of bytes, none of which is empty; together not more than the file.
+    Parts(Vec<Range<u64>>),
     /// Nothing: the client has the current file (304).
     NotModified,
     /// Nothing: a precondition of the client failed (412).
@@ -40,13 +43,20 @@ pub struct Validators {
 impl Validators {
     /// Creates the validators of a file. A modification time in the future is replaced by `now`,
     /// because it would be useless in conditions.
-    pub fn new(modified: SystemTime, length: u64, now: SystemTime) -> Self {
+    /// A coding of a file has a tag of its own.
+    pub fn new(modified: SystemTime, length: u64, coding: Option<Coding>, now: SystemTime) -> Self {
         let since = modified
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
         let modified = whole_seconds(modified.min(now));
         Validators {
-            tag: format!("\"{:x}-{length:x}\"", since.as_nanos()),
+            tag: match coding {
+                None => format!("\"{:x}-{length:x}\"", since.as_nanos()),
+                Some(coding) => {
+                    let token = coding.token();
+                    format!("\"{:x}-{length:x}-{token}\"", since.as_nanos())
+                }
+            },
             modified: UNIX_EPOCH + Duration::from_secs(modified),
         }
     }
@@ -62,8 +72,13 @@ impl Validators {
     }
 }
 
-/// Selects the part of a file of this length for a request.
-pub fn select<H: Headers>(request: &RequestView<H>, file: &Validators, length: u64) -> Selection {
+/// Selects the parts of a file of this length for a request, at most so many.
+pub fn select<H: Headers>(
+    request: &RequestView<H>,
+    file: &Validators,
+    length: u64,
+    max_ranges: usize,
+) -> Selection {
     let headers = &conditions(request.headers);
     let tag: Option<ETag> = file.tag.parse().ok();
     let matches = |condition: &dyn Fn(&ETag) -> bool| tag.as_ref().is_some_and(condition);
@@ -90,7 +105,7 @@ pub fn select<H: Headers>(request: &RequestView<H>, file: &Validators, length: u
     }
     let range = headers.get(header::RANGE).map(HeaderValue::to_str);
     match range {
-        Some(Ok(range)) => part(range, length),
+        Some(Ok(range)) => parts(range, length, max_ranges),
         _ => Selection::Whole,
     }
 }
@@ -129,22 +144,32 @@ fn is_for_this_state(headers: &HeaderMap, tag: Option<&ETag>, file: &Validators)
     condition.is_some_and(|condition| !condition.is_modified(tag, Some(&modified)))
 }
 
-/// Parses `Range`. A single range is sent as a part. For several ranges or an invalid value the
-/// whole file is sent.
-fn part(range: &str, length: u64) -> Selection {
+/// Parses `Range`. For an invalid value, for more than `max_ranges`, and for ranges that are together
+/// longer than the file, the whole file is sent: it costs less (RFC 9110, 14.2).
+fn parts(range: &str, length: u64, max_ranges: usize) -> Selection {
     let specs = parse_range_header(range).map(http_range_header::ParsedRanges::into_ranges);
-    let Ok([spec]) = specs.as_deref() else {
+    let Ok(specs) = specs else {
         return Selection::Whole;
     };
-    let part = match *spec {
+    if specs.len() > max_ranges {
+        return Selection::Whole;
+    }
+    let parts = specs.into_iter().map(|spec| match spec {
         Spec::FromStart(first) => first..length,
         Spec::FromLast(last) => length.saturating_sub(last)..length,
         Spec::Indexed(first, last) => first..last.saturating_add(1).min(length),
-    };
-    if part.is_empty() {
-        Selection::Unsatisfiable
-    } else {
-        Selection::Part(part)
+    });
+    let mut parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+    let total = parts.iter().map(|part| part.end - part.start);
+    let total = total.fold(0, u64::saturating_add);
+    match (parts.pop(), parts.len()) {
+        (None, _) => Selection::Unsatisfiable,
+        (Some(part), 0) => Selection::Part(part),
+        (Some(_), _) if total > length => Selection::Whole,
+        (Some(last), _) => {
+            parts.push(last);
+            Selection::Parts(parts)
+        }
     }
 }
 
@@ -159,7 +184,7 @@ mod tests {
 
     fn file() -> Validators {
         let modified = UNIX_EPOCH + Duration::new(MODIFIED, 500);
-        let mut file = Validators::new(modified, 100, SystemTime::now());
+        let mut file = Validators::new(modified, 100, None, SystemTime::now());
         assert_eq!(file.last_modified(), "Sat, 01 Jan 2000 00:00:01 GMT");
         file.tag = TAG.to_owned();
         file
@@ -170,7 +195,7 @@ mod tests {
         for (name, value) in lines {
             request.append_header(*name, *value).unwrap();
         }
-        select(&RequestView::of(&request), &file(), 100)
+        select(&RequestView::of(&request), &file(), 100, 4)
     }
 
     #[track_caller]
@@ -192,15 +217,33 @@ mod tests {
         ] {
             check(&[("Range", range)], &Selection::Part(part));
         }
-        for range in ["bytes=100-", "bytes=100-200", "bytes=-0"] {
+        check(&[("Range", "bytes=100-,3-4")], &Selection::Part(3..5));
+        for range in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=100-,200-"] {
             check(&[("Range", range)], &Selection::Unsatisfiable);
         }
     }
 
     #[test]
-    fn what_is_no_single_range_gets_the_whole() {
+    fn several_ranges_are_parts_in_their_order() {
+        for (range, parts) in [
+            ("bytes=0-1,5-6", vec![0..2, 5..7]),
+            ("bytes=90-,0-0", vec![90..100, 0..1]),
+            ("bytes=0-1, 200-, 5-5, -1", vec![0..2, 5..6, 99..100]),
+            // They overlap, and are not longer than the file.
+            ("bytes=0-9,5-14", vec![0..10, 5..15]),
+        ] {
+            check(&[("Range", range)], &Selection::Parts(parts));
+        }
+    }
+
+    #[test]
+    fn what_is_no_useful_range_gets_the_whole() {
         for range in [
-            "bytes=0-1,5-6",
+            // Together longer than the file, and more than four.
+            "bytes=0-50,50-99",
+            "bytes=0-,-1",
+            "bytes=0-0,2-2,4-4,6-6,8-8",
+            "bytes=0-1,x",
             "bytes=",
             "bytes=x",
             "bytes=5-4",
@@ -278,7 +321,7 @@ mod tests {
     #[test]
     fn an_empty_file_has_no_parts() {
         for range in ["bytes=0-", "bytes=-5", "bytes=0-0"] {
-            assert_eq!(part(range, 0), Selection::Unsatisfiable);
+            assert_eq!(parts(range, 0, 4), Selection::Unsatisfiable);
         }
     }
 
@@ -289,7 +332,7 @@ mod tests {
             now + Duration::from_secs(1 << 40),
             UNIX_EPOCH - Duration::from_secs(9),
         ] {
-            let file = Validators::new(modified, 1, now);
+            let file = Validators::new(modified, 1, None, now);
             assert!(file.modified <= now && !file.last_modified().is_empty());
         }
     }

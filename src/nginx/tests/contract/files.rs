@@ -129,3 +129,67 @@ fn rewrites_stay_in_their_location() {
         ],
     );
 }
+
+/// Settings of the files of the first route of a location with these directives, as they are written.
+fn files_of(directives: &str) -> String {
+    let text = format!(
+        "http {{ default_type application/octet-stream; server {{ listen 80; \
+         location / {{ root w; {directives} }} }} }}"
+    );
+    let toml = translated_text(&text).unwrap().toml;
+    let line = toml.lines().find(|line| line.starts_with("files = "));
+    let start = "files = { root = \"w\", index = [\"index.html\"], ";
+    let line = line.unwrap().strip_prefix(start).unwrap();
+    let line = line
+        .strip_suffix("follow_links = true, hidden = true }")
+        .unwrap();
+    line.trim_end_matches([',', ' ']).to_owned()
+}
+
+#[test]
+fn listings_codings_and_ranges_are_those_of_the_location() {
+    for (directives, grade, expected) in [
+        ("autoindex on;", Exact, "listing = \"html\""),
+        ("autoindex off;", Exact, ""),
+        (
+            "autoindex on; autoindex_exact_size off; autoindex_localtime on;",
+            Exact,
+            "listing = \"html\"",
+        ),
+        (
+            "autoindex on; autoindex_format json;",
+            Exact,
+            "listing = \"json\"",
+        ),
+        ("autoindex on;\nautoindex_format xml;", Lossy(&[2]), ""),
+        ("gzip_static on;", Exact, "precompressed = [\"gzip\"]"),
+        (
+            "gzip_static on; brotli_static on;",
+            Exact,
+            "precompressed = [\"brotli\", \"gzip\"]",
+        ),
+        ("gzip_static off;", Exact, ""),
+        (
+            "\ngzip_static always;",
+            Lossy(&[2]),
+            "precompressed = [\"gzip\"]",
+        ),
+        ("max_ranges 0;", Exact, "max_ranges = 0"),
+        ("max_ranges 5;", Exact, "max_ranges = 5"),
+    ] {
+        assert_eq!(files_of(directives), expected, "{directives}");
+        let text = format!("location / {{ root w; {directives} }}");
+        check(&text, &grade, &[("/", "files w index.html")]);
+    }
+}
+
+#[test]
+fn the_types_of_a_location_are_all() {
+    let types =
+        "types = { js = \"application/javascript\", txt = \"text/plain\" }, known_types = false";
+    let directives = "types { application/javascript js; text/plain txt; }";
+    assert_eq!(files_of(directives), types);
+    assert_eq!(files_of("types { }"), "known_types = false");
+    let text = files_of("types { } default_type text/html;");
+    assert_eq!(text, "known_types = false, default_type = \"text/html\"");
+}

@@ -1,7 +1,7 @@
 //! Tests of `proxy_redirect`.
 
 use super::super::{read, translated_text};
-use crate::config::model::{Action, Part, RequestVariable, Route, Template};
+use crate::config::model::{Action, Part, RequestVariable, Route, Template, ValuePattern};
 
 /// Checks the rules by which a server's routes rewrite redirects. The translation must be exact.
 #[track_caller]
@@ -50,6 +50,10 @@ fn redirects_of_upstreams_are_rewritten_as_they_are_to_be() {
          proxy_redirect http:// $scheme://; }",
         &[("http://b/$is_args", "/"), ("http://", "$scheme://")],
     );
+    check(
+        "location / { proxy_pass http://a; proxy_redirect ~*^http://b/(.*)$ /c/$1; }",
+        &[("~(?i)^http://b/(.*)$", "/c/$1")],
+    );
     for off in [
         "location / { proxy_pass http://a; proxy_redirect off; }",
         "proxy_redirect off; location / { proxy_pass http://a; }",
@@ -79,6 +83,7 @@ fn rewrites(route: &Route) -> Vec<(String, String)> {
             Part::Text(text) => text.clone(),
             Part::Variable(RequestVariable::Scheme) => "$scheme".to_owned(),
             Part::Variable(RequestVariable::IsArgs) => "$is_args".to_owned(),
+            Part::Variable(RequestVariable::Capture(number)) => format!("${number}"),
             Part::Variable(other) => panic!("{other:?}"),
         };
         template.parts().iter().map(part).collect::<String>()
@@ -89,7 +94,10 @@ fn rewrites(route: &Route) -> Vec<(String, String)> {
         } => {
             let rules = rewrite_location.iter();
             rules
-                .map(|rule| (written(&rule.from), written(&rule.to)))
+                .map(|rule| match &rule.from {
+                    ValuePattern::Text(from) => (written(from), written(&rule.to)),
+                    ValuePattern::Regex(regex) => (format!("~{regex}"), written(&rule.to)),
+                })
                 .collect()
         }
         _ => Vec::new(),

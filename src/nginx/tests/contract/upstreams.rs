@@ -154,14 +154,71 @@ fn what_is_not_carried_over_of_scripts_is_listed() {
         let location = format!("location ~ \\.php$ {{ {lost} }}");
         check_script(&location, &Lossy(&[]), &["status = 501"]);
     }
-    for listed in [
-        "fastcgi_param A $nothing;",
-        "fastcgi_hide_header X-Powered-By;",
-        "fastcgi_cache z;",
-    ] {
+    for listed in ["fastcgi_param A $nothing;", "fastcgi_cache z;"] {
         let location =
             format!("location ~ \\.php$ {{ {listed} {FILE} fastcgi_pass unix:/run/php.sock; }}");
         check_script(&location, &Lossy(&[]), &["protocol = \"fastcgi\""]);
+    }
+}
+
+#[test]
+fn headers_are_hidden_where_an_upstream_answers() {
+    let removed = |location: &str| {
+        let text = format!(
+            "http {{ server {{ listen 80; proxy_hide_header X-P; fastcgi_hide_header X-F; \
+             location / {{ {location} }} }} }}"
+        );
+        let toml = translated_text(&text).unwrap().toml;
+        let line = toml.lines().find(|line| line.contains("remove = "));
+        line.map_or("", |line| line.split("remove = ").nth(1).unwrap())
+            .to_owned()
+    };
+    assert_eq!(removed("proxy_pass http://a;"), "[\"X-P\"] }");
+    assert_eq!(
+        removed(&format!("fastcgi_pass a:9000; {FILE}")),
+        "[\"X-F\"] }"
+    );
+    assert_eq!(removed("root w;"), "");
+}
+
+#[test]
+fn cookies_are_rewritten_as_nginx_does() {
+    let rules = |directives: &str| {
+        let text = format!(
+            "http {{ server {{ listen 80; location / {{ proxy_pass http://a; {directives} }} }} }}"
+        );
+        let translation = translated_text(&text).unwrap();
+        assert!(translation.is_exact(), "{:?}", translation.findings);
+        let _ = read(&translation.toml);
+        let mut lines = translation.toml.lines();
+        let line = lines.find_map(|line| line.strip_prefix("rewrite_cookies = "));
+        line.unwrap_or_default().to_owned()
+    };
+    for (directives, expected) in [
+        (
+            "proxy_cookie_path /two/ /;",
+            "{ path = [{ from = \"/two/\", to = \"/\" }] }",
+        ),
+        (
+            "proxy_cookie_path ~*^/(x) /$1$uri;",
+            "{ path = [{ from = \"~(?i)^/(x)\", to = \"/$1$uri\" }] }",
+        ),
+        (
+            "proxy_cookie_path ~^/(?<a>.)(?<ab>.) /${a}$ab$a-$args;",
+            "{ path = [{ from = \"~^/(?<a>.)(?<ab>.)\", to = \"/$1$2$1-$args\" }] }",
+        ),
+        (
+            "proxy_cookie_domain localhost $host;",
+            "{ domain = [{ from = \"localhost\", to = \"$host\" }] }",
+        ),
+        ("proxy_cookie_path / /a; proxy_cookie_path off;", ""),
+        (
+            "proxy_cookie_flags one secure samesite=strict; proxy_cookie_flags ~^s nosecure httponly nosamesite;",
+            "{ flags = [{ name = \"one\", secure = true, same_site = \"strict\" }, \
+             { name = \"~^s\", secure = false, http_only = true, same_site = \"off\" }] }",
+        ),
+    ] {
+        assert_eq!(rules(directives), expected, "{directives}");
     }
 }
 

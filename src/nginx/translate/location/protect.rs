@@ -1,6 +1,7 @@
 //! Protection of a location: conditions, addresses, methods, and directives that close it.
 
 use super::super::access;
+use super::super::auth::{self, Asked};
 use super::super::guard;
 use super::super::header_guard::{HeaderGuard, Turning};
 use super::super::headers;
@@ -160,6 +161,29 @@ impl<'s> Routes<'_, 's> {
             output.notes.carried(internal);
             route.set("internal", true, Some(internal));
         }
+        // nginx answers and redirects before it asks for a password.
+        let is_asked = ["upstream", "files"]
+            .iter()
+            .any(|key| route.get(key).is_some());
+        match auth::of_block(scope, output) {
+            Asked::Users(name) if is_asked => {
+                let combined = auth::any(scope).filter(|_| forbids_first(scope, &conditions));
+                if let Some(any) = combined {
+                    let why = "The location answers 403: an `if` that forbids holds for clients with a \
+                               password as well, which routes cannot say beside `satisfy any`.";
+                    output.notes.closed(any, why);
+                    closed_by = closed_by.or(Some(any));
+                }
+                auth::set(&name, scope, route, output);
+            }
+            Asked::Unknown(by, why) if is_asked => {
+                output
+                    .notes
+                    .closed(by, format!("The location answers 403: {why}."));
+                closed_by = closed_by.or(Some(by));
+            }
+            Asked::Nothing | Asked::Users(_) | Asked::Unknown(..) => {}
+        }
         if let Some(by) = closed_by {
             *route = Table::new("route", Some(from));
             rewrite::closed(403, by, route);
@@ -201,6 +225,12 @@ impl<'s> Routes<'_, 's> {
             self.pending.push((path.clone(), rest.clone()));
         }
     }
+}
+
+/// Returns `true` if a condition of a location, or of the blocks around it, forbids something.
+fn forbids_first(scope: &Scope, conditions: &Conditions) -> bool {
+    let mut levels = scope.chain();
+    !conditions.access.is_empty() || levels.any(|level| level.here("if").any(guard::is_protecting))
 }
 
 /// Returns `true` if a directive is `off` somewhere within the block.
