@@ -13,7 +13,7 @@ mod upstreams;
 use super::{read, translated_text};
 use crate::config::model::{
     Action, HeaderCondition, HeaderPattern, HostPattern, ListenerPattern, PathPattern, Priority,
-    Route, RouteConditions,
+    Route, RouteConditions, UpstreamChoice,
 };
 use crate::nginx::Translation;
 
@@ -146,7 +146,11 @@ fn answer(routes: &[Route], host: &str, path: &str) -> String {
         "guarded "
     };
     let action = match &route.action {
-        Action::Upstream { number, .. } => format!("upstream {number}"),
+        Action::Upstream {
+            choice: UpstreamChoice::One(number),
+            ..
+        } => format!("upstream {number}"),
+        Action::Upstream { choice, .. } => format!("upstream {choice:?}"),
         Action::Files { files, .. } => {
             let name = files
                 .root

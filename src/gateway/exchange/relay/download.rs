@@ -129,6 +129,11 @@ impl<C: Client> Sink for Response<'_, '_, C> {
             return put_interim(self.client, head, self.request, self.ctx, None);
         }
         judge_response(self.ctx, head.status, self.may_repeat)?;
+        self.ctx.attempts.keep_head(|keep| {
+            for line in head.lines {
+                keep(line.name.as_bytes(), line.value);
+            }
+        });
         // A client that waits to be asked for its body may send it or the next request.
         let waits = self.request.headers.has("expect") && !self.client.is_complete();
         if waits || self.drain.is_draining() {
