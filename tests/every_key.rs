@@ -13,13 +13,18 @@ use std::path::{Path, PathBuf};
 type Key = (String, String);
 
 /// Tables whose keys the operator invents.
-const FREE: [&str; 6] = [
+const FREE: [&str; 11] = [
     "access_log.json.",
     "auth.users.",
+    "extra_log.json.",
     "route.files.types.",
     "route.headers.",
+    "route.variables.",
     "route.request_headers.set.",
     "route.response_headers.set.",
+    "variable.networks.",
+    "variable.shares.",
+    "variable.values.",
 ];
 
 fn path(name: &str) -> PathBuf {

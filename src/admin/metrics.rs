@@ -112,7 +112,7 @@ impl Metrics {
             "Requests that are being proxied",
             in_flight,
         )?;
-        let dropped = self.0.settings().access_log().dropped();
+        let dropped = self.0.settings().access_logs().dropped();
         let help = "Lines that the access log's target could not take";
         out.counter("access_log_dropped_lines", help, dropped)?;
         let help = "Messages that the error log's target did not take";

@@ -27,10 +27,11 @@ const WIDTH: usize = 100;
 const SECRET_NAMES: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
 
 /// Tables with headers and parameters, and tables of these.
-const NAMED_VALUES: [&str; 4] = [
+const NAMED_VALUES: [&str; 5] = [
     "route[].request_headers.",
     "route[].response_headers.",
     "route[].headers.",
+    "route[].variables.",
     "route[].fastcgi.params.",
 ];
 

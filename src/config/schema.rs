@@ -43,7 +43,12 @@ methods = 'GET'
 countries = 'CN'
 regions = 'x'
 access = 'x'
+access_log = ['x']
 rate_limit = ['x']
+[[route]]
+access_log = 'x'
+[access_log]
+also = 'x'
 ";
 
 /// Keys that only some tables of their kind must have.

@@ -14,16 +14,18 @@ use super::failure::reason::FailureReason;
 use super::failure::{out_of_time, status_error};
 use super::request::client_ip::Origin;
 use super::request::identity::Identity;
+use super::request::own_value::Values;
 use super::request::place_cache::{ClientPlace, place_of};
 use super::request::request_view::RequestView;
-use super::request::variables::{Captured, RoutedTarget, View};
+use super::request::variables::{Captured, ConnectionView, RoutedTarget, View};
 use super::route::{Replaced, Route, RouteMatch};
 use super::upstream::attempts::Attempts;
 use super::upstream::{ConnectionKind, NoPeer, Peer};
 use super::{Gateway, Settings};
-use crate::config::model::Compression;
+use crate::config::model::{Compression, RequestVariable, ResponseVariable};
 use crate::geo::{Database, Place};
 use crate::proto::headers::{Headers, LineBuffer};
+use crate::proto::text::write_seconds;
 
 /// State of one request that the engine serves.
 pub struct Context {
@@ -80,6 +82,7 @@ impl Context {
     /// Creates the state of a request that arrived just now.
     pub fn new(gateway: &Gateway) -> Self {
         let settings = gateway.settings.load_full();
+        let wants = settings.wants;
         Context {
             start: Instant::now(),
             body: RequestBody {
@@ -92,7 +95,7 @@ impl Context {
             identity: Identity::default(),
             place: None,
             routed: None,
-            attempts: Attempts::default(),
+            attempts: Attempts::new(wants),
             deadline: None,
             encoder: None,
             failure: None,
@@ -240,7 +243,47 @@ impl<'r, H: Headers> View<'r, H> {
                 groups: routed.captures(),
                 hosts: ctx.route().map_or(&[], |route| &route.host_patterns),
             }),
-            tls: request.tls,
+            connection: ConnectionView {
+                tls: request.tls,
+                socket: request.socket,
+                serial: request.serial,
+            },
+        }
+    }
+}
+
+/// Values for the head of a response that is sent now.
+pub struct HeadValues<'r, H> {
+    view: View<'r, H>,
+    ctx: &'r Context,
+}
+
+impl<'r, H: Headers> HeadValues<'r, H> {
+    /// Creates the values of a request and of the tries on its upstream.
+    pub fn of(request: &RequestView<'r, H>, ctx: &'r Context) -> Self {
+        HeadValues {
+            view: View::of(request, ctx),
+            ctx,
+        }
+    }
+}
+
+impl<H: Headers> Values for HeadValues<'_, H> {
+    fn append_of_request(&self, variable: &RequestVariable, out: &mut Vec<u8>) {
+        self.view.append(variable, out);
+    }
+
+    fn append_of_response(&self, variable: &ResponseVariable, out: &mut Vec<u8>) {
+        let trace = || self.ctx.identity.trace();
+        match variable {
+            ResponseVariable::RequestTime => write_seconds(self.ctx.start.elapsed(), out),
+            ResponseVariable::TraceId => {
+                out.extend_from_slice(trace().map_or(&[], |trace| &trace.id));
+            }
+            ResponseVariable::SpanId => {
+                out.extend_from_slice(trace().map_or(&[], |trace| &trace.span));
+            }
+            _ => self.ctx.attempts.view().append(variable, out),
         }
     }
 }

@@ -52,7 +52,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use self::access::Overload;
 use self::access::drain::Drain;
-use self::telemetry::access_log::{Entry, Pending};
+use self::telemetry::access_log::{AccessLog, Entry, Pending};
 use self::telemetry::failure_log::FailureLog;
 use self::telemetry::heartbeat::Heartbeats;
 use self::telemetry::metrics::{Kind, Metrics};
@@ -79,7 +79,14 @@ impl Gateway {
     #[must_use]
     pub fn new(settings: Settings, database: Arc<DatabaseHandle>, drain: Arc<Drain>) -> Self {
         Gateway {
-            logs: Mutex::new(vec![settings.access_log.pending()]),
+            logs: Mutex::new(
+                settings
+                    .access_logs
+                    .all()
+                    .iter()
+                    .map(AccessLog::pending)
+                    .collect(),
+            ),
             settings: ArcSwap::from_pointee(settings),
             metrics: Metrics::default(),
             database,
@@ -101,10 +108,10 @@ impl Gateway {
     /// Replaces the settings for new requests. Returns the previous settings, which requests in
     /// flight still use.
     pub fn replace_settings(&self, settings: Settings) -> Arc<Settings> {
-        let log = &settings.access_log;
+        let new = settings.access_logs.all();
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.retain(|other| !other.is_over() && !other.is_of(log));
-        logs.push(log.pending());
+        logs.retain(|other| !other.is_over() && !new.iter().any(|log| other.is_of(log)));
+        logs.extend(new.iter().map(AccessLog::pending));
         drop(logs);
         let settings = Arc::new(settings);
         let before = self.settings.swap(Arc::clone(&settings));
@@ -179,11 +186,17 @@ impl Gateway {
         &self.reloads
     }
 
-    /// Counts and logs a finished request.
-    fn finish<H: Headers>(&self, settings: &Settings, kind: Kind, entry: &Entry<H>) {
+    /// Counts and logs a finished request. `logs` are those of its route, if that names some.
+    fn finish<H: Headers>(
+        &self,
+        settings: &Settings,
+        kind: Kind,
+        logs: Option<&[usize]>,
+        entry: &Entry<H>,
+    ) {
         self.metrics
             .request(kind, entry.status, entry.body_bytes, entry.request_time);
-        settings.access_log.log(entry);
+        settings.access_logs.log(logs, entry);
     }
 }
 

@@ -17,8 +17,9 @@ use super::listener::tls::{Tls, TlsError};
 use super::request::client_ip::PeerAddr;
 use super::request::geo_headers::LocationHeaders;
 use super::request::identity::IdSettings;
+use super::request::upstream_view::Wants;
 use super::route::{Route, Routes};
-use super::telemetry::access_log::AccessLog;
+use super::telemetry::access_logs::AccessLogs;
 use super::upstream::{Pool, Transport, TransportError};
 use crate::config::Config;
 use crate::config::model::{self, Client, ClientIp, Compression, Http2, Upstream};
@@ -71,7 +72,9 @@ pub struct Settings {
     /// Routes; `None` if all requests go to the first upstream.
     pub(super) routes: Option<Routes>,
     pub(super) error_pages: ErrorPages,
-    pub(super) access_log: Arc<AccessLog>,
+    pub(super) access_logs: AccessLogs,
+    /// What variables need of the responses of upstreams.
+    pub(super) wants: Wants,
     pub(super) ids: IdSettings,
     pub(super) limits: LimitSettings,
     pub(super) compression: Compression,
@@ -112,7 +115,7 @@ impl Settings {
                 _ => Arc::new(Pool::new(upstream, transport, before.map(AsRef::as_ref))),
             })
         };
-        let access_log = access_log(&config.access_log, before)?;
+        let access_logs = access_logs(config, before)?;
         let error_pages = ErrorPages::load(config.error_page.as_deref());
         let error_pages = error_pages.map_err(|error| SettingsError::ErrorPage {
             file: config.error_page.clone().unwrap_or_default(),
@@ -134,10 +137,15 @@ impl Settings {
             let same = known.find(|known| known.name == route.name);
             RouteLimits::new(&route.limits, &rules, same.map(|known| &known.limits))
         };
+        let logs = |refs: &[model::LogRef]| access_logs.named(refs);
         // Pools come last, because they start name resolution and health checks.
         let pools = config.upstreams.iter().map(pool);
         let pools = pools.collect::<Result<Vec<_>, TransportError>>()?;
+        let routes = Routes::new(&config.routes, &pools, limits, logs);
+        let rules_of_routes = routes.iter().flat_map(Routes::all);
+        let rules_of_routes = rules_of_routes.flat_map(|route| route.response_headers.variables());
         Ok(Settings {
+            wants: Wants::of(rules_of_routes).and(access_logs.of_upstream()),
             listening: ListenSettings {
                 listeners,
                 tls: tls(config, tls_before)?,
@@ -146,16 +154,16 @@ impl Settings {
             client: config.client.clone(),
             client_ip: config.client_ip.clone(),
             location_headers: LocationHeaders::new(&config.geo_headers),
-            routes: Routes::new(&config.routes, &pools, limits),
+            routes,
             pools,
             error_pages,
             ids: IdSettings {
                 requests: config.request_ids.clone(),
                 tracing: config.tracing.clone(),
-                logs_id: access_log.format().wants_id(),
-                logs_trace: access_log.format().wants_trace(),
+                logs_id: access_logs.wants_id(),
+                logs_trace: access_logs.wants_trace(),
             },
-            access_log,
+            access_logs,
             limits: LimitSettings {
                 caps: Caps::new(&config.limits),
                 requests: rules.limits(&config.limits.refs),
@@ -236,24 +244,17 @@ impl Settings {
         &self.admin_access
     }
 
-    /// Returns the access log.
+    /// Returns the access logs.
     #[must_use]
-    pub fn access_log(&self) -> &Arc<AccessLog> {
-        &self.access_log
+    pub fn access_logs(&self) -> &AccessLogs {
+        &self.access_logs
     }
 }
 
-fn access_log(
-    config: &model::AccessLog,
-    before: Option<&Settings>,
-) -> Result<Arc<AccessLog>, SettingsError> {
-    let same = before.filter(|before| before.access_log.is_for(config));
-    if let Some(before) = same {
-        return Ok(Arc::clone(&before.access_log));
-    }
-    let replaced = before.map(|before| &*before.access_log);
-    let opened = AccessLog::open(config, replaced).map(Arc::new);
-    opened.map_err(|error| SettingsError::AccessLog {
+fn access_logs(config: &Config, before: Option<&Settings>) -> Result<AccessLogs, SettingsError> {
+    let before = before.map(|before| &before.access_logs);
+    let opened = AccessLogs::open(&config.access_log, &config.extra_logs, before);
+    opened.map_err(|(config, error)| SettingsError::AccessLog {
         target: match &config.target {
             model::LogTarget::File(file) => file.clone(),
             model::LogTarget::Off | model::LogTarget::Standard | model::LogTarget::Syslog(_) => {

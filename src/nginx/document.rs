@@ -66,7 +66,7 @@ pub(super) struct Table {
 
 /// The tables of a configuration, in the order in which they are written. The second value is
 /// `true` for an array of tables, written `[[name]]`.
-const TABLES: [(&str, bool); 18] = [
+const TABLES: [(&str, bool); 20] = [
     ("server", false),
     ("tls", false),
     ("client", false),
@@ -79,10 +79,12 @@ const TABLES: [(&str, bool); 18] = [
     ("access", true),
     ("auth", true),
     ("compression", false),
+    ("variable", true),
     ("upstream", true),
     ("route", true),
     ("admin", false),
     ("access_log", false),
+    ("extra_log", true),
     ("error_log", false),
     ("error_page", false),
 ];
@@ -142,6 +144,14 @@ impl Table {
         }
     }
 
+    /// Creates a table with this origin.
+    pub(super) fn of(name: &'static str, origin: Origin) -> Self {
+        Table {
+            origin: Some(origin),
+            ..Table::new(name, None)
+        }
+    }
+
     /// Sets a key. A key that exists keeps its position.
     pub(super) fn set(&mut self, key: &str, value: impl Into<Value>, from: Option<&Directive>) {
         let entry = Entry::new(key, value, from);
@@ -191,7 +201,10 @@ impl Table {
     /// Turns a route into one that only answers with a status. It keeps the keys that select its
     /// requests.
     fn answer(&mut self, status: u64) {
-        let is_kept = |entry: &Entry| NARROWING.contains(&entry.key.as_str());
+        let is_kept = |entry: &Entry| {
+            let mut kept = NARROWING.iter().chain(&KEPT);
+            kept.any(|key| *key == entry.key)
+        };
         self.entries.retain(|entry| is_kept(entry));
         let status = Entry::new("status", status, None);
         self.set("respond", Value::Inline(vec![status]), None);
@@ -291,15 +304,25 @@ impl Document {
         }
     }
 
-    /// Removes the tables of `kind` that no table of the kind `users` refers to by name.
-    pub(super) fn leave_out_unused(&mut self, kind: &str, users: &str) {
+    /// Removes the tables of `kind` that no table of the kind `users` refers to by name, unless
+    /// something else uses them.
+    pub(super) fn leave_out_unused(
+        &mut self,
+        kind: &str,
+        users: &str,
+        is_used: impl Fn(&str) -> bool,
+    ) {
         let names: HashSet<String> = self
             .named(users)
             .filter_map(|user| user.get(kind).map(Value::to_text))
             .collect();
         self.tables.retain(|table| {
-            let name = table.get("name").map(Value::to_text);
-            table.name != kind || name.is_some_and(|name| names.contains(&name))
+            let name = table.get("name");
+            let is_named = |name: &Value| match name {
+                Value::Text(text) => is_used(text) || names.contains(&name.to_text()),
+                _ => false,
+            };
+            table.name != kind || name.is_some_and(is_named)
         });
     }
 
@@ -383,8 +406,7 @@ fn begins_anew(rest: &str) -> bool {
 
 /// Keys that select the requests of a route. A route that lost one of them would match more
 /// requests, so it is removed.
-const NARROWING: [&str; 12] = [
-    "name",
+const NARROWING: [&str; 10] = [
     "host",
     "listener",
     "scheme",
@@ -392,15 +414,19 @@ const NARROWING: [&str; 12] = [
     "prefix",
     "starts_with",
     "regex",
-    "priority",
-    "internal",
     "methods",
     "headers",
+    "variables",
 ];
+
+/// Other keys that a route keeps if it loses its action.
+const KEPT: [&str; 3] = ["name", "internal", "priority"];
 
 /// Keys of a route's action. A route that loses its action answers 501; without the route, its
 /// requests would match other routes.
-const ACTIONS: [&str; 5] = ["upstream", "rewrite", "files", "redirect", "respond"];
+const ACTIONS: [&str; 7] = [
+    "upstream", "rewrite", "files", "fastcgi", "redirect", "respond", "reroute",
+];
 
 /// Keys that restrict the clients of a route. A route that loses one of them answers 403.
 const GUARDS: [&str; 2] = ["access", "auth"];
@@ -489,12 +515,30 @@ fn settle(value: &mut Value) -> bool {
 
 impl Table {
     fn write(&self, text: &mut String) {
-        for entry in &self.entries {
+        // A long table has a line for each of its keys, behind the other keys.
+        let is_long = |entry: &&Entry| {
+            self.name == "variable"
+                && matches!(&entry.value, Value::Inline(inner) if inner.len() > LONG)
+        };
+        let (long, others): (Vec<_>, Vec<_>) = self.entries.iter().partition(is_long);
+        for entry in others {
             entry.write(text, true);
             text.push('\n');
         }
+        for entry in long {
+            let _ = writeln!(text, "[{}.{}]", self.name, entry.key);
+            if let Value::Inline(inner) = &entry.value {
+                for entry in inner {
+                    entry.write(text, false);
+                    text.push('\n');
+                }
+            }
+        }
     }
 }
+
+/// Number of keys up to which a table stands in one line.
+const LONG: usize = 4;
 
 impl Entry {
     fn write(&self, text: &mut String, may_wrap: bool) {

@@ -9,7 +9,9 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use crate::config::Config;
-use crate::config::model::{self, AccessLog, Action, Database, LogTarget, Upstream, UpstreamTls};
+use crate::config::model::{
+    self, AccessLog, Action, Database, ExtraLog, LogTarget, Upstream, UpstreamTls,
+};
 use crate::gateway::Settings;
 use crate::gateway::listener::tls::Tls;
 use crate::gateway::listener::tls::TlsError;
@@ -49,6 +51,10 @@ pub fn check(config: &Config) -> Checked {
         checked.note_wrong("error_page.file", readable(page));
     }
     checked.note_wrong("access_log.target", log(&config.access_log.target));
+    for (number, extra) in config.extra_logs.iter().enumerate() {
+        let key = format!("extra_log[{number}].target");
+        checked.note_wrong(&key, log(&extra.log.target));
+    }
     checked.note_wrong("error_log.target", log(&config.error_log.target));
     checked.databases(config);
     if checked.problems.is_empty() {
@@ -190,11 +196,17 @@ impl Checked {
 
     /// Builds the settings as a start does, with access logging off so that no log file is written.
     fn together(&mut self, config: &Config) {
+        let silent = |log: &AccessLog| AccessLog {
+            target: LogTarget::Off,
+            ..log.clone()
+        };
+        let extra = config.extra_logs.iter().map(|extra| ExtraLog {
+            name: extra.name.clone(),
+            log: silent(&extra.log),
+        });
         let silent = Config {
-            access_log: AccessLog {
-                target: LogTarget::Off,
-                ..config.access_log.clone()
-            },
+            access_log: silent(&config.access_log),
+            extra_logs: extra.collect(),
             ..config.clone()
         };
         match Settings::new(&silent, None) {

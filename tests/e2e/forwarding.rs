@@ -186,6 +186,32 @@ fn forwarded_can_be_the_header_instead() {
     );
 }
 
+#[test]
+fn any_header_can_have_the_address_of_the_client() {
+    // Keys: client_ip.header
+    let lines = "X-Forwarded-For: 6.6.6.6\r\nX-Client-Address: 1.0.0.1\r\n";
+    let header = "header = 'X-Client-Address'\n";
+    check(
+        &format!("{TRUST_LOOPBACK}{header}"),
+        lines,
+        &[
+            ("x-real-ip", &["1.0.0.1"]),
+            ("x-forwarded-for", &["1.0.0.1, 127.0.0.1"]),
+            ("x-client-address", &["1.0.0.1"]),
+        ],
+    );
+    // A stranger cannot say where it is, not even to the upstream.
+    check(
+        &format!("[client_ip]\n{header}"),
+        lines,
+        &[
+            ("x-real-ip", &["127.0.0.1"]),
+            ("x-forwarded-for", &["127.0.0.1"]),
+            ("x-client-address", &[]),
+        ],
+    );
+}
+
 /// What a client must not say of itself: our own names, those of others who speak for clients, and
 /// those of networks that tell where a client is.
 const MANAGED: [&str; 44] = [

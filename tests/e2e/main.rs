@@ -50,4 +50,5 @@ mod unix_sockets;
 mod upstream_settings;
 mod upstream_tls;
 mod upstreams;
+mod variables;
 mod versions;

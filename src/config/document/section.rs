@@ -240,6 +240,14 @@ impl<'d> Item<'d> {
         matches!(&self.node.value, Value::Array(array) if array.is_empty())
     }
 
+    pub fn is_array(&self) -> bool {
+        matches!(self.node.value, Value::Array(_))
+    }
+
+    pub fn is_text(&self) -> bool {
+        matches!(self.node.value, Value::Text(_))
+    }
+
     pub fn is_table(&self) -> bool {
         matches!(self.node.value, Value::Table(_))
     }

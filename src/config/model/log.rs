@@ -16,6 +16,28 @@ pub struct AccessLog {
     pub sampling: Option<Sampling>,
     /// Maximum time that a line waits in memory.
     pub flush: Duration,
+    /// Condition: a request is logged if the value is neither empty nor `0`. `None` logs every request.
+    pub condition: Option<Template<Variable>>,
+    /// Other logs that get the same requests: indexes in `Config::extra_logs`.
+    pub also: Vec<usize>,
+}
+
+/// An access log with a name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExtraLog {
+    /// Unique name.
+    pub name: String,
+    /// The log.
+    pub log: AccessLog,
+}
+
+/// Access log that a route names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogRef {
+    /// `[access_log]`, with those that it names.
+    Default,
+    /// Index in `Config::extra_logs`.
+    Extra(usize),
 }
 
 /// Destination of a log.

@@ -13,6 +13,8 @@ mod header_names;
 mod limit;
 mod listener;
 mod log;
+mod own_variable;
+mod part;
 mod password_hash;
 mod region;
 mod rewrite;
@@ -24,9 +26,11 @@ mod tls;
 mod tracing;
 mod untrusted_headers;
 mod upstream;
+mod value_table;
 mod variable;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use auth::{Auth, Satisfy};
 pub use client::{Methods, MinRate};
@@ -42,17 +46,22 @@ pub use limit::{
     Access, AccessRule, Clients, Limit, LimitRefs, Limits, RateKey, RateLimit, RouteLimits, Verdict,
 };
 pub use listener::{Listener, Speaks};
-pub use log::{AccessLog, ErrorLog, LogFormat, LogTarget, Sampling, Syslog, SyslogServer};
+pub use log::{
+    AccessLog, ErrorLog, ExtraLog, LogFormat, LogRef, LogTarget, Sampling, Syslog, SyslogServer,
+};
+pub use own_variable::{MAX_WEIGHT, Mapped, OwnVariable};
+pub use part::Part;
 pub use password_hash::{CRYPT_ALPHABET, PasswordHash};
 pub use region::Region;
 pub use rewrite::{CookieFlags, CookieName, CookieRewrites, ValuePattern, ValueRewrite};
 pub use route::{
     Action, HeaderChanges, HeaderCondition, HeaderPattern, HostPattern, ListenerPattern,
-    PathPattern, PathPrefix, Priority, ResponseChanges, Route, RouteConditions,
+    PathPattern, PathPrefix, Priority, ResponseChanges, Route, RouteConditions, UpstreamChoice,
+    VariableCondition,
 };
 pub use server::{Admin, Client, ClientIp, ForwardedHeader, Server, TrustedProxies};
 pub use socket_address::SocketAddress;
-pub use template::{Part, Template, TemplateError};
+pub use template::{Template, TemplateError};
 pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use tracing::{RequestIds, TraceSource, Tracing};
 pub use untrusted_headers::UntrustedHeaders;
@@ -60,8 +69,10 @@ pub use upstream::{
     Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
     Upstream, UpstreamTls,
 };
+pub use value_table::{Found, NetworkTable, TextTable, ValueTable};
 pub use variable::{
-    Captures, ClientCertificateField, RequestVariable, ResponseVariable, Variable, Variables,
+    Captures, ClientCertificateField, ConnectionVariable, OwnVariables, RequestVariable,
+    ResponseVariable, TimeForm, Variable, Variables,
 };
 
 /// The whole configuration.
@@ -95,14 +106,18 @@ pub struct Config {
     pub limits: Limits,
     /// Access rules and rate limits of IP queries, in addition to the global ones.
     pub query: LimitRefs,
+    /// The operator's own variables.
+    pub own_variables: Arc<OwnVariables>,
     /// Routes. Without routes, all requests go to the first upstream, if there is one.
     pub routes: Vec<Route>,
     /// Compression of responses.
     pub compression: Compression,
     /// Admin listeners: metrics, health and reload.
     pub admin: Admin,
-    /// Access log.
+    /// Access log of requests whose route names no other.
     pub access_log: AccessLog,
+    /// Access logs that routes and the access log name.
+    pub extra_logs: Vec<ExtraLog>,
     /// Error log.
     pub error_log: ErrorLog,
     /// Request ids; `None` if they are disabled.

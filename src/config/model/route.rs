@@ -11,10 +11,12 @@ use super::expires::Expires;
 use super::fastcgi::FastCgi;
 use super::files::Files;
 use super::limit::RouteLimits;
+use super::log::LogRef;
+use super::own_variable::OwnVariable;
 use super::region::Region;
 use super::rewrite::{CookieRewrites, ValueRewrite};
 use super::template::Template;
-use super::variable::RequestVariable;
+use super::variable::{RequestVariable, Variable};
 
 /// A route: its conditions and its action.
 #[derive(Debug, Clone)]
@@ -34,9 +36,11 @@ pub struct Route {
     /// Changes of the cookies that an upstream sets.
     pub cookies: CookieRewrites,
     /// Header changes in requests to upstreams.
-    pub request_headers: HeaderChanges,
+    pub request_headers: HeaderChanges<RequestVariable>,
     /// Header changes in the responses of the route.
     pub response_headers: ResponseChanges,
+    /// Access logs of the route's requests; `None` for those of all other requests.
+    pub access_logs: Option<Vec<LogRef>>,
 }
 
 /// Conditions of a route on a request.
@@ -59,6 +63,8 @@ pub struct RouteConditions {
     pub methods: Vec<Method>,
     /// Header conditions, all of which must match.
     pub headers: Vec<HeaderCondition>,
+    /// Conditions on variables, all of which must match.
+    pub variables: Vec<VariableCondition>,
     /// Countries, of which one must match; empty for any country, also an unknown one.
     pub countries: Vec<Region>,
     /// Regions, of which one must match; empty for any region, also an unknown one.
@@ -82,7 +88,9 @@ impl RouteConditions {
             !self.countries.is_empty(),
             !self.regions.is_empty(),
         ];
-        self.headers.len() + others.into_iter().filter(|is_there| *is_there).count()
+        self.headers.len()
+            + self.variables.len()
+            + others.into_iter().filter(|is_there| *is_there).count()
     }
 }
 
@@ -164,7 +172,16 @@ pub struct HeaderCondition {
     pub value: HeaderPattern,
 }
 
-/// Pattern of a header value.
+/// A required value of a variable.
+#[derive(Debug, Clone)]
+pub struct VariableCondition {
+    /// The variable, whose value is known before the route is.
+    pub variable: RequestVariable,
+    /// Pattern of its value.
+    pub value: HeaderPattern,
+}
+
+/// Pattern of the value of a header or a variable.
 #[derive(Debug, Clone)]
 pub enum HeaderPattern {
     /// This value.
@@ -178,8 +195,8 @@ pub enum HeaderPattern {
 pub enum Action {
     /// Forwards the request to an upstream.
     Upstream {
-        /// Index in `Config::upstreams`.
-        number: usize,
+        /// Upstream, or the variable that names it.
+        choice: UpstreamChoice,
         /// New path; `None` keeps the path.
         rewrite: Option<Template<RequestVariable>>,
         /// Changes of where the upstream redirects to; the first that fits is made.
@@ -217,24 +234,49 @@ pub enum Action {
     },
 }
 
+/// Choice of an upstream, by its index in `Config::upstreams`.
+#[derive(Debug, Clone)]
+pub enum UpstreamChoice {
+    /// This upstream.
+    One(usize),
+    /// The upstream that a variable names.
+    By {
+        /// The variable.
+        variable: Arc<OwnVariable<Variable>>,
+        /// Upstreams by all values that the variable can have; not empty.
+        values: Vec<(String, usize)>,
+    },
+}
+
 /// Changes in the headers of a message.
-#[derive(Debug, Clone, Default)]
-pub struct HeaderChanges {
+#[derive(Debug, Clone)]
+pub struct HeaderChanges<V> {
     /// Names of headers to delete, before `set` is applied.
     pub remove: Vec<String>,
     /// Headers to set in place of all lines of the name; an empty value deletes them.
-    pub set: Vec<(String, Template<RequestVariable>)>,
+    pub set: Vec<(String, Template<V>)>,
     /// Lines to add behind the others; an empty value adds none.
-    pub add: Vec<(String, Template<RequestVariable>)>,
+    pub add: Vec<(String, Template<V>)>,
+}
+
+// A derived implementation would require `V: Default`.
+impl<V> Default for HeaderChanges<V> {
+    fn default() -> Self {
+        HeaderChanges {
+            remove: Vec::new(),
+            set: Vec::new(),
+            add: Vec::new(),
+        }
+    }
 }
 
 /// Changes in the headers of responses.
 #[derive(Debug, Clone, Default)]
 pub struct ResponseChanges {
     /// Changes of all responses.
-    pub always: HeaderChanges,
+    pub always: HeaderChanges<Variable>,
     /// Expiry of successful responses.
     pub expires: Option<Expires>,
     /// Changes of successful responses, after all others.
-    pub on_success: HeaderChanges,
+    pub on_success: HeaderChanges<Variable>,
 }

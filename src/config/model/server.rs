@@ -91,12 +91,14 @@ impl TrustedProxies {
 }
 
 /// Header in which trusted proxies list the addresses of the previous hops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`: a list of addresses.
     XForwardedFor,
     /// `Forwarded`, RFC 7239: a list of pairs.
     Forwarded,
+    /// Another header with an address or a list of addresses, by its name in lower case.
+    Other(String),
 }
 
 /// Admin listeners.

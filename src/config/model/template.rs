@@ -5,6 +5,7 @@
 //! the variable type is a parameter: a template that is evaluated before there is a response cannot
 //! contain a status.
 
+use super::part::Part;
 use super::variable::{Captures, Variables};
 use crate::config::suggest::known_names;
 
@@ -21,15 +22,6 @@ impl<V> Default for Template<V> {
     }
 }
 
-/// A part of a template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part<V> {
-    /// Literal text; never empty.
-    Text(String),
-    /// A variable, which is replaced by its value.
-    Variable(V),
-}
-
 /// Reason why a text is not a valid template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
@@ -40,6 +32,14 @@ pub enum TemplateError {
         name: String,
         /// End of the message: a similar name, if there is one, and the available variables.
         known: String,
+    },
+    /// A variable that gets its value after this place.
+    #[error("there is no ${name} here: {when}")]
+    TooEarly {
+        /// Name as written, without the dollar.
+        name: String,
+        /// Time at which it is known.
+        when: &'static str,
     },
     /// `${` without `}`.
     #[error("${{ has no }} behind it")]
@@ -66,13 +66,8 @@ impl<V: Variables> Template<V> {
                 continue;
             }
             let (name, after) = name(after)?;
-            let variable = V::from_name(name, captures).ok_or_else(|| {
-                let known = V::known(captures);
-                TemplateError::Unknown {
-                    name: name.to_owned(),
-                    known: known_names(name, "known", known.split(", ")),
-                }
-            })?;
+            let variable =
+                V::from_name(name, captures).ok_or_else(|| unknown::<V>(name, captures))?;
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
             }
@@ -101,6 +96,18 @@ impl<V> Template<V> {
         }
     }
 
+    /// Returns the template with its variables converted.
+    #[must_use]
+    pub fn map<W>(self, convert: impl Fn(V) -> W) -> Template<W> {
+        let parts = self.parts.into_iter().map(|part| match part {
+            Part::Text(text) => Part::Text(text),
+            Part::Variable(variable) => Part::Variable(convert(variable)),
+        });
+        Template {
+            parts: parts.collect(),
+        }
+    }
+
     /// Adds the parts of another template behind its own.
     pub fn append(&mut self, other: Self) {
         for part in other.parts {
@@ -111,6 +118,12 @@ impl<V> Template<V> {
         }
     }
 
+    /// Returns the parts themselves.
+    #[must_use]
+    pub fn into_parts(self) -> Vec<Part<V>> {
+        self.parts
+    }
+
     /// Returns the parts in their order; none if the text is empty.
     #[must_use]
     pub fn parts(&self) -> &[Part<V>] {
@@ -119,10 +132,7 @@ impl<V> Template<V> {
 
     /// Returns the variables in their order.
     pub fn variables(&self) -> impl Iterator<Item = &V> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Text(_) => None,
-            Part::Variable(variable) => Some(variable),
-        })
+        self.parts.iter().filter_map(Part::variable)
     }
 
     /// Returns the texts between the variables.
@@ -131,6 +141,19 @@ impl<V> Template<V> {
             Part::Text(text) => Some(text.as_str()),
             Part::Variable(_) => None,
         })
+    }
+}
+
+/// Returns the error of a name that is no variable of this place.
+fn unknown<V: Variables>(name: &str, captures: &Captures) -> TemplateError {
+    let known = V::known(captures);
+    let (name, when) = (name.to_owned(), V::known_later(name, captures));
+    match when {
+        Some(when) => TemplateError::TooEarly { name, when },
+        None => TemplateError::Unknown {
+            known: known_names(&name, "known", known.split(", ")),
+            name,
+        },
     }
 }
 
@@ -279,6 +302,10 @@ mod tests {
     #[test]
     fn what_is_of_a_response_is_known_only_where_there_is_one() {
         check_error("$status", "there is no $status here");
+        check_error(
+            "$upstream_http_x",
+            "there is no $upstream_http_x here: it is known with",
+        );
         let template = Template::<Variable>::parse("$status $host", &Captures::default()).unwrap();
         let expected = [
             Part::Variable(Variable::Response(ResponseVariable::Status)),

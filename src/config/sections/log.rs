@@ -1,32 +1,74 @@
 //! `[access_log]` and `[error_log]`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::one_of;
 use super::syslog::syslog;
+use super::{name, one_of};
 use crate::config::document::{Item, Section};
 use crate::config::model::{
-    AccessLog, Captures, ErrorLog, LogFormat, LogTarget, Sampling, Template, Variable,
+    AccessLog, Captures, ErrorLog, ExtraLog, LogFormat, LogTarget, OwnVariables, Sampling,
+    Template, Variable,
 };
 
-pub(super) fn access_log(section: &Section) -> AccessLog {
-    let log = AccessLog {
-        target: section.value("target", LogTarget::Standard, log_target),
-        format: format(section),
-        sampling: sampling(section),
-        flush: section.value("flush", Duration::from_secs(1), Item::duration),
-    };
+/// Reads `[access_log]` and all `[[extra_log]]`.
+pub(super) fn access_logs(root: &Section, own: &Arc<OwnVariables>) -> (AccessLog, Vec<ExtraLog>) {
+    let names = Captures::default().with_own(own);
+    let mut extra: Vec<ExtraLog> = Vec::new();
+    for section in root.sections("extra_log") {
+        let Some(name) = section.required("name", name) else {
+            continue;
+        };
+        if name == "default" || extra.iter().any(|other| other.name == name) {
+            section.note("name", format!("there is another {name:?}"));
+        }
+        let log = access_log(&section, &names);
+        section.refuse_unknown();
+        extra.push(ExtraLog { name, log });
+    }
+    let section = root.section("access_log");
+    let mut log = access_log(&section, &names);
+    let also = section.item("also").map(|item| item.one_or_more());
+    let also = also.unwrap_or_default();
+    let also = also
+        .iter()
+        .filter_map(|item| item.read(|item| self::extra(item.string()?, &extra)));
+    log.also = also.collect();
     section.refuse_unknown();
-    log
+    (log, extra)
 }
 
-fn format(section: &Section) -> LogFormat {
+/// Returns the position of the log of this name.
+pub(super) fn extra(name: &str, known: &[ExtraLog]) -> Result<usize, String> {
+    let found = known.iter().position(|log| log.name == name);
+    found.ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(|log| format!("{:?}", log.name)).collect();
+        let known = match &names[..] {
+            [] => "there is none at all".to_owned(),
+            names => format!("there is {}", names.join(", ")),
+        };
+        format!("there is no [[extra_log]] {name:?}; {known}")
+    })
+}
+
+fn access_log(section: &Section, names: &Captures) -> AccessLog {
+    AccessLog {
+        target: section.value("target", LogTarget::Standard, log_target),
+        format: format(section, names),
+        sampling: sampling(section),
+        flush: section.value("flush", Duration::from_secs(1), Item::duration),
+        condition: section.value("if", None, |item| template(item, names).map(Some)),
+        also: Vec::new(),
+    }
+}
+
+fn format(section: &Section, names: &Captures) -> LogFormat {
     let format = section.value("format", LogFormat::Main, |item| match item.string()? {
         "main" => Ok(LogFormat::Main),
         "json" => Ok(LogFormat::Json),
-        text if text.contains('$') => template(item).map(LogFormat::Text),
+        text if text.contains('$') => template(item, names).map(LogFormat::Text),
         text => Err(format!(
             "{text:?} is neither \"main\" nor \"json\" nor a line with variables such as \
              \"$remote_addr $status\""
@@ -36,9 +78,9 @@ fn format(section: &Section) -> LogFormat {
         return format;
     };
     let members = json.section().entries();
-    let members = members
-        .into_iter()
-        .filter_map(|(name, item)| Some((name.to_owned(), item.read(template)?)));
+    let members = members.into_iter().filter_map(|(name, item)| {
+        Some((name.to_owned(), item.read(|item| template(item, names))?))
+    });
     let members: Vec<_> = members.collect();
     if members.is_empty() {
         section.note("json", "a line needs at least one member");
@@ -46,12 +88,12 @@ fn format(section: &Section) -> LogFormat {
     LogFormat::Members(members)
 }
 
-fn template(item: &Item) -> Result<Template<Variable>, String> {
+fn template(item: &Item, names: &Captures) -> Result<Template<Variable>, String> {
     let text = item.string()?;
     if text.contains(['\n', '\r']) {
         return Err("contains a line break; a log entry is one line".to_owned());
     }
-    item.template(&Captures::default())
+    item.template(names)
 }
 
 fn sampling(section: &Section) -> Option<Sampling> {

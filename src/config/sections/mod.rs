@@ -15,6 +15,7 @@ mod syslog;
 mod tls;
 mod tracing;
 mod upstream;
+mod variable;
 
 use std::path::PathBuf;
 
@@ -36,6 +37,8 @@ pub(super) fn read(document: &Document, overrides: &Overrides, problems: &Proble
     // It is replaced by the files that it names before any section is read.
     root.item("include");
     let named = limit::Named::read(&root);
+    let own = variable::variables(&root);
+    let (access_log, extra_logs) = log::access_logs(&root, &own);
     let upstreams = upstream::upstreams(&root, overrides, problems);
     let server = server::server(&root.section("server"), overrides);
     // The command line may replace the listeners that routes name.
@@ -48,9 +51,21 @@ pub(super) fn read(document: &Document, overrides: &Overrides, problems: &Proble
         databases: database::databases(&root, overrides),
         geo: database::geo(&root.section("geo")),
         geo_headers: geo_headers::geo_headers(&root.section("geo_headers")),
-        routes: route::routes(&root, &upstreams, listeners, &named, overrides, problems),
+        routes: route::routes(
+            &root,
+            route::Known {
+                upstreams: &upstreams,
+                listeners,
+                limits: &named,
+                own: &own,
+                logs: &extra_logs,
+            },
+            overrides,
+            problems,
+        ),
         server,
         upstreams,
+        own_variables: own,
         limits: limit::limits(&root.section("limits"), &named),
         query: limit::query(&root.section("query"), &named),
         access: named.access,
@@ -58,7 +73,8 @@ pub(super) fn read(document: &Document, overrides: &Overrides, problems: &Proble
         rate_limits: named.rate_limits,
         compression: compression::compression(&root.section("compression")),
         admin: server::admin(&root.section("admin")),
-        access_log: log::access_log(&root.section("access_log")),
+        access_log,
+        extra_logs,
         error_log: log::error_log(&root.section("error_log")),
         request_ids: tracing::request_ids(&root.section("request_id")),
         tracing: tracing::tracing(&root.section("tracing")),

@@ -8,35 +8,46 @@ mod matching;
 mod rewrites;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use self::error_pages::error_pages;
 pub(super) use self::headers::is_framing_name;
-use self::headers::{conditions, request_changes, response_changes};
+use self::headers::{conditions, request_changes, response_changes, variable_conditions};
+pub(super) use self::matching::pattern;
 use self::matching::{captures, host, listener, method, path_pattern, priority, scheme};
 use super::limit::{Named, route_limits};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Action, Captures, ErrorSource, Fallback, Listener, PathPattern, Priority, Protocol, Region,
-    RequestVariable, Route, RouteConditions, Template, Upstream,
+    Action, Captures, ErrorSource, ExtraLog, Fallback, Listener, LogRef, OwnVariables, PathPattern,
+    Priority, Protocol, Region, Route, RouteConditions, Template, Upstream, Variables,
 };
 use crate::geo::Codes;
 
-/// Reads all routes. `listeners` are those of `server.listen`, and `true` if the routes' listeners
-/// must be among them.
+/// What routes refer to.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'u> {
+    pub upstreams: &'u [Upstream],
+    /// Listeners of `server.listen`, and `true` if a route's must be among them.
+    pub listeners: (&'u [Listener], bool),
+    /// Access rules and rate limits.
+    pub limits: &'u Named,
+    /// The operator's own variables.
+    pub own: &'u Arc<OwnVariables>,
+    pub logs: &'u [ExtraLog],
+}
+
+/// Reads all routes.
 pub(super) fn routes(
     root: &Section,
-    upstreams: &[Upstream],
-    listeners: (&[Listener], bool),
-    limits: &Named,
+    known: Known,
     overrides: &Overrides,
     problems: &Problems,
 ) -> Vec<Route> {
     let sections = root.sections("route");
+    let upstreams = known.upstreams;
     let mut reader = Reader {
-        upstreams,
-        listeners,
-        limits,
+        known,
         overridden: !overrides.upstream.is_empty(),
         numbers: numbers(upstreams),
         named: vec![false; upstreams.len()],
@@ -139,7 +150,7 @@ fn refuse_unknown_names(sections: &[Section], routes: &[Route]) {
 
 /// Checks that every upstream has a route: an unused one is a misspelled name or a missing route.
 fn refuse_unused(root: &Section, reader: &Reader, no_routes: bool) {
-    if no_routes && reader.upstreams.len() < 2 {
+    if no_routes && reader.known.upstreams.len() < 2 {
         return;
     }
     for (section, named) in root.sections("upstream").iter().zip(&reader.named) {
@@ -158,13 +169,9 @@ fn refuse_unused(root: &Section, reader: &Reader, no_routes: bool) {
 }
 
 struct Reader<'u> {
-    upstreams: &'u [Upstream],
-    /// Listeners, and `true` if a route's must be among them.
-    listeners: (&'u [Listener], bool),
+    known: Known<'u>,
     /// Positions of the upstreams, by name.
     numbers: HashMap<&'u str, usize>,
-    /// Access rules and rate limits that a route can refer to.
-    limits: &'u Named,
     /// True if the command line sets the upstream of all requests.
     overridden: bool,
     /// For each upstream, true if a route refers to it.
@@ -189,24 +196,25 @@ impl Reader<'_> {
             name => Ok(name.to_owned()),
         };
         let conditions = self.conditions(section);
-        let captures = captures(&conditions.path, &conditions.hosts);
+        let captures = captures(&conditions.path, &conditions.hosts).with_own(self.known.own);
         let route = Route {
             name: section.value("name", format!("route[{index}]"), name),
             conditions,
             action: self.action(section, &captures),
-            limits: route_limits(section, self.limits),
+            limits: route_limits(section, self.known.limits),
             compress: section.value("compress", None, |item| item.boolean().map(Some)),
             errors: error_pages(section, &captures),
             cookies: rewrites::cookies(section, &captures),
             request_headers: request_changes(section, &captures),
             response_headers: response_changes(section, &captures),
+            access_logs: access_logs(section, self.known.logs),
         };
         section.refuse_unknown();
         route
     }
 
     fn conditions(&mut self, section: &Section) -> RouteConditions {
-        let (listeners, must_be_known) = self.listeners;
+        let (listeners, must_be_known) = self.known.listeners;
         let path = path_pattern(section);
         RouteConditions {
             hosts: list(section, "host", host),
@@ -219,6 +227,7 @@ impl Reader<'_> {
             path,
             methods: list(section, "methods", method),
             headers: conditions(section),
+            variables: variable_conditions(section, self.known.own),
             countries: list(section, "countries", |item| {
                 let text = item.string()?;
                 let country = Region::country(text, self.codes());
@@ -236,7 +245,25 @@ impl Reader<'_> {
     }
 }
 
-fn template(item: &Item, captures: &Captures) -> Result<Template<RequestVariable>, String> {
+/// Reads `access_log`: `false`, or the names of logs, of which `default` is `[access_log]`.
+fn access_logs(section: &Section, known: &[ExtraLog]) -> Option<Vec<LogRef>> {
+    let item = section.item("access_log")?;
+    if !item.is_text() && !item.is_array() {
+        let is_logged = item.read(Item::boolean)?;
+        return (!is_logged).then(Vec::new);
+    }
+    let log = |item: &Item| {
+        let name = item.string()?;
+        if name == "default" {
+            return Ok(LogRef::Default);
+        }
+        super::log::extra(name, known).map(LogRef::Extra)
+    };
+    let items = item.one_or_more();
+    Some(items.iter().filter_map(|item| item.read(log)).collect())
+}
+
+fn template<V: Variables>(item: &Item, captures: &Captures) -> Result<Template<V>, String> {
     let text = item.string()?;
     if text
         .chars()

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::path;
 use super::route::is_framing_name;
-use super::{one_of, path};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
@@ -246,16 +246,16 @@ pub(super) fn client_ip(section: &Section) -> ClientIp {
         .map(|item| item.items())
         .unwrap_or_default();
     let networks = items.iter().filter_map(|item| item.read(network)).collect();
-    let header = section.value("header", ForwardedHeader::XForwardedFor, |item| {
-        one_of(
-            item,
-            &[
-                ("X-Forwarded-For", ForwardedHeader::XForwardedFor),
-                ("Forwarded", ForwardedHeader::Forwarded),
-            ],
-        )
-    });
-    let untrusted_headers = untrusted_headers(&section.section("untrusted_headers"));
+    let header = section.value("header", ForwardedHeader::XForwardedFor, forwarded_header);
+    let own = match &header {
+        ForwardedHeader::Other(name) => Some(name.as_str()),
+        ForwardedHeader::XForwardedFor | ForwardedHeader::Forwarded => None,
+    };
+    let untrusted_headers = untrusted_headers(&section.section("untrusted_headers"), own);
+    if let Some(name) = own.filter(|name| !untrusted_headers.contains(name)) {
+        let reason = format!("{name} is client_ip.header, so only trusted proxies may send it");
+        section.section("untrusted_headers").note("remove", reason);
+    }
     section.refuse_unknown();
     ClientIp {
         trusted_proxies: TrustedProxies::new(networks),
@@ -264,8 +264,26 @@ pub(super) fn client_ip(section: &Section) -> ClientIp {
     }
 }
 
-/// Reads `{ add = ["X-User"], remove = ["X-Forwarded-Port"] }`.
-fn untrusted_headers(section: &Section) -> UntrustedHeaders {
+/// Reads the name of the header with the addresses of clients.
+fn forwarded_header(item: &Item) -> Result<ForwardedHeader, String> {
+    let text = item.string()?;
+    let name = text.to_ascii_lowercase();
+    match name.as_str() {
+        "x-forwarded-for" => return Ok(ForwardedHeader::XForwardedFor),
+        "forwarded" => return Ok(ForwardedHeader::Forwarded),
+        _ => {}
+    }
+    let is_name = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    if !is_name || is_framing_name(&name) || name == "host" {
+        return Err(format!(
+            "{text:?} is no header with addresses such as \"X-Forwarded-For\" or \"X-Real-IP\""
+        ));
+    }
+    Ok(ForwardedHeader::Other(name))
+}
+
+/// Reads `{ add = ["X-User"], remove = ["X-Forwarded-Port"] }`. `own` is one more name.
+fn untrusted_headers(section: &Section, own: Option<&str>) -> UntrustedHeaders {
     let add = names(section, "add", |name| {
         if is_framing_name(name) || name.eq_ignore_ascii_case("host") {
             return Err("every request needs this header".to_owned());
@@ -274,7 +292,7 @@ fn untrusted_headers(section: &Section) -> UntrustedHeaders {
     });
     let remove = names(section, "remove", UntrustedHeaders::check_removal);
     section.refuse_unknown();
-    UntrustedHeaders::new(add, remove).unwrap_or_default()
+    UntrustedHeaders::new(add.into_iter().chain(own), remove).unwrap_or_default()
 }
 
 /// Reads a list of names and returns those that pass `check`.

@@ -23,7 +23,8 @@ use crate::gateway::plain_stream::{make_bare, may_be_bare};
 use crate::gateway::request::client_ip::{self, PeerAddr};
 use crate::gateway::request::identity;
 use crate::gateway::request::request_id::RequestId;
-use crate::gateway::request::variables::{Captured, RoutedTarget, View};
+use crate::gateway::request::request_view::Serial;
+use crate::gateway::request::variables::{Captured, ConnectionView, RoutedTarget, View};
 use crate::gateway::telemetry::access_log::Entry;
 use crate::gateway::telemetry::metrics::{Kind, Open};
 use crate::gateway::{Gateway, Settings, error_page};
@@ -59,7 +60,7 @@ pub struct Connection<'g> {
     served: u32,
     /// `true` if plain queries are answered here; `false` on a listener that redirects everything.
     answers_queries: bool,
-    _open: Open<'g>,
+    open: Open<'g>,
     /// Guard that counts the connection until its first request.
     first_request_guard: Option<Counted>,
     /// Start of the current wait.
@@ -80,7 +81,9 @@ struct Unsent {
 /// A query that was answered.
 struct ServedQuery {
     status: u16,
+    head_bytes: usize,
     body_bytes: usize,
+    request_bytes: u64,
     failure: Option<FailureReason>,
     start: Instant,
     now: SystemTime,
@@ -146,7 +149,7 @@ impl<'g> Connection<'g> {
             read_buf: BytesMut::new(),
             unread: false,
             served: 0,
-            _open: guards.open,
+            open: guards.open,
             first_request_guard: Some(guards.fresh),
             waiting_since: Instant::now(),
             state: State::Open,
@@ -160,6 +163,10 @@ impl<'g> Connection<'g> {
             stream: &mut self.stream,
             read_buf: &mut self.read_buf,
             peer: self.peer,
+            serial: Serial {
+                connection: self.open.number(),
+                request: self.served + 1,
+            },
         }
     }
 
@@ -173,6 +180,14 @@ impl<'g> Connection<'g> {
         self.served += 1;
         self.waiting_since = Instant::now();
         self.unread = !self.read_buf.is_empty();
+    }
+
+    /// Numbers of the connection and of the request that is served now.
+    fn serial(&self) -> Serial {
+        Serial {
+            connection: self.open.number(),
+            request: self.served.max(1),
+        }
     }
 
     /// Returns the number of requests that may follow the current one.
@@ -372,18 +387,20 @@ impl<'g> Connection<'g> {
         };
         let mut lines = rejection.map_or_else(Vec::new, |rejection| rejection.lines());
         lines.extend(settings.hsts_line(self.unsent.needs_flush.is_some()));
-        let now = SystemTime::now();
+        let (now, before) = (SystemTime::now(), out.len());
         let with_body = query.method != "HEAD";
         response::write(out, &answer, &lines, with_body, keep, now);
         let body_bytes = if with_body { answer.body.len() } else { 0 };
         let served = ServedQuery {
             status: answer.status,
+            head_bytes: (out.len() - before).saturating_sub(body_bytes),
             body_bytes,
+            request_bytes: (head.length + query.body.len()) as u64,
             failure,
             start,
             now,
         };
-        if settings.access_log.is_on() {
+        if settings.access_logs.is_on() {
             self.log_query(head, &settings, &database, &served);
         } else {
             let time = start.elapsed();
@@ -404,6 +421,7 @@ impl<'g> Connection<'g> {
         let id = identity::logged_id(head, origin.peer_is_trusted, &settings.ids);
         let trace = identity::logged_trace(head, origin.peer_is_trusted, &settings.ids);
         let tls = self.stream.get_ssl_digest();
+        let socket = self.stream.get_socket_digest();
         let view = View {
             origin: Some(&origin),
             place: database.lookup(origin.client.ip()),
@@ -416,16 +434,21 @@ impl<'g> Connection<'g> {
             request_id: id.as_ref().map_or("", RequestId::as_str),
             route: "",
             captures: Captured::default(),
-            tls: tls.as_deref(),
+            connection: ConnectionView {
+                tls: tls.as_deref(),
+                socket: socket.as_deref(),
+                serial: self.serial(),
+            },
         };
         let entry = Entry {
             time: served.now,
             trace: trace.as_ref(),
-            tls: tls.as_deref(),
+            request_bytes: served.request_bytes,
+            head_bytes: served.head_bytes,
             failure: served.failure,
             ..Entry::new(view, served.status, served.body_bytes, served.start)
         };
-        self.gateway.finish(settings, Kind::Query, &entry);
+        self.gateway.finish(settings, Kind::Query, None, &entry);
     }
 
     /// Responds to a head that is rejected, and ends the connection.
@@ -450,6 +473,7 @@ impl<'g> Connection<'g> {
         let (headers, database) = (HeaderMap::new(), gateway.database.load());
         let origin = client_ip::resolve(self.peer, &headers, &settings.client_ip);
         let tls = self.stream.get_ssl_digest();
+        let socket = self.stream.get_socket_digest();
         let view = View {
             origin: Some(&origin),
             place: database.lookup(origin.client.ip()),
@@ -462,17 +486,21 @@ impl<'g> Connection<'g> {
             request_id: "",
             route: "",
             captures: Captured::default(),
-            tls: tls.as_deref(),
+            connection: ConnectionView {
+                tls: tls.as_deref(),
+                socket: socket.as_deref(),
+                serial: self.serial(),
+            },
         };
         let entry = Entry {
-            tls: tls.as_deref(),
+            request_bytes: bytes.len() as u64,
             failure: Some(match status {
                 408 => FailureReason::HeadTimeout,
                 status => FailureReason::of_status(status),
             }),
             ..Entry::new(view, status, page.len(), start)
         };
-        gateway.finish(&settings, Kind::Local, &entry);
+        gateway.finish(&settings, Kind::Local, None, &entry);
     }
 
     /// Ready when the connection waited too long for what it is waiting for.

@@ -21,6 +21,7 @@ use crate::gateway::access::drain::Counted;
 use crate::gateway::exchange::client::Http2Request;
 use crate::gateway::exchange::forward::{Forwarder, Http2Connection};
 use crate::gateway::request::client_ip::PeerAddr;
+use crate::gateway::request::request_view::Serial;
 use crate::gateway::request::validate;
 use crate::gateway::telemetry::metrics::Refused;
 
@@ -44,7 +45,7 @@ pub async fn serve(
     shutdown: &ShutdownWatch,
     deadline: Instant,
 ) {
-    let ConnectionGuards { open: _open, fresh } = guards;
+    let ConnectionGuards { open, fresh } = guards;
     let (options, keepalive) = {
         let settings = gateway.settings();
         let client = &settings.client;
@@ -63,6 +64,10 @@ pub async fn serve(
             tls: stream.get_ssl_digest(),
             socket: socket.clone(),
             redirect_port: gateway.settings().listening.listeners.redirect(local),
+            serial: Serial {
+                connection: open.number(),
+                request: 0,
+            },
         }
     };
     let begun = timeout_at(deadline, handshake(stream, Some(options))).await;
@@ -151,6 +156,7 @@ impl Serving<'_> {
             respond,
             refusal,
         };
+        self.of_stream.serial.request += 1;
         let (forwarder, of_stream) = (Arc::clone(self.forwarder), self.of_stream.clone());
         self.requests
             .spawn(async move { forwarder.serve_stream(of_stream, request).await });

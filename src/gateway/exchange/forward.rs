@@ -29,9 +29,9 @@ use crate::gateway::context::Context;
 use crate::gateway::failure::{out_of_time, status_error};
 use crate::gateway::request::client_ip::PeerAddr;
 use crate::gateway::request::geo_headers;
-use crate::gateway::request::request_view::RequestView;
+use crate::gateway::request::head_lines::HeadLines;
+use crate::gateway::request::request_view::{RequestView, Serial};
 use crate::gateway::route::Replacement;
-use crate::gateway::telemetry::access_log::Sent;
 use crate::gateway::upstream::attempts::Request;
 use crate::gateway::upstream::{Peer, Pool};
 use crate::geo::DatabaseHandle;
@@ -54,6 +54,8 @@ pub struct Http1Connection<'c> {
     pub peer: PeerAddr,
     /// Requests that may follow this one.
     pub requests_left: u32,
+    /// Numbers of the connection and of this request on it.
+    pub serial: Serial,
 }
 
 /// An HTTP/2 client's connection.
@@ -67,6 +69,8 @@ pub struct Http2Connection {
     pub socket: Option<Arc<SocketDigest>>,
     /// Port of the redirect to HTTPS, on a listener that only redirects.
     pub redirect_port: Option<u16>,
+    /// Numbers of the connection and of the last request on it.
+    pub serial: Serial,
 }
 
 /// A request on its way through the engine.
@@ -125,6 +129,7 @@ impl Forwarder {
         let redirect_port = ctx.settings.listening.listeners.redirect(local);
         let request = RequestView {
             socket: socket.as_deref(),
+            serial: connection.serial,
             ..RequestView::of_stored(&head, tls.as_deref(), redirect_port)
         };
         connection.read_buf.advance(head.length());
@@ -132,7 +137,7 @@ impl Forwarder {
         let Http1Connection {
             stream, read_buf, ..
         } = connection;
-        let answer = Answer::new(settings.access_log.format().wants_sent());
+        let answer = Answer::new(settings.access_logs.wants_sent());
         let mut client = Http1Client::new(stream, read_buf, &head, &settings.client, keep, answer);
         let is_done = self
             .serve_client(&mut ctx, request, &mut client, timer, None)
@@ -159,11 +164,12 @@ impl Forwarder {
         hide_untrusted(&mut head, &ctx);
         let settings = Arc::clone(&ctx.settings);
         drop(parts);
-        let answer = Answer::new(settings.access_log.format().wants_sent());
+        let answer = Answer::new(settings.access_logs.wants_sent());
         let mut client = Http2Client::new(body, respond, &settings.client, answer);
         let tls = connection.tls.as_deref();
         let request = RequestView {
             socket: connection.socket.as_deref(),
+            serial: connection.serial,
             ..RequestView::of_stored(&head, tls, connection.redirect_port)
         };
         let sleep = std::pin::pin!(tokio::time::sleep(settings.client.read_timeout));
@@ -204,8 +210,10 @@ impl Forwarder {
         let answer = client.answer();
         let served = Served {
             status: answer.status.map(|status| status.as_u16()),
+            head_bytes: answer.head_bytes,
             body_bytes: answer.body_bytes,
-            sent: Sent(&answer.head),
+            sent: HeadLines(&answer.head),
+            request_bytes: request.headers.length() as u64 + ctx.body.bytes,
         };
         let error = result.as_ref().err().map(AsRef::as_ref);
         gateway.end_request(&request, ctx, error, &served);

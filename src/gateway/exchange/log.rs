@@ -6,9 +6,10 @@ use crate::gateway::Gateway;
 use crate::gateway::context::Context;
 use crate::gateway::failure::reason::FailureReason;
 use crate::gateway::failure::{CLIENT_CLOSED_REQUEST, status_of};
+use crate::gateway::request::head_lines::HeadLines;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::{View, is_query_target};
-use crate::gateway::telemetry::access_log::{Entry, Sent};
+use crate::gateway::telemetry::access_log::Entry;
 use crate::gateway::telemetry::failure_log::Line;
 use crate::gateway::telemetry::metrics::{HttpVersion, Kind};
 use crate::gateway::upstream::Pool;
@@ -18,10 +19,14 @@ use crate::proto::headers::Headers;
 pub struct Served<'s> {
     /// Status code; `None` if there was no response.
     pub status: Option<u16>,
+    /// Bytes of the head.
+    pub head_bytes: usize,
     /// Bytes of the body.
     pub body_bytes: usize,
     /// Head.
-    pub sent: Sent<'s>,
+    pub sent: HeadLines<'s>,
+    /// Bytes of the request's head and body.
+    pub request_bytes: u64,
 }
 
 impl Gateway {
@@ -55,11 +60,10 @@ impl Gateway {
         let view = View::of(request, ctx);
         let entry = Entry {
             sent: served.sent,
-            upstream,
-            peers: ctx.attempts.tried(),
-            upstream_time: ctx.attempts.elapsed(),
+            head_bytes: served.head_bytes,
+            request_bytes: served.request_bytes,
+            upstream: ctx.attempts.view(),
             trace: ctx.identity.trace(),
-            tls: request.tls,
             failure,
             ..Entry::new(view, status, served.body_bytes, ctx.start)
         };
@@ -76,7 +80,8 @@ impl Gateway {
             HttpVersion::Http1
         };
         self.metrics.served_in((client, ctx.attempts.version()));
-        self.finish(&ctx.settings, kind, &entry);
+        let logs = ctx.route().and_then(|route| route.logs.as_deref());
+        self.finish(&ctx.settings, kind, logs, &entry);
     }
 }
 
@@ -94,24 +99,5 @@ fn failure_of(error: Option<&Error>, ctx: &Context, status: u16) -> Option<Failu
             .last_failure()
             .or(Some(FailureReason::NoHealthyPeer)),
         reason => Some(reason),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_of_a_sent_head_are_found() {
-        let head = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a:2\r\nX-AB: 3\r\nX-B: \r\n\r\n";
-        for (name, expected) in [("x-a", "1,2,"), ("x-ab", "3,"), ("x-b", ","), ("x", "")] {
-            let mut found = String::new();
-            Sent(head).each_line(name, |value| {
-                found.push_str(std::str::from_utf8(value).unwrap());
-                found.push(',');
-            });
-            assert_eq!(found, expected, "{name}");
-        }
-        Sent::default().each_line("x-a", |_| panic!("there is no line"));
     }
 }

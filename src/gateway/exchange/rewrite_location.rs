@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::config::model::{Captures, Template};
-    use crate::gateway::request::variables::RoutedTarget;
+    use crate::gateway::request::variables::{Captured, ConnectionView, RoutedTarget};
     use crate::proto::scheme::Scheme;
 
     fn rules(rules: &[(&str, &str)]) -> Vec<ValueRewrite> {
@@ -194,7 +194,7 @@ mod tests {
             request_id: "",
             route: "",
             captures: Captured::default(),
-            tls: None,
+            connection: ConnectionView::default(),
         };
         let mut response = ResponseHeader::build(302, None).unwrap();
         for line in lines {

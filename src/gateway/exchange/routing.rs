@@ -146,6 +146,7 @@ pub(super) fn find<H: Headers>(
         method: request.method,
         headers: view.headers,
         place: view.place,
+        variable: &|variable, out| view.append(variable, out),
     };
     routes.decide(&asked, path(view.target.routed))
 }
@@ -177,7 +178,7 @@ pub(super) fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> R
             ..
         } => match file_path(normal_path(taken, &view), rewrite.as_ref(), &view) {
             Some(path) => Ok(Outcome::Script(ScriptPath {
-                pool: Arc::clone(pool),
+                pool: Arc::clone(pool.pool(&view)),
                 settings: Arc::clone(settings),
                 path,
             })),
@@ -187,8 +188,9 @@ pub(super) fn take<H: Headers>(request: &RequestView<H>, ctx: &mut Context) -> R
             let Ok(target) = upstream_target(taken, rewrite.as_ref(), &view) else {
                 return local_reply::page(request, ctx, 400).map(Outcome::reply);
             };
+            let pool = Arc::clone(pool.pool(&view));
             set_target(&mut ctx.routed, target);
-            Ok(Outcome::Forward(Arc::clone(pool)))
+            Ok(Outcome::Forward(pool))
         }
         Action::Files { files, rewrite } => {
             match file_request(files, normal_path(taken, &view), rewrite.as_ref(), &view) {

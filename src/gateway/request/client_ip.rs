@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::config::model::{ClientIp, ForwardedHeader};
 use crate::proto::headers::Headers;
+use crate::proto::text::write_address;
 
 /// Remote address of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +74,10 @@ pub fn resolve(peer: PeerAddr, headers: &impl Headers, config: &ClientIp) -> Ori
     if !origin.peer_is_trusted {
         return origin;
     }
-    let claims: Vec<Option<IpAddr>> = match config.header {
-        ForwardedHeader::XForwardedFor => x_forwarded_for(headers).collect(),
+    let claims: Vec<Option<IpAddr>> = match &config.header {
+        ForwardedHeader::XForwardedFor => list(headers, "x-forwarded-for").collect(),
         ForwardedHeader::Forwarded => forwarded(headers),
+        ForwardedHeader::Other(name) => list(headers, name).collect(),
     };
     for claim in claims {
         let Some(hop) = claim else { break };
@@ -91,10 +93,20 @@ pub fn resolve(peer: PeerAddr, headers: &impl Headers, config: &ClientIp) -> Ori
     origin
 }
 
-/// Returns the addresses of all `X-Forwarded-For` lines, right to left; `None` for an invalid
-/// entry.
-fn x_forwarded_for(headers: &impl Headers) -> impl Iterator<Item = Option<IpAddr>> {
-    let lines = headers.lines("x-forwarded-for").rev();
+/// Writes the verified hops and the peer in the form of nginx's `$proxy_add_x_forwarded_for`,
+/// without the addresses that the client itself added.
+pub fn write_forwarded_for(list: &mut Vec<u8>, origin: &Origin) {
+    for hop in &origin.hops {
+        write_address(*hop, list);
+        list.extend_from_slice(b", ");
+    }
+    write_address(origin.peer.ip(), list);
+}
+
+/// Returns the addresses of all lines of a header such as `X-Forwarded-For`, right to left; `None`
+/// for an invalid entry.
+fn list<'h, H: Headers>(headers: &'h H, name: &'h str) -> impl Iterator<Item = Option<IpAddr>> {
+    let lines = headers.lines(name).rev();
     lines.flat_map(|line| line.rsplit(|&byte| byte == b',').map(hop))
 }
 
@@ -249,23 +261,25 @@ mod tests {
 
     const PEER: &str = "10.0.0.1:4000";
 
-    fn origin(peer: &str, header: ForwardedHeader, lines: &[&str]) -> Origin {
+    fn origin(peer: &str, header: &ForwardedHeader, lines: &[&str]) -> Origin {
         let config = ClientIp {
             trusted_proxies: TrustedProxies::new(vec![
                 "10.0.0.0/8".parse().unwrap(),
                 "fd00::/8".parse().unwrap(),
             ]),
-            header,
+            header: header.clone(),
             untrusted_headers: UntrustedHeaders::default(),
         };
         let name = match header {
             ForwardedHeader::XForwardedFor => "x-forwarded-for",
             ForwardedHeader::Forwarded => "forwarded",
+            ForwardedHeader::Other(name) => name,
         };
+        let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(
-                name,
+                &name,
                 http::HeaderValue::from_bytes(line.as_bytes()).unwrap(),
             );
         }
@@ -274,7 +288,7 @@ mod tests {
 
     #[track_caller]
     fn check(lines: &[&str], expected: &str) {
-        let origin = origin(PEER, ForwardedHeader::XForwardedFor, lines);
+        let origin = origin(PEER, &ForwardedHeader::XForwardedFor, lines);
         assert_eq!(origin.client.to_string(), expected, "{lines:?}");
     }
 
@@ -343,23 +357,42 @@ mod tests {
     #[test]
     fn an_untrusted_peer_is_the_client_whatever_it_says() {
         for peer in ["9.9.9.9:1", "[::ffff:9.9.9.9]:1"] {
-            let origin = origin(peer, ForwardedHeader::XForwardedFor, &["1.2.3.4, 10.0.0.2"]);
+            let origin = origin(
+                peer,
+                &ForwardedHeader::XForwardedFor,
+                &["1.2.3.4, 10.0.0.2"],
+            );
             assert_eq!(origin.client.to_string(), "9.9.9.9");
             assert!(!origin.peer_is_trusted && origin.hops.is_empty());
         }
     }
 
     #[test]
+    fn another_header_is_read_by_the_same_rules() {
+        let header = || ForwardedHeader::Other("cf-connecting-ip".to_owned());
+        for (lines, expected) in [
+            (&["1.2.3.4"][..], "1.2.3.4"),
+            (&["6.6.6.6, 1.2.3.4, 10.0.0.9"], "1.2.3.4"),
+            (&["6.6.6.6, unknown"], "10.0.0.1"),
+            (&[], "10.0.0.1"),
+        ] {
+            assert_eq!(origin(PEER, &header(), lines).client.to_string(), expected);
+        }
+        let forged = origin("9.9.9.9:1", &header(), &["1.2.3.4"]);
+        assert_eq!(forged.client.to_string(), "9.9.9.9");
+    }
+
+    #[test]
     fn hops_are_only_the_verified_ones() {
         let lines = ["6.6.6.6, 1.2.3.4, 10.0.0.9"];
-        let origin = origin(PEER, ForwardedHeader::XForwardedFor, &lines);
+        let origin = origin(PEER, &ForwardedHeader::XForwardedFor, &lines);
         let expected: Vec<IpAddr> = ["1.2.3.4", "10.0.0.9"].map(|ip| ip.parse().unwrap()).into();
         assert_eq!(origin.hops, expected);
     }
 
     #[track_caller]
     fn check_forwarded(lines: &[&str], expected: &str) {
-        let origin = origin(PEER, ForwardedHeader::Forwarded, lines);
+        let origin = origin(PEER, &ForwardedHeader::Forwarded, lines);
         assert_eq!(origin.client.to_string(), expected, "{lines:?}");
     }
 
@@ -420,7 +453,7 @@ mod tests {
                 let line = format!("{start}, {appended}");
                 check_forwarded(&[&line], "10.0.0.1");
                 // A separate line is not affected.
-                let origin = origin(PEER, ForwardedHeader::Forwarded, &[&line, appended]);
+                let origin = origin(PEER, &ForwardedHeader::Forwarded, &[&line, appended]);
                 assert!(origin.client.to_string() != "9.9.9.9", "{line}");
                 assert!(origin.client.to_string() != "10.0.0.1", "{line}");
             }
@@ -451,7 +484,7 @@ mod tests {
             "for=1.2.3.4 by=1.2.3.5",
         ] {
             let line = format!("for=6.6.6.6, {garbage}");
-            let client = origin(PEER, ForwardedHeader::Forwarded, &[&line])
+            let client = origin(PEER, &ForwardedHeader::Forwarded, &[&line])
                 .client
                 .to_string();
             assert!(client != "6.6.6.6", "{line}: {client}");
@@ -474,7 +507,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn an_untrusted_peer_cannot_change_its_address(line in "[ -~]{0,80}") {
-            let client = origin("9.9.9.9:1", ForwardedHeader::XForwardedFor, &[&line]).client;
+            let client = origin("9.9.9.9:1", &ForwardedHeader::XForwardedFor, &[&line]).client;
             proptest::prop_assert_eq!(client.to_string(), "9.9.9.9");
         }
 
@@ -482,7 +515,7 @@ mod tests {
         #[test]
         fn what_a_client_wrote_is_never_reached(line in "[ -~]{0,80}") {
             let line = format!("{line}, 1.2.3.4");
-            let client = origin(PEER, ForwardedHeader::XForwardedFor, &[&line]).client;
+            let client = origin(PEER, &ForwardedHeader::XForwardedFor, &[&line]).client;
             proptest::prop_assert_eq!(client.to_string(), "1.2.3.4");
         }
     }

@@ -10,13 +10,17 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
+use super::escaping::is_decoded;
 use super::expires;
 use super::geo_headers::remove_other_spellings;
-use super::variables::{View, is_decoded};
+use super::head_lines::append_list;
+use super::own_value::{Leaf, Values, each_leaf_of};
 use crate::config::model::{
-    Expires, HeaderChanges, Part, RequestVariable, ResponseChanges, Template,
+    Expires, HeaderChanges, Part, RequestVariable, ResponseChanges, ResponseVariable, Template,
+    Variable,
 };
-use crate::proto::headers::{EditHeaders, EditResponse, Headers, Name};
+use crate::proto::headers::{EditHeaders, EditResponse, Name};
+use crate::proto::text::write_number;
 
 /// Characters to escape: all but printable ASCII, and `%` itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
@@ -55,17 +59,51 @@ impl ResponseRules {
         self.always.is_empty() && self.expires.is_none() && self.on_success.is_empty()
     }
 
-    /// Changes a response that is sent now.
-    pub fn change<H: Headers>(&self, response: &mut impl EditResponse, view: &View<H>) {
+    /// Changes a response that is sent now. `values` are those of the request and of the upstream.
+    pub fn change(&self, response: &mut impl EditResponse, values: &dyn Values) {
         let is_success = SUCCESS.contains(&response.status().as_u16());
         self.always.delete(response);
         if let Some(expires) = self.expires.filter(|_| is_success) {
             expires::set(expires, response, SystemTime::now());
         }
-        self.always.write(response, view);
+        self.always.write_response(response, values);
         if is_success {
             self.on_success.delete(response);
-            self.on_success.write(response, view);
+            self.on_success.write_response(response, values);
+        }
+    }
+
+    /// Returns the variables of all values.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        let rules = [&self.always, &self.on_success].into_iter();
+        let rules = rules.flat_map(|rules| rules.set.iter().chain(&rules.add));
+        rules
+            .flat_map(|rule| match &rule.value {
+                Value::Template(template) => template.parts(),
+                Value::Fixed(_) => &[],
+            })
+            .filter_map(Part::variable)
+    }
+}
+
+/// Values for the head of a response, as far as it is changed.
+struct AtHead<'r, R> {
+    response: &'r R,
+    values: &'r dyn Values,
+}
+
+impl<R: EditResponse> Values for AtHead<'_, R> {
+    fn append_of_request(&self, variable: &RequestVariable, out: &mut Vec<u8>) {
+        self.values.append_of_request(variable, out);
+    }
+
+    fn append_of_response(&self, variable: &ResponseVariable, out: &mut Vec<u8>) {
+        match variable {
+            ResponseVariable::Status => {
+                write_number(u64::from(self.response.status().as_u16()), out);
+            }
+            ResponseVariable::SentHttp(name) => append_list(self.response, name, out),
+            _ => self.values.append_of_response(variable, out),
         }
     }
 }
@@ -80,17 +118,17 @@ struct Rule {
 enum Value {
     /// Constant value; `None` if the header is to be absent.
     Fixed(Option<HeaderValue>),
-    Template(Template<RequestVariable>),
+    Template(Template<Variable>),
 }
 
 impl HeaderRules {
     /// Compiles the rules of a configuration.
-    pub fn new(changes: &HeaderChanges) -> Self {
+    pub fn new<V: Clone + Into<Variable>>(changes: &HeaderChanges<V>) -> Self {
         let name = |name: &String| HeaderName::from_bytes(name.as_bytes()).ok();
-        let rule = |(spelling, template): &(String, Template<RequestVariable>)| {
+        let rule = |(spelling, template): &(String, Template<V>)| {
             let value = match template.variables().next() {
                 None => Value::Fixed(value(template.texts().collect::<String>().into_bytes())),
-                Some(_) => Value::Template(template.clone()),
+                Some(_) => Value::Template(template.clone().map(Into::into)),
             };
             Some(Rule {
                 name: name(spelling)?,
@@ -112,7 +150,7 @@ impl HeaderRules {
 
     /// Changes a request. Many applications treat `_` and `-` in a name as the same, so such
     /// variants are removed together with a header that is set or removed.
-    pub fn change_request<H: Headers>(&self, request: &mut impl EditHeaders, view: &View<H>) {
+    pub fn change_request(&self, request: &mut impl EditHeaders, values: &dyn Values) {
         for name in &self.remove {
             remove_other_spellings(request, name);
             request.remove(name.as_str());
@@ -120,7 +158,13 @@ impl HeaderRules {
         for rule in &self.set {
             remove_other_spellings(request, &rule.name);
         }
-        self.write(request, view);
+        self.write(request, |rule, _| rule.value(values));
+    }
+
+    fn write_response<R: EditResponse>(&self, response: &mut R, values: &dyn Values) {
+        self.write(response, |rule, response: &R| {
+            rule.value(&AtHead { response, values })
+        });
     }
 
     fn delete(&self, message: &mut impl EditHeaders) {
@@ -129,15 +173,19 @@ impl HeaderRules {
         }
     }
 
-    fn write<H: Headers>(&self, message: &mut impl EditHeaders, view: &View<H>) {
+    fn write<M: EditHeaders>(
+        &self,
+        message: &mut M,
+        value: impl Fn(&Rule, &M) -> Option<HeaderValue>,
+    ) {
         for rule in &self.set {
-            match rule.value(view) {
+            match value(rule, message) {
                 Some(value) => message.set(Name::Spelled(&rule.spelling), value.as_bytes()),
                 None => message.remove(rule.name.as_str()),
             }
         }
         for rule in &self.add {
-            if let Some(value) = rule.value(view) {
+            if let Some(value) = value(rule, message) {
                 message.append(Name::Spelled(&rule.spelling), value.as_bytes());
             }
         }
@@ -145,26 +193,46 @@ impl HeaderRules {
 }
 
 impl Rule {
-    fn value<H: Headers>(&self, view: &View<H>) -> Option<HeaderValue> {
+    fn value(&self, values: &dyn Values) -> Option<HeaderValue> {
         let template = match &self.value {
             Value::Fixed(value) => return value.clone(),
             Value::Template(template) => template,
         };
-        let (mut text, mut part_value) = (Vec::new(), Vec::new());
+        let mut text = Vec::new();
         for part in template.parts() {
             match part {
                 Part::Text(part) => text.extend_from_slice(part.as_bytes()),
-                Part::Variable(variable) if is_decoded(variable) => {
-                    part_value.clear();
-                    view.append(variable, &mut part_value);
-                    for piece in percent_encode(&part_value, ESCAPED) {
-                        text.extend_from_slice(piece.as_bytes());
-                    }
-                }
-                Part::Variable(variable) => view.append(variable, &mut text),
+                Part::Variable(variable) => each_leaf_of(variable, values, &mut |leaf| {
+                    append_leaf(leaf, values, &mut text);
+                }),
             }
         }
         value(text)
+    }
+}
+
+/// Appends a piece of a value, escaped if it may contain any byte.
+fn append_leaf(leaf: &Leaf, values: &dyn Values, text: &mut Vec<u8>) {
+    match leaf {
+        Leaf::Text(part) => text.extend_from_slice(part.as_bytes()),
+        Leaf::Request(variable) if is_decoded(variable) => {
+            let mut value = Vec::new();
+            values.append_of_request(variable, &mut value);
+            escape(&value, text);
+        }
+        Leaf::Request(variable) => values.append_of_request(variable, text),
+        Leaf::Response(variable) => values.append_of_response(variable, text),
+        Leaf::Group {
+            text: value,
+            is_decoded: true,
+        } => escape(value, text),
+        Leaf::Group { text: value, .. } => text.extend_from_slice(value),
+    }
+}
+
+fn escape(value: &[u8], text: &mut Vec<u8>) {
+    for piece in percent_encode(value, ESCAPED) {
+        text.extend_from_slice(piece.as_bytes());
     }
 }
 
@@ -179,7 +247,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::super::variables::tests::{database, headers};
-    use super::super::variables::{Captured, RoutedTarget};
+    use super::super::variables::{Captured, ConnectionView, RoutedTarget, View};
     use super::*;
     use crate::config::model::Captures;
     use crate::proto::scheme::Scheme;
@@ -187,7 +255,7 @@ mod tests {
 
     type Lines<'l> = [(&'l str, &'l str)];
 
-    fn changes(remove: &[&str], set: &Lines, add: &Lines) -> HeaderChanges {
+    fn changes(remove: &[&str], set: &Lines, add: &Lines) -> HeaderChanges<Variable> {
         let captures = Captures::new([None, None]);
         let lines = |lines: &Lines| {
             let line = |(name, text): &(&str, &str)| {
@@ -238,7 +306,7 @@ mod tests {
                 groups: &[None, Some(0..4)],
                 hosts: &[],
             },
-            tls: None,
+            connection: ConnectionView::default(),
         };
         let mut response = ResponseHeader::build(status, None).unwrap();
         response.insert_header("X-Old", "1").unwrap();

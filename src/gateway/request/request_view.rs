@@ -28,6 +28,17 @@ pub struct RequestView<'r, H> {
     pub redirect_port: Option<u16>,
     /// Addresses of the connection, as far as they are asked for.
     pub socket: Option<&'r SocketDigest>,
+    /// Numbers of the connection and of the request on it.
+    pub serial: Serial,
+}
+
+/// Numbers of a connection and of a request on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serial {
+    /// Number of the connection among all that were accepted, from 1 on.
+    pub connection: u64,
+    /// Number of the request on its connection, from 1 on.
+    pub request: u32,
 }
 
 // Derived implementations would require `H: Clone` and `H: Copy`.
@@ -82,6 +93,7 @@ impl<'r> RequestView<'r, StoredHead> {
             tls,
             redirect_port,
             socket: None,
+            serial: Serial::default(),
         }
     }
 }
@@ -99,6 +111,7 @@ impl<'r> RequestView<'r, http::HeaderMap> {
             tls: None,
             redirect_port: None,
             socket: None,
+            serial: Serial::default(),
         }
     }
 }

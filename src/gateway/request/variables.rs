@@ -2,23 +2,30 @@
 //!
 //! All engines create the same small view of a request, from their own parser, so a variable has
 //! one meaning. Values are raw: the code that puts them into a header, a URL or a log escapes them
-//! for that use. [`is_decoded`] tells which values need more escaping.
+//! for that use. [`is_decoded`](super::escaping::is_decoded) tells which values need more escaping.
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::time::SystemTime;
 
+use pingora::protocols::SocketDigest;
 use pingora::protocols::tls::SslDigest;
 use regex::bytes::Regex;
 
 use super::basic_auth::user;
-use super::client_ip::Origin;
+use super::client_ip::{Origin, write_forwarded_for};
 use super::host;
-use crate::config::model::{ClientCertificateField, Part, RequestVariable, Template};
+use super::own_value::{Values, append_own};
+use super::request_view::Serial;
+use super::times;
+use crate::config::model::{
+    ClientCertificateField, ConnectionVariable, Part, RequestVariable, ResponseVariable, Template,
+};
 use crate::gateway::listener::tls::ClientCertificate;
 use crate::geo::Place;
 use crate::proto::headers::Headers;
 use crate::proto::scheme::Scheme;
-use crate::proto::text::write_address;
+use crate::proto::text::{write_address, write_number};
 use crate::query;
 
 /// View of a request for variables. Unknown values are empty.
@@ -45,8 +52,19 @@ pub struct View<'r, H> {
     pub route: &'r str,
     /// Groups of the route's patterns.
     pub captures: Captured<'r>,
-    /// TLS session of the connection, if it is encrypted.
+    /// Connection of the request.
+    pub connection: ConnectionView<'r>,
+}
+
+/// Connection of a request, as far as it is known.
+#[derive(Clone, Copy, Default)]
+pub struct ConnectionView<'r> {
+    /// TLS session, if it is encrypted.
     pub tls: Option<&'r SslDigest>,
+    /// Addresses.
+    pub socket: Option<&'r SocketDigest>,
+    /// Numbers of the connection and of the request on it.
+    pub serial: Serial,
 }
 
 // Derived implementations would require `H: Clone` and `H: Copy`.
@@ -95,20 +113,6 @@ impl<'r> Captured<'r> {
             .and_then(|range| self.text.get(range))
             .unwrap_or_default()
     }
-}
-
-/// Returns `true` if a value may contain any byte, because it was decoded or comes from a database.
-/// All other values are parts of a request head, which contains no control characters.
-#[must_use]
-pub fn is_decoded(variable: &RequestVariable) -> bool {
-    matches!(
-        variable,
-        RequestVariable::Uri
-            | RequestVariable::Capture(_)
-            | RequestVariable::Geo(_)
-            | RequestVariable::RemoteUser
-            | RequestVariable::Route
-    )
 }
 
 impl<H: Headers> View<'_, H> {
@@ -174,6 +178,62 @@ impl<H: Headers> View<'_, H> {
             }
             RequestVariable::Capture(number) => out.extend_from_slice(self.captures.get(*number)),
             RequestVariable::HostCapture(group) => self.append_host_group(group, out),
+            RequestVariable::Connection(property) => self.append_of_connection(*property, out),
+            RequestVariable::ForwardedFor => {
+                if let Some(origin) = self.origin {
+                    write_forwarded_for(out, origin);
+                }
+            }
+            RequestVariable::Time(form) => times::write(SystemTime::now(), *form, out),
+            RequestVariable::Hostname => {
+                out.extend_from_slice(rustix::system::uname().nodename().to_bytes());
+            }
+            RequestVariable::Pid => write_number(u64::from(std::process::id()), out),
+            RequestVariable::Own(own) => append_own(own, self, out),
+        }
+    }
+
+    fn append_of_connection(&self, property: ConnectionVariable, out: &mut Vec<u8>) {
+        let ConnectionView {
+            tls,
+            socket,
+            serial,
+        } = self.connection;
+        let local = || socket?.local_addr()?.as_inet();
+        let peer_port = || Some(socket?.peer_addr()?.as_inet()?.port());
+        let is_direct = |origin: &Origin| origin.client.ip() == origin.peer.ip();
+        let number = match property {
+            ConnectionVariable::PeerPort => peer_port().map(u64::from),
+            ConnectionVariable::RemotePort => {
+                let port = self.origin.filter(|origin| is_direct(origin));
+                port.and_then(|_| peer_port()).map(u64::from)
+            }
+            ConnectionVariable::ServerPort => local().map(|local| u64::from(local.port())),
+            ConnectionVariable::Number => Some(serial.connection),
+            ConnectionVariable::Requests => Some(u64::from(serial.request)),
+            ConnectionVariable::ServerAddr => {
+                if let Some(local) = local() {
+                    write_address(local.ip().to_canonical(), out);
+                }
+                None
+            }
+            ConnectionVariable::Https
+            | ConnectionVariable::Http2
+            | ConnectionVariable::SslProtocol
+            | ConnectionVariable::SslCipher => {
+                let text = match property {
+                    ConnectionVariable::Https => tls.map_or("", |_| "on"),
+                    ConnectionVariable::SslProtocol => tls.map_or("", |tls| &tls.version),
+                    ConnectionVariable::SslCipher => tls.map_or("", |tls| &tls.cipher),
+                    _ if self.protocol != "HTTP/2.0" => "",
+                    _ => tls.map_or("h2c", |_| "h2"),
+                };
+                out.extend_from_slice(text.as_bytes());
+                None
+            }
+        };
+        if let Some(number) = number {
+            write_number(number, out);
         }
     }
 
@@ -198,7 +258,8 @@ impl<H: Headers> View<'_, H> {
     }
 
     fn client_certificate(&self, field: ClientCertificateField) -> &str {
-        let certificate = self.tls.map(|tls| tls.extension.get::<ClientCertificate>());
+        let tls = self.connection.tls;
+        let certificate = tls.map(|tls| tls.extension.get::<ClientCertificate>());
         match (certificate, field) {
             (Some(Some(certificate)), _) => certificate.text(field),
             (Some(None), ClientCertificateField::Verify) => "NONE",
@@ -253,6 +314,15 @@ impl<H: Headers> View<'_, H> {
     }
 }
 
+impl<H: Headers> Values for View<'_, H> {
+    fn append_of_request(&self, variable: &RequestVariable, out: &mut Vec<u8>) {
+        self.append(variable, out);
+    }
+
+    /// There is no response yet.
+    fn append_of_response(&self, _: &ResponseVariable, _: &mut Vec<u8>) {}
+}
+
 /// Returns the value of the first cookie of a name (RFC 6265, 4.2).
 pub fn cookie<'h>(headers: &'h impl Headers, name: &str) -> Option<&'h [u8]> {
     let lines = headers.lines("cookie");
@@ -302,12 +372,14 @@ fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 pub(in crate::gateway) mod tests {
+    use std::sync::Arc;
+
     use http::{HeaderName, HeaderValue};
 
     use super::super::client_ip::{PeerAddr, resolve};
     use super::*;
     use crate::config::model::{
-        Captures, ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders,
+        Captures, ClientIp, ForwardedHeader, OwnVariables, TrustedProxies, UntrustedHeaders,
     };
     use crate::geo::{Codes, Database, Field, Names, Table};
     use crate::tree::Range as AddressRange;
@@ -346,6 +418,17 @@ pub(in crate::gateway) mod tests {
 
     /// Expands a template for a request from 1.0.0.7 through a trusted 10.0.0.1.
     fn expand(target: &str, lines: &[(&'static str, &str)], text: &str) -> String {
+        expand_in("", target, lines, text)
+    }
+
+    /// Same as [`expand`], with the own variables of a configuration.
+    pub fn expand_in(
+        config: &str,
+        target: &str,
+        lines: &[(&'static str, &str)],
+        text: &str,
+    ) -> String {
+        let own = own_variables(config);
         let config = ClientIp {
             trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]),
             header: ForwardedHeader::XForwardedFor,
@@ -373,11 +456,17 @@ pub(in crate::gateway) mod tests {
                 groups: &groups,
                 hosts: &[],
             },
-            tls: None,
+            connection: ConnectionView::default(),
         };
-        let captures = Captures::new([None, Some("word".to_owned()), None]);
+        let captures = Captures::new([None, Some("word".to_owned()), None]).with_own(&own);
         let template = Template::<RequestVariable>::parse(text, &captures).unwrap();
         String::from_utf8(view.expand(&template)).unwrap()
+    }
+
+    /// Own variables of a configuration.
+    fn own_variables(config: &str) -> Arc<OwnVariables> {
+        let config = crate::config::parse(config, "test", &crate::config::Overrides::default());
+        config.unwrap().own_variables
     }
 
     #[track_caller]
@@ -455,6 +544,19 @@ pub(in crate::gateway) mod tests {
             "$remote_user",
             "user",
         );
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_connection_is_empty() {
+        check("/", &[], "$forwarded_for", "1.0.0.7, 10.0.0.1");
+        check(
+            "/",
+            &[],
+            "[$https$http2$ssl_protocol$remote_port$server_addr]",
+            "[]",
+        );
+        let pid = std::process::id().to_string();
+        check("/", &[], "$pid", &pid);
     }
 
     #[test]

@@ -11,10 +11,10 @@ use pingora::http::ResponseHeader;
 
 use super::{hsts, https_redirect};
 use crate::gateway::access::Rejection;
-use crate::gateway::context::Context;
+use crate::gateway::context::{Context, HeadValues};
 use crate::gateway::error_page;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::request::variables::{View, is_query_target, path_and_query, split_query};
+use crate::gateway::request::variables::{is_query_target, path_and_query, split_query};
 use crate::gateway::route::Replaced;
 use crate::geo::Database;
 use crate::proto::headers::{EditResponse, Headers, Name, is_expectation};
@@ -224,8 +224,8 @@ pub fn change_headers<H: Headers>(
     ctx.identity.tell_client(response, &ctx.settings.ids);
     let route = ctx.route();
     if let Some(route) = route.filter(|route| !route.response_headers.is_empty()) {
-        let view = View::of(request, ctx);
-        route.response_headers.change(response, &view);
+        let values = HeadValues::of(request, ctx);
+        route.response_headers.change(response, &values);
     }
 }
 

@@ -6,7 +6,7 @@ use http::Method;
 
 use crate::config::model::{
     HeaderCondition, HeaderPattern, ListenerPattern, PathPattern, PathPrefix, Priority, Region,
-    RouteConditions,
+    RequestVariable, RouteConditions, VariableCondition,
 };
 use crate::gateway::listener::is_at;
 use crate::geo::Place;
@@ -26,6 +26,8 @@ pub struct MatchInput<'r, H> {
     pub headers: &'r H,
     /// Geographic place of the client.
     pub place: Option<Place<'r>>,
+    /// Appends the value of a variable.
+    pub variable: &'r dyn Fn(&RequestVariable, &mut Vec<u8>),
 }
 
 /// Conditions of a route besides its host.
@@ -82,6 +84,10 @@ impl Conditions {
                 .headers
                 .iter()
                 .all(|header| has_header(header, asked.headers))
+            && route
+                .variables
+                .iter()
+                .all(|condition| has_value(condition, asked.variable))
             && is_in(&route.countries)
             && is_in(&route.regions)
     }
@@ -128,5 +134,17 @@ fn has_header(condition: &HeaderCondition, headers: &impl Headers) -> bool {
     match &condition.value {
         HeaderPattern::Exact(text) => lines.any(|line| line == text.as_bytes()),
         HeaderPattern::Regex(regex) => lines.any(|line| regex.is_match(line)),
+    }
+}
+
+fn has_value(
+    condition: &VariableCondition,
+    append: &dyn Fn(&RequestVariable, &mut Vec<u8>),
+) -> bool {
+    let mut value = Vec::new();
+    append(&condition.variable, &mut value);
+    match &condition.value {
+        HeaderPattern::Exact(text) => value == text.as_bytes(),
+        HeaderPattern::Regex(regex) => regex.is_match(&value),
     }
 }

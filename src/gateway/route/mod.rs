@@ -25,10 +25,12 @@ use self::path_readings::PathReadings;
 use self::table::{Table, TableMatch};
 use super::access::RouteLimits;
 use super::request::header_rules::{HeaderRules, ResponseRules};
+use super::request::own_value::append_own;
+use super::request::variables::View;
 use super::upstream::Pool;
 use crate::config::model::{
-    self, CookieRewrites, ErrorPages, FastCgi, Files, HostPattern, PathPattern, RequestVariable,
-    Template, ValueRewrite,
+    self, CookieRewrites, ErrorPages, FastCgi, Files, HostPattern, LogRef, OwnVariable,
+    PathPattern, RequestVariable, Template, UpstreamChoice, ValueRewrite, Variable,
 };
 use crate::proto::headers::Headers;
 
@@ -60,13 +62,15 @@ pub struct Route {
     pub cookies: Option<Box<CookieRewrites>>,
     pub request_headers: HeaderRules,
     pub response_headers: ResponseRules,
+    /// Positions of the access logs of the route's requests; `None` for the default ones.
+    pub logs: Option<Box<[usize]>>,
 }
 
 /// Action of a route.
 pub enum Action {
-    /// Proxies the request to a peer of this pool.
+    /// Proxies the request to a peer of a pool.
     Upstream {
-        pool: Arc<Pool>,
+        pool: PoolChoice,
         rewrite: Option<Rewrite>,
         rewrite_location: Vec<ValueRewrite>,
         fastcgi: Option<Arc<FastCgi>>,
@@ -89,6 +93,47 @@ pub enum Action {
         body: Body,
         media_type: String,
     },
+}
+
+/// Choice of an upstream's pool.
+pub enum PoolChoice {
+    /// This pool.
+    One(Arc<Pool>),
+    /// The pool that a variable names; not empty.
+    By {
+        variable: Arc<OwnVariable<Variable>>,
+        pools: Vec<(String, Arc<Pool>)>,
+    },
+}
+
+impl PoolChoice {
+    fn new(choice: &UpstreamChoice, pools: &[Arc<Pool>]) -> Self {
+        match choice {
+            UpstreamChoice::One(number) => PoolChoice::One(Arc::clone(&pools[*number])),
+            UpstreamChoice::By { variable, values } => {
+                let values = values.iter();
+                let pools =
+                    values.map(|(name, number)| (name.clone(), Arc::clone(&pools[*number])));
+                PoolChoice::By {
+                    variable: Arc::clone(variable),
+                    pools: pools.collect(),
+                }
+            }
+        }
+    }
+
+    /// Returns the pool for a request. The configuration has one for each value of the variable.
+    pub fn pool<H: Headers>(&self, view: &View<H>) -> &Arc<Pool> {
+        match self {
+            PoolChoice::One(pool) => pool,
+            PoolChoice::By { variable, pools } => {
+                let mut name = Vec::new();
+                append_own(variable, view, &mut name);
+                let known = pools.iter().find(|(known, _)| known.as_bytes() == name);
+                &known.unwrap_or(&pools[0]).1
+            }
+        }
+    }
 }
 
 /// Body of a local reply.
@@ -164,12 +209,13 @@ pub enum Decision {
 }
 
 impl Routes {
-    /// Creates the routes of a configuration with the pools of its upstreams and limits for each
-    /// route. Returns `None` if there are no routes.
+    /// Creates the routes of a configuration with the pools of its upstreams, limits for each
+    /// route and the positions of access logs. Returns `None` if there are no routes.
     pub fn new(
         routes: &[model::Route],
         pools: &[Arc<Pool>],
         limits: impl Fn(&model::Route) -> RouteLimits,
+        logs: impl Fn(&[LogRef]) -> Box<[usize]>,
     ) -> Option<Self> {
         if routes.is_empty() {
             return None;
@@ -185,7 +231,7 @@ impl Routes {
                 .collect(),
             all: routes
                 .iter()
-                .map(|route| Route::new(route, pools, limits(route)))
+                .map(|route| Route::new(route, pools, limits(route), &logs))
                 .collect(),
         })
     }
@@ -287,12 +333,12 @@ impl Action {
         };
         match &route.action {
             model::Action::Upstream {
-                number,
+                choice,
                 rewrite: to,
                 rewrite_location,
                 fastcgi,
             } => Action::Upstream {
-                pool: Arc::clone(&pools[*number]),
+                pool: PoolChoice::new(choice, pools),
                 rewrite: rewrite(to),
                 rewrite_location: rewrite_location.clone(),
                 fastcgi: fastcgi.clone(),
@@ -338,7 +384,12 @@ impl RewrittenPart {
 }
 
 impl Route {
-    fn new(route: &model::Route, pools: &[Arc<Pool>], limits: RouteLimits) -> Self {
+    fn new(
+        route: &model::Route,
+        pools: &[Arc<Pool>],
+        limits: RouteLimits,
+        logs: impl Fn(&[LogRef]) -> Box<[usize]>,
+    ) -> Self {
         let hosts = route.conditions.hosts.iter();
         let host_patterns = hosts.filter_map(|host| match host {
             HostPattern::Regex(regex) => Some(regex.clone()),
@@ -356,6 +407,7 @@ impl Route {
             cookies: (!route.cookies.is_empty()).then(|| Box::new(route.cookies.clone())),
             request_headers: HeaderRules::new(&route.request_headers),
             response_headers: ResponseRules::new(&route.response_headers),
+            logs: route.access_logs.as_deref().map(logs),
         }
     }
 }

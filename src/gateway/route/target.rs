@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::{Rewrite, RewrittenPart};
 use crate::config::model::{Part, RequestVariable, Template};
+use crate::gateway::request::own_value::{Leaf, each_leaf};
 use crate::gateway::request::variables::{View, split_query};
 use crate::proto::headers::Headers;
 
@@ -37,14 +38,13 @@ const QUERY: &AsciiSet = &PATH.add(b'&').add(b'+');
 
 /// Expands the location of a redirect.
 pub fn location<H: Headers>(to: &Template<RequestVariable>, view: &View<H>) -> Vec<u8> {
-    let location = expand(to, view);
+    let Url { text, names_host } = expand(to, view);
     // Two leading slashes begin a host. They are kept only if they are part of the template, not if
     // they come from the client.
-    let meant = to.texts().next().is_some_and(|text| text.starts_with("//"));
-    if meant {
-        location
+    if names_host {
+        text
     } else {
-        with_one_slash(location)
+        with_one_slash(text)
     }
 }
 
@@ -56,7 +56,7 @@ pub fn rewritten<H: Headers>(
     path: &[u8],
     query: Option<&[u8]>,
 ) -> Option<Vec<u8>> {
-    let url = expand(&rewrite.to, view);
+    let url = expand(&rewrite.to, view).text;
     let (to, own_query) = split_query(&url);
     let mut target = to.to_vec();
     match rewrite.part {
@@ -78,7 +78,7 @@ pub fn requested<H: Headers>(
     view: &View<H>,
     query: Option<&[u8]>,
 ) -> Option<Vec<u8>> {
-    let url = expand(to, view);
+    let url = expand(to, view).text;
     let (path, own_query) = split_query(&url);
     checked(path.to_vec(), own_query.or(query))
 }
@@ -139,27 +139,61 @@ fn with_one_slash(mut url: Vec<u8>) -> Vec<u8> {
     url
 }
 
-fn expand<H: Headers>(template: &Template<RequestVariable>, view: &View<H>) -> Vec<u8> {
-    let (mut url, mut value) = (Vec::new(), Vec::new());
+/// URL that a template has become.
+#[derive(Default)]
+struct Url {
+    text: Vec<u8>,
+    /// `true` if text of the configuration begins the URL with two slashes.
+    names_host: bool,
+}
+
+fn expand<H: Headers>(template: &Template<RequestVariable>, view: &View<H>) -> Url {
+    let (mut url, mut value) = (Url::default(), Vec::new());
     for part in template.parts() {
         match part {
-            Part::Text(text) => encode(text.as_bytes(), TEXT, &mut url),
-            Part::Variable(variable) => {
+            Part::Text(text) => url.add(&Leaf::Text(text), view, &mut value),
+            Part::Variable(RequestVariable::Own(own)) => {
+                each_leaf(own, view, &mut |leaf| url.add(leaf, view, &mut value));
+            }
+            Part::Variable(variable) => url.add(&Leaf::Request(variable), view, &mut value),
+        }
+    }
+    url
+}
+
+impl Url {
+    /// Adds a piece. `value` is memory for it.
+    fn add<H: Headers>(&mut self, leaf: &Leaf, view: &View<H>, value: &mut Vec<u8>) {
+        let of_text = if self.text.contains(&b'?') {
+            QUERY
+        } else {
+            PATH
+        };
+        match leaf {
+            Leaf::Text(text) => {
+                self.names_host |= self.text.is_empty() && text.starts_with("//");
+                encode(text.as_bytes(), TEXT, &mut self.text);
+            }
+            Leaf::Request(variable) => {
                 value.clear();
-                view.append(variable, &mut value);
+                view.append(variable, value);
                 let set = match variable {
                     RequestVariable::RequestUri
                     | RequestVariable::Args
                     | RequestVariable::IsArgs
                     | RequestVariable::Arg(_) => URL,
-                    _ if url.contains(&b'?') => QUERY,
-                    _ => PATH,
+                    _ => of_text,
                 };
-                encode(&value, set, &mut url);
+                encode(value, set, &mut self.text);
             }
+            Leaf::Group {
+                text,
+                is_decoded: false,
+            } => encode(text, URL, &mut self.text),
+            Leaf::Group { text, .. } => encode(text, of_text, &mut self.text),
+            Leaf::Response(_) => {}
         }
     }
-    url
 }
 
 fn encode(text: &[u8], set: &'static AsciiSet, out: &mut Vec<u8>) {
@@ -174,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::config::model::Captures;
-    use crate::gateway::request::variables::{Captured, RoutedTarget};
+    use crate::gateway::request::variables::{Captured, ConnectionView, RoutedTarget};
     use crate::proto::scheme::Scheme;
 
     /// Request for this target whose captures are the text and the text from its second byte on.
@@ -196,7 +230,7 @@ mod tests {
                 groups: &groups,
                 hosts: &[],
             },
-            tls: None,
+            connection: ConnectionView::default(),
         })
     }
 

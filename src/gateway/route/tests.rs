@@ -20,7 +20,13 @@ fn routes(conditions: &[(&str, &str)]) -> Routes {
     };
     let text = conditions.iter().map(route).collect::<Vec<_>>().concat();
     let config = parse(&text, "test", &Overrides::default()).unwrap();
-    Routes::new(&config.routes, &[], |_| RouteLimits::default()).unwrap()
+    Routes::new(
+        &config.routes,
+        &[],
+        |_| RouteLimits::default(),
+        |_| Box::default(),
+    )
+    .unwrap()
 }
 
 /// A GET without a host, from nowhere.
@@ -33,6 +39,7 @@ fn get(headers: &HeaderMap) -> MatchInput<'_, HeaderMap> {
         tls: false,
         is_rerouted: false,
         place: None,
+        variable: &|_, _| {},
     }
 }
 
@@ -405,7 +412,13 @@ fn a_route_may_be_of_one_listener_or_scheme() {
                 [[route]]\nname = 'secure'\nscheme = 'https'\nrespond = {}\n\
                 [[route]]\nname = 'rest'\nrespond = {}\n";
     let config = parse(text, "test", &Overrides::default()).unwrap();
-    let routes = Routes::new(&config.routes, &[], |_| RouteLimits::default()).unwrap();
+    let routes = Routes::new(
+        &config.routes,
+        &[],
+        |_| RouteLimits::default(),
+        |_| Box::default(),
+    )
+    .unwrap();
     assert!(routes.has_listeners());
     for (local, tls, expected) in [
         ("127.0.0.1:8080", false, "address"),
@@ -525,6 +538,7 @@ prop_compose! {
     ) -> RouteConditions {
         let country = country.map(|code| Region::country(code, &BUILT_IN).unwrap());
         RouteConditions {
+            variables: Vec::new(),
             hosts: hosts.iter().map(|host| host_pattern(host)).collect(),
             listeners: port.map(ListenerPattern::Port).into_iter().collect(),
             tls,
@@ -695,6 +709,7 @@ proptest! {
             tls: port == 81,
             is_rerouted: false,
             place: database.lookup([1, 0, 0, 7].into()),
+            variable: &|_, _| {},
         };
         let found = match Table::new(&routes).find(&asked, Some(path.as_bytes())) {
             TableMatch::Route(number) => Some(number),

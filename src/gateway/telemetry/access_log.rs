@@ -8,7 +8,6 @@ mod entry;
 mod format;
 mod output;
 mod sampling;
-mod times;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,12 +15,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-pub use entry::{Entry, Sent};
+pub use entry::Entry;
 pub use format::Format;
 use output::{Output, count_lines};
 use sampling::Sampler;
 
-use crate::config::model;
+use crate::config::model::{self, Part, Template, Variable};
 use crate::gateway::shard::{SHARDS, shard};
 use crate::proto::headers::Headers;
 
@@ -38,6 +37,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct AccessLog {
     config: model::AccessLog,
     format: Format,
+    /// Condition of a line: a value that is neither empty nor `0`.
+    condition: Option<Template<Variable>>,
     /// Sampler; `None` if every request is logged.
     sampler: Option<Sampler>,
     /// Handle of the writer; `None` if nothing is logged.
@@ -90,9 +91,12 @@ impl AccessLog {
     /// If the file cannot be opened.
     pub fn open(config: &model::AccessLog, before: Option<&AccessLog>) -> io::Result<Self> {
         let dropped = before.map_or_else(Arc::default, |before| Arc::clone(&before.dropped));
+        let of_condition = config.condition.iter().flat_map(Template::variables);
+        let of_condition: Vec<_> = of_condition.collect();
         let mut log = AccessLog {
             config: config.clone(),
-            format: Format::new(&config.format),
+            format: Format::with(&config.format, &of_condition),
+            condition: config.condition.clone(),
             sampler: config.sampling.map(Sampler::new),
             writer: None,
             dropped: Arc::clone(&dropped),
@@ -154,7 +158,9 @@ impl AccessLog {
         let share = self.sampler.map_or(Some(1.0), |sampler| {
             sampler.choose(entry.status, entry.request_time, entry.id())
         });
-        let Some(share) = share else { return };
+        let Some(share) = share.filter(|share| self.meets(entry, *share)) else {
+            return;
+        };
         let mut buffer = lock(&writer.buffers.shards[shard()]);
         self.format.write(entry, share, &mut buffer);
         if buffer.len() < BUFFER {
@@ -169,6 +175,20 @@ impl AccessLog {
             buffers.waiting.fetch_sub(count, Ordering::Relaxed);
             buffers.note_dropped(count);
         }
+    }
+
+    fn meets<H: Headers>(&self, entry: &Entry<H>, share: f64) -> bool {
+        let Some(condition) = &self.condition else {
+            return true;
+        };
+        let mut value = Vec::new();
+        for part in condition.parts() {
+            match part {
+                Part::Text(text) => value.extend_from_slice(text.as_bytes()),
+                Part::Variable(variable) => entry.append(variable, share, &mut value),
+            }
+        }
+        !matches!(&value[..], b"" | b"0")
     }
 
     /// Number of lines that were lost because the target was too slow or failed, since the start of
@@ -334,6 +354,8 @@ mod tests {
             format: format("$remote_addr $status"),
             sampling: None,
             flush: Duration::from_secs(3600),
+            condition: None,
+            also: Vec::new(),
         }
     }
 

@@ -171,9 +171,12 @@ impl Metrics {
     /// Counts a connection as open until the guard is dropped.
     #[must_use]
     pub fn connection(&self) -> Open<'_> {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let number = 1 + self.accepted.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
-        Open(&self.open)
+        Open {
+            open: &self.open,
+            number,
+        }
     }
 
     /// Counts a connection that was rejected.
@@ -243,11 +246,22 @@ fn add_all(sums: &mut [u64], counters: &[AtomicU64]) {
 }
 
 /// Guard of an open connection.
-pub struct Open<'m>(&'m AtomicUsize);
+pub struct Open<'m> {
+    open: &'m AtomicUsize,
+    number: u64,
+}
+
+impl Open<'_> {
+    /// Number of the connection among all that were accepted, from 1 on.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -12,8 +12,11 @@ use http::{HeaderValue, StatusCode};
 use super::verdict::{Cause, Failed, Next, Progress};
 use crate::config::model::SocketAddress;
 use crate::gateway::failure::reason::FailureReason;
+use crate::gateway::request::head_lines::HeadLines;
+use crate::gateway::request::upstream_view::{UpstreamView, Wants};
 use crate::gateway::telemetry::metrics::HttpVersion;
 use crate::gateway::upstream::{Affinity, ConnectionKind, NoPeer, Peer, PeerPermit, Pool};
+use crate::proto::h1::rewrite::write_line;
 use crate::proto::headers::Headers;
 
 /// Tries of a request.
@@ -36,6 +39,24 @@ pub struct Attempts {
     is_full: bool,
     last_failure: Option<FailureReason>,
     start: Option<Instant>,
+    /// Facts for variables.
+    facts: Facts,
+}
+
+/// Facts of the tries for variables.
+#[derive(Default)]
+struct Facts {
+    wants: Wants,
+    /// Statuses of tries that were followed by another one, and of a last one without a response.
+    failed: Vec<u16>,
+    /// Status of the response that the client gets.
+    status: Option<u16>,
+    /// Start of the current try, if times are wanted.
+    start: Option<Instant>,
+    connect_time: Option<Duration>,
+    header_time: Option<Duration>,
+    /// Head of the response as lines, if it is wanted.
+    head: Vec<u8>,
 }
 
 /// Connection of the last try that had one.
@@ -77,6 +98,43 @@ pub enum Step {
 }
 
 impl Attempts {
+    /// Creates the tries of a request. `wants` are the facts that variables need.
+    pub fn new(wants: Wants) -> Self {
+        Attempts {
+            facts: Facts {
+                wants,
+                ..Facts::default()
+            },
+            ..Attempts::default()
+        }
+    }
+
+    /// View of the tries for variables.
+    pub fn view(&self) -> UpstreamView<'_> {
+        UpstreamView {
+            name: self.pool().map_or("", Pool::name),
+            peers: &self.tried,
+            failed: &self.facts.failed,
+            status: self.facts.status,
+            connect_time: self.facts.connect_time,
+            header_time: self.facts.header_time,
+            time: self.elapsed(),
+            head: HeadLines(&self.facts.head),
+        }
+    }
+
+    /// Keeps the head of the final response, if variables need it. `lines` calls its argument with each
+    /// line.
+    pub fn keep_head(&mut self, lines: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]))) {
+        if !self.facts.wants.head {
+            return;
+        }
+        let head = &mut self.facts.head;
+        head.clear();
+        head.push(b'\n');
+        lines(&mut |name, value| write_line(head, name, value));
+    }
+
     /// Sets the upstream.
     pub fn forward_to(&mut self, pool: Arc<Pool>) {
         if self.pool.is_some() {
@@ -149,6 +207,7 @@ impl Attempts {
         let pool = self.pool.as_ref().ok_or(NoPeer::NoneLeft)?;
         self.start.get_or_insert_with(Instant::now);
         self.progress = Progress::default();
+        self.facts.start = self.facts.wants.times.then(Instant::now);
         if let Some(connection) = &mut self.connected {
             connection.is_reused = false;
         }
@@ -172,6 +231,7 @@ impl Attempts {
     /// The peer was connected to.
     pub fn on_connected(&mut self, version: HttpVersion, is_reused: bool) {
         self.connected = Some(Connection { version, is_reused });
+        self.facts.connect_time = self.facts.start.map(|start| start.elapsed());
     }
 
     /// The whole request was sent, or the peer takes no more of it.
@@ -183,6 +243,17 @@ impl Attempts {
     /// as a failure and another peer can be tried.
     pub fn on_status(&mut self, status: StatusCode, may_repeat: bool) -> bool {
         self.progress.is_answered = true;
+        self.facts.header_time = self.facts.start.map(|start| start.elapsed());
+        let is_refused = self.judge(status, may_repeat);
+        if is_refused {
+            self.facts.failed.push(status.as_u16());
+        } else {
+            self.facts.status = Some(status.as_u16());
+        }
+        is_refused
+    }
+
+    fn judge(&mut self, status: StatusCode, may_repeat: bool) -> bool {
         let Some((pool, peer)) = self.peer() else {
             return false;
         };
@@ -224,11 +295,17 @@ impl Attempts {
         if let (true, Some((pool, peer))) = (verdict.counts, self.peer()) {
             pool.failed(peer, why);
         }
-        match verdict.next {
+        let step = match verdict.next {
             Next::BlameClient => Step::BlameClient,
             next if self.goes_on(next) => Step::Retry,
             _ => Step::Fail,
+        };
+        // The second try on the same peer is not another one.
+        if !self.progress.is_answered && self.refresh != Refresh::Due {
+            let is_timeout = matches!(cause, Cause::ReadTimeout | Cause::WriteTimeout);
+            self.facts.failed.push(if is_timeout { 504 } else { 502 });
         }
+        step
     }
 
     /// Returns `true` if the request is tried once more as `next` says.

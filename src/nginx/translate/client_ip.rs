@@ -1,8 +1,8 @@
 //! Trusted proxies: `[client_ip]`.
 //!
-//! A header that geogate does not read must not be replaced by another one: proxies that write
-//! `X-Real-IP` often pass on an `X-Forwarded-For` that the client has sent. So without a header of
-//! the same meaning no proxy is trusted, and blocks with rules on addresses are closed.
+//! The header must be the one that the file names: proxies that write `X-Real-IP` often pass on an
+//! `X-Forwarded-For` that the client has sent. Where servers differ, no proxy is trusted, and blocks
+//! with rules on addresses are closed.
 
 use super::one_for_all;
 use crate::nginx::Output;
@@ -13,8 +13,8 @@ use crate::nginx::tree::Directive;
 
 /// Source of client addresses.
 enum Header {
-    /// A header that geogate reads, by its name.
-    Read(&'static str),
+    /// A header, by its name.
+    Read(String),
     /// The PROXY protocol header of a connection, which is a setting of the listener.
     ProxyProtocol,
     /// A header that geogate does not read.
@@ -39,9 +39,8 @@ pub(super) fn translate<'s>(http: &Scope<'s>, output: &mut Output) -> Option<&'s
     }
     let known = of_header(header);
     if matches!(known, Header::Unread) {
-        let why = "geogate reads X-Forwarded-For or Forwarded, so nobody is trusted here and every \
-                   client has the address of its connection. Let the proxy in front write one of \
-                   them, and name it in `client_ip`.";
+        let why = "No header of this name has addresses, so nobody is trusted here and every client \
+                   has the address of its connection.";
         trust_nobody(http, &with_header, why, output);
         return Some(header.unwrap_or(first));
     }
@@ -55,9 +54,9 @@ pub(super) fn translate<'s>(http: &Scope<'s>, output: &mut Output) -> Option<&'s
         trust(network, output);
     }
     match (&known, header) {
-        (Header::Read(known), _) => {
+        (Header::Read(known), header) => {
             let table = output.document.table("client_ip");
-            table.set("header", *known, header);
+            table.set("header", known.as_str(), header);
         }
         (_, Some(header)) => {
             let why = "A listener with `proxy_protocol` has the client's address from there.";
@@ -75,11 +74,23 @@ fn of_header(header: Option<&Directive>) -> Header {
         header.arg(0).to_ascii_lowercase()
     });
     match name.as_str() {
-        "x-forwarded-for" => Header::Read("X-Forwarded-For"),
-        "forwarded" => Header::Read("Forwarded"),
+        "x-forwarded-for" => Header::Read("X-Forwarded-For".to_owned()),
+        "forwarded" => Header::Read("Forwarded".to_owned()),
+        "x-real-ip" => Header::Read("X-Real-IP".to_owned()),
         "proxy_protocol" => Header::ProxyProtocol,
+        _ if is_header(&name) => {
+            Header::Read(header.map_or(name, |header| header.arg(0).to_owned()))
+        }
         _ => Header::Unread,
     }
+}
+
+/// Returns `true` for a header that can have addresses.
+fn is_header(name: &str) -> bool {
+    let is_name = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    is_name && !name.is_empty() && !matches!(name, "host" | "connection" | "upgrade")
 }
 
 /// Returns `true` if all servers and all their locations trust the same networks, because there is

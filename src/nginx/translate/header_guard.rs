@@ -175,7 +175,7 @@ impl Test {
         let (value, is_negated) = match (operator, value) {
             ("=", "") => (any(), !is_negated),
             ("=", value) => (
-                Some(value.to_owned()).filter(|v| !v.starts_with('~')),
+                Some(value.to_owned()).filter(|v| !v.starts_with('~') && !v.contains('$')),
                 is_negated,
             ),
             ("~", value) => (expression(value, false), is_negated),

@@ -68,14 +68,19 @@ pub(super) fn to_upstream(
         let lower = name.to_ascii_lowercase();
         let managed = ALWAYS.iter().find(|(known, _)| *known == lower);
         let is_managed = managed.is_some() || MANAGED.contains(&lower.as_str());
-        if lower == "x-forwarded-proto" && value == "$http_x_forwarded_proto" {
+        if lower == "host" && value == "$proxy_host" {
+            // It is the default, which is set with the upstream.
+            output.notes.carried(header);
+        } else if lower == "x-forwarded-proto" && value == "$http_x_forwarded_proto" {
             let why = "What a client says of its protocol is passed on from `client_ip.trusted_proxies` \
                        alone; from others it is how they connect to geogate.";
             output.notes.differs(header, why);
         } else if lower == "host" && value == "$host" {
             let why = "As the client sent it, with its port and its capitals.";
             output.notes.minor(header, why);
-        } else if managed.is_some_and(|(_, values)| values.contains(&value)) {
+        } else if managed.is_some_and(|(_, values)| values.contains(&value))
+            || lower == "connection" && variables.is_of_upgrade(value)
+        {
             output.notes.needless(header, "Always.");
         } else if is_managed && lower != "host" {
             output.notes.lost(
@@ -140,11 +145,16 @@ pub(super) fn to_client(
 
 /// Adds the `Host` that a route's upstream gets, before its other headers.
 pub(super) fn set_host(host: &str, from: &Directive, route: &mut Table) {
+    set_host_template(&host.replace('$', "$$"), from, route);
+}
+
+/// Same as [`set_host`], for a template.
+pub(super) fn set_host_template(host: &str, from: &Directive, route: &mut Table) {
     let mut rules = match route.get("request_headers") {
         Some(Value::Inline(entries)) => entries.clone(),
         _ => Vec::new(),
     };
-    let entry = Entry::new("Host", host.replace('$', "$$"), Some(from));
+    let entry = Entry::new("Host", host, Some(from));
     match rules.iter_mut().find(|rule| rule.key == "set") {
         Some(Entry {
             value: Value::Inline(set),

@@ -9,11 +9,13 @@
 //! if its action cannot be carried over.
 
 mod action;
+mod conditional;
 mod protect;
 mod written;
 
 use std::collections::HashSet;
 
+use self::conditional::{Conditional, set_condition};
 use super::access;
 use super::client;
 use super::error_page;
@@ -21,21 +23,23 @@ use super::files;
 use super::header_guard::{HeaderGuard, Turning, guarded};
 use super::headers;
 use super::listen::Listen;
+use super::log::Logs;
 use super::order::{Around, Placed, Plan, RoutePath};
 use super::pattern::{Pattern, pattern};
 use super::rate;
 use super::rewrite::{self, Rewritten};
 use super::site::{Site, Sites};
 use super::tls;
-use super::variables::Variables;
+use super::variables::{At, Variables};
 use crate::nginx::Output;
-use crate::nginx::document::{Item, Table};
+use crate::nginx::document::{Entry, Item, Table, Value};
 use crate::nginx::scope::Scope;
 use crate::nginx::tree::Directive;
 
 /// Settings of the whole file.
 pub(super) struct Shared<'r> {
     pub(super) variables: &'r Variables,
+    pub(super) logs: &'r Logs,
     /// Directive that leaves the addresses of clients unknown, if there is one.
     pub(super) unknown_clients: Option<&'r Directive>,
 }
@@ -54,6 +58,7 @@ pub(super) fn translate<'s>(
     let mut routes = Routes {
         http,
         variables: shared.variables,
+        logs: shared.logs,
         unknown_clients: shared.unknown_clients,
         hsts: tls::hsts_for_all(http, &secure),
         body_size: client::body_size_for_all(http),
@@ -79,7 +84,10 @@ pub(super) fn translate<'s>(
         rewrite::closed(403, block, &mut route);
         output.document.add(route);
     }
-    output.document.leave_out_unused("upstream", "route");
+    let own = &shared.variables.own;
+    output
+        .document
+        .leave_out_unused("upstream", "route", |name| own.is_chosen(name));
     leave_the_obvious_out(output);
     for block in http.here("upstream") {
         if !output.notes.is_spoken_for(block) {
@@ -93,7 +101,11 @@ pub(super) fn translate<'s>(
 /// one upstream.
 fn leave_the_obvious_out(output: &mut Output) {
     let mut routes = output.document.named("route");
-    let is_obvious = |route: &Table| route.keys().eq(["upstream"]);
+    let is_chosen = |route: &Table| {
+        let upstream = route.get("upstream").map(Value::to_text);
+        upstream.is_some_and(|upstream| upstream.starts_with("\"$"))
+    };
+    let is_obvious = |route: &Table| route.keys().eq(["upstream"]) && !is_chosen(route);
     if routes.next().is_some_and(is_obvious) && routes.next().is_none() {
         drop(routes);
         output.document.leave_out("route");
@@ -107,6 +119,7 @@ fn leave_the_obvious_out(output: &mut Output) {
 struct Routes<'r, 's> {
     http: &'s Scope<'s>,
     variables: &'r Variables,
+    logs: &'r Logs,
     unknown_clients: Option<&'r Directive>,
     hsts: Option<&'s Directive>,
     /// Limit on bodies that applies to routes without their own.
@@ -151,7 +164,10 @@ struct Steps<'d> {
 /// Route for the requests of a location whose path matches.
 struct Step<'d> {
     by: &'d Directive,
-    regex: String,
+    /// Expression that the path matches; `None` for every path.
+    regex: Option<String>,
+    /// Condition on a variable.
+    when: Option<Entry>,
     outcome: Outcome,
 }
 
@@ -160,6 +176,8 @@ enum Outcome {
     Answer(Table),
     /// The requests stay in the location, with another path.
     Path(String),
+    /// The requests stay in the location, with these headers of responses.
+    Headers(Table),
 }
 
 impl Step<'_> {
@@ -174,7 +192,20 @@ impl Step<'_> {
                 }
                 action
             }
+            Outcome::Headers(own) => {
+                let mut action = of_location.clone();
+                for key in ["response_headers", "expires"] {
+                    if let Some(value) = own.get(key) {
+                        action.set(key, value.clone(), Some(self.by));
+                    }
+                }
+                action
+            }
         };
+        set_condition(&mut action, self.when.as_ref());
+        if let Some(internal) = of_location.get("internal") {
+            action.set("internal", internal.clone(), Some(location));
+        }
         if let Some(sets) = of_location.get("access") {
             action.set("access", sets.clone(), Some(location));
         }
@@ -188,6 +219,8 @@ impl Step<'_> {
 struct Conditions<'s> {
     access: Vec<String>,
     guards: Vec<HeaderGuard<'s>>,
+    /// Conditions that become routes of their own, in the order of the file.
+    steps: Vec<Conditional<'s>>,
     closed_by: Option<&'s Directive>,
 }
 
@@ -219,6 +252,7 @@ impl<'s> Routes<'_, 's> {
         if is_closed || conditions.closed_by.is_some() {
             return self.closed_site(site, output);
         }
+        let steps = std::mem::take(&mut conditions.steps);
         let plan = Plan::new(site.block);
         let common = Common {
             site,
@@ -233,7 +267,7 @@ impl<'s> Routes<'_, 's> {
         if answers {
             say_unreachable(&scope, site.block, output);
         }
-        let answers_all = answers || self.server_steps(&common, &is_done, output);
+        let answers_all = answers || self.server_steps(&common, &steps, &is_done, output);
         if !answers_all {
             self.locations(&scope, &common, &Around::default(), &is_done, output);
             if !site.only_redirects {
@@ -255,6 +289,7 @@ impl<'s> Routes<'_, 's> {
     fn server_steps(
         &mut self,
         common: &Common<'_, 's>,
+        conditionals: &[Conditional<'s>],
         is_done: &dyn Fn(&Directive) -> bool,
         output: &mut Output,
     ) -> bool {
@@ -266,6 +301,13 @@ impl<'s> Routes<'_, 's> {
         for step in scope.directives().iter().filter(|one| !is_done(one)) {
             let answers_all = match step.name.as_str() {
                 "rewrite" => self.server_rewrite(step, common, output),
+                "if" => {
+                    let mut known = conditionals.iter();
+                    if let Some(known) = known.find(|known| known.condition.id == step.id) {
+                        self.server_conditional(known, common, output);
+                    }
+                    false
+                }
                 "return" => {
                     self.server_return(step, common, output);
                     true
@@ -343,7 +385,7 @@ impl<'s> Routes<'_, 's> {
             rewrite::answer(
                 answer,
                 None,
-                common.scope,
+                At::by(common.scope, answer),
                 self.variables,
                 &mut route,
                 output,
@@ -408,9 +450,29 @@ impl<'s> Routes<'_, 's> {
         is_all
     }
 
+    fn server_conditional(
+        &mut self,
+        conditional: &Conditional<'s>,
+        common: &Common<'_, 's>,
+        output: &mut Output,
+    ) {
+        let Some(step) = self.conditional_step(common.scope, conditional, true, output) else {
+            return;
+        };
+        let mut action = match step.outcome {
+            Outcome::Answer(action) | Outcome::Headers(action) => action,
+            Outcome::Path(_) => return,
+        };
+        set_condition(&mut action, step.when.as_ref());
+        self.common_keys(common.scope, common, &mut action, output);
+        self.pending
+            .push((RoutePath::of_server(step.regex), action));
+    }
+
     fn server_return(&mut self, step: &'s Directive, common: &Common<'_, 's>, output: &mut Output) {
         let mut route = Table::new("route", Some(step));
-        if !rewrite::answer(step, None, common.scope, self.variables, &mut route, output) {
+        let at = At::by(common.scope, step);
+        if !rewrite::answer(step, None, at, self.variables, &mut route, output) {
             rewrite::closed(501, step, &mut route);
         }
         self.common_keys(common.scope, common, &mut route, output);
@@ -520,7 +582,7 @@ impl<'s> Routes<'_, 's> {
         let mut conditions = self.conditions(scope, &|_| false, output);
         let turnings = self.turnings(scope, &mut conditions, output);
         let first = self.pending.len();
-        let mut steps = self.steps(scope, own, output);
+        let mut steps = self.steps(scope, own, &conditions.steps, output);
         let mut route = if let Some(decided) = steps.decided.take() {
             decided
         } else {
@@ -540,9 +602,15 @@ impl<'s> Routes<'_, 's> {
             steps.routes.clear();
         }
         self.common_keys(scope, common, &mut route, output);
+        let has_regexes = steps.routes.iter().any(|step| step.regex.is_some());
         for step in steps.routes {
             let action = step.action(&route, location);
-            let paths = paths.iter().map(|path| path.and(&step.regex));
+            // Routes with an expression come before the others, and keep their order.
+            let regex = step.regex.as_deref().or(has_regexes.then_some("^"));
+            let paths = paths.iter().map(|path| match regex {
+                Some(regex) => path.and(regex),
+                None => path.clone(),
+            });
             self.pending
                 .extend(paths.map(|path| (path, action.clone())));
         }
@@ -555,14 +623,34 @@ impl<'s> Routes<'_, 's> {
         self.guard(first, &turnings);
     }
 
-    /// Translates the `rewrite` directives of a location.
-    fn steps<'d>(&self, scope: &Scope<'d>, own: &Pattern, output: &mut Output) -> Steps<'d> {
+    /// Translates the `rewrite` directives and the conditions of a location.
+    fn steps<'d>(
+        &self,
+        scope: &Scope<'d>,
+        own: &Pattern,
+        conditionals: &[Conditional<'d>],
+        output: &mut Output,
+    ) -> Steps<'d> {
         let prefix = match own {
             Pattern::Prefix(prefix) => Some(prefix.as_str()),
             _ => None,
         };
         let mut steps = Steps::default();
-        for by in scope.here("rewrite") {
+        for by in scope.directives().iter() {
+            match by.name.as_str() {
+                "rewrite" => {}
+                "if" => {
+                    let mut known = conditionals.iter();
+                    if let Some(known) = known.find(|known| known.condition.id == by.id) {
+                        let step = self.conditional_step(scope, known, false, output);
+                        steps.routes.extend(step);
+                    }
+                    continue;
+                }
+                // What comes behind it is not executed.
+                "return" | "break" => break,
+                _ => continue,
+            }
             let found = rewrite::rewritten(by, prefix, false, scope, self.variables, output);
             let (regex, outcome) = match found {
                 Rewritten::All(action) => {
@@ -581,7 +669,12 @@ impl<'s> Routes<'_, 's> {
                     (regex, Outcome::Answer(action))
                 }
             };
-            steps.routes.push(Step { by, regex, outcome });
+            steps.routes.push(Step {
+                by,
+                regex: Some(regex),
+                when: None,
+                outcome,
+            });
         }
         steps
     }
@@ -610,6 +703,9 @@ impl<'s> Routes<'_, 's> {
     ) {
         if route.get("response_headers").is_none() {
             headers::to_client(scope, self.hsts, self.variables, route, output);
+        }
+        if let Some(logs) = self.logs.of_block(scope) {
+            route.set("access_log", logs, None);
         }
         if let Some(size) = scope.one("client_max_body_size") {
             let is_for_all = self.body_size.is_some_and(|all| all.args == size.args);

@@ -9,7 +9,9 @@ mod auth;
 mod client;
 mod client_ip;
 mod compression;
+mod condition;
 mod cookies;
+mod define;
 mod error_page;
 mod fastcgi;
 mod files;
@@ -22,6 +24,7 @@ mod listeners;
 mod location;
 mod log;
 mod order;
+mod own;
 mod pattern;
 mod process;
 mod proxy;
@@ -84,8 +87,10 @@ pub(super) fn translate(tree: &Tree, output: &mut Output) {
 fn http(http: &Scope, output: &mut Output) {
     client::translate(http, output);
     let unknown_clients = client_ip::translate(http, output);
-    let variables = geo::translate(http, output);
-    log::translate(http, &variables, output);
+    let mut variables = geo::translate(http, output);
+    variables.own = own::Own::read(http);
+    variables.clients_are_unknown = unknown_clients.is_some();
+    let logs = log::translate(http, &variables, output);
     compression::translate(http, output);
     let sites = site::all(http, output);
     listeners::translate(&sites.all, output);
@@ -93,9 +98,11 @@ fn http(http: &Scope, output: &mut Output) {
     rate::translate(http, output);
     let shared = location::Shared {
         variables: &variables,
+        logs: &logs,
         unknown_clients,
     };
     location::translate(http, &sites, &shared, output);
+    variables.own.finish(http, output);
 }
 
 /// Marks all directives in a block as handled, because one note is enough for the whole block.

@@ -2,13 +2,14 @@
 
 use super::cookies;
 use super::headers;
+use super::own;
 use super::pattern::Pattern;
 use super::redirect;
 use super::target::{self, Target};
 use super::upstream;
 use super::variables::{self, Variables};
 use crate::nginx::Output;
-use crate::nginx::document::Table;
+use crate::nginx::document::{Entry, Origin, Table, Value};
 use crate::nginx::scope::Scope;
 use crate::nginx::tree::Directive;
 
@@ -97,6 +98,75 @@ fn destination_of(
     })
 }
 
+/// Upstream that a variable names.
+struct Chosen {
+    /// Variable of geogate with the name.
+    upstream: String,
+    /// Template of the host that nginx sends by default.
+    host: String,
+}
+
+/// Returns the variable that names the upstream, if the host of the URL is a variable with listed
+/// values. Registers an upstream for each of them.
+fn chosen(
+    http: &Scope,
+    scope: &Scope,
+    pass: &Directive,
+    variables: &Variables,
+    output: &mut Output,
+) -> Option<Chosen> {
+    let written = pass.arg(0);
+    let same = ["$request_uri", "$uri$is_args$args"];
+    let end = same.iter().find(|end| written.ends_with(*end));
+    if end.is_some() && scope.here("rewrite").next().is_some() {
+        return None;
+    }
+    let written = end.map_or(written, |end| &written[..written.len() - end.len()]);
+    let (scheme, rest) = written.split_once("://").unwrap_or(("", written));
+    if rest.contains(['/', '?']) || Variables::constant(rest, scope).is_some() {
+        return None;
+    }
+    let template = variables.template(rest, scope).ok()?;
+    let (variable, suffix) = match template.split_once(':') {
+        Some((variable, _)) => (variable, &template[variable.len()..]),
+        None => (template.as_str(), ""),
+    };
+    let name = variables::only_variable(variable).filter(|_| !suffix.contains('$'))?;
+    let (mut upstreams, mut hosts) = (Vec::new(), Vec::new());
+    for value in variables.own.values(name)? {
+        let url = match scheme {
+            "" => value.clone(),
+            scheme => format!("{scheme}://{value}{suffix}"),
+        };
+        let found = destination_of(&url, None, pass.name == "grpc_pass").ok()?;
+        if value.is_empty() || found.path.is_some() {
+            return None;
+        }
+        let upstream = upstream::name(http, scope, &found.target, pass, output)?;
+        variables.own.choose(&upstream);
+        upstreams.push(Entry::new(&value, upstream, Some(pass)));
+        hosts.push(Entry::new(&value, host_of(found.target), Some(pass)));
+    }
+    let choice = |first: &str, entries: Vec<Entry>| {
+        let is_same =
+            |entry: &Entry| matches!(&entry.value, Value::Text(text) if *text == entry.key);
+        if entries.iter().all(is_same) {
+            return name.to_owned();
+        }
+        let default = match entries.first().map(|entry| &entry.value) {
+            Some(Value::Text(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let from = variables::reference(name, false);
+        let table = own::table(&from, "values", entries, &default, Origin::from(pass));
+        variables.own.register(first, table)
+    };
+    Some(Chosen {
+        upstream: format!("${}", choice(&format!("{name}_upstream"), upstreams)),
+        host: format!("${}", choice(&format!("{name}_host"), hosts)),
+    })
+}
+
 /// Sets the upstream of a route, with its path. Returns `false` if that cannot be done.
 pub(super) fn translate(
     http: &Scope,
@@ -108,6 +178,10 @@ pub(super) fn translate(
     output: &mut Output,
 ) -> bool {
     output.notes.carried(pass);
+    if let Some(chosen) = chosen(http, scope, pass, variables, output) {
+        route.set("upstream", chosen.upstream, Some(pass));
+        return true;
+    }
     let found = match destination(pass, scope) {
         Ok(found) => found,
         Err(why) => {
@@ -188,7 +262,19 @@ fn replacement(
 
 /// Sets the Host that nginx sends by default, its own name for the upstream, unless the file sets
 /// one.
-pub(super) fn say_host(scope: &Scope, pass: &Directive, route: &mut Table, output: &mut Output) {
+pub(super) fn say_host(
+    http: &Scope,
+    scope: &Scope,
+    pass: &Directive,
+    variables: &Variables,
+    route: &mut Table,
+    output: &mut Output,
+) {
+    if !is_host_said(scope, pass)
+        && let Some(chosen) = chosen(http, scope, pass, variables, output)
+    {
+        return headers::set_host_template(&chosen.host, pass, route);
+    }
     let Some(text) = own_name(scope, pass) else {
         return;
     };
@@ -207,21 +293,29 @@ pub(super) fn say_host(scope: &Scope, pass: &Directive, route: &mut Table, outpu
 
 /// Returns the value of `$proxy_host`, if the upstream gets it as its Host.
 fn own_name(scope: &Scope, pass: &Directive) -> Option<String> {
+    let target = destination(pass, scope).ok()?.target;
+    (!is_host_said(scope, pass)).then(|| host_of(target))
+}
+
+/// Returns `true` if the file sets the Host that the upstream gets.
+fn is_host_said(scope: &Scope, pass: &Directive) -> bool {
     let family = if pass.name == "grpc_pass" {
         "grpc_set_header"
     } else {
         "proxy_set_header"
     };
-    let is_said = scope
+    scope
         .all(family)
         .iter()
-        .any(|header| header.arg(0).eq_ignore_ascii_case("host"));
-    let target = destination(pass, scope).ok()?.target;
+        .any(|header| header.arg(0).eq_ignore_ascii_case("host") && header.arg(1) != "$proxy_host")
+}
+
+/// Returns the value of `$proxy_host` for a target.
+fn host_of(target: Target) -> String {
     let usual = if target.tls { 443 } else { 80 };
-    let port = target.port.filter(|port| *port != usual);
-    (!is_said).then(|| match port {
+    match target.port.filter(|port| *port != usual) {
         Some(port) => format!("{}:{port}", target.host),
         None if target::is_unix(&target.host) => "localhost".to_owned(),
         None => target.host,
-    })
+    }
 }

@@ -1,7 +1,7 @@
 //! `return` and `rewrite`: redirects, fixed answers, other paths.
 
 use super::pattern::translated;
-use super::variables::Variables;
+use super::variables::{At, Variables};
 use crate::nginx::Output;
 use crate::nginx::document::{Entry, Table, Value};
 use crate::nginx::scope::Scope;
@@ -171,11 +171,12 @@ fn port_over_https(directive: &Directive, block: &Directive) -> Option<u16> {
 pub(super) fn answer(
     directive: &Directive,
     path: Option<&str>,
-    scope: &Scope,
+    at: At,
     variables: &Variables,
     route: &mut Table,
     output: &mut Output,
 ) -> bool {
+    let scope = at.scope;
     output.notes.carried(directive);
     let status = directive.arg(0).parse::<u64>().ok();
     let text = match status {
@@ -183,7 +184,7 @@ pub(super) fn answer(
         None => directive.args.first(),
     };
     let status = status.unwrap_or(302);
-    let text = match text.map(|text| variables.template(text, scope)).transpose() {
+    let text = match text.map(|text| variables.resolve(text, at)).transpose() {
         Ok(text) => text,
         Err(missing) => {
             output
@@ -288,7 +289,7 @@ pub(super) fn rewritten(
         .any(|start| rewrite.arg(1).starts_with(start));
     let written = rewrite.arg(1);
     let plain = written.strip_suffix('?').unwrap_or(written);
-    let to = match variables.template(plain, scope) {
+    let to = match variables.resolve(plain, At::by(scope, rewrite)) {
         Ok(to) => to,
         Err(missing) => {
             let why =

@@ -351,7 +351,7 @@ const KNOWN: [(&[&str], Fate, &str); 55] = [
             "js_import",
         ],
         Fate::Lost,
-        "geogate computes no variables. What they are for are conditions of routes: `countries`, `headers`, `host`. What uses them is listed by itself.",
+        "This cannot be a `[[variable]]`. What uses it is listed by itself.",
     ),
     (
         &["set"],

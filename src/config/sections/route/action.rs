@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::rewrites::rewrites;
 use super::{Reader, fastcgi, template};
 use crate::config::document::{Item, Section};
-use crate::config::model::{Action, Captures, FastCgi, Protocol, RequestVariable, Template};
+use crate::config::model::{
+    Action, Captures, FastCgi, OwnVariable, Protocol, RequestVariable, Template, UpstreamChoice,
+    Variable,
+};
 use crate::config::sections::files;
 
 impl Reader<'_> {
@@ -54,10 +57,19 @@ impl Reader<'_> {
             let to = section.value("reroute", Template::default(), |item| path(item, captures));
             Action::Reroute { to }
         } else {
-            let number = section.value("upstream", 0, |item| self.upstream(item.string()?));
-            let fastcgi = self.fastcgi(section, number, captures);
+            let choice = section.value("upstream", UpstreamChoice::One(0), |item| {
+                let name = item.string()?;
+                match name.strip_prefix('$') {
+                    Some(variable) => self.upstream_by(variable, captures),
+                    None => self.upstream(name).map(UpstreamChoice::One),
+                }
+            });
+            let fastcgi = match choice {
+                UpstreamChoice::One(number) => self.fastcgi(section, number, captures),
+                UpstreamChoice::By { .. } => None,
+            };
             Action::Upstream {
-                number,
+                choice,
                 rewrite,
                 rewrite_location,
                 fastcgi,
@@ -72,7 +84,7 @@ impl Reader<'_> {
         number: usize,
         captures: &Captures,
     ) -> Option<Arc<FastCgi>> {
-        let upstream = self.upstreams.get(number);
+        let upstream = self.known.upstreams.get(number);
         let is_meant = upstream.is_some_and(|known| known.protocol == Protocol::FastCgi);
         let is_there = section.item("fastcgi").is_some();
         if is_there && !is_meant {
@@ -91,12 +103,55 @@ impl Reader<'_> {
         (is_there && is_meant).then(|| Arc::new(read()))
     }
 
+    /// Reads the variable that names the upstream. Every value that it can have must be a name.
+    fn upstream_by(&mut self, name: &str, captures: &Captures) -> Result<UpstreamChoice, String> {
+        let name = name
+            .strip_prefix('{')
+            .map_or(Some(name), |name| name.strip_suffix('}'));
+        let variable = name.and_then(|name| captures.own_of_request(name));
+        let Some(variable) = variable else {
+            return Err(
+                "the name of an upstream, or one variable of [[variable]] that does not depend on the \
+                 response"
+                    .to_owned(),
+            );
+        };
+        let variable: Arc<OwnVariable<Variable>> = Arc::clone(variable);
+        let Some(mut names) = variable.constants() else {
+            let reason =
+                "some of its values contain variables; each must be the name of an upstream";
+            return Err(format!("${}: {reason}", variable.name));
+        };
+        names.sort_unstable();
+        names.dedup();
+        let mut values = Vec::new();
+        for name in names {
+            let number = self.upstream(&name).map_err(|error| match &name[..] {
+                "" => format!(
+                    "${} can be empty, and then it names no upstream; give it a default",
+                    variable.name
+                ),
+                _ => format!("${} can be {name:?}, and {error}", variable.name),
+            })?;
+            let upstream = self.known.upstreams.get(number);
+            if upstream.is_some_and(|known| known.protocol == Protocol::FastCgi) {
+                return Err(format!(
+                    "${} can be {name:?}, which speaks FastCGI; write a route for it",
+                    variable.name
+                ));
+            }
+            values.push((name, number));
+        }
+        Ok(UpstreamChoice::By { variable, values })
+    }
+
     fn upstream(&mut self, name: &str) -> Result<usize, String> {
         if self.overridden {
             return Ok(0);
         }
         let number = self.numbers.get(name).copied().ok_or_else(|| {
             let names = self
+                .known
                 .upstreams
                 .iter()
                 .map(|known| format!("{:?}", known.name));

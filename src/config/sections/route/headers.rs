@@ -1,14 +1,17 @@
 //! Header conditions and header changes of a route.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 
 use super::matching::pattern;
 use super::template;
 use crate::config::document::{Item, Section};
 use crate::config::model::{
-    Captures, Expires, HeaderChanges, HeaderCondition, HeaderPattern, ResponseChanges,
-    is_managed_name,
+    Captures, Expires, HeaderChanges, HeaderCondition, HeaderPattern, OwnVariables,
+    RequestVariable, ResponseChanges, Variable, VariableCondition, Variables, is_managed_name,
 };
+use crate::config::suggest::known_names;
 
 /// Headers of the connection and of message framing. geogate writes these itself.
 const FRAMING: [&str; 10] = [
@@ -36,20 +39,64 @@ pub(super) fn conditions(section: &Section) -> Vec<HeaderCondition> {
                     "is what clients say of themselves; use countries or regions".to_owned(),
                 );
             }
-            let value = match item.string()?.strip_prefix('~') {
-                Some(text) => HeaderPattern::Regex(pattern(text)?),
-                None => HeaderPattern::Exact(item.string()?.to_owned()),
-            };
+            let value = value_pattern(item)?;
             Ok(HeaderCondition { name, value })
         })
     });
     conditions.collect()
 }
 
+fn value_pattern(item: &Item) -> Result<HeaderPattern, String> {
+    Ok(match item.string()?.strip_prefix('~') {
+        Some(text) => HeaderPattern::Regex(pattern(text)?),
+        None => HeaderPattern::Exact(item.string()?.to_owned()),
+    })
+}
+
+/// Reads `variables = { pool = "beta", arg_page = "~^[0-9]" }`.
+pub(super) fn variable_conditions(
+    section: &Section,
+    own: &Arc<OwnVariables>,
+) -> Vec<VariableCondition> {
+    let names = Captures::default().with_own(own);
+    let section = section.section("variables");
+    let entries = section.entries();
+    let conditions = entries.iter().filter_map(|(name, item)| {
+        item.read(|item| {
+            let variable = RequestVariable::from_name(name, &names).ok_or_else(|| {
+                if let Some(when) = RequestVariable::known_later(name, &names) {
+                    return format!("there is no ${name} here: {when}");
+                }
+                let known = RequestVariable::known(&names);
+                let known = known_names(name, "known", known.split(", "));
+                format!("there is no ${name}{known}")
+            })?;
+            let is_of_route =
+                |variable: &Variable| matches!(variable, Variable::Request(RequestVariable::Route));
+            if Variable::Request(variable.clone()).any(&mut { is_of_route }) {
+                return Err(format!("${name} is not known before the route is"));
+            }
+            if let RequestVariable::Http(header) = &variable
+                && is_managed_name(header)
+            {
+                return Err(
+                    "is what clients say of themselves; use countries or regions".to_owned(),
+                );
+            }
+            let value = value_pattern(item)?;
+            Ok(VariableCondition { variable, value })
+        })
+    });
+    conditions.collect()
+}
+
 /// Reads `request_headers`.
-pub(super) fn request_changes(section: &Section, captures: &Captures) -> HeaderChanges {
+pub(super) fn request_changes(
+    section: &Section,
+    captures: &Captures,
+) -> HeaderChanges<RequestVariable> {
     let section = section.section("request_headers");
-    let changes = changes(&section, true, captures);
+    let changes = changes(&section, true, captures, |_: &RequestVariable| true);
     section.refuse_unknown();
     changes
 }
@@ -62,9 +109,9 @@ pub(super) fn response_changes(section: &Section, captures: &Captures) -> Respon
     let section = section.section("response_headers");
     let on_success = section.section("on_success");
     let changes = ResponseChanges {
-        always: changes(&section, false, captures),
+        always: changes(&section, false, captures, Variable::is_known_at_head),
         expires,
-        on_success: changes(&on_success, false, captures),
+        on_success: changes(&on_success, false, captures, Variable::is_known_at_head),
     };
     on_success.refuse_unknown();
     section.refuse_unknown();
@@ -72,10 +119,19 @@ pub(super) fn response_changes(section: &Section, captures: &Captures) -> Respon
 }
 
 /// Reads `{ set = { X-A = "$country" }, add = { Link = ["a", "b"] }, remove = ["X-B"] }`.
-fn changes(section: &Section, is_request: bool, captures: &Captures) -> HeaderChanges {
+/// `is_known` is false for variables that have no value yet.
+fn changes<V: Variables>(
+    section: &Section,
+    is_request: bool,
+    captures: &Captures,
+    is_known: impl Fn(&V) -> bool,
+) -> HeaderChanges<V> {
     let line = |name: &str, item: &Item| {
         changeable(name, is_request)?;
-        let value = template(item, captures)?;
+        let value = template::<V>(item, captures)?;
+        if !value.variables().all(&is_known) {
+            return Err(unknown_at_head(item, captures));
+        }
         if item.string()?.contains(['\n', '\t']) {
             return Err("has a control character".to_owned());
         }
@@ -107,6 +163,25 @@ fn changes(section: &Section, is_request: bool, captures: &Captures) -> HeaderCh
         add: add.collect(),
         remove: items.iter().filter_map(|item| item.read(remove)).collect(),
     }
+}
+
+/// Returns the error of a template with a variable that is not known before the response was sent.
+fn unknown_at_head(item: &Item, captures: &Captures) -> String {
+    let named = |name: &&str| {
+        let variable = Variable::from_name(name, captures);
+        variable.is_some_and(|variable| !variable.is_known_at_head())
+    };
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let text = item.string().unwrap_or_default();
+    let names = text.split('$').skip(1).map(|rest| {
+        let rest = rest.trim_start_matches('{');
+        &rest[..rest.find(|c| !is_of_name(c)).unwrap_or(rest.len())]
+    });
+    let name = names
+        .into_iter()
+        .find(|name| named(name))
+        .unwrap_or_default();
+    format!("${name} is not known before the response was sent")
 }
 
 fn changeable(name: &str, is_request: bool) -> Result<(), String> {

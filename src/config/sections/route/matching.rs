@@ -125,7 +125,7 @@ fn plain_path(item: &Item) -> Result<String, String> {
 }
 
 /// Compiles a regular expression.
-pub(super) fn pattern(text: &str) -> Result<Regex, String> {
+pub(in crate::config::sections) fn pattern(text: &str) -> Result<Regex, String> {
     let regex = RegexBuilder::new(text)
         // Otherwise `%0A` in a path would prevent the match of a pattern such as `^/.*$`.
         .dot_matches_new_line(true)

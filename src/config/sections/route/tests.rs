@@ -1,4 +1,4 @@
-use crate::config::model::{Action, Config, Expires, HostPattern, PathPattern};
+use crate::config::model::{Action, Config, Expires, HostPattern, PathPattern, UpstreamChoice};
 use crate::config::{Overrides, parse};
 
 const UPSTREAMS: &str = "[[upstream]]\nname = 'a'\npeers = ['127.0.0.1:1']\n[[upstream]]\nname = 'b'\npeers = ['127.0.0.1:2']\n";
@@ -46,7 +46,7 @@ fn a_route_has_conditions_and_an_action() {
     assert!(matches!(
         &one.action,
         Action::Upstream {
-            number: 1,
+            choice: UpstreamChoice::One(1),
             rewrite: Some(_),
             ..
         }
@@ -55,7 +55,7 @@ fn a_route_has_conditions_and_an_action() {
     assert!(matches!(
         &three.action,
         Action::Upstream {
-            number: 0,
+            choice: UpstreamChoice::One(0),
             rewrite: None,
             ..
         }
@@ -92,7 +92,10 @@ fn the_command_lines_upstream_takes_what_routes_send_to_any() {
     let config = parse(&text, "file", &overrides).unwrap();
     assert!(matches!(
         config.routes[0].action,
-        Action::Upstream { number: 0, .. }
+        Action::Upstream {
+            choice: UpstreamChoice::One(0),
+            ..
+        }
     ));
     assert_eq!(config.upstreams.len(), 1);
 }

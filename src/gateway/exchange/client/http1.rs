@@ -110,8 +110,10 @@ impl<'c> Http1Client<'c> {
     /// Notes the head that begins at `start` as that of the response.
     fn note(&mut self, status: StatusCode, start: usize) {
         self.answer.status = Some(status);
+        let head = &self.outgoing.head()[start..];
+        self.answer.head_bytes = head.len();
         if self.answer.keeps_head {
-            self.answer.head = self.outgoing.head()[start..].to_vec();
+            self.answer.head = head.to_vec();
         }
     }
 

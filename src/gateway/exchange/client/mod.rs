@@ -161,6 +161,8 @@ pub enum Content {
 pub struct Answer {
     /// Status; `None` until a final response was put.
     pub status: Option<StatusCode>,
+    /// Bytes of the head that were put; in HTTP/2 it is compressed, and not counted.
+    pub head_bytes: usize,
     /// Bytes of the body that were put.
     pub body_bytes: usize,
     /// Head as lines, if it is kept for the log.

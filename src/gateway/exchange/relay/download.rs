@@ -153,6 +153,11 @@ impl<C: Client> Sink for Response<'_, '_, C> {
         }
         let may_repeat = self.has_body && self.request.method.is_idempotent();
         judge_response(self.ctx, head.status, may_repeat)?;
+        self.ctx.attempts.keep_head(|keep| {
+            for line in head.lines {
+                keep(line.name.as_bytes(), line.value);
+            }
+        });
         if let Some(replacement) =
             replacement::of_response(head, self.request, self.ctx, self.has_body)
         {

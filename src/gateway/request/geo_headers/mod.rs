@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::HeaderName;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::client_ip::Origin;
+use super::client_ip::{Origin, write_forwarded_for};
 use super::request_view::RequestView;
 use crate::config::model::{
     GeoHeaders, HeaderEncoding, HeaderNameSet, UntrustedHeaders, is_managed_name,
@@ -157,16 +157,6 @@ fn host<'r, H: Headers>(request: &RequestView<'r, H>, origin: &Origin) -> Option
     claim(request.headers, origin, "x-forwarded-host")
         .or_else(|| request.headers.lines("host").next())
         .or_else(|| request.authority.map(str::as_bytes))
-}
-
-/// Writes the verified hops and the peer in the form of nginx's `$proxy_add_x_forwarded_for`,
-/// without the addresses that the client itself added.
-fn write_forwarded_for(list: &mut Vec<u8>, origin: &Origin) {
-    for hop in &origin.hops {
-        write_address(*hop, list);
-        list.extend_from_slice(b", ");
-    }
-    write_address(origin.peer.ip(), list);
 }
 
 /// Appends a text of the database as a header's value. Returns `false`, and appends nothing, if the

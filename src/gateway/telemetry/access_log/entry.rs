@@ -1,45 +1,17 @@
 //! Log entry of a finished request, with the value of each variable.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
-use pingora::protocols::tls::SslDigest;
-
-use super::times::with_times;
-use crate::config::model::{RequestVariable, ResponseVariable, SocketAddress, Variable};
+use crate::config::model::{RequestVariable, ResponseVariable, Variable};
 use crate::gateway::failure::reason::FailureReason;
+use crate::gateway::request::head_lines::HeadLines;
+use crate::gateway::request::own_value::{Leaf, Values, each_leaf};
+use crate::gateway::request::times;
 use crate::gateway::request::trace_context::Trace;
+use crate::gateway::request::upstream_view::UpstreamView;
 use crate::gateway::request::variables::View;
 use crate::proto::headers::Headers;
-use crate::proto::text::{write_number, write_peer, write_seconds, write_share};
-
-/// Head of a response as it was sent: lines behind a first one; empty if it is not kept for the log.
-#[derive(Clone, Copy, Default)]
-pub struct Sent<'s>(pub &'s [u8]);
-
-/// Writes the address of a peer of an upstream.
-pub fn append_peer(peer: &SocketAddress, out: &mut Vec<u8>) {
-    match peer {
-        SocketAddress::Inet(address) => write_peer(*address, out),
-        SocketAddress::Unix(path) => {
-            out.extend_from_slice(b"unix:");
-            out.extend_from_slice(path.as_bytes());
-        }
-    }
-}
-
-impl Sent<'_> {
-    /// Calls `read` with the value of every line of a name.
-    pub fn each_line(&self, name: &str, mut read: impl FnMut(&[u8])) {
-        for line in self.0.split(|&byte| byte == b'\n').skip(1) {
-            let Some(colon) = memchr::memchr(b':', line) else {
-                continue;
-            };
-            if line[..colon].eq_ignore_ascii_case(name.as_bytes()) {
-                read(line[colon + 1..].trim_ascii());
-            }
-        }
-    }
-}
+use crate::proto::text::{write_number, write_seconds, write_share};
 
 /// Finished request to log. Text is raw as the client sent it; the formats escape it.
 pub struct Entry<'r, H> {
@@ -51,20 +23,18 @@ pub struct Entry<'r, H> {
     pub status: u16,
     /// Bytes of the response body that were sent.
     pub body_bytes: usize,
-    /// Headers of the response, if the proxy sent it.
-    pub sent: Sent<'r>,
-    /// Name of the upstream; empty for a local reply.
-    pub upstream: &'r str,
-    /// Peers that the request was tried on, in this order.
-    pub peers: &'r [SocketAddress],
+    /// Bytes of the response's head that were sent, as far as they are known.
+    pub head_bytes: usize,
+    /// Bytes of the request's head and body.
+    pub request_bytes: u64,
+    /// Head of the response as it was sent, if it is kept for the log.
+    pub sent: HeadLines<'r>,
+    /// Tries on an upstream, to the end of the response.
+    pub upstream: UpstreamView<'r>,
     /// Time from the head of the request to the end of the response.
     pub request_time: Duration,
-    /// Time from the choice of the first peer to the end of the response.
-    pub upstream_time: Option<Duration>,
     /// Trace of the request, if it is known.
     pub trace: Option<&'r Trace>,
-    /// TLS session of the connection, if it is encrypted.
-    pub tls: Option<&'r SslDigest>,
     /// Reason of a failure.
     pub failure: Option<FailureReason>,
 }
@@ -98,13 +68,12 @@ impl<'r, H: Headers> Entry<'r, H> {
             time: SystemTime::now(),
             status,
             body_bytes,
-            sent: Sent::default(),
-            upstream: "",
-            peers: &[],
+            head_bytes: 0,
+            request_bytes: 0,
+            sent: HeadLines::default(),
+            upstream: UpstreamView::default(),
             request_time: start.elapsed(),
-            upstream_time: None,
             trace: None,
-            tls: None,
             failure: None,
         }
     }
@@ -116,115 +85,128 @@ impl<'r, H: Headers> Entry<'r, H> {
         self.trace.map(|trace| &trace.id[..]).or(own)
     }
 
-    /// Appends a raw value, or nothing if there is none. `share` is the fraction of requests like
-    /// this one that are logged.
-    pub fn append(&self, variable: &Variable, share: f64, out: &mut Vec<u8>) -> Source {
-        match variable {
-            Variable::Request(variable) => self.append_of_request(variable, out),
-            Variable::Response(variable) => self.append_of_response(variable, share, out),
-        }
-    }
-
-    fn append_of_request(&self, variable: &RequestVariable, out: &mut Vec<u8>) -> Source {
-        self.view.append(variable, out);
-        match variable {
-            RequestVariable::Geo(_) | RequestVariable::Route => Source::Ours,
-            RequestVariable::RemoteAddr
-            | RequestVariable::PeerAddr
-            | RequestVariable::RequestId
-            | RequestVariable::Scheme => Source::Plain,
-            _ => Source::Foreign,
-        }
-    }
-
-    fn append_of_response(
+    /// Calls `take` with the raw pieces of a variable's value and the source of each. `share` is the
+    /// fraction of requests like this one that are logged.
+    pub fn each_piece(
         &self,
-        variable: &ResponseVariable,
+        variable: &Variable,
         share: f64,
-        out: &mut Vec<u8>,
-    ) -> Source {
+        mut take: impl FnMut(&mut dyn FnMut(&mut Vec<u8>), Source),
+    ) {
+        let values = Sampled { entry: self, share };
+        let mut take_leaf = |leaf: &Leaf| match leaf {
+            Leaf::Text(text) => {
+                take(
+                    &mut |out| out.extend_from_slice(text.as_bytes()),
+                    Source::Ours,
+                );
+            }
+            Leaf::Request(variable) => take(
+                &mut |out| values.append_of_request(variable, out),
+                source_of_request(variable),
+            ),
+            Leaf::Response(variable) => take(
+                &mut |out| values.append_of_response(variable, out),
+                source_of_response(variable),
+            ),
+            Leaf::Group { text, .. } => {
+                take(&mut |out| out.extend_from_slice(text), Source::Foreign);
+            }
+        };
         match variable {
-            ResponseVariable::Status => write_number(u64::from(self.status), out),
-            ResponseVariable::BodyBytesSent => write_number(self.body_bytes as u64, out),
-            ResponseVariable::RequestTime => write_seconds(self.request_time, out),
-            ResponseVariable::UpstreamResponseTime => {
-                if let Some(time) = self.upstream_time {
-                    write_seconds(time, out);
-                }
+            Variable::Request(RequestVariable::Own(own))
+            | Variable::Response(ResponseVariable::Own(own)) => {
+                each_leaf(own, &values, &mut take_leaf);
             }
-            ResponseVariable::UpstreamAddr => self.append_peers(out),
-            ResponseVariable::UpstreamName => {
-                out.extend_from_slice(self.upstream.as_bytes());
-                return Source::Ours;
+            Variable::Request(variable) => take_leaf(&Leaf::Request(variable)),
+            Variable::Response(variable) => take_leaf(&Leaf::Response(variable)),
+        }
+    }
+
+    /// Appends the raw value of a variable, or nothing if there is none.
+    pub fn append(&self, variable: &Variable, share: f64, out: &mut Vec<u8>) {
+        self.each_piece(variable, share, |write, _| write(out));
+    }
+}
+
+/// Values of an entry with the fraction of requests like it that are logged.
+struct Sampled<'e, 'r, H> {
+    entry: &'e Entry<'r, H>,
+    share: f64,
+}
+
+impl<H: Headers> Values for Sampled<'_, '_, H> {
+    fn append_of_request(&self, variable: &RequestVariable, out: &mut Vec<u8>) {
+        match variable {
+            RequestVariable::Time(form) => times::write(self.entry.time, *form, out),
+            variable => self.entry.view.append(variable, out),
+        }
+    }
+
+    fn append_of_response(&self, variable: &ResponseVariable, out: &mut Vec<u8>) {
+        let entry = self.entry;
+        match variable {
+            ResponseVariable::Status => write_number(u64::from(entry.status), out),
+            ResponseVariable::BodyBytesSent => write_number(entry.body_bytes as u64, out),
+            ResponseVariable::BytesSent => {
+                write_number((entry.head_bytes + entry.body_bytes) as u64, out);
             }
-            ResponseVariable::TimeLocal => {
-                with_times(self.time, |times| {
-                    out.extend_from_slice(times.local.as_bytes());
-                });
-            }
-            ResponseVariable::TimeIso8601 => {
-                with_times(self.time, |times| {
-                    out.extend_from_slice(times.iso.as_bytes());
-                });
-            }
-            ResponseVariable::Msec => {
-                let since = self.time.duration_since(UNIX_EPOCH);
-                write_seconds(since.unwrap_or_default(), out);
-            }
+            ResponseVariable::RequestLength => write_number(entry.request_bytes, out),
+            ResponseVariable::RequestTime => write_seconds(entry.request_time, out),
             ResponseVariable::TraceId => {
-                out.extend_from_slice(self.trace.map_or(&[], |trace| &trace.id));
+                out.extend_from_slice(entry.trace.map_or(&[], |trace| &trace.id));
             }
             ResponseVariable::SpanId => {
-                out.extend_from_slice(self.trace.map_or(&[], |trace| &trace.span));
+                out.extend_from_slice(entry.trace.map_or(&[], |trace| &trace.span));
             }
-            ResponseVariable::SslProtocol => {
-                out.extend_from_slice(self.tls.map_or("", |tls| &tls.version).as_bytes());
-            }
-            ResponseVariable::SslCipher => {
-                out.extend_from_slice(self.tls.map_or("", |tls| &tls.cipher).as_bytes());
-            }
-            ResponseVariable::SampleRate => write_share(share, out),
+            ResponseVariable::SampleRate => write_share(self.share, out),
             ResponseVariable::FailureReason => {
-                let word = self.failure.map_or("", FailureReason::as_str);
+                let word = entry.failure.map_or("", FailureReason::as_str);
                 out.extend_from_slice(word.as_bytes());
             }
-            ResponseVariable::SentHttp(name) => {
-                self.append_sent(name, out);
-                return Source::Foreign;
-            }
-        }
-        Source::Plain
-    }
-
-    fn append_peers(&self, out: &mut Vec<u8>) {
-        for (index, peer) in self.peers.iter().enumerate() {
-            if index > 0 {
-                out.extend_from_slice(b", ");
-            }
-            append_peer(peer, out);
+            ResponseVariable::SentHttp(name) => entry.sent.append(name, out),
+            _ => entry.upstream.append(variable, out),
         }
     }
+}
 
-    fn append_sent(&self, name: &str, out: &mut Vec<u8>) {
-        let mut is_first = true;
-        self.sent.each_line(name, |line| {
-            if !std::mem::take(&mut is_first) {
-                out.extend_from_slice(b", ");
-            }
-            out.extend_from_slice(line);
-        });
+fn source_of_request(variable: &RequestVariable) -> Source {
+    match variable {
+        RequestVariable::Geo(_) | RequestVariable::Route | RequestVariable::Hostname => {
+            Source::Ours
+        }
+        RequestVariable::RemoteAddr
+        | RequestVariable::PeerAddr
+        | RequestVariable::RequestId
+        | RequestVariable::Scheme
+        | RequestVariable::Connection(_)
+        | RequestVariable::ForwardedFor
+        | RequestVariable::Time(_)
+        | RequestVariable::Pid => Source::Plain,
+        _ => Source::Foreign,
+    }
+}
+
+fn source_of_response(variable: &ResponseVariable) -> Source {
+    match variable {
+        ResponseVariable::UpstreamName => Source::Ours,
+        ResponseVariable::SentHttp(_)
+        | ResponseVariable::UpstreamHttp(_)
+        | ResponseVariable::UpstreamCookie(_) => Source::Foreign,
+        _ => Source::Plain,
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use std::net::IpAddr;
+    use std::time::UNIX_EPOCH;
 
     use super::*;
     use crate::config::model::{ClientIp, ForwardedHeader, TrustedProxies, UntrustedHeaders};
     use crate::gateway::request::client_ip::{PeerAddr, resolve};
     use crate::gateway::request::variables::tests::{database, headers};
-    use crate::gateway::request::variables::{Captured, RoutedTarget};
+    use crate::gateway::request::variables::{Captured, ConnectionView, RoutedTarget};
     use crate::proto::scheme::Scheme;
     use http::HeaderMap;
 
@@ -251,7 +233,7 @@ pub(super) mod tests {
             request_id: "",
             route: "",
             captures: Captured::default(),
-            tls: None,
+            connection: ConnectionView::default(),
         };
         read(Entry {
             time: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),

@@ -3,10 +3,12 @@
 //! The built-in formats are templates, too. Templates are parsed with the configuration, so at run
 //! time a variable costs one branch, which is negligible beside its value.
 
-use super::entry::{Entry, Source, append_peer};
+use super::entry::{Entry, Source};
 use crate::config::model::{
-    Captures, LogFormat, Part, RequestVariable, ResponseVariable, Template, Variable,
+    Captures, ConnectionVariable, LogFormat, Part, RequestVariable, ResponseVariable, Template,
+    TimeForm, Variable,
 };
+use crate::gateway::request::upstream_view::{Wants, append_peer};
 use crate::proto::headers::Headers;
 use crate::proto::text::{escape_controls_from, escape_from, escape_json_from};
 
@@ -47,6 +49,7 @@ pub struct Format {
     wants_id: bool,
     wants_trace: bool,
     wants_sent: bool,
+    of_upstream: Wants,
 }
 
 enum Shape {
@@ -65,6 +68,12 @@ impl Format {
     /// Creates the format of a configuration.
     #[must_use]
     pub fn new(config: &LogFormat) -> Self {
+        Format::with(config, &[])
+    }
+
+    /// Creates the format of a configuration. `more` are other variables that are needed for a line.
+    #[must_use]
+    pub fn with(config: &LogFormat, more: &[&Variable]) -> Self {
         let shape = match config {
             LogFormat::Main => Shape::Text(built_in(MAIN)),
             LogFormat::Json => {
@@ -77,8 +86,11 @@ impl Format {
         };
         // The built-in formats show these values only if they exist anyway.
         let is_own = !matches!(config, LogFormat::Main | LogFormat::Json);
+        let more = more.iter().copied();
         let wants = |wanted: fn(&Variable) -> bool| {
-            is_own && shape.templates().flat_map(Template::variables).any(wanted)
+            let own = shape.templates().filter(|_| is_own);
+            let mut variables = own.flat_map(Template::variables).chain(more.clone());
+            variables.any(|variable| variable.any(&mut { wanted }))
         };
         let is_id = |variable: &_| *variable == Variable::Request(RequestVariable::RequestId);
         let is_trace = |variable: &_| {
@@ -87,12 +99,25 @@ impl Format {
         };
         let is_sent =
             |variable: &_| matches!(variable, Variable::Response(ResponseVariable::SentHttp(_)));
+        let (wants_id, wants_trace) = (wants(is_id), wants(is_trace));
         Format {
-            wants_id: wants(is_id),
-            wants_trace: wants(is_trace),
+            wants_id,
+            wants_trace,
             wants_sent: wants(is_sent),
+            of_upstream: Wants::of(
+                shape
+                    .templates()
+                    .flat_map(Template::variables)
+                    .chain(more.clone()),
+            ),
             shape,
         }
+    }
+
+    /// What the format needs of the upstream's response.
+    #[must_use]
+    pub fn of_upstream(&self) -> Wants {
+        self.of_upstream
     }
 
     /// Returns `true` if the configured format needs the id of every request, even if nothing else
@@ -177,11 +202,15 @@ fn members<'n>(named: impl IntoIterator<Item = (&'n str, Template<Variable>)>) -
 /// Writes a value as nginx does: a missing value is a dash.
 fn write_text<H: Headers>(entry: &Entry<H>, variable: &Variable, share: f64, out: &mut Vec<u8>) {
     let start = out.len();
-    match entry.append(variable, share, out) {
-        Source::Plain => {}
-        Source::Ours => escape_controls_from(start, out),
-        Source::Foreign => escape_from(start, out),
-    }
+    entry.each_piece(variable, share, |write, source| {
+        let start = out.len();
+        write(out);
+        match source {
+            Source::Plain => {}
+            Source::Ours => escape_controls_from(start, out),
+            Source::Foreign => escape_from(start, out),
+        }
+    });
     if out.len() == start {
         out.push(b'-');
     }
@@ -194,10 +223,24 @@ fn write_json<H: Headers>(entry: &Entry<H>, variable: &Variable, share: f64, out
         Variable::Response(
             ResponseVariable::Status
             | ResponseVariable::BodyBytesSent
+            | ResponseVariable::BytesSent
+            | ResponseVariable::RequestLength
             | ResponseVariable::RequestTime
+            | ResponseVariable::UpstreamConnectTime
+            | ResponseVariable::UpstreamHeaderTime
             | ResponseVariable::UpstreamResponseTime
-            | ResponseVariable::Msec
             | ResponseVariable::SampleRate,
+        )
+        | Variable::Request(
+            RequestVariable::Time(TimeForm::Msec)
+            | RequestVariable::Pid
+            | RequestVariable::Connection(
+                ConnectionVariable::PeerPort
+                | ConnectionVariable::RemotePort
+                | ConnectionVariable::ServerPort
+                | ConnectionVariable::Number
+                | ConnectionVariable::Requests,
+            ),
         ) => {
             let start = out.len();
             entry.append(variable, share, out);
@@ -207,7 +250,7 @@ fn write_json<H: Headers>(entry: &Entry<H>, variable: &Variable, share: f64, out
         }
         Variable::Response(ResponseVariable::UpstreamAddr) => {
             out.push(b'[');
-            for (index, peer) in entry.peers.iter().enumerate() {
+            for (index, peer) in entry.upstream.peers.iter().enumerate() {
                 out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
                 append_peer(peer, out);
                 out.push(b'"');
@@ -237,10 +280,11 @@ pub(super) mod tests {
     use super::super::entry::tests::with_entry;
     use super::*;
     use crate::gateway::failure::reason::FailureReason;
+    use crate::gateway::request::head_lines::HeadLines;
     use crate::gateway::request::trace_context::Trace;
+    use crate::gateway::request::upstream_view::UpstreamView;
     use crate::gateway::request::variables::View;
     use crate::gateway::request::variables::tests::headers;
-    use crate::gateway::telemetry::access_log::Sent;
 
     /// Template as configured by a user.
     pub fn format(text: &str) -> LogFormat {
@@ -284,8 +328,11 @@ pub(super) mod tests {
                     request_id: "abc",
                     ..entry.view
                 },
-                peers: &peers,
-                upstream_time: Some(Duration::from_millis(7)),
+                upstream: UpstreamView {
+                    peers: &peers,
+                    time: Some(Duration::from_millis(7)),
+                    ..UpstreamView::default()
+                },
                 failure: Some(FailureReason::UpstreamClosed),
                 ..entry
             };
@@ -340,9 +387,12 @@ pub(super) mod tests {
                     route: "shop",
                     ..entry.view
                 },
-                peers: &peers,
-                upstream: "api",
-                upstream_time: Some(Duration::from_millis(7)),
+                upstream: UpstreamView {
+                    name: "api",
+                    peers: &peers,
+                    time: Some(Duration::from_millis(7)),
+                    ..UpstreamView::default()
+                },
                 trace: Some(&trace),
                 ..entry
             };
@@ -426,7 +476,7 @@ pub(super) mod tests {
         with_entry(|entry| {
             let format = format("$sent_http_x_cache [$sent_http_X_Two] $sent_http_none");
             let sent = Entry {
-                sent: Sent(b"HTTP/1.1 200 OK\r\nX-Cache: HIT\r\nx-two: 1\r\nx-two: 2\r\n\r\n"),
+                sent: HeadLines(b"HTTP/1.1 200 OK\r\nX-Cache: HIT\r\nx-two: 1\r\nx-two: 2\r\n\r\n"),
                 ..entry
             };
             assert_eq!(line(&format, &sent), "HIT [1, 2] -\n");

@@ -7,6 +7,7 @@ use super::super::order::RoutePath;
 use super::super::pattern::{Pattern, pattern};
 use super::super::proxy;
 use super::super::rewrite;
+use super::super::variables::At;
 use super::{Common, Routes};
 use crate::nginx::Output;
 use crate::nginx::document::Table;
@@ -69,7 +70,8 @@ impl<'s> Routes<'_, 's> {
                 Pattern::Exact(path) => Some(path.as_str()),
                 _ => None,
             };
-            if !rewrite::answer(answer, path, scope, self.variables, route, output) {
+            let at = At::by(scope, answer);
+            if !rewrite::answer(answer, path, at, self.variables, route, output) {
                 rewrite::closed(501, answer, route);
             }
             return;
@@ -152,7 +154,7 @@ impl<'s> Routes<'_, 's> {
             "proxy_set_header"
         };
         headers::to_upstream(scope, family, self.variables, route, output);
-        proxy::say_host(scope, pass, route, output);
+        proxy::say_host(self.http, scope, pass, self.variables, route, output);
     }
 
     /// Adds the redirect from `/admin` to `/admin/`, which nginx sends if a location of that name

@@ -7,6 +7,7 @@ use super::super::header_guard::{HeaderGuard, Turning};
 use super::super::headers;
 use super::super::order::RoutePath;
 use super::super::rewrite;
+use super::super::variables::At;
 use super::{Conditions, Routes};
 use crate::nginx::Output;
 use crate::nginx::document::{Item, Table};
@@ -23,21 +24,30 @@ impl<'s> Routes<'_, 's> {
         output: &mut Output,
     ) -> Conditions<'d> {
         let mut found = Conditions::default();
+        let mut others = Vec::new();
         for condition in scope.here("if").filter(|condition| !is_done(condition)) {
             if self.unknown_clients.is_none()
                 && let Some(name) = access::condition(self.http, condition, self.variables, output)
             {
                 found.access.push(name);
-                continue;
+            } else {
+                others.push(condition);
             }
-            if let Some((guard, map)) = HeaderGuard::read(self.http, condition) {
-                if let Some(map) = map {
-                    output.notes.carried(map);
-                    super::super::silence(map, output);
+        }
+        if let Some(guards) = self.header_guards(scope, &others, output) {
+            found.guards = guards;
+            return found;
+        }
+        for condition in others {
+            let why = match self.conditional(scope, condition) {
+                Ok(conditional) => {
+                    output.notes.carried(condition);
+                    super::super::silence(condition, output);
+                    found.steps.push(conditional);
+                    continue;
                 }
-                found.guards.push(guard);
-                continue;
-            }
+                Err(why) => why,
+            };
             if guard::is_protecting(condition) {
                 let what = if scope.is("server") {
                     "whole server"
@@ -45,15 +55,17 @@ impl<'s> Routes<'_, 's> {
                     "location"
                 };
                 let why = format!(
-                    "The {what} answers 403: geogate has no conditions of this kind, and this one \
-                     forbids. Routes have `host`, `methods`, `headers`, `countries` and `regions` to \
-                     choose by."
+                    "The {what} answers 403, because this condition forbids and cannot be carried over: \
+                     {why} Routes have `host`, `methods`, `headers`, `variables`, `countries` and \
+                     `regions` to choose by."
                 );
                 output.notes.closed(condition, why);
                 found.closed_by = found.closed_by.or(Some(condition));
             } else {
-                let why = "geogate has no conditions. Routes have `host`, `methods`, `headers`, \
-                           `countries` and `regions` to choose by.";
+                let why = format!(
+                    "{why} Routes have `host`, `methods`, `headers`, `variables`, `countries` and \
+                     `regions` to choose by."
+                );
                 output.notes.lost(condition, why);
             }
             super::super::silence(condition, output);
@@ -61,8 +73,36 @@ impl<'s> Routes<'_, 's> {
         found
     }
 
-    /// Returns the routes that reject requests by their headers. Guards that routes cannot have
-    /// exactly close the block.
+    /// Returns the conditions as guards on headers, if all of them are, and routes can have them
+    /// exactly.
+    fn header_guards<'d>(
+        &self,
+        scope: &Scope<'d>,
+        conditions: &[&'d Directive],
+        output: &mut Output,
+    ) -> Option<Vec<HeaderGuard<'d>>> {
+        let guards = conditions
+            .iter()
+            .map(|condition| HeaderGuard::read(self.http, condition));
+        let guards: Vec<_> = guards.collect::<Option<_>>()?;
+        let (guards, maps): (Vec<_>, Vec<_>) = guards.into_iter().unzip();
+        // nginx executes what stands before a condition first.
+        let decides = |d: &&Directive| matches!(d.name.as_str(), "rewrite" | "return" | "break");
+        let decided = scope.directives().iter().filter(decides);
+        let decided = decided.map(|d| d.id).min();
+        let last = guards.iter().map(|guard| guard.condition.id).max();
+        let comes_first = decided.is_none_or(|decided| Some(decided) > last);
+        if guards.is_empty() || !comes_first || !HeaderGuard::go_together(&guards) {
+            return None;
+        }
+        for map in maps.into_iter().flatten() {
+            output.notes.carried(map);
+            super::super::silence(map, output);
+        }
+        Some(guards)
+    }
+
+    /// Returns the routes that reject requests by their headers.
     pub(super) fn turnings<'d>(
         &self,
         scope: &Scope<'d>,
@@ -73,26 +113,6 @@ impl<'s> Routes<'_, 's> {
         if guards.is_empty() {
             return Vec::new();
         }
-        // nginx executes what stands before a condition first.
-        let decides = |d: &&Directive| matches!(d.name.as_str(), "rewrite" | "return" | "break");
-        let decided = scope
-            .directives()
-            .iter()
-            .filter(decides)
-            .map(|d| d.id)
-            .min();
-        let last = guards.iter().map(|guard| guard.condition.id).max();
-        let comes_first = decided.is_none_or(|decided| Some(decided) > last);
-        if !comes_first || !HeaderGuard::go_together(&guards) {
-            for guard in &guards {
-                let why = "What this forbids by a header cannot be said by routes here, so what it \
-                           protects answers 403.";
-                output.notes.closed(guard.condition, why);
-                super::super::silence(guard.condition, output);
-            }
-            conditions.closed_by = conditions.closed_by.or(Some(guards[0].condition));
-            return Vec::new();
-        }
         let turned = |guard: HeaderGuard<'d>| {
             output.notes.carried(guard.condition);
             super::super::silence(guard.condition, output);
@@ -100,7 +120,7 @@ impl<'s> Routes<'_, 's> {
             rewrite::answer(
                 guard.answer,
                 None,
-                scope,
+                At::by(scope, guard.answer),
                 self.variables,
                 &mut answer,
                 output,

@@ -38,7 +38,7 @@ impl<'s> Routes<'_, 's> {
                 set_all(&mut route, "listener", &names.addresses);
             }
             set_path(path, &mut route, action);
-            let keys = ["scheme", "methods", "headers"];
+            let keys = ["scheme", "methods", "headers", "variables"];
             let conditions = keys.map(|key| action.get(key).map(Value::to_text));
             let conditions = conditions.into_iter().flatten().collect::<String>();
             // Of routes that take the same requests, the first counts.

@@ -1,21 +1,24 @@
-//! Time of a log line as text.
+//! Times as text.
 //!
 //! Formatting a time costs more than the rest of a line, so each thread caches the last second.
 
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::config::model::TimeForm;
+use crate::proto::text::write_seconds;
+
 /// One second in the two formats of log lines.
-pub struct Times {
+struct Times {
     second: u64,
     /// `23/Nov/2026:12:50:44 +0800`, local time.
-    pub local: String,
+    local: String,
     /// `2026-11-23T12:50:44+08:00`, local time.
-    pub iso: String,
+    iso: String,
 }
 
 /// Passes the formatted second of `time` to `read`.
-pub fn with_times<T>(time: SystemTime, read: impl FnOnce(&Times) -> T) -> T {
+fn with_times<T>(time: SystemTime, read: impl FnOnce(&Times) -> T) -> T {
     thread_local! {
         static LAST: RefCell<Option<Times>> = const { RefCell::new(None) };
     }
@@ -26,6 +29,18 @@ pub fn with_times<T>(time: SystemTime, read: impl FnOnce(&Times) -> T) -> T {
         Some(times) if times.second == second => read(times),
         _ => read(last.insert(format_times(second))),
     })
+}
+
+/// Appends a time.
+pub fn write(time: SystemTime, form: TimeForm, out: &mut Vec<u8>) {
+    match form {
+        TimeForm::Local => with_times(time, |times| out.extend_from_slice(times.local.as_bytes())),
+        TimeForm::Iso8601 => with_times(time, |times| out.extend_from_slice(times.iso.as_bytes())),
+        TimeForm::Msec => {
+            let since = time.duration_since(UNIX_EPOCH);
+            write_seconds(since.unwrap_or_default(), out);
+        }
+    }
 }
 
 fn format_times(second: u64) -> Times {
