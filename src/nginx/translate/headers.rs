@@ -62,7 +62,7 @@ pub(super) fn to_upstream(
             let why = "What a client says of its protocol is passed on from `client_ip.trusted_proxies` \
                        alone; from others it is how they connect to geogate.";
             output.notes.differs(header, why);
-        } else if lower == "host" && value == "$host" {
+        } else if matches!(lower.as_str(), "host" | "x-forwarded-host") && value == "$host" {
             let why = "As the client sent it, with its port and its capitals.";
             output.notes.minor(header, why);
         } else if managed.is_some_and(|(_, values)| values.contains(&value)) {
@@ -93,6 +93,7 @@ pub(super) fn to_client(
     let mut rules = Rules::default();
     for family in [
         "proxy_hide_header",
+        "fastcgi_hide_header",
         "grpc_hide_header",
         "more_clear_headers",
     ] {

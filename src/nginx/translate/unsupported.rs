@@ -441,8 +441,8 @@ const KNOWN: [(&[&str], Fate, &str); 54] = [
     ),
     (
         &["fastcgi_hide_header", "fastcgi_pass_header"],
-        Fate::Lost,
-        "`response_headers.remove` of the route takes headers out.",
+        Fate::Needless,
+        "Headers of responses are passed on, but for those that the route takes out.",
     ),
     (
         &["fastcgi_*"],
@@ -451,7 +451,7 @@ const KNOWN: [(&[&str], Fate, &str); 54] = [
     ),
     (
         &["uwsgi_*", "scgi_*", "memcached_*"],
-        Fate::Minor,
+        Fate::Needless,
         "Upstreams speak HTTP or FastCGI. Where requests go to another one is listed by itself.",
     ),
     (
@@ -607,6 +607,10 @@ fn known(directive: &Directive) -> (Fate, &'static str) {
     }
     if name == "location" && directive.arg(0).starts_with('@') {
         return (Fate::Lost, "Nothing leads to it that is carried over.");
+    }
+    if name == "server_name_in_redirect" && directive.arg(0) == "on" {
+        let why = "Redirects to a path keep the host that the client asked for.";
+        return (Fate::Differs, why);
     }
     // A feature that is off is not missed, and a usual value makes no difference.
     let is_usual = match of(name) {

@@ -156,7 +156,6 @@ fn what_is_not_carried_over_of_scripts_is_listed() {
     }
     for listed in [
         "fastcgi_param A $nothing;",
-        "fastcgi_hide_header X-Powered-By;",
         "fastcgi_cache z;",
         "fastcgi_intercept_errors on;",
     ] {
@@ -164,6 +163,34 @@ fn what_is_not_carried_over_of_scripts_is_listed() {
             format!("location ~ \\.php$ {{ {listed} {FILE} fastcgi_pass unix:/run/php.sock; }}");
         check_script(&location, &Lossy(&[]), &["protocol = \"fastcgi\""]);
     }
+}
+
+#[test]
+fn scripts_get_the_name_of_the_server_and_lose_hidden_headers() {
+    let location = format!(
+        "server_name a.example b.example; fastcgi_param SERVER_NAME $server_name; \
+         location ~ \\.php$ {{ fastcgi_hide_header X-Powered-By; {FILE} fastcgi_pass unix:/run/php.sock; }}"
+    );
+    check_script(
+        &location,
+        &Exact,
+        &["response_headers = { remove = [\"X-Powered-By\"] }"],
+    );
+}
+
+#[test]
+fn peers_without_a_time_to_stay_away_are_kept() {
+    let check = |servers: &str, expected: &str| {
+        let text = format!(
+            "http {{ upstream u {{ {servers} }} server {{ listen 80; location / {{ proxy_pass http://u; }} }} }}"
+        );
+        let translation = translated_text(&text).unwrap();
+        assert!(translation.toml.contains(expected), "{}", translation.toml);
+        assert!(translation.is_complete(), "{}", translation.toml);
+    };
+    check("server a:1 fail_timeout=0;", "max_fails = 0");
+    check("server a:1 fail_timeout=0s max_fails=3;", "max_fails = 0");
+    check("server a:1 max_fails=3 fail_timeout=5s;", "max_fails = 3");
 }
 
 #[test]
