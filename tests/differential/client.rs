@@ -22,6 +22,8 @@ pub struct Request {
     pub number: usize,
     /// Listener, by the address and port in the file.
     pub listener: String,
+    /// True if that is a listener of TLS.
+    pub is_tls: bool,
     pub method: &'static str,
     pub target: String,
     pub host: String,

@@ -60,6 +60,32 @@ pub const INTENDED: &[Intended] = &[
         },
     },
     Intended {
+        name: "methods of files",
+        reason: "a method that no file has is rejected with 405, if there is a file or not",
+        apply: |exchange| {
+            let statuses = [exchange.nginx.answer.status, exchange.geogate.answer.status];
+            let is_of_files = !matches!(exchange.request.method, "GET" | "HEAD" | "POST");
+            if is_of_files && statuses == [404, 405] && exchange.geogate.received.is_empty() {
+                exchange.geogate = exchange.nginx.clone();
+            }
+        },
+    },
+    Intended {
+        name: "hidden scripts",
+        reason: "a script whose name or folder begins with a dot never runs",
+        apply: |exchange| {
+            let is_hidden = exchange.request.target.contains("/.");
+            let ran = exchange
+                .nginx
+                .received
+                .iter()
+                .any(|one| one.header("SCRIPT_FILENAME").is_some());
+            if is_hidden && ran && exchange.geogate.answer.status == 404 {
+                exchange.geogate = exchange.nginx.clone();
+            }
+        },
+    },
+    Intended {
         name: "media types",
         reason: "a common extension that nginx's list lacks has its own type",
         apply: media_types,
@@ -226,6 +252,11 @@ fn relative_redirects(exchange: &mut Exchange) {
         .next()
         .unwrap_or_default()
         .to_ascii_lowercase();
+    let own_scheme = if exchange.request.is_tls {
+        "https"
+    } else {
+        "http"
+    };
     for side in sides(exchange) {
         for (name, value) in &mut side.answer.headers {
             let Some((scheme, rest)) = value.split_once("://").filter(|_| name == "location")
@@ -234,7 +265,7 @@ fn relative_redirects(exchange: &mut Exchange) {
             };
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             let (own, _) = authority.split_once(':').unwrap_or((authority, ""));
-            if own.to_ascii_lowercase() == host && scheme == "http" {
+            if own.to_ascii_lowercase() == host && scheme == own_scheme {
                 *value = path.to_owned();
             }
         }
@@ -280,9 +311,9 @@ fn script_parameters(exchange: &mut Exchange) {
         .into_iter()
         .flat_map(|side| &mut side.received)
     {
-        received
-            .headers
-            .retain(|(name, _)| !OWN.contains(&name.as_str()));
+        received.headers.retain(|(name, value)| {
+            !OWN.contains(&name.as_str()) && !(name == "PATH_INFO" && value.is_empty())
+        });
         for (name, value) in &mut received.headers {
             if name == "PATH_INFO" {
                 let bytes: Vec<u8> = value

@@ -49,6 +49,7 @@ pub fn of(stage: &Stage) -> Vec<Request> {
     all.list.truncate(MOST);
     for (number, request) in all.list.iter_mut().enumerate() {
         request.number = number;
+        request.is_tls = stage.listeners[&request.listener].tls;
     }
     all.list
 }
@@ -70,7 +71,7 @@ fn addresses(stage: &Stage, server: &Directive) -> Vec<(String, String)> {
     }
     let is_host = |host: &String| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        !host.is_empty() && host.chars().all(allowed)
+        !host.is_empty() && !host.ends_with('.') && host.chars().all(allowed)
     };
     hosts.retain(is_host);
     hosts.push("unknown.example".to_owned());
@@ -107,6 +108,7 @@ impl Requests {
             let mut request = Request {
                 number: 0,
                 listener: listener.to_owned(),
+                is_tls: false,
                 method: "GET",
                 target: path.clone(),
                 host: host.to_owned(),
@@ -129,6 +131,7 @@ impl Requests {
                 let mut request = Request {
                     number: 0,
                     listener: listener.to_owned(),
+                    is_tls: false,
                     method: "GET",
                     target: path.clone(),
                     host: host.to_owned(),

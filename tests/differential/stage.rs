@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::nginx_file::{self, Directive, Word};
 use crate::origin::{Origin, Speaks};
+use crate::sample;
 
 /// A listener of the file.
 #[derive(Debug, Clone)]
@@ -35,8 +36,11 @@ pub struct Stage {
 }
 
 /// Directives that are left out, because they are about the machine and not about answers.
-const LEFT_OUT: [&str; 22] = [
+const LEFT_OUT: [&str; 25] = [
     "access_log",
+    "client_body_temp_path",
+    "fastcgi_temp_path",
+    "proxy_temp_path",
     "daemon",
     "env",
     "error_log",
@@ -46,8 +50,8 @@ const LEFT_OUT: [&str; 22] = [
     "modsecurity*",
     "pcre_jit",
     "pid",
-    "proxy_cache_path",
-    "fastcgi_cache_path",
+    "scgi_temp_path",
+    "uwsgi_temp_path",
     "ssl_dhparam",
     "ssl_ecdh_curve",
     "ssl_stapling*",
@@ -170,6 +174,9 @@ impl Stage {
             "ssl_certificate_key" | "proxy_ssl_certificate_key" => {
                 edits.word(&one.words[1], self.path("key.pem"));
             }
+            "proxy_cache_path" | "fastcgi_cache_path" => {
+                edits.word(&one.words[1], self.path("cache"));
+            }
             "auth_basic_user_file" => edits.word(&one.words[1], self.path("users")),
             "include" if one.arg(0).ends_with("mime.types") => {
                 edits.word(&one.words[1], "/etc/nginx/mime.types");
@@ -262,6 +269,10 @@ impl Stage {
         for server in upstream.named("server") {
             let address = self.origin.listen(&name, Speaks::Http);
             edits.word(&server.words[1], address.to_string());
+            let others = server.words[2..]
+                .iter()
+                .filter(|word| word.text == "resolve");
+            others.for_each(|word| edits.word(word, ""));
         }
     }
 
@@ -343,6 +354,14 @@ impl Stage {
             }
         });
         let mut prefixes = vec![String::new()];
+        let mut scripts = Vec::new();
+        for location in nginx_file::everywhere(&self.directives, "location") {
+            let regexes = location.args().skip(1);
+            let samples = regexes.flat_map(|regex| sample::of(regex.trim_end_matches('$')));
+            scripts.extend(
+                samples.filter_map(|path| Some(format!("{}.php", path.split_once(".php")?.0))),
+            );
+        }
         for location in nginx_file::everywhere(&self.directives, "location") {
             let path = location.args().find(|arg| arg.starts_with('/'));
             let path = path.unwrap_or_default().trim_matches('/');
@@ -354,6 +373,10 @@ impl Stage {
         for folder in &folders {
             for prefix in &prefixes {
                 write_folder(&folder.join(prefix));
+            }
+            for script in &scripts {
+                // Another file may be where a folder is needed.
+                let _ = std::fs::write(folder.join(script.trim_start_matches('/')), "<?php ?>\n");
             }
         }
     }

@@ -109,8 +109,8 @@ fn folder<'s>(
     let (path, rewrite) = match own {
         _ if !is_alias => (path, None),
         Pattern::Prefix(prefix) => {
-            if prefix.ends_with('/') != path.ends_with('/') {
-                let why = "An alias and its location end with a slash, both or neither.";
+            if prefix.ends_with('/') && !path.ends_with('/') {
+                let why = "An alias ends with a slash where its location does.";
                 return Err((from, why));
             }
             (path, Some("/".to_owned()))
