@@ -15,7 +15,7 @@ use crate::server;
 #[derive(StructOpt, Debug, Default)]
 pub(super) struct Check {
     /// Configuration file, or "-" for standard input [default: the built-in configuration]
-    #[structopt(value_name = "FILE", parse(from_os_str), conflicts_with_all = &["config", "nginx"])]
+    #[structopt(value_name = "FILE", parse(from_os_str), conflicts_with = "config")]
     file: Option<PathBuf>,
     /// Same as FILE
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
@@ -24,23 +24,19 @@ pub(super) struct Check {
     /// the order of the built-in configuration, without secrets
     #[structopt(long)]
     dump: bool,
-    /// Print the geogate.toml that is equivalent to this nginx.conf. Exit status: 0 if it is
-    /// equivalent, 1 if the file cannot be read, 3 if something cannot be translated exactly; then
-    /// the findings are listed with their lines and no configuration is printed
-    #[structopt(
-        long,
-        value_name = "FILE",
-        parse(from_os_str),
-        conflicts_with_all = &["config", "dump"]
-    )]
-    nginx: Option<PathBuf>,
-    /// With --nginx: print the configuration even if it is not exact, with exit status 0.
-    /// Protections that cannot be translated answer 403 in it; comments list all differences
+    /// FILE is an nginx.conf: print the geogate.toml that is equivalent to it. Standard error has a line for
+    /// each directive: closed, not limited, not carried over, differs, needs nothing, carried over.
+    /// Exit status: 0, 1 if the file cannot be read, 3 if something that protects or routes is not
+    /// carried over; then no configuration is printed
+    #[structopt(long, requires = "file", conflicts_with_all = &["config", "dump"])]
+    nginx: bool,
+    /// With --nginx: print the configuration in any case, with exit status 0. Protections that cannot
+    /// be translated answer 403 in it; comments list all differences
     #[structopt(long, requires = "nginx")]
     allow_lossy: bool,
 }
 
-/// Exit status of a translation that is not exact.
+/// Exit status of a translation that lacks something that protects or routes.
 const LOSSY: u8 = 3;
 
 impl Check {
@@ -54,9 +50,9 @@ impl Check {
     }
 
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        match &self.nginx {
-            Some(file) => translate(file, self.allow_lossy),
-            None => self.check(),
+        match &self.file {
+            Some(file) if self.nginx => translate(file, self.allow_lossy),
+            _ => self.check(),
         }
     }
 
@@ -109,30 +105,22 @@ fn section(key: &str) -> &str {
 
 fn translate(file: &Path, allow_lossy: bool) -> anyhow::Result<ExitCode> {
     let translation = nginx::translate(file)?;
-    let (lost, differing) = (translation.lost, translation.differing);
-    let unlimited = match translation.unlimited {
-        0 => String::new(),
-        number => format!(", {number} not limited"),
-    };
-    let protection = format!("{} closed with 403{unlimited}", translation.closed);
-    if !translation.is_exact() && !allow_lossy {
-        for finding in &translation.findings {
-            eprintln!("{finding}");
-        }
+    for line in &translation.report {
+        eprintln!("{line}");
+    }
+    let (file, missing) = (file.display(), translation.lost + translation.absent);
+    let summary = format!(
+        "{} closed with 403, {} not limited, {missing} not carried over, {} different",
+        translation.closed, translation.unlimited, translation.differing
+    );
+    if !translation.is_complete() && !allow_lossy {
         eprintln!(
-            "geogate: {}: not exact: {protection}, {lost} not carried over, {differing} different. \
-             Nothing is printed; --allow-lossy prints the configuration all the same",
-            file.display()
+            "geogate: {file}: {summary}. Nothing is printed, because something that protects or \
+             routes is missing; --allow-lossy prints the configuration all the same"
         );
         return Ok(ExitCode::from(LOSSY));
     }
+    eprintln!("geogate: {file}: {summary}");
     std::io::stdout().write_all(translation.toml.as_bytes())?;
-    if !translation.is_exact() {
-        eprintln!(
-            "geogate: {}: {protection} (see the comments at the head), {lost} not carried over, \
-             {differing} different (see the comments at the end)",
-            file.display()
-        );
-    }
     Ok(ExitCode::SUCCESS)
 }

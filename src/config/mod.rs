@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub(crate) use document::escape;
 pub use document::{Document, Place, Problem};
 pub use model::Config;
 

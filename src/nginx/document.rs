@@ -4,6 +4,7 @@
 //! It is not a `toml` document, because it is written once, in an order of its own, and settings
 //! are removed again by the key path that an error names.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
@@ -11,6 +12,7 @@ use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
 
 use super::place::Place;
 use super::tree::Directive;
+use crate::config;
 
 /// The directive that a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -553,7 +555,7 @@ impl Value {
     fn write(&self, text: &mut String, may_wrap: bool) {
         const LENGTH: usize = 96;
         match self {
-            Value::Text(value) => text.push_str(&written(value)),
+            Value::Text(value) => text.push_str(&written(&without_references(value))),
             Value::Integer(value) => text.push_str(&value.to_string()),
             Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
             Value::List(items) => {
@@ -606,6 +608,27 @@ fn filled(texts: &[String], length: usize) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// Escapes what geogate would read as a reference to the environment or a file. A template has its
+/// dollars in pairs already, and no reference begins behind a pair.
+fn without_references(text: &str) -> Cow<'_, str> {
+    match config::escape(text) {
+        escaped if is_template(text) || escaped == text => Cow::Borrowed(text),
+        escaped => Cow::Owned(escaped),
+    }
+}
+
+/// Returns `true` if the `$` of each such reference has another one before it.
+fn is_template(text: &str) -> bool {
+    let is_reference = |rest: &str| {
+        rest.starts_with("file:") || rest.starts_with(|c: char| c.is_ascii_uppercase())
+    };
+    let places = text
+        .match_indices("${")
+        .filter(|(at, _)| is_reference(&text[at + 2..]));
+    let mut dollars = places.map(|(at, _)| at + 1 - text[..=at].trim_end_matches('$').len());
+    dollars.all(|dollars| dollars % 2 == 0)
 }
 
 /// Writes a string in one line, in the most readable of TOML's forms.
@@ -723,6 +746,18 @@ mod tests {
                 table.get_ref().get("a").unwrap().get_ref().as_str(),
                 Some(text)
             );
+        }
+    }
+
+    #[test]
+    fn texts_have_no_references_to_the_environment() {
+        for (text, expected) in [
+            ("^/${HOME}$", "^/$${HOME}$"),
+            ("/srv/${file:/etc/x}", "/srv/$${file:/etc/x}"),
+            ("${args}$${HOME}", "${args}$${HOME}"),
+            ("$host", "$host"),
+        ] {
+            assert_eq!(without_references(text), expected);
         }
     }
 

@@ -17,6 +17,7 @@ mod lexer;
 mod notes;
 mod parser;
 mod place;
+mod report;
 mod scope;
 mod translate;
 mod tree;
@@ -44,12 +45,17 @@ pub struct Translation {
     pub closed: usize,
     /// Number of directives that limit requests and are not carried over.
     pub unlimited: usize,
-    /// Number of other directives that are not carried over, or only in part.
+    /// Number of other directives that are not carried over, or only in part, and that route requests
+    /// or change responses.
     pub lost: usize,
+    /// Number of directives that are not carried over and neither protect nor route.
+    pub absent: usize,
     /// Number of directives that are carried over with a slightly different meaning.
     pub differing: usize,
     /// One line for each finding, with file and line, in the order of the counts above.
     pub findings: Vec<String>,
+    /// One line for each directive of the file, with file, line and outcome; findings first.
+    pub report: Vec<String>,
 }
 
 impl Translation {
@@ -58,6 +64,12 @@ impl Translation {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// Returns `true` if everything that protects, limits or routes is carried over.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.closed + self.unlimited + self.lost == 0
     }
 }
 
@@ -95,8 +107,10 @@ fn translated(tree: &Tree, file: &str) -> Result<Translation, NginxError> {
         closed: notes.count(Fate::Closed),
         unlimited: notes.count(Fate::Unlimited),
         lost: notes.count(Fate::Lost),
+        absent: notes.count(Fate::Absent),
         differing: notes.count(Fate::Differs),
         findings: notes.findings(),
+        report: report::lines(tree, &notes),
     })
 }
 

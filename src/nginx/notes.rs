@@ -18,8 +18,10 @@ pub(super) enum Fate {
     Closed,
     /// The directive limits requests and is not in the result. What it limits has no such limit.
     Unlimited,
-    /// The directive is not in the result.
+    /// The directive routes requests or changes responses, and is not in the result.
     Lost,
+    /// The directive is not in the result, and neither protects nor routes: a cache, a trailer.
+    Absent,
     /// The directive is in the result, with a slightly different meaning.
     Differs,
     /// The directive is missing or differs, but responses stay the same: logs, timing, TLS.
@@ -29,7 +31,60 @@ pub(super) enum Fate {
 }
 
 /// Outcomes that make the result a different service from the one that the file describes.
-const FINDINGS: [Fate; 4] = [Fate::Closed, Fate::Unlimited, Fate::Lost, Fate::Differs];
+const FINDINGS: [Fate; 5] = [
+    Fate::Closed,
+    Fate::Unlimited,
+    Fate::Lost,
+    Fate::Absent,
+    Fate::Differs,
+];
+
+/// Directives that neither protect nor route; a name that ends with `*` is a prefix. Without them
+/// responses are slower or look different, but they are those of the same place.
+const SECONDARY: [&str; 24] = [
+    "add_trailer",
+    "charset*",
+    "fastcgi_cache*",
+    "gzip_static",
+    "brotli_static",
+    "zstd_static",
+    "health_check",
+    "http3*",
+    "limit_rate*",
+    "log_format",
+    "mirror*",
+    "open_log_file_cache",
+    "opentelemetry*",
+    "opentracing*",
+    "otel_*",
+    "pagespeed*",
+    "proxy_bind",
+    "proxy_cache*",
+    "proxy_store*",
+    "slice",
+    "ssi*",
+    "status_zone",
+    "sub_filter*",
+    "vhost_traffic_status*",
+];
+
+fn is_secondary(name: &str) -> bool {
+    SECONDARY.iter().any(|known| match known.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == *known,
+    })
+}
+
+/// How far the translation has dealt with a directive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// No part of the translation has handled it.
+    Unhandled,
+    /// It was handled as a part of the block around it.
+    Covered,
+    /// It was handled by itself.
+    Handled,
+}
 
 #[derive(Debug)]
 struct Note {
@@ -42,7 +97,7 @@ struct Note {
 /// All notes on a configuration.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    spoken_for: Vec<bool>,
+    states: Vec<State>,
     notes: Vec<Note>,
 }
 
@@ -50,15 +105,25 @@ impl Notes {
     /// Creates the notes of a configuration with this many directives.
     pub(super) fn new(count: usize) -> Self {
         Notes {
-            spoken_for: vec![false; count],
+            states: vec![State::Unhandled; count],
             notes: Vec::new(),
         }
     }
 
     /// Records that the directive is in the result with the same meaning.
     pub(super) fn carried(&mut self, directive: &Directive) {
-        if let Some(spoken_for) = self.spoken_for.get_mut(directive.id) {
-            *spoken_for = true;
+        if let Some(state) = self.states.get_mut(directive.id) {
+            *state = State::Handled;
+        }
+    }
+
+    /// Records that the directive needs no note of its own, because the block around it has one or is
+    /// carried over as a whole.
+    pub(super) fn covered(&mut self, directive: &Directive) {
+        if let Some(state) = self.states.get_mut(directive.id)
+            && *state == State::Unhandled
+        {
+            *state = State::Covered;
         }
     }
 
@@ -95,6 +160,10 @@ impl Notes {
 
     pub(super) fn note(&mut self, fate: Fate, directive: &Directive, why: String) {
         self.carried(directive);
+        let fate = match fate {
+            Fate::Lost if is_secondary(&directive.name) => Fate::Absent,
+            fate => fate,
+        };
         self.note_origin(fate, Origin::from(directive), why);
     }
 
@@ -119,7 +188,19 @@ impl Notes {
 
     /// Returns `true` if the outcome of the directive is recorded.
     pub(super) fn is_spoken_for(&self, directive: &Directive) -> bool {
-        self.spoken_for.get(directive.id).copied().unwrap_or(false)
+        self.state(directive) != State::Unhandled
+    }
+
+    /// Returns how far a directive is handled.
+    pub(super) fn state(&self, directive: &Directive) -> State {
+        let state = self.states.get(directive.id);
+        state.copied().unwrap_or(State::Unhandled)
+    }
+
+    /// Returns the outcome, place, text and reason of each note.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Fate, &Place, &str, &str)> {
+        let notes = self.notes.iter();
+        notes.map(|note| (note.fate, &note.place, &*note.text, &*note.why))
     }
 
     /// Returns the number of notes with this outcome.
@@ -140,7 +221,7 @@ impl Notes {
             let grade = match note.fate {
                 Fate::Closed => "closed",
                 Fate::Unlimited => "not limited",
-                Fate::Lost => "not carried over",
+                Fate::Lost | Fate::Absent => "not carried over",
                 _ => "differs",
             };
             let (place, text) = (&note.place, one_line(&note.text));
@@ -187,7 +268,7 @@ impl Notes {
     fn written(&self, kinds: &[(Fate, &str)]) -> String {
         let mut text = String::new();
         for (fate, title) in kinds {
-            if self.count(*fate) > 0 {
+            if self.listed_as(*fate).next().is_some() {
                 text.push('\n');
                 for line in wrapped(title) {
                     let _ = writeln!(text, "# {line}");
@@ -198,10 +279,19 @@ impl Notes {
         text
     }
 
+    /// Notes in the list of an outcome. What is absent has no list of its own.
+    fn listed_as(&self, fate: Fate) -> impl Iterator<Item = &Note> {
+        let list = |note: &&Note| match note.fate {
+            Fate::Absent => Fate::Lost,
+            fate => fate,
+        };
+        self.notes.iter().filter(move |note| list(note) == fate)
+    }
+
     /// Writes the notes of one outcome. A reason that several directives share is written once,
     /// below them.
     fn write_fate(&self, fate: Fate, text: &mut String) {
-        let mut notes: Vec<&Note> = self.notes.iter().filter(|note| note.fate == fate).collect();
+        let mut notes: Vec<&Note> = self.listed_as(fate).collect();
         notes.sort_by(|a, b| a.place.cmp(&b.place));
         let mut whys: Vec<(&str, Vec<Said>)> = Vec::new();
         // Index of each reason in `whys`, and of each directive among those of its reason.
@@ -251,7 +341,7 @@ fn listed(places: &[&Place]) -> String {
 }
 
 /// Replaces line breaks and other control characters, which a comment must not contain.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()

@@ -11,7 +11,7 @@ pub(super) struct Position {
 }
 
 /// File, line and column.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Name of the file, as it was given or found.
     pub file: Arc<str>,

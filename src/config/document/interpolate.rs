@@ -183,7 +183,7 @@ fn content(path: &str) -> Result<String, String> {
 }
 
 /// Returns a text in which no reference begins: the dollars before one are doubled.
-pub(in crate::config) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let (mut escaped, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('$') {
         let dollars = rest[at..].bytes().take_while(|byte| *byte == b'$').count();

@@ -18,7 +18,8 @@ mod usage;
 
 use std::rc::Rc;
 
-pub(super) use interpolate::{Piece, escape};
+pub(super) use interpolate::Piece;
+pub(crate) use interpolate::escape;
 pub use load::Document;
 pub(super) use node::{Node, Table, Text, UsedAs, Value};
 pub(super) use problem::Problems;

@@ -52,17 +52,19 @@ fn candidates(settings: &FastCgi, path: &[u8]) -> Vec<Script> {
             path_info: Vec::new(),
         }];
     }
-    let mut path = path.to_vec();
-    if path.ends_with(b"/") {
-        path.extend_from_slice(settings.index.as_bytes());
-    }
     let is_end = |at: usize| at == path.len() || settings.path_info && path[at] == b'/';
     let ends = (1..=path.len()).filter(|at| is_end(*at) && has_extension(settings, &path[..*at]));
     let scripts = ends.map(|at| Script {
         name: path[..at].to_vec(),
         path_info: path[at..].to_vec(),
     });
+    let index = path.ends_with(b"/").then(|| Script {
+        name: [path, settings.index.as_bytes()].concat(),
+        path_info: Vec::new(),
+    });
+    let index = index.filter(|index| has_extension(settings, &index.name));
     scripts
+        .chain(index)
         .filter(|script| inner_path(&script.name).is_some())
         .collect()
 }
@@ -165,7 +167,7 @@ mod tests {
         check(
             true,
             "/a.php/",
-            &[("/a.php", "/index.php"), ("/a.php/index.php", "")],
+            &[("/a.php", "/"), ("/a.php/index.php", "")],
         );
         check(true, "/a.phpx/b", &[]);
     }

@@ -48,7 +48,7 @@ pub(super) fn translate(http: &Scope, output: &mut Output) {
                 .lost(directive, "This is no number with a size."),
         }
     }
-    let passes = ["proxy_pass", "grpc_pass"];
+    let passes = ["proxy_pass", "grpc_pass", "fastcgi_pass"];
     let passes = passes.iter().any(|name| !http.everywhere(name).is_empty());
     if let Some(directive) = body_size_for_all(http) {
         set_body_size(directive, output);

@@ -243,6 +243,13 @@ fn params(scope: &Scope, variables: &Variables, output: &mut Output) -> Vec<Entr
         let is_standard = STANDARD
             .iter()
             .any(|(known, values)| *known == name && values.contains(&value));
+        // nginx's name of the server does not depend on the request.
+        if let ("SERVER_NAME", "$server_name") = (name, value) {
+            entries.retain(|entry| entry.key != name);
+            let server_name = server_name(scope).replace('$', "$$");
+            entries.push(Entry::new(name, server_name, Some(param)));
+            continue;
+        }
         if is_standard || matches!(name, "SCRIPT_FILENAME" | "PATH_TRANSLATED") {
             continue;
         }
@@ -262,6 +269,12 @@ fn params(scope: &Scope, variables: &Variables, output: &mut Output) -> Vec<Entr
         }
     }
     entries
+}
+
+/// Returns nginx's `$server_name`: the first name of the server, as it is written.
+fn server_name<'s>(scope: &Scope<'s>) -> &'s str {
+    let names = scope.one("server_name");
+    names.map_or("", |names| names.arg(0))
 }
 
 /// Returns `true` for the name of one of nginx's files with parameters.

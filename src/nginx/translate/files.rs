@@ -94,12 +94,15 @@ fn folder<'s>(
             "The alias of a location around this one is not carried over.",
         ));
     }
-    let path = from.arg(0);
+    let Some(path) = Variables::constant(from.arg(0), scope) else {
+        return Err((from, "A folder has no variables. Write a route for each."));
+    };
+    let path = path.as_str();
     let (path, rewrite) = match own {
         _ if !is_alias => (path, None),
         Pattern::Prefix(prefix) => {
-            if prefix.ends_with('/') != path.ends_with('/') {
-                let why = "An alias and its location end with a slash, both or neither.";
+            if prefix.ends_with('/') && !path.ends_with('/') {
+                let why = "An alias ends with a slash where its location does.";
                 return Err((from, why));
             }
             (path, Some("/".to_owned()))
@@ -115,9 +118,6 @@ fn folder<'s>(
             _ => return Err((from, "With an expression an alias ends with `/$1`.")),
         },
     };
-    if path.contains('$') {
-        return Err((from, "A folder has no variables. Write a route for each."));
-    }
     Ok(Folder {
         root: path.to_owned(),
         rewrite,

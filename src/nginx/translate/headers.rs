@@ -71,11 +71,13 @@ pub(super) fn to_upstream(
         if lower == "host" && value == "$proxy_host" {
             // It is the default, which is set with the upstream.
             output.notes.carried(header);
-        } else if lower == "x-forwarded-proto" && value == "$http_x_forwarded_proto" {
+        } else if lower == "x-forwarded-proto"
+            && (value == "$http_x_forwarded_proto" || is_forwarded_proto(value, scope, output))
+        {
             let why = "What a client says of its protocol is passed on from `client_ip.trusted_proxies` \
                        alone; from others it is how they connect to geogate.";
             output.notes.differs(header, why);
-        } else if lower == "host" && value == "$host" {
+        } else if matches!(lower.as_str(), "host" | "x-forwarded-host") && value == "$host" {
             let why = "As the client sent it, with its port and its capitals.";
             output.notes.minor(header, why);
         } else if managed.is_some_and(|(_, values)| values.contains(&value))
@@ -95,6 +97,26 @@ pub(super) fn to_upstream(
         }
     }
     rules.write("request_headers", route);
+}
+
+/// Returns `true` for a variable of a `map` that is the client's `X-Forwarded-Proto`, or the scheme of its
+/// connection if there is none or an unknown one. Then the map is handled as well.
+fn is_forwarded_proto(value: &str, scope: &Scope, output: &mut Output) -> bool {
+    let is_it = |map: &&Directive| map.arg(0) == "$http_x_forwarded_proto" && map.arg(1) == value;
+    let mut levels = scope.chain();
+    let Some(map) = levels.find_map(|level| level.here("map").find(is_it)) else {
+        return false;
+    };
+    let is_kept = |entry: &Directive| match (entry.name.as_str(), entry.arg(0)) {
+        ("default", "$http_x_forwarded_proto" | "$scheme") | ("", "$scheme") => true,
+        (name, to) => name == to && matches!(name, "http" | "https"),
+    };
+    let is_same = map.inside().iter().all(is_kept);
+    if is_same {
+        output.notes.carried(map);
+        super::silence(map, output);
+    }
+    is_same
 }
 
 /// Sets a route's headers to clients: `response_headers`. `hsts` is the header that is in `[tls]`.

@@ -72,7 +72,7 @@ pub(super) fn listen<'s>(
             "proxy_protocol" => listen.proxy_protocol = true,
             "default_server" | "default" => listen.is_default = true,
             "quic" | "http3" => {
-                output.notes.lost(
+                output.notes.minor(
                     directive,
                     "There is no HTTP/3; clients use HTTP/2 on the same port over TCP.",
                 );

@@ -184,7 +184,11 @@ impl Step<'_> {
     /// Returns the action of the step's route. It keeps the access rules of its location.
     fn action(&self, of_location: &Table, location: &Directive) -> Table {
         let mut action = match &self.outcome {
-            Outcome::Answer(action) => action.clone(),
+            Outcome::Answer(action) => {
+                let mut action = action.clone();
+                copy_headers(of_location, &mut action, location);
+                action
+            }
             Outcome::Path(path) => {
                 let mut action = of_location.clone();
                 if of_location.get("respond").is_none() {
@@ -210,6 +214,18 @@ impl Step<'_> {
             action.set("access", sets.clone(), Some(location));
         }
         action
+    }
+}
+
+/// Gives the answer of a `rewrite` the headers to clients that its block has.
+fn copy_headers(from: &Table, to: &mut Table, origin: &Directive) {
+    if to.get("reroute").is_some() {
+        return;
+    }
+    for key in ["response_headers", "expires"] {
+        if let Some(value) = from.get(key) {
+            to.set(key, value.clone(), Some(origin));
+        }
     }
 }
 
@@ -444,6 +460,15 @@ impl<'s> Routes<'_, 's> {
             Rewritten::Prefix(_) => return false,
         };
         Self::site_keys(common, &mut action);
+        let mut of_server = Table::new("route", Some(step));
+        headers::to_client(
+            common.scope,
+            self.hsts,
+            self.variables,
+            &mut of_server,
+            output,
+        );
+        copy_headers(&of_server, &mut action, step);
         // The new path is looked up in the server's locations.
         let is_all = regex.is_none() && action.get("reroute").is_none();
         self.pending.push((RoutePath::of_server(regex), action));
@@ -578,7 +603,7 @@ impl<'s> Routes<'_, 's> {
         common: &Common<'_, 's>,
         output: &mut Output,
     ) {
-        self.redirect_to_slash(location, own, common);
+        self.redirect_to_slash(scope, location, own, common, output);
         let mut conditions = self.conditions(scope, &|_| false, output);
         let turnings = self.turnings(scope, &mut conditions, output);
         let first = self.pending.len();

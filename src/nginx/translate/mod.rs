@@ -108,7 +108,7 @@ fn http(http: &Scope, output: &mut Output) {
 /// Marks all directives in a block as handled, because one note is enough for the whole block.
 fn silence(directive: &Directive, output: &mut Output) {
     for inner in directive.inside() {
-        output.notes.carried(inner);
+        output.notes.covered(inner);
         silence(inner, output);
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Site<'s> {
     pub(super) block: &'s Directive,
     /// Hosts as geogate writes them: `name`, `*.name`, `name.*` or `~REGEX`.
     hosts: Vec<String>,
+    /// Names that are written as `.name`, without the dot: the name and all below it.
+    dotted: Vec<String>,
     /// True if the server has names that geogate cannot have.
     has_lost_names: bool,
     /// Hosts that the server answers, with the listeners.
@@ -180,7 +182,7 @@ fn give_names(sites: &mut [Site], output: &mut Output) {
                 .hosts
                 .iter()
                 .cloned()
-                .partition(|host| !taken.contains(host));
+                .partition(|host| !is_taken(host, &site.dotted, &taken));
             for host in repeated {
                 let why =
                     format!("An earlier server of this listener has the name {host}, as in nginx.");
@@ -218,6 +220,15 @@ fn give_names(sites: &mut [Site], output: &mut Output) {
         site.names
             .retain(|names| names.is_default || !names.hosts.is_empty());
     }
+}
+
+/// Returns `true` if an earlier server has a host, or the other half of a `.name`: nginx then ignores the
+/// name as a whole.
+fn is_taken(host: &str, dotted: &[String], taken: &HashSet<String>) -> bool {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let both = [name.to_owned(), format!("*.{name}")];
+    let is_dotted = dotted.iter().any(|dotted| dotted == name);
+    taken.contains(host) || is_dotted && both.iter().any(|host| taken.contains(host))
 }
 
 /// Returns the position of a listener's default server: the one that says so, or the first.
@@ -280,11 +291,12 @@ impl Site<'_> {
 fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> Site<'s> {
     output.notes.carried(block);
     let scope = http.inner(block);
-    let mut hosts = Vec::new();
+    let (mut hosts, mut dotted) = (Vec::new(), Vec::new());
     let mut has_lost_names = false;
     for directive in scope.here("server_name") {
         output.notes.carried(directive);
         for name in &directive.args {
+            dotted.extend(name.strip_prefix('.').map(str::to_ascii_lowercase));
             match host(name) {
                 Ok(found) => hosts.extend(found),
                 Err(why) => {
@@ -302,8 +314,9 @@ fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> S
     if scope.here("listen").next().is_none() {
         listens.push(listen::unsaid(ssl));
     }
-    if scope.one("http2").is_some_and(|http2| http2.arg(0) == "on") {
+    if let Some(http2) = scope.one("http2").filter(|http2| http2.arg(0) == "on") {
         for listen in listens.iter_mut().filter(|listen| !listen.is_tls()) {
+            output.notes.carried(http2);
             listen.speaks = Speaks::H2c;
         }
     }
@@ -317,6 +330,7 @@ fn site<'s>(http: &'s Scope<'s>, block: &'s Directive, output: &mut Output) -> S
     Site {
         block,
         hosts,
+        dotted,
         has_lost_names,
         names: Vec::new(),
         only_redirects: to_https.is_some() && !has_tls,
@@ -342,7 +356,8 @@ fn host(name: &str) -> Result<Vec<String>, &'static str> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
         !name.is_empty() && name.bytes().all(is_allowed)
     };
-    if plain.is_empty() || plain == "_" {
+    // nginx has no variables in names, so no client asks for `$host`.
+    if plain.is_empty() || plain == "_" || plain.contains('$') {
         return Ok(Vec::new());
     }
     if let Some(rest) = plain.strip_prefix("*.").filter(|rest| is_host(rest)) {

@@ -460,7 +460,7 @@ const KNOWN: [(&[&str], Fate, &str); 55] = [
     ),
     (
         &["uwsgi_*", "scgi_*", "memcached_*"],
-        Fate::Minor,
+        Fate::Needless,
         "Upstreams speak HTTP or FastCGI. Where requests go to another one is listed by itself.",
     ),
     (
@@ -616,6 +616,10 @@ fn known(directive: &Directive) -> (Fate, &'static str) {
     }
     if name == "location" && directive.arg(0).starts_with('@') {
         return (Fate::Lost, "Nothing leads to it that is carried over.");
+    }
+    if name == "server_name_in_redirect" && directive.arg(0) == "on" {
+        let why = "Redirects to a path keep the host that the client asked for.";
+        return (Fate::Differs, why);
     }
     // A feature that is off is not missed, and a usual value makes no difference.
     let is_usual = match of(name) {

@@ -117,6 +117,17 @@ fn group(block: &Directive, table: &mut Table, output: &mut Output) {
     for server in &servers {
         peer(server, table, output);
     }
+    // Without time to stay away, a peer that fails is not ejected.
+    let is_kept =
+        |server: &&&Directive| server.args.iter().any(|arg| is_zero(arg, "fail_timeout="));
+    if let Some(kept) = servers.iter().find(is_kept) {
+        table.set("max_fails", 0, Some(kept));
+        if !servers.iter().all(|server| is_kept(&server)) {
+            let why = "All peers of an upstream are kept when they fail, as this one.";
+            output.notes.minor(kept, why);
+        }
+        return;
+    }
     for (parameter, key) in [
         ("max_fails", "max_fails"),
         ("fail_timeout", "fail_timeout"),
@@ -124,6 +135,12 @@ fn group(block: &Directive, table: &mut Table, output: &mut Output) {
     ] {
         for_all_peers(&servers, parameter, key, table, output);
     }
+}
+
+/// Returns `true` if a parameter of this name is a time of zero, such as `0` or `0s`.
+fn is_zero(parameter: &str, name: &str) -> bool {
+    let value = parameter.strip_prefix(name);
+    value.is_some_and(|value| units::milliseconds(value) == Some(0))
 }
 
 fn hash(directive: &Directive, table: &mut Table, output: &mut Output) {

@@ -127,6 +127,9 @@ pub async fn answer<H: Headers>(
         Found::File(_) if !matches!(*request.method, Method::GET | Method::HEAD) => {
             local_reply::method_not_allowed(request, ctx, METHODS)
         }
+        Found::Nothing | Found::FolderWithoutSlash if is_wrong_method(request, &files) => {
+            local_reply::method_not_allowed(request, ctx, METHODS)
+        }
         Found::File(file) => return file_reply(request, ctx, &files, file),
         Found::Index(name, opened) => {
             let view = View::of(request, ctx);
@@ -181,6 +184,13 @@ fn list<H: Headers>(
     let path = View::of(request, ctx).path().into_owned();
     let text = listing::write(form, &path, entries);
     local_reply::respond(request, ctx, 200, listing::media_type(form), text.into())
+}
+
+/// Returns `true` if nothing here takes the method, whatever the name. A form that is sent to a missing
+/// file still gets 404.
+fn is_wrong_method<H: Headers>(request: &RequestView<H>, files: &Files) -> bool {
+    matches!(files.fallback, Fallback::Status(404))
+        && !matches!(*request.method, Method::GET | Method::HEAD | Method::POST)
 }
 
 fn file_reply<H: Headers>(

@@ -17,6 +17,10 @@ fn an_internal_location_is_not_for_clients() {
         "{OFF} location /in/ {{\n internal; root w; }} location / {{ proxy_pass http://a; }}"
     );
     check(&text, &Exact, &[("/in/x", "404"), ("/x", "upstream 0")]);
+    // With an expression it keeps its place among the expressions.
+    let text =
+        "root w; location ~ ^/in/(.*) { internal; } location / { rewrite ^(.+)/$ $1 permanent; }";
+    check(text, &Exact, &[("/in/x/", "404"), ("/x/", "301")]);
     // Without its path it would be reached by its name alone.
     let text = "root w; location / { internal; } location /a/ { return 200; }";
     check(text, &Exact, &[("/x", "404"), ("/a/", "200")]);

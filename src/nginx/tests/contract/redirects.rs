@@ -21,6 +21,28 @@ fn check_redirects(text: &str, expected: &[(&str, &str)]) {
 }
 
 #[test]
+fn redirects_have_the_headers_of_their_block() {
+    let text = "http { server { listen 80; add_header X-A b always; rewrite ^/old$ /new permanent;
+                location / { rewrite ^(.+)/$ $1 permanent; proxy_pass http://a; }
+                location /b/ { add_header X-C d always; proxy_pass http://b; } } }";
+    let translation = translated_text(text).unwrap();
+    let lines: Vec<&str> = translation.toml.lines().collect();
+    let of_redirects = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with("redirect = "));
+    let headers: Vec<&str> = of_redirects.map(|(at, _)| lines[at + 1]).collect();
+    let of_server = "response_headers = { add = { X-A = \"b\" } }";
+    let of_location = "response_headers = { add = { X-C = \"d\" } }";
+    assert_eq!(
+        headers,
+        [of_server, of_server, of_location],
+        "{}",
+        translation.toml
+    );
+}
+
+#[test]
 fn redirects_of_upstreams_are_rewritten_as_nginx_does_unasked() {
     let check = check_redirects;
     check(

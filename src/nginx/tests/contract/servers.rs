@@ -55,6 +55,21 @@ fn hosts_are_chosen_as_nginx_chooses_them() {
         ("zz/", "200"),
     ];
     check_http(text, &Exact, &expected);
+    // A `.name` of which an earlier server has a half is ignored as a whole; two names are two.
+    let text = "server { listen 80; server_name a; return 200; } \
+                server { listen 80; server_name .a c; return 201; }";
+    check_http(
+        text,
+        &Exact,
+        &[("a/", "200"), ("q.a/", "200"), ("c/", "201")],
+    );
+    let text = "server { listen 80; server_name a; return 200; } \
+                server { listen 80; server_name a *.a; return 201; }";
+    check_http(text, &Exact, &[("a/", "200"), ("q.a/", "201")]);
+    // A name with a variable is one that no client asks for.
+    let text = "server { listen 80; server_name a; return 200; } \
+                server { listen 80; server_name $host; return 201; }";
+    check_http(text, &Exact, &[("a/", "200"), ("b/", "200")]);
     // nginx asks a single server, even if another one has a location for the path.
     let text = "server { listen 80; root w; } \
                 server { listen 80; server_name b; location /x/ { return 200 a; } }";

@@ -223,6 +223,34 @@ fn cookies_are_rewritten_as_nginx_does() {
 }
 
 #[test]
+fn scripts_get_the_name_of_the_server_and_lose_hidden_headers() {
+    let location = format!(
+        "server_name a.example b.example; fastcgi_param SERVER_NAME $server_name; \
+         location ~ \\.php$ {{ fastcgi_hide_header X-Powered-By; {FILE} fastcgi_pass unix:/run/php.sock; }}"
+    );
+    check_script(
+        &location,
+        &Exact,
+        &["response_headers = { remove = [\"X-Powered-By\"] }"],
+    );
+}
+
+#[test]
+fn peers_without_a_time_to_stay_away_are_kept() {
+    let check = |servers: &str, expected: &str| {
+        let text = format!(
+            "http {{ upstream u {{ {servers} }} server {{ listen 80; location / {{ proxy_pass http://u; }} }} }}"
+        );
+        let translation = translated_text(&text).unwrap();
+        assert!(translation.toml.contains(expected), "{}", translation.toml);
+        assert!(translation.is_complete(), "{}", translation.toml);
+    };
+    check("server a:1 fail_timeout=0;", "max_fails = 0");
+    check("server a:1 fail_timeout=0s max_fails=3;", "max_fails = 0");
+    check("server a:1 max_fails=3 fail_timeout=5s;", "max_fails = 3");
+}
+
+#[test]
 fn upstreams_are_told_the_host_that_nginx_tells_them() {
     let check = |text: &str, expected: &str| {
         let text = format!("http {{ server {{ listen 80; location / {{ {text} }} }} }}");

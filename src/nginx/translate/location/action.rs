@@ -161,9 +161,11 @@ impl<'s> Routes<'_, 's> {
     /// passes requests on.
     pub(super) fn redirect_to_slash(
         &mut self,
+        scope: &Scope,
         location: &Directive,
         own: &Pattern,
         common: &Common<'_, 's>,
+        output: &mut Output,
     ) {
         let (Pattern::Prefix(path) | Pattern::Exact(path)) = own else {
             return;
@@ -185,6 +187,7 @@ impl<'s> Routes<'_, 's> {
         let mut route = Table::new("route", Some(pass));
         let to = format!("{}/$is_args$args", short.replace('$', "$$"));
         rewrite::redirect(&to, 301, pass, &mut route);
+        headers::to_client(scope, self.hsts, self.variables, &mut route, output);
         Self::site_keys(common, &mut route);
         self.pending.push((RoutePath::exact(short), route));
     }

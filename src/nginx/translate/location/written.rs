@@ -74,7 +74,7 @@ fn set_path(path: &RoutePath, route: &mut Table, action: &Table) {
     let is_internal = action.get("internal").is_some();
     match &path.base {
         // Without a path an internal route is reached by its name alone.
-        Base::Any if !ends_segment || is_internal => {
+        Base::Any if path.regexes.is_empty() && (!ends_segment || is_internal) => {
             route.set("starts_with", "/", None);
             priority = priority.or(Some("below_regex"));
         }
