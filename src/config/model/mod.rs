@@ -55,8 +55,8 @@ pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use tracing::{RequestIds, TraceSource, Tracing};
 pub use untrusted_headers::UntrustedHeaders;
 pub use upstream::{
-    Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
-    Upstream, UpstreamTls,
+    Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, ProxyVersion,
+    Sticky, Upstream, UpstreamTls,
 };
 pub use variable::{
     Captures, ClientCertificateField, RequestVariable, ResponseVariable, Variable, Variables,
