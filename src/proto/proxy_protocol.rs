@@ -2,7 +2,7 @@
 //! HTTP sends the address of its client
 //! (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
 //!
-//! This module only parses the header. The configuration decides which connections have one, so
+//! This module parses the header, and writes it for peers. The configuration decides which connections have one, so
 //! that this is never guessed, and which peers may send one. In version 2, the fields behind the
 //! addresses (TLVs) are skipped, but they must fill the header: a load balancer does not send a cut
 //! field.
@@ -62,6 +62,61 @@ pub enum Malformed {
     /// The header is longer than any header in practice.
     #[error("its PROXY header is longer than {LIMIT} bytes")]
     TooLong,
+}
+
+/// Returns the header of version 1 of a connection from a client to an address; `UNKNOWN` without them.
+#[must_use]
+pub fn write_text(ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+    let Some((source, destination)) = ends else {
+        return b"PROXY UNKNOWN\r\n".to_vec();
+    };
+    let (family, [source_ip, destination_ip]) = match (source.ip(), destination.ip()) {
+        (source @ IpAddr::V4(_), destination @ IpAddr::V4(_)) => {
+            ("TCP4", [source.to_string(), destination.to_string()])
+        }
+        (source, destination) => (
+            "TCP6",
+            [source, destination].map(|ip| as_v6(ip).to_string()),
+        ),
+    };
+    let ports = [source.port(), destination.port()];
+    let [from, to] = ports;
+    format!("PROXY {family} {source_ip} {destination_ip} {from} {to}\r\n").into_bytes()
+}
+
+/// Returns the header of version 2 of a connection from a client to an address; that of a connection of
+/// the proxy itself without them.
+#[must_use]
+pub fn write_binary(ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+    let mut header = BINARY.to_vec();
+    let Some((source, destination)) = ends else {
+        header.extend_from_slice(&[LOCAL, 0, 0, 0]);
+        return header;
+    };
+    header.push(PROXY);
+    match (source.ip(), destination.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            header.extend_from_slice(&[0x11, 0, 12]);
+            header.extend_from_slice(&source.octets());
+            header.extend_from_slice(&destination.octets());
+        }
+        (source, destination) => {
+            header.extend_from_slice(&[0x21, 0, 36]);
+            header.extend_from_slice(&as_v6(source).octets());
+            header.extend_from_slice(&as_v6(destination).octets());
+        }
+    }
+    for port in [source.port(), destination.port()] {
+        header.extend_from_slice(&port.to_be_bytes());
+    }
+    header
+}
+
+fn as_v6(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
 }
 
 /// Reads the header at the start of `bytes`.
@@ -390,5 +445,38 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let ends = [
+            ("192.0.2.1:1234", "198.51.100.2:443"),
+            ("[2001:db8::1]:1234", "[2001:db8::2]:443"),
+            ("192.0.2.1:0", "[2001:db8::2]:443"),
+        ];
+        for (source, destination) in ends.map(|(from, to)| (address(from), address(to))) {
+            for header in [write_text, write_binary].map(|write| write(Some((source, destination))))
+            {
+                let Ok(Reading::Header(read)) = read(&header) else {
+                    panic!("{header:?}");
+                };
+                let found = read.source.unwrap();
+                assert_eq!(found.ip().to_canonical(), source.ip());
+                assert_eq!((found.port(), read.length), (source.port(), header.len()));
+            }
+        }
+        for header in [write_text(None), write_binary(None)] {
+            let expected = Header {
+                source: None,
+                length: header.len(),
+            };
+            assert_eq!(read(&header), Ok(Reading::Header(expected)));
+        }
+        let ends = Some((address("192.0.2.1:1"), address("198.51.100.2:443")));
+        assert_eq!(
+            write_text(ends),
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 1 443\r\n"
+        );
     }
 }

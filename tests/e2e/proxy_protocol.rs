@@ -1,6 +1,9 @@
 //! The PROXY protocol: who the client is when a load balancer says so before everything else.
 
-use crate::harness::{Authority, Client, Gateway, Origin, Port, connect, wait_for_metrics};
+use crate::harness::{
+    Authority, Client, Gateway, HTTP1_UPSTREAM_ENGINES, Origin, Peer, Port, connect,
+    wait_for_metrics,
+};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -190,4 +193,63 @@ fn the_header_comes_before_tls() {
     assert_eq!(origin.last().values("x-forwarded-proto"), ["https"]);
     let without = Client::after(connect(gateway.address), b"", &config, "localhost");
     assert!(without.is_err());
+}
+
+/// A gateway that requires the header, and answers with the client that it names.
+fn receiver(listen: &str, more: &str) -> Gateway {
+    let identity = Authority::new().sign(&["test"]);
+    let configuration = format!(
+        "[server]\nlisten = [{{ address = '{{address}}', proxy_protocol = true{listen} }}]\n\
+         [client_ip]\ntrusted_proxies = ['127.0.0.1']\n{more}\
+         [[route]]\nrespond = {{ body = '$remote_addr' }}\n"
+    );
+    Gateway::start_in(&configuration, |folder| identity.write(folder, "a"))
+}
+
+#[test]
+fn peers_are_told_who_the_client_is() {
+    let tls = "[tls]\ncertificates = [{ cert = '{folder}/a.pem', key = '{folder}/a.key' }]\n";
+    let plain = receiver("", "");
+    let secure = receiver(", tls = true", tls);
+    for engine in HTTP1_UPSTREAM_ENGINES {
+        for (peer, more) in [
+            (plain.address, ""),
+            (secure.address, "tls = true\nsni = 'test'\nverify = false\n"),
+        ] {
+            for version in ["v1", "v2"] {
+                let gateway = engine.start(&format!(
+                    "[client_ip]\ntrusted_proxies = ['127.0.0.1']\n\
+                     [[upstream]]\npeers = ['{peer}']\nsend_proxy_protocol = '{version}'\n{more}"
+                ));
+                let mut client = gateway.client();
+                // A connection of one client is never used for another one.
+                for ip in ["192.0.2.1", "2001:db8::1", "192.0.2.2", "127.0.0.1"] {
+                    let lines = format!("X-Forwarded-For: {ip}\r\n");
+                    let answer = client.get("/", &lines);
+                    assert_eq!((answer.status, answer.text()), (200, ip), "{version}");
+                }
+                assert_eq!(client.get("/", "").text(), "127.0.0.1");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_health_check_is_the_gateways_own() {
+    for (version, header) in [
+        ("v1", b"PROXY UNKNOWN\r\n".to_vec()),
+        ("v2", binary(0x20, 0, &[])),
+    ] {
+        let peer = Peer::listen();
+        let _gateway = Gateway::start(&format!(
+            "[[upstream]]\npeers = ['{}']\nsend_proxy_protocol = '{version}'\n\
+             health_check = {{ path = '/health' }}\n",
+            peer.address
+        ));
+        let mut check = peer.accept();
+        let mut start = vec![0; header.len()];
+        check.read_exact(&mut start);
+        assert_eq!(start, header);
+        assert!(check.head().starts_with("get /health http/1.1\r\n"));
+    }
 }

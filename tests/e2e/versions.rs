@@ -157,3 +157,42 @@ fn the_gateway_s_own_answers_are_the_same_for_every_client() {
         assert!(response.text().starts_with('['), "{}", response.text());
     }
 }
+
+#[test]
+fn methods_of_webdav_pass_with_their_bodies_and_headers() {
+    let methods = [
+        "PROPFIND",
+        "PROPPATCH",
+        "MKCOL",
+        "COPY",
+        "MOVE",
+        "LOCK",
+        "UNLOCK",
+        "REPORT",
+        "SEARCH",
+        "MKCALENDAR",
+        "PURGE",
+    ];
+    let list = methods.map(|method| format!("'{method}'")).join(", ");
+    with_each(
+        "",
+        &format!("[client]\nmethods = [{list}]\n"),
+        |gateway, origin| {
+            let mut client = gateway.client();
+            let lines = "Depth: 1\r\nDestination: /b%20c\r\nOverwrite: F\r\nIf: (<urn:x>)\r\n";
+            for method in methods {
+                for body in [&b""[..], b"<propfind/>"] {
+                    let response = client.request(method, "/echo", lines, body);
+                    assert_eq!(response.status, 200, "{method}");
+                    let asked = origin.last();
+                    assert_eq!(asked.target(), format!("{method} /echo"));
+                    assert_eq!(asked.body, body, "{method}");
+                    assert_eq!(asked.values("destination"), ["/b%20c"]);
+                    for (name, value) in [("depth", "1"), ("overwrite", "F"), ("if", "(<urn:x>)")] {
+                        assert_eq!(asked.values(name), [value], "{method}");
+                    }
+                }
+            }
+        },
+    );
+}

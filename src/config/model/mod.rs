@@ -66,8 +66,8 @@ pub use tls::{Certificate, ClientAuth, Hsts, Http2, Tls, TlsVersion};
 pub use tracing::{RequestIds, TraceSource, Tracing};
 pub use untrusted_headers::UntrustedHeaders;
 pub use upstream::{
-    Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, Sticky,
-    Upstream, UpstreamTls,
+    Balance, HashKey, HealthCheck, Peer, PeerAddress, Probe as HealthProbe, Protocol, ProxyVersion,
+    Sticky, Upstream, UpstreamTls,
 };
 pub use value_table::{Found, NetworkTable, TextTable, ValueTable};
 pub use variable::{

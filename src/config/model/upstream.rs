@@ -25,6 +25,8 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// TLS to peers; `None` for plain text.
     pub tls: Option<UpstreamTls>,
+    /// Version of the PROXY header that each connection to a peer begins with; `None` for none.
+    pub send_proxy_protocol: Option<ProxyVersion>,
     /// Timeout of connecting to a peer.
     pub connect_timeout: Duration,
     /// Timeout of a single read from a peer.
@@ -64,6 +66,15 @@ pub struct Upstream {
     pub resolver: Vec<SocketAddr>,
     /// Maximum time between two resolutions of a name.
     pub resolve_interval: Duration,
+}
+
+/// Version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// A binary header.
+    V2,
 }
 
 /// One server of an upstream, or a DNS name for several.

@@ -240,6 +240,20 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_names_its_client_serves_it_alone() {
+        let text = "peers = ['127.0.0.1:1']\nsend_proxy_protocol = 'v2'\n";
+        check_upstream(text, "");
+        check_upstream(
+            &format!("{text}keepalive = 1\n"),
+            "file: upstream[0].keepalive: a connection that names its client serves no other one (line 4)",
+        );
+        check_upstream(
+            &format!("{text}protocol = 'http2'\n"),
+            "file: upstream[0].send_proxy_protocol: is for upstreams with protocol = \"http1\" (line 3)",
+        );
+    }
+
+    #[test]
     fn peers_are_addresses_names_and_services() {
         for (peer, reason) in [
             ("'localhost:80'", ""),

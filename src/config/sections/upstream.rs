@@ -10,8 +10,8 @@ use super::{one_of, path};
 use crate::config::Overrides;
 use crate::config::document::{Item, Problems, Section};
 use crate::config::model::{
-    Balance, HashKey, HealthCheck, HealthProbe, Peer, PeerAddress, Protocol, SocketAddress, Sticky,
-    Upstream, UpstreamTls,
+    Balance, HashKey, HealthCheck, HealthProbe, Peer, PeerAddress, Protocol, ProxyVersion,
+    SocketAddress, Sticky, Upstream, UpstreamTls,
 };
 
 pub(super) fn upstreams(
@@ -98,6 +98,30 @@ fn upstream_settings(section: &Section) -> Upstream {
     if is_fastcgi && section.item("tls").is_some() {
         section.note("tls", "means nothing with protocol = \"fastcgi\"");
     }
+    let versions = [
+        ("off", None),
+        ("v1", Some(ProxyVersion::V1)),
+        ("v2", Some(ProxyVersion::V2)),
+    ];
+    let send_proxy_protocol = section.value("send_proxy_protocol", None, |item| {
+        match one_of(item, &versions)? {
+            Some(_) if protocol != Protocol::Http1 => {
+                Err("is for upstreams with protocol = \"http1\"".to_owned())
+            }
+            version => Ok(version),
+        }
+    });
+    let keepalive = match send_proxy_protocol {
+        None => keepalive(protocol),
+        Some(_) => 0,
+    };
+    let kept = section.value("keepalive", keepalive, |i| {
+        Ok(i.integer(0, 1 << 20)? as usize)
+    });
+    if send_proxy_protocol.is_some() && kept > 0 {
+        let reason = "a connection that names its client serves no other one";
+        section.note("keepalive", reason);
+    }
     Upstream {
         name: section.value("name", "default".to_owned(), |i| {
             i.string().map(str::to_owned)
@@ -107,6 +131,7 @@ fn upstream_settings(section: &Section) -> Upstream {
         sticky: sticky(section),
         protocol,
         tls: tls(section),
+        send_proxy_protocol,
         connect_timeout: section.value("connect_timeout", seconds(5), Item::duration),
         read_timeout: section.value("read_timeout", seconds(60), Item::duration),
         write_timeout: section.value("write_timeout", seconds(60), Item::duration),
@@ -118,9 +143,7 @@ fn upstream_settings(section: &Section) -> Upstream {
             item.integer(8, 256).map(|lines| lines as usize)
         }),
         idle_timeout: section.value("idle_timeout", seconds(60), Item::duration),
-        keepalive: section.value("keepalive", keepalive(protocol), |i| {
-            Ok(i.integer(0, 1 << 20)? as usize)
-        }),
+        keepalive: kept,
         tries: section.value("tries", 3, |i| Ok(i.integer(1, 16)? as usize)),
         retry_on: list(section, "retry_on", |item| {
             Ok(item.integer(400, 599)? as u16)

@@ -4,6 +4,7 @@
 //! for each peer; a response's is written from the buffer that it was read into. Nothing is parsed
 //! twice. Only a side of HTTP/2 needs a map of headers, for the h2 crate.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -33,7 +34,7 @@ use crate::gateway::request::head_lines::HeadLines;
 use crate::gateway::request::request_view::{RequestView, Serial};
 use crate::gateway::route::Replacement;
 use crate::gateway::upstream::attempts::Request;
-use crate::gateway::upstream::{Peer, Pool};
+use crate::gateway::upstream::{ConnectionKind, Peer, Pool};
 use crate::geo::DatabaseHandle;
 use crate::proto::h1::response_head::Limits;
 use crate::proto::h1::stored_head::StoredHead;
@@ -275,7 +276,7 @@ impl Forwarder {
         let (connected, is_reused) = match peer::kept(&chosen, kind) {
             Some(stream) => (Connected::Http1(stream), true),
             // In a box of its own: connecting takes 9 KiB, which every request would set aside.
-            None => match Box::pin(self.connections.get(&chosen, kind)).await {
+            None => match Box::pin(self.connect(exchange, &chosen, kind)).await {
                 Ok(connected) => connected,
                 Err(mut error) => {
                     error.as_up();
@@ -317,6 +318,22 @@ impl Forwarder {
                 Err(fail_to_exchange(exchange.ctx, request, error))
             }
         }
+    }
+
+    /// Connects to a peer. Returns `true` if the connection has carried other requests.
+    async fn connect<C>(
+        &self,
+        exchange: &Exchange<'_, C>,
+        chosen: &Peer,
+        kind: ConnectionKind,
+    ) -> Result<(Connected, bool)> {
+        let pool = exchange.ctx.attempts.pool();
+        let Some(version) = pool.and_then(Pool::proxy_version) else {
+            return self.connections.get(chosen, kind).await;
+        };
+        let ends = exchange.ends();
+        let connected = self.connections.get_for(chosen, version, ends).await?;
+        Ok((connected, false))
     }
 
     async fn try_http1<C: Client>(
@@ -477,6 +494,22 @@ impl<'e, C: Client> Exchange<'e, C> {
             is_idempotent: self.request.method.is_idempotent(),
             has_body: replay.is_complete(),
         }
+    }
+}
+
+impl<C> Exchange<'_, C> {
+    /// Addresses of the client and of the listener. A client behind trusted proxies has no port that is
+    /// known here.
+    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let socket = self.request.socket?;
+        let origin = self.ctx.origin.as_ref()?;
+        let local = *socket.local_addr()?.as_inet()?;
+        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        let client = origin.client.ip();
+        let peer = socket.peer_addr().and_then(|peer| peer.as_inet());
+        let peer = peer.filter(|peer| peer.ip().to_canonical() == client);
+        let port = peer.map_or(0, SocketAddr::port);
+        Some((SocketAddr::new(client, port), local))
     }
 }
 

@@ -18,6 +18,7 @@ mod peer;
 mod peer_health;
 mod pins;
 mod probe;
+pub mod proxy_header;
 mod resolver;
 mod selection;
 mod sticky;
@@ -38,7 +39,7 @@ pub use peer::{ConnectionKind, Peer, PeerPermit, PeerStatus};
 pub use pins::{PinError, Pins};
 pub use transport::{Transport, TransportError};
 
-use crate::config::model::{Protocol, SocketAddress, Upstream};
+use crate::config::model::{Protocol, ProxyVersion, SocketAddress, Upstream};
 use crate::proto::h1::response_head::Limits;
 use crate::proto::headers::Headers;
 use background::Keeper;
@@ -124,6 +125,12 @@ impl Pool {
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.endpoints.upstream.protocol
+    }
+
+    /// Version of the PROXY header that connections to its peers begin with.
+    #[must_use]
+    pub fn proxy_version(&self) -> Option<ProxyVersion> {
+        self.endpoints.upstream.send_proxy_protocol
     }
 
     /// Returns the hash key and the sticky cookie of a request, which bind it to a peer.

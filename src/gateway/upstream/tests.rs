@@ -33,6 +33,7 @@ fn upstream(peers: u16) -> Upstream {
         sticky: None,
         protocol: Protocol::Http1,
         tls: None,
+        send_proxy_protocol: None,
         connect_timeout: second,
         read_timeout: second,
         write_timeout: second,

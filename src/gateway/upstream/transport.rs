@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::x509::X509Version;
 
 use super::pins::Pins;
+use super::proxy_header::begin_with;
 use crate::config::model::{Protocol, SocketAddress, Upstream, UpstreamTls};
 
 /// Number of concurrent requests on an HTTP/2 connection; most servers allow this many.
@@ -139,10 +140,15 @@ impl Transport {
             user_timeout: Duration::ZERO,
         });
         if let Some(tls) = &self.tls {
+            let options = &mut peer.options;
             options.verify_cert = tls.settings.verify;
             options.verify_hostname = tls.settings.verify;
             options.ca.clone_from(&tls.authorities);
             peer.client_cert_key.clone_from(&tls.client);
+        }
+        if let Some(version) = upstream.send_proxy_protocol {
+            // That of a health check; a request has a header of its own.
+            begin_with(&mut peer, version, None);
         }
         peer
     }

@@ -1,7 +1,7 @@
 //! Authentication of clients by user and password (RFC 7617).
 //!
 //! Whether credentials that were verified before are right is known at once, and is part of the decision
-//! on a request. All others are verified in the [`queue`]. An unknown user costs the same work as the
+//! on a request. All others are verified by the [`CheckQueue`]. An unknown user costs the same work as the
 //! user with the slowest hash, so that the time of an answer does not tell which names exist.
 
 mod md5_crypt;

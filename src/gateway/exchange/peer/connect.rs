@@ -1,5 +1,7 @@
 //! Connections to peers: opened, or taken from those that are kept.
 
+use std::net::SocketAddr;
+
 use pingora::Result;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::v2::Connector;
@@ -10,7 +12,9 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 
 use super::http2_connection::open;
+use crate::config::model::ProxyVersion;
 use crate::gateway::telemetry::metrics::HttpVersion;
+use crate::gateway::upstream::proxy_header::begin_with;
 use crate::gateway::upstream::{ConnectionKind, Peer};
 
 /// Connector of either version, and keeper of idle HTTP/2 connections. Idle HTTP/1 connections are
@@ -43,6 +47,22 @@ impl Connections {
     pub fn new(conf: &ServerConf) -> Self {
         let options = ConnectorOptions::from_server_conf(conf);
         Connections(Connector::new(Some(options)))
+    }
+
+    /// Returns a new connection to a peer that begins with a PROXY header for this client, and is used for
+    /// one request.
+    ///
+    /// # Errors
+    /// If the peer cannot be reached, or is not the one that it should be.
+    pub async fn get_for(
+        &self,
+        chosen: &Peer,
+        version: ProxyVersion,
+        ends: Option<(SocketAddr, SocketAddr)>,
+    ) -> Result<Connected> {
+        let mut peer = chosen.http_peer_to_check(ConnectionKind::Fresh);
+        begin_with(&mut peer, version, ends);
+        self.open(chosen, &peer).await
     }
 
     /// Returns a connection to a peer, and `true` if it has carried other requests.
