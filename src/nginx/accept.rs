@@ -15,6 +15,12 @@ const GUARDS_OF_ALL: [&str; 3] = ["limits.access", "tls.client_auth", "tls.clien
 /// Parts of keys that limit the requests or connections of clients.
 const LIMITS: [&str; 3] = ["rate_limit", "max_requests", "max_connections"];
 
+/// Returns `true` for a setting without which routes answer 403.
+fn is_guard(key: &str) -> bool {
+    let mut parts = key.split(['.', '[']);
+    parts.any(|part| matches!(part, "access" | "variables"))
+}
+
 /// Removes settings that geogate refuses until it refuses none. Returns the text of the
 /// configuration.
 ///
@@ -50,7 +56,7 @@ pub(super) fn accept(
                 document.close();
                 let why = format!("{why}. Every route answers 403.");
                 notes.note_origin(Fate::Closed, origin, why);
-            } else if problem.key.contains("access") {
+            } else if is_guard(&problem.key) {
                 notes.note_origin(
                     Fate::Closed,
                     origin,
