@@ -12,11 +12,14 @@ use super::place::Place;
 /// Keys of settings that guard all routes.
 const GUARDS_OF_ALL: [&str; 3] = ["limits.access", "tls.client_auth", "tls.client_ca"];
 
-/// Parts of keys that restrict the clients of a route.
-const CLIENTS: [&str; 2] = ["access", "auth"];
-
 /// Parts of keys that limit the requests or connections of clients.
 const LIMITS: [&str; 3] = ["rate_limit", "max_requests", "max_connections"];
+
+/// Returns `true` for a setting without which routes answer 403.
+fn is_guard(key: &str) -> bool {
+    let mut parts = key.split(['.', '[']);
+    parts.any(|part| matches!(part, "access" | "auth" | "variables"))
+}
 
 /// Removes settings that geogate refuses until it refuses none. Returns the text of the
 /// configuration.
@@ -55,7 +58,7 @@ pub(super) fn accept(
                 notes.note_origin(Fate::Closed, origin, why);
             } else if problem.reason.starts_with("no [[auth]]") {
                 // The table that is missing now has a note already.
-            } else if CLIENTS.iter().any(|key| problem.key.contains(key)) {
+            } else if is_guard(&problem.key) {
                 notes.note_origin(
                     Fate::Closed,
                     origin,

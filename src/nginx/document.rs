@@ -408,7 +408,7 @@ fn begins_anew(rest: &str) -> bool {
 
 /// Keys that select the requests of a route. A route that lost one of them would match more
 /// requests, so it is removed.
-const NARROWING: [&str; 10] = [
+const NARROWING: [&str; 9] = [
     "host",
     "listener",
     "scheme",
@@ -418,11 +418,10 @@ const NARROWING: [&str; 10] = [
     "regex",
     "methods",
     "headers",
-    "variables",
 ];
 
 /// Other keys that a route keeps if it loses its action.
-const KEPT: [&str; 3] = ["name", "internal", "priority"];
+const KEPT: [&str; 4] = ["name", "internal", "priority", "variables"];
 
 /// Keys of a route's action. A route that loses its action answers 501; without the route, its
 /// requests would match other routes.
@@ -430,8 +429,9 @@ const ACTIONS: [&str; 7] = [
     "upstream", "rewrite", "files", "fastcgi", "redirect", "respond", "reroute",
 ];
 
-/// Keys that restrict the clients of a route. A route that loses one of them answers 403.
-const GUARDS: [&str; 2] = ["access", "auth"];
+/// Keys that restrict the clients or the requests of a route, perhaps to those that are answered with an
+/// error. A route that loses one of them answers 403.
+const GUARDS: [&str; 3] = ["access", "auth", "variables"];
 
 fn refuse_in_table(table: &mut Table, rest: &str) -> Refusal {
     let key = rest.trim_start_matches('.').split(['.', '[']).next();
@@ -439,7 +439,8 @@ fn refuse_in_table(table: &mut Table, rest: &str) -> Refusal {
     let is_one_of = |keys: &[&str]| key.is_some_and(|key| keys.contains(&key));
     let is_narrowing = match table.name {
         "route" => is_one_of(&NARROWING),
-        "access" | "auth" => true,
+        // With another value, what depends on it would be another thing.
+        "access" | "auth" | "variable" => true,
         _ => false,
     };
     if table.name == "route" && is_one_of(&GUARDS) {

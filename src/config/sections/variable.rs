@@ -123,21 +123,28 @@ fn name(item: &Item) -> Result<String, String> {
 /// Returns the names of all variables in the texts of a variable.
 fn names_in(section: &Section) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let mut look = |item: &Item| {
+    let mut look = |item: &Item, groups: &[String]| {
         if let Ok(template) = item.template::<AnyName>(&Captures::default()) {
-            names.extend(template.variables().map(|name| name.0.clone()));
+            let used = template.variables().map(|name| name.0.clone());
+            names.extend(used.filter(|name| !groups.contains(name)));
         }
     };
     for key in ["from", "default"] {
         if let Some(item) = section.item(key) {
-            look(&item);
+            look(&item, &[]);
         }
     }
     for key in TABLES {
         let entries = section.item(key).filter(Item::is_table);
         let entries = entries.map(|item| item.section().entries());
-        for (_, item) in entries.unwrap_or_default() {
-            look(&item);
+        for (key, item) in entries.unwrap_or_default() {
+            // A group may have the name of a variable.
+            let regex = key.strip_prefix('~').and_then(|regex| pattern(regex).ok());
+            let groups = regex.map(|regex| {
+                let groups = regex.capture_names().flatten();
+                groups.map(str::to_owned).collect::<Vec<_>>()
+            });
+            look(&item, &groups.unwrap_or_default());
         }
     }
     names
@@ -380,6 +387,10 @@ mod tests {
             .replace("$c$1", "$c"),
             variable("b", "from = '$host-$status'"),
             variable(
+                "lang",
+                "from = '$uri'\nvalues = { '~^/(?<lang>[a-z]+)' = '$lang' }",
+            ),
+            variable(
                 "c",
                 "networks = { '10.0.0.0/8' = 'x', '::1' = 'y', '1.2.3.4-1.2.3.9' = '$host' }",
             ),
@@ -387,7 +398,7 @@ mod tests {
                 "d",
                 "from = '$remote_addr'\nshares = { one = '0.5%', two = '50%' }\ndefault = 'three'",
             ),
-            "[access_log]\nformat = '$a $b $c $d'\n".to_owned(),
+            "[access_log]\nformat = '$a $b $c $d $lang'\n".to_owned(),
         ];
         check(&text.concat(), "");
     }

@@ -23,7 +23,7 @@ use super::script_request::ScriptRequest;
 use super::timer::Timer;
 use super::tries::{fail_to_connect, fail_to_exchange};
 use super::{decide, locate, peer_is_trusted};
-use crate::config::model::Protocol;
+use crate::config::model::{Protocol, ProxyVersion};
 use crate::gateway::Gateway;
 use crate::gateway::access::drain::Drain;
 use crate::gateway::context::Context;
@@ -73,6 +73,9 @@ pub struct Http2Connection {
     /// Numbers of the connection and of the last request on it.
     pub serial: Serial,
 }
+
+/// Version of a PROXY header, and the addresses in it.
+type Announced = (ProxyVersion, Option<(SocketAddr, SocketAddr)>);
 
 /// A request on its way through the engine.
 pub struct Exchange<'e, C> {
@@ -276,7 +279,7 @@ impl Forwarder {
         let (connected, is_reused) = match peer::kept(&chosen, kind) {
             Some(stream) => (Connected::Http1(stream), true),
             // In a box of its own: connecting takes 9 KiB, which every request would set aside.
-            None => match Box::pin(self.connect(exchange, &chosen, kind)).await {
+            None => match Box::pin(self.connect(exchange.announced(), &chosen, kind)).await {
                 Ok(connected) => connected,
                 Err(mut error) => {
                     error.as_up();
@@ -321,17 +324,15 @@ impl Forwarder {
     }
 
     /// Connects to a peer. Returns `true` if the connection has carried other requests.
-    async fn connect<C>(
+    async fn connect(
         &self,
-        exchange: &Exchange<'_, C>,
+        announced: Option<Announced>,
         chosen: &Peer,
         kind: ConnectionKind,
     ) -> Result<(Connected, bool)> {
-        let pool = exchange.ctx.attempts.pool();
-        let Some(version) = pool.and_then(Pool::proxy_version) else {
+        let Some((version, ends)) = announced else {
             return self.connections.get(chosen, kind).await;
         };
-        let ends = exchange.ends();
         let connected = self.connections.get_for(chosen, version, ends).await?;
         Ok((connected, false))
     }
@@ -498,6 +499,12 @@ impl<'e, C: Client> Exchange<'e, C> {
 }
 
 impl<C> Exchange<'_, C> {
+    /// PROXY header of a connection for this request, if its upstream gets one.
+    fn announced(&self) -> Option<Announced> {
+        let pool = self.ctx.attempts.pool()?;
+        Some((pool.proxy_version()?, self.ends()))
+    }
+
     /// Addresses of the client and of the listener. A client behind trusted proxies has no port that is
     /// known here.
     fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {

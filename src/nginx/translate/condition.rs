@@ -2,7 +2,7 @@
 
 use super::own;
 use super::pattern::{compiled, escaped, translated};
-use super::variables::{At, Part, Variables, only_variable, parts};
+use super::variables::{At, Part, Variables, has_captures, only_variable, parts};
 use crate::config::model::{UntrustedHeaders, is_managed_name};
 use crate::nginx::document::{Entry, Origin, Table};
 use crate::nginx::tree::Directive;
@@ -78,8 +78,11 @@ impl Variables {
         if let Some(name) = self.unlike(variable, at) {
             return Err(format!("${name} may have another value here."));
         }
-        let source = self.resolve(variable, at);
+        let source = self.resolve(variable, at.of_own());
         let source = source.map_err(|missing| format!("There is no {missing} in geogate."))?;
+        if has_captures(&source) {
+            return Err("Its value has a group of the location's regular expression.".to_owned());
+        }
         let (operator, value) = comparison.split_once(' ').unwrap_or((comparison, ""));
         let (operator, is_negated) = match operator.strip_prefix('!') {
             Some(operator) => (operator, true),
@@ -165,6 +168,23 @@ impl Variables {
             .strip_prefix('$')
             .and_then(|name| self.own.definition(name));
         definition.is_some_and(|definition| definition.source == "$http_upgrade")
+    }
+
+    /// Returns `true` if a condition depends on the path or the query, which `rewrite` changes.
+    pub(super) fn depends_on_target(&self, condition: &Directive, at: At) -> bool {
+        let is_of_target = |name: &str| {
+            let known = [
+                "uri",
+                "document_uri",
+                "request_filename",
+                "args",
+                "query_string",
+                "is_args",
+            ];
+            known.contains(&name) || name.starts_with("arg_")
+        };
+        let mut texts = condition.args.iter();
+        texts.any(|text| self.find_name(text, at, &is_of_target, 8).is_some())
     }
 
     /// Returns a variable of a text, or one that it depends on, whose value may differ from nginx's.

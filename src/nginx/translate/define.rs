@@ -10,10 +10,11 @@ impl Variables {
     /// it cannot be carried over.
     pub(super) fn define(&self, name: &str, at: At) -> Result<String, String> {
         let definition = self.own.definition(name).ok_or("It is not defined.")?;
-        let at = At::end(at.scope).shallow(at);
+        let at = At::end(at.scope).shallow(at).of_own();
         let source = self
             .resolve(&definition.source, at)
             .map_err(|missing| no_variable(&missing))?;
+        no_groups(&source)?;
         let table = match definition.kind {
             Kind::Map => self.map(definition, &source, at)?,
             Kind::Geo => geo(definition, &source)?,

@@ -208,6 +208,10 @@ impl Rules {
         output: &mut Output,
     ) {
         output.notes.carried(header);
+        if header.arg(0).eq_ignore_ascii_case("content-length") {
+            let why = "The length is that of the body.";
+            return output.notes.needless(header, why);
+        }
         let value = match variables.template(header.arg(1), scope) {
             Ok(value) => value,
             Err(missing) => {

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::own::Own;
+use super::own::{self, Own};
+use super::pattern::{Pattern, compiled, pattern, translated};
+use crate::nginx::document::{Entry, Origin, Table};
 use crate::nginx::scope::Scope;
 use crate::nginx::tree::Directive;
 
@@ -110,6 +112,8 @@ pub(super) struct At<'a, 's> {
     groups: &'a [String],
     /// Groups of a condition's expression, with the variables that have them.
     aliases: &'a [(String, String)],
+    /// True if the groups of the location's and the server's expressions are known.
+    has_route: bool,
     levels: usize,
 }
 
@@ -124,6 +128,7 @@ impl<'a, 's> At<'a, 's> {
             before: usize::MAX,
             groups: &[],
             aliases: &[],
+            has_route: true,
             levels: LEVELS,
         }
     }
@@ -139,6 +144,14 @@ impl<'a, 's> At<'a, 's> {
     /// Use in a value that may have the groups of a regular expression.
     pub(super) fn with_groups(self, groups: &'a [String]) -> Self {
         At { groups, ..self }
+    }
+
+    /// Use in a variable of geogate, which does not depend on the route.
+    pub(super) fn of_own(self) -> Self {
+        At {
+            has_route: false,
+            ..self
+        }
     }
 
     /// Use in the answer of a condition.
@@ -210,6 +223,9 @@ impl Variables {
         if at.groups.iter().any(|group| group == name) {
             return Ok(reference(name, next_is_name));
         }
+        if is_capture(name) && !at.has_route {
+            return Err(format!("${name}"));
+        }
         if let Some((_, alias)) = at.aliases.iter().find(|(group, _)| group == name) {
             return Ok(reference(alias, next_is_name));
         }
@@ -230,6 +246,13 @@ impl Variables {
         let known = known.or_else(|| self.of_place.get(name).copied());
         if let Some(known) = known {
             return Ok(reference(known, next_is_name));
+        }
+        if is_group_of_route(name, at.scope) {
+            let known = at.has_route.then(|| reference(name, next_is_name));
+            return known.ok_or_else(|| format!("${name}"));
+        }
+        if let Some(table) = group_of_host(name, at.scope) {
+            return Ok(reference(&self.own.register(name, table), next_is_name));
         }
         if let Some(text) = of_block(name, at.scope) {
             return self.resolve(&text, at.deeper(name)?);
@@ -295,6 +318,7 @@ impl Variables {
         if condition.inside().iter().any(|inner| inner.name != "set") {
             return Err(missing());
         }
+        let at = at.of_own();
         let test = self.test(condition, at).map_err(|_| missing())?;
         let groups = test.groups();
         let mut value = before.to_owned();
@@ -420,10 +444,52 @@ fn is_set_of(directive: &Directive, name: &str) -> bool {
 }
 
 /// Returns `true` if a template has groups of the location's regular expression.
-fn has_captures(template: &str) -> bool {
+pub(super) fn has_captures(template: &str) -> bool {
     let variables = parts(template);
     let is_group = |part: &Part| matches!(part, Part::Variable { name, .. } if is_capture(name));
     variables.iter().any(is_group)
+}
+
+/// Returns `true` for a named group of the location's expression.
+fn is_group_of_route(name: &str, scope: &Scope) -> bool {
+    let location = scope.chain().find(|level| level.is("location"));
+    let Some(Pattern::Regex(regex)) = location.and_then(|level| pattern(level.block()?)) else {
+        return false;
+    };
+    let found = translated(&regex);
+    let names = compiled(&found.regex).filter(|_| found.is_exact);
+    names.is_some_and(|regex| regex.capture_names().any(|group| group == Some(name)))
+}
+
+/// Returns the table of a named group of a server's names; `None` if there is no such group.
+fn group_of_host(name: &str, scope: &Scope) -> Option<Table> {
+    let server = scope.chain().find(|level| level.is("server"))?;
+    let mut entries = Vec::new();
+    let (mut regexes, mut is_found) = (Vec::new(), false);
+    for names in server.here("server_name") {
+        for host in &names.args {
+            let Some(regex) = host.strip_prefix('~') else {
+                if host.contains('*') || host.starts_with('.') {
+                    return None;
+                }
+                entries.push(Entry::new(host, "", None));
+                continue;
+            };
+            let found = translated(&format!("(?i){regex}"));
+            let groups = compiled(&found.regex).filter(|_| found.is_exact)?;
+            let has_group = groups.capture_names().any(|group| group == Some(name));
+            is_found |= has_group;
+            let value = if has_group {
+                reference(name, false)
+            } else {
+                String::new()
+            };
+            regexes.push(Entry::new(&format!("~{}", found.regex), value, None));
+        }
+    }
+    entries.extend(regexes);
+    let origin = Origin::from(server.block()?);
+    is_found.then(|| own::table("$host", "values", entries, "", origin))
 }
 
 /// Returns a variable of a server or location that is the same for all its requests, as text of nginx.

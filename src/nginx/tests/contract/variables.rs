@@ -182,6 +182,16 @@ fn an_upstream_is_chosen_by_a_map() {
 }
 
 #[test]
+fn named_groups_of_paths_and_hosts_are_variables() {
+    let text = "server_name ~^(?<sub>[a-z]+)[.]a[.]test$; location ~ ^/u/(?<user>[a-z]+) { return 302 /$sub/$user; }";
+    check(text, &Exact, &[("x.a.test/u/joe", "302")]);
+    let toml = translated_text(&format!("http {{ server {{ {text} }} }}"))
+        .unwrap()
+        .toml;
+    assert!(toml.contains("to = \"/$sub/$user\""), "{toml}");
+}
+
+#[test]
 fn what_is_not_exact_stays_closed() {
     for (http, line) in [
         (

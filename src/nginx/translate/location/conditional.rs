@@ -78,12 +78,16 @@ impl Routes<'_, '_> {
             .directives()
             .iter()
             .take_while(|d| d.id < condition.id);
-        let changes_path =
-            |d: &Directive| d.name == "rewrite" || d.named("rewrite").next().is_some();
-        if earlier.any(changes_path) && condition.args.iter().any(|arg| arg.contains("uri")) {
+        // With a flag, or to another host, a `rewrite` is the last directive that is executed.
+        let goes_on =
+            |d: &Directive| d.name == "rewrite" && d.args.len() < 3 && !d.arg(1).contains("://");
+        let at = At::by(scope, condition);
+        if earlier.any(|d| goes_on(d) || d.inside().iter().any(goes_on))
+            && self.variables.depends_on_target(condition, at)
+        {
             return Err("The path may have been rewritten before this condition.".to_owned());
         }
-        let test = self.variables.test(condition, At::by(scope, condition))?;
+        let test = self.variables.test(condition, at)?;
         Ok(Conditional {
             condition,
             test,
