@@ -142,10 +142,10 @@ impl Settings {
         let pools = config.upstreams.iter().map(pool);
         let pools = pools.collect::<Result<Vec<_>, TransportError>>()?;
         let routes = Routes::new(&config.routes, &pools, limits, logs);
-        let rules_of_routes = routes.iter().flat_map(Routes::all);
-        let rules_of_routes = rules_of_routes.flat_map(|route| route.response_headers.variables());
+        let of_routes = routes.iter().flat_map(Routes::all);
+        let of_routes = of_routes.flat_map(|route| route.response_headers.variables());
         Ok(Settings {
-            wants: Wants::of(rules_of_routes).and(access_logs.of_upstream()),
+            wants: Wants::of(of_routes).and(access_logs.of_upstream()),
             listening: ListenSettings {
                 listeners,
                 tls: tls(config, tls_before)?,
@@ -157,12 +157,7 @@ impl Settings {
             routes,
             pools,
             error_pages,
-            ids: IdSettings {
-                requests: config.request_ids.clone(),
-                tracing: config.tracing.clone(),
-                logs_id: access_logs.wants_id(),
-                logs_trace: access_logs.wants_trace(),
-            },
+            ids: ids(config, &access_logs),
             access_logs,
             limits: LimitSettings {
                 caps: Caps::new(&config.limits),
@@ -248,6 +243,15 @@ impl Settings {
     #[must_use]
     pub fn access_logs(&self) -> &AccessLogs {
         &self.access_logs
+    }
+}
+
+fn ids(config: &Config, access_logs: &AccessLogs) -> IdSettings {
+    IdSettings {
+        requests: config.request_ids.clone(),
+        tracing: config.tracing.clone(),
+        logs_id: access_logs.wants_id(),
+        logs_trace: access_logs.wants_trace(),
     }
 }
 

@@ -198,18 +198,7 @@ fn variable(name: &str, section: &Section, own: &Arc<OwnVariables>) -> OwnVariab
     if is_of_hosts && !found[0] {
         section.note("hostnames", "is for values");
     }
-    let table = if found[0] {
-        reader.texts(&section.section("values"), is_of_hosts)
-    } else if found[1] {
-        reader.networks(&section.section("networks"))
-    } else if found[2] {
-        reader.shares(&section.section("shares"))
-    } else {
-        if section.item("default").is_some() {
-            section.note("default", "is for values, networks and shares");
-        }
-        ValueTable::Source
-    };
+    let table = reader.table(section, found, is_of_hosts);
     let default = section.value("default", Vec::new(), |item| text(item, &names));
     section.refuse_unknown();
     let mut variable = OwnVariable {
@@ -261,6 +250,22 @@ fn text<V: Variables>(item: &Item, names: &Captures) -> Result<Vec<Part<V>>, Str
 }
 
 impl Reader<'_> {
+    /// Reads the first of [`TABLES`] that is found.
+    fn table(&mut self, section: &Section, found: [bool; 3], is_of_hosts: bool) -> ValueTable {
+        if found[0] {
+            self.texts(&section.section("values"), is_of_hosts)
+        } else if found[1] {
+            self.networks(&section.section("networks"))
+        } else if found[2] {
+            self.shares(&section.section("shares"))
+        } else {
+            if section.item("default").is_some() {
+                section.note("default", "is for values, networks and shares");
+            }
+            ValueTable::Source
+        }
+    }
+
     /// Adds a value. Returns its position.
     fn value(&mut self, item: &Item, names: &Captures) -> Result<usize, String> {
         self.values.push(text(item, names)?);

@@ -131,14 +131,11 @@ impl<H: Headers> View<'_, H> {
     /// Appends the value of a variable.
     pub fn append(&self, variable: &RequestVariable, out: &mut Vec<u8>) {
         match variable {
-            RequestVariable::RemoteAddr => {
+            RequestVariable::RemoteAddr | RequestVariable::PeerAddr => {
                 if let Some(origin) = self.origin {
-                    write_address(origin.client.ip(), out);
-                }
-            }
-            RequestVariable::PeerAddr => {
-                if let Some(origin) = self.origin {
-                    write_address(origin.peer.ip(), out);
+                    let is_client = *variable == RequestVariable::RemoteAddr;
+                    let (client, peer) = (origin.client.ip(), origin.peer.ip());
+                    write_address(if is_client { client } else { peer }, out);
                 }
             }
             RequestVariable::RemoteUser => {

@@ -104,21 +104,7 @@ impl Variables {
                 test.pattern = Some("~^(?:[^0]|0.)".to_owned());
             }
             "=" => self.equal(value.trim(), at, &mut test)?,
-            "~" | "~*" => {
-                let found = translated(value.trim());
-                let case = if operator == "~*" { "(?i)" } else { "" };
-                let regex = format!("{case}{}", found.regex);
-                let compiled = compiled(&regex).filter(|_| found.is_exact);
-                let compiled =
-                    compiled.ok_or("geogate does not have this kind of regular expression.")?;
-                let names = compiled.capture_names().enumerate().skip(1);
-                test.groups = names
-                    .flat_map(|(number, name)| [Some(number.to_string()), name.map(str::to_owned)])
-                    .flatten()
-                    .collect();
-                test.pattern = (!is_negated).then(|| format!("~{regex}"));
-                test.keys = vec![format!("~{regex}")];
-            }
+            "~" | "~*" => matching(operator, value.trim(), &mut test)?,
             _ => return Err(odd()),
         }
         Ok(test)
@@ -234,4 +220,21 @@ impl Variables {
                 .find_map(|text| self.find_name(text, at, is_it, levels))
         })
     }
+}
+
+/// Reads the expression of `~` and `~*`.
+fn matching(operator: &str, value: &str, test: &mut Test) -> Result<(), String> {
+    let found = translated(value);
+    let case = if operator == "~*" { "(?i)" } else { "" };
+    let regex = format!("{case}{}", found.regex);
+    let compiled = compiled(&regex).filter(|_| found.is_exact);
+    let compiled = compiled.ok_or("geogate does not have this kind of regular expression.")?;
+    let names = compiled.capture_names().enumerate().skip(1);
+    test.groups = names
+        .flat_map(|(number, name)| [Some(number.to_string()), name.map(str::to_owned)])
+        .flatten()
+        .collect();
+    test.pattern = (!test.is_negated).then(|| format!("~{regex}"));
+    test.keys = vec![format!("~{regex}")];
+    Ok(())
 }

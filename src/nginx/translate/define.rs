@@ -64,25 +64,8 @@ impl Variables {
                 entries.push(Entry::new(&key, value, None));
                 continue;
             };
-            let found = translated(&regex);
-            let usable = compiled(&found.regex).filter(|_| found.is_exact);
-            let usable = usable.ok_or_else(|| {
-                format!("geogate does not have this kind of regular expression: {key}")
-            })?;
-            matches_empty |= usable.is_match(b"");
-            let names = usable.capture_names().enumerate().skip(1);
-            let names = names
-                .flat_map(|(number, name)| [Some(number.to_string()), name.map(str::to_owned)]);
-            let groups: Vec<String> = names.flatten().collect();
-            let value = self.resolve(value, at.with_groups(&groups));
-            let value = value.map_err(|missing| no_variable(&missing))?;
-            let has_other = (1..=9).any(|number: u8| {
-                value.contains(&format!("${number}")) && !groups.contains(&number.to_string())
-            });
-            if has_other {
-                return Err(format!("{value} has a group that {key} has not."));
-            }
-            let key = format!("~{}", found.regex);
+            let (key, value, is_of_empty) = self.regex_line(key, &regex, value, at)?;
+            matches_empty |= is_of_empty;
             entries.push(Entry::new(&key, value, None));
         }
         if matches_empty && !has_empty {
@@ -95,6 +78,31 @@ impl Variables {
             table.set("hostnames", true, None);
         }
         Ok(table)
+    }
+}
+
+impl Variables {
+    /// Translates a line of a `map` with a regular expression. Returns the key, the value, and `true` if
+    /// the expression matches the empty text.
+    fn regex_line(
+        &self,
+        key: &str,
+        regex: &str,
+        value: &str,
+        at: At,
+    ) -> Result<(String, String, bool), String> {
+        let found = translated(regex);
+        let usable = compiled(&found.regex).filter(|_| found.is_exact);
+        let usable = usable.ok_or_else(|| {
+            format!("geogate does not have this kind of regular expression: {key}")
+        })?;
+        let names = usable.capture_names().enumerate().skip(1);
+        let names =
+            names.flat_map(|(number, name)| [Some(number.to_string()), name.map(str::to_owned)]);
+        let groups: Vec<String> = names.flatten().collect();
+        let value = self.resolve(value, at.with_groups(&groups));
+        let value = value.map_err(|missing| no_variable(&missing))?;
+        Ok((format!("~{}", found.regex), value, usable.is_match(b"")))
     }
 }
 

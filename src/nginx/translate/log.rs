@@ -78,17 +78,7 @@ pub(super) fn translate(http: &Scope, variables: &Variables, output: &mut Output
     }
     let mut logs = Logs::default();
     if let Some(first) = defaults.first() {
-        let mut table = Table::of("access_log", Origin::from(*first));
-        describe(http, first, variables, &mut table, output);
-        for key in table.keys().map(str::to_owned).collect::<Vec<_>>() {
-            if let Some(value) = table.get(&key) {
-                let value = value.clone();
-                output
-                    .document
-                    .table("access_log")
-                    .set(&key, value, Some(first));
-            }
-        }
+        set_default(http, first, variables, output);
         logs.names.insert(first.args.clone(), "default".to_owned());
         logs.default.push("default".to_owned());
     } else if let Some(off) = here.last().filter(|_| !all.iter().any(|log| is_on(log))) {
@@ -123,6 +113,18 @@ pub(super) fn translate(http: &Scope, variables: &Variables, output: &mut Output
         }
     }
     logs
+}
+
+/// Sets `[access_log]`.
+fn set_default(http: &Scope, log: &Directive, variables: &Variables, output: &mut Output) {
+    let mut table = Table::of("access_log", Origin::from(log));
+    describe(http, log, variables, &mut table, output);
+    for key in table.keys().map(str::to_owned).collect::<Vec<_>>() {
+        if let Some(value) = table.get(&key) {
+            let document = output.document.table("access_log");
+            document.set(&key, value.clone(), Some(log));
+        }
+    }
 }
 
 /// Returns a name for a log by its file.

@@ -57,13 +57,7 @@ impl Reader<'_> {
             let to = section.value("reroute", Template::default(), |item| path(item, captures));
             Action::Reroute { to }
         } else {
-            let choice = section.value("upstream", UpstreamChoice::One(0), |item| {
-                let name = item.string()?;
-                match name.strip_prefix('$') {
-                    Some(variable) => self.upstream_by(variable, captures),
-                    None => self.upstream(name).map(UpstreamChoice::One),
-                }
-            });
+            let choice = self.choice(section, captures);
             let fastcgi = match choice {
                 UpstreamChoice::One(number) => self.fastcgi(section, number, captures),
                 UpstreamChoice::By { .. } => None,
@@ -101,6 +95,17 @@ impl Reader<'_> {
         }
         let read = || fastcgi::fastcgi(&section.section("fastcgi"), captures);
         (is_there && is_meant).then(|| Arc::new(read()))
+    }
+
+    /// Reads `upstream`.
+    fn choice(&mut self, section: &Section, captures: &Captures) -> UpstreamChoice {
+        section.value("upstream", UpstreamChoice::One(0), |item| {
+            let name = item.string()?;
+            match name.strip_prefix('$') {
+                Some(variable) => self.upstream_by(variable, captures),
+                None => self.upstream(name).map(UpstreamChoice::One),
+            }
+        })
     }
 
     /// Reads the variable that names the upstream. Every value that it can have must be a name.
