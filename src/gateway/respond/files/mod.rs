@@ -21,7 +21,7 @@ use pingora::{Error, ErrorType, Result};
 
 pub use self::body::FileBody;
 use self::body::Segments;
-use self::found::{Encoded, Found};
+use self::found::Found;
 pub use self::found::{Paths, Served, Tried};
 use self::selection::{Selection, Validators};
 use super::hsts;
@@ -188,25 +188,10 @@ fn file_reply<H: Headers>(
     files: &Files,
     served: Served,
 ) -> Result<FileReply> {
-    let Encoded { coding, varies } = served.encoded;
     let now = SystemTime::now();
-    let validators = Validators::new(served.modified, served.length, coding, now);
+    let validators = Validators::new(served.modified, served.length, served.encoded.coding, now);
     let selection = selection::select(request, &validators, served.length, files.max_ranges);
-    let mut header = ResponseHeader::build(200, Some(8))?;
-    let media_type = media_type::of(files, &served.name);
-    header.insert_header(header::CONTENT_TYPE, media_type)?;
-    header.insert_header(header::CONTENT_LENGTH, served.length)?;
-    header.insert_header("Last-Modified", validators.last_modified())?;
-    header.insert_header("ETag", validators.tag())?;
-    if files.max_ranges > 0 {
-        header.insert_header("Accept-Ranges", "bytes")?;
-    }
-    if let Some(coding) = coding {
-        header.insert_header(header::CONTENT_ENCODING, coding.token())?;
-    }
-    if varies {
-        compression::add_vary(&mut header);
-    }
+    let mut header = file_header(files, &served, &validators)?;
     local_reply::change_headers(&mut header, request, ctx);
     let mut encoder = None;
     let mut segments = Segments::default();
@@ -249,6 +234,26 @@ fn file_reply<H: Headers>(
     })
 }
 
+/// Creates the head of a response with the whole file.
+fn file_header(files: &Files, served: &Served, validators: &Validators) -> Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(200, Some(8))?;
+    let media_type = media_type::of(files, &served.name);
+    header.insert_header(header::CONTENT_TYPE, media_type)?;
+    header.insert_header(header::CONTENT_LENGTH, served.length)?;
+    header.insert_header("Last-Modified", validators.last_modified())?;
+    header.insert_header("ETag", validators.tag())?;
+    if files.max_ranges > 0 {
+        header.insert_header("Accept-Ranges", "bytes")?;
+    }
+    if let Some(coding) = served.encoded.coding {
+        header.insert_header(header::CONTENT_ENCODING, coding.token())?;
+    }
+    if served.encoded.varies {
+        compression::add_vary(&mut header);
+    }
+    Ok(header)
+}
+
 fn make_part(header: &mut ResponseHeader, part: &Range<u64>, length: u64) -> Result<()> {
     header.set_status(206)?;
     let (first, last) = (part.start, part.end - 1);
@@ -258,7 +263,7 @@ fn make_part(header: &mut ResponseHeader, part: &Range<u64>, length: u64) -> Res
 
 /// Makes the head that of a response with several parts (RFC 9110, 15.3.7.2). Returns its body.
 fn make_parts(header: &mut ResponseHeader, parts: &[Range<u64>], length: u64) -> Result<Segments> {
-    // It must not be in the content, which nobody can write who does not know it.
+    // It must not be in the content: it is new, so the content was written without it.
     let boundary = format!("{:032x}", fastrand::u128(..));
     let media_type = header.headers.get(header::CONTENT_TYPE);
     let media_type = media_type.map_or(&b""[..], |value| value.as_bytes());
