@@ -127,11 +127,7 @@ impl Settings {
             |before| before.listening.listeners.clone(),
         );
         let tls_before = before.and_then(|before| before.listening.tls.as_ref());
-        let rules = Rules::new(config, before.map(|before| &before.limits.rules));
-        let lost = before.and_then(|before| rules.lost_file(&before.limits.rules));
-        if let Some(file) = lost.map(Path::to_owned) {
-            return Err(SettingsError::Users { file });
-        }
+        let rules = rules(config, before)?;
         let limits = |route: &model::Route| {
             let mut known = before.into_iter().flat_map(Settings::routes);
             let same = known.find(|known| known.name == route.name);
@@ -267,6 +263,17 @@ fn access_logs(config: &Config, before: Option<&Settings>) -> Result<AccessLogs,
         },
         error,
     })
+}
+
+/// Prepares the access rules, rate limits and users. A file of users must not vanish at a reload.
+fn rules(config: &Config, before: Option<&Settings>) -> Result<Rules, SettingsError> {
+    let before = before.map(|before| &before.limits.rules);
+    let rules = Rules::new(config, before);
+    let lost = before.and_then(|before| rules.lost_file(before));
+    match lost.map(Path::to_owned) {
+        Some(file) => Err(SettingsError::Users { file }),
+        None => Ok(rules),
+    }
 }
 
 /// Loads TLS. Files are always read again, because they may have changed. If the new configuration

@@ -1,7 +1,7 @@
 //! Hash of a password, in the forms of `htpasswd` and crypt(3).
 //!
-//! A text is checked whole when the configuration is read: a hash that is cut off, or of a form that is
-//! not known, would refuse its user later without a reason that anybody sees. The cost is bounded, too,
+//! A text is checked whole when the configuration is read: a hash that is cut off, or of an unknown form,
+//! would refuse its user later without a visible reason. The cost is bounded, too,
 //! because a client chooses how often it is paid.
 
 use std::str::FromStr;

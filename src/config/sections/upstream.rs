@@ -98,6 +98,51 @@ fn upstream_settings(section: &Section) -> Upstream {
     if is_fastcgi && section.item("tls").is_some() {
         section.note("tls", "means nothing with protocol = \"fastcgi\"");
     }
+    let (send_proxy_protocol, keepalive) = proxy_protocol(section, protocol);
+    Upstream {
+        name: section.value("name", "default".to_owned(), |i| {
+            i.string().map(str::to_owned)
+        }),
+        peers: Vec::new(),
+        balance: balance(section),
+        sticky: sticky(section),
+        protocol,
+        tls: tls(section),
+        send_proxy_protocol,
+        connect_timeout: section.value("connect_timeout", seconds(5), Item::duration),
+        read_timeout: section.value("read_timeout", seconds(60), Item::duration),
+        write_timeout: section.value("write_timeout", seconds(60), Item::duration),
+        max_header_size: section.value("max_header_size", 64 << 10, |item| match item.size()? {
+            size @ 1024..=1_048_576 => Ok(size as usize),
+            size => Err(format!("{size} is not within 1k and 1m")),
+        }),
+        max_headers: section.value("max_headers", 256, |item| {
+            item.integer(8, 256).map(|lines| lines as usize)
+        }),
+        idle_timeout: section.value("idle_timeout", seconds(60), Item::duration),
+        keepalive,
+        tries: section.value("tries", 3, |i| Ok(i.integer(1, 16)? as usize)),
+        retry_on: list(section, "retry_on", |item| {
+            Ok(item.integer(400, 599)? as u16)
+        })
+        .unwrap_or_default(),
+        x_accel_redirect: section.value("x_accel_redirect", false, Item::boolean),
+        retry_budget: section.value("retry_budget", 0.2, Item::share),
+        max_fails: section.value("max_fails", 1, |i| Ok(i.integer(0, 1000)? as u32)),
+        fail_timeout,
+        max_fail_timeout: max_fail_timeout.max(fail_timeout),
+        slow_start: section.value("slow_start", None, |item| item.duration().map(Some)),
+        max_requests: section.value("max_requests", None, |item| count(item).map(Some)),
+        health_check: section
+            .item("health_check")
+            .map(|item| health_check(&item.section(), is_fastcgi)),
+        resolver: list(section, "resolver", name_server).unwrap_or_default(),
+        resolve_interval: section.value("resolve_interval", seconds(30), Item::duration),
+    }
+}
+
+/// Reads `send_proxy_protocol`, and `keepalive`, which it forbids.
+fn proxy_protocol(section: &Section, protocol: Protocol) -> (Option<ProxyVersion>, usize) {
     let versions = [
         ("off", None),
         ("v1", Some(ProxyVersion::V1)),
@@ -122,46 +167,7 @@ fn upstream_settings(section: &Section) -> Upstream {
         let reason = "a connection that names its client serves no other one";
         section.note("keepalive", reason);
     }
-    Upstream {
-        name: section.value("name", "default".to_owned(), |i| {
-            i.string().map(str::to_owned)
-        }),
-        peers: Vec::new(),
-        balance: balance(section),
-        sticky: sticky(section),
-        protocol,
-        tls: tls(section),
-        send_proxy_protocol,
-        connect_timeout: section.value("connect_timeout", seconds(5), Item::duration),
-        read_timeout: section.value("read_timeout", seconds(60), Item::duration),
-        write_timeout: section.value("write_timeout", seconds(60), Item::duration),
-        max_header_size: section.value("max_header_size", 64 << 10, |item| match item.size()? {
-            size @ 1024..=1_048_576 => Ok(size as usize),
-            size => Err(format!("{size} is not within 1k and 1m")),
-        }),
-        max_headers: section.value("max_headers", 256, |item| {
-            item.integer(8, 256).map(|lines| lines as usize)
-        }),
-        idle_timeout: section.value("idle_timeout", seconds(60), Item::duration),
-        keepalive: kept,
-        tries: section.value("tries", 3, |i| Ok(i.integer(1, 16)? as usize)),
-        retry_on: list(section, "retry_on", |item| {
-            Ok(item.integer(400, 599)? as u16)
-        })
-        .unwrap_or_default(),
-        x_accel_redirect: section.value("x_accel_redirect", false, Item::boolean),
-        retry_budget: section.value("retry_budget", 0.2, Item::share),
-        max_fails: section.value("max_fails", 1, |i| Ok(i.integer(0, 1000)? as u32)),
-        fail_timeout,
-        max_fail_timeout: max_fail_timeout.max(fail_timeout),
-        slow_start: section.value("slow_start", None, |item| item.duration().map(Some)),
-        max_requests: section.value("max_requests", None, |item| count(item).map(Some)),
-        health_check: section
-            .item("health_check")
-            .map(|item| health_check(&item.section(), is_fastcgi)),
-        resolver: list(section, "resolver", name_server).unwrap_or_default(),
-        resolve_interval: section.value("resolve_interval", seconds(30), Item::duration),
-    }
+    (send_proxy_protocol, kept)
 }
 
 /// Default number of idle connections. A FastCGI server such as php-fpm gives each open connection one

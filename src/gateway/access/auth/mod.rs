@@ -172,7 +172,7 @@ mod tests {
         let set = set();
         assert!(set.verify(&credentials("joe", b"secret")));
         assert!(set.verify(&credentials("ann", b"secret")));
-        // The slowest hash stands in for that of an unknown user and accepts nobody.
+        // The slowest hash stands in for that of an unknown user, who is refused all the same.
         assert!(!set.verify(&credentials("eve", b"secret")));
         assert!(!set.verify(&credentials("joe", b"Secret")));
         assert!(!set.verify(&credentials("joe", b"secret\0")));

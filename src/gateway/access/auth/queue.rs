@@ -1,6 +1,6 @@
 //! Queue of password checks.
 //!
-//! A check may take a core for a second, and anybody may ask for one. So checks run on threads for
+//! A check may take a core for a second, and every client may ask for one. So checks run on threads for
 //! blocking work, on half of the processors at most, and the workers go on serving. Of each client one
 //! check runs or waits its turn for a thread, so that a client that guesses does not keep others from
 //! logging in: clients are spread over a fixed number of lanes by a random hash of their address, each
@@ -104,7 +104,7 @@ async fn verify(
         drop(permit);
         is_right
     });
-    // A check that does not end accepts nobody.
+    // A check that fails refuses the client.
     Ok(verified.await.unwrap_or(false))
 }
 

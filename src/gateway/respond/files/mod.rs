@@ -21,7 +21,7 @@ use pingora::{Error, ErrorType, Result};
 
 pub use self::body::FileBody;
 use self::body::Segments;
-use self::found::{Encoded, Found};
+use self::found::Found;
 pub use self::found::{Paths, Served, Tried};
 use self::selection::{Selection, Validators};
 use super::hsts;
@@ -287,7 +287,7 @@ fn make_part(header: &mut ResponseHeader, part: &Range<u64>, length: u64) -> Res
 
 /// Makes the head that of a response with several parts (RFC 9110, 15.3.7.2). Returns its body.
 fn make_parts(header: &mut ResponseHeader, parts: &[Range<u64>], length: u64) -> Result<Segments> {
-    // It must not be in the content, whose authors do not know it.
+    // It must not be in the content: it is new, so the content was written without it.
     let boundary = format!("{:032x}", fastrand::u128(..));
     let media_type = header.headers.get(header::CONTENT_TYPE);
     let media_type = media_type.map_or(&b""[..], |value| value.as_bytes());

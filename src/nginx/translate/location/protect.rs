@@ -181,29 +181,8 @@ impl<'s> Routes<'_, 's> {
             output.notes.carried(internal);
             route.set("internal", true, Some(internal));
         }
-        // nginx answers and redirects before it asks for a password.
-        let is_asked = ["upstream", "files"]
-            .iter()
-            .any(|key| route.get(key).is_some());
-        match auth::of_block(scope, output) {
-            Asked::Users(name) if is_asked => {
-                let combined = auth::any(scope).filter(|_| forbids_first(scope, &conditions));
-                if let Some(any) = combined {
-                    let why = "The location answers 403: an `if` that forbids holds for clients with a \
-                               password as well, which routes cannot say beside `satisfy any`.";
-                    output.notes.closed(any, why);
-                    closed_by = closed_by.or(Some(any));
-                }
-                auth::set(&name, scope, route, output);
-            }
-            Asked::Unknown(by, why) if is_asked => {
-                output
-                    .notes
-                    .closed(by, format!("The location answers 403: {why}."));
-                closed_by = closed_by.or(Some(by));
-            }
-            Asked::Nothing | Asked::Users(_) | Asked::Unknown(..) => {}
-        }
+        let asks = ask_for_password(scope, &conditions, route, output);
+        closed_by = closed_by.or(asks);
         if let Some(by) = closed_by {
             *route = Table::new("route", Some(from));
             rewrite::closed(403, by, route);
@@ -243,6 +222,36 @@ impl<'s> Routes<'_, 's> {
         for path in paths {
             self.pending.push((path.clone(), limited.clone()));
             self.pending.push((path.clone(), rest.clone()));
+        }
+    }
+}
+
+/// Sets the passwords that a route asks for. Returns the directive that closes the route, if they cannot
+/// be asked for.
+fn ask_for_password<'d>(
+    scope: &Scope<'d>,
+    conditions: &Conditions,
+    route: &mut Table,
+    output: &mut Output,
+) -> Option<&'d Directive> {
+    // nginx answers and redirects before it asks for a password.
+    if route.get("upstream").is_none() && route.get("files").is_none() {
+        return None;
+    }
+    match auth::of_block(scope, output) {
+        Asked::Nothing => None,
+        Asked::Users(name) => {
+            auth::set(&name, scope, route, output);
+            let any = auth::any(scope).filter(|_| forbids_first(scope, conditions))?;
+            let why = "The location answers 403: an `if` that forbids holds for clients with a password \
+                       as well, which routes cannot say beside `satisfy any`.";
+            output.notes.closed(any, why);
+            Some(any)
+        }
+        Asked::Unknown(by, why) => {
+            let why = format!("The location answers 403: {why}.");
+            output.notes.closed(by, why);
+            Some(by)
         }
     }
 }
