@@ -351,7 +351,7 @@ fn script_parameters(exchange: &mut Exchange) {
         .flat_map(|side| &mut side.received)
     {
         received.headers.retain(|(name, value)| {
-            !OWN.contains(&name.as_str()) && !(name == "PATH_INFO" && value.is_empty())
+            !(OWN.contains(&name.as_str()) || name == "PATH_INFO" && value.is_empty())
         });
         for (name, value) in &mut received.headers {
             if name == "PATH_INFO" {
