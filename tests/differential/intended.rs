@@ -71,6 +71,45 @@ pub const INTENDED: &[Intended] = &[
         },
     },
     Intended {
+        name: "listed methods",
+        reason: "a method that client.methods does not list is rejected with 501 or 405",
+        apply: |exchange| {
+            let is_local = exchange.geogate.received.is_empty();
+            if exchange.request.method == "PROPFIND"
+                && is_local
+                && exchange.geogate.answer.status == 501
+            {
+                exchange.geogate = exchange.nginx.clone();
+            }
+        },
+    },
+    Intended {
+        name: "circles",
+        reason: "a fallback that leads back to itself is 404 here, and 500 in nginx",
+        apply: |exchange| {
+            let statuses = [exchange.nginx.answer.status, exchange.geogate.answer.status];
+            if statuses == [500, 404] && exchange.nginx.received.is_empty() {
+                exchange.geogate = exchange.nginx.clone();
+            }
+        },
+    },
+    Intended {
+        name: "vary",
+        reason: "what may be compressed says so in Vary, with gzip_vary and without",
+        apply: |exchange| {
+            let own =
+                |(name, value): &(String, String)| name == "vary" && value == "Accept-Encoding";
+            let has = |side: &Side| side.answer.headers.iter().any(own);
+            if has(&exchange.geogate) && !has(&exchange.nginx) {
+                exchange
+                    .geogate
+                    .answer
+                    .headers
+                    .retain(|header| !own(header));
+            }
+        },
+    },
+    Intended {
         name: "hidden scripts",
         reason: "a script whose name or folder begins with a dot never runs",
         apply: |exchange| {

@@ -237,7 +237,8 @@ macro_rules! sites {
 }
 
 sites! {
-    cloud erp errors generated hardened homelab objects projects registry social spa
+    blog cloud compressed dashboard erp errors forge gateway legacy media nested ports static_hosts tenants
+    wiki generated hardened homelab objects projects registry social spa
 }
 
 #[test]

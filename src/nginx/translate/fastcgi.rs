@@ -186,6 +186,15 @@ fn by_path(
             output.notes.differs(split, why);
         }
     }
+    if let Some(split) = split
+        && !scope
+            .all("fastcgi_param")
+            .iter()
+            .any(|param| param.arg(0) == "PATH_INFO")
+    {
+        let why = "Scripts get PATH_INFO, too, which nginx's file does not set.";
+        output.notes.minor(split, why);
+    }
     if split.is_some() || is_debian(scope) {
         entries.push(Entry::new("path_info", true, split));
     }

@@ -105,7 +105,13 @@ fn folder<'s>(
                 let why = "An alias ends with a slash where its location does.";
                 return Err((from, why));
             }
-            (path, Some("/".to_owned()))
+            // nginx puts the rest of the path behind the alias, which may be a file.
+            match path.rsplit_once('/') {
+                Some((folder, name)) if !name.is_empty() && !folder.is_empty() => {
+                    (folder, Some(format!("/{}", name.replace('$', "$$"))))
+                }
+                _ => (path, Some("/".to_owned())),
+            }
         }
         Pattern::Exact(_) => match path.rsplit_once('/') {
             Some((folder, name)) if !name.is_empty() && !folder.is_empty() => {

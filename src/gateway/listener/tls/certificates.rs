@@ -139,8 +139,10 @@ struct Facts {
     version: X509Version,
     /// `SubjectPublicKeyInfo` in DER.
     public_key: Vec<u8>,
-    /// DNS names in lower case.
+    /// DNS names in lower case; the common name if there are none.
     names: Vec<String>,
+    /// True if the names are those of subjectAltName.
+    has_alternative_name: bool,
     /// Start of the validity, in seconds since 1970.
     not_before: i64,
     not_after: i64,
@@ -153,15 +155,22 @@ impl Facts {
         let names = certificate.subject_alternative_name();
         let names = names.map_err(|_| "has names that cannot be read".to_owned())?;
         let names = names.map_or(&[][..], |names| &names.value.general_names);
+        let common_name = common_name(&certificate);
         let name = |name: &GeneralName| match name {
             GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
             _ => None,
         };
         let validity = certificate.validity();
+        let mut names: Vec<String> = names.iter().filter_map(name).collect();
+        let has_names = !names.is_empty();
+        if !has_names {
+            names.extend(common_name);
+        }
         Ok(Facts {
             version: certificate.version(),
             public_key: certificate.public_key().raw.to_vec(),
-            names: names.iter().filter_map(name).collect(),
+            has_alternative_name: has_names,
+            names,
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
         })
@@ -180,6 +189,9 @@ impl Facts {
         }
         if self.names.is_empty() {
             doubts.push(NAMES_NO_HOST.to_owned());
+        } else if !self.has_alternative_name {
+            let doubt = "names its host by the common name alone, which many clients ignore: subjectAltName is expected";
+            doubts.push(doubt.to_owned());
         }
         doubts
     }
@@ -197,6 +209,15 @@ impl Facts {
             None
         }
     }
+}
+
+/// Returns the common name, if it can be a host. Servers used it before there were alternative names, and
+/// self-signed certificates of small sites still have no other.
+fn common_name(certificate: &X509Certificate) -> Option<String> {
+    let mut names = certificate.subject().iter_common_name();
+    let name = names.next()?.as_str().ok()?.to_ascii_lowercase();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-.*_".contains(&byte);
+    (!name.is_empty() && name.bytes().all(allowed)).then_some(name)
 }
 
 #[cfg(test)]
@@ -272,6 +293,27 @@ mod tests {
             panic!("{:?}", certificates.warnings())
         };
         assert!(warning.contains("names no host"), "{warning}");
+    }
+
+    #[test]
+    fn a_certificate_without_alternative_names_is_for_its_common_name() {
+        let folder = folder();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let name = rcgen::DnType::CommonName;
+        params.distinguished_name.push(name, "Old.example");
+        let cert = params.self_signed(&key).unwrap();
+        std::fs::write(folder.path().join("old.pem"), cert.pem()).unwrap();
+        std::fs::write(folder.path().join("old.key"), key.serialize_pem()).unwrap();
+        let pairs = [("a.pem", "a.key"), ("old.pem", "old.key")];
+        let certificates = load(folder.path(), &pairs).unwrap();
+        let warnings = certificates.warnings();
+        assert!(
+            warnings[0].contains("names its host by the common name alone"),
+            "{warnings:?}"
+        );
+        let found = certificates.find("old.example");
+        assert_eq!(found[0].cert[0].as_ref(), cert.der().as_ref());
     }
 
     #[test]

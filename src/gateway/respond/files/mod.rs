@@ -127,7 +127,12 @@ pub async fn answer<H: Headers>(
         Found::File(_) if !matches!(*request.method, Method::GET | Method::HEAD) => {
             local_reply::method_not_allowed(request, ctx, METHODS)
         }
-        Found::Nothing | Found::FolderWithoutSlash if is_wrong_method(request, &files) => {
+        Found::FolderWithoutSlash if is_wrong_method(request) => {
+            local_reply::method_not_allowed(request, ctx, METHODS)
+        }
+        Found::Nothing
+            if is_wrong_method(request) && matches!(files.fallback, Fallback::Status(404)) =>
+        {
             local_reply::method_not_allowed(request, ctx, METHODS)
         }
         Found::File(file) => return file_reply(request, ctx, &files, file),
@@ -188,9 +193,8 @@ fn list<H: Headers>(
 
 /// Returns `true` if nothing here takes the method, whatever the name. A form that is sent to a missing
 /// file still gets 404.
-fn is_wrong_method<H: Headers>(request: &RequestView<H>, files: &Files) -> bool {
-    matches!(files.fallback, Fallback::Status(404))
-        && !matches!(*request.method, Method::GET | Method::HEAD | Method::POST)
+fn is_wrong_method<H: Headers>(request: &RequestView<H>) -> bool {
+    !matches!(*request.method, Method::GET | Method::HEAD | Method::POST)
 }
 
 fn file_reply<H: Headers>(

@@ -5,6 +5,26 @@ use super::{OFF, check};
 use crate::nginx::tests::translated_text;
 
 #[test]
+fn an_alias_of_a_folder_redirects_to_its_slash() {
+    let text = "location /a { alias /srv/a/; } location /b { alias /srv/b; } location /c/ { alias /srv/c/; }";
+    let expected = [
+        ("/a", "301"),
+        ("/a/x", "files a index.html"),
+        // A folder or a file within it.
+        ("/b", "files srv index.html"),
+        ("/c/x", "files c index.html"),
+    ];
+    check(text, &Exact, &expected);
+    let toml = translated_text(&format!("http {{ server {{ {text} }} }}"))
+        .unwrap()
+        .toml;
+    assert!(
+        toml.contains("starts_with = \"/b\"\nrewrite = \"/b\"\nfiles = { root = \"/srv\""),
+        "{toml}"
+    );
+}
+
+#[test]
 fn no_source_is_served() {
     let php = "location ~ \\.php$ { fastcgi_pass unix:/run/php.sock; }";
     let text = format!(

@@ -236,6 +236,26 @@ fn scripts_get_the_name_of_the_server_and_lose_hidden_headers() {
 }
 
 #[test]
+fn the_forwarded_protocol_may_come_from_a_map() {
+    let check = |entries: &str, is_complete: bool| {
+        let text = format!(
+            "http {{ map $http_x_forwarded_proto $proto {{ {entries} }} server {{ listen 80; location / {{ \
+             proxy_set_header X-Forwarded-Proto $proto; proxy_pass http://a; }} }} }}"
+        );
+        let translation = translated_text(&text).unwrap();
+        assert_eq!(
+            translation.is_complete(),
+            is_complete,
+            "{}",
+            translation.toml
+        );
+    };
+    check("default $scheme; https https;", true);
+    check("default $http_x_forwarded_proto; '' $scheme;", true);
+    check("default ftp;", false);
+}
+
+#[test]
 fn peers_without_a_time_to_stay_away_are_kept() {
     let check = |servers: &str, expected: &str| {
         let text = format!(

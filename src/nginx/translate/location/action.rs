@@ -158,7 +158,7 @@ impl<'s> Routes<'_, 's> {
     }
 
     /// Adds the redirect from `/admin` to `/admin/`, which nginx sends if a location of that name
-    /// passes requests on.
+    /// passes requests on, or if `/admin` is the alias of a folder.
     pub(super) fn redirect_to_slash(
         &mut self,
         scope: &Scope,
@@ -170,15 +170,21 @@ impl<'s> Routes<'_, 's> {
         let (Pattern::Prefix(path) | Pattern::Exact(path)) = own else {
             return;
         };
-        let passes = location
-            .inside()
-            .iter()
-            .find(|d| PASSES.contains(&d.name.as_str()));
-        let (Some(pass), Some(short)) = (passes, path.strip_suffix('/')) else {
-            return;
+        let inside = location.inside().iter();
+        let passes = inside.clone().find(|d| PASSES.contains(&d.name.as_str()));
+        let alias = inside
+            .clone()
+            .find(|d| d.name == "alias" && d.arg(0).ends_with('/'));
+        let is_prefix = matches!(own, Pattern::Prefix(_));
+        let (pass, short) = match (passes, alias, path.strip_suffix('/')) {
+            (Some(pass), _, Some(short)) => (pass, short),
+            // The folder itself.
+            (None, Some(alias), None) if is_prefix => (alias, path.as_str()),
+            _ => return,
         };
         let is_taken = common.plan.all().iter().any(|other| match pattern(other) {
-            Some(Pattern::Exact(other) | Pattern::Prefix(other)) => other == short,
+            Some(Pattern::Exact(other)) => other == short,
+            Some(Pattern::Prefix(other)) => other == short && other != *path,
             _ => false,
         });
         if short.is_empty() || is_taken {
