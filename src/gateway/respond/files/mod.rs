@@ -272,7 +272,7 @@ fn whole_header(
     if status == StatusCode::OK && files.max_ranges > 0 {
         header.insert_header("Accept-Ranges", "bytes")?;
     }
-    let Encoded { coding, varies } = served.encoded;
+    let (coding, varies) = (served.encoded.coding, served.encoded.varies);
     if let Some(coding) = coding {
         header.insert_header(header::CONTENT_ENCODING, coding.token())?;
     }
