@@ -69,6 +69,14 @@ pub fn recode<H: Headers>(
     coding
 }
 
+/// Says that another client may get a response compressed, of which this one gets parts (RFC 9110, 15.3.7).
+/// `response` is the head of the whole.
+pub fn announce(config: &Compression, response: &mut impl EditResponse) {
+    if is_candidate(config, response) {
+        add_vary(response);
+    }
+}
+
 /// Returns those of `known` codings that the client prefers to the plain form, the best first.
 pub fn preferred<H: Headers>(request: &RequestView<H>, known: &[Coding]) -> Vec<Coding> {
     let (mut left, mut found) = (known.to_vec(), Vec::new());

@@ -215,6 +215,11 @@ fn file_reply<H: Headers>(
     local_reply::change_headers(&mut header, request, ctx);
     let mut encoder = None;
     let mut segments = Segments::default();
+    if let (Selection::Part(_) | Selection::Parts(_), Some(config)) =
+        (&selection, ctx.compression())
+    {
+        compression::announce(config, &mut header);
+    }
     match selection {
         Selection::Whole => {
             if let Some(config) = ctx.compression() {
