@@ -17,7 +17,7 @@ use super::sections;
 /// Text in place of a secret. It has the length that `sticky_key` must have.
 const HIDDEN: &str = "[secret, not shown]";
 
-/// Hash in place of a password's. No password has it that anybody knows.
+/// Hash in place of a password's. No password with this hash is known.
 const NO_PASSWORD: &str = "{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// Longest line of a list.

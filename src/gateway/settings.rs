@@ -73,7 +73,7 @@ pub struct Settings {
     pub(super) routes: Option<Routes>,
     pub(super) error_pages: ErrorPages,
     pub(super) access_logs: AccessLogs,
-    /// What variables need of the responses of upstreams.
+    /// Parts of upstreams' responses that variables need.
     pub(super) wants: Wants,
     pub(super) ids: IdSettings,
     pub(super) limits: LimitSettings,

@@ -75,7 +75,7 @@ fn is_secondary(name: &str) -> bool {
     })
 }
 
-/// How far the translation has dealt with a directive.
+/// Progress of the translation with a directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// No part of the translation has handled it.

@@ -303,6 +303,7 @@ fn errors_of_the_gateway_have_pages() {
 
 const ACCELERATED: &str = "\
     [[route]]\nprefix = '/'\nupstream = 'app'\n\
+    rewrite_cookies = { path = [{ from = '/app', to = '/' }] }\n\
     error_pages = [{ on = [404, 502], path = '/files/a b.txt' }]\n\
     [[route]]\nprefix = '/files'\ninternal = true\nfiles = { root = '{folder}/www' }\n\
     response_headers = { set = { X-Served = '$uri' } }\n\
@@ -319,7 +320,7 @@ fn an_upstream_names_the_file_that_the_client_gets() {
         let site = Site::start(engine, "x_accel_redirect = true", ACCELERATED);
         let mut client = site.chain.client();
         let script = "200 OK|X-Accel-Redirect: /files/a b.txt|Content-Type: text/csv|Set-Cookie: a=1|\
-                      Set-Cookie: b=2|Content-Disposition: attachment|Cache-Control: private|\
+                      Set-Cookie: b=2; Path=/app|Content-Disposition: attachment|Cache-Control: private|\
                       ETag: \"app\"|X-App: 1|Content-Length: 7||ignored";
         for (method, body) in [("GET", ""), ("POST", "form")] {
             let file = client.request(method, "/download?x", &answer(script), body.as_bytes());
@@ -328,7 +329,7 @@ fn an_upstream_names_the_file_that_the_client_gets() {
             assert_eq!(file.header("content-disposition"), Some("attachment"));
             assert_eq!(file.header("cache-control"), Some("private"));
             assert_eq!(file.header("x-served"), Some("/files/a b.txt"));
-            assert_eq!(file.values("set-cookie"), ["a=1", "b=2"]);
+            assert_eq!(file.values("set-cookie"), ["a=1", "b=2; Path=/"]);
             assert_eq!(
                 (file.header("x-app"), file.header("x-accel-redirect")),
                 (None, None)

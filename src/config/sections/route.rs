@@ -24,7 +24,7 @@ use crate::config::model::{
 };
 use crate::geo::Codes;
 
-/// What routes refer to.
+/// Parts of the configuration that routes refer to.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'u> {
     pub upstreams: &'u [Upstream],

@@ -67,17 +67,26 @@ pub fn change_response<H: Headers>(
             start.is_some_and(|start| start.eq_ignore_ascii_case(ACCEL))
         });
     }
-    // Before the gateway's own cookie.
-    rewrite_cookies(response, request, ctx);
-    if let Some(cookie) = ctx.attempts.cookie(is_https(request, ctx)) {
-        response.append(Name::Static("Set-Cookie"), cookie.as_bytes());
-    }
+    change_cookies(response, request, ctx);
     rewrite_location(response, request, ctx);
     local_reply::change_headers(response, request, ctx);
     if let Some(config) = ctx.compression() {
         ctx.encoder = compression::begin(config, request, response)?;
     }
     Ok(())
+}
+
+/// Changes the cookies that an upstream sets to those that the client gets, and adds the one that binds
+/// the client to its peer.
+pub fn change_cookies<H: Headers>(
+    response: &mut impl EditResponse,
+    request: &RequestView<H>,
+    ctx: &Context,
+) {
+    rewrite_cookies(response, request, ctx);
+    if let Some(cookie) = ctx.attempts.cookie(is_https(request, ctx)) {
+        response.append(Name::Static("Set-Cookie"), cookie.as_bytes());
+    }
 }
 
 /// Returns `true` if the client uses TLS, with us or with a trusted proxy.

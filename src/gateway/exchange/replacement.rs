@@ -5,6 +5,7 @@
 
 use http::StatusCode;
 
+use super::edit::change_cookies;
 use super::redirect::MAX_REDIRECTS;
 use crate::config::model::{ErrorSource, ErrorStatus};
 use crate::gateway::context::Context;
@@ -13,6 +14,7 @@ use crate::gateway::request::variables::View;
 use crate::gateway::respond::local_reply::{Reply, RequestBody};
 use crate::gateway::route::{Action, Replaced, Replacement, Source, target};
 use crate::proto::h1::response_head::ResponseHead;
+use crate::proto::h1::rewrite::Rewrite;
 use crate::proto::h1::stored_head::StoredHead;
 use crate::proto::headers::LineBuffer;
 
@@ -49,7 +51,9 @@ pub fn of_response(
         && let Some(named) = first(response, X_ACCEL_REDIRECT)
     {
         let source = accelerated(named, ctx, has_body);
-        let lines = lines(response, &PASSED);
+        let mut sent = Rewrite::new(response.status, response.lines, LineBuffer::default());
+        change_cookies(&mut sent, request, ctx);
+        let lines = lines(&sent, &PASSED);
         return Some(Box::new(Replacement {
             source,
             replaced: Replaced {
@@ -65,7 +69,8 @@ pub fn of_response(
     }
     let mut page = of_status(response.status.as_u16(), request, ctx, has_body)?;
     if response.status == StatusCode::UNAUTHORIZED {
-        page.replaced.lines = lines(response, &["www-authenticate"]);
+        let sent = Rewrite::new(response.status, response.lines, LineBuffer::default());
+        page.replaced.lines = lines(&sent, &["www-authenticate"]);
     }
     Some(page)
 }
@@ -167,15 +172,12 @@ fn first<'h>(response: &'h ResponseHead, name: &str) -> Option<&'h [u8]> {
     Some(line.value)
 }
 
-fn lines(response: &ResponseHead, names: &[&str]) -> LineBuffer {
+fn lines(sent: &Rewrite<StatusCode>, names: &[&str]) -> LineBuffer {
     let mut found = LineBuffer::default();
-    for line in response.lines {
-        if names
-            .iter()
-            .any(|name| line.name.eq_ignore_ascii_case(name))
-        {
-            found.push(line.name, line.value);
+    sent.each(|name, value| {
+        if names.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            found.push(name, value);
         }
-    }
+    });
     found
 }

@@ -107,7 +107,7 @@ impl AccessLogs {
         self.all.iter().any(|log| log.format().wants_sent())
     }
 
-    /// What the formats need of the upstream's response.
+    /// Parts of the upstream's response that the formats need.
     #[must_use]
     pub fn of_upstream(&self) -> Wants {
         let wants = self.all.iter().map(|log| log.format().of_upstream());

@@ -11,11 +11,15 @@
 mod action;
 mod conditional;
 mod protect;
+mod server;
+mod steps;
 mod written;
 
 use std::collections::HashSet;
 
-use self::conditional::{Conditional, set_condition};
+use self::conditional::Conditional;
+use self::server::say_unreachable;
+use self::steps::{Outcome, Step};
 use super::access;
 use super::client;
 use super::error_page;
@@ -27,12 +31,12 @@ use super::log::Logs;
 use super::order::{Around, Placed, Plan, RoutePath};
 use super::pattern::{Pattern, pattern};
 use super::rate;
-use super::rewrite::{self, Rewritten};
+use super::rewrite;
 use super::site::{Site, Sites};
 use super::tls;
-use super::variables::{At, Variables};
+use super::variables::Variables;
 use crate::nginx::Output;
-use crate::nginx::document::{Entry, Item, Table, Value};
+use crate::nginx::document::{Item, Table, Value};
 use crate::nginx::scope::Scope;
 use crate::nginx::tree::Directive;
 
@@ -150,85 +154,6 @@ struct Common<'r, 's> {
     access: Vec<String>,
 }
 
-/// Result of the `rewrite` directives of a location.
-#[derive(Default)]
-struct Steps<'d> {
-    /// Routes for some of the location's requests.
-    routes: Vec<Step<'d>>,
-    /// Replacement of the location's prefix.
-    prefix: Option<(String, &'d Directive)>,
-    /// Action for all requests of the location, if the directives decide it.
-    decided: Option<Table>,
-}
-
-/// Route for the requests of a location whose path matches.
-struct Step<'d> {
-    by: &'d Directive,
-    /// Expression that the path matches; `None` for every path.
-    regex: Option<String>,
-    /// Condition on a variable.
-    when: Option<Entry>,
-    outcome: Outcome,
-}
-
-enum Outcome {
-    /// The requests are answered or redirected.
-    Answer(Table),
-    /// The requests stay in the location, with another path.
-    Path(String),
-    /// The requests stay in the location, with these headers of responses.
-    Headers(Table),
-}
-
-impl Step<'_> {
-    /// Returns the action of the step's route. It keeps the access rules of its location.
-    fn action(&self, of_location: &Table, location: &Directive) -> Table {
-        let mut action = match &self.outcome {
-            Outcome::Answer(action) => {
-                let mut action = action.clone();
-                copy_headers(of_location, &mut action, location);
-                action
-            }
-            Outcome::Path(path) => {
-                let mut action = of_location.clone();
-                if of_location.get("respond").is_none() {
-                    action.set("rewrite", path.as_str(), Some(self.by));
-                }
-                action
-            }
-            Outcome::Headers(own) => {
-                let mut action = of_location.clone();
-                for key in ["response_headers", "expires"] {
-                    if let Some(value) = own.get(key) {
-                        action.set(key, value.clone(), Some(self.by));
-                    }
-                }
-                action
-            }
-        };
-        set_condition(&mut action, self.when.as_ref());
-        if let Some(internal) = of_location.get("internal") {
-            action.set("internal", internal.clone(), Some(location));
-        }
-        if let Some(sets) = of_location.get("access") {
-            action.set("access", sets.clone(), Some(location));
-        }
-        action
-    }
-}
-
-/// Gives the answer of a `rewrite` the headers to clients that its block has.
-fn copy_headers(from: &Table, to: &mut Table, origin: &Directive) {
-    if to.get("reroute").is_some() {
-        return;
-    }
-    for key in ["response_headers", "expires"] {
-        if let Some(value) = from.get(key) {
-            to.set(key, value.clone(), Some(origin));
-        }
-    }
-}
-
 /// Result of the conditions of a block: access rules, guards, and a condition that closes the
 /// block.
 #[derive(Default)]
@@ -300,49 +225,6 @@ impl<'s> Routes<'_, 's> {
         self.write(site, output);
     }
 
-    /// Translates the `rewrite` and `return` directives of a server, which nginx executes before it looks
-    /// for a location. Returns `true` if they answer all requests.
-    fn server_steps(
-        &mut self,
-        common: &Common<'_, 's>,
-        conditionals: &[Conditional<'s>],
-        is_done: &dyn Fn(&Directive) -> bool,
-        output: &mut Output,
-    ) -> bool {
-        let scope = common.scope;
-        let is_followed = |step: &Directive| {
-            let mut rewrites = scope.here("rewrite");
-            rewrites.any(|rewrite| !is_done(rewrite) && rewrite.id > step.id)
-        };
-        for step in scope.directives().iter().filter(|one| !is_done(one)) {
-            let answers_all = match step.name.as_str() {
-                "rewrite" => self.server_rewrite(step, common, output),
-                "if" => {
-                    let mut known = conditionals.iter();
-                    if let Some(known) = known.find(|known| known.condition.id == step.id) {
-                        self.server_conditional(known, common, output);
-                    }
-                    false
-                }
-                "return" => {
-                    self.server_return(step, common, output);
-                    true
-                }
-                "break" if is_followed(step) => {
-                    let why = "What comes after it is carried over all the same.";
-                    output.notes.lost(step, why);
-                    false
-                }
-                _ => false,
-            };
-            if answers_all {
-                say_unreachable(scope, step, output);
-                return true;
-            }
-        }
-        false
-    }
-
     /// Gives the named locations of a server that something leads to names of routes.
     fn named_locations(&mut self, scope: &Scope) -> files::Names {
         let mut leading = scope.everywhere("try_files");
@@ -388,37 +270,6 @@ impl<'s> Routes<'_, 's> {
         }
     }
 
-    /// Redirects requests without TLS to the same URL over TLS, on listeners that do more than that.
-    fn redirect_scheme(
-        &mut self,
-        answer: &'s Directive,
-        common: &Common<'_, 's>,
-        output: &mut Output,
-    ) {
-        let mut route = Table::new("route", Some(answer));
-        route.set("scheme", "http", Some(answer));
-        if answer.name == "return" {
-            rewrite::answer(
-                answer,
-                None,
-                At::by(common.scope, answer),
-                self.variables,
-                &mut route,
-                output,
-            );
-        } else {
-            output.notes.carried(answer);
-            let status = if answer.arg(2) == "permanent" {
-                301
-            } else {
-                302
-            };
-            rewrite::redirect("https://$host$request_uri", status, answer, &mut route);
-        }
-        self.common_keys(common.scope, common, &mut route, output);
-        self.pending.push((RoutePath::of_server(None), route));
-    }
-
     /// Adds the routes that reject requests beside the pending routes from the index `first` on.
     fn guard(&mut self, first: usize, turnings: &[Turning]) {
         if turnings.is_empty() {
@@ -438,97 +289,6 @@ impl<'s> Routes<'_, 's> {
         rewrite::closed(403, site.block, &mut route);
         self.pending.push((RoutePath::REST, route));
         self.write(site, output);
-    }
-
-    /// Translates a server's `rewrite`, which nginx applies before it looks for a location. Returns
-    /// `true` if it answers all requests.
-    fn server_rewrite(
-        &mut self,
-        step: &'s Directive,
-        common: &Common<'_, 's>,
-        output: &mut Output,
-    ) -> bool {
-        let found = rewrite::rewritten(step, None, true, common.scope, self.variables, output);
-        let (regex, mut action) = match found {
-            Rewritten::All(action) => (None, action),
-            Rewritten::Redirect { regex, action } => (Some(regex), action),
-            Rewritten::Again { regex } | Rewritten::Path { regex, .. } => {
-                let mut action = Table::new("route", Some(step));
-                rewrite::closed(501, step, &mut action);
-                (Some(regex), action)
-            }
-            Rewritten::Prefix(_) => return false,
-        };
-        Self::site_keys(common, &mut action);
-        let mut of_server = Table::new("route", Some(step));
-        headers::to_client(
-            common.scope,
-            self.hsts,
-            self.variables,
-            &mut of_server,
-            output,
-        );
-        copy_headers(&of_server, &mut action, step);
-        // The new path is looked up in the server's locations.
-        let is_all = regex.is_none() && action.get("reroute").is_none();
-        self.pending.push((RoutePath::of_server(regex), action));
-        is_all
-    }
-
-    fn server_conditional(
-        &mut self,
-        conditional: &Conditional<'s>,
-        common: &Common<'_, 's>,
-        output: &mut Output,
-    ) {
-        let Some(step) = self.conditional_step(common.scope, conditional, true, output) else {
-            return;
-        };
-        let mut action = match step.outcome {
-            Outcome::Answer(action) | Outcome::Headers(action) => action,
-            Outcome::Path(_) => return,
-        };
-        set_condition(&mut action, step.when.as_ref());
-        self.common_keys(common.scope, common, &mut action, output);
-        self.pending
-            .push((RoutePath::of_server(step.regex), action));
-    }
-
-    fn server_return(&mut self, step: &'s Directive, common: &Common<'_, 's>, output: &mut Output) {
-        let mut route = Table::new("route", Some(step));
-        let at = At::by(common.scope, step);
-        if !rewrite::answer(step, None, at, self.variables, &mut route, output) {
-            rewrite::closed(501, step, &mut route);
-        }
-        self.common_keys(common.scope, common, &mut route, output);
-        self.pending.push((RoutePath::REST, route));
-    }
-
-    /// Adds the route for paths without a location.
-    fn rest(&mut self, common: &Common<'_, 's>, output: &mut Output) {
-        let is_all = |own: Option<Pattern>| own == Some(Pattern::Prefix("/".to_owned()));
-        let mut locations = common.scope.here("location");
-        if locations.any(|location| is_all(pattern(location))) {
-            return;
-        }
-        let block = common.site.block;
-        let mut route = Table::new("route", Some(block));
-        if common.scope.one("root").is_some() {
-            let whole = Pattern::Prefix("/".to_owned());
-            self.serve(common.scope, block, &whole, &mut route, output);
-            self.protect(
-                common.scope,
-                block,
-                Conditions::default(),
-                &mut route,
-                output,
-            );
-            self.common_keys(common.scope, common, &mut route, output);
-        } else {
-            rewrite::closed(404, block, &mut route);
-            self.error_pages(common.scope, &mut route, output);
-        }
-        self.pending.push((RoutePath::REST, route));
     }
 
     /// Adds the routes of all locations of a block. Regular expressions come last, in their order.
@@ -648,62 +408,6 @@ impl<'s> Routes<'_, 's> {
         self.guard(first, &turnings);
     }
 
-    /// Translates the `rewrite` directives and the conditions of a location.
-    fn steps<'d>(
-        &self,
-        scope: &Scope<'d>,
-        own: &Pattern,
-        conditionals: &[Conditional<'d>],
-        output: &mut Output,
-    ) -> Steps<'d> {
-        let prefix = match own {
-            Pattern::Prefix(prefix) => Some(prefix.as_str()),
-            _ => None,
-        };
-        let mut steps = Steps::default();
-        for by in scope.directives().iter() {
-            match by.name.as_str() {
-                "rewrite" => {}
-                "if" => {
-                    let mut known = conditionals.iter();
-                    if let Some(known) = known.find(|known| known.condition.id == by.id) {
-                        let step = self.conditional_step(scope, known, false, output);
-                        steps.routes.extend(step);
-                    }
-                    continue;
-                }
-                // What comes behind it is not executed.
-                "return" | "break" => break,
-                _ => continue,
-            }
-            let found = rewrite::rewritten(by, prefix, false, scope, self.variables, output);
-            let (regex, outcome) = match found {
-                Rewritten::All(action) => {
-                    steps.decided = Some(action).filter(|action| !action.is_empty());
-                    break;
-                }
-                Rewritten::Prefix(new) => {
-                    steps.prefix = Some((new, by));
-                    break;
-                }
-                Rewritten::Redirect { regex, action } => (regex, Outcome::Answer(action)),
-                Rewritten::Path { regex, path } => (regex, Outcome::Path(path)),
-                Rewritten::Again { regex } => {
-                    let mut action = Table::new("route", Some(by));
-                    rewrite::closed(501, by, &mut action);
-                    (regex, Outcome::Answer(action))
-                }
-            };
-            steps.routes.push(Step {
-                by,
-                regex: Some(regex),
-                when: None,
-                outcome,
-            });
-        }
-        steps
-    }
-
     /// Sets the error pages of a route.
     fn error_pages(&self, scope: &Scope, route: &mut Table, output: &mut Output) {
         if self.error_page.is_none() && route.get("error_pages").is_none() {
@@ -757,17 +461,5 @@ impl<'s> Routes<'_, 's> {
         Self::site_keys(common, route);
         rate::of_block(self.http, scope, route, output);
         self.error_pages(scope, route, output);
-    }
-}
-
-/// Notes the locations of a server that answers everything by itself.
-fn say_unreachable(scope: &Scope, answer: &Directive, output: &mut Output) {
-    for location in scope.here("location") {
-        let why = format!(
-            "The server answers everything in line {}.",
-            answer.place.line
-        );
-        output.notes.needless(location, why);
-        super::silence(location, output);
     }
 }

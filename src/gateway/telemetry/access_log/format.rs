@@ -114,7 +114,7 @@ impl Format {
         }
     }
 
-    /// What the format needs of the upstream's response.
+    /// Parts of the upstream's response that the format needs.
     #[must_use]
     pub fn of_upstream(&self) -> Wants {
         self.of_upstream

@@ -18,7 +18,7 @@ pub(super) struct Conditional<'d> {
     kind: Kind<'d>,
 }
 
-/// What a condition does.
+/// Effect of a condition.
 #[derive(Clone, Copy)]
 enum Kind<'d> {
     /// It sets variables, which have their values where they are used.
