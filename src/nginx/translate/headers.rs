@@ -12,7 +12,7 @@ use crate::nginx::tree::Directive;
 
 /// Headers that geogate writes itself, and the values in nginx that mean the same.
 const ALWAYS: [(&str, &[&str]); 9] = [
-    ("host", &["$host", "$http_host", "$host:$server_port"]),
+    ("host", &["$http_host"]),
     ("x-real-ip", &["$remote_addr"]),
     (
         "x-forwarded-for",
@@ -77,7 +77,7 @@ pub(super) fn to_upstream(
             let why = "What a client says of its protocol is passed on from `client_ip.trusted_proxies` \
                        alone; from others it is how they connect to geogate.";
             output.notes.differs(header, why);
-        } else if matches!(lower.as_str(), "host" | "x-forwarded-host") && value == "$host" {
+        } else if lower == "x-forwarded-host" && value == "$host" {
             let why = "As the client sent it, with its port and its capitals.";
             output.notes.minor(header, why);
         } else if managed.is_some_and(|(_, values)| values.contains(&value))

@@ -105,18 +105,22 @@ pub(super) fn translate<'s>(
 /// one upstream.
 fn leave_the_obvious_out(output: &mut Output) {
     let mut routes = output.document.named("route");
-    let is_chosen = |route: &Table| {
-        let upstream = route.get("upstream").map(Value::to_text);
-        upstream.is_some_and(|upstream| upstream.starts_with("\"$"))
+    let (Some(first), None) = (routes.next(), routes.next()) else {
+        return;
     };
-    let is_obvious = |route: &Table| route.keys().eq(["upstream"]) && !is_chosen(route);
-    if routes.next().is_some_and(is_obvious) && routes.next().is_none() {
-        drop(routes);
+    let upstream = first.get("upstream").map(Value::to_text);
+    let is_chosen = upstream.is_some_and(|upstream| upstream.starts_with("\"$"));
+    let is_obvious = first.keys().eq(["upstream"]) && !is_chosen;
+    let mut keys = first.keys();
+    let is_for_all = !keys.any(|key| matches!(key, "path" | "prefix" | "starts_with" | "regex"));
+    drop((routes, keys));
+    if is_for_all {
+        // Such a route answers what its upstream names, without an end.
+        let document = &mut output.document;
+        document.leave_out_key("upstream", "x_accel_redirect");
+    }
+    if is_obvious {
         output.document.leave_out("route");
-        // What it names is answered by the route that it comes from, without an end.
-        output
-            .document
-            .leave_out_key("upstream", "x_accel_redirect");
     }
 }
 
