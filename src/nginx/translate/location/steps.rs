@@ -88,7 +88,7 @@ pub(super) fn copy_headers(from: &Table, to: &mut Table, origin: &Directive) {
     }
 }
 
-impl<'s> Routes<'_, 's> {
+impl Routes<'_, '_> {
     /// Translates the `rewrite` directives and the conditions of a location.
     pub(super) fn steps<'d>(
         &self,
