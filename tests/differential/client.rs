@@ -60,6 +60,27 @@ impl Answer {
 }
 
 impl Request {
+    /// `GET` of a target, with nothing more.
+    pub fn get(listener: &str, host: &str, target: &str, kind: &'static str) -> Request {
+        Request {
+            number: 0,
+            listener: listener.to_owned(),
+            is_tls: false,
+            method: "GET",
+            target: target.to_owned(),
+            host: host.to_owned(),
+            is_http10: false,
+            headers: Vec::new(),
+            body: "",
+            kind,
+        }
+    }
+
+    /// Target without its query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self
             .headers

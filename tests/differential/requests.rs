@@ -105,18 +105,8 @@ impl Requests {
         });
         let paths: Vec<String> = paths.into_iter().filter(|path| is_target(path)).collect();
         for (number, path) in paths.iter().enumerate() {
-            let mut request = Request {
-                number: 0,
-                listener: listener.to_owned(),
-                is_tls: false,
-                method: "GET",
-                target: path.clone(),
-                host: host.to_owned(),
-                is_http10: false,
-                headers: Vec::new(),
-                body: "",
-                kind: KINDS[number % KINDS.len()],
-            };
+            let kind = KINDS[number % KINDS.len()];
+            let mut request = Request::get(listener, host, path, kind);
             self.list.push(request.clone());
             vary(&mut request, number);
             self.list.push(request);
@@ -128,18 +118,7 @@ impl Requests {
     fn with_values(&mut self, paths: &[String], listener: &str, host: &str) {
         for (number, (name, value)) in self.values.0.iter().enumerate() {
             for path in paths.iter().cycle().skip(number * 3).take(3) {
-                let mut request = Request {
-                    number: 0,
-                    listener: listener.to_owned(),
-                    is_tls: false,
-                    method: "GET",
-                    target: path.clone(),
-                    host: host.to_owned(),
-                    is_http10: false,
-                    headers: Vec::new(),
-                    body: "",
-                    kind: "text",
-                };
+                let mut request = Request::get(listener, host, path, "text");
                 match name {
                     Value::Header(name) => request.headers.push((name.clone(), value.clone())),
                     Value::Cookie(name) => {
