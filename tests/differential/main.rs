@@ -26,3 +26,5 @@ mod sample;
 mod servers;
 mod sites;
 mod stage;
+#[path = "../common/trusting_client.rs"]
+mod trusting_client;

@@ -1,5 +1,6 @@
 //! The two servers: Debian's nginx, and geogate with its own translation of the same file.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -26,9 +27,20 @@ pub struct Reported {
     pub text: String,
 }
 
+impl Translation {
+    /// Lines of the report about directives that do not do here what they do in nginx.
+    pub fn findings(&self) -> impl Iterator<Item = &Reported> {
+        self.report.iter().filter(|line| line.is_finding())
+    }
+
+    /// Lines of the file with such directives.
+    pub fn finding_lines(&self) -> BTreeSet<usize> {
+        self.findings().map(|line| line.line).collect()
+    }
+}
+
 impl Reported {
-    /// True if the directive does not do here what it does in nginx.
-    pub fn is_finding(&self) -> bool {
+    fn is_finding(&self) -> bool {
         !matches!(self.outcome.as_str(), "carried over" | "needs nothing")
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::client::{self, Request};
+use crate::client::Request;
 use crate::compare::{Difference, Exchange, Side, differences};
 use crate::nginx_file::{self, Directive};
 use crate::servers::{self, Server, Translation};
 use crate::stage::Stage;
+use crate::trusting_client::trusting_client;
 use crate::{locate, requests};
 
 /// Outcome of the comparison of one file.
@@ -41,7 +42,7 @@ fn run(file: &Path) -> Result<Outcome, String> {
 }
 
 fn answers(stage: &Stage, requests: &[Request], server: Server) -> Vec<Side> {
-    let tls = client::tls();
+    let tls = trusting_client();
     let answers = requests.iter().map(|request| Side {
         answer: request.send(&stage.listeners[&request.listener], &tls),
         received: stage.origin.take(request.number),
@@ -70,12 +71,7 @@ fn check(name: &str) {
             marks.insert(one.lines.start, (one, false));
         }
     });
-    let findings = outcome
-        .translation
-        .report
-        .iter()
-        .filter(|line| line.is_finding());
-    let findings: BTreeSet<usize> = findings.map(|line| line.line).collect();
+    let findings = outcome.translation.finding_lines();
     for line in marks.keys() {
         assert!(
             findings.contains(line),
@@ -179,12 +175,7 @@ fn named_files() {
 
 /// Prints the differences of a file, those that no finding of the translation is near first.
 fn print(file: &str, outcome: &Outcome) {
-    let findings = outcome
-        .translation
-        .report
-        .iter()
-        .filter(|line| line.is_finding());
-    let findings: BTreeSet<usize> = findings.map(|line| line.line).collect();
+    let findings = outcome.translation.finding_lines();
     let (mut silent, mut said) = (BTreeMap::new(), BTreeMap::new());
     for exchange in &outcome.exchanges {
         let blocks = locate::blocks(&outcome.stage, &exchange.request);
@@ -214,12 +205,7 @@ fn print(file: &str, outcome: &Outcome) {
             print!("{title} line {line} ({count}): {text}");
         }
     }
-    for line in outcome
-        .translation
-        .report
-        .iter()
-        .filter(|line| line.is_finding())
-    {
+    for line in outcome.translation.findings() {
         println!("   {}: {}: {}", line.line, line.outcome, line.text);
     }
 }

@@ -1,10 +1,10 @@
 //! Rewriting of the cookies that an upstream sets, whose path and domain may be its own.
 
-use super::rewrite_location::groups;
+use super::rewrite_location::matched;
 use crate::config::model::{CookieFlags, CookieName, CookieRewrites, ValuePattern, ValueRewrite};
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
-use crate::gateway::request::variables::{Captured, View};
+use crate::gateway::request::variables::View;
 use crate::proto::headers::{EditResponse, Headers, Name, is_value};
 use crate::proto::set_cookie::SetCookie;
 
@@ -62,7 +62,7 @@ fn path<H: Headers>(value: &[u8], rule: &ValueRewrite, view: &View<H>) -> Option
             let rest = value.strip_prefix(&from[..]).filter(|_| !from.is_empty())?;
             attribute([&view.expand(&rule.to), rest].concat())
         }
-        ValuePattern::Regex(_) => matched(value, rule, view),
+        ValuePattern::Regex(regex) => attribute(matched(value, regex, &rule.to, view)?),
     }
 }
 
@@ -81,21 +81,8 @@ fn domain<H: Headers>(value: &[u8], rule: &ValueRewrite, view: &View<H>) -> Opti
             let dot = &value[..value.len() - own.len()];
             attribute([dot, without_dot(&view.expand(&rule.to))].concat())
         }
-        ValuePattern::Regex(_) => matched(value, rule, view),
+        ValuePattern::Regex(regex) => attribute(matched(value, regex, &rule.to, view)?),
     }
-}
-
-fn matched<H: Headers>(value: &[u8], rule: &ValueRewrite, view: &View<H>) -> Option<Vec<u8>> {
-    let ValuePattern::Regex(regex) = &rule.from else {
-        return None;
-    };
-    let groups = groups(regex, value)?;
-    let captures = Captured {
-        text: value,
-        groups: &groups,
-        ..view.captures
-    };
-    attribute(View { captures, ..*view }.expand(&rule.to))
 }
 
 /// Returns the value of an attribute; `None` if it would end there.

@@ -3,31 +3,14 @@
 //! Every engine applies it to the response's head before the header rules, so that these see the
 //! URL that clients receive. The rest of the URL, behind the replaced part, stays unchanged.
 
-use std::ops::Range;
-
-use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use regex::bytes::Regex;
 
-use crate::config::model::{ValuePattern, ValueRewrite};
+use crate::config::model::{RequestVariable, Template, ValuePattern, ValueRewrite};
 use crate::gateway::context::Context;
 use crate::gateway::request::request_view::RequestView;
 use crate::gateway::request::variables::{Captured, View};
-use crate::gateway::route::Action;
-use crate::gateway::route::target;
+use crate::gateway::route::{Action, groups, target};
 use crate::proto::headers::{EditResponse, Headers, Name, is_value};
-
-/// Characters that a URL does not have (RFC 3986, 2).
-const NOT_OF_A_URL: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 /// Headers that redirect.
 const REDIRECTS: [&str; 2] = ["Location", "Refresh"];
@@ -111,26 +94,27 @@ fn replaced<H: Headers>(url: &[u8], rule: &ValueRewrite, view: &View<H>) -> Opti
             Some(url)
         }
         ValuePattern::Regex(regex) => {
-            let groups = groups(regex, url)?;
-            let captures = Captured {
-                text: url,
-                groups: &groups,
-                ..view.captures
-            };
             // The groups are parts of a URL already, so nothing in them is escaped again.
-            let url = View { captures, ..*view }.expand(&rule.to);
-            Some(percent_encode(&url, NOT_OF_A_URL).to_string().into_bytes())
+            let url = matched(url, regex, &rule.to, view)?;
+            Some(target::encoded(&url))
         }
     }
 }
 
-/// Returns the ranges of the groups that a regex matches in a value; `None` if it does not match.
-pub fn groups(regex: &Regex, value: &[u8]) -> Option<Vec<Option<Range<usize>>>> {
-    let captures = regex.captures(value)?;
-    let groups = captures
-        .iter()
-        .map(|group| group.map(|group| group.range()));
-    Some(groups.collect())
+/// Returns the value of a template with the groups that a regex finds in a value; `None` if it does not
+/// match.
+pub fn matched<H: Headers>(
+    value: &[u8],
+    regex: &Regex,
+    to: &Template<RequestVariable>,
+    view: &View<H>,
+) -> Option<Vec<u8>> {
+    let captures = Captured {
+        text: value,
+        groups: &groups(regex, value)?,
+        ..view.captures
+    };
+    Some(View { captures, ..*view }.expand(to))
 }
 
 /// Returns the position of the URL in a line. `Refresh: 5; url=/x` has it behind `url=`, in any

@@ -418,11 +418,14 @@ fn captures(pattern: &Regex, path: &[u8]) -> Vec<Option<Range<usize>>> {
     if pattern.captures_len() < 2 {
         return Vec::new();
     }
-    let captures = pattern.captures(path);
-    let groups = captures.iter().flat_map(|captures| captures.iter());
-    groups
-        .map(|group| group.map(|group| group.range()))
-        .collect()
+    groups(pattern, path).unwrap_or_default()
+}
+
+/// Ranges of the groups of a pattern in a text, the whole match first; `None` if it does not match.
+pub fn groups(pattern: &Regex, text: &[u8]) -> Option<Vec<Option<Range<usize>>>> {
+    let captures = pattern.captures(text)?;
+    let groups = captures.iter();
+    Some(groups.map(|group| Some(group?.range())).collect())
 }
 
 #[cfg(test)]

@@ -133,6 +133,13 @@ fn append_rest(target: &mut Vec<u8>, rest: &[u8]) {
     encode(rest.strip_prefix(b"/").unwrap_or(rest), PATH, target);
 }
 
+/// Returns a URL with all that no URL has encoded.
+pub fn encoded(url: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    encode(url, TEXT, &mut encoded);
+    encoded
+}
+
 fn with_one_slash(mut url: Vec<u8>) -> Vec<u8> {
     let slashes = url.iter().take_while(|&&byte| byte == b'/').count();
     url.drain(1.min(slashes)..slashes);

@@ -17,9 +17,11 @@ mod secure;
 #[cfg(target_os = "linux")]
 mod stopped_thread;
 mod strict_origin;
+#[path = "../../common/trusting_client.rs"]
+mod trusting_client;
 mod unix_socket;
 
-pub use authority::{Authority, Identity, trusting_client};
+pub use authority::{Authority, Identity};
 pub use client::{Client, Response, connect, until, wait_for_metrics};
 pub use dns::NameServer;
 pub use engine::{
@@ -36,6 +38,7 @@ pub use secure::{Secure, SelfSigned, Speaks};
 #[cfg(target_os = "linux")]
 pub use stopped_thread::StoppedThread;
 pub use strict_origin::{Event, StrictOrigin};
+pub use trusting_client::trusting_client;
 pub use unix_socket::UnixSocket;
 
 /// Header lines that choose who answers an IP query of HTTP/1. With none, the query is plain, and its
