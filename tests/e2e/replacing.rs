@@ -59,7 +59,7 @@ const PAGES: &str = "\
     ]\n\
     [[route]]\nprefix = '/pages'\ninternal = true\nrewrite = '/'\nfiles = { root = '{folder}/www' }\n\
     [[route]]\nname = 'other'\ninternal = true\nupstream = 'other'\n\
-    response_headers = { set = { X-Route = '$route $uri' }, on_success = { add = { X-Good = '1' } } }\n";
+    response_headers = { set = { X-Route = '$route $uri', X-Second = '$upstream_http_x_origin' }, on_success = { add = { X-Good = '1' } } }\n";
 
 #[test]
 fn an_error_of_an_upstream_has_a_page() {
@@ -147,6 +147,7 @@ fn a_failed_request_goes_to_another_route_as_it_is() {
             assert_eq!((second.status, second.text()), (200, body), "{method}");
             assert_eq!(second.header("x-route"), Some("other /a b"));
             assert_eq!(second.header("x-good"), Some("1"));
+            assert_eq!(second.header("x-second"), Some("yes"));
             assert_eq!(site.other.last().target(), format!("{method} /a%20b?q=1"));
         }
         // A chunked body, and one that is sent after the answer.

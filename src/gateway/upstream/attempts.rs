@@ -141,7 +141,7 @@ impl Attempts {
             // The tries of the upstream before are over.
             *self = Attempts {
                 start: self.start,
-                ..Attempts::default()
+                ..Attempts::new(self.facts.wants)
             };
         }
         self.pool = Some(pool);
