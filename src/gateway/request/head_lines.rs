@@ -1,4 +1,4 @@
-//! Header lines of a response that is kept for its variables.
+//! Header lines as values of variables: of a message, and of a response whose head is kept.
 
 use crate::proto::headers::Headers;
 
@@ -46,11 +46,12 @@ impl HeadLines<'_> {
     }
 }
 
-/// Appends all lines of a header as one list.
+/// Appends all lines of a header as one list (RFC 9110, 5.3); cookies as in RFC 9113, 8.2.3.
 pub fn append_list(headers: &impl Headers, name: &str, out: &mut Vec<u8>) {
+    let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
     for (index, line) in headers.lines(name).enumerate() {
         if index > 0 {
-            out.extend_from_slice(b", ");
+            out.extend_from_slice(separator);
         }
         out.extend_from_slice(line);
     }

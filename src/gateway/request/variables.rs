@@ -14,6 +14,7 @@ use regex::bytes::Regex;
 
 use super::basic_auth::user;
 use super::client_ip::{Origin, write_forwarded_for};
+use super::head_lines::append_list;
 use super::host;
 use super::own_value::{Values, append_own};
 use super::request_view::Serial;
@@ -165,7 +166,7 @@ impl<H: Headers> View<'_, H> {
             RequestVariable::Cookie(name) => {
                 out.extend_from_slice(cookie(self.headers, name).unwrap_or_default());
             }
-            RequestVariable::Http(name) => self.append_header(name, out),
+            RequestVariable::Http(name) => append_list(self.headers, name, out),
             RequestVariable::Geo(field) => {
                 let text = self.place.map_or("", |place| place.text(*field));
                 out.extend_from_slice(text.as_bytes());
@@ -297,17 +298,6 @@ impl<H: Headers> View<'_, H> {
             key.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
         };
         pairs.find_map(value).unwrap_or_default()
-    }
-
-    /// Appends all lines of a header as one list (RFC 9110, 5.3); cookies as in RFC 9113, 8.2.3.
-    fn append_header(&self, name: &str, out: &mut Vec<u8>) {
-        let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
-        for (index, line) in self.headers.lines(name).enumerate() {
-            if index > 0 {
-                out.extend_from_slice(separator);
-            }
-            out.extend_from_slice(line);
-        }
     }
 }
 
