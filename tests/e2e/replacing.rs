@@ -54,10 +54,13 @@ const PAGES: &str = "\
     { on = 502, path = '/pages/50x.html', status = 'answer' },\n\
     { on = [403, 410], route = 'other', status = 'answer' },\n\
     { on = 418, route = 'other' },\n\
+    { on = 415, route = 'on-the-way' },\n\
     { on = 401, redirect = 'https://login.test/?to=$request_uri', status = 303 },\n\
     { on = 405, path = '/pages/none.html' },\n\
     ]\n\
     [[route]]\nprefix = '/pages'\ninternal = true\nrewrite = '/'\nfiles = { root = '{folder}/www' }\n\
+    [[route]]\nname = 'on-the-way'\ninternal = true\nreroute = '/to-other'\n\
+    [[route]]\npath = '/to-other'\nupstream = 'other'\n\
     [[route]]\nname = 'other'\ninternal = true\nupstream = 'other'\n\
     response_headers = { set = { X-Route = '$route $uri', X-Second = '$upstream_http_x_origin' }, on_success = { add = { X-Good = '1' } } }\n";
 
@@ -167,6 +170,13 @@ fn a_failed_request_goes_to_another_route_as_it_is() {
         let first = client.request("POST", "/long", &gone, &long);
         assert_eq!((first.status, first.text()), (410, "gone"));
         assert_eq!(site.other.requests().len(), asked);
+        // It is known only on the way that another upstream is to get it.
+        let other = answer("415 No|content-length: 4||none");
+        let short = client.request("POST", "/short", &other, b"form");
+        assert_eq!((short.status, short.text()), (415, "form"));
+        let lost = site.chain.client().request("POST", "/long", &other, &long);
+        assert_eq!(lost.status, 502);
+        assert_eq!(site.other.requests().len(), asked + 1);
         assert_eq!(
             client
                 .get("/after", &answer("200 OK|Content-Length: 0||"))

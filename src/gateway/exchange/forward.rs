@@ -255,6 +255,10 @@ impl Forwarder {
     ) -> Result<()> {
         // Of tries that do not come to an end, the body is lost.
         let before = exchange.replay.replace(Replay::lost());
+        if before.as_ref().is_some_and(|before| !before.is_complete()) {
+            let reason = "another upstream was sent the body, which is too long to be kept";
+            return Err(status_error(502, reason));
+        }
         let mut replay = match &mut exchange.script {
             Some(script) => script.replay(before),
             None => before.unwrap_or_else(|| Replay::new(exchange.may_be_sent_again())),
