@@ -77,57 +77,50 @@ impl Rules {
     /// with its state. A changed rule continues the count of rejections.
     #[must_use]
     pub fn new(config: &Config, before: Option<&Rules>) -> Self {
-        let access = config.access.iter().map(|set| {
-            let mut known = before.into_iter().flat_map(|before| &before.access);
-            // A dry run has a count of its own: its requests were not rejected.
-            let known =
-                known.find(|known| known.name() == set.name && known.is_dry_run() == set.dry_run);
-            match known {
-                Some(same) if same.is_for(set) => Arc::clone(same),
-                known => {
-                    let mut set = AccessSet::new(set);
-                    if let Some(known) = known {
-                        set.denied = RejectionCounter::continuing(&known.denied);
-                    }
-                    Arc::new(set)
-                }
-            }
-        });
-        let rates = config.rate_limits.iter().map(|rate| {
-            let mut known = before.into_iter().flat_map(|before| &before.rates);
-            let known =
-                known.find(|known| known.name() == rate.name && known.is_dry_run() == rate.dry_run);
-            match known {
-                Some(same) if same.is_for(rate) => Arc::clone(same),
-                known => {
-                    let mut rate = Rate::new(rate);
-                    if let Some(known) = known {
-                        rate.limited = RejectionCounter::continuing(&known.limited);
-                    }
-                    Arc::new(rate)
-                }
-            }
-        });
-        let auth = config.auth.iter().map(|set| {
-            let mut known = before.into_iter().flat_map(|before| &before.auth);
-            let known = known.find(|known| known.name() == set.name);
-            match known {
-                // With the same passwords, clients that are logged in stay so.
-                Some(same) if same.is_for(set) => Arc::clone(same),
-                known => {
-                    let mut set = AuthSet::new(set);
-                    if let Some(known) = known {
-                        set.refused = RejectionCounter::continuing(&known.refused);
-                    }
-                    Arc::new(set)
-                }
-            }
-        });
+        let nothing;
+        let known = if let Some(before) = before {
+            before
+        } else {
+            nothing = Rules::default();
+            &nothing
+        };
+        // A dry run has a count of its own: its requests were not rejected.
+        let access = taken_over(
+            (&config.access, &known.access),
+            |known, set| known.name() == set.name && known.is_dry_run() == set.dry_run,
+            AccessSet::is_for,
+            |set, known| {
+                let mut set = AccessSet::new(set);
+                set.denied = RejectionCounter::continuing(known.map(|known| &known.denied));
+                set
+            },
+        );
+        let rates = taken_over(
+            (&config.rate_limits, &known.rates),
+            |known, rate| known.name() == rate.name && known.is_dry_run() == rate.dry_run,
+            Rate::is_for,
+            |rate, known| {
+                let mut rate = Rate::new(rate);
+                rate.limited = RejectionCounter::continuing(known.map(|known| &known.limited));
+                rate
+            },
+        );
+        // With the same passwords, clients that are logged in stay so.
+        let auth = taken_over(
+            (&config.auth, &known.auth),
+            |known, set| known.name() == set.name,
+            AuthSet::is_for,
+            |set, known| {
+                let mut set = AuthSet::new(set);
+                set.refused = RejectionCounter::continuing(known.map(|known| &known.refused));
+                set
+            },
+        );
         Rules {
-            access: access.collect(),
-            rates: rates.collect(),
-            auth: auth.collect(),
-            checks: before.map_or_else(Arc::default, |before| Arc::clone(&before.checks)),
+            access,
+            rates,
+            auth,
+            checks: Arc::clone(&known.checks),
         }
     }
 
@@ -176,6 +169,24 @@ impl Rules {
     pub fn rates(&self) -> &[Arc<Rate>] {
         &self.rates
     }
+}
+
+/// Returns the rules of a configuration: those of `before` that are identical, and new ones, which
+/// `make` makes from the one of the same name that they replace.
+fn taken_over<T, C>(
+    (configs, before): (&[C], &[Arc<T>]),
+    is_named: impl Fn(&T, &C) -> bool,
+    is_for: impl Fn(&T, &C) -> bool,
+    make: impl Fn(&C, Option<&T>) -> T,
+) -> Vec<Arc<T>> {
+    let rule = |config: &C| {
+        let mut before = before.iter();
+        match before.find(|known| is_named(known, config)) {
+            Some(same) if is_for(same, config) => Arc::clone(same),
+            known => Arc::new(make(config, known.map(AsRef::as_ref))),
+        }
+    };
+    configs.iter().map(rule).collect()
 }
 
 /// Access rules and rate limits for one set of requests.

@@ -29,11 +29,12 @@ impl Default for RejectionCounter {
 }
 
 impl RejectionCounter {
-    /// Creates the counter of a changed rule, which continues the count of the rule `before` of the
-    /// same name: a counter must not go back when the configuration is reloaded.
+    /// Creates the counter of a new rule, or of a changed one, which continues the count of the rule
+    /// `before` of the same name: a counter must not go back when the configuration is reloaded.
     #[must_use]
-    pub fn continuing(before: &RejectionCounter) -> Self {
-        RejectionCounter::with(Arc::clone(&before.count))
+    pub fn continuing(before: Option<&RejectionCounter>) -> Self {
+        let count = before.map(|before| Arc::clone(&before.count));
+        RejectionCounter::with(count.unwrap_or_default())
     }
 
     fn with(count: Arc<Counter>) -> Self {

@@ -7,8 +7,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use hashbrown::HashSet;
-use rand::RngCore;
 use sha2::{Digest, Sha256};
+
+use crate::gateway::request::random;
 
 /// Maximum number of entries of a generation, at 16 bytes each.
 const GENERATION: usize = 4096;
@@ -30,10 +31,8 @@ struct Generations {
 
 impl Default for Verified {
     fn default() -> Self {
-        let mut secret = [0; 32];
-        rand::thread_rng().fill_bytes(&mut secret);
         Verified {
-            secret,
+            secret: random::key(),
             generations: Mutex::default(),
         }
     }
