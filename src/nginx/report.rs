@@ -7,17 +7,6 @@ use super::notes::{Fate, Notes, State, one_line};
 use super::place::Place;
 use super::tree::{Directive, Tree};
 
-/// Blocks that contain data instead of directives. The block has a line, its entries have none.
-const DATA: [&str; 7] = [
-    "types",
-    "map",
-    "geo",
-    "split_clients",
-    "match",
-    "charset_map",
-    "geoip2",
-];
-
 /// List of a directive in the report. A directive with several notes is in the first of their lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum List {
@@ -121,7 +110,8 @@ fn add<'t>(
     }
     let around = Some((list, within.unwrap_or(directive.place.line)));
     lines.push(line);
-    if !DATA.contains(&directive.name.as_str()) {
+    // The block has a line, its entries have none.
+    if !directive.is_data() {
         for inner in directive.inside() {
             add(inner, around, notes, of_place, lines);
         }

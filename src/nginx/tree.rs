@@ -110,7 +110,23 @@ pub(super) struct Directive {
     pub(super) place: Place,
 }
 
+/// Blocks that contain data instead of directives.
+const DATA: [&str; 7] = [
+    "types",
+    "map",
+    "geo",
+    "split_clients",
+    "match",
+    "charset_map",
+    "geoip2",
+];
+
 impl Directive {
+    /// Returns `true` for a block that contains data instead of directives.
+    pub(super) fn is_data(&self) -> bool {
+        DATA.contains(&self.name.as_str())
+    }
+
     /// Returns an argument, or an empty text if there is none.
     pub(super) fn arg(&self, index: usize) -> &str {
         self.args.get(index).map_or("", String::as_str)

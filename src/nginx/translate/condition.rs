@@ -1,8 +1,8 @@
 //! Tests of `if`, as variables that have one value if the test holds and another one if not.
 
 use super::own;
-use super::pattern::{compiled, escaped, translated};
-use super::variables::{At, Part, Variables, has_captures, only_variable, parts};
+use super::pattern::{compiled, escaped, groups, translated};
+use super::variables::{At, Part, Variables, has_captures, no_variable, only_variable, parts};
 use crate::config::model::{UntrustedHeaders, is_managed_name};
 use crate::nginx::document::{Entry, Origin, Table};
 use crate::nginx::tree::Directive;
@@ -79,7 +79,7 @@ impl Variables {
             return Err(format!("${name} may have another value here."));
         }
         let source = self.resolve(variable, at.of_own());
-        let source = source.map_err(|missing| format!("There is no {missing} in geogate."))?;
+        let source = source.map_err(|missing| no_variable(&missing))?;
         if has_captures(&source) {
             return Err("Its value has a group of the location's regular expression.".to_owned());
         }
@@ -113,7 +113,7 @@ impl Variables {
     /// Reads the text of `=`, which minds the case of letters.
     fn equal(&self, value: &str, at: At, test: &mut Test) -> Result<(), String> {
         let text = self.resolve(value, at);
-        let text = text.map_err(|missing| format!("There is no {missing} in geogate."))?;
+        let text = text.map_err(|missing| no_variable(&missing))?;
         let text = text.replace("$$", "\0");
         if text.contains('$') {
             return Err("A text is compared with constants alone.".to_owned());
@@ -229,11 +229,7 @@ fn matching(operator: &str, value: &str, test: &mut Test) -> Result<(), String> 
     let regex = format!("{case}{}", found.regex);
     let compiled = compiled(&regex).filter(|_| found.is_exact);
     let compiled = compiled.ok_or("geogate does not have this kind of regular expression.")?;
-    let names = compiled.capture_names().enumerate().skip(1);
-    test.groups = names
-        .flat_map(|(number, name)| [Some(number.to_string()), name.map(str::to_owned)])
-        .flatten()
-        .collect();
+    test.groups = groups(&compiled);
     test.pattern = (!test.is_negated).then(|| format!("~{regex}"));
     test.keys = vec![format!("~{regex}")];
     Ok(())

@@ -1,7 +1,7 @@
 //! `proxy_cookie_path`, `proxy_cookie_domain` and `proxy_cookie_flags` become `rewrite_cookies`.
 
 use super::pattern::{compiled, translated};
-use super::variables::Variables;
+use super::variables::{Variables, no_variable};
 use crate::nginx::Output;
 use crate::nginx::document::{Entry, Item, Table, Value};
 use crate::nginx::scope::Scope;
@@ -83,7 +83,7 @@ fn rewrite(
 
 fn template(text: &str, scope: &Scope, variables: &Variables) -> Result<String, String> {
     let template = variables.template(text, scope);
-    template.map_err(|missing| format!("There is no {missing} in geogate."))
+    template.map_err(|missing| no_variable(&missing))
 }
 
 /// Returns the regular expression of a value as geogate writes it: `~REGEX`, or `~*REGEX` of nginx

@@ -1,8 +1,8 @@
 //! Tables of `[[variable]]` for `map`, `geo` and `split_clients`.
 
 use super::own::{self, Definition, Kind};
-use super::pattern::{compiled, translated};
-use super::variables::{At, Variables, is_capture};
+use super::pattern::{compiled, groups, translated};
+use super::variables::{At, Variables, is_capture, no_variable};
 use crate::nginx::document::{Entry, Table, Value};
 
 impl Variables {
@@ -96,18 +96,10 @@ impl Variables {
         let usable = usable.ok_or_else(|| {
             format!("geogate does not have this kind of regular expression: {key}")
         })?;
-        let names = usable.capture_names().enumerate().skip(1);
-        let names =
-            names.flat_map(|(number, name)| [Some(number.to_string()), name.map(str::to_owned)]);
-        let groups: Vec<String> = names.flatten().collect();
-        let value = self.resolve(value, at.with_groups(&groups));
+        let value = self.resolve(value, at.with_groups(&groups(&usable)));
         let value = value.map_err(|missing| no_variable(&missing))?;
         Ok((format!("~{}", found.regex), value, usable.is_match(b"")))
     }
-}
-
-fn no_variable(missing: &str) -> String {
-    format!("There is no {missing} in geogate.")
 }
 
 fn no_groups(value: &str) -> Result<(), String> {

@@ -7,7 +7,7 @@ use super::super::Output;
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::files::Names;
-use super::variables::Variables;
+use super::variables::{Variables, no_variable};
 use crate::nginx::document::{Entry, Item, Table, Value};
 
 /// Statuses that `[error_page]` is for.
@@ -173,7 +173,7 @@ fn source(
     let from = Some(page);
     let template = |text: &str| {
         let read = variables.template(text, scope);
-        read.map_err(|missing| format!("There is no {missing} in geogate."))
+        read.map_err(|missing| no_variable(&missing))
     };
     let mut entries = Vec::new();
     if let Some(name) = uri.strip_prefix('@') {

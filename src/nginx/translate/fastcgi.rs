@@ -6,7 +6,7 @@
 use super::pattern::Pattern;
 use super::target::{Target, is_unix, split_port};
 use super::upstream;
-use super::variables::Variables;
+use super::variables::{Variables, no_variable};
 use crate::nginx::Output;
 use crate::nginx::document::{Entry, Table, Value};
 use crate::nginx::scope::Scope;
@@ -272,9 +272,7 @@ fn params(scope: &Scope, variables: &Variables, output: &mut Output) -> Vec<Entr
                 entries.retain(|entry| entry.key != name);
                 entries.push(Entry::new(name, value, Some(param)));
             }
-            Err(missing) => output
-                .notes
-                .lost(param, format!("There is no {missing} in geogate.")),
+            Err(missing) => output.notes.lost(param, no_variable(&missing)),
         }
     }
     entries

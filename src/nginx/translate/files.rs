@@ -5,7 +5,7 @@
 
 use super::pattern::Pattern;
 use super::unsupported;
-use super::variables::Variables;
+use super::variables::{Variables, no_variable};
 use crate::nginx::Output;
 use crate::nginx::document::{Entry, Item, Table, Value};
 use crate::nginx::scope::Scope;
@@ -254,7 +254,7 @@ fn try_files(
     let template = |text: &str| match variables.template(text, scope) {
         Ok(path) if path.starts_with(['/', '$']) => Ok(path),
         Ok(_) => Err(format!("{text} does not begin with a slash.")),
-        Err(missing) => Err(format!("There is no {missing} in geogate.")),
+        Err(missing) => Err(no_variable(&missing)),
     };
     let Some((last, before)) = tried.args.split_last() else {
         return output.notes.lost(tried, "It names nothing.");

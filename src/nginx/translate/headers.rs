@@ -2,7 +2,7 @@
 
 use super::tls;
 use super::upstream_protocol;
-use super::variables::Variables;
+use super::variables::{Variables, no_variable};
 use crate::config::model::Expires;
 use crate::nginx::Output;
 use crate::nginx::document::Table;
@@ -215,7 +215,7 @@ impl Rules {
         let value = match variables.template(header.arg(1), scope) {
             Ok(value) => value,
             Err(missing) => {
-                let why = format!("There is no {missing} in geogate.");
+                let why = no_variable(&missing);
                 return output.notes.lost(header, why);
             }
         };
@@ -267,9 +267,7 @@ impl Rules {
                 }
             }
             Err(missing) => {
-                output
-                    .notes
-                    .lost(from, format!("There is no {missing} in geogate."));
+                output.notes.lost(from, no_variable(&missing));
             }
         }
     }

@@ -36,6 +36,14 @@ pub(super) fn escaped(text: &str) -> String {
     regex
 }
 
+/// Returns the names of the groups of an expression: the number of each, and its own name if it has one.
+pub(super) fn groups(regex: &Regex) -> Vec<String> {
+    let groups = regex.capture_names().enumerate().skip(1);
+    let names =
+        groups.flat_map(|(number, name)| [Some(number.to_string()), name.map(str::to_owned)]);
+    names.flatten().collect()
+}
+
 /// Returns `true` if a location is a prefix that keeps regular expressions from being tried (`^~`).
 pub(super) fn is_preferred(location: &Directive) -> bool {
     location.arg(0).starts_with("^~")

@@ -7,7 +7,7 @@ use super::pattern::Pattern;
 use super::redirect;
 use super::target::{self, Target};
 use super::upstream;
-use super::variables::{self, Variables};
+use super::variables::{self, Variables, no_variable};
 use crate::nginx::Output;
 use crate::nginx::document::{Entry, Origin, Table, Value};
 use crate::nginx::scope::Scope;
@@ -208,9 +208,7 @@ pub(super) fn translate(
             match variables.template(path, scope) {
                 Ok(path) => Some(path),
                 Err(missing) => {
-                    output
-                        .notes
-                        .lost(pass, format!("There is no {missing} in geogate."));
+                    output.notes.lost(pass, no_variable(&missing));
                     return false;
                 }
             }

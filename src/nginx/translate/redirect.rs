@@ -3,7 +3,7 @@
 
 use super::cookies;
 use super::pattern::{Pattern, pattern};
-use super::variables::{self, Variables};
+use super::variables::{self, Variables, no_variable};
 use crate::nginx::Output;
 use crate::nginx::document::{Entry, Item, Table, Value};
 use crate::nginx::scope::Scope;
@@ -112,7 +112,7 @@ fn given<'s>(
     }
     let template = |text: &str| {
         let template = variables.template(text, level);
-        template.map_err(|missing| format!("There is no {missing} in geogate."))
+        template.map_err(|missing| no_variable(&missing))
     };
     Ok(Rule {
         by: redirect,

@@ -1,7 +1,7 @@
 //! `return` and `rewrite`: redirects, fixed answers, other paths.
 
 use super::pattern::translated;
-use super::variables::{At, Variables};
+use super::variables::{At, Variables, no_variable};
 use crate::nginx::Output;
 use crate::nginx::document::{Entry, Table, Value};
 use crate::nginx::scope::Scope;
@@ -187,9 +187,7 @@ pub(super) fn answer(
     let text = match text.map(|text| variables.resolve(text, at)).transpose() {
         Ok(text) => text,
         Err(missing) => {
-            output
-                .notes
-                .lost(directive, format!("There is no {missing} in geogate."));
+            output.notes.lost(directive, no_variable(&missing));
             return false;
         }
     };

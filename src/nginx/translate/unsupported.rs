@@ -579,18 +579,10 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Blocks that contain data instead of directives, or whose content means nothing by itself.
-const CLOSED: [&str; 9] = [
-    "types",
-    "map",
-    "geo",
-    "split_clients",
-    "match",
-    "charset_map",
-    "limit_except",
-    "if",
-    "geoip2",
-];
+/// Returns `true` for a block whose content means nothing by itself.
+fn is_closed(block: &Directive) -> bool {
+    block.is_data() || matches!(block.name.as_str(), "limit_except" | "if")
+}
 
 /// Notes the outcome of each directive that no concern has handled.
 pub(super) fn report(directives: &[Directive], output: &mut Output) {
@@ -599,10 +591,10 @@ pub(super) fn report(directives: &[Directive], output: &mut Output) {
         if !output.notes.is_spoken_for(directive) && directive.name != "include" {
             let (fate, why) = known(directive);
             output.notes.note(fate, directive, why.to_owned());
-            if CLOSED.contains(&directive.name.as_str()) || fate == Fate::Lost {
+            if is_closed(directive) || fate == Fate::Lost {
                 continue;
             }
-        } else if CLOSED.contains(&directive.name.as_str()) {
+        } else if is_closed(directive) {
             continue;
         }
         report(directive.inside(), output);

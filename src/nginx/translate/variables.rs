@@ -186,6 +186,11 @@ impl<'a, 's> At<'a, 's> {
     }
 }
 
+/// Returns what is said of a variable that geogate does not have.
+pub(super) fn no_variable(missing: &str) -> String {
+    format!("There is no {missing} in geogate.")
+}
+
 impl Variables {
     /// Returns `true` if a variable is the country of the client, with the same value as in nginx.
     pub(super) fn is_country(&self, name: &str) -> bool {
